@@ -1,0 +1,29 @@
+"""A classifier with its preprocessing inside: images in [0, 1] go in, logits come out.
+
+Shape legend: B batch, C channel, H W space, K classes. Knows nothing of training or files.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Classifier(nn.Module):
+    """A backbone behind the normalisation that it was trained with."""
+
+    mean_1C11: Tensor
+    std_1C11: Tensor
+
+    def __init__(self, backbone: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Wrap `backbone`; `mean` and `std` hold one number for each channel, of [0, 1] images."""
+        super().__init__()
+        self.backbone = backbone
+        shape = (1, len(mean), 1, 1)
+        self.register_buffer("mean_1C11", torch.tensor(mean).view(shape), persistent=False)
+        self.register_buffer("std_1C11", torch.tensor(std).view(shape), persistent=False)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Return logits of shape BK for images of shape BCHW with values in [0, 1]."""
+        logits_BK: Tensor = self.backbone((x_BCHW - self.mean_1C11) / self.std_1C11)
+        return logits_BK

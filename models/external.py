@@ -1,0 +1,99 @@
+"""Networks from outside: torchvision, timm, or a function in the user's own file."""
+
+import contextlib
+import importlib
+import runpy
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from torch import nn
+
+from models.registry import UnknownArchitecture
+
+_OUR_PACKAGES = ("models", "pipeline", "stages")
+_RGB = 3
+
+
+def from_library(library: str, name: str, *, in_channels: int, num_classes: int) -> nn.Module:
+    """Build a classifier of torchvision or timm with random weights.
+
+    Raises:
+        UnknownArchitecture: The library is not installed, has no such classifier, or the
+            classifier does not take the channels.
+    """
+    try:
+        module = importlib.import_module("torchvision.models" if library != "timm" else "timm")
+    except ModuleNotFoundError as error:
+        raise UnknownArchitecture(
+            f"{library} is not installed ({library}:{name})", f"run pip install {library}"
+        ) from error
+    if library == "torchvision" and in_channels != _RGB:
+        raise UnknownArchitecture(
+            f"torchvision's networks take 3 channels, the images have {in_channels} ({name})",
+            "use an architecture of the registry or FILE.py:FUNCTION",
+        )
+    try:
+        if library == "timm":
+            network = module.create_model(name, in_chans=in_channels, num_classes=num_classes)
+        else:
+            network = module.get_model(name, weights=None, num_classes=num_classes)
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise UnknownArchitecture(
+            f"{library} does not build it: {error} ({name})", f"see the list of {library}'s models"
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise UnknownArchitecture(f"is not a network ({library}:{name})", "name a classifier")
+    return network
+
+
+def from_file(path: Path, function: str) -> nn.Module:
+    """Call a function without arguments in a user's file and return the module it gives.
+
+    The file may import packages of its own that lie beside it, also under names that ours have.
+
+    Raises:
+        UnknownArchitecture: No such file or function, it raises, or it returns no module.
+    """
+    place = f"{path}:{function}"
+    if not path.is_file():
+        raise UnknownArchitecture(f"no such file ({path})", "correct the path")
+    with _imports_from(path.parent.resolve()):
+        try:
+            factory = runpy.run_path(str(path)).get(function)
+        except Exception as error:
+            raise UnknownArchitecture(
+                f"the file raises {type(error).__name__}: {error} ({path})", "correct the file"
+            ) from error
+        if not callable(factory):
+            raise UnknownArchitecture(f"has no such function ({place})", "correct its name")
+        try:
+            network = factory()
+        except Exception as error:
+            raise UnknownArchitecture(
+                f"the function raises {type(error).__name__}: {error} ({place})", "correct it"
+            ) from error
+    if not isinstance(network, nn.Module):
+        raise UnknownArchitecture(
+            f"returns {type(network).__name__}, not a torch module ({place})", "return the module"
+        )
+    return network
+
+
+@contextlib.contextmanager
+def _imports_from(folder: Path) -> Iterator[None]:
+    """Let imports find the user's packages first, then put ours back."""
+    ours = {
+        name: sys.modules.pop(name)
+        for name in list(sys.modules)
+        if name.partition(".")[0] in _OUR_PACKAGES
+    }
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for name in list(sys.modules):
+            if name.partition(".")[0] in _OUR_PACKAGES:
+                del sys.modules[name]
+        sys.modules.update(ours)

@@ -1,0 +1,118 @@
+"""The networks that can be named in the settings, declared without importing them.
+
+    resnet20                 a name from the table below
+    torchvision:resnet18     any classifier of torchvision, by its name there
+    timm:resnet18            the same for timm, where it is installed
+    net.py:make              a function without arguments, in a file, that returns a module
+
+Knows nothing of weights or files of the store.
+"""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_LIBRARIES = ("torchvision", "timm")
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """Where a named network is built, and with which arguments."""
+
+    module: str
+    factory: str
+    arguments: Mapping[str, int]
+
+
+def _cifar_resnet(depth: int, width: int) -> Architecture:
+    return Architecture("models.resnet", "CifarResNet", {"depth": depth, "width": width})
+
+
+ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
+    {
+        "resnet8": _cifar_resnet(8, 16),
+        "resnet14": _cifar_resnet(14, 32),
+        "resnet20": _cifar_resnet(20, 16),
+        "resnet32": _cifar_resnet(32, 16),
+        "resnet56": _cifar_resnet(56, 16),
+    }
+)
+"""CIFAR-style residual networks; resnet14 has twice the usual width (0.70 M parameters)."""
+
+
+class UnknownArchitecture(ValueError):
+    """A name that no table, library or file answers to; says what is wrong and what to do."""
+
+    def __init__(self, wrong: str, remedy: str) -> None:
+        """Keep both halves for the message of whoever names the place."""
+        super().__init__(f"{wrong}; {remedy}")
+        self.wrong = wrong
+        self.remedy = remedy
+
+
+def source_file(arch: str) -> str | None:
+    """Return the file of `FILE.py:FUNCTION`, None for any other kind of name."""
+    file, _, function = arch.rpartition(":")
+    return file if file.endswith(".py") and function.isidentifier() else None
+
+
+def code_modules(arch: str) -> tuple[str, ...]:
+    """Return our own modules that building `arch` runs."""
+    known = ARCHITECTURES.get(arch)
+    return (known.module,) if known else ("models.external",)
+
+
+def package(arch: str) -> str | None:
+    """Return the distribution that `arch` comes from, None where it is our own or a file."""
+    library = arch.partition(":")[0]
+    return library if library in _LIBRARIES else None
+
+
+def check_name(arch: str) -> None:
+    """Make sure that `arch` is of a form that can name a network; nothing is imported.
+
+    Raises:
+        UnknownArchitecture: It is not.
+    """
+    if arch in ARCHITECTURES or source_file(arch) or package(arch):
+        return
+    from pipeline.nearest import nearest  # noqa: PLC0415  (only a mistake pays for it)
+
+    raise UnknownArchitecture(
+        f"no such architecture{nearest(arch, ARCHITECTURES)} ({arch})",
+        f"name one of {', '.join(ARCHITECTURES)}, torchvision:NAME, timm:NAME or FILE.py:FUNCTION",
+    )
+
+
+def create(arch: str, *, in_channels: int, num_classes: int, code: Path | None) -> "nn.Module":
+    """Build the network `arch` with random weights.
+
+    Args:
+        arch: Its name, in one of the forms above.
+        in_channels: Channels of its input; libraries and files may only offer 3.
+        num_classes: Size of its output.
+        code: The file of a `FILE.py:FUNCTION` name.
+
+    Raises:
+        UnknownArchitecture: There is no such network, or its library or file refuses.
+    """
+    check_name(arch)
+    known = ARCHITECTURES.get(arch)
+    if known is not None:
+        factory = getattr(importlib.import_module(known.module), known.factory)
+        network: nn.Module = factory(
+            **known.arguments, in_channels=in_channels, num_classes=num_classes
+        )
+        return network
+    from models import external  # noqa: PLC0415  (only outside networks pay for it)
+
+    if code is not None:
+        return external.from_file(code, arch.rpartition(":")[2])
+    library, _, name = arch.partition(":")
+    return external.from_library(library, name, in_channels=in_channels, num_classes=num_classes)

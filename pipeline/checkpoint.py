@@ -1,0 +1,52 @@
+"""Progress in the middle of a stage: one file, replaced whole, bound to the stage's key.
+
+It lies in the work folder of the key, so a changed setting or edit never meets an old one.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.atomic import sync_folder
+from pipeline.errors import Interrupted
+
+
+class FileCheckpoints:
+    """Checkpoints in a folder, saved when enough time has gone by or a stop was asked for."""
+
+    def __init__(
+        self, folder: Path, *, stage: str, every_s: float, stop_asked: Callable[[], bool]
+    ) -> None:
+        """Keep checkpoints in `folder`, at most one each `every_s` seconds."""
+        self._path = folder / "state"
+        self._stage = stage
+        self._every_s = every_s
+        self._stop_asked = stop_asked
+        self._last_s = time.monotonic()
+
+    def load(self) -> Path | None:
+        """Return the newest checkpoint, or None."""
+        return self._path if self._path.is_file() else None
+
+    def keep(self, write: Callable[[Path], None]) -> None:
+        """Save through `write(path)` when one is due or a stop was asked for.
+
+        Raises:
+            Interrupted: After saving, when a stop was asked for.
+            OSError: The disk is full; the checkpoint before this one is still there.
+        """
+        stopping = self._stop_asked()
+        if not stopping and time.monotonic() - self._last_s < self._every_s:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        part = self._path.with_suffix(".part")
+        write(part)
+        part.replace(self._path)
+        sync_folder(self._path.parent)
+        self._last_s = time.monotonic()
+        if stopping:
+            raise Interrupted(
+                f"stage {self._stage}",
+                "interrupted",
+                "the same command goes on from its checkpoint",
+            )

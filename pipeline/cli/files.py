@@ -1,0 +1,147 @@
+"""Commands on files that need no pipeline: export, build and validate.
+
+Without a file each is the stage of the same name: `madpipe export` is `madpipe run export`.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from pipeline.cli import say
+from pipeline.cli.options import DEFAULT_CONFIG, Config, Force, Json, Out, Set
+from pipeline.cli.running import bring
+from pipeline.errors import UsageError
+from pipeline.screen import words
+from pipeline.settings import BackendName, Build, DeviceName, PrecisionName, Validate
+
+_Path = Path | None
+Student = Annotated[_Path, typer.Option("--student", help="Weights of a network to export.")]
+Onnx = Annotated[_Path, typer.Option("--onnx", help="The ONNX file to build from.")]
+Engine = Annotated[
+    _Path, typer.Option("--engine", metavar="DIR", help="Folder with an engine and manifest.json.")
+]
+TeacherFile = Annotated[_Path, typer.Option("--teacher", help="Weights to compare with.")]
+Data = Annotated[str, typer.Option("--data", metavar="SPEC", help="digits, or SOURCE:FOLDER.")]
+Arch = Annotated[
+    str | None, typer.Option("--arch", help="Architecture; absent: told by names and shapes.")
+]
+NumClasses = Annotated[
+    int | None, typer.Option("--num-classes", min=1, help="Absent: told by the last layer.")
+]
+ImageSize = Annotated[
+    int | None, typer.Option("--image-size", min=8, help="Pixels; absent: from the file's card.")
+]
+Precision = Annotated[PrecisionName, typer.Option("--precision", help="Arithmetic of the engine.")]
+Backend = Annotated[BackendName, typer.Option("--backend", help="What runs the engine.")]
+Device = Annotated[DeviceName, typer.Option("--device", help="Where it runs.")]
+Target = Annotated[
+    list[str] | None, typer.Option("--target", help="Architecture to build for ahead of time.")
+]
+Calibration = Annotated[
+    _Path, typer.Option("--calibration", help="Images for int8 and fp8: a bank or a folder.")
+]
+
+
+def export(
+    student: Student = None,
+    arch: Arch = None,
+    num_classes: NumClasses = None,
+    image_size: ImageSize = None,
+    precision: Precision = "auto",
+    out: Out = None,
+    config: Config = DEFAULT_CONFIG,
+    set_: Set = None,
+    force: Force = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Export weights to ONNX; without --student, run the export stage."""
+    if student is None:
+        bring(["export"], config, set_, force, None, as_json=as_json)
+    if precision not in ("auto", "fp32"):
+        raise UsageError(
+            "--precision", f"exports are fp32 ({precision})", "give the precision to madpipe build"
+        )
+    from stages import standalone  # noqa: PLC0415  (torch, only when there is something to do)
+
+    assert student is not None
+    path = out or student.with_suffix(".onnx")
+    result = standalone.export(
+        student, path, arch=arch, num_classes=num_classes, image_size_px=image_size
+    )
+    if as_json:
+        say.as_json(result | {"path": str(path)})
+    else:
+        say.line(f"{path}  {words.size(path.stat().st_size)}  {words.metrics(result)}")
+
+
+def build(
+    onnx: Onnx = None,
+    backend: Backend = "auto",
+    device: Device = "auto",
+    precision: Precision = "auto",
+    target: Target = None,
+    calibration: Calibration = None,
+    out: Out = None,
+    config: Config = DEFAULT_CONFIG,
+    set_: Set = None,
+    force: Force = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Build an engine from an ONNX file; without --onnx, run the build stage."""
+    if onnx is None:
+        bring(["build"], config, set_, force, None, as_json=as_json)
+    if calibration is not None and precision not in ("int8", "fp8"):
+        raise UsageError(
+            "--calibration", f"only int8 and fp8 are calibrated ({precision})", "drop one of both"
+        )
+    from stages import standalone  # noqa: PLC0415
+
+    assert onnx is not None
+    options = Build(
+        backend=backend, device=device, precision=precision, targets=tuple(target or ())
+    )
+    folder = out or onnx.with_suffix("")
+    manifest = standalone.build(onnx, folder, options)
+    if as_json:
+        say.as_json(msgspec.to_builtins(manifest) | {"path": str(folder)})
+    else:
+        what = f"{manifest.backend} {manifest.backend_version}, {manifest.device}"
+        say.line(f"{folder}  {what}, {manifest.precision}")
+
+
+def validate(
+    engine: Engine = None,
+    teacher: TeacherFile = None,
+    data: Data = "digits",
+    config: Config = DEFAULT_CONFIG,
+    set_: Set = None,
+    force: Force = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Measure an engine against a teacher; without --engine, run the validate stage."""
+    if engine is None:
+        bring(["validate"], config, set_, force, None, as_json=as_json)
+    if teacher is None:
+        raise UsageError("--teacher", "is needed with --engine (absent)", "name its weights file")
+    from stages import standalone  # noqa: PLC0415
+
+    assert engine is not None
+    measured = standalone.validate(engine, teacher, data, Validate())
+    if as_json:
+        say.as_json(measured)
+        return
+    for name, record in measured["accuracy"].items():
+        say.line(f"{name:<9} top-1 {record['top1']:.4f}  (n = {record['n']})")
+    for batch in measured["latency"]["batches"]:
+        ratio = batch["speedup"]
+        low, high = ratio["interval"]
+        say.line(
+            f"batch {batch['batch']:<4} teacher {batch['teacher']['p50_ms']:.3f} ms  engine "
+            f"{batch['engine']['p50_ms']:.3f} ms  speed-up {ratio['median']:.2f} "
+            f"[{low:.2f}, {high:.2f}] ({ratio['pairs']} pairs)"
+        )

@@ -1,0 +1,132 @@
+"""One run from start to end: plan, check the machine, take the lock, run, judge, record."""
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from pipeline import runs
+from pipeline.errors import MadpipeError
+from pipeline.events import Sink, broadcast
+from pipeline.gates import EXIT_PASS, Verdict, exit_code
+from pipeline.lock import writing
+from pipeline.memo import Memo
+from pipeline.planner import Planned
+from pipeline.project import JUDGED_STAGE, Project
+from pipeline.runner import Runner
+from pipeline.signals import stop_on_signals
+from pipeline.stage import Interrupted, Stage
+
+
+def execute(
+    project: Project,
+    targets: Sequence[str],
+    *,
+    force: Sequence[str],
+    sinks: list[Sink],
+    command: str,
+    inconclusive: int,
+) -> int:
+    """Bring `targets` to stored entries, judge what is measured, and return the exit code.
+
+    A record of the run is kept also when it fails.
+
+    Args:
+        project: Settings, stages and store.
+        targets: Stages, or `all`.
+        force: Stages to run although they are stored.
+        sinks: What receives the events.
+        command: The command line, for the record.
+        inconclusive: Exit code where a gate cannot decide.
+
+    Raises:
+        MadpipeError: A stage failed, the machine lacks something, or a signal came.
+    """
+    begin_s = time.perf_counter()
+    started_utc = datetime.now(UTC).isoformat(timespec="seconds")
+    forced = project.forced(force)
+    planned = project.plan(targets, forced)
+    names = [item.stage.name for item in planned]
+    broadcast(sinks, "run_started", None, {"stages": names, "command": command})
+    project.store.prepare()
+    runner = Runner(
+        project.settings, project.store, Memo(project.store.memo_path), sinks, force=forced
+    )
+    failure: MadpipeError | None = None
+    try:
+        _bring(project, runner, planned, command)
+    except MadpipeError as error:
+        failure = error
+        raise
+    finally:
+        seconds = time.perf_counter() - begin_s
+        stages = _records(runner, failure)
+        runs.save(
+            project.store,
+            runs.RunRecord(
+                started_utc=started_utc, command=command, elapsed_s=seconds, stages=stages
+            ),
+        )
+    code = EXIT_PASS
+    if JUDGED_STAGE in names:
+        verdicts = project.verdicts()
+        tell_verdicts(verdicts, sinks)
+        code = exit_code(verdicts, inconclusive)
+    broadcast(sinks, "run_done", None, {"exit_code": code, "seconds": round(seconds, 3)})
+    return code
+
+
+def tell_verdicts(verdicts: Sequence[Verdict], sinks: list[Sink]) -> None:
+    """Emit one event for each verdict."""
+    for verdict in verdicts:
+        broadcast(sinks, "gate", None, verdict._asdict())
+
+
+def _bring(project: Project, runner: Runner, planned: Sequence[Planned], command: str) -> None:
+    if all(item.action == "hit" for item in planned):
+        runner.use(planned)
+        return
+    for item in planned:
+        for requirement in item.stage.requires if item.action != "hit" else ():
+            requirement.check()
+    with stop_on_signals() as stop_asked:
+        runner.stop_asked = stop_asked
+        _run_locked(project, runner, [item.stage for item in planned], command)
+    try:
+        runner.memo.save()
+    except OSError as error:
+        raise project.store.failure(error) from error
+
+
+def _run_locked(project: Project, runner: Runner, stages: list[Stage], command: str) -> None:
+    def stop() -> None:
+        if runner.stop_asked():
+            raise Interrupted("madpipe", "interrupted while waiting", "repeat the command")
+
+    with writing(
+        project.store,
+        wait_s=project.settings.run.lock_wait_s,
+        command=command,
+        tell=lambda text: broadcast(runner.sinks, "waiting", None, {"text": text}),
+        stop=stop,
+    ):
+        runner.run(stages)
+
+
+def _records(runner: Runner, failure: MadpipeError | None) -> list[runs.StageRecord]:
+    """Return what became of each stage, with the one that failed as the last."""
+    records = [
+        runs.StageRecord(
+            name=each.stage,
+            status=each.status,
+            key=each.entry.manifest.key,
+            elapsed_s=each.elapsed_s,
+        )
+        for each in runner.outcomes
+    ]
+    if failure is not None and runner.current is not None:
+        records.append(
+            runs.StageRecord(
+                name=runner.current, status="failed", key=None, elapsed_s=0.0, message=str(failure)
+            )
+        )
+    return records

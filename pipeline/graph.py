@@ -1,0 +1,74 @@
+"""The order of the stages, which follows from what they read: nobody writes it down."""
+
+from collections.abc import Iterable, Sequence
+
+from pipeline.errors import UsageError
+from pipeline.nearest import nearest
+from pipeline.stage import Stage
+
+ALL = "all"
+
+
+def ordered(stages: Iterable[Stage]) -> tuple[Stage, ...]:
+    """Return the stages so that each comes after those it reads from, else as given.
+
+    Raises:
+        ValueError: Two have one name, an input names nothing, or they depend on each other.
+    """
+    waiting = list(stages)
+    names = [stage.name for stage in waiting]
+    if len(set(names)) != len(names):
+        message = f"two stages have one name: {names}"
+        raise ValueError(message)
+    offered = {f"{stage.name}/{output}" for stage in waiting for output in stage.outputs}
+    for stage in waiting:
+        if missing := set(stage.inputs) - offered:
+            message = f"stage {stage.name} reads what no stage leaves: {sorted(missing)}"
+            raise ValueError(message)
+    done: list[Stage] = []
+    while waiting:
+        ready = next((s for s in waiting if not {i.name for i in waiting} & _sources(s)), None)
+        if ready is None:
+            message = f"stages depend on each other: {[stage.name for stage in waiting]}"
+            raise ValueError(message)
+        waiting.remove(ready)
+        done.append(ready)
+    return tuple(done)
+
+
+def selected(stages: Sequence[Stage], targets: Sequence[str]) -> tuple[Stage, ...]:
+    """Return `targets` and all that they read from, in order; `all` selects every stage.
+
+    Raises:
+        UsageError: A target is no stage.
+    """
+    by_name = {stage.name: stage for stage in stages}
+    for target in targets:
+        require_stage(stages, target, allow_all=True)
+    wanted: set[str] = set()
+    waiting = list(by_name) if ALL in targets else list(targets)
+    while waiting:
+        name = waiting.pop()
+        if name not in wanted:
+            wanted.add(name)
+            waiting += _sources(by_name[name])
+    return tuple(stage for stage in stages if stage.name in wanted)
+
+
+def require_stage(stages: Sequence[Stage], name: str, *, allow_all: bool = False) -> None:
+    """Make sure that `name` is a stage.
+
+    Raises:
+        UsageError: It is not.
+    """
+    names = [stage.name for stage in stages] + ([ALL] if allow_all else [])
+    if name not in names:
+        raise UsageError(
+            "command line",
+            f"no such stage{nearest(name, names)} ({name})",
+            f"name one of {', '.join(names)}",
+        )
+
+
+def _sources(stage: Stage) -> set[str]:
+    return {name.partition("/")[0] for name in stage.inputs}

@@ -1,0 +1,108 @@
+"""A project: its settings, its stages and its working folder, opened together."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import config
+from pipeline.errors import StoreError
+from pipeline.gates import Verdict, judge
+from pipeline.graph import ordered, require_stage, selected
+from pipeline.memo import Memo
+from pipeline.planner import Planned, plan
+from pipeline.settings import Settings
+from pipeline.stage import Stage
+from pipeline.store import Store, damage_of
+
+HOME_VARIABLE = "MADPIPE_HOME"
+HOME_FOLDER = ".madpipe"
+JUDGED_STAGE = "validate"
+JUDGED_OUTPUT = "measurements"
+
+Declare = Callable[[Settings, Path], tuple[Stage, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """Settings, stages and store of one pipeline.toml."""
+
+    settings: Settings
+    stages: tuple[Stage, ...]
+    store: Store
+
+    @classmethod
+    def open(cls, path: Path, overrides: Sequence[str], declare: Declare) -> "Project":
+        """Read the settings and declare the stages; nothing is written.
+
+        Raises:
+            ConfigError: The settings are wrong.
+            StoreError: The working folder is of a newer layout.
+        """
+        settings = config.load(path, overrides)
+        store = Store(home_of(path))
+        store.check_layout()
+        return cls(settings, ordered(declare(settings, path.resolve().parent)), store)
+
+    def plan(self, targets: Sequence[str], force: frozenset[str] = frozenset()) -> list[Planned]:
+        """Return what a run would do, without running or writing anything.
+
+        Raises:
+            UsageError: A target is no stage.
+        """
+        stages = selected(self.stages, targets)
+        return plan(stages, self.settings, self.store, Memo(self.store.memo_path), force)
+
+    def forced(self, names: Sequence[str]) -> frozenset[str]:
+        """Return the stages that `--force` names; `all` names every one.
+
+        Raises:
+            UsageError: A name is no stage.
+        """
+        for name in names:
+            require_stage(self.stages, name, allow_all=True)
+        return frozenset(stage.name for stage in self.stages if {stage.name, "all"} & set(names))
+
+    def measurements(self) -> dict[str, Any] | None:
+        """Return what the validate stage used last measured, None where nothing is measured.
+
+        Raises:
+            StoreError: The stored measurements are damaged or of another schema.
+        """
+        return measurements_of(self.store)
+
+    def verdicts(self) -> list[Verdict]:
+        """Judge the stored measurements by the gates of the settings; measures nothing.
+
+        Raises:
+            StoreError: Nothing is measured yet, or it is damaged.
+        """
+        measured = self.measurements()
+        if measured is None:
+            raise StoreError(
+                str(self.store.home), "holds no measurements (none stored)", "madpipe run validate"
+            )
+        return judge(measured, self.settings.gates)
+
+
+def home_of(config_path: Path) -> Path:
+    """Return the working folder that belongs to a config."""
+    named = os.environ.get(HOME_VARIABLE)
+    return Path(named) if named else config_path.resolve().parent / HOME_FOLDER
+
+
+def measurements_of(store: Store) -> dict[str, Any] | None:
+    """Return what the validate entry used last measured, None where there is none.
+
+    Raises:
+        StoreError: It is damaged or of another schema.
+    """
+    entry = store.newest(JUDGED_STAGE)
+    if entry is None:
+        return None
+    if damage := damage_of(entry):
+        raise StoreError(str(entry.path), f"is damaged ({damage})", "madpipe run validate")
+    measured: dict[str, Any] = json.loads(entry.output(JUDGED_OUTPUT).read_bytes())
+    return measured

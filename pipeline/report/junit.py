@@ -1,0 +1,41 @@
+"""The report as JUnit XML: one test case for each gate, its figures as properties."""
+
+from typing import Any
+from xml.etree import ElementTree as ET
+
+
+def render(report: dict[str, Any]) -> str:
+    """Return the report as JUnit XML.
+
+    A failed gate is a failure, an inconclusive one an error, and so is a failed stage.
+    """
+    suite = ET.Element("testsuite", name="madpipe", timestamp=report["run"]["started_utc"])
+    for stage in report["stages"]:
+        if stage["status"] == "failed":
+            case = ET.SubElement(suite, "testcase", classname="stages", name=stage["name"])
+            ET.SubElement(case, "error", message=stage.get("message", ""))
+    for gate in report["gates"]:
+        _case(suite, gate)
+    cases = suite.findall("testcase")
+    suite.set("tests", str(len(cases)))
+    suite.set("failures", str(len(suite.findall("testcase/failure"))))
+    suite.set("errors", str(len(suite.findall("testcase/error"))))
+    suite.set("skipped", str(len(suite.findall("testcase/skipped"))))
+    suite.set("time", f"{report['run']['elapsed_s']:.3f}")
+    root = ET.Element("testsuites")
+    root.append(suite)
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _case(suite: ET.Element, gate: dict[str, Any]) -> None:
+    case = ET.SubElement(suite, "testcase", classname="gates", name=gate["name"])
+    properties = ET.SubElement(case, "properties")
+    low, high = gate["interval"] or (None, None)
+    figures = {"value": gate["value"], "low": low, "high": high, "threshold": gate["threshold"]}
+    for name, value in figures.items():
+        if value is not None:
+            ET.SubElement(properties, "property", name=name, value=repr(value))
+    tags = {"fail": "failure", "inconclusive": "error", "skipped": "skipped"}
+    if tag := tags.get(gate["verdict"]):
+        ET.SubElement(case, tag, message=gate["reason"])

@@ -1,0 +1,18 @@
+"""What the whole report says in one word and one sentence."""
+
+from typing import Any
+
+
+def overall(report: dict[str, Any]) -> tuple[str, str]:
+    """Return the verdict of a report (pass, fail, inconclusive or none) and why."""
+    failed = [stage for stage in report["stages"] if stage["status"] == "failed"]
+    if failed:
+        return "fail", f"stage {failed[0]['name']} failed"
+    outcomes = [gate["verdict"] for gate in report["gates"]]
+    if not outcomes:
+        return "none", "nothing was judged in this run"
+    for outcome in ("fail", "inconclusive"):
+        if outcome in outcomes:
+            names = [gate["name"] for gate in report["gates"] if gate["verdict"] == outcome]
+            return outcome, f"{', '.join(names)}"
+    return "pass", f"{outcomes.count('pass')} of {len(outcomes)} gates passed"

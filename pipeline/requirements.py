@@ -1,0 +1,81 @@
+"""What a stage needs of the machine, checked before anything runs.
+
+So a run that asks for a GPU or a package that is not here says so at once, not after the hours
+of the stages before.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from pipeline import machine
+from pipeline.errors import UnavailableError
+
+
+class Requirement(Protocol):
+    """Something that must be present for a stage to run."""
+
+    def check(self) -> None:
+        """Make sure that it is there.
+
+        Raises:
+            UnavailableError: It is not.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeedsGpu:
+    """An NVIDIA GPU, because the named setting asks for one."""
+
+    setting: str
+
+    def check(self) -> None:
+        """Make sure that a driver reports a GPU.
+
+        Raises:
+            UnavailableError: None does.
+        """
+        if not machine.gpus():
+            raise UnavailableError(
+                self.setting,
+                "asks for an NVIDIA GPU and none is here (nvidia-smi reports none)",
+                'use device "cpu", or install the NVIDIA driver; madpipe doctor tells more',
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeedsModule:
+    """An importable package, because the named setting asks for what it does."""
+
+    setting: str
+    module: str
+    install: str
+
+    def check(self) -> None:
+        """Make sure that the module can be found; it is not imported.
+
+        Raises:
+            UnavailableError: It cannot.
+        """
+        if not machine.has_module(self.module):
+            raise UnavailableError(
+                self.setting,
+                f"needs a package that is not installed ({self.module})",
+                f"run {self.install}",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """What no machine can give in this version; says why, and what to do instead."""
+
+    setting: str
+    wrong: str
+    remedy: str
+
+    def check(self) -> None:
+        """Refuse.
+
+        Raises:
+            UnavailableError: Always.
+        """
+        raise UnavailableError(self.setting, self.wrong, self.remedy)

@@ -1,0 +1,84 @@
+"""Rules that tie several settings together, checked once every field is right by itself."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from pipeline.measures import MEASURES
+from pipeline.nearest import nearest
+from pipeline.settings import Settings
+
+
+class Broken(NamedTuple):
+    """A rule that does not hold: the key to blame, what is wrong, what to do."""
+
+    key: tuple[str, ...]
+    wrong: str
+    remedy: str
+
+
+def broken_rules(settings: Settings) -> Iterator[Broken]:
+    """Yield every rule that `settings` breaks."""
+    yield from _distill(settings)
+    yield from _data(settings)
+    yield from _build(settings)
+    yield from _gates(settings)
+
+
+def _distill(settings: Settings) -> Iterator[Broken]:
+    distill = settings.distill
+    if distill.lambda0 == 0 and distill.lambda1 == 0:
+        yield Broken(
+            ("distill", "lambda1"),
+            "lambda0 and lambda1 are both 0, so the student learns nothing (0)",
+            "set at least one of them above 0",
+        )
+    if distill.method == "abm" and distill.lambda0 == 0:
+        yield Broken(
+            ("distill", "lambda0"),
+            'method "abm" has no EMA generator, so lambda0 is all it learns from (0)',
+            "set lambda0 above 0",
+        )
+
+
+def _data(settings: Settings) -> Iterator[Broken]:
+    data = settings.data
+    if len(data.mean) != len(data.std):
+        yield Broken(
+            ("data", "std"),
+            f"mean and std differ in length ({len(data.mean)} and {len(data.std)})",
+            "give one number for each channel in both",
+        )
+    if data.source == "folder" and data.image_size_px is None:
+        yield Broken(
+            ("data", "source"),
+            'source "folder" has no image size of its own (image_size_px is absent)',
+            "set data.image_size_px to the height and width that the teacher takes",
+        )
+
+
+def _build(settings: Settings) -> Iterator[Broken]:
+    build = settings.build
+    if build.targets and build.backend != "tensorrt-rtx":
+        yield Broken(
+            ("build", "targets"),
+            f'only backend "tensorrt-rtx" builds for other machines ({list(build.targets)})',
+            'set build.backend = "tensorrt-rtx" or empty the list',
+        )
+
+
+def _gates(settings: Settings) -> Iterator[Broken]:
+    for name, gate in settings.gates.items():
+        if name not in MEASURES:
+            yield Broken(
+                ("gates", name),
+                f"no such measure{nearest(name, MEASURES)} ({name})",
+                f"use one of {', '.join(sorted(MEASURES))}",
+            )
+        elif gate.min is None and gate.max is None:
+            yield Broken(("gates", name), "has no bound (min and max absent)", "set min or max")
+        elif gate.min is not None and gate.max is not None and gate.min > gate.max:
+            yield Broken(
+                ("gates", name, "min"),
+                f"min is above max ({gate.min:g} > {gate.max:g}), so nothing passes",
+                "exchange them",
+            )

@@ -1,0 +1,225 @@
+"""Running stages: use what is stored, run what is not, store what ran.
+
+    run -> for each stage: plan_stage -> hit, or execute -> commit
+
+Knows nothing of what stages do nor of the screen: it emits events.
+"""
+
+import importlib
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline import __version__, hostinfo
+from pipeline.checkpoint import FileCheckpoints
+from pipeline.errors import Interrupted, MadpipeError, StageError
+from pipeline.eventlog import EventLog
+from pipeline.events import Sink, broadcast
+from pipeline.keys import file_sha256
+from pipeline.manifest import Manifest, OutputRecord
+from pipeline.memo import Memo
+from pipeline.planner import Planned, plan_stage
+from pipeline.settings import Settings
+from pipeline.stage import Context, Stage
+from pipeline.store import Entry, Store, remove_tree
+
+Status = Literal["hit", "ran", "resumed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one stage in a run."""
+
+    stage: str
+    status: Status
+    entry: Entry
+    elapsed_s: float
+
+
+@dataclass(slots=True)
+class Runner:
+    """Runs stages in order against one store."""
+
+    settings: Settings
+    store: Store
+    memo: Memo
+    sinks: list[Sink]
+    stop_asked: Callable[[], bool] = lambda: False
+    force: frozenset[str] = frozenset()
+    outcomes: list[Outcome] = field(default_factory=list)
+    current: str | None = None
+    """The stage under way; what failed, where something did."""
+
+    def use(self, planned: Sequence[Planned]) -> None:
+        """Take planned hits as they are; fills `outcomes`."""
+        for item in planned:
+            assert item.entry is not None
+            self._done(item.stage.name, "hit", item.entry, 0.0)
+
+    def run(self, stages: Sequence[Stage]) -> None:
+        """Bring every one of the ordered `stages` to a stored entry; fills `outcomes`.
+
+        Raises:
+            StageError: A stage failed; nothing of it is stored but its checkpoint.
+            Interrupted: A signal asked to stop.
+            StoreError: The working folder cannot be read or written.
+        """
+        entries: dict[str, Entry] = {}
+        for stage in stages:
+            self.current = stage.name
+            begin_s = time.perf_counter()
+            item = plan_stage(
+                stage, self.settings, self.store, self.memo, entries, force=stage.name in self.force
+            )
+            status: Status = "hit"
+            entry = item.entry
+            if entry is None:
+                entry, status = self._execute(item, entries)
+            entries[stage.name] = entry
+            self._done(stage.name, status, entry, time.perf_counter() - begin_s)
+        self.current = None
+
+    def _done(self, stage: str, status: Status, entry: Entry, elapsed_s: float) -> None:
+        try:
+            self.store.mark_newest(stage, entry.manifest.key)
+        except OSError as error:
+            raise self.store.failure(error) from error
+        self.outcomes.append(Outcome(stage, status, entry, elapsed_s))
+        fields = {
+            "status": status,
+            "seconds": round(entry.manifest.seconds, 3),
+            "key": entry.manifest.key,
+            "metrics": entry.manifest.metrics,
+        }
+        broadcast(self.sinks, "stage_done", stage, fields)
+
+    def _execute(self, item: Planned, entries: Mapping[str, Entry]) -> tuple[Entry, Status]:
+        """Run one stage and store what it leaves."""
+        stage, key = item.stage, item.key
+        assert key is not None
+        for requirement in stage.requires:
+            requirement.check()
+        work = self.store.work_path(stage.name, key)
+        is_resumed = item.action == "resume"
+        out = work / "out"
+        try:
+            remove_tree(out if is_resumed else work)
+            out.mkdir(parents=True)
+            (work / "failure.txt").unlink(missing_ok=True)
+        except OSError as error:
+            raise self.store.failure(error) from error
+        with EventLog(work / "events.jsonl") as log:
+            emit = self._emitter(stage.name, log)
+            emit("stage_started", {"reason": list(item.reasons), "resumed": is_resumed})
+            begin_s = time.perf_counter()
+            context = self._context(stage, work, entries, emit)
+            self._call(stage, context, work, emit)
+        seconds = time.perf_counter() - begin_s
+        entry = self._commit(item, context, work, seconds, is_resumed=is_resumed)
+        return entry, "resumed" if is_resumed else "ran"
+
+    def _context(
+        self,
+        stage: Stage,
+        work: Path,
+        entries: Mapping[str, Entry],
+        emit: Callable[[str, Mapping[str, Any]], None],
+    ) -> Context:
+        inputs = {}
+        for name in stage.inputs:
+            source, _, output = name.partition("/")
+            inputs[name] = entries[source].output(output)
+        checkpoints = FileCheckpoints(
+            work / "checkpoint",
+            stage=stage.name,
+            every_s=self.settings.run.checkpoint_every_s,
+            stop_asked=self.stop_asked,
+        )
+        return Context(
+            stage=stage,
+            settings=self.settings,
+            inputs=inputs,
+            out=work / "out",
+            checkpoints=checkpoints,
+            emit=emit,
+            stop_asked=self.stop_asked,
+        )
+
+    def _call(
+        self,
+        stage: Stage,
+        context: Context,
+        work: Path,
+        emit: Callable[[str, Mapping[str, Any]], None],
+    ) -> None:
+        """Import and call the stage's function; turn what it raises into one clear error."""
+        module, _, function = stage.run.partition(":")
+        try:
+            getattr(importlib.import_module(module), function)(context)
+            _check_outputs(stage, context)
+        except Interrupted:
+            raise
+        except MadpipeError as error:
+            emit("stage_failed", {"message": str(error)})
+            raise
+        except OSError as error:
+            emit("stage_failed", {"message": str(error)})
+            raise self.store.failure(error) from error
+        except Exception as error:
+            (work / "failure.txt").write_text(traceback.format_exc(), encoding="utf-8")
+            failure = StageError(
+                f"stage {stage.name}",
+                f"failed ({type(error).__name__}: {error})",
+                f"see {work / 'failure.txt'}, or repeat with --traceback",
+            )
+            emit("stage_failed", {"message": str(failure)})
+            raise failure from error
+
+    def _commit(
+        self, item: Planned, context: Context, work: Path, seconds: float, *, is_resumed: bool
+    ) -> Entry:
+        stage = item.stage
+        assert item.key is not None
+        assert item.parts is not None
+        try:
+            outputs = {}
+            for name, file in stage.outputs.items():
+                path = work / "out" / file
+                outputs[name] = OutputRecord(
+                    file=file, sha256=file_sha256(path), bytes=path.stat().st_size
+                )
+            (work / "events.jsonl").rename(work / "out" / "events.jsonl")
+            manifest = Manifest(
+                stage=stage.name,
+                key=item.key,
+                parts=item.parts,
+                outputs=outputs,
+                metrics=context.metrics,
+                seconds=seconds,
+                resumed=is_resumed,
+                created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+                madpipe=__version__,
+                host=hostinfo.host(),
+            )
+            entry = self.store.commit(work / "out", manifest)
+            remove_tree(work)
+        except OSError as error:
+            raise self.store.failure(error) from error
+        return entry
+
+    def _emitter(self, stage: str, log: EventLog) -> Callable[[str, Mapping[str, Any]], None]:
+        return lambda kind, fields: broadcast([*self.sinks, log], kind, stage, fields)
+
+
+def _check_outputs(stage: Stage, context: Context) -> None:
+    for name, file in stage.outputs.items():
+        if not context.output(name).is_file():
+            raise StageError(
+                f"stage {stage.name}",
+                f"did not write what it declares ({name})",
+                f"write {file} in {stage.run}",
+            )

@@ -1,0 +1,67 @@
+"""What each run did: one small record a run, from which reports are made."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from pipeline.atomic import write_bytes
+from pipeline.errors import StoreError
+from pipeline.store import Store
+
+SCHEMA = 1
+
+
+class StageRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one stage in a run."""
+
+    name: str
+    status: Literal["hit", "ran", "resumed", "failed"]
+    key: str | None
+    elapsed_s: float
+    message: str = ""
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One run."""
+
+    schema: int = SCHEMA
+    started_utc: str
+    command: str
+    elapsed_s: float
+    stages: list[StageRecord]
+
+
+def save(store: Store, record: RunRecord) -> None:
+    """Write the record of a run.
+
+    Raises:
+        StoreError: The working folder cannot be written.
+    """
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    path = store.runs_path / f"{stamp}-{os.getpid()}.json"
+    try:
+        write_bytes(path, msgspec.json.encode(record))
+    except OSError as error:
+        raise store.failure(error) from error
+
+
+def latest(store: Store) -> RunRecord | None:
+    """Return the newest run's record, None where nothing has run.
+
+    Raises:
+        StoreError: It cannot be read.
+    """
+    names = [each.name for each in os.scandir(store.runs_path)] if store.runs_path.is_dir() else []
+    names = [name for name in names if name.endswith(".json")]
+    if not names:
+        return None
+    path = Path(store.runs_path, max(names))
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RunRecord)
+    except (OSError, msgspec.DecodeError) as error:
+        raise StoreError(
+            str(path), f"is no record of a run ({error})", "remove it, or run again"
+        ) from error

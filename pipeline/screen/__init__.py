@@ -1,0 +1,1 @@
+"""Showing a run: a live table on a terminal, plain lines elsewhere, JSON lines on request."""

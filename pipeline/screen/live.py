@@ -1,0 +1,142 @@
+"""A live table on a terminal: each stage with its state, progress, rate and last figures."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.events import Event
+from pipeline.screen import words
+
+_REFRESH_HZ = 8
+_BAR_WIDTH = 18
+_STATES = {
+    "wait": ("", "dim"),
+    "running": ("running", "cyan"),
+    "hit": ("cached", "green"),
+    "ran": ("done", "green"),
+    "resumed": ("done, resumed", "green"),
+    "failed": ("failed", "red"),
+}
+_VERDICT_STYLES = {"pass": "green", "fail": "red", "inconclusive": "yellow", "skipped": "dim"}
+
+
+@dataclass(slots=True)
+class _Row:
+    """What is known of one stage."""
+
+    state: str = "wait"
+    begin_s: float = 0.0
+    first_done: int | None = None
+    first_s: float = 0.0
+    progress: dict[str, Any] = field(default_factory=dict)
+    seconds: float | None = None
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+class LiveScreen:
+    """Redraws one table while a run goes on, and leaves it standing at the end."""
+
+    def __init__(self, console: Console) -> None:
+        """Draw on `console`."""
+        self._rows: dict[str, _Row] = {}
+        self._notes: list[str] = []
+        self._gates: list[dict[str, Any]] = []
+        self._live = Live(
+            console=console, refresh_per_second=_REFRESH_HZ, get_renderable=self._render
+        )
+        self._is_started = False
+
+    def __call__(self, event: Event) -> None:
+        """Take in one event."""
+        fields = event.fields
+        if event.kind == "run_started":
+            self._rows = {name: _Row() for name in fields["stages"]}
+            self._live.start()
+            self._is_started = True
+        elif event.kind in {"note", "waiting"}:
+            self._notes.append(fields["text"])
+        elif event.kind == "gate":
+            self._gates.append(fields)
+        elif event.stage is not None:
+            self._take(self._rows.setdefault(event.stage, _Row()), event)
+
+    def close(self) -> None:
+        """Leave the table as it is and give the terminal back."""
+        if self._is_started:
+            self._live.stop()
+
+    @staticmethod
+    def _take(row: _Row, event: Event) -> None:
+        fields = event.fields
+        match event.kind:
+            case "stage_started":
+                row.state, row.begin_s = "running", event.time_s
+            case "progress":
+                if row.first_done is None or row.progress.get("unit") != fields["unit"]:
+                    row.first_done, row.first_s = fields["done"], event.time_s
+                row.progress = fields
+                row.figures = words.progress_figures(fields)
+            case "metric":
+                row.figures[fields["name"]] = fields["value"]
+            case "stage_done":
+                row.state, row.seconds, row.figures = (
+                    fields["status"],
+                    fields["seconds"],
+                    fields["metrics"],
+                )
+            case "stage_failed":
+                row.state = "failed"
+            case _:
+                pass
+
+    def _render(self) -> RenderableType:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False)
+        table.add_column("stage", style="bold")
+        table.add_column("", min_width=13)
+        table.add_column("progress", min_width=_BAR_WIDTH)
+        table.add_column("time", justify="right")
+        table.add_column("left", justify="right")
+        table.add_column("figures", overflow="fold")
+        for name, row in self._rows.items():
+            table.add_row(name, *_cells(row))
+        notes = [Text(f"  {note}", style="yellow") for note in self._notes]
+        return Group(table, *notes, *([self._verdicts()] if self._gates else []))
+
+    def _verdicts(self) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        table.add_column("gate", style="bold")
+        table.add_column("verdict")
+        table.add_column("because", overflow="fold")
+        for gate in self._gates:
+            style = _VERDICT_STYLES[gate["verdict"]]
+            table.add_row(gate["name"], Text(gate["verdict"], style=style), gate["reason"])
+        return table
+
+
+def _cells(row: _Row) -> tuple[RenderableType, ...]:
+    label, style = _STATES[row.state]
+    figures = Text(words.metrics(row.figures), style="" if row.state != "hit" else "dim")
+    if row.state != "running":
+        seconds = "" if row.seconds is None else words.duration(row.seconds)
+        return Text(label, style=style), "", seconds, "", figures
+    spinner = Spinner("dots", text=Text(label, style=style), style=style)
+    elapsed = words.duration(time.time() - row.begin_s)
+    if not row.progress:
+        return spinner, "", elapsed, "", figures
+    done, total = row.progress["done"], row.progress["total"]
+    spent_s = time.time() - row.first_s
+    gained = done - (row.first_done or 0)
+    left, rate = "", ""
+    if gained > 0 and spent_s > 0:
+        left = words.duration((total - done) * spent_s / gained)
+        rate = f"{gained / spent_s:.1f} {row.progress['unit']}/s  "
+    bar = ProgressBar(total=total, completed=done, width=_BAR_WIDTH)
+    return spinner, bar, elapsed, left, Text(rate, style="cyan") + figures

@@ -1,0 +1,47 @@
+"""How figures are written for people: one place, so that all screens and reports agree."""
+
+from collections.abc import Mapping
+from typing import Any
+
+_MINUTE_S = 60
+_HOUR_S = 3600
+_KIB = 1024
+_LARGE = 1000
+
+
+def duration(seconds: float) -> str:
+    """Return a time as `0.3 s`, `12 s`, `2 min 05 s` or `1 h 02 min`."""
+    if seconds < _MINUTE_S:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"  # noqa: PLR2004
+    if seconds < _HOUR_S:
+        return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+    return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d} min"
+
+
+def number(value: object) -> str:
+    """Return a figure with as many digits as a reader needs."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int) or abs(value) >= _LARGE:
+        return f"{value:,.0f}".replace(",", " ")
+    return f"{value:.4g}"
+
+
+def metrics(values: Mapping[str, Any]) -> str:
+    """Return figures as `top1 0.985  params 77 850`."""
+    return "  ".join(f"{name} {number(value)}" for name, value in values.items())
+
+
+def size(count: int) -> str:
+    """Return a count of bytes as `312 KiB`."""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if amount < _KIB:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= _KIB
+    return f"{amount:.2f} GiB"
+
+
+def progress_figures(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a progress event shows beside its count."""
+    return {name: value for name, value in fields.items() if name not in {"done", "total", "unit"}}

@@ -1,0 +1,189 @@
+"""The one abstraction: a stage, declared light and run heavy.
+
+A `Stage` says what a step reads, what it leaves and where its code lives; it imports none of
+that code. A `Context` is all that the running code may touch: what was not declared, and so is
+not in the key, is not handed over. Knows nothing of the screen, the store or torch.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn, Protocol, cast
+
+import msgspec
+
+from pipeline.errors import Interrupted, StageError, UndeclaredAccess
+from pipeline.requirements import Requirement
+from pipeline.settings import Settings
+
+__all__ = [
+    "Checkpoints",
+    "Context",
+    "External",
+    "Interrupted",
+    "Settings",
+    "Stage",
+    "StageError",
+    "guarded",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class External:
+    """A file or folder from outside the store that a stage reads."""
+
+    path: Path
+    needed_by: str
+    """The settings key that names it, for the message when it is missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A declared step. Everything here but `requires` is part of its key."""
+
+    name: str
+    run: str
+    """`module:function`, called as `function(ctx)`; imported only when the stage has to run."""
+    outputs: Mapping[str, str]
+    """Name of each output -> name of its file."""
+    settings: tuple[str, ...] = ()
+    """Dotted slices of the settings: `seed`, `distill`, `data.source`."""
+    inputs: tuple[str, ...] = ()
+    """Outputs of earlier stages, as `stage/output`."""
+    externals: Mapping[str, External] = field(default_factory=dict)
+    packages: tuple[str, ...] = ()
+    """Distributions whose versions decide the result."""
+    facts: tuple[str, ...] = ()
+    """Facts of the machine that decide the result; names as in `pipeline.machine`."""
+    code: tuple[str, ...] = ()
+    """Modules reached by name at run time, such as a backend."""
+    requires: tuple[Requirement, ...] = ()
+    """What must be present for the stage to run."""
+
+
+class Checkpoints(Protocol):
+    """Progress that survives a kill, bound to one key: other settings never see it."""
+
+    def load(self) -> Path | None:
+        """Return the newest checkpoint, or None."""
+
+    def keep(self, write: Callable[[Path], None]) -> None:
+        """Save through `write(path)` when one is due or a stop was asked for.
+
+        Raises:
+            Interrupted: After saving, when a stop was asked for.
+        """
+
+
+class Context:
+    """What a running stage may touch, and nothing else."""
+
+    def __init__(
+        self,
+        *,
+        stage: Stage,
+        settings: Settings,
+        inputs: Mapping[str, Path],
+        out: Path,
+        checkpoints: Checkpoints,
+        emit: Callable[[str, Mapping[str, Any]], None],
+        stop_asked: Callable[[], bool],
+    ) -> None:
+        """Bind the declaration to real paths; only the runner does."""
+        self.settings = cast("Settings", guarded(settings, stage))
+        self.checkpoints = checkpoints
+        self.metrics: dict[str, Any] = {}
+        self._stage = stage
+        self._inputs = inputs
+        self._out = out
+        self._emit = emit
+        self._stop_asked = stop_asked
+
+    def input(self, name: str) -> Path:
+        """Return the path of a declared input, `stage/output`; it is read-only.
+
+        Raises:
+            UndeclaredAccess: The stage did not declare it.
+        """
+        if name not in self._inputs:
+            _refuse(self._stage, "input", name)
+        return self._inputs[name]
+
+    def external(self, name: str) -> Path | None:
+        """Return the path of a declared external, or None where the settings name none.
+
+        A stage that reads externals declares those that its settings name, so that absence
+        here means absence in the settings.
+        """
+        external = self._stage.externals.get(name)
+        return external.path if external else None
+
+    def output(self, name: str) -> Path:
+        """Return the path to which a declared output is to be written.
+
+        Raises:
+            UndeclaredAccess: The stage did not declare it.
+        """
+        if name not in self._stage.outputs:
+            _refuse(self._stage, "output", name)
+        return self._out / self._stage.outputs[name]
+
+    def metric(self, name: str, value: float | int | str) -> None:
+        """Record a figure of the result; it is stored, shown and reported."""
+        self.metrics[name] = value
+        self._emit("metric", {"name": name, "value": value})
+
+    def progress(self, done: int, total: int, unit: str, **shown: float) -> None:
+        """Tell how far the stage is, with figures worth watching.
+
+        Raises:
+            Interrupted: A stop was asked for and nothing would be lost by stopping here;
+                a stage with checkpoints calls `checkpoints.keep` first.
+        """
+        self._emit("progress", {"done": done, "total": total, "unit": unit} | shown)
+        self.stop_if_asked()
+
+    def note(self, text: str) -> None:
+        """Tell the user one thing that they should know."""
+        self._emit("note", {"text": text})
+
+    def stop_if_asked(self) -> None:
+        """Raise where a signal asked the run to stop.
+
+        Raises:
+            Interrupted: It did.
+        """
+        if self._stop_asked():
+            raise Interrupted(self._stage.name, "interrupted", "the same command goes on from here")
+
+
+def guarded(settings: Settings, stage: Stage) -> object:
+    """Return a view of `settings` that shows the declared slices of `stage` and no others."""
+    return _Slices(settings, stage, ())
+
+
+class _Slices:
+    """A read-only view of a settings table that raises for what was not declared."""
+
+    def __init__(self, table: msgspec.Struct, stage: Stage, path: tuple[str, ...]) -> None:
+        self._table = table
+        self._stage = stage
+        self._path = path
+
+    def __getattr__(self, name: str) -> object:
+        path = (*self._path, name)
+        dotted = ".".join(path)
+        value: object = getattr(self._table, name)
+        if dotted in self._stage.settings:
+            return value
+        if any(each.startswith(dotted + ".") for each in self._stage.settings):
+            return _Slices(cast("msgspec.Struct", value), self._stage, path)
+        return _refuse(self._stage, "setting", dotted)
+
+
+def _refuse(stage: Stage, kind: str, name: str) -> NoReturn:
+    raise UndeclaredAccess(
+        f"stage {stage.name}",
+        f"asked for a {kind} that its declaration does not name ({name})",
+        f"declare it, so that it becomes part of the key: {kind}s={name!r}",
+    )

@@ -1,0 +1,95 @@
+"""pipeline.toml as a text: every key, its default, and a comment with what it is and takes.
+
+Rendered from the settings' declarations, so that there is one place to change.
+"""
+
+import json
+import textwrap
+import typing
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+from pipeline.fields import bounds, description
+from pipeline.measures import MEASURES
+from pipeline.settings import Gate, Settings, Table
+
+_WIDTH = 96
+_COLUMN = 34
+_JOINED = "\0"  # stands for a space at which no line is broken
+
+_HEAD = """\
+# Settings of madpipe. Every key is here with its default; units are in the names.
+# madpipe plan      shows what a change would run again
+# madpipe run all   teacher -> distill -> export -> build -> validate -> gates
+"""
+
+
+def render(settings: Settings) -> str:
+    """Return the text of a pipeline.toml that holds `settings`."""
+    lines = [_HEAD]
+    lines += _keys(settings)
+    for name, kind in typing.get_type_hints(Settings).items():
+        if isinstance(kind, type) and issubclass(kind, Table):
+            lines += [
+                "",
+                f"[{name}]",
+                *_comment(kind.__doc__ or ""),
+                *_keys(getattr(settings, name)),
+            ]
+    return "\n".join(lines + _gates(settings)) + "\n"
+
+
+def _keys(table: Table) -> list[str]:
+    lines = []
+    declared = inspect.type_info(type(table))
+    assert isinstance(declared, inspect.StructType)
+    for field in declared.fields:
+        value = getattr(table, field.name)
+        if isinstance(value, Table | dict):
+            continue
+        words = description(field.type)
+        limits = bounds(field.type)
+        comment = f"{words} ({limits.replace(' ', _JOINED)})" if limits else words
+        setting = f"{field.name} = {_toml(value)}" if value is not None else f"# {field.name} ="
+        lines += _beside(setting, comment)
+    return lines
+
+
+def _gates(settings: Settings) -> list[str]:
+    lines = [
+        "",
+        "[gates]",
+        *_comment(
+            "One key for each bound, MEASURE.min or MEASURE.max; MEASURE.confidence is one-sided, "
+            f"{Gate().confidence} where absent. A changed bound measures nothing again. Measures:"
+        ),
+    ]
+    lines += [f"#   {name:<18} {words}" for name, words in MEASURES.items()]
+    for name, gate in settings.gates.items():
+        for bound, value in msgspec.to_builtins(gate).items():
+            if value is not None and value != getattr(Gate(), bound):
+                lines.append(f"{name}.{bound} = {_toml(value)}")
+    return lines
+
+
+def _beside(setting: str, comment: str) -> list[str]:
+    """Put a comment behind its key, going on in lines below it where it is long."""
+    wrapped = [line.replace(_JOINED, " ") for line in textwrap.wrap(comment, _WIDTH - _COLUMN - 2)]
+    first = f"{setting:<{_COLUMN}}# {wrapped[0]}"
+    return [first, *(f"{'':<{_COLUMN}}# {line}" for line in wrapped[1:])]
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(
+        " ".join(text.split()), _WIDTH, initial_indent="# ", subsequent_indent="# "
+    )
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(each) for each in value) + "]"
+    if isinstance(value, bool | str):
+        return json.dumps(value)
+    return f"{value:g}" if isinstance(value, float) and value < 1e-3 else str(value)  # noqa: PLR2004

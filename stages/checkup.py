@@ -1,0 +1,125 @@
+"""What this machine can and cannot do, found out by trying, with the fix for each lack."""
+
+import importlib
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from pipeline import machine
+from stages.engines.base import BACKENDS
+
+State = Literal["ok", "lacking", "note"]
+_LEAST_DISK_GIB = 2.0
+_CUDA_PROVIDER = "CUDAExecutionProvider"
+
+
+class Finding(NamedTuple):
+    """One thing that was examined."""
+
+    name: str
+    state: State
+    detail: str
+    fix: str = ""
+
+
+def checkup(home: Path) -> list[Finding]:
+    """Examine this machine for running madpipe with its working folder at `home`."""
+    checks: list[Callable[[], Finding]] = [
+        _python,
+        _processor,
+        lambda: _disk(home),
+        _gpu,
+        _torch,
+        _onnxruntime,
+    ]
+    findings = [check() for check in checks]
+    return findings + [_backend(name) for name in BACKENDS if name != "onnxruntime"]
+
+
+def _python() -> Finding:
+    return Finding("python", "ok", f"{platform.python_version()} ({sys.executable})")
+
+
+def _processor() -> Finding:
+    return Finding("cpu", "ok", f"{machine.cpu_model()}, {machine.cpu_count()} cores")
+
+
+def _disk(home: Path) -> Finding:
+    folder = next(each for each in (home, *home.resolve().parents) if each.exists())
+    free_gib = shutil.disk_usage(folder).free / 2**30
+    detail = f"{free_gib:.1f} GiB free at {folder}"
+    if free_gib < _LEAST_DISK_GIB:
+        return Finding("disk", "lacking", detail, "free some, or set MADPIPE_HOME to another disk")
+    return Finding("disk", "ok", detail)
+
+
+def _gpu() -> Finding:
+    found = machine.gpus()
+    if not found:
+        fix = "none needed to run on the CPU; else install the NVIDIA driver"
+        return Finding("gpu", "note", "nvidia-smi reports no NVIDIA GPU", fix)
+    names = ", ".join(f"{each.name} (sm{each.compute_capability})" for each in found)
+    return Finding("gpu", "ok", f"{names}, driver {found[0].driver}")
+
+
+def _torch() -> Finding:
+    try:
+        import torch  # noqa: PLC0415
+        import torchvision  # noqa: PLC0415
+    except (ImportError, RuntimeError) as error:
+        fix = "pip install --upgrade torch torchvision, both of one release"
+        return Finding("torch", "lacking", f"does not import: {error}", fix)
+    detail = f"{torch.__version__}, torchvision {torchvision.__version__}"
+    if torch.cuda.is_available():
+        return Finding("torch", "ok", f"{detail}, CUDA {torch.version.cuda}")
+    if machine.gpus():
+        fix = "install a torch built for CUDA, or a newer driver"
+        return Finding("torch", "lacking", f"{detail} does not see the GPU", fix)
+    return Finding("torch", "ok", f"{detail}, on the CPU")
+
+
+def _onnxruntime() -> Finding:
+    try:
+        ort = importlib.import_module("onnxruntime")
+    except ImportError as error:
+        return Finding(
+            "onnxruntime", "lacking", f"does not import: {error}", BACKENDS["onnxruntime"].install
+        )
+    detail = f"{ort.__version__}, CPU"
+    if not machine.gpus():
+        return Finding("onnxruntime", "ok", detail)
+    if _loads_cuda():
+        return Finding("onnxruntime", "ok", f"{detail} and CUDA")
+    fix = "match the CUDA libraries of torch to those of onnxruntime-gpu"
+    return Finding("onnxruntime", "lacking", f"{detail}; {_CUDA_PROVIDER} does not load", fix)
+
+
+def _loads_cuda() -> bool:
+    """Tell whether the CUDA provider really loads, by opening the smallest graph with it."""
+    import onnx  # noqa: PLC0415
+    import onnxruntime  # noqa: PLC0415
+
+    onnxruntime.set_default_logger_severity(4)
+    onnxruntime.preload_dlls()
+    kind = onnx.TensorProto.FLOAT
+    node = onnx.helper.make_node("Relu", ["x"], ["y"])
+    ends = [onnx.helper.make_tensor_value_info(name, kind, [1]) for name in "xy"]
+    graph = onnx.helper.make_graph([node], "probe", ends[:1], ends[1:])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
+    model.ir_version = 10
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=[_CUDA_PROVIDER])
+    return _CUDA_PROVIDER in session.get_providers()
+
+
+def _backend(name: str) -> Finding:
+    info = BACKENDS[name]
+    if info.module is None:
+        installed = machine.version(info.distribution)
+        detail = f"no engines for it in this version (installed: {installed})"
+        return Finding(name, "note", detail, "use backend onnxruntime")
+    if not machine.has_module(info.needs):
+        return Finding(name, "note", "not installed", info.install)
+    return Finding(name, "ok", machine.version(info.distribution))

@@ -1,0 +1,52 @@
+"""Where and in which arithmetic training runs, and how chance is seeded."""
+
+import contextlib
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+_BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """A device and the arithmetic of the networks on it."""
+
+    device: torch.device
+    precision: str
+    """fp32 or bf16."""
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Return the context in which networks run."""
+        if self.precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+
+def choose(precision: str = "auto") -> Compute:
+    """Return the GPU where there is one, else the CPU, with bf16 where the hardware has it."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if precision == "auto":
+        precision = "bf16" if _has_bf16(device) else "fp32"
+    return Compute(device, precision)
+
+
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    info = Path("/proc/cpuinfo")
+    if not info.is_file():
+        return False
+    return bool(_BF16_FLAGS & set(info.read_text(encoding="utf-8", errors="replace").split()))
+
+
+def seeded(seed: int, stage: str, device: torch.device) -> torch.Generator:
+    """Seed all of torch for one stage and return a generator of its own.
+
+    Two stages with one seed draw different numbers.
+    """
+    mixed = seed * 1_000_003 + sum(ord(letter) << (8 * (i % 4)) for i, letter in enumerate(stage))
+    torch.manual_seed(mixed % 2**63)
+    return torch.Generator(device=device).manual_seed(mixed % 2**63)

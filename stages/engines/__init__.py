@@ -1,0 +1,1 @@
+"""The backends that build and run engines."""

@@ -1,0 +1,123 @@
+"""The backends: what builds and runs an engine, declared without importing any of them.
+
+Shape legend: B batch, C channel, H W space, K classes.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MANIFEST_FILE = "manifest.json"
+
+
+class EngineManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What an engine is and where it may be loaded; lies beside it as manifest.json."""
+
+    backend: str
+    backend_version: str
+    device: str
+    precision: str
+    engine: str
+    """Name of the engine's file."""
+    sha256: str
+    onnx_sha256: str
+
+
+class Session(Protocol):
+    """An engine ready to run."""
+
+    def infer(self, x_BCHW: "NDArray[np.float32]") -> "NDArray[np.float32]":
+        """Return logits of shape BK for images in [0, 1]."""
+
+    def prepared(self, x_BCHW: "NDArray[np.float32]") -> Callable[[], object]:
+        """Return a call that runs these images, already in place, until their result is there."""
+
+
+class Backend(Protocol):
+    """What a backend's module offers; modules satisfy it, nothing is inherited."""
+
+    def build(self, onnx: Path, engine: Path, *, device: str, precision: str) -> None:
+        """Make an engine from a checked ONNX file and run it once.
+
+        Raises:
+            StageError: The file cannot be made into an engine.
+            UnavailableError: The device or precision is not to be had here.
+        """
+
+    def open(self, engine: Path, *, device: str, threads: int) -> Session:
+        """Load an engine.
+
+        Raises:
+            StageError: It cannot be loaded.
+            UnavailableError: The device is not to be had here.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendInfo:
+    """What can be known of a backend without importing it."""
+
+    module: str | None
+    """The module that implements it; None: not in this version."""
+    needs: str
+    """The importable package that it drives."""
+    install: str
+    distribution: str
+    engine_file: str
+    precisions: tuple[str, ...]
+    """Those it builds, the default first."""
+    facts: tuple[str, ...]
+    """Facts of the machine that an engine depends on."""
+
+
+BACKENDS: Mapping[str, BackendInfo] = MappingProxyType(
+    {
+        "onnxruntime": BackendInfo(
+            module="stages.engines.ort",
+            needs="onnxruntime",
+            install="pip install onnxruntime-gpu",
+            distribution="onnxruntime-gpu|onnxruntime",
+            engine_file="engine.onnx",
+            precisions=("fp32",),
+            facts=(),
+        ),
+        "tensorrt": BackendInfo(
+            module=None,
+            needs="tensorrt",
+            install="pip install 'madpipe[tensorrt]'",
+            distribution="tensorrt",
+            engine_file="engine.plan",
+            precisions=("fp16", "fp32", "bf16", "int8", "fp8"),
+            facts=("gpu", "driver"),
+        ),
+        "tensorrt-rtx": BackendInfo(
+            module=None,
+            needs="tensorrt_rtx",
+            install="pip install 'madpipe[tensorrt-rtx]'",
+            distribution="tensorrt-rtx",
+            engine_file="engine.plan",
+            precisions=("fp16", "fp32", "bf16", "int8", "fp8"),
+            facts=("gpu", "driver"),
+        ),
+        "openvino": BackendInfo(
+            module=None,
+            needs="openvino",
+            install="pip install 'madpipe[openvino]'",
+            distribution="openvino",
+            engine_file="engine.xml",
+            precisions=("fp32", "bf16", "int8"),
+            facts=("cpu",),
+        ),
+    }
+)
+
+AUTO = "onnxruntime"
+"""What `auto` stands for, until other backends are built and measured."""

@@ -1,0 +1,78 @@
+"""ONNX Runtime: the engine is the ONNX file, run on the CPU or on an NVIDIA GPU."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from pipeline.errors import UnavailableError
+from pipeline.stage import StageError
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_FATAL = 4
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
+class OrtSession:
+    """An ONNX Runtime session that runs where it was asked to."""
+
+    def __init__(self, engine: Path, *, device: str, threads: int) -> None:
+        """Load the engine; a provider that is not the one asked for is an error."""
+        # Its messages about absent GPUs bypass the session's own log level.
+        onnxruntime.set_default_logger_severity(_FATAL)
+        provider = _PROVIDERS[device]
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        if device == "cuda":
+            onnxruntime.preload_dlls()
+        try:
+            self._session = onnxruntime.InferenceSession(str(engine), options, providers=[provider])
+        except Exception as error:  # its exceptions share no public base class
+            raise StageError(
+                "build", f"ONNX Runtime cannot load it ({engine}: {error})", "build it again"
+            ) from error
+        if provider not in self._session.get_providers():
+            raise UnavailableError(
+                "build.device",
+                f"{provider} does not load here (got {', '.join(self._session.get_providers())})",
+                'use device "cpu", or see madpipe doctor',
+            )
+        self._device = device
+        self._input = self._session.get_inputs()[0].name
+        self._output = self._session.get_outputs()[0].name
+
+    def infer(self, x_BCHW: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return logits of shape BK for images in [0, 1]."""
+        (logits_BK,) = self._session.run([self._output], {self._input: x_BCHW})
+        return np.asarray(logits_BK, dtype=np.float32)
+
+    def prepared(self, x_BCHW: NDArray[np.float32]) -> Callable[[], object]:
+        """Return a call that runs these images, already on the device, to the end."""
+        binding = self._session.io_binding()
+        images = onnxruntime.OrtValue.ortvalue_from_numpy(x_BCHW, self._device, 0)
+        binding.bind_ortvalue_input(self._input, images)
+        binding.bind_output(self._output, self._device)
+
+        def call() -> None:
+            self._session.run_with_iobinding(binding)
+            binding.synchronize_outputs()
+
+        return call
+
+
+def build(onnx: Path, engine: Path, *, device: str, precision: str) -> None:
+    """Make an engine from a checked ONNX file: the file itself, once it has run here."""
+    del precision  # fp32 is all there is in the table
+    shutil.copyfile(onnx, engine)
+    OrtSession(engine, device=device, threads=1)
+
+
+def open(engine: Path, *, device: str, threads: int) -> OrtSession:  # noqa: A001  (the protocol)
+    """Load an engine."""
+    return OrtSession(engine, device=device, threads=threads)

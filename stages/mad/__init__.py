@@ -1,0 +1,1 @@
+"""Momentum Adversarial Distillation: the game, its losses and its moments."""

@@ -1,0 +1,49 @@
+"""Matching the moments that a teacher's batch-norm layers saw in training.
+
+Shape legend: B batch, C channel, H W space.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+
+class Moments:
+    """Distances between a batch's moments and those stored in a network's BatchNorm layers."""
+
+    def __init__(self, network: nn.Module) -> None:
+        """Find the BatchNorm layers that keep running statistics."""
+        self.layers = [
+            module
+            for module in network.modules()
+            if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None
+        ]
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[list[Tensor]]:
+        """Yield a list that each forward pass fills with one term for each layer.
+
+        A term is ||mean - running_mean||_2 + ||var - running_var||_2 of the layer's input
+        (Yin et al. 2020, DeepInversion, equation 4).
+        """
+        terms: list[Tensor] = []
+
+        def watch(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            assert isinstance(module, nn.BatchNorm2d)
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            var_C, mean_C = torch.var_mean(inputs[0].float(), dim=(0, 2, 3), correction=0)
+            difference = (mean_C - module.running_mean).norm()
+            terms.append(difference + (var_C - module.running_var).norm())
+
+        handles: list[RemovableHandle] = [
+            layer.register_forward_pre_hook(watch) for layer in self.layers
+        ]
+        try:
+            yield terms
+        finally:
+            for handle in handles:
+                handle.remove()

@@ -1,0 +1,125 @@
+"""ONNX files: written from torch in one portable piece, and checked before anyone loads them."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from onnx import ModelProto
+from torch import nn
+
+from pipeline.atomic import write_bytes
+from pipeline.stage import StageError
+from stages import card as cards
+from stages.card import Card
+
+INPUT, OUTPUT = "images", "logits"
+_PRODUCER = "madpipe"
+
+
+def convert(network: nn.Module, card: Card, *, opset: int) -> ModelProto:
+    """Return the network as an ONNX model with a dynamic batch and its card as metadata.
+
+    The graph takes float images of shape NCHW in [0, 1] and holds all weights; nodes carry no
+    paths or stack traces, so the same network gives the same bytes wherever it is exported.
+    """
+    size = card.image_size_px
+    example = torch.zeros(2, card.channels, size, size)
+    program = torch.onnx.export(
+        network.cpu().eval(),
+        (example,),
+        dynamo=True,
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=65536)},),
+        opset_version=opset,
+        external_data=False,
+        optimize=True,
+        verbose=False,
+    )
+    assert program is not None
+    model: ModelProto = program.model_proto
+    _strip(model)
+    model.producer_name, model.producer_version = _PRODUCER, ""
+    onnx.helper.set_model_props(model, cards.metadata(card))
+    return model
+
+
+def _strip(model: ModelProto) -> None:
+    """Remove what tells of the machine that exported: paths, stack traces, module names."""
+    del model.metadata_props[:]
+    model.doc_string = ""
+    graph = model.graph
+    del graph.metadata_props[:]
+    graph.doc_string = ""
+    graph.name = "classifier"
+    for part in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+
+
+def save(model: ModelProto, path: Path) -> None:
+    """Write a model as one file.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    write_bytes(path, model.SerializeToString(deterministic=True))
+
+
+def read(path: Path, place: str) -> ModelProto:
+    """Return the model of a file after checking that it stands alone and is sound.
+
+    Raises:
+        StageError: No such file, damaged, not ONNX, or data kept outside the file.
+    """
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except FileNotFoundError as error:
+        raise StageError(place, f"no such file ({path})", "correct the path") from error
+    except Exception as error:  # protobuf's decode error has no public name
+        raise StageError(place, f"is no ONNX file ({path}: {error})", "export it again") from error
+    outside = [each.name for each in model.graph.initializer if each.external_data]
+    if outside:
+        raise StageError(
+            place, f"keeps weights outside itself ({path}: {outside[0]})", "export it as one file"
+        )
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        first = str(error).splitlines()[0]
+        raise StageError(
+            place, f"is no sound ONNX file ({path}: {first})", "export it again"
+        ) from error
+    if len(model.graph.input) != 1 or len(model.graph.output) != 1:
+        counts = f"{len(model.graph.input)} and {len(model.graph.output)}"
+        raise StageError(
+            place, f"needs one input and one output ({path} has {counts})", "export a classifier"
+        )
+    return model
+
+
+def card_of(model: ModelProto) -> Card | None:
+    """Return the card that a model carries, None where it is not ours."""
+    texts = {each.key: each.value for each in model.metadata_props}
+    return cards.decode(texts[cards.METADATA_KEY]) if cards.METADATA_KEY in texts else None
+
+
+def session(model: bytes | Path, threads: int = 1) -> onnxruntime.InferenceSession:
+    """Open a model in ONNX Runtime on the CPU, the reference for every engine."""
+    onnxruntime.set_default_logger_severity(4)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    source = str(model) if isinstance(model, Path) else model
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def logits(
+    opened: onnxruntime.InferenceSession, x_NCHW: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return the logits of shape NK of a batch."""
+    (first,) = opened.run(None, {opened.get_inputs()[0].name: x_NCHW})
+    return np.asarray(first, dtype=np.float32)

@@ -1,0 +1,42 @@
+"""A picture of samples: rows of images under the name of what drew them."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from pipeline.atomic import write_bytes
+
+_COLUMNS = 16
+_CELL_PX = 48
+_GAP_PX = 4
+_TITLE_PX = 22
+
+
+def save(path: Path, rows: Mapping[str, Tensor]) -> None:
+    """Write a PNG with the images, in [0, 1] and of shape NCHW, of each named group."""
+    pitch = _CELL_PX + _GAP_PX
+    lines = {name: -(-len(x) // _COLUMNS) for name, x in rows.items()}
+    height = sum(_TITLE_PX + count * pitch for count in lines.values()) + _GAP_PX
+    sheet = Image.new("RGB", (_COLUMNS * pitch + _GAP_PX, height), "white")
+    draw = ImageDraw.Draw(sheet)
+    top = _GAP_PX
+    for name, x_NCHW in rows.items():
+        draw.text((_GAP_PX, top + 4), name, fill="black")
+        top += _TITLE_PX
+        for number, x_CHW in enumerate(x_NCHW):
+            place = (_GAP_PX + number % _COLUMNS * pitch, top + number // _COLUMNS * pitch)
+            sheet.paste(_cell(x_CHW), place)
+        top += lines[name] * pitch
+    buffer = io.BytesIO()
+    sheet.save(buffer, format="PNG")
+    write_bytes(path, buffer.getvalue())
+
+
+def _cell(x_CHW: Tensor) -> Image.Image:
+    x_HWC = np.rint(x_CHW.float().cpu().permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+    image = Image.fromarray(x_HWC[..., 0] if x_HWC.shape[-1] == 1 else x_HWC[..., :3])
+    return image.resize((_CELL_PX, _CELL_PX), Image.Resampling.NEAREST).convert("RGB")

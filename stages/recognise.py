@@ -1,0 +1,94 @@
+"""Telling which network a weights file belongs to, by its card or by names and shapes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from models import registry
+from pipeline.stage import StageError
+from stages import card as cards
+from stages.card import Card
+from stages.data.specs import SPECS
+
+_MATRIX = 2
+_IMAGE_WEIGHT = 4
+
+
+def card_for(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    *,
+    arch: str | None,
+    num_classes: int | None,
+    image_size_px: int | None,
+) -> Card:
+    """Return the card of a weights file, its own or one made from options and shapes.
+
+    Raises:
+        StageError: The architecture is not to be told, or the image size is unknown.
+    """
+    own = cards.read(path) if path.suffix == ".safetensors" else None
+    if own is not None and arch in (None, own.arch):
+        return own
+    classes = num_classes or _last_rows(tensors, path)
+    channels = _first_channels(tensors)
+    name = arch or recognise(tensors, channels=channels, num_classes=classes, path=path)
+    if image_size_px is None:
+        raise StageError(
+            "--image-size", f"is not to be told from the file ({path})", "give it in pixels"
+        )
+    known = next(
+        (s for s in SPECS.values() if s.num_classes == classes and s.channels == channels), None
+    )
+    mean = known.mean if known else (0.5,) * channels
+    std = known.std if known else (0.5,) * channels
+    return Card(
+        arch=name,
+        channels=channels,
+        image_size_px=image_size_px,
+        mean=mean,
+        std=std,
+        classes=tuple(str(number) for number in range(classes)),
+    )
+
+
+def recognise(tensors: Mapping[str, Tensor], *, channels: int, num_classes: int, path: Path) -> str:
+    """Return the registry's name of the network whose tensors have these names and shapes.
+
+    Raises:
+        StageError: None has, or several.
+    """
+    found: dict[str, int] = {}
+    wanted = {name: tuple(each.shape) for name, each in tensors.items()}
+    for arch in registry.ARCHITECTURES:
+        with torch.device("meta"):
+            network = registry.create(
+                arch, in_channels=channels, num_classes=num_classes, code=None
+            )
+        own = {name: tuple(each.shape) for name, each in network.state_dict().items()}
+        found[arch] = len(own.items() ^ wanted.items())
+    matches = [arch for arch, differing in found.items() if differing == 0]
+    if len(matches) == 1:
+        return matches[0]
+    nearest = min(found, key=lambda arch: found[arch])
+    raise StageError(
+        str(path),
+        f"is of no architecture of the registry (nearest {nearest}, "
+        f"{found[nearest]} tensors differ)",
+        "name it with --arch",
+    )
+
+
+def _last_rows(tensors: Mapping[str, Tensor], path: Path) -> int:
+    rows = [each.shape[0] for each in tensors.values() if each.ndim == _MATRIX]
+    if not rows:
+        raise StageError(
+            str(path), "has no linear layer at its end (0 found)", "give --num-classes"
+        )
+    return rows[-1]
+
+
+def _first_channels(tensors: Mapping[str, Tensor]) -> int:
+    return next((each.shape[1] for each in tensors.values() if each.ndim == _IMAGE_WEIGHT), 3)

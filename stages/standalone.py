@@ -1,0 +1,128 @@
+"""export, build and validate on files from anywhere, without a pipeline around them."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from models import registry
+from pipeline.errors import UsageError
+from pipeline.nearest import nearest
+from pipeline.settings import Build, Data, Export, Validate
+from pipeline.stage import StageError
+from stages import build as building
+from stages import export as exporting
+from stages import networks, recognise, weights
+from stages import validate as validating
+from stages.data import images
+from stages.data.specs import SPECS
+from stages.engines import resolve
+from stages.engines.base import BACKENDS, MANIFEST_FILE, EngineManifest
+
+_CHECK_IMAGES = 64
+
+
+def export(
+    student: Path,
+    out: Path,
+    *,
+    arch: str | None,
+    num_classes: int | None,
+    image_size_px: int | None,
+) -> dict[str, Any]:
+    """Write the network of a weights file as ONNX; return what was recognised and checked.
+
+    Raises:
+        StageError: The file is no weights file, fits no architecture, or the export is wrong.
+    """
+    tensors = weights.read(student, "--student")
+    card = recognise.card_for(
+        student, tensors, arch=arch, num_classes=num_classes, image_size_px=image_size_px
+    )
+    network = networks.build(card, code=_code(card.arch), place="--arch")
+    weights.fill(network.backbone, tensors, arch=card.arch, place="--student")
+    network.eval()
+    shape = (_CHECK_IMAGES, card.channels, card.image_size_px, card.image_size_px)
+    random_NCHW = np.random.default_rng(0).random(shape, dtype=np.float32)
+    options = Export()
+    difference = exporting.export(
+        network,
+        card,
+        out,
+        opset=options.opset,
+        images_NCHW=random_NCHW,
+        tolerance=options.max_logit_difference,
+    )
+    return {
+        "arch": card.arch,
+        "classes": card.num_classes,
+        "image_size_px": card.image_size_px,
+        "max_logit_difference": difference,
+    }
+
+
+def build(onnx: Path, folder: Path, options: Build) -> EngineManifest:
+    """Build an engine and its manifest into a folder.
+
+    Raises:
+        StageError: The ONNX file is unsound or the backend cannot use it.
+        UnavailableError: The machine lacks what the options name.
+    """
+    for requirement in resolve.requirements(options):
+        requirement.check()
+    folder.mkdir(parents=True, exist_ok=True)
+    engine = folder / BACKENDS[resolve.backend_name(options)].engine_file
+    return building.build(onnx, engine, folder / MANIFEST_FILE, options)
+
+
+def validate(folder: Path, teacher: Path, data: str, options: Validate) -> dict[str, Any]:
+    """Measure an engine against a teacher on a source of labelled images.
+
+    Raises:
+        StageError: A file is missing, damaged or does not fit.
+        UsageError: The data specification names no source.
+    """
+    manifest_path = folder / MANIFEST_FILE
+    if not manifest_path.is_file():
+        raise StageError(
+            "--engine", f"has no manifest.json ({folder})", "name a folder that madpipe build wrote"
+        )
+    network, card = networks.load(teacher, code=None, place="--teacher")
+    settings, root = _source(data, card.image_size_px)
+    dataset = images.load(settings, root)
+    engine = folder / Path(_engine_name(manifest_path)).name
+    manifest, session = validating.open_engine(manifest_path, engine, threads=options.threads)
+    logits = validating.logits_of(network, session, dataset.held_out)
+    measured = validating.accuracy(logits, dataset.held_out)
+    measured["latency"], _ = validating.latency(network, session, dataset, options, manifest.device)
+    return measured
+
+
+def _engine_name(manifest_path: Path) -> str:
+    try:
+        return msgspec.json.decode(manifest_path.read_bytes(), type=EngineManifest).engine
+    except msgspec.DecodeError as error:
+        raise StageError(
+            "--engine", f"has no sound manifest ({error})", "build it again"
+        ) from error
+
+
+def _source(data: str, image_size_px: int) -> tuple[Data, Path | None]:
+    """Return the settings of `digits` or `SOURCE:FOLDER`."""
+    source, _, folder = data.partition(":")
+    if source not in SPECS or (source != "digits" and not folder):
+        raise UsageError(
+            "--data",
+            f"names no source of images{nearest(source, SPECS)} ({data})",
+            f"give digits or SOURCE:FOLDER with one of {', '.join(SPECS)}",
+        )
+    settings = msgspec.convert(
+        {"source": source, "root": folder or "data", "image_size_px": image_size_px}, Data
+    )
+    return settings, Path(folder) if folder else None
+
+
+def _code(arch: str) -> Path | None:
+    file = registry.source_file(arch)
+    return Path(file) if file else None

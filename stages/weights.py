@@ -1,0 +1,139 @@
+"""Weights files: written as safetensors with a card, read from what people have.
+
+A torch checkpoint is only ever read with `weights_only=True`, so that no file can run code.
+"""
+
+import io
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from pipeline.atomic import write_bytes
+from pipeline.stage import StageError
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "student", "teacher")
+_PREFIXES = ("module.", "_orig_mod.", "backbone.")
+_SHOWN = 3
+
+
+def save(path: Path, network: nn.Module, metadata: Mapping[str, str]) -> None:
+    """Write a network's weights with at most one line of metadata.
+
+    The same weights give the same bytes; the format does not order several lines of metadata.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    tensors = {
+        name: each.detach().to("cpu").contiguous() for name, each in network.state_dict().items()
+    }
+    write_bytes(path, safetensors.torch.save(tensors, dict(metadata)))
+
+
+def read(path: Path, place: str) -> dict[str, Tensor]:
+    """Return the tensors of a weights file, unwrapped and with wrapper prefixes removed.
+
+    Args:
+        path: A safetensors file or a torch checkpoint.
+        place: The setting or option that named it, for messages.
+
+    Raises:
+        StageError: No such file, or it holds no weights that can be read safely.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StageError(
+            place, f"cannot be read ({path}: {error.strerror})", "correct the path"
+        ) from error
+    is_torch = content[:2] == b"PK" or content[:1] == b"\x80"
+    loaded = _torch(content, path, place) if is_torch else _safetensors(content, path, place)
+    return _without_prefixes(_unwrapped(loaded, path, place))
+
+
+def fill(network: nn.Module, tensors: Mapping[str, Tensor], *, arch: str, place: str) -> None:
+    """Load `tensors` into `network`, all of them and no others.
+
+    Raises:
+        StageError: They belong to another architecture or class count; says what differs.
+    """
+    own = network.state_dict()
+    optional = {name for name in own if name.endswith("num_batches_tracked")}
+    missing = sorted(own.keys() - tensors.keys() - optional)
+    surplus = sorted(tensors.keys() - own.keys())
+    shapes = [
+        f"{name} is {tuple(tensors[name].shape)}, not {tuple(own[name].shape)}"
+        for name in sorted(own.keys() & tensors.keys())
+        if tensors[name].shape != own[name].shape
+    ]
+    if not (missing or surplus or shapes):
+        network.load_state_dict(dict(tensors), strict=False)
+        return
+    differs = [
+        f"{len(names)} {word}: {', '.join(names[:_SHOWN])}"
+        for word, names in (("missing", missing), ("too many", surplus), ("of other shape", shapes))
+        if names
+    ]
+    raise StageError(
+        place,
+        f"weights do not fit {arch} as the settings describe it ({'; '.join(differs)})",
+        "name the architecture and the classes that the file was made with",
+    )
+
+
+def _torch(content: bytes, path: Path, place: str) -> object:
+    try:
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise StageError(
+            place,
+            f"holds more than weights and is not loaded, since that could run code ({path})",
+            "save only the state dict: torch.save(model.state_dict(), FILE) or safetensors",
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise StageError(
+            place,
+            f"is truncated or no torch checkpoint ({path}: {str(error).splitlines()[0]})",
+            "copy the file again",
+        ) from error
+
+
+def _safetensors(content: bytes, path: Path, place: str) -> object:
+    try:
+        return safetensors.torch.load(content)
+    except SafetensorError as error:
+        raise StageError(
+            place,
+            f"is truncated or no weights file ({path}: {error})",
+            "give a safetensors file or a torch checkpoint",
+        ) from error
+
+
+def _unwrapped(loaded: object, path: Path, place: str) -> dict[str, Tensor]:
+    """Return the state dict in `loaded`, looking into the usual wrappers."""
+    while isinstance(loaded, Mapping):
+        tensors = {str(k): v for k, v in loaded.items() if isinstance(v, Tensor)}
+        if tensors:
+            return tensors
+        inner = next((loaded[name] for name in _WRAPPERS if name in loaded), None)
+        if inner is None:
+            break
+        loaded = inner
+    found = list(loaded)[:_SHOWN] if isinstance(loaded, Mapping) else type(loaded).__name__
+    raise StageError(
+        place,
+        f"holds no state dict ({path}: {found})",
+        f"save the state dict, bare or under one of {', '.join(_WRAPPERS)}",
+    )
+
+
+def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    while prefix := next((p for p in _PREFIXES if all(n.startswith(p) for n in tensors)), None):
+        tensors = {name.removeprefix(prefix): each for name, each in tensors.items()}
+    return tensors
