@@ -95,7 +95,9 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> dict[
     manifest, session = validating.open_engine(manifest_path, engine, threads=options.threads)
     logits = validating.logits_of(network, session, dataset.held_out)
     measured = validating.accuracy(logits, dataset.held_out)
-    measured["latency"], _ = validating.latency(network, session, dataset, options, manifest.device)
+    measured["latency"], _ = validating.latency(
+        network, session, dataset.held_out, options, device_name=manifest.device
+    )
     return measured
 
 

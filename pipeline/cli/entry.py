@@ -68,7 +68,7 @@ def _print_version(value: bool) -> None:  # noqa: FBT001  (typer's form of a cal
 
 @app.callback()
 def _root(
-    version: Annotated[
+    version: Annotated[  # noqa: FBT002  (typer makes an option of it)
         bool,
         typer.Option(
             "--version", help="Print the version.", callback=_print_version, is_eager=True
