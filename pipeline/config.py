@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, SettingsFault
 from pipeline.nearest import nearest
 from pipeline.rules import broken_rules
 from pipeline.settings import Settings, Table
@@ -49,10 +49,21 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Settings:
         faults = [Fault(*each) for each in broken_rules(settings)]
         if not faults:
             return settings
+    raise _located_error(path, text, faults, set_paths)
+
+
+def locate(path: Path, overrides: Sequence[str], fault: SettingsFault) -> ConfigError:
+    """Return `fault` with the file and line, or the `--set`, of each of its keys."""
+    set_paths = {_override({}, each) for each in overrides}
+    return _located_error(path, _read(path), [Fault(*each) for each in fault.faults], set_paths)
+
+
+def _located_error(
+    path: Path, text: str, faults: Sequence[Fault], set_paths: set[KeyPath]
+) -> ConfigError:
     lines = key_lines(text)
-    raise ConfigError(
-        [line for _, line in sorted(_located(f, path, lines, set_paths) for f in faults)]
-    )
+    located = sorted(_located(fault, path, lines, set_paths) for fault in faults)
+    return ConfigError([line for _, line in located])
 
 
 def _read(path: Path) -> str:

@@ -3,6 +3,7 @@
     MadpipeError            1   something failed
     +-- UsageError          2   the command line is wrong
     +-- ConfigError         2   the settings are wrong: all faults at once
+    +-- SettingsFault       2   settings that do not fit what they name; gets its lines later
     +-- StageError          1   a stage found its input or its result wanting
     |   +-- UndeclaredAccess    a stage asked for what its declaration does not name
     +-- StoreError          1   the working folder cannot be read or written
@@ -42,6 +43,18 @@ class ConfigError(MadpipeError):
     def __init__(self, faults: Sequence[str]) -> None:
         """Take one finished line for each fault, `file:line: key: what (value); what to do`."""
         Exception.__init__(self, "\n".join(faults))
+        self.faults = tuple(faults)
+
+
+class SettingsFault(MadpipeError):
+    """Settings that are right by themselves but name what does not exist."""
+
+    exit_code = 2
+
+    def __init__(self, faults: Sequence[tuple[tuple[str, ...], str, str]]) -> None:
+        """Take for each fault its key path, what is wrong, and what to do."""
+        lines = [f"{'.'.join(key)}: {wrong}; {remedy}" for key, wrong, remedy in faults]
+        Exception.__init__(self, "\n".join(lines))
         self.faults = tuple(faults)
 
 

@@ -84,13 +84,13 @@ def tell_verdicts(verdicts: Sequence[Verdict], sinks: list[Sink]) -> None:
 def _bring(project: Project, runner: Runner, planned: Sequence[Planned], command: str) -> None:
     if all(item.action == "hit" for item in planned):
         runner.use(planned)
-        return
-    for item in planned:
-        for requirement in item.stage.requires if item.action != "hit" else ():
-            requirement.check()
-    with stop_on_signals() as stop_asked:
-        runner.stop_asked = stop_asked
-        _run_locked(project, runner, [item.stage for item in planned], command)
+    else:
+        for item in planned:
+            for requirement in item.stage.requires if item.action != "hit" else ():
+                requirement.check()
+        with stop_on_signals() as stop_asked:
+            runner.stop_asked = stop_asked
+            _run_locked(project, runner, [item.stage for item in planned], command)
     try:
         runner.memo.save()
     except OSError as error:

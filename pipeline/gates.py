@@ -100,6 +100,13 @@ def estimate(name: str, measurements: Measurements, confidence: float) -> Estima
     return _share(measurements.get(table, {}).get(subject), confidence)
 
 
+def headline_batch(measurements: Measurements) -> Mapping[str, Any] | None:
+    """Return the latencies at batch size 1, or at the first size where 1 was not measured."""
+    batches: list[Mapping[str, Any]] = measurements.get("latency", {}).get("batches", [])
+    ones = [each for each in batches if each["batch"] == 1]
+    return next(iter([*ones, *batches]), None)
+
+
 def _share(record: Mapping[str, Any] | None, confidence: float) -> Estimate | None:
     if not record:
         return None
@@ -119,10 +126,9 @@ def _drop(record: Mapping[str, Any] | None, confidence: float) -> Estimate | Non
 
 
 def _resampled(name: str, measurements: Measurements, confidence: float) -> Estimate | None:
-    batches = measurements.get("latency", {}).get("batches", [])
-    if not batches:
+    first = headline_batch(measurements)
+    if first is None:
         return None
-    first = batches[0]
     record = first["speedup"] if name == "speedup" else first["engine"]
     value = record["median"] if name == "speedup" else record["p50_ms"]
     bounds = table_bounds(record["quantiles"], confidence)

@@ -16,7 +16,6 @@ import msgspec
 
 from pipeline import machine
 from pipeline.codedigest import code_digests
-from pipeline.errors import StageError
 from pipeline.memo import Memo
 from pipeline.settings import Settings
 from pipeline.stage import External, Stage
@@ -35,9 +34,6 @@ def key_parts(stage: Stage, settings: Settings, inputs: Mapping[str, str], memo:
         settings: Of which only the declared slices are taken.
         inputs: sha256 of the bytes of each declared input.
         memo: What is already known of code and of outside folders.
-
-    Raises:
-        StageError: An outside file is missing.
     """
     return {
         "schema": KEY_SCHEMA,
@@ -83,12 +79,6 @@ def external_digest(external: External, memo: Memo) -> str:
     path = external.path
     if path.is_file():
         return file_sha256(path)
-    if not path.is_dir():
-        raise StageError(
-            external.needed_by,
-            f"no such file or folder ({path})",
-            "put it there or correct the path",
-        )
     files = sorted(each for each in path.rglob("*") if each.is_file())
     seen = hashlib.sha256()
     for each in files:

@@ -9,7 +9,7 @@ MEASURES: dict[str, str] = {
     "engine_top1_drop": "student's top-1 less the engine's, on the same images",
     "student_agreement": "share of held-out images on which student and teacher say the same",
     "engine_agreement": "share of held-out images on which engine and teacher say the same",
-    "speedup": "teacher's latency over the engine's, at the first batch size",
-    "engine_p50_ms": "median latency of the engine, at the first batch size",
+    "speedup": "teacher's latency over the engine's, at batch size 1 (else the first)",
+    "engine_p50_ms": "median latency of the engine, at batch size 1 (else the first)",
     "engine_bytes": "size of the engine",
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import config
-from pipeline.errors import StoreError
+from pipeline.errors import SettingsFault, StoreError
 from pipeline.gates import Verdict, judge
 from pipeline.graph import ordered, require_stage, selected
 from pipeline.memo import Memo
@@ -42,9 +42,14 @@ class Project:
             StoreError: The working folder is of a newer layout.
         """
         settings = config.load(path, overrides)
+        try:
+            stages = ordered(declare(settings, path.resolve().parent))
+            _check_externals(stages)
+        except SettingsFault as fault:
+            raise config.locate(path, overrides, fault) from fault
         store = Store(home_of(path))
         store.check_layout()
-        return cls(settings, ordered(declare(settings, path.resolve().parent)), store)
+        return cls(settings, stages, store)
 
     def plan(self, targets: Sequence[str], force: frozenset[str] = frozenset()) -> list[Planned]:
         """Return what a run would do, without running or writing anything.
@@ -85,6 +90,23 @@ class Project:
                 str(self.store.home), "holds no measurements (none stored)", "madpipe run validate"
             )
         return judge(measured, self.settings.gates)
+
+
+def _check_externals(stages: Sequence[Stage]) -> None:
+    missing = {
+        external.needed_by: external.path
+        for stage in stages
+        for external in stage.externals.values()
+        if not external.path.exists()
+    }
+    if missing:
+        remedy = "put it there or correct the path"
+        raise SettingsFault(
+            [
+                (tuple(key.split(".")), f"no such file or folder ({path})", remedy)
+                for key, path in missing.items()
+            ]
+        )
 
 
 def home_of(config_path: Path) -> Path:

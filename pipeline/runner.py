@@ -71,6 +71,8 @@ class Runner:
         entries: dict[str, Entry] = {}
         for stage in stages:
             self.current = stage.name
+            if self.stop_asked():
+                raise Interrupted("madpipe", "interrupted", "the same command goes on from here")
             begin_s = time.perf_counter()
             item = plan_stage(
                 stage, self.settings, self.store, self.memo, entries, force=stage.name in self.force

@@ -101,7 +101,7 @@ class Distill(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = "mad"
     rounds: Annotated[
         Count, Meta(description="one round: the generator step, then the student steps")
-    ] = 1000
+    ] = 800
     student_steps: Annotated[Count, Meta(description="student steps in a round")] = 2
     batch_size: Annotated[
         int, Meta(ge=2, description="images drawn from each generator for one student step")
@@ -118,7 +118,7 @@ class Distill(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = "uncond"
     generator_width: Annotated[
         int, Meta(ge=2, multiple_of=2, description="channels of the generator's first map")
-    ] = 64
+    ] = 128
     noise_dim: Annotated[Count, Meta(description="length of the noise vector")] = 100
     loss: Annotated[
         Literal["kl", "l1"],

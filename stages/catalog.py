@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from models import registry
-from pipeline.errors import ConfigError
+from pipeline.errors import SettingsFault
 from pipeline.settings import Data, Settings
 from pipeline.stage import External, Stage
 from stages.engines import resolve
@@ -26,7 +26,7 @@ def declare(settings: Settings, root: Path) -> tuple[Stage, ...]:
         root: The folder that relative paths in the settings start from.
 
     Raises:
-        ConfigError: An architecture's name can name nothing.
+        SettingsFault: An architecture's name can name nothing.
     """
     _check_architectures(settings)
     teacher_code = _code(settings.teacher.arch, "teacher", root)
@@ -173,6 +173,6 @@ def _check_architectures(settings: Settings) -> None:
         try:
             registry.check_name(arch)
         except registry.UnknownArchitecture as error:
-            faults.append(f"{key}.arch: {error}")
+            faults.append(((key, "arch"), error.wrong, error.remedy))
     if faults:
-        raise ConfigError(faults)
+        raise SettingsFault(faults)

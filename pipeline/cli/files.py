@@ -17,12 +17,26 @@ from pipeline.screen import words
 from pipeline.settings import BackendName, Build, DeviceName, PrecisionName, Validate
 
 _Path = Path | None
-Student = Annotated[_Path, typer.Option("--student", help="Weights of a network to export.")]
-Onnx = Annotated[_Path, typer.Option("--onnx", help="The ONNX file to build from.")]
-Engine = Annotated[
-    _Path, typer.Option("--engine", metavar="DIR", help="Folder with an engine and manifest.json.")
+Student = Annotated[
+    _Path,
+    typer.Option("--student", exists=True, dir_okay=False, help="Weights of a network to export."),
 ]
-TeacherFile = Annotated[_Path, typer.Option("--teacher", help="Weights to compare with.")]
+Onnx = Annotated[
+    _Path, typer.Option("--onnx", exists=True, dir_okay=False, help="The ONNX file to build from.")
+]
+Engine = Annotated[
+    _Path,
+    typer.Option(
+        "--engine",
+        metavar="DIR",
+        exists=True,
+        file_okay=False,
+        help="Folder with an engine and manifest.json.",
+    ),
+]
+TeacherFile = Annotated[
+    _Path, typer.Option("--teacher", exists=True, dir_okay=False, help="Weights to compare with.")
+]
 Data = Annotated[str, typer.Option("--data", metavar="SPEC", help="digits, or SOURCE:FOLDER.")]
 Arch = Annotated[
     str | None, typer.Option("--arch", help="Architecture; absent: told by names and shapes.")

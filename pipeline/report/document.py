@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline import hostinfo, runs
 from pipeline.errors import StoreError
-from pipeline.gates import Verdict, judge
+from pipeline.gates import Verdict, headline_batch, judge
 from pipeline.project import JUDGED_STAGE, Project
 
 SCHEMA = "madpipe.report/1"
@@ -29,7 +29,7 @@ def document(project: Project) -> dict[str, Any]:
     gates = judge(measured, project.settings.gates) if measured else []
     latency = measured.get("latency", {})
     batches = latency.get("batches", [])
-    first = batches[0] if batches else {}
+    first = headline_batch(measured) or {}
     return {
         "schema": SCHEMA,
         "run": {

@@ -1,0 +1,183 @@
+"""The shape of the house: imports go one way, files and functions stay small, starts stay light."""
+
+import ast
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("pipeline", "stages", "models")
+MAX_FILE_LINES = 350
+MAX_FUNCTION_LINES = 60
+MAX_MEDIAN_LINES = 110
+
+# What each part may import of ours; the order goes from the bottom to the top.
+ALLOWED = {
+    "models": {"models", "pipeline.nearest"},
+    "stages": {
+        "stages",
+        "models",
+        "pipeline.atomic",
+        "pipeline.errors",
+        "pipeline.intervals",
+        "pipeline.keys",
+        "pipeline.machine",
+        "pipeline.nearest",
+        "pipeline.requirements",
+        "pipeline.settings",
+        "pipeline.stage",
+    },
+    "pipeline": {"pipeline"},
+    "pipeline.cli": {"pipeline", "stages"},
+}
+LAYERS = (
+    {"__init__", "errors", "events", "nearest", "atomic", "tomllines", "measures", "signals"},
+    {"machine", "settings", "memo", "intervals", "fields", "eventlog", "checkpoint"},
+    {"requirements", "rules", "presets", "codedigest", "template", "gates", "hostinfo", "manifest"},
+    {"config", "stage"},
+    {"keys", "graph"},
+    {"store"},
+    {"planner", "lock", "runs"},
+    {"runner", "exchange"},
+    {"project"},
+    {"execute"},
+    {"screen"},
+    {"report"},
+    {"cli"},
+)
+HEAVY = {
+    "jinja2",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "PIL",
+    "safetensors",
+    "sklearn",
+    "tensorrt",
+    "torch",
+    "torchvision",
+}
+LIGHT_STAGE_FILES = {
+    "stages/__init__.py",
+    "stages/catalog.py",
+    "stages/data/__init__.py",
+    "stages/data/specs.py",
+    "stages/engines/__init__.py",
+    "stages/engines/base.py",
+    "stages/engines/resolve.py",
+    "models/__init__.py",
+    "models/registry.py",
+}
+
+
+def sources() -> list[Path]:
+    return sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def imports(path: Path, *, top_level_only: bool = False) -> Iterator[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body if top_level_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            if node.module in PACKAGES or node.module in {"pipeline.report", "pipeline.screen"}:
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_the_core_knows_no_stage_and_stages_only_the_api_of_the_core() -> None:
+    wrong = []
+    for path in sources():
+        module = module_of(path)
+        part = "pipeline.cli" if module.startswith("pipeline.cli") else module.partition(".")[0]
+        for name in imports(path):
+            if name.partition(".")[0] not in PACKAGES:
+                continue
+            if not any(name == each or name.startswith(each + ".") for each in ALLOWED[part]):
+                wrong.append(f"{module} imports {name}")
+    assert not wrong
+
+
+def test_imports_within_the_core_go_one_way() -> None:
+    rank = {name: number for number, layer in enumerate(LAYERS) for name in layer}
+    wrong = []
+    for path in (ROOT / "pipeline").rglob("*.py"):
+        own = module_of(path).removeprefix("pipeline").strip(".").partition(".")[0] or "__init__"
+        for name in imports(path):
+            if not name.startswith("pipeline"):
+                continue
+            other = name.removeprefix("pipeline").strip(".").partition(".")[0] or "__init__"
+            other = other if other in rank else "__init__"
+            if rank[other] > rank[own]:
+                wrong.append(f"pipeline.{own} imports {name}")
+    assert not wrong
+
+
+def test_every_module_of_the_core_has_its_layer() -> None:
+    names = {path.stem if path.suffix else path.name for path in (ROOT / "pipeline").iterdir()}
+    assert names - {"__pycache__"} == set().union(*LAYERS)
+
+
+def test_declarations_import_nothing_heavy() -> None:
+    light = [path for path in sources() if module_of(path).startswith("pipeline")]
+    light += [ROOT / name for name in sorted(LIGHT_STAGE_FILES)]
+    wrong = [
+        f"{module_of(path)} imports {name}"
+        for path in light
+        for name in imports(path, top_level_only=True)
+        if name.partition(".")[0] in HEAVY
+    ]
+    assert not wrong
+
+
+def test_distill_reaches_no_module_that_loads_images() -> None:
+    from pipeline.codedigest import code_digests
+    from pipeline.memo import Memo
+
+    reached = code_digests(["stages.distill"], Memo())
+    assert "stages.mad.game" in reached
+    assert not [name for name in reached if name.startswith("stages.data")]
+
+
+def test_files_and_functions_are_small() -> None:
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in sources()}
+    assert not [path for path, length in lengths.items() if length > MAX_FILE_LINES]
+    assert statistics.median(lengths.values()) <= MAX_MEDIAN_LINES
+    long = []
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                length = (node.end_lineno or 0) - node.lineno + 1
+                if length > MAX_FUNCTION_LINES:
+                    long.append(f"{path}:{node.lineno} {node.name} has {length} lines")
+    assert not long
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["plan"], ["status"], ["why", "distill"], ["cache", "ls"]]
+)
+def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "pipeline.toml").write_text("", encoding="utf-8")
+    script = (
+        "import sys\n"
+        "from pipeline.cli.entry import main\n"
+        "try:\n"
+        f"    main({arguments!r})\n"
+        "except SystemExit as leaving:\n"
+        f"    heavy = sorted({HEAVY!r} & set(sys.modules))\n"
+        "    sys.exit(f'imported {heavy}' if heavy else leaving.code)\n"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr

@@ -1,0 +1,62 @@
+"""What is written down stays true: the settings file, links, and the test of every module."""
+
+import re
+import tomllib
+from pathlib import Path
+
+from pipeline import __version__, config
+from pipeline.settings import Settings
+from pipeline.template import render
+
+ROOT = Path(__file__).parent.parent
+HOSTS = re.compile(r"(pypi|pythonhosted|debian|ubuntu|npmjs|conda)\.[a-z]{2,}", re.IGNORECASE)
+
+
+def test_the_shipped_settings_file_is_what_the_declarations_render() -> None:
+    assert (ROOT / "pipeline.toml").read_text(encoding="utf-8") == render(Settings())
+
+
+def test_the_shipped_settings_are_the_defaults() -> None:
+    assert config.load(ROOT / "pipeline.toml") == Settings()
+
+
+def test_links_in_documents_lead_to_files() -> None:
+    links = [
+        (path, target)
+        for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+        for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8"))
+    ]
+    assert not [
+        f"{path.name}: {target}"
+        for path, target in links
+        if "://" not in target and not (path.parent / target).exists()
+    ]
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == __version__
+    assert f"[{__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_no_file_names_a_package_host() -> None:
+    files = [
+        path
+        for path in ROOT.rglob("*")
+        if path.suffix in {".md", ".toml", ".py", ".yml", ".txt"} and path.is_file()
+    ]
+    files = [path for path in files if not {".venv", ".madpipe"} & set(path.parts)]
+    named = [path.name for path in files if HOSTS.search(path.read_text(encoding="utf-8"))]
+    assert named in ([], ["test_docs.py"])
+
+
+def test_every_module_has_a_test_file() -> None:
+    untested = []
+    for package in ("pipeline", "stages", "models"):
+        for path in (ROOT / package).rglob("*.py"):
+            if path.name == "__init__.py":
+                continue
+            folder = ROOT / "tests" / path.relative_to(ROOT).parent
+            if not (folder / f"test_{path.stem}.py").is_file():
+                untested.append(str(path.relative_to(ROOT)))
+    assert not untested
