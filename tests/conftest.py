@@ -1,16 +1,21 @@
 """What many tests share: a project of fake stages that needs no torch, and a memory of events."""
 
+import copy
+import importlib
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.events import Event
 from pipeline.memo import Memo
+from pipeline.project import Project
 from pipeline.runner import Runner
 from pipeline.settings import Settings
-from pipeline.stage import Stage
+from pipeline.stage import External, Stage
 from pipeline.store import Store
 
 Ran = list[str]
@@ -31,32 +36,170 @@ def events() -> list[Event]:
 
 
 @pytest.fixture
-def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """Write the source of a package `fakestages` that stages can name, and forget it again."""
+def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Write a module of the package `fakestages` that stages can name, and forget it again.
+
+    `code(source)` writes the package itself, `code(source, "helper")` its module `helper`.
+    """
     package = tmp_path / "code" / "fakestages"
     package.mkdir(parents=True)
     monkeypatch.syspath_prepend(str(package.parent))
+    # Sources are rewritten within a second, which bytecode files would not notice.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
-    def write(source: str) -> None:
-        (package / "__init__.py").write_text(source, encoding="utf-8")
-        sys.modules.pop("fakestages", None)
+    def write(source: str, module: str = "__init__") -> None:
+        path = package / f"{module}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source, encoding="utf-8")
+        _forget()
 
     write("")
     yield write
-    sys.modules.pop("fakestages", None)
+    _forget()
+
+
+def _forget() -> None:
+    for name in [each for each in sys.modules if each.partition(".")[0] == "fakestages"]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
 
 
 @pytest.fixture
-def run(
-    store: Store, events: list[Event]
-) -> Callable[..., Runner]:
+def run(store: Store, events: list[Event]) -> Callable[..., Runner]:
     """Run stages against the store and return the runner."""
 
     def call(
-        stages: tuple[Stage, ...], settings: Settings | None = None, force: frozenset[str] = frozenset()
+        stages: tuple[Stage, ...],
+        settings: Settings | None = None,
+        force: frozenset[str] = frozenset(),
     ) -> Runner:
         runner = Runner(settings or Settings(), store, Memo(), [events.append], force=force)
         runner.run(stages)
         return runner
+
+    return call
+
+
+_SIDE = {"batch": 1, "n": 400, "p90_ms": 0.7, "p99_ms": None}
+_TEACHER = _SIDE | {"p50_ms": 0.5, "quantiles": {"0.05": 0.49, "0.95": 0.51}}
+_ENGINE = _SIDE | {"p50_ms": 0.1, "quantiles": {"0.05": 0.09, "0.95": 0.11}}
+_SPEEDUP = {
+    "median": 5.0,
+    "interval": [4.5, 5.5],
+    "confidence": 0.95,
+    "pairs": 400,
+    "quantiles": {"0.05": 4.6, "0.95": 5.4},
+}
+_MEASURED = {
+    "schema": 1,
+    "accuracy": {
+        "teacher": {"top1": 0.99, "hits": 535, "n": 540},
+        "student": {"top1": 0.98, "hits": 531, "n": 540},
+        "onnx": {"top1": 0.98, "hits": 531, "n": 540},
+        "engine": {"top1": 0.98, "hits": 531, "n": 540},
+    },
+    "agreement": {
+        "student": {"value": 0.985, "hits": 532, "n": 540},
+        "onnx": {"value": 0.985, "hits": 532, "n": 540},
+        "engine": {"value": 0.985, "hits": 532, "n": 540},
+    },
+    "paired": {
+        "student": {"reference": "teacher", "lost": 5, "gained": 1, "n": 540},
+        "onnx": {"reference": "student", "lost": 0, "gained": 0, "n": 540},
+        "engine": {"reference": "student", "lost": 0, "gained": 0, "n": 540},
+    },
+    "latency": {
+        "threads": 1,
+        "device": "cpu",
+        "batches": [{"batch": 1, "teacher": _TEACHER, "engine": _ENGINE, "speedup": _SPEEDUP}],
+    },
+    "engine_bytes": 1000,
+    "engine": {"backend": "onnxruntime", "precision": "fp32"},
+}
+
+
+@pytest.fixture
+def measured() -> dict[str, Any]:
+    """What a validate stage measured, with every default gate passed; change it as needed."""
+    return copy.deepcopy(_MEASURED)
+
+
+_PROJECT_CODE = """
+import shutil
+from pathlib import Path
+
+def distill(ctx):
+    ctx.output("picture").write_bytes(b"not really a picture")
+    ctx.output("student").write_text(str(ctx.settings.seed))
+    ctx.metric("params", 77850)
+
+def validate(ctx):
+    ctx.progress(1, 2, "batch sizes")
+    shutil.copyfile(ctx.external("measured"), ctx.output("measurements"))
+    ctx.metric("student_top1", 0.98)
+"""
+
+
+def _declare(_settings: Settings, root: Path) -> tuple[Stage, ...]:
+    measured = External(path=root / "measured.json", needed_by="data.root")
+    return (
+        Stage(
+            name="distill",
+            run="fakestages:distill",
+            settings=("seed",),
+            outputs={"student": "student.bin", "picture": "samples.png"},
+        ),
+        Stage(
+            name="validate",
+            run="fakestages:validate",
+            settings=("data.source",),
+            inputs=("distill/student",),
+            externals={"measured": measured},
+            outputs={"measurements": "measurements.json"},
+        ),
+    )
+
+
+@pytest.fixture
+def project(
+    tmp_path: Path,
+    code: Callable[..., None],
+    measured: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., Project]:
+    """Open a project of two fake stages, distill and validate, in the folder of the test.
+
+    `project("seed=1", measured=...)` changes settings and what validate measures.
+    """
+    monkeypatch.delenv("MADPIPE_HOME", raising=False)
+    code(_PROJECT_CODE)
+    default = measured
+    config = tmp_path / "pipeline.toml"
+    config.write_text("", encoding="utf-8")
+
+    def make(*overrides: str, measured: dict[str, Any] | None = None) -> Project:
+        text = json.dumps(measured or default)
+        (tmp_path / "measured.json").write_text(text, encoding="utf-8")
+        return Project.open(config, overrides, _declare)
+
+    return make
+
+
+@pytest.fixture
+def madpipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Call the command in the folder of the test; returns exit code, output and errors."""
+    from pipeline.cli.entry import main
+
+    monkeypatch.delenv("MADPIPE_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main(list(arguments))
+        assert isinstance(left.value.code, int)
+        return left.value.code, *capsys.readouterr()
 
     return call

@@ -1,6 +1,7 @@
 """A live table on a terminal: each stage with its state, progress, rate and last figures."""
 
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,7 @@ from pipeline.screen import words
 
 _REFRESH_HZ = 8
 _BAR_WIDTH = 18
+_RECENT = 12
 _STATES = {
     "wait": ("", "dim"),
     "running": ("running", "cyan"),
@@ -34,8 +36,8 @@ class _Row:
 
     state: str = "wait"
     begin_s: float = 0.0
-    first_done: int | None = None
-    first_s: float = 0.0
+    recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_RECENT))
+    """Time and count of the last progress events, from which the rate follows."""
     progress: dict[str, Any] = field(default_factory=dict)
     seconds: float | None = None
     figures: dict[str, Any] = field(default_factory=dict)
@@ -80,8 +82,7 @@ class LiveScreen:
             case "stage_started":
                 row.state, row.begin_s = "running", event.time_s
             case "progress":
-                if row.first_done is None or row.progress.get("unit") != fields["unit"]:
-                    row.first_done, row.first_s = fields["done"], event.time_s
+                row.recent.append((event.time_s, fields["done"]))
                 row.progress = fields
                 row.figures = words.progress_figures(fields)
             case "metric":
@@ -102,6 +103,7 @@ class LiveScreen:
         table.add_column("stage", style="bold")
         table.add_column("", min_width=13)
         table.add_column("progress", min_width=_BAR_WIDTH)
+        table.add_column("rate", justify="right", style="cyan")
         table.add_column("time", justify="right")
         table.add_column("left", justify="right")
         table.add_column("figures", overflow="fold")
@@ -126,17 +128,17 @@ def _cells(row: _Row) -> tuple[RenderableType, ...]:
     figures = Text(words.metrics(row.figures), style="" if row.state != "hit" else "dim")
     if row.state != "running":
         seconds = "" if row.seconds is None else words.duration(row.seconds)
-        return Text(label, style=style), "", seconds, "", figures
+        return Text(label, style=style), "", "", seconds, "", figures
     spinner = Spinner("dots", text=Text(label, style=style), style=style)
     elapsed = words.duration(time.time() - row.begin_s)
     if not row.progress:
-        return spinner, "", elapsed, "", figures
+        return spinner, "", "", elapsed, "", figures
     done, total = row.progress["done"], row.progress["total"]
-    spent_s = time.time() - row.first_s
-    gained = done - (row.first_done or 0)
+    first_s, first_done = row.recent[0]
+    spent_s, gained = time.time() - first_s, done - first_done
     left, rate = "", ""
     if gained > 0 and spent_s > 0:
         left = words.duration((total - done) * spent_s / gained)
-        rate = f"{gained / spent_s:.1f} {row.progress['unit']}/s  "
+        rate = f"{words.number(gained / spent_s)} {row.progress['unit']}/s"
     bar = ProgressBar(total=total, completed=done, width=_BAR_WIDTH)
-    return spinner, bar, elapsed, left, Text(rate, style="cyan") + figures
+    return spinner, bar, rate, elapsed, left, figures

@@ -1,0 +1,69 @@
+"""Commands on files refuse what does not fit before they load anything."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def _files(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").touch()
+    (tmp_path / "weights.safetensors").touch()
+    (tmp_path / "engine").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("export", "--student", "weights.safetensors", "--precision", "fp16"),
+            "--precision: exports are fp32 (fp16); give the precision to madpipe build",
+        ),
+        (
+            ("build", "--onnx", "net.onnx", "--calibration", "engine"),
+            "--calibration: only int8 and fp8 are calibrated (auto); drop one of both",
+        ),
+        (
+            ("validate", "--engine", "engine"),
+            "--teacher: is needed with --engine (absent); name its weights file",
+        ),
+        (
+            ("export", "--student", "gone.safetensors"),
+            (
+                "command line: Invalid value for '--student': File 'gone.safetensors' does not "
+                "exist; see madpipe --help"
+            ),
+        ),
+        (
+            ("build", "--onnx", "engine"),
+            (
+                "command line: Invalid value for '--onnx': File 'engine' is a directory; "
+                "see madpipe --help"
+            ),
+        ),
+        (
+            ("export",),
+            "pipeline.toml: no such file; write one with 'madpipe init' or name it with --config",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_one_line_with_exit_code_2(
+    madpipe: Call, arguments: tuple[str, ...], message: str
+) -> None:
+    assert madpipe(*arguments) == (2, "", message + "\n")
+
+
+@pytest.mark.parametrize("verb", ["export", "build", "validate", "distill"])
+def test_verb_without_a_file_is_the_stage_of_its_name(
+    madpipe: Call, tmp_path: Path, verb: str
+) -> None:
+    (tmp_path / "pipeline.toml").touch()
+    (tmp_path / ".madpipe").mkdir()
+    # The folder of runs is in the way, so that the run ends before any stage.
+    (tmp_path / ".madpipe" / "runs").touch()
+    code, _, err = madpipe(verb)
+    assert code == 1
+    assert "runs: cannot be read or written (File exists)" in err

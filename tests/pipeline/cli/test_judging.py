@@ -1,0 +1,99 @@
+"""gate and report work on what is stored and measure nothing."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.execute import execute
+from pipeline.project import Project
+
+Call = Callable[..., tuple[int, str, str]]
+Open = Callable[..., Project]
+
+
+@pytest.fixture(autouse=True)
+def _stored(project: Open) -> None:
+    execute(project(), ["all"], force=(), sinks=[], command="run all", inconclusive=4)
+
+
+def test_gate_judges_what_is_stored(madpipe: Call) -> None:
+    code, out, err = madpipe("gate")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        (
+            "gate      pass         student_top1_drop: 0.007407 in [-6.917e-05, 0.01727], "
+            "wanted at most 0.03, n = 540"
+        ),
+        (
+            "gate      pass         engine_top1_drop: 0 in [-0.004985, 0.004985], "
+            "wanted at most 0.005, n = 540"
+        ),
+        "gate      pass         speedup: 5 in [4.6, 5.4], wanted at least 2, n = 400",
+    ]
+
+
+def test_gate_fails_by_the_settings_of_now(madpipe: Call) -> None:
+    code, out, _ = madpipe("gate", "--set", "gates.speedup.min=50")
+    assert code == 3
+    assert "gate      fail         speedup" in out
+
+
+@pytest.mark.parametrize(("choice", "expected"), [((), 4), (("pass",), 0), (("fail",), 3)])
+def test_inconclusive_gate_exits_as_asked(
+    madpipe: Call, choice: tuple[str, ...], expected: int
+) -> None:
+    arguments = ["gate", "--set", "gates.speedup.min=5"]
+    arguments += [f"--inconclusive={each}" for each in choice]
+    assert madpipe(*arguments)[0] == expected
+
+
+def test_gate_as_json_is_one_record_a_line(madpipe: Call) -> None:
+    records = [json.loads(line) for line in madpipe("gate", "--json")[1].splitlines()]
+    assert [(each["kind"], each["name"], each["verdict"]) for each in records] == [
+        ("gate", "student_top1_drop", "pass"),
+        ("gate", "engine_top1_drop", "pass"),
+        ("gate", "speedup", "pass"),
+    ]
+
+
+def test_json_report_goes_to_standard_output(madpipe: Call, tmp_path: Path) -> None:
+    code, out, _ = madpipe("report", "--format", "json")
+    assert code == 0
+    assert json.loads(out)["schema"] == "madpipe.report/1"
+    assert madpipe("report", "--format", "json", "--out", "r.json")[1] == "r.json\n"
+    assert json.loads((tmp_path / "r.json").read_bytes()) == json.loads(out)
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [("html", "report.html"), ("markdown", "report.md"), ("junit", "junit.xml")],
+)
+def test_other_forms_are_written_to_the_working_folder(
+    madpipe: Call, tmp_path: Path, form: str, name: str
+) -> None:
+    code, out, _ = madpipe("report", "--format", form)
+    assert (code, out) == (0, f"{tmp_path / '.madpipe' / name}\n")
+    assert (tmp_path / ".madpipe" / name).stat().st_size > 500
+
+
+def test_report_that_cannot_be_written_names_its_path(madpipe: Call) -> None:
+    assert madpipe("report", "--out", "no/such/folder.html") == (
+        1,
+        "",
+        (
+            "no/such/folder.html: cannot be written (No such file or directory); "
+            "give another path with --out\n"
+        ),
+    )
+
+
+def test_gate_without_measurements_is_exit_code_1(madpipe: Call, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "pipeline.toml").touch()
+    code, _, err = madpipe("gate", "--config", "other/pipeline.toml")
+    assert (code, err) == (
+        1,
+        f"{tmp_path}/other/.madpipe: holds no measurements (none stored); madpipe run validate\n",
+    )

@@ -1,0 +1,86 @@
+"""plan, status and why tell what is stored and what would run, and run nothing."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.execute import execute
+from pipeline.project import Project
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def _config(tmp_path: Path) -> None:
+    (tmp_path / "pipeline.toml").touch()
+
+
+def test_plan_of_a_new_project_runs_the_first_stage_and_waits(
+    madpipe: Call, tmp_path: Path
+) -> None:
+    code, out, err = madpipe("plan")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "teacher   run     never run",
+        "distill   wait    waits for teacher",
+        "export    wait    waits for distill",
+        "build     wait    waits for export",
+        "validate  wait    waits for build, distill, export, teacher",
+    ]
+    assert not (tmp_path / ".madpipe").exists()
+
+
+def test_plan_as_json_has_a_record_for_each_stage(madpipe: Call) -> None:
+    records = json.loads(madpipe("plan", "--json")[1])
+    assert [set(each) for each in records] == [{"name", "action", "reasons", "key"}] * 5
+    assert (records[0]["action"], len(records[0]["key"])) == ("run", 64)
+    assert (records[1]["action"], records[1]["key"]) == ("wait", None)
+
+
+def test_key_of_a_plan_follows_the_settings_of_the_stage_alone(madpipe: Call) -> None:
+    def key(*overrides: str) -> str:
+        arguments = [part for each in overrides for part in ("--set", each)]
+        return str(json.loads(madpipe("plan", "--json", *arguments)[1])[0]["key"])
+
+    assert key("teacher.epochs=3") != key()
+    assert key("distill.rounds=3", "gates.speedup.min=3", "run.lock_wait_s=0") == key()
+
+
+def test_status_lists_every_stage(
+    madpipe: Call, tmp_path: Path, project: Callable[..., Project]
+) -> None:
+    execute(project(), ["all"], force=(), sinks=[], command="run all", inconclusive=4)
+    code, out, _ = madpipe("status")
+    lines = out.splitlines()
+    assert (code, lines[0]) == (0, f"working folder: {tmp_path / '.madpipe'}")
+    assert lines[1] == "teacher   nothing stored"
+    assert lines[2].startswith("distill   20")
+    assert lines[2].endswith("params 77 850")
+    document = json.loads(madpipe("status", "--json")[1])
+    assert document["home"] == str(tmp_path / ".madpipe")
+    assert [each["stored"] for each in document["stages"]] == [False, True, False, False, True]
+
+
+def test_why_tells_what_differs_from_the_newest_run(
+    madpipe: Call, project: Callable[..., Project]
+) -> None:
+    assert madpipe("why", "teacher")[:2] == (0, "teacher: never run\n")
+    execute(project(), ["all"], force=(), sinks=[], command="run all", inconclusive=4)
+    assert madpipe("why", "distill")[1] == "distill: waits for teacher\n"
+    record = json.loads(madpipe("why", "teacher", "--json")[1])
+    assert (record["name"], record["action"], record["reasons"]) == (
+        "teacher",
+        "run",
+        ["never run"],
+    )
+
+
+def test_configs_of_other_folders_have_their_own_working_folder(
+    madpipe: Call, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "my.toml").touch()
+    out = madpipe("status", "--config", "other/my.toml")[1]
+    assert out.splitlines()[0] == f"working folder: {tmp_path / 'other' / '.madpipe'}"

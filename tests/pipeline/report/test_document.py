@@ -1,0 +1,131 @@
+"""The report document has the fields that others rely on, from records alone."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pipeline.errors import StageError, StoreError
+from pipeline.execute import execute
+from pipeline.project import Project
+from pipeline.report.document import document
+
+Open = Callable[..., Project]
+
+
+def bring(project: Project, *targets: str) -> None:
+    execute(project, targets or ("all",), force=(), sinks=[], command="run all", inconclusive=4)
+
+
+@pytest.fixture
+def report(project: Open) -> dict[str, Any]:
+    opened = project()
+    bring(opened)
+    return document(opened)
+
+
+def test_document_has_exactly_these_fields(report: dict[str, Any]) -> None:
+    assert list(report) == [
+        "schema",
+        "run",
+        "stages",
+        "accuracy",
+        "agreement",
+        "paired",
+        "latency",
+        "engine",
+        "gates",
+        "environment",
+    ]
+    assert report["schema"] == "madpipe.report/1"
+    assert set(report["run"]) == {"command", "started_utc", "elapsed_s"}
+
+
+def test_stage_has_exactly_these_fields(report: dict[str, Any]) -> None:
+    names = {"name", "status", "key", "seconds", "outputs"}
+    more = {"elapsed_s", "metrics", "created_utc", "host"}
+    assert [set(stage) for stage in report["stages"]] == [names | more, names | more]
+    distill = report["stages"][0]
+    assert (distill["name"], distill["status"], len(distill["key"])) == ("distill", "ran", 64)
+    assert set(distill["outputs"]) == {"student", "picture"}
+    student = distill["outputs"]["student"]
+    assert set(student) == {"path", "sha256", "bytes"}
+    assert (len(student["sha256"]), student["bytes"]) == (64, 1)
+
+
+def test_accuracy_and_latency_have_exactly_these_fields(report: dict[str, Any]) -> None:
+    assert report["accuracy"] == {
+        "teacher": {"top1": 0.99, "n": 540},
+        "student": {"top1": 0.98, "n": 540},
+        "onnx": {"top1": 0.98, "n": 540},
+        "engine": {"top1": 0.98, "n": 540},
+    }
+    latency = report["latency"]
+    assert set(latency) == {"teacher", "engine", "speedup", "threads", "device", "batches"}
+    for side in ("teacher", "engine"):
+        assert set(latency[side]) == {"batch", "n", "p50_ms", "p90_ms", "p99_ms"}
+        assert latency[side]["p99_ms"] is None
+    assert latency["speedup"] == {
+        "median": 5.0,
+        "interval": [4.5, 5.5],
+        "confidence": 0.95,
+        "pairs": 400,
+    }
+
+
+def test_gates_have_exactly_these_fields(report: dict[str, Any]) -> None:
+    names = ["name", "verdict", "value", "interval", "threshold", "reason"]
+    assert [list(gate) for gate in report["gates"]] == [names] * 3
+    assert [(gate["name"], gate["verdict"]) for gate in report["gates"]] == [
+        ("student_top1_drop", "pass"),
+        ("engine_top1_drop", "pass"),
+        ("speedup", "pass"),
+    ]
+
+
+def test_environment_names_what_the_figures_depend_on(report: dict[str, Any]) -> None:
+    names = {"madpipe", "python", "system", "cpu", "torch", "onnxruntime-gpu", "git"}
+    assert names <= report["environment"].keys()
+
+
+def test_seconds_of_a_hit_are_those_of_its_run(project: Open) -> None:
+    opened = project()
+    bring(opened)
+    first = document(opened)["stages"]
+    bring(opened)
+    second = document(opened)["stages"]
+    assert [stage["status"] for stage in second] == ["hit", "hit"]
+    assert [stage["seconds"] for stage in second] == [stage["seconds"] for stage in first]
+
+
+def test_report_before_any_run_says_what_to_do(project: Open) -> None:
+    opened = project()
+    with pytest.raises(StoreError) as caught:
+        document(opened)
+    assert str(caught.value) == (
+        f"{opened.store.home}: holds no run to report (none stored); madpipe run all first"
+    )
+
+
+def test_report_of_a_run_without_validate_has_no_figures(project: Open) -> None:
+    opened = project()
+    bring(opened)
+    bring(opened, "distill")
+    report = document(opened)
+    assert (report["accuracy"], report["gates"]) == ({}, [])
+    assert report["latency"]["batches"] == []
+
+
+def test_report_of_a_failed_run_names_the_stage_and_the_message(
+    project: Open, code: Callable[..., None]
+) -> None:
+    opened = project()
+    bring(opened)
+    code("def distill(ctx):\n    raise ValueError('no luck')\n")
+    with pytest.raises(StageError):
+        bring(opened)
+    report = document(opened)
+    (stage,) = report["stages"]
+    assert (stage["name"], stage["status"], stage["outputs"]) == ("distill", "failed", {})
+    assert "no luck" in stage["message"]
+    assert report["gates"] == []

@@ -1,0 +1,36 @@
+"""The report in one word: what failed before what could not be decided."""
+
+from typing import Any
+
+import pytest
+
+from pipeline.report.overall import overall
+
+
+def report(*verdicts: str, status: str = "ran") -> dict[str, Any]:
+    gates = [{"name": f"g{number}", "verdict": each} for number, each in enumerate(verdicts)]
+    return {"stages": [{"name": "distill", "status": status}], "gates": gates}
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        ((), ("none", "nothing was judged in this run")),
+        (("pass", "pass"), ("pass", "2 of 2 gates passed")),
+        (("pass", "skipped"), ("pass", "1 of 2 gates passed")),
+        (("pass", "inconclusive"), ("inconclusive", "g1")),
+        (("inconclusive", "fail", "fail"), ("fail", "g1, g2")),
+    ],
+)
+def test_worst_verdict_is_the_whole_verdict(
+    verdicts: tuple[str, ...], expected: tuple[str, str]
+) -> None:
+    assert overall(report(*verdicts)) == expected
+
+
+def test_failed_stage_comes_before_every_gate() -> None:
+    assert overall(report("pass", status="failed")) == ("fail", "stage distill failed")
+
+
+def test_report_in_which_every_gate_was_skipped_did_not_pass() -> None:
+    assert overall(report("skipped", "skipped"))[0] != "pass"

@@ -1,0 +1,46 @@
+"""A file is written whole or not at all."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.atomic import sync_folder, write_bytes
+
+
+def test_file_is_written_and_replaced(tmp_path: Path) -> None:
+    write_bytes(tmp_path / "f", b"one")
+    write_bytes(tmp_path / "f", b"two")
+    assert (tmp_path / "f").read_bytes() == b"two"
+    assert list(tmp_path.iterdir()) == [tmp_path / "f"]
+
+
+def test_missing_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_bytes(tmp_path / "no" / "f", b"one")
+
+
+def test_full_disk_leaves_the_file_as_it_was_and_nothing_beside_it(tmp_path: Path) -> None:
+    script = (
+        "import resource, sys; from pathlib import Path; from pipeline.atomic import write_bytes\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "write_bytes(Path(sys.argv[1]), bytes(100_000))"
+    )
+    (tmp_path / "f").write_bytes(b"before")
+    answer = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "f")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 1
+    assert "OSError: [Errno 27] File too large" in answer.stderr
+    assert (tmp_path / "f").read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [tmp_path / "f"]
+
+
+def test_folder_can_be_made_durable(tmp_path: Path) -> None:
+    sync_folder(tmp_path)
+    with pytest.raises(OSError, match="No such file"):
+        sync_folder(tmp_path / "gone")

@@ -1,0 +1,286 @@
+"""A whole run: judged, recorded, interrupted, locked out and out of disk, in real processes."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline import runs
+from pipeline.errors import LockedError, StageError, UnavailableError
+from pipeline.events import Event
+from pipeline.execute import execute
+from pipeline.lock import writing
+from pipeline.project import Project
+from pipeline.requirements import Refused
+from pipeline.settings import Settings
+from pipeline.stage import Stage
+
+Open = Callable[..., Project]
+Code = Callable[..., None]
+
+# What the command does, for stages of a test: errors go to standard error, the code is the exit.
+CHILD = """
+import resource, sys
+from pathlib import Path
+from pipeline.errors import MadpipeError
+from pipeline.execute import execute
+from pipeline.project import Project
+from pipeline.screen.plain import PlainScreen
+from pipeline.stage import Stage
+sys.path.insert(0, str(Path(sys.argv[1]).parent / "code"))
+if int(sys.argv[2]):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+stage = Stage(name="make", run="fakestages:run", settings=("seed", "student"),
+              outputs={"out": "out.bin"})
+try:
+    project = Project.open(Path(sys.argv[1]), sys.argv[3:], lambda settings, root: (stage,))
+    sys.exit(execute(project, ["all"], force=(), sinks=[PlainScreen()], command="run all",
+                     inconclusive=4))
+except MadpipeError as error:
+    sys.stderr.write(str(error))
+    sys.exit(error.exit_code)
+"""
+
+
+def bring(
+    project: Project, *targets: str, events: list[Event] | None = None, inconclusive: int = 4
+) -> int:
+    return execute(
+        project,
+        targets or ("all",),
+        force=(),
+        sinks=[events.append] if events is not None else [],
+        command="madpipe run all",
+        inconclusive=inconclusive,
+    )
+
+
+def child(tmp_path: Path, *overrides: str, largest_file: int = 0) -> subprocess.Popen[str]:
+    (tmp_path / "pipeline.toml").touch()
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            CHILD,
+            str(tmp_path / "pipeline.toml"),
+            str(largest_file),
+            *overrides,
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    with process:
+        out, err = process.communicate(timeout=60)
+        return process.returncode, out, err
+
+
+def last_run(project: Project) -> list[tuple[str, str]]:
+    record = runs.latest(project.store)
+    assert record is not None
+    return [(stage.name, stage.status) for stage in record.stages]
+
+
+def test_run_ends_with_its_verdicts_and_its_record(project: Open) -> None:
+    opened = project()
+    events: list[Event] = []
+    assert bring(opened, events=events) == 0
+    assert [each.kind for each in events][-4:] == ["gate", "gate", "gate", "run_done"]
+    assert events[0].fields == {"stages": ["distill", "validate"], "command": "madpipe run all"}
+    assert events[-1].fields["exit_code"] == 0
+    assert last_run(opened) == [("distill", "ran"), ("validate", "ran")]
+
+
+def test_second_run_is_all_hits_and_judges_anew(project: Open) -> None:
+    bring(project())
+    strict = project("gates.speedup.min=50")
+    assert bring(strict) == 3
+    assert last_run(strict) == [("distill", "hit"), ("validate", "hit")]
+
+
+@pytest.mark.parametrize(("inconclusive", "expected"), [(4, 4), (0, 0), (3, 3)])
+def test_inconclusive_gate_has_the_exit_code_that_was_asked_for(
+    project: Open, inconclusive: int, expected: int
+) -> None:
+    unsure = project("gates.speedup.min=5")
+    assert bring(unsure, inconclusive=inconclusive) == expected
+
+
+def test_run_without_validate_judges_nothing(project: Open) -> None:
+    events: list[Event] = []
+    assert bring(project("gates.speedup.min=50"), "distill", events=events) == 0
+    assert [each for each in events if each.kind == "gate"] == []
+
+
+def test_failed_run_is_recorded_with_the_stage_that_failed(project: Open, code: Code) -> None:
+    opened = project()
+    code("def distill(ctx):\n    raise ValueError('no luck')\n")
+    with pytest.raises(StageError, match="no luck"):
+        bring(opened)
+    record = runs.latest(opened.store)
+    assert record is not None
+    (failed,) = record.stages
+    assert (failed.name, failed.status) == ("distill", "failed")
+    assert "no luck" in failed.message
+
+
+def test_what_the_machine_lacks_is_told_before_anything_runs(project: Open, tmp_path: Path) -> None:
+    opened = project()
+    refused = Refused(setting="build.backend", wrong="is not here (x)", remedy="use y")
+    first, second = opened.stages
+    needy = Stage(
+        name="last",
+        run="fakestages:last",
+        inputs=("validate/measurements",),
+        outputs={},
+        requires=(refused,),
+    )
+    whole = Project(Settings(), (first, second, needy), opened.store)
+    with pytest.raises(UnavailableError) as caught:
+        bring(whole)
+    assert caught.value.exit_code == 5
+    assert not (tmp_path / ".madpipe" / "entries").exists()
+
+
+def test_locked_folder_stops_a_run_but_not_one_of_hits(project: Open) -> None:
+    opened = project("run.lock_wait_s=0")
+    bring(opened)
+    with writing(opened.store, wait_s=0, command="other", tell=lambda _: None, stop=lambda: None):
+        assert bring(opened) == 0
+        with pytest.raises(LockedError, match=r": other\); wait for it"):
+            bring(project("run.lock_wait_s=0", "seed=1"))
+
+
+def test_memo_of_code_is_kept_for_the_next_run(project: Open) -> None:
+    opened = project()
+    bring(opened)
+    assert json.loads(opened.store.memo_path.read_bytes())["code"] != {}
+
+
+SLOW = """
+import time
+def run(ctx):
+    loaded = ctx.checkpoints.load()
+    done = int(loaded.read_text()) if loaded else 0
+    if not done:
+        ctx.note("begun")
+    while done < 2 or not (ctx.output("out").parents[5] / "go").exists():
+        done += 1
+        time.sleep(0.01)
+        ctx.checkpoints.keep(lambda path: path.write_text(str(done)))
+    ctx.note(f"went on after {loaded is not None}")
+    ctx.output("out").write_text("done")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_stops_at_a_checkpoint_and_the_same_command_resumes(
+    tmp_path: Path, code: Code, number: signal.Signals
+) -> None:
+    code(SLOW)
+    process = child(tmp_path)
+    assert process.stdout is not None
+    assert "start" in process.stdout.readline()
+    assert "begun" in process.stdout.readline()
+    process.send_signal(number)
+    assert ended(process)[::2] == (
+        130,
+        "stage make: interrupted; the same command goes on from its checkpoint",
+    )
+    (tmp_path / "go").touch()
+    returned, out, _ = ended(child(tmp_path))
+    assert returned == 0
+    assert [line.split()[:2] for line in out.splitlines()] == [
+        ["make", "resume"],
+        ["make", "note"],
+        ["make", "resumed"],
+        ["madpipe", "done"],
+    ]
+    assert "went on after True" in out
+
+
+def test_killed_run_leaves_no_entry_and_the_same_command_resumes(
+    tmp_path: Path, code: Code
+) -> None:
+    code(SLOW)
+    process = child(tmp_path, "run.checkpoint_every_s=0")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.readline()
+    while not list(tmp_path.glob(".madpipe/work/make/*/checkpoint/state")):
+        assert process.poll() is None
+    process.kill()
+    assert ended(process)[0] == -signal.SIGKILL
+    assert list(tmp_path.glob(".madpipe/entries/*/*")) == []
+    (tmp_path / "go").touch()
+    returned, out, _ = ended(child(tmp_path))
+    assert returned == 0
+    assert "resumed" in out
+
+
+def test_two_runs_at_once_do_the_work_once(tmp_path: Path, code: Code) -> None:
+    code(SLOW)
+    first = child(tmp_path)
+    assert first.stdout is not None
+    first.stdout.readline()
+    second = child(tmp_path)
+    assert second.stdout is not None
+    waiting = second.stdout.readline()
+    assert f"waiting for process {first.pid} on " in waiting
+    (tmp_path / "go").touch()
+    assert ended(first)[0] == 0
+    returned, out, _ = ended(second)
+    assert returned == 0
+    assert out.split()[:2] == ["make", "hit"]
+
+
+BIG = "def run(ctx):\n    ctx.output('out').write_bytes(bytes(200_000))\n"
+BIG_CHECKPOINT = """
+def run(ctx):
+    ctx.checkpoints.keep(lambda path: path.write_bytes(bytes(200_000)))
+    ctx.output("out").touch()
+"""
+MANY_EVENTS = """
+def run(ctx):
+    for number in range(5000):
+        ctx.note("x" * 50)
+    ctx.output("out").touch()
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "overrides"),
+    [
+        (BIG, ()),
+        (BIG_CHECKPOINT, ("run.checkpoint_every_s=0",)),
+        (MANY_EVENTS, ()),
+        ("def run(ctx):\n    ctx.output('out').touch()\n", (f"student.arch={'x' * 70_000}",)),
+    ],
+    ids=["output", "checkpoint", "events", "record"],
+)
+def test_full_disk_is_a_clear_error_and_the_next_run_works(
+    tmp_path: Path, code: Code, source: str, overrides: tuple[str, ...]
+) -> None:
+    code(source)
+    returned, _, err = ended(child(tmp_path, *overrides, largest_file=65_536))
+    assert (returned, err.count("\n")) == (1, 0)
+    assert "cannot be read or written (File too large); free space" in err
+    assert list(tmp_path.glob(".madpipe/entries/*/*/entry.json")) == []
+    returned, out, err = ended(child(tmp_path, *overrides))
+    assert (returned, err) == (0, "")
+    assert "ran" in out or "resumed" in out
+
+
+def test_disk_without_any_space_is_a_clear_error(tmp_path: Path, code: Code) -> None:
+    code(BIG)
+    returned, _, err = ended(child(tmp_path, largest_file=1))
+    assert returned == 1
+    assert "cannot be read or written (File too large); free space" in err
+    assert ended(child(tmp_path))[0] == 0

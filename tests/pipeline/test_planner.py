@@ -1,0 +1,172 @@
+"""A plan says hit or miss and why, and touches nothing."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.memo import Memo
+from pipeline.planner import Planned, plan
+from pipeline.settings import Distill, Gate, Settings, Student
+from pipeline.stage import Stage
+from pipeline.store import Store
+
+Run = Callable[..., object]
+
+CODE = """
+def first(ctx):
+    ctx.output("out").write_text("same")
+
+def second(ctx):
+    ctx.output("out").write_text(ctx.input("first/out").read_text() + "!")
+"""
+FIRST = Stage(
+    name="first",
+    run="fakestages:first",
+    settings=("seed", "distill.rounds"),
+    outputs={"out": "out.txt"},
+)
+SECOND = Stage(
+    name="second",
+    run="fakestages:second",
+    settings=("student",),
+    inputs=("first/out",),
+    outputs={"out": "out.txt"},
+)
+BOTH = (FIRST, SECOND)
+
+
+@pytest.fixture(autouse=True)
+def _code(code: Callable[..., None]) -> None:
+    code(CODE)
+
+
+@pytest.fixture
+def planned(store: Store) -> Callable[..., list[Planned]]:
+    def make(
+        settings: Settings | None = None, force: frozenset[str] = frozenset()
+    ) -> list[Planned]:
+        return plan(BOTH, settings or Settings(), store, Memo(), force)
+
+    return make
+
+
+def said(planned: list[Planned]) -> list[tuple[str, tuple[str, ...]]]:
+    return [(item.action, item.reasons) for item in planned]
+
+
+def files(store: Store) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in store.home.rglob("*")}
+
+
+def test_new_stage_runs_and_what_reads_it_waits(planned: Callable[..., list[Planned]]) -> None:
+    assert said(planned()) == [("run", ("never run",)), ("wait", ("waits for first",))]
+    assert planned()[1].key is None
+
+
+def test_stored_stages_are_hits(run: Run, planned: Callable[..., list[Planned]]) -> None:
+    run(BOTH)
+    assert said(planned()) == [("hit", ()), ("hit", ())]
+
+
+def test_planning_writes_nothing(
+    run: Run, store: Store, planned: Callable[..., list[Planned]]
+) -> None:
+    run(BOTH)
+    before = files(store)
+    planned(Settings(seed=1))
+    assert files(store) == before
+
+
+def test_changed_setting_is_the_reason(run: Run, planned: Callable[..., list[Planned]]) -> None:
+    run(BOTH, Settings(distill=Distill(rounds=1000)))
+    changed = planned(Settings(seed=1, distill=Distill(rounds=5)))
+    assert said(changed) == [
+        ("run", ("settings.distill.rounds: 1000 -> 5", "settings.seed: 0 -> 1")),
+        ("wait", ("waits for first",)),
+    ]
+
+
+def test_setting_of_the_second_stage_leaves_the_first_a_hit(
+    run: Run, planned: Callable[..., list[Planned]]
+) -> None:
+    run(BOTH)
+    changed = planned(Settings(student=Student(arch="resnet20")))
+    assert said(changed) == [
+        ("hit", ()),
+        ("run", ('settings.student.arch: "resnet8" -> "resnet20"',)),
+    ]
+
+
+def test_threshold_change_does_not_remeasure(
+    run: Run, planned: Callable[..., list[Planned]]
+) -> None:
+    run(BOTH)
+    changed = planned(Settings(gates={"speedup": Gate(min=99.0)}))
+    assert [item.action for item in changed] == ["hit", "hit"]
+
+
+def test_edit_of_the_code_is_the_reason_and_a_comment_is_none(
+    run: Run, code: Callable[..., None], planned: Callable[..., list[Planned]]
+) -> None:
+    run(BOTH)
+    code("# remarks\n" + CODE.replace("(ctx):", "(ctx):\n    '''Says so.'''"))
+    assert [item.action for item in planned()] == ["hit", "hit"]
+    code(CODE.replace('"same"', '"other"'))
+    action, (reason,) = said(planned())[0]
+    assert action == "run"
+    assert reason.startswith("code.fakestages: ")
+
+
+def test_forced_stage_runs_and_what_reads_it_waits(
+    run: Run, planned: Callable[..., list[Planned]]
+) -> None:
+    run(BOTH)
+    assert said(planned(force=frozenset({"first"}))) == [
+        ("run", ("forced",)),
+        ("wait", ("waits for first",)),
+    ]
+
+
+def test_damage_is_the_reason(
+    run: Run, store: Store, planned: Callable[..., list[Planned]]
+) -> None:
+    run(BOTH)
+    entry = store.newest("second")
+    assert entry is not None
+    entry.output("out").unlink()
+    assert said(planned())[1] == (
+        "run",
+        ("the stored entry is damaged: out.txt is missing",),
+    )
+
+
+def test_entry_of_earlier_settings_that_was_removed_is_told(
+    run: Run, store: Store, planned: Callable[..., list[Planned]]
+) -> None:
+    run((FIRST,))
+    entry = store.newest("first")
+    assert entry is not None
+    entry.path.rename(store.home / "elsewhere")
+    assert said(planned())[0] == ("run", ("never run",))
+
+
+def test_checkpoint_of_the_same_key_is_resumed(
+    store: Store, planned: Callable[..., list[Planned]]
+) -> None:
+    key = planned()[0].key
+    assert key is not None
+    state = store.work_path("first", key) / "checkpoint" / "state"
+    state.parent.mkdir(parents=True)
+    state.write_bytes(b"half")
+    assert said(planned())[0] == ("resume", ("a checkpoint is there",))
+    assert planned(Settings(seed=1))[0].action == "run"
+    assert planned(force=frozenset({"first"}))[0].action == "run"
+
+
+def test_settings_changed_back_are_a_hit_again(
+    run: Run, planned: Callable[..., list[Planned]]
+) -> None:
+    run(BOTH)
+    run(BOTH, Settings(seed=1))
+    assert [item.action for item in planned()] == ["hit", "hit"]

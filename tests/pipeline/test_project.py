@@ -1,0 +1,134 @@
+"""A project opens settings, stages and working folder together, and judges what is stored."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ConfigError, SettingsFault, StoreError, UsageError
+from pipeline.execute import execute
+from pipeline.project import Project, home_of
+from pipeline.settings import Settings
+from pipeline.stage import External, Stage
+
+Open = Callable[..., Project]
+
+
+def bring(project: Project) -> int:
+    return execute(project, ["all"], force=(), sinks=[], command="run all", inconclusive=4)
+
+
+def test_working_folder_lies_beside_the_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MADPIPE_HOME", raising=False)
+    assert home_of(tmp_path / "pipeline.toml") == tmp_path / ".madpipe"
+    monkeypatch.chdir(tmp_path)
+    assert home_of(Path("pipeline.toml")) == tmp_path / ".madpipe"
+
+
+def test_working_folder_can_be_named_by_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MADPIPE_HOME", str(tmp_path / "elsewhere"))
+    assert home_of(tmp_path / "pipeline.toml") == tmp_path / "elsewhere"
+
+
+def test_opening_and_planning_write_nothing(project: Open) -> None:
+    opened = project()
+    opened.plan(["all"])
+    assert not opened.store.home.exists()
+
+
+def test_plan_of_one_target_has_all_that_it_reads(project: Open) -> None:
+    opened = project()
+    assert [item.stage.name for item in opened.plan(["validate"])] == ["distill", "validate"]
+    assert [item.stage.name for item in opened.plan(["distill"])] == ["distill"]
+
+
+def test_unknown_target_is_told_with_the_nearest(project: Open) -> None:
+    with pytest.raises(UsageError) as caught:
+        project().plan(["validat"])
+    assert str(caught.value) == (
+        "command line: no such stage, did you mean 'validate'? (validat); "
+        "name one of distill, validate, all"
+    )
+
+
+def test_forced_names_are_stages_or_all(project: Open) -> None:
+    opened = project()
+    assert opened.forced(["validate"]) == {"validate"}
+    assert opened.forced(["all"]) == {"distill", "validate"}
+    assert opened.forced([]) == frozenset()
+    with pytest.raises(UsageError, match=r"no such stage \(zzz\)"):
+        opened.forced(["zzz"])
+
+
+def test_judging_without_measurements_says_what_to_run(project: Open) -> None:
+    opened = project()
+    assert opened.measurements() is None
+    with pytest.raises(StoreError) as caught:
+        opened.verdicts()
+    assert str(caught.value) == (
+        f"{opened.store.home}: holds no measurements (none stored); madpipe run validate"
+    )
+
+
+def test_stored_measurements_are_judged_by_the_gates_of_now(project: Open) -> None:
+    bring(project())
+    strict = project("gates.speedup.min=50").verdicts()
+    assert [(each.name, each.verdict) for each in strict if each.name == "speedup"] == [
+        ("speedup", "fail")
+    ]
+    assert {each.verdict for each in project().verdicts()} == {"pass"}
+
+
+def test_damaged_measurements_are_not_judged(project: Open) -> None:
+    opened = project()
+    bring(opened)
+    entry = opened.store.newest("validate")
+    assert entry is not None
+    entry.output("measurements").chmod(0o644)
+    entry.output("measurements").write_text("{}", encoding="utf-8")
+    with pytest.raises(StoreError, match=r"is damaged .*has other bytes than were stored"):
+        opened.verdicts()
+
+
+def test_newer_layout_is_refused_on_opening(project: Open, tmp_path: Path) -> None:
+    (tmp_path / ".madpipe").mkdir()
+    (tmp_path / ".madpipe" / "layout.json").write_text('{"layout": 2}', encoding="utf-8")
+    with pytest.raises(StoreError, match=r"newer madpipe \(layout 2, this one knows 1\)"):
+        project()
+
+
+def test_missing_outside_file_is_a_fault_with_its_line(project: Open, tmp_path: Path) -> None:
+    config = tmp_path / "pipeline.toml"
+    config.write_text("[data]\n\nroot = 'gone'\n", encoding="utf-8")
+    gone = External(path=tmp_path / "gone", needed_by="data.root")
+    stage = Stage(name="make", run="fakestages:distill", outputs={}, externals={"data": gone})
+    project()
+    with pytest.raises(ConfigError) as caught:
+        Project.open(config, (), lambda _settings, _root: (stage,))
+    assert str(caught.value) == (
+        f"{config}:3: data.root: no such file or folder ({tmp_path / 'gone'}); "
+        "put it there or correct the path"
+    )
+    with pytest.raises(ConfigError, match=r"^--set data.root: no such file or folder"):
+        Project.open(config, ("data.root=none",), lambda _settings, _root: (stage,))
+
+
+def test_faults_of_the_declaration_are_sorted_by_line(tmp_path: Path) -> None:
+    config = tmp_path / "pipeline.toml"
+    config.write_text("[student]\narch = 'x'\n[teacher]\narch = 'y'\n", encoding="utf-8")
+
+    def declare(_settings: Settings, _root: Path) -> tuple[Stage, ...]:
+        raise SettingsFault(
+            [(("teacher", "arch"), "wrong (y)", "fix"), (("student", "arch"), "wrong (x)", "fix")]
+        )
+
+    with pytest.raises(ConfigError) as caught:
+        Project.open(config, (), declare)
+    assert caught.value.faults == (
+        f"{config}:2: student.arch: wrong (x); fix",
+        f"{config}:4: teacher.arch: wrong (y); fix",
+    )

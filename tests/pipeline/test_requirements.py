@@ -1,0 +1,41 @@
+"""What the machine lacks is told with the setting that asks for it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from pipeline import machine
+from pipeline.errors import UnavailableError
+from pipeline.requirements import NeedsGpu, NeedsModule, Refused
+
+
+@pytest.fixture(autouse=True)
+def _gpus_are_asked_anew() -> Iterator[None]:
+    machine.gpus.cache_clear()
+    yield
+    machine.gpus.cache_clear()
+
+
+def test_installed_module_is_enough() -> None:
+    NeedsModule(setting="build.backend", module="msgspec", install="pip install msgspec").check()
+
+
+def test_missing_module_is_told_with_its_remedy() -> None:
+    needs = NeedsModule(setting="build.backend", module="no_such", install="pip install no-such")
+    with pytest.raises(UnavailableError) as caught:
+        needs.check()
+    assert caught.value.exit_code == 5
+    assert str(caught.value) == (
+        "build.backend: needs a package that is not installed (no_such); run pip install no-such"
+    )
+
+
+def test_machine_without_a_driver_has_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UnavailableError, match=r"^build.device: asks for an NVIDIA GPU and none"):
+        NeedsGpu(setting="build.device").check()
+
+
+def test_what_is_refused_is_refused() -> None:
+    with pytest.raises(UnavailableError, match=r"^a: b; c$"):
+        Refused(setting="a", wrong="b", remedy="c").check()

@@ -1,0 +1,49 @@
+"""Rules between settings are told with the key to blame."""
+
+import pytest
+
+from pipeline.rules import broken_rules
+from pipeline.settings import Build, Data, Distill, Gate, Settings
+
+BROKEN = [
+    (Settings(distill=Distill(lambda0=0, lambda1=0)), [("distill", "lambda1")]),
+    (Settings(distill=Distill(method="abm", lambda0=0)), [("distill", "lambda0")]),
+    (
+        Settings(distill=Distill(method="abm", lambda0=0, lambda1=0)),
+        [("distill", "lambda1"), ("distill", "lambda0")],
+    ),
+    (Settings(data=Data(mean=(0.5,))), [("data", "std")]),
+    (Settings(data=Data(source="folder")), [("data", "source")]),
+    (Settings(build=Build(targets=("sm89",))), [("build", "targets")]),
+    (Settings(gates={"nope": Gate(max=1)}), [("gates", "nope")]),
+    (Settings(gates={"speedup": Gate()}), [("gates", "speedup")]),
+    (Settings(gates={"speedup": Gate(min=2, max=1)}), [("gates", "speedup", "min")]),
+]
+
+KEPT = [
+    Settings(),
+    Settings(distill=Distill(lambda0=0)),
+    Settings(distill=Distill(lambda1=0)),
+    Settings(distill=Distill(method="abm", lambda1=0)),
+    Settings(data=Data(source="folder", image_size_px=32)),
+    Settings(data=Data(mean=(0.5,), std=(0.5,))),
+    Settings(build=Build(backend="tensorrt-rtx", targets=("sm89",))),
+    Settings(gates={}),
+    Settings(gates={"speedup": Gate(min=2, max=2)}),
+]
+
+
+@pytest.mark.parametrize(("settings", "keys"), BROKEN)
+def test_broken_rule_blames_its_key(settings: Settings, keys: list[tuple[str, ...]]) -> None:
+    assert [each.key for each in broken_rules(settings)] == keys
+
+
+@pytest.mark.parametrize("settings", KEPT)
+def test_settings_that_fit_break_no_rule(settings: Settings) -> None:
+    assert list(broken_rules(settings)) == []
+
+
+def test_bounds_the_wrong_way_round_are_told_with_both() -> None:
+    (broken,) = broken_rules(Settings(gates={"speedup": Gate(min=2, max=1.5)}))
+    assert broken.wrong == "min is above max (2 > 1.5), so nothing passes"
+    assert broken.remedy == "exchange them"

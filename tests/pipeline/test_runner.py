@@ -1,0 +1,274 @@
+"""Stages are run once, stored whole, and a failure or a stop leaves nothing half done."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import Interrupted, StageError, StoreError, UnavailableError, UndeclaredAccess
+from pipeline.events import Event
+from pipeline.memo import Memo
+from pipeline.requirements import Refused
+from pipeline.runner import Runner
+from pipeline.settings import Gate, Settings
+from pipeline.settings import Run as RunSettings
+from pipeline.stage import Stage
+from pipeline.store import Store
+
+Run = Callable[..., Runner]
+Code = Callable[..., None]
+
+CODE = """
+from fakestages.helper import suffix
+
+def first(ctx):
+    ctx.output("out").write_text("same" + suffix())
+    ctx.metric("length", 4)
+
+def second(ctx):
+    ctx.output("out").write_text(ctx.input("first/out").read_text() + "!")
+"""
+FIRST = Stage(name="first", run="fakestages:first", settings=("seed",), outputs={"out": "out.txt"})
+SECOND = Stage(
+    name="second", run="fakestages:second", inputs=("first/out",), outputs={"out": "out.txt"}
+)
+BOTH = (FIRST, SECOND)
+
+
+@pytest.fixture(autouse=True)
+def _code(code: Code) -> None:
+    code("def suffix(): return ''\n", "helper")
+    code(CODE)
+
+
+def statuses(runner: Runner) -> list[str]:
+    return [outcome.status for outcome in runner.outcomes]
+
+
+def kinds(events: list[Event]) -> list[tuple[str, str | None]]:
+    return [(event.kind, event.stage) for event in events]
+
+
+def text_of(store: Store, stage: str) -> str:
+    entry = store.newest(stage)
+    assert entry is not None
+    return entry.output("out").read_text(encoding="utf-8")
+
+
+def test_stages_run_once_and_are_hits_afterwards(run: Run, store: Store) -> None:
+    assert statuses(run(BOTH)) == ["ran", "ran"]
+    assert text_of(store, "second") == "same!"
+    assert statuses(run(BOTH)) == ["hit", "hit"]
+
+
+def test_record_of_a_stage_holds_its_key_figures_and_outputs(run: Run) -> None:
+    manifest = run((FIRST,)).outcomes[0].entry.manifest
+    assert manifest.metrics == {"length": 4}
+    assert manifest.parts["settings"] == {"seed": 0}
+    assert (manifest.outputs["out"].file, manifest.outputs["out"].bytes) == ("out.txt", 4)
+    assert not manifest.resumed
+
+
+def test_nothing_is_left_in_the_work_folder(run: Run, store: Store) -> None:
+    run(BOTH)
+    assert [path for path in (store.home / "work").rglob("*") if path.is_file()] == []
+
+
+def test_events_tell_the_run_in_order(run: Run, events: list[Event]) -> None:
+    run(BOTH)
+    assert kinds(events) == [
+        ("stage_started", "first"),
+        ("metric", "first"),
+        ("stage_done", "first"),
+        ("stage_started", "second"),
+        ("stage_done", "second"),
+    ]
+    assert events[0].fields == {"reason": ["never run"], "resumed": False}
+    assert events[2].fields["metrics"] == {"length": 4}
+
+
+def test_rerun_with_identical_bytes_leaves_what_follows_a_hit(run: Run) -> None:
+    run(BOTH)
+    assert statuses(run(BOTH, Settings(seed=1))) == ["ran", "hit"]
+    assert statuses(run(BOTH, force=frozenset({"first"}))) == ["ran", "hit"]
+
+
+def test_threshold_change_does_not_remeasure(run: Run) -> None:
+    run(BOTH)
+    changed = Settings(gates={"speedup": Gate(min=50.0)}, run=RunSettings(lock_wait_s=1.0))
+    assert statuses(run(BOTH, changed)) == ["hit", "hit"]
+
+
+def test_comment_edit_is_a_hit_and_helper_edit_runs_again(run: Run, code: Code) -> None:
+    run(BOTH)
+    code("# says nothing\n" + CODE)
+    assert statuses(run(BOTH)) == ["hit", "hit"]
+    code("def suffix(): return '?'\n", "helper")
+    assert statuses(run(BOTH)) == ["ran", "ran"]
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "said"),
+    [
+        ("ctx.settings.distill", UndeclaredAccess, "asked for a setting .*(distill)"),
+        ("ctx.input('second/out')", UndeclaredAccess, r"asked for a input .*\(second/out\)"),
+        ("ctx.output('more')", UndeclaredAccess, r"asked for a output .*\(more\)"),
+        ("pass", StageError, r"stage first: did not write what it declares \(out\); write out.txt"),
+        ("1 / 0", StageError, r"stage first: failed \(ZeroDivisionError: division by zero\)"),
+        ("raise SystemError('odd')", StageError, r"failed \(SystemError: odd\)"),
+        ("import no_such_thing", StageError, r"failed \(ModuleNotFoundError: No module named"),
+    ],
+)
+def test_failed_stage_leaves_no_entry_and_the_next_run_works(
+    run: Run,
+    store: Store,
+    *,
+    code: Code,
+    events: list[Event],
+    body: str,
+    error: type[StageError],
+    said: str,
+) -> None:
+    code(f"def first(ctx):\n    {body}\n")
+    with pytest.raises(error, match=said):
+        run((FIRST,))
+    assert list(store.entries()) == []
+    assert kinds(events)[-1] == ("stage_failed", "first")
+    code(CODE)
+    assert statuses(run(BOTH)) == ["ran", "ran"]
+
+
+def test_traceback_of_a_failure_is_kept_where_the_message_says(run: Run, code: Code) -> None:
+    code("def first(ctx):\n    raise ValueError('no luck')\n")
+    with pytest.raises(StageError, match="no luck") as caught:
+        run((FIRST,))
+    path = str(caught.value).partition("see ")[2].partition(",")[0]
+    assert "ValueError: no luck" in Path(path).read_text(encoding="utf-8")
+
+
+def test_failure_of_the_second_stage_keeps_the_first(run: Run, code: Code) -> None:
+    code(CODE.replace('+ "!"', "+ 1"))
+    with pytest.raises(StageError):
+        run(BOTH)
+    code(CODE)
+    assert statuses(run(BOTH, force=frozenset())) == ["ran", "ran"]
+
+
+@pytest.mark.parametrize("harm", ["flip", "remove"])
+def test_damaged_entry_is_run_again_and_replaced(
+    run: Run, store: Store, events: list[Event], harm: str
+) -> None:
+    path = run((FIRST,)).outcomes[0].entry.output("out")
+    path.chmod(0o644)
+    if harm == "flip":
+        path.write_text("sane", encoding="utf-8")
+    else:
+        path.unlink()
+    events.clear()
+    assert statuses(run((FIRST,))) == ["ran"]
+    reason = {"flip": "has other bytes than were stored", "remove": "is missing"}[harm]
+    assert events[0].fields["reason"] == [f"the stored entry is damaged: out.txt {reason}"]
+    assert text_of(store, "first") == "same"
+    assert statuses(run((FIRST,))) == ["hit"]
+
+
+def test_requirement_that_is_not_met_stops_before_the_stage_runs(run: Run, store: Store) -> None:
+    refused = Refused(setting="build.backend", wrong="is not here (x)", remedy="use y")
+    stage = Stage(name="first", run="fakestages:first", outputs={}, requires=(refused,))
+    with pytest.raises(UnavailableError, match=r"build.backend: is not here \(x\); use y"):
+        run((stage,))
+    assert list(store.home.glob("work/*")) == []
+
+
+SLOW = """
+def first(ctx):
+    loaded = ctx.checkpoints.load()
+    done = int(loaded.read_text()) if loaded else 0
+    while done < 6:
+        done += 1
+        ctx.note(f"round {done}")
+        ctx.checkpoints.keep(lambda path: path.write_text(str(done)))
+        ctx.progress(done, 6, "rounds")
+    ctx.output("out").write_text("done")
+"""
+
+
+def rounds(events: list[Event]) -> list[str]:
+    return [each.fields["text"] for each in events if each.kind == "note"]
+
+
+def stopped_in_round_3(store: Store, events: list[Event]) -> Runner:
+    return Runner(
+        Settings(),
+        store,
+        Memo(),
+        [events.append],
+        stop_asked=lambda: len(rounds(events)) == 3,
+    )
+
+
+def test_stop_saves_a_checkpoint_and_the_next_run_goes_on_from_it(
+    run: Run, store: Store, code: Code, events: list[Event]
+) -> None:
+    code(SLOW)
+    with pytest.raises(Interrupted, match="goes on from its checkpoint"):
+        stopped_in_round_3(store, events).run((FIRST,))
+    assert list(store.entries()) == []
+    runner = run((FIRST,))
+    assert statuses(runner) == ["resumed"]
+    assert runner.outcomes[0].entry.manifest.resumed
+    assert rounds(events) == [f"round {number}" for number in range(1, 7)]
+
+
+def test_events_of_both_halves_are_kept_with_the_entry(
+    run: Run, store: Store, code: Code, events: list[Event]
+) -> None:
+    code(SLOW)
+    with pytest.raises(Interrupted):
+        stopped_in_round_3(store, events).run((FIRST,))
+    entry = run((FIRST,)).outcomes[0].entry
+    lines = (entry.path / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    assert sum('"note"' in line for line in lines) == 6
+    assert sum('"stage_started"' in line for line in lines) == 2
+
+
+def test_checkpoint_of_other_settings_is_not_met(
+    run: Run, store: Store, code: Code, events: list[Event]
+) -> None:
+    code(SLOW)
+    with pytest.raises(Interrupted):
+        stopped_in_round_3(store, events).run((FIRST,))
+    events.clear()
+    assert statuses(run((FIRST,), Settings(seed=1))) == ["ran"]
+    assert rounds(events)[0] == "round 1"
+
+
+def test_stop_between_two_stages_keeps_the_first(
+    run: Run, store: Store, events: list[Event]
+) -> None:
+    def stop_asked() -> bool:
+        return any(each.kind == "stage_done" for each in events)
+
+    runner = Runner(Settings(), store, Memo(), [events.append], stop_asked=stop_asked)
+    with pytest.raises(Interrupted):
+        runner.run(BOTH)
+    assert statuses(run(BOTH)) == ["hit", "ran"]
+
+
+def test_file_that_a_stage_misses_is_told_with_its_name(run: Run, code: Code) -> None:
+    code("def first(ctx):\n    open('/no/such/file')\n")
+    with pytest.raises(StoreError, match=r"/no/such/file: .*No such file or directory"):
+        run((FIRST,))
+
+
+def test_store_that_cannot_be_written_is_an_error(run: Run, store: Store) -> None:
+    (store.home / "work").write_bytes(b"in the way")
+    with pytest.raises(StoreError, match="cannot be read or written"):
+        run((FIRST,))
+
+
+def test_figures_of_any_plain_kind_are_stored(run: Run, code: Code) -> None:
+    code("def first(ctx):\n    ctx.output('out').touch()\n    ctx.metric('name', 'x')\n")
+    metrics: dict[str, Any] = run((FIRST,)).outcomes[0].entry.manifest.metrics
+    assert metrics == {"name": "x"}

@@ -1,0 +1,68 @@
+"""The bank of synthetic images."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.errors import StageError
+from stages import bank
+
+
+def test_images_come_back_within_half_a_grey_level(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    x_NCHW = torch.rand(5, 3, 4, 6)
+    bank.save(tmp_path / "bank.npz", x_NCHW)
+    found = bank.load(tmp_path / "bank.npz", "the bank")
+    assert found.dtype == np.float32
+    assert found.flags["C_CONTIGUOUS"]
+    np.testing.assert_allclose(found, x_NCHW.numpy(), atol=0.5 / 255 + 1e-6)
+
+
+def test_the_file_holds_bytes_of_shape_nhwc(tmp_path: Path) -> None:
+    bank.save(tmp_path / "bank.npz", torch.tensor([[[[0.0, 1.0, 2.0, -1.0]]]]))
+    with np.load(tmp_path / "bank.npz") as archive:
+        assert archive["x"].dtype == np.uint8
+        assert archive["x"].tolist() == [[[[0], [255], [255], [0]]]]
+
+
+def test_the_same_images_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        bank.save(tmp_path / name, torch.full((2, 1, 3, 3), 0.5))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_floats_of_shape_nchw_are_taken_as_they_are(tmp_path: Path) -> None:
+    x_NCHW = np.random.default_rng(0).random((2, 3, 4, 4), dtype=np.float32)
+    np.savez(tmp_path / "bank.npz", x=x_NCHW)
+    np.testing.assert_array_equal(bank.load(tmp_path / "bank.npz", "here"), x_NCHW)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn", b"no archive at all"])
+def test_a_damaged_file_is_refused_with_its_place(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bank.npz").write_bytes(content)
+    with pytest.raises(StageError, match=r"^the bank: is no bank of images"):
+        bank.load(tmp_path / "bank.npz", "the bank")
+
+
+def test_an_absent_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="is no bank of images"):
+        bank.load(tmp_path / "none.npz", "here")
+
+
+def test_an_archive_without_x_or_with_pickled_objects_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "other.npz", y=np.zeros(3))
+    np.savez(tmp_path / "pickled.npz", x=np.array([{"a": 1}], dtype=object))
+    for name in ("other.npz", "pickled.npz"):
+        with pytest.raises(StageError, match="is no bank of images"):
+            bank.load(tmp_path / name, "here")
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 4, 1), (4, 4)])
+def test_an_archive_without_images_is_refused_with_its_shape(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    np.savez(tmp_path / "bank.npz", x=np.zeros(shape, np.uint8))
+    with pytest.raises(StageError, match="holds no images"):
+        bank.load(tmp_path / "bank.npz", "here")

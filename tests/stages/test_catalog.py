@@ -1,0 +1,130 @@
+"""The declarations of the five stages."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from pipeline.codedigest import code_digests
+from pipeline.errors import ConfigError
+from pipeline.memo import Memo
+from pipeline.settings import Settings
+from pipeline.stage import Stage
+from stages.catalog import declare
+
+ROOT = Path("/project")
+
+
+def _stages(**tables: Any) -> dict[str, Stage]:
+    chosen = msgspec.convert(tables, Settings)
+    return {stage.name: stage for stage in declare(chosen, ROOT)}
+
+
+def test_there_are_five_stages_in_their_order() -> None:
+    assert list(_stages()) == ["teacher", "distill", "export", "build", "validate"]
+
+
+def test_every_input_is_an_output_of_an_earlier_stage() -> None:
+    known: set[str] = set()
+    for name, stage in _stages().items():
+        assert set(stage.inputs) <= known
+        known |= {f"{name}/{output}" for output in stage.outputs}
+
+
+def test_every_slice_is_a_setting() -> None:
+    for stage in _stages(teacher={"weights": "w.pth"}).values():
+        for dotted in stage.settings:
+            value: object = Settings()
+            for name in dotted.split("."):
+                value = getattr(value, name)
+
+
+def test_how_to_run_and_the_gates_are_part_of_no_key() -> None:
+    slices = {each.partition(".")[0] for stage in _stages().values() for each in stage.settings}
+    assert slices == set(Settings.__struct_fields__) - {"run", "gates"}
+
+
+def test_distill_reaches_the_teachers_weights_and_no_data() -> None:
+    stage = _stages(data={"source": "cifar10"})["distill"]
+    assert stage.inputs == ("teacher/weights",)
+    assert set(stage.settings) == {"seed", "student", "distill"}
+    assert stage.externals == {}
+
+
+@pytest.mark.parametrize("arch", ["resnet14", "torchvision:resnet18", "net.py:make"])
+def test_only_teacher_and_validate_have_modules_of_data_in_their_code(arch: str) -> None:
+    stages = _stages(teacher={"arch": arch}, student={"arch": arch})
+    with_data = {
+        name
+        for name, stage in stages.items()
+        if any(
+            module.startswith("stages.data.") and module != "stages.data.specs"
+            for module in code_digests([stage.run.partition(":")[0], *stage.code], Memo())
+        )
+    }
+    assert with_data == {"teacher", "validate"}
+
+
+def test_given_weights_leave_seed_and_training_out_of_the_teachers_key() -> None:
+    stage = _stages(teacher={"weights": "w.pth"})["teacher"]
+    assert stage.settings == ("data", "teacher.arch")
+    assert stage.externals["teacher_weights"].path == ROOT / "w.pth"
+    assert stage.externals["teacher_weights"].needed_by == "teacher.weights"
+
+
+def test_a_users_file_is_an_external_of_every_stage_that_builds_its_network() -> None:
+    stages = _stages(student={"arch": "nets/mine.py:make"})
+    having = [name for name, stage in stages.items() if "student_code" in stage.externals]
+    assert having == ["distill", "export", "validate"]
+    assert stages["export"].externals["student_code"].path == ROOT / "nets/mine.py"
+
+
+def test_a_source_with_files_is_an_external_of_teacher_and_validate() -> None:
+    stages = _stages(data={"source": "folder", "root": "pictures", "image_size_px": 32})
+    having = [name for name, stage in stages.items() if "data" in stage.externals]
+    assert having == ["teacher", "validate"]
+    assert stages["teacher"].externals["data"].path == ROOT / "pictures"
+
+
+@pytest.mark.parametrize("library", ["torchvision", "timm"])
+def test_the_version_of_a_library_is_part_of_the_keys_of_its_networks(library: str) -> None:
+    stages = _stages(student={"arch": f"{library}:resnet18"})
+    assert all(library in stages[name].packages for name in ("distill", "export", "validate"))
+
+
+def test_the_backend_decides_what_build_leaves_and_depends_on() -> None:
+    stage = _stages(build={"backend": "tensorrt"})["build"]
+    assert stage.outputs["engine"] == "engine.plan"
+    assert "tensorrt" in stage.packages
+    assert {"gpu", "driver"} <= set(stage.facts)
+
+
+def test_every_wrong_architecture_is_reported_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        _stages(teacher={"arch": "resnet15"}, student={"arch": "resnett8"})
+    assert [fault.partition(":")[0] for fault in caught.value.faults] == [
+        "teacher.arch",
+        "student.arch",
+    ]
+    assert "resnet8" in caught.value.faults[1]
+
+
+def test_declaring_imports_nothing_heavy() -> None:
+    script = (
+        "import json, sys\nfrom pathlib import Path\nfrom pipeline.settings import Settings\n"
+        "from stages.catalog import declare\ndeclare(Settings(), Path())\n"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    loaded = {name.partition(".")[0] for name in json.loads(done.stdout)}
+    heavy = {"torch", "torchvision", "onnx", "onnxruntime", "numpy", "sklearn", "PIL", "safetensors"}
+    assert loaded & heavy == set()

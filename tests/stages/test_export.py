@@ -1,0 +1,50 @@
+"""The export stage: a file that says what the student says, or a refusal."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.classifier import Classifier
+from pipeline.errors import StageError
+from stages import export, onnxfile
+from tests.stages.tiny import Brought, card, resnet8
+
+
+def _images(count: int = 5) -> np.ndarray:
+    return np.random.default_rng(0).random((count, 1, 8, 8), dtype=np.float32)
+
+
+def test_the_stage_leaves_a_sound_file_with_the_students_card(tiny: Brought) -> None:
+    model = onnxfile.read(tiny.path("export/onnx"), "here")
+    assert onnxfile.card_of(model) == card(arch=tiny.settings.student.arch)
+
+
+def test_the_difference_to_torch_is_recorded_and_small(tiny: Brought) -> None:
+    assert 0 <= tiny.metrics("export")["max_logit_difference"] < 1e-3
+
+
+def test_the_file_is_at_most_the_students_size_and_the_graph(tiny: Brought) -> None:
+    student = tiny.path("distill/student").stat().st_size
+    size = tiny.path("export/onnx").stat().st_size
+    assert size <= 1.05 * student
+    assert tiny.metrics("export")["bytes"] == size
+
+
+def test_a_difference_above_the_tolerance_is_refused_with_both(tmp_path: Path) -> None:
+    network = Classifier(resnet8(), card().mean, card().std).eval()
+    with pytest.raises(StageError, match=r"differs from torch by .*max_logit_difference"):
+        export.export(
+            network, card(), tmp_path / "m.onnx", opset=18, images_NCHW=_images(), tolerance=1e-30
+        )
+
+
+def test_a_student_whose_outputs_are_not_finite_is_refused(tmp_path: Path) -> None:
+    backbone = resnet8()
+    torch.nn.init.constant_(backbone.fc.weight, float("nan"))
+    network = Classifier(backbone, card().mean, card().std).eval()
+    with pytest.raises(StageError, match="differs from torch"):
+        export.export(
+            network, card(), tmp_path / "m.onnx", opset=18, images_NCHW=_images(), tolerance=1e-3
+        )

@@ -1,0 +1,196 @@
+"""The validate stage: figures worked out by hand, and engines that are not what they claim."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from pipeline.errors import StageError, UsageError
+from pipeline.settings import Data, Validate
+from stages import standalone, validate, weights
+from stages.data.images import Images
+from tests.stages.tiny import Brought, bring, card, settings, weights_file
+
+SHORT = Validate(pairs=20, warmup_s=0.01, batch_sizes=(2,))
+
+
+def _held_out(labels: list[int]) -> Images:
+    x_NCHW = torch.zeros(len(labels), 1, 8, 8, dtype=torch.uint8)
+    return Images(x_NCHW, torch.tensor(labels), ("a", "b", "c"))
+
+
+def _says(*labels: int) -> np.ndarray:
+    return np.eye(3, dtype=np.float32)[list(labels)]
+
+
+def test_accuracy_agreement_and_paired_counts_are_as_worked_out_by_hand() -> None:
+    logits = {
+        "teacher": _says(0, 1, 2, 0, 1),
+        "student": _says(0, 1, 0, 1, 2),
+        "onnx": _says(0, 1, 0, 1, 2),
+        "engine": _says(0, 0, 2, 1, 2),
+    }
+    found = validate.accuracy(logits, _held_out([0, 1, 2, 1, 0]))
+    hits = {name: each["hits"] for name, each in found["accuracy"].items()}
+    assert hits == {"teacher": 3, "student": 3, "onnx": 3, "engine": 3}
+    assert found["accuracy"]["teacher"] == {"top1": 0.6, "hits": 3, "n": 5}
+    assert found["agreement"]["student"] == {"hits": 2, "n": 5, "value": 0.4}
+    assert found["paired"]["student"] == {"reference": "teacher", "lost": 1, "gained": 1, "n": 5}
+    assert found["paired"]["onnx"] == {"reference": "student", "lost": 0, "gained": 0, "n": 5}
+    assert found["paired"]["engine"] == {"reference": "student", "lost": 1, "gained": 1, "n": 5}
+
+
+def test_without_a_student_nothing_is_paired() -> None:
+    found = validate.accuracy({"teacher": _says(0), "engine": _says(0)}, _held_out([0]))
+    assert found["paired"] == {}
+    assert list(found["accuracy"]) == ["teacher", "engine"]
+
+
+def test_outputs_that_are_not_finite_are_refused_by_name() -> None:
+    broken = np.full((1, 3), np.nan, dtype=np.float32)
+    with pytest.raises(StageError, match="engine gives outputs that are not finite"):
+        validate.accuracy({"teacher": _says(0), "engine": broken}, _held_out([0]))
+
+
+def test_the_stage_measures_all_four_on_the_same_images(tiny: Brought) -> None:
+    measured = json.loads(tiny.path("validate/measurements").read_bytes())
+    assert measured["schema"] == "madpipe.measurements/1"
+    assert list(measured["accuracy"]) == ["teacher", "student", "onnx", "engine"]
+    assert {each["n"] for each in measured["accuracy"].values()} == {540}
+    assert measured["accuracy"]["teacher"]["top1"] == tiny.metrics("teacher")["top1"]
+    assert measured["engine_bytes"] == tiny.path("build/engine").stat().st_size
+    assert measured["engine"] == json.loads(tiny.path("build/manifest").read_bytes())
+
+
+def test_latency_is_measured_at_each_batch_size_with_its_raw_samples(tiny: Brought) -> None:
+    measured = json.loads(tiny.path("validate/measurements").read_bytes())
+    samples = json.loads(tiny.path("validate/samples").read_bytes())
+    latency = measured["latency"]
+    assert (latency["threads"], latency["device"]) == (1, measured["engine"]["device"])
+    assert [each["batch"] for each in latency["batches"]] == [1, 32]
+    for each in latency["batches"]:
+        raw = samples["batches"][str(each["batch"])]
+        assert len(raw["teacher_ms"]) == len(raw["engine_ms"]) == 20
+        assert each["teacher"]["p50_ms"] == pytest.approx(np.median(raw["teacher_ms"]))
+        assert each["engine"]["p50_ms"] == pytest.approx(np.median(raw["engine_ms"]))
+        ratios = np.array(raw["teacher_ms"]) / np.array(raw["engine_ms"])
+        assert each["speedup"]["median"] == pytest.approx(np.median(ratios))
+        assert each["teacher"]["p99_ms"] is None
+
+
+def test_the_number_of_threads_is_as_before_afterwards(tiny: Brought, tmp_path: Path) -> None:
+    folder = _engine(tiny, tmp_path)
+    before = torch.get_num_threads()
+    options = Validate(pairs=20, warmup_s=0.01, batch_sizes=(1,), threads=before + 1)
+    standalone.validate(folder, tiny.path("teacher/weights"), "digits", options)
+    assert torch.get_num_threads() == before
+
+
+def _engine(tiny: Brought, folder: Path) -> Path:
+    """Copy the tiny engine and its manifest to a folder that may be changed."""
+    for name in ("build/engine", "build/manifest"):
+        source = tiny.path(name)
+        (folder / source.name).write_bytes(source.read_bytes())
+    return folder
+
+
+def test_an_engine_is_measured_against_a_teachers_file_alone(tiny: Brought, tmp_path: Path) -> None:
+    folder = _engine(tiny, tmp_path)
+    measured = standalone.validate(folder, tiny.path("teacher/weights"), "digits", SHORT)
+    whole = json.loads(tiny.path("validate/measurements").read_bytes())
+    for name in ("teacher", "engine"):
+        assert measured["accuracy"][name] == whole["accuracy"][name]
+    assert [each["batch"] for each in measured["latency"]["batches"]] == [2]
+
+
+@pytest.mark.parametrize("where", [0, 1000, -1])
+def test_an_engine_with_one_flipped_byte_is_refused(
+    tiny: Brought, tmp_path: Path, where: int
+) -> None:
+    folder = _engine(tiny, tmp_path)
+    engine = folder / tiny.path("build/engine").name
+    content = bytearray(engine.read_bytes())
+    content[where] ^= 1
+    engine.write_bytes(content)
+    with pytest.raises(StageError, match=r"is not the one that its manifest describes .*, not "):
+        validate.open_engine(folder / "manifest.json", engine, threads=1)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"backend": 3}'])
+def test_a_broken_manifest_is_refused(tiny: Brought, tmp_path: Path, content: bytes) -> None:
+    folder = _engine(tiny, tmp_path)
+    (folder / "manifest.json").write_bytes(content)
+    with pytest.raises(StageError, match="build it again"):
+        validate.open_engine(folder / "manifest.json", folder / "engine.onnx", threads=1)
+    with pytest.raises(StageError, match="has no sound manifest"):
+        standalone.validate(folder, tiny.path("teacher/weights"), "digits", SHORT)
+
+
+def test_an_engine_that_is_missing_or_of_an_unknown_backend_is_refused(
+    tiny: Brought, tmp_path: Path
+) -> None:
+    folder = _engine(tiny, tmp_path)
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"backend": "abacus"}))
+    with pytest.raises(StageError, match=r"no known backend \(abacus\)"):
+        validate.open_engine(folder / "manifest.json", folder / manifest["engine"], threads=1)
+    (folder / manifest["engine"]).unlink()
+    with pytest.raises(StageError, match="cannot be read"):
+        validate.open_engine(folder / "manifest.json", folder / manifest["engine"], threads=1)
+
+
+def test_a_teacher_of_other_classes_is_refused_by_the_stage(tiny: Brought, tmp_path: Path) -> None:
+    chosen = settings()
+    brought = bring(chosen, tmp_path, count=0)
+    teacher = tmp_path / "teacher.safetensors"
+    tensors = safetensors.torch.load_file(tiny.path("teacher/weights"))
+    letters = card(classes=tuple("abcdefghij"))
+    from stages import card as cards
+
+    teacher.write_bytes(safetensors.torch.save(tensors, cards.metadata(letters)))
+    inputs = {
+        name: teacher if name == "teacher/weights" else tiny.path(name)
+        for name in brought.stages[4].inputs
+    }
+    from tests.stages.tiny import context
+
+    ctx, _ = context(brought.stages[4], chosen, inputs, tmp_path)
+    with pytest.raises(StageError, match=r"the teacher's classes are not the data's \(\('a', 'b'"):
+        validate.run(ctx)
+
+
+def test_a_source_that_does_not_exist_is_refused_with_the_nearest(
+    tiny: Brought, tmp_path: Path
+) -> None:
+    folder = _engine(tiny, tmp_path)
+    for spec, wanted in (("digit", "digits"), ("cifar10", "SOURCE:FOLDER")):
+        with pytest.raises(UsageError, match=wanted):
+            standalone.validate(folder, tiny.path("teacher/weights"), spec, SHORT)
+
+
+def test_a_folder_without_a_manifest_is_refused(tiny: Brought, tmp_path: Path) -> None:
+    with pytest.raises(StageError, match=r"--engine: has no manifest\.json"):
+        standalone.validate(tmp_path, tiny.path("teacher/weights"), "digits", SHORT)
+
+
+def test_a_teacher_for_images_of_another_size_is_refused(tiny: Brought, tmp_path: Path) -> None:
+    folder = _engine(tiny, tmp_path)
+    teacher = weights_file(tmp_path / "teacher.safetensors", image_size_px=16)
+    with pytest.raises(StageError, match=r"images are \(8, 8, 1\), the settings say \(16, 16, 1\)"):
+        standalone.validate(folder, teacher, "digits", SHORT)
+
+
+def test_a_teacher_without_a_card_is_refused(tiny: Brought, tmp_path: Path) -> None:
+    folder = _engine(tiny, tmp_path)
+    torch.save(weights.read(tiny.path("teacher/weights"), "here"), tmp_path / "teacher.pth")
+    with pytest.raises(StageError, match=r"--teacher: carries no card"):
+        standalone.validate(folder, tmp_path / "teacher.pth", "digits", SHORT)
+
+
+def test_the_digits_need_no_folder() -> None:
+    found, root = standalone._source("digits", 8)
+    assert found == Data(image_size_px=8)
+    assert root is None
