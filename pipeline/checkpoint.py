@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.atomic import sync_folder
+from pipeline.atomic import sync_file, sync_folder
 from pipeline.errors import Interrupted
 
 
@@ -41,6 +41,7 @@ class FileCheckpoints:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         part = self._path.with_suffix(".part")
         write(part)
+        sync_file(part)
         part.replace(self._path)
         sync_folder(self._path.parent)
         self._last_s = time.monotonic()

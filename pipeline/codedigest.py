@@ -28,6 +28,10 @@ def code_digests(modules: Iterable[str], memo: Memo) -> dict[str, str]:
         ModuleNotFoundError: One of `modules` does not exist.
     """
     waiting = sorted(set(modules))
+    for name in waiting:
+        if _source_path(name) is None:
+            message = f"no module named {name!r}"
+            raise ModuleNotFoundError(message)
     packages = {"stages", "models"} | {name.partition(".")[0] for name in waiting}
     packages.discard(_CORE)
     digests: dict[str, str] = {}
@@ -79,14 +83,20 @@ def _parse(source: bytes, package: str) -> dict[str, Any]:
 def _imports(node: ast.AST, package: str) -> list[str]:
     """Return the dotted names that an import may load; `from a import b` gives a and a.b."""
     if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
+        return [parent for alias in node.names for parent in _with_parents(alias.name)]
     if not isinstance(node, ast.ImportFrom):
         return []
     base = node.module or ""
     if node.level:
         parents = package.split(".")[: len(package.split(".")) - node.level + 1]
         base = ".".join([*parents, *([base] if base else [])])
-    return [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return [*_with_parents(base), *(f"{base}.{alias.name}" for alias in node.names)]
+
+
+def _with_parents(module: str) -> list[str]:
+    """Return a dotted name and its packages, which Python runs on the way to it."""
+    parts = module.split(".")
+    return [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
 
 
 def _drop_docstring(node: ast.AST) -> None:

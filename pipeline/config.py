@@ -5,6 +5,7 @@ Knows nothing of what the settings mean: bounds are in `pipeline.settings`, rule
 settings in `pipeline.rules`.
 """
 
+import contextlib
 import math
 import tomllib
 import typing
@@ -90,10 +91,10 @@ def _override(table: dict[str, Any], text: str) -> KeyPath:
     path = tuple(part.strip() for part in key.split("."))
     if not equals or not all(path):
         raise ConfigError([f"--set {text}: not KEY=VALUE ({text}); write for instance seed=1"])
-    try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value
+    parsed: Any = value
+    with contextlib.suppress(tomllib.TOMLDecodeError):
+        # A line break would begin another key, so such a value is text.
+        parsed = tomllib.loads(f"value = {value}")["value"] if "\n" not in value else value
     for name in path[:-1]:
         inner = table.setdefault(name, {})
         if not isinstance(inner, dict):

@@ -69,8 +69,12 @@ def collect(store: Store, *, keep: int, unfinished: bool) -> tuple[int, int]:
             by_stage.setdefault(path.parent.name, []).append((path, lookup))
         for stage, found in by_stage.items():
             newest = store.newest(stage)
-            sound = [(path, lookup.entry) for path, lookup in found if lookup.entry is not None]
-            doomed += [path for path, lookup in found if lookup.entry is None]
+            sound = [
+                (path, lookup.entry)
+                for path, lookup in found
+                if lookup.entry is not None and damage_of(lookup.entry) is None
+            ]
+            doomed += [path for path, _ in found if path not in {each for each, _ in sound}]
             sound.sort(key=lambda pair: pair[1].manifest.created_utc, reverse=True)
             doomed += [p for p, _ in sound[keep:] if newest is None or p != newest.path]
         if unfinished:

@@ -126,7 +126,11 @@ def _records(runner: Runner, failure: MadpipeError | None) -> list[runs.StageRec
     if failure is not None and runner.current is not None:
         records.append(
             runs.StageRecord(
-                name=runner.current, status="failed", key=None, elapsed_s=0.0, message=str(failure)
+                name=runner.current,
+                status="failed",
+                key=runner.current_key,
+                elapsed_s=0.0,
+                message=str(failure),
             )
         )
     return records

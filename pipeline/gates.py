@@ -6,14 +6,17 @@ opposite bound is beyond it, and is inconclusive between.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
-from pipeline.intervals import Bounds, drop_bounds, normal_quantile, share_bounds, table_bounds
+from pipeline.intervals import Bounds, drop_bounds, share_bounds, table_bounds
 from pipeline.settings import Gate
 
 Outcome = Literal["pass", "fail", "inconclusive", "skipped"]
 Measurements = Mapping[str, Any]
+
+_MOST_TIMES = 1e6
+_BISECTIONS = 40
 
 EXIT_PASS, EXIT_FAIL, EXIT_INCONCLUSIVE = 0, 3, 4
 
@@ -31,12 +34,13 @@ class Verdict(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """A measured value, its bounds, and the spread of one sample where more would narrow it."""
+    """A measured value, its bounds, and what more samples would make of them."""
 
     value: float
     bounds: Bounds
     n: int
-    deviation: float | None
+    with_samples: Callable[[float], Bounds] | None
+    """The bounds that so many times as many samples with the same shares would give."""
 
 
 def judge(measurements: Measurements, gates: Mapping[str, Gate]) -> list[Verdict]:
@@ -58,11 +62,7 @@ def _judge(name: str, gate: Gate, measurements: Measurements) -> Verdict:
     if found is None:
         return Verdict(name, "skipped", None, None, threshold, "not measured in this run")
     low, high = found.bounds
-    outcome: Outcome = "inconclusive"
-    if (gate.max is not None and low > gate.max) or (gate.min is not None and high < gate.min):
-        outcome = "fail"
-    elif (gate.max is None or high <= gate.max) and (gate.min is None or low >= gate.min):
-        outcome = "pass"
+    outcome = _outcome(gate, found.bounds)
     if gate.max is not None and gate.min is not None and found.value < gate.min:
         threshold = gate.min
     reason = _reason(outcome, gate, found)
@@ -79,11 +79,35 @@ def _reason(outcome: Outcome, gate: Gate, found: Estimate) -> str:
     base = f"{found.value:.4g} in [{low:.4g}, {high:.4g}], wanted {limits}, n = {found.n}"
     if outcome != "inconclusive":
         return base
-    distances = [abs(found.value - each) for each in (gate.min, gate.max) if each is not None]
-    if not found.deviation or min(distances) == 0:
+    needed = _samples_to_decide(gate, found)
+    if needed is None:
         return f"{base}: too close to decide"
-    needed = math.ceil((normal_quantile(gate.confidence) * found.deviation / min(distances)) ** 2)
-    return f"{base}: about {max(needed, found.n + 1)} samples would decide it"
+    return f"{base}: about {needed} samples would decide it"
+
+
+def _outcome(gate: Gate, bounds: Bounds) -> Outcome:
+    low, high = bounds
+    if (gate.max is not None and low > gate.max) or (gate.min is not None and high < gate.min):
+        return "fail"
+    if (gate.max is None or high <= gate.max) and (gate.min is None or low >= gate.min):
+        return "pass"
+    return "inconclusive"
+
+
+def _samples_to_decide(gate: Gate, found: Estimate) -> int | None:
+    """Return how many samples like those measured decide the gate, None where none would."""
+    if found.with_samples is None:
+        return None
+    low, high = 1.0, 2.0
+    while _outcome(gate, found.with_samples(high)) == "inconclusive":
+        low, high = high, 2 * high
+        if high > _MOST_TIMES:
+            return None
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        is_decided = _outcome(gate, found.with_samples(middle)) != "inconclusive"
+        low, high = (low, middle) if is_decided else (middle, high)
+    return math.ceil(found.n * high)
 
 
 def estimate(name: str, measurements: Measurements, confidence: float) -> Estimate | None:
@@ -111,18 +135,22 @@ def _share(record: Mapping[str, Any] | None, confidence: float) -> Estimate | No
     if not record:
         return None
     hits, n = record["hits"], record["n"]
-    share = hits / n
-    deviation = math.sqrt(share * (1 - share))
-    return Estimate(share, share_bounds(hits, n, confidence), n, deviation)
+
+    def bounds(times: float) -> Bounds:
+        return share_bounds(hits * times, n * times, confidence)
+
+    return Estimate(hits / n, bounds(1), n, bounds)
 
 
 def _drop(record: Mapping[str, Any] | None, confidence: float) -> Estimate | None:
     if not record:
         return None
     lost, gained, n = record["lost"], record["gained"], record["n"]
-    value = (lost - gained) / n
-    deviation = math.sqrt(max(0.0, (lost + gained) / n - value**2))
-    return Estimate(value, drop_bounds(lost, gained, n, confidence), n, deviation)
+
+    def bounds(times: float) -> Bounds:
+        return drop_bounds(lost * times, gained * times, n * times, confidence)
+
+    return Estimate((lost - gained) / n, bounds(1), n, bounds)
 
 
 def _resampled(name: str, measurements: Measurements, confidence: float) -> Estimate | None:
@@ -132,7 +160,9 @@ def _resampled(name: str, measurements: Measurements, confidence: float) -> Esti
     record = first["speedup"] if name == "speedup" else first["engine"]
     value = record["median"] if name == "speedup" else record["p50_ms"]
     bounds = table_bounds(record["quantiles"], confidence)
-    pairs = first["speedup"]["pairs"]
-    half = (bounds.high - bounds.low) / 2
-    deviation = half * math.sqrt(pairs) / normal_quantile(confidence) if half else None
-    return Estimate(value, bounds, pairs, deviation)
+
+    def narrowed(times: float) -> Bounds:
+        share = 1 / math.sqrt(times)
+        return Bounds(*(value + (each - value) * share for each in bounds))
+
+    return Estimate(value, bounds, first["speedup"]["pairs"], narrowed)

@@ -24,7 +24,7 @@ def normal_quantile(confidence: float) -> float:
     return NormalDist().inv_cdf(confidence)
 
 
-def share_bounds(hits: int, n: int, confidence: float) -> Bounds:
+def share_bounds(hits: float, n: float, confidence: float) -> Bounds:
     """Return score bounds of a share (Wilson, JASA 22 (1927) 209)."""
     z2 = normal_quantile(confidence) ** 2
     centre = (hits + z2 / 2) / (n + z2)
@@ -32,7 +32,7 @@ def share_bounds(hits: int, n: int, confidence: float) -> Bounds:
     return Bounds(max(0.0, centre - half), min(1.0, centre + half))
 
 
-def drop_bounds(lost: int, gained: int, n: int, confidence: float) -> Bounds:
+def drop_bounds(lost: float, gained: float, n: float, confidence: float) -> Bounds:
     """Return score bounds of the drop (lost - gained) / n over n paired images.
 
     Tango, Statistics in Medicine 17 (1998) 891, equations 5 to 8. `lost` counts images that

@@ -16,6 +16,7 @@ import msgspec
 
 from pipeline import machine
 from pipeline.codedigest import code_digests
+from pipeline.errors import StageError
 from pipeline.memo import Memo
 from pipeline.settings import Settings
 from pipeline.stage import External, Stage
@@ -79,6 +80,12 @@ def external_digest(external: External, memo: Memo) -> str:
     path = external.path
     if path.is_file():
         return file_sha256(path)
+    if not path.is_dir():
+        raise StageError(
+            external.needed_by,
+            f"no such file or folder ({path})",
+            "put it there or correct the path",
+        )
     files = sorted(each for each in path.rglob("*") if each.is_file())
     seen = hashlib.sha256()
     for each in files:

@@ -67,10 +67,15 @@ def writing(
             raise store.failure(error) from error
     try:
         record = {"pid": os.getpid(), "host": platform.node(), "command": command}
-        holder_path.write_text(json.dumps(record), encoding="utf-8")
+        try:
+            holder_path.write_text(json.dumps(record), encoding="utf-8")
+        except OSError as error:
+            raise store.failure(error) from error
         yield
     finally:
-        holder_path.unlink(missing_ok=True)
+        # A name left behind does no harm: the lock itself is what counts.
+        with contextlib.suppress(OSError):
+            holder_path.unlink(missing_ok=True)
         lock.release()
 
 

@@ -24,7 +24,7 @@ class Memo:
                 loaded = json.loads(path.read_bytes())
             except ValueError:
                 loaded = {}
-            self._known = loaded if isinstance(loaded, dict) else {}
+            self._known = _sound(loaded)
 
     def get(self, kind: str, key: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Return what is known of `key`, computing it the first time."""
@@ -44,3 +44,13 @@ class Memo:
         if self._path is not None and self._used != self._known:
             write_bytes(self._path, json.dumps(self._used, sort_keys=True).encode())
             self._known = self._used
+
+
+def _sound(loaded: Any) -> dict[str, dict[str, Any]]:
+    """Return of a loaded file what has the form of a memo."""
+    kinds = loaded.items() if isinstance(loaded, dict) else ()
+    return {
+        kind: {key: entry for key, entry in entries.items() if isinstance(entry, dict)}
+        for kind, entries in kinds
+        if isinstance(entries, dict)
+    }

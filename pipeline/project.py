@@ -32,6 +32,8 @@ class Project:
     settings: Settings
     stages: tuple[Stage, ...]
     store: Store
+    path: Path
+    overrides: tuple[str, ...] = ()
 
     @classmethod
     def open(cls, path: Path, overrides: Sequence[str], declare: Declare) -> "Project":
@@ -44,20 +46,24 @@ class Project:
         settings = config.load(path, overrides)
         try:
             stages = ordered(declare(settings, path.resolve().parent))
-            _check_externals(stages)
         except SettingsFault as fault:
             raise config.locate(path, overrides, fault) from fault
         store = Store(home_of(path))
         store.check_layout()
-        return cls(settings, stages, store)
+        return cls(settings, stages, store, path, tuple(overrides))
 
     def plan(self, targets: Sequence[str], force: frozenset[str] = frozenset()) -> list[Planned]:
         """Return what a run would do, without running or writing anything.
 
         Raises:
+            ConfigError: A setting names a file that is not there.
             UsageError: A target is no stage.
         """
         stages = selected(self.stages, targets)
+        try:
+            _check_externals(stages)
+        except SettingsFault as fault:
+            raise config.locate(self.path, self.overrides, fault) from fault
         return plan(stages, self.settings, self.store, Memo(self.store.memo_path), force)
 
     def forced(self, names: Sequence[str]) -> frozenset[str]:

@@ -53,6 +53,7 @@ class Runner:
     outcomes: list[Outcome] = field(default_factory=list)
     current: str | None = None
     """The stage under way; what failed, where something did."""
+    current_key: str | None = None
 
     def use(self, planned: Sequence[Planned]) -> None:
         """Take planned hits as they are; fills `outcomes`."""
@@ -70,17 +71,21 @@ class Runner:
         """
         entries: dict[str, Entry] = {}
         for stage in stages:
-            self.current = stage.name
+            self.current, self.current_key = stage.name, None
             if self.stop_asked():
                 raise Interrupted("madpipe", "interrupted", "the same command goes on from here")
             begin_s = time.perf_counter()
             item = plan_stage(
                 stage, self.settings, self.store, self.memo, entries, force=stage.name in self.force
             )
+            self.current_key = item.key
             status: Status = "hit"
             entry = item.entry
             if entry is None:
-                entry, status = self._execute(item, entries)
+                try:
+                    entry, status = self._execute(item, entries)
+                except OSError as error:
+                    raise self.store.failure(error) from error
             entries[stage.name] = entry
             self._done(stage.name, status, entry, time.perf_counter() - begin_s)
         self.current = None
@@ -108,12 +113,9 @@ class Runner:
         work = self.store.work_path(stage.name, key)
         is_resumed = item.action == "resume"
         out = work / "out"
-        try:
-            remove_tree(out if is_resumed else work)
-            out.mkdir(parents=True)
-            (work / "failure.txt").unlink(missing_ok=True)
-        except OSError as error:
-            raise self.store.failure(error) from error
+        remove_tree(out if is_resumed else work)
+        out.mkdir(parents=True)
+        (work / "failure.txt").unlink(missing_ok=True)
         with EventLog(work / "events.jsonl") as log:
             emit = self._emitter(stage.name, log)
             emit("stage_started", {"reason": list(item.reasons), "resumed": is_resumed})

@@ -165,10 +165,18 @@ def guarded(settings: Settings, stage: Stage) -> object:
 class _Slices:
     """A read-only view of a settings table that raises for what was not declared."""
 
+    _table: msgspec.Struct
+    _stage: Stage
+    _path: tuple[str, ...]
+
     def __init__(self, table: msgspec.Struct, stage: Stage, path: tuple[str, ...]) -> None:
-        self._table = table
-        self._stage = stage
-        self._path = path
+        object.__setattr__(self, "_table", table)
+        object.__setattr__(self, "_stage", stage)
+        object.__setattr__(self, "_path", path)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        message = f"settings are read-only ({'.'.join((*self._path, name))})"
+        raise AttributeError(message)
 
     def __getattr__(self, name: str) -> object:
         path = (*self._path, name)

@@ -13,6 +13,7 @@ An entry comes about by one rename of its finished folder and is checked when it
 Knows nothing of what stages do.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -75,7 +76,7 @@ class Store:
             raise self.failure(error) from error
         try:
             found = int(json.loads(content)["layout"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise StoreError(
                 str(self.home / "layout.json"),
                 f"is not a layout record ({content[:40]!r})",
@@ -108,11 +109,9 @@ class Store:
         """Return the error to raise for a failed read or write of the folder."""
         place = str(error.filename or self.home)
         wrong = f"cannot be read or written ({error.strerror or error})"
-        return StoreError(
-            place,
-            wrong,
-            "free space or give write access, then repeat the command; nothing is lost",
-        )
+        is_missing = error.errno == errno.ENOENT
+        remedy = "check the file" if is_missing else "free space or give write access"
+        return StoreError(place, wrong, f"{remedy}, then repeat the command; nothing is lost")
 
     def entry_path(self, stage: str, key: str) -> Path:
         """Return where the entry of a key lies or would lie."""
@@ -130,8 +129,8 @@ class Store:
         lookup = _read(path)
         if lookup.entry is None:
             return lookup
-        if lookup.entry.manifest.key != key:
-            return Lookup(None, "its record has another key")
+        if (lookup.entry.manifest.stage, lookup.entry.manifest.key) != (stage, key):
+            return Lookup(None, "its record is of another stage or key")
         damage = damage_of(lookup.entry)
         return Lookup(None, damage) if damage else lookup
 
@@ -141,17 +140,17 @@ class Store:
 
     def newest(self, stage: str) -> Entry | None:
         """Return the entry of a stage that was used last, without checking its files."""
+        pointer = self.home / "entries" / stage / "newest"
         try:
-            name = (self.home / "entries" / stage / "newest").read_text(encoding="utf-8")
-        except OSError:
+            return _read(pointer.with_name(Path(pointer.read_text("utf-8").strip()).name)).entry
+        except (OSError, ValueError):
             return None
-        return _read(self.home / "entries" / stage / Path(name.strip()).name).entry
 
     def mark_newest(self, stage: str, key: str) -> None:
         """Remember which entry of a stage was used last."""
         pointer = self.home / "entries" / stage / "newest"
         name = key[:_KEY_DIGITS]
-        if not pointer.is_file() or pointer.read_text(encoding="utf-8") != name:
+        if not pointer.is_file() or pointer.read_bytes() != name.encode():
             write_bytes(pointer, name.encode())
 
     def commit(self, out: Path, manifest: Manifest) -> Entry:
@@ -197,7 +196,7 @@ def _read(path: Path) -> Lookup:
         return Lookup(Entry(path, manifests.decode((path / manifests.FILE_NAME).read_bytes())))
     except FileNotFoundError:
         return Lookup(None, "its record is missing")
-    except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
+    except (msgspec.DecodeError, ValueError, OSError) as error:
         return Lookup(None, f"its record cannot be read: {error}")
 
 

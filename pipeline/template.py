@@ -91,5 +91,5 @@ def _toml(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml(each) for each in value) + "]"
     if isinstance(value, bool | str):
-        return json.dumps(value)
-    return f"{value:g}" if isinstance(value, float) and value < 1e-3 else str(value)  # noqa: PLR2004
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)

@@ -20,7 +20,7 @@ def key_lines(text: str) -> dict[KeyPath, int]:
     lines: dict[KeyPath, int] = {}
     table: KeyPath = ()
     statement, start = "", 0
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
         statement, start = (statement + "\n" + line, start) if statement else (line, number)
         try:
             parsed = tomllib.loads(statement)

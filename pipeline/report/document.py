@@ -10,6 +10,7 @@ from pipeline import hostinfo, runs
 from pipeline.errors import StoreError
 from pipeline.gates import Verdict, headline_batch, judge
 from pipeline.project import JUDGED_STAGE, Project
+from pipeline.store import Entry
 
 SCHEMA = "madpipe.report/1"
 
@@ -70,12 +71,12 @@ def document(project: Project) -> dict[str, Any]:
 
 
 def _measured(project: Project, run: runs.RunRecord) -> dict[str, Any]:
-    is_in_run = any(each.name == JUDGED_STAGE and each.key for each in run.stages)
+    is_in_run = any(each.name == JUDGED_STAGE and each.status != "failed" for each in run.stages)
     return (project.measurements() or {}) if is_in_run else {}
 
 
 def _stage(project: Project, record: runs.StageRecord) -> dict[str, Any]:
-    entry = project.store.read(record.name, record.key) if record.key else None
+    entry = _entry(project, record)
     shown: dict[str, Any] = {
         "name": record.name,
         "status": record.status,
@@ -95,6 +96,12 @@ def _stage(project: Project, record: runs.StageRecord) -> dict[str, Any]:
         shown["created_utc"] = entry.manifest.created_utc
         shown["host"] = entry.manifest.host
     return shown
+
+
+def _entry(project: Project, record: runs.StageRecord) -> Entry | None:
+    if record.key is None or record.status == "failed":
+        return None
+    return project.store.read(record.name, record.key)
 
 
 def _side(record: dict[str, Any] | None) -> dict[str, Any]:

@@ -1,7 +1,10 @@
 """The report as JUnit XML: one test case for each gate, its figures as properties."""
 
+import re
 from typing import Any
 from xml.etree import ElementTree as ET
+
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def render(report: dict[str, Any]) -> str:
@@ -22,6 +25,9 @@ def render(report: dict[str, Any]) -> str:
     suite.set("errors", str(len(suite.findall("testcase/error"))))
     suite.set("skipped", str(len(suite.findall("testcase/skipped"))))
     suite.set("time", f"{report['run']['elapsed_s']:.3f}")
+    for element in suite.iter():
+        for name, value in element.attrib.items():
+            element.set(name, _NOT_XML.sub("?", value))
     root = ET.Element("testsuites")
     root.append(suite)
     ET.indent(root)

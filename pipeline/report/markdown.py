@@ -54,6 +54,9 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
         return []
     lines = [head, tuple("---" for _ in head), *rows]
     return [
-        *("| " + " | ".join(each.replace("|", "\\|") for each in row) + " |" for row in lines),
+        *(
+            "| " + " | ".join(" ".join(each.split()).replace("|", "\\|") for each in row) + " |"
+            for row in lines
+        ),
         "",
     ]

@@ -7,9 +7,11 @@ def overall(report: dict[str, Any]) -> tuple[str, str]:
     """Return the verdict of a report (pass, fail, inconclusive or none) and why."""
     failed = [stage for stage in report["stages"] if stage["status"] == "failed"]
     if failed:
-        return "fail", f"stage {failed[0]['name']} failed"
+        return "fail", f"stage {failed[0]['name']} failed: {failed[0].get('message', '')}".rstrip(
+            ": "
+        )
     outcomes = [gate["verdict"] for gate in report["gates"]]
-    if not outcomes:
+    if not outcomes or set(outcomes) == {"skipped"}:
         return "none", "nothing was judged in this run"
     for outcome in ("fail", "inconclusive"):
         if outcome in outcomes:

@@ -5,16 +5,20 @@ from typing import Any
 
 _MINUTE_S = 60
 _HOUR_S = 3600
+_TENTHS_BELOW_S = 9.95
 _KIB = 1024
 _LARGE = 1000
 
 
 def duration(seconds: float) -> str:
     """Return a time as `0.3 s`, `12 s`, `2 min 05 s` or `1 h 02 min`."""
-    if seconds < _MINUTE_S:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"  # noqa: PLR2004
+    if seconds < _TENTHS_BELOW_S:
+        return f"{seconds:.1f} s"
+    if round(seconds) < _MINUTE_S:
+        return f"{round(seconds)} s"
     if seconds < _HOUR_S:
-        return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+        whole = max(_MINUTE_S, int(seconds))
+        return f"{whole // 60} min {whole % 60:02d} s"
     return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d} min"
 
 

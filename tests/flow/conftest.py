@@ -9,8 +9,8 @@ from tests.flow.processes import Folder
 
 SMALL = (
     "teacher.arch=resnet8",
-    "teacher.epochs=6",
-    "distill.rounds=60",
+    "teacher.epochs=3",
+    "distill.rounds=40",
     "distill.batch_size=32",
     "distill.generator_width=16",
     "distill.bank_size=32",

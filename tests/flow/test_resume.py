@@ -1,5 +1,6 @@
 """Runs that are killed or asked to stop go on, and end with the bytes of a run left alone."""
 
+import shutil
 import signal
 from dataclasses import dataclass
 
@@ -19,8 +20,6 @@ OUTPUTS = {
         "bank.npz",
     ),
 }
-
-
 
 
 @dataclass(frozen=True)
@@ -114,11 +113,12 @@ def test_nothing_unfinished_is_left_behind(broken: Broken) -> None:
 def test_other_settings_do_not_go_on_from_a_checkpoint_that_is_not_theirs(
     make_folder: MakeFolder, whole: Folder
 ) -> None:
-    folder = make_folder(f"teacher.weights={whole.output('teacher', 'teacher.safetensors')}")
+    folder = make_folder("distill.alpha=0.5")
+    shutil.copytree(whole.path / ".madpipe", folder.path / ".madpipe")
     words = ("run", "distill", "--json")
     stopped = folder.run_and_signal(*words, when=Middle("distill"), number=signal.SIGTERM)
     assert stopped.code == 130
-    other = Folder(folder.path, (*folder.settings, "seed=1"))
+    other = Folder(folder.path, (*folder.settings, "distill.alpha=0.6"))
     done = other.run(*words)
     assert done.statuses() == {"teacher": "hit", "distill": "ran"}
     assert min(done.progress("distill")) == 10

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from pipeline import manifest as manifests
 from pipeline.errors import LockedError, StoreError
 from pipeline.exchange import collect, copy_entries
 from pipeline.lock import writing
@@ -132,10 +134,10 @@ def test_collecting_keeps_the_newest_and_the_one_used_last(
 ) -> None:
     entries = [made(seed) for seed in range(4)]
     for day, entry in enumerate(entries, start=1):
-        record = entry.path / "entry.json"
-        text = record.read_text(encoding="utf-8")
-        dated = text.replace(entry.manifest.created_utc, f"2026-01-0{day}T00:00:00+00:00")
-        record.write_text(dated, encoding="utf-8")
+        dated = msgspec.structs.replace(
+            entry.manifest, created_utc=f"2026-01-0{day}T00:00:00+00:00"
+        )
+        (entry.path / "entry.json").write_bytes(manifests.encode(dated))
     store.mark_newest("make", entries[0].manifest.key)
     removed, freed = collect(store, keep=2, unfinished=False)
     assert removed == 1

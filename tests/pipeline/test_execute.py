@@ -142,7 +142,7 @@ def test_what_the_machine_lacks_is_told_before_anything_runs(project: Open, tmp_
         outputs={},
         requires=(refused,),
     )
-    whole = Project(Settings(), (first, second, needy), opened.store)
+    whole = Project(Settings(), (first, second, needy), opened.store, opened.path)
     with pytest.raises(UnavailableError) as caught:
         bring(whole)
     assert caught.value.exit_code == 5

@@ -108,13 +108,13 @@ def test_missing_outside_file_is_a_fault_with_its_line(project: Open, tmp_path: 
     stage = Stage(name="make", run="fakestages:distill", outputs={}, externals={"data": gone})
     project()
     with pytest.raises(ConfigError) as caught:
-        Project.open(config, (), lambda _settings, _root: (stage,))
+        Project.open(config, (), lambda _settings, _root: (stage,)).plan(["all"])
     assert str(caught.value) == (
         f"{config}:3: data.root: no such file or folder ({tmp_path / 'gone'}); "
         "put it there or correct the path"
     )
     with pytest.raises(ConfigError, match=r"^--set data.root: no such file or folder"):
-        Project.open(config, ("data.root=none",), lambda _settings, _root: (stage,))
+        Project.open(config, ("data.root=none",), lambda _settings, _root: (stage,)).plan(["all"])
 
 
 def test_faults_of_the_declaration_are_sorted_by_line(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from pipeline import manifest as manifests
 from pipeline.errors import StoreError
 from pipeline.manifest import Manifest, OutputRecord
 from pipeline.store import Entry, Store, damage_of
@@ -94,7 +96,7 @@ def edit(old: str, new: str) -> Callable[[Path], None]:
         ("entry.json", lambda path: path.unlink(), "its record is missing"),
         ("entry.json", lambda path: path.write_bytes(b""), "its record cannot be read"),
         ("entry.json", lambda path: path.write_bytes(b"\xff{}"), "its record cannot be read"),
-        ("entry.json", edit(KEY, "cd" * 32), "its record has another key"),
+        ("entry.json", edit(KEY, "cd" * 32), "its record cannot be read: it was changed"),
     ],
 )
 def test_damage_is_a_miss_with_its_reason(
@@ -131,7 +133,11 @@ def test_damaged_pointer_to_the_newest_is_as_if_it_were_not_there(
 
 def test_file_name_in_a_record_cannot_lead_out_of_its_folder(store: Store) -> None:
     entry = put(store)
-    edit('"file": "w.bin"', '"file": "../../../layout.json"')(entry.path / "entry.json")
+    leading_out = msgspec.structs.replace(
+        entry.manifest.outputs["weights"], file="../../../layout.json"
+    )
+    forged = msgspec.structs.replace(entry.manifest, outputs={"weights": leading_out})
+    (entry.path / "entry.json").write_bytes(manifests.encode(forged))
     damaged = store.read("make", KEY)
     assert damaged is not None
     assert damaged.output("weights").parent == entry.path

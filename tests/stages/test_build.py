@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import sys
 from pathlib import Path
 
 import onnx
@@ -14,7 +13,7 @@ from pipeline.errors import StageError, UnavailableError
 from pipeline.settings import Build
 from stages import standalone
 from stages.engines.base import BACKENDS
-from tests.stages.tiny import Brought, bring, settings
+from tests.stages.tiny import Brought
 
 
 def _sha256(path: Path) -> str:
@@ -58,7 +57,7 @@ LACKING = [
 ]
 
 
-@pytest.mark.parametrize(("options", "place", "seen"), LACKING, ids=lambda each: str(each))
+@pytest.mark.parametrize(("options", "place", "seen"), LACKING, ids=str)
 def test_what_this_version_does_not_build_is_refused_before_any_file_is_touched(
     tmp_path: Path, options: dict[str, str], place: str, seen: str
 ) -> None:
@@ -98,25 +97,8 @@ def test_an_operator_that_the_backend_does_not_know_is_refused(tmp_path: Path) -
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in "xy"]
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("nowhere", 1)]
     graph = helper.make_graph([node], "g", ends[:1], ends[1:])
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), str(tmp_path / "m.onnx"))
+    onnx.save(
+        helper.make_model(graph, opset_imports=opsets, ir_version=10), str(tmp_path / "m.onnx")
+    )
     with pytest.raises(StageError, match=r"ONNX Runtime cannot load it|no sound ONNX file"):
         standalone.build(tmp_path / "m.onnx", tmp_path / "engine", Build())
-
-
-def test_a_stage_that_asks_for_a_gpu_is_refused_by_the_runner_too(tmp_path: Path) -> None:
-    if machine.gpus():
-        pytest.skip("a GPU is here")
-    stages = bring(settings(), tmp_path, count=0).stages
-    chosen = settings({"build": {"device": "cuda"}})
-    asked = [each for each in bring(chosen, tmp_path, count=0).stages if each.requires]
-    assert [each.name for each in asked] == ["build"]
-    assert len(asked[0].requires) > len(next(s for s in stages if s.name == "build").requires)
-    with pytest.raises(UnavailableError):
-        for requirement in asked[0].requires:
-            requirement.check()
-
-
-def test_declaring_and_refusing_import_no_backend() -> None:
-    if "tensorrt" in sys.modules or machine.has_module("tensorrt"):
-        pytest.skip("TensorRT is here")
-    assert not {"tensorrt", "tensorrt_rtx", "openvino"} & set(sys.modules)

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from pipeline.codedigest import code_digests
-from pipeline.errors import ConfigError
+from pipeline.errors import SettingsFault
+from pipeline.keys import key_parts
 from pipeline.memo import Memo
 from pipeline.settings import Settings
 from pipeline.stage import Stage
@@ -83,6 +84,17 @@ def test_a_users_file_is_an_external_of_every_stage_that_builds_its_network() ->
     assert stages["export"].externals["student_code"].path == ROOT / "nets/mine.py"
 
 
+def test_what_a_users_file_imports_from_beside_it_is_part_of_the_key(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text("from sizes import WIDTH\n", encoding="utf-8")
+    chosen = msgspec.convert({"student": {"arch": "net.py:make"}}, Settings)
+    documents = []
+    for width in (1, 2):
+        (tmp_path / "sizes.py").write_text(f"WIDTH = {width}\n", encoding="utf-8")
+        stage = declare(chosen, tmp_path)[1]
+        documents.append(key_parts(stage, chosen, {"teacher/weights": "0" * 64}, Memo()))
+    assert documents[0] != documents[1]
+
+
 def test_a_source_with_files_is_an_external_of_teacher_and_validate() -> None:
     stages = _stages(data={"source": "folder", "root": "pictures", "image_size_px": 32})
     having = [name for name, stage in stages.items() if "data" in stage.externals]
@@ -104,13 +116,11 @@ def test_the_backend_decides_what_build_leaves_and_depends_on() -> None:
 
 
 def test_every_wrong_architecture_is_reported_at_once() -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(SettingsFault) as caught:
         _stages(teacher={"arch": "resnet15"}, student={"arch": "resnett8"})
-    assert [fault.partition(":")[0] for fault in caught.value.faults] == [
-        "teacher.arch",
-        "student.arch",
-    ]
-    assert "resnet8" in caught.value.faults[1]
+    keys, wrongs, _ = zip(*caught.value.faults, strict=True)
+    assert keys == (("teacher", "arch"), ("student", "arch"))
+    assert "did you mean 'resnet8'" in wrongs[1]
 
 
 def test_declaring_imports_nothing_heavy() -> None:
@@ -126,5 +136,14 @@ def test_declaring_imports_nothing_heavy() -> None:
         cwd=Path(__file__).parents[2],
     )
     loaded = {name.partition(".")[0] for name in json.loads(done.stdout)}
-    heavy = {"torch", "torchvision", "onnx", "onnxruntime", "numpy", "sklearn", "PIL", "safetensors"}
+    heavy = {
+        "torch",
+        "torchvision",
+        "onnx",
+        "onnxruntime",
+        "numpy",
+        "sklearn",
+        "PIL",
+        "safetensors",
+    }
     assert loaded & heavy == set()

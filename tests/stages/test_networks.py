@@ -15,7 +15,8 @@ def _user(folder: Path, forward: str) -> Path:
     path = folder / "net.py"
     path.write_text(
         "import torch\nfrom torch import nn\n\n\nclass Net(nn.Module):\n"
-        "    def __init__(self):\n        super().__init__()\n        self.fc = nn.Linear(64, 10)\n\n"
+        "    def __init__(self):\n        super().__init__()\n"
+        "        self.fc = nn.Linear(64, 10)\n\n"
         f"    def forward(self, x):\n        {forward}\n\n\ndef make():\n    return Net()\n",
         encoding="utf-8",
     )

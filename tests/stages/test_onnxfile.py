@@ -76,7 +76,7 @@ def test_nothing_in_it_tells_of_the_machine_that_exported(model: ModelProto) -> 
     assert not [each.name for each in parts if each.metadata_props or each.doc_string]
     content = model.SerializeToString()
     here = str(Path(__file__).parents[2])
-    for trace in (here.encode(), b".py", b"site-packages", b"Traceback", b"nn.Module", b"File \""):
+    for trace in (here.encode(), b".py", b"site-packages", b"Traceback", b"nn.Module", b'File "'):
         assert trace not in content
 
 
@@ -138,7 +138,9 @@ def test_weights_kept_outside_the_file_are_refused(tmp_path: Path, place: str) -
         onnxfile.read(tmp_path / "m.onnx", "here")
 
 
-def test_weights_kept_outside_by_a_constant_are_refused_too(tmp_path: Path) -> None:
+def test_weights_kept_outside_by_a_constant_are_refused_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = _graph()
     tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1, 4])
     tensor.data_location = TensorProto.EXTERNAL
@@ -149,8 +151,10 @@ def test_weights_kept_outside_by_a_constant_are_refused_too(tmp_path: Path) -> N
     del model.graph.node[:]
     model.graph.node.extend([constant, add])
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(StageError, match="outside itself"):
-        onnxfile.read(tmp_path / "m.onnx", "here")
+    for folder in (tmp_path.parent, tmp_path):
+        monkeypatch.chdir(folder)
+        with pytest.raises(StageError, match=r"outside itself|no sound ONNX file"):
+            onnxfile.read(tmp_path / "m.onnx", "here")
 
 
 def test_an_unsound_graph_is_refused(tmp_path: Path) -> None:

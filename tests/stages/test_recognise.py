@@ -75,9 +75,7 @@ def test_an_architecture_that_is_named_is_not_looked_for(tmp_path: Path) -> None
 def test_a_file_without_a_linear_layer_asks_for_the_number_of_classes(tmp_path: Path) -> None:
     state = {"conv.weight": torch.zeros(4, 3, 3, 3)}
     with pytest.raises(StageError, match="give --num-classes"):
-        recognise.card_for(
-            tmp_path / "w.pth", state, arch=None, num_classes=None, image_size_px=8
-        )
+        recognise.card_for(tmp_path / "w.pth", state, arch=None, num_classes=None, image_size_px=8)
 
 
 def test_a_classes_option_that_contradicts_the_weights_is_refused(tmp_path: Path) -> None:

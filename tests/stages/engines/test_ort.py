@@ -1,5 +1,6 @@
 """The contract of a backend, for every one that this version has and this machine can run."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,7 @@ from stages.engines import resolve
 from stages.engines.base import BACKENDS, EngineManifest, Session
 from tests.stages.tiny import Brought
 
-HERE = [
-    name for name, info in BACKENDS.items() if info.module and machine.has_module(info.needs)
-]
+HERE = [name for name, info in BACKENDS.items() if info.module and machine.has_module(info.needs)]
 
 
 @pytest.fixture(scope="module", params=HERE)
@@ -32,7 +31,7 @@ def built(request: pytest.FixtureRequest, tiny: Brought, tmp_path_factory: Any) 
 
 def _opened(folder: Path) -> tuple[EngineManifest, Session]:
     manifest_path = folder / "manifest.json"
-    name = validate.msgspec.json.decode(manifest_path.read_bytes())["engine"]
+    name = json.loads(manifest_path.read_bytes())["engine"]
     return validate.open_engine(manifest_path, folder / name, threads=1)
 
 
@@ -90,9 +89,7 @@ def test_an_engine_with_one_flipped_byte_is_refused(
     content[int(len(content) * where)] ^= 1
     (tmp_path / manifest.engine).write_bytes(content)
     with pytest.raises(StageError, match="is not the one that its manifest describes"):
-        validate.open_engine(
-            built / "manifest.json", tmp_path / manifest.engine, threads=1
-        )
+        validate.open_engine(built / "manifest.json", tmp_path / manifest.engine, threads=1)
 
 
 def test_a_file_that_is_no_engine_is_refused_by_the_backend(built: Path, tmp_path: Path) -> None:

@@ -64,7 +64,9 @@ def test_the_generator_step_leaves_the_student_as_it_was() -> None:
     game = _game()
     game.play_round()
     weights_and_statistics = _copy(game.student)
-    gradients = {name: p.grad.clone() for name, p in game.student.named_parameters() if p.grad is not None}
+    gradients = {
+        name: p.grad.clone() for name, p in game.student.named_parameters() if p.grad is not None
+    }
     game._generator_step()
     assert _same(weights_and_statistics, game.student)
     after = {name: p.grad for name, p in game.student.named_parameters() if p.grad is not None}
@@ -83,8 +85,8 @@ def test_the_generator_step_moves_the_generator() -> None:
 
 def test_the_generator_loss_equals_its_terms_computed_apart() -> None:
     game = _game(
-        loss="kl", temperature=3.0, adversarial_weight=0.7, batch_norm_weight=0.2, one_hot_weight=0.3,
-        balance_weight=0.4,
+        loss="kl", temperature=3.0, adversarial_weight=0.7, batch_norm_weight=0.2,
+        one_hot_weight=0.3, balance_weight=0.4,
     )  # fmt: skip
     rng = torch.Generator()
     rng.set_state(game.rng.get_state())

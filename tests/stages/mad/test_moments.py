@@ -1,5 +1,7 @@
 """The moment-matching terms against a direct computation."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -31,7 +33,7 @@ def _term(layer: nn.Module, h_BCHW: Tensor) -> float:
         var = ((values - mean) ** 2).sum() / len(values)
         of_mean += float(mean - layer.running_mean[channel]) ** 2
         of_var += float(var - layer.running_var[channel]) ** 2
-    return of_mean**0.5 + of_var**0.5
+    return math.sqrt(of_mean) + math.sqrt(of_var)
 
 
 def test_each_term_equals_a_direct_computation_on_the_input_of_its_layer() -> None:

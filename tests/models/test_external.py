@@ -1,0 +1,136 @@
+"""Networks from outside: libraries and users' own files."""
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from models import external, registry
+from models.registry import UnknownArchitecture
+
+PLAIN = "from torch import nn\n\n\ndef make():\n    return nn.Linear(2, 3)\n"
+
+
+def _file(folder: Path, text: str = PLAIN, name: str = "net.py") -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_function_in_a_file_gives_its_module(tmp_path: Path) -> None:
+    network = external.from_file(_file(tmp_path), "make")
+    assert isinstance(network, nn.Linear)
+
+
+def test_the_registry_leads_to_the_file(tmp_path: Path) -> None:
+    network = registry.create("net.py:make", in_channels=1, num_classes=3, code=_file(tmp_path))
+    assert isinstance(network, nn.Linear)
+
+
+def test_a_file_may_import_its_neighbours_under_names_that_ours_have(tmp_path: Path) -> None:
+    _file(tmp_path, "WIDTH = 5\n", "models/__init__.py")
+    _file(tmp_path, "from models import WIDTH\n\nDEPTH = WIDTH + 1\n", "models/sizes.py")
+    _file(tmp_path, "CLASSES = 7\n", "pipeline/__init__.py")
+    _file(tmp_path, "BIAS = False\n", "stages.py")
+    text = (
+        "from torch import nn\nfrom models.sizes import DEPTH\nfrom pipeline import CLASSES\n"
+        "from stages import BIAS\n\n\ndef make():\n"
+        "    return nn.Linear(DEPTH, CLASSES, bias=BIAS)\n"
+    )
+    before = {name: each for name, each in sys.modules.items() if name.startswith("models")}
+    path = list(sys.path)
+    network = external.from_file(_file(tmp_path, text), "make")
+    assert isinstance(network, nn.Linear)
+    assert (network.in_features, network.out_features) == (6, 7)
+    assert {n: each for n, each in sys.modules.items() if n.startswith("models")} == before
+    assert sys.path == path
+
+
+def test_the_function_may_import_its_neighbours_only_when_called(tmp_path: Path) -> None:
+    _file(tmp_path, "WIDTH = 5\n", "models/__init__.py")
+    text = (
+        "from torch import nn\n\n\ndef make():\n    from models import WIDTH\n"
+        "    return nn.Linear(WIDTH, 3)\n"
+    )
+    network = external.from_file(_file(tmp_path, text), "make")
+    assert isinstance(network, nn.Linear)
+    assert network.in_features == 5
+
+
+def test_two_files_with_helpers_of_one_name_do_not_meet(tmp_path: Path) -> None:
+    widths = []
+    for folder, width in (("one", 5), ("two", 6)):
+        _file(tmp_path / folder, f"WIDTH = {width}\n", "sizes.py")
+        text = (
+            "from torch import nn\nfrom sizes import WIDTH\n\n\ndef make():\n"
+            "    return nn.Linear(WIDTH, 3)\n"
+        )
+        network = external.from_file(_file(tmp_path / folder, text), "make")
+        assert isinstance(network, nn.Linear)
+        widths.append(network.in_features)
+    assert widths == [5, 6]
+
+
+def test_ours_are_back_also_after_a_file_that_raises(tmp_path: Path) -> None:
+    ours = sys.modules["models.registry"]
+    path = list(sys.path)
+    with pytest.raises(UnknownArchitecture):
+        external.from_file(_file(tmp_path, "raise ValueError('no')\n"), "make")
+    assert sys.modules["models.registry"] is ours
+    assert sys.path == path
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("raise ValueError('bad day')\n", "the file raises ValueError: bad day"),
+        ("import nothing_like_this\n", "the file raises ModuleNotFoundError"),
+        ("def make(:\n", "the file raises SyntaxError"),
+        ("def made():\n    pass\n", "has no such function"),
+        ("make = 3\n", "has no such function"),
+        ("def make():\n    raise KeyError('w')\n", "the function raises KeyError: 'w'"),
+        ("def make(width):\n    pass\n", "the function raises TypeError"),
+        ("def make():\n    return 3\n", "returns int, not a torch module"),
+        ("def make():\n    pass\n", "returns NoneType, not a torch module"),
+        ("from torch import nn\n\n\ndef make():\n    return nn.Linear\n", "returns type, not a"),
+        ("import sys\n\n\ndef make():\n    sys.exit(3)\n", "the function raises SystemExit"),
+    ],
+)
+def test_a_file_that_gives_no_network_is_refused_with_the_reason(
+    tmp_path: Path, text: str, wanted: str
+) -> None:
+    with pytest.raises(UnknownArchitecture, match=wanted) as caught:
+        external.from_file(_file(tmp_path, text), "make")
+    assert "net.py" in str(caught.value)
+
+
+def test_an_absent_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UnknownArchitecture, match=r"no such file \(.*none\.py\)"):
+        external.from_file(tmp_path / "none.py", "make")
+
+
+def test_a_classifier_of_torchvision_is_built_with_random_weights() -> None:
+    network = registry.create(
+        "torchvision:squeezenet1_1", in_channels=3, num_classes=4, code=None
+    ).eval()
+    assert network(torch.rand(1, 3, 64, 64)).shape == (1, 4)
+
+
+def test_a_network_that_torchvision_does_not_have_is_refused() -> None:
+    with pytest.raises(UnknownArchitecture, match=r"torchvision does not build it: .*\(resnet19\)"):
+        registry.create("torchvision:resnet19", in_channels=3, num_classes=4, code=None)
+
+
+def test_torchvision_on_images_of_one_channel_is_refused_with_what_to_use() -> None:
+    with pytest.raises(UnknownArchitecture, match=r"the images have 1 .*FILE\.py:FUNCTION"):
+        registry.create("torchvision:resnet18", in_channels=1, num_classes=4, code=None)
+
+
+@pytest.mark.skipif(find_spec("timm") is not None, reason="timm is here")
+def test_a_library_that_is_not_installed_is_refused_with_its_install_command() -> None:
+    with pytest.raises(UnknownArchitecture, match=r"timm is not installed .*pip install timm"):
+        registry.create("timm:resnet18", in_channels=1, num_classes=4, code=None)

@@ -1,0 +1,69 @@
+"""The names of networks."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from models import registry
+from models.registry import UnknownArchitecture
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("arch", list(registry.ARCHITECTURES))
+def test_every_name_of_the_table_builds_a_classifier(arch: str) -> None:
+    network = registry.create(arch, in_channels=1, num_classes=7, code=None)
+    assert network.eval()(torch.rand(2, 1, 8, 8)).shape == (2, 7)
+
+
+def test_resnet14_has_as_many_parameters_as_its_description_says() -> None:
+    network = registry.create("resnet14", in_channels=1, num_classes=10, code=None)
+    assert round(sum(each.numel() for each in network.parameters()) / 1e6, 2) == 0.70
+
+
+@pytest.mark.parametrize(
+    ("arch", "file", "package"),
+    [
+        ("resnet8", None, None),
+        ("torchvision:resnet18", None, "torchvision"),
+        ("timm:resnet18.a1", None, "timm"),
+        ("net.py:make", "net.py", None),
+        ("C:/nets/my net.py:make", "C:/nets/my net.py", None),
+        ("net.py", None, None),
+        ("net.py:not a name", None, None),
+    ],
+)
+def test_a_name_tells_its_file_or_its_library(
+    arch: str, file: str | None, package: str | None
+) -> None:
+    assert registry.source_file(arch) == file
+    assert registry.package(arch) == package
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "", "net.py", "net.py:", "keras:vgg", "a:b:c"])
+def test_a_name_of_no_known_form_is_refused_with_the_forms(arch: str) -> None:
+    with pytest.raises(UnknownArchitecture, match=r"torchvision:NAME, timm:NAME or FILE\.py"):
+        registry.check_name(arch)
+
+
+def test_a_slip_of_the_pen_is_answered_with_the_nearest_name() -> None:
+    with pytest.raises(UnknownArchitecture, match="did you mean 'resnet8'"):
+        registry.check_name("resnett8")
+
+
+def test_the_modules_of_a_name_are_those_that_build_it() -> None:
+    assert registry.code_modules("resnet8") == ("models.resnet",)
+    assert registry.code_modules("torchvision:resnet18") == ("models.external",)
+    assert registry.code_modules("net.py:make") == ("models.external",)
+
+
+def test_asking_about_names_imports_no_torch() -> None:
+    script = (
+        "import sys\nfrom models import registry\nregistry.check_name('torchvision:resnet18')\n"
+        "registry.check_name('net.py:make')\nsys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False)
+    assert done.returncode == 0

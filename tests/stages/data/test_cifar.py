@@ -1,0 +1,40 @@
+"""CIFAR from files of torchvision's own format, written here with a few images.
+
+torchvision checks its files against known digests, so a few images are not the data set; what
+is tested is that files that are not the real ones are refused and never downloaded.
+"""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.errors import StageError
+from pipeline.settings import Data
+from stages.data import cifar
+from stages.data.specs import spec_of
+
+
+@pytest.mark.parametrize(
+    ("source", "base"), [("cifar10", "cifar-10-batches-py"), ("cifar100", "cifar-100-python")]
+)
+def test_missing_files_are_told_with_where_to_put_them(
+    tmp_path: Path, source: str, base: str
+) -> None:
+    data = Data(source=source)  # type: ignore[arg-type]
+    with pytest.raises(StageError, match=rf"data\.root: holds no {source} .*; unpack .*{base}/"):
+        cifar.load(data, spec_of(data), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_with_other_bytes_than_the_data_set_has_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    part = {"data": np.zeros((2, 3072), np.uint8), "labels": [0, 1]}
+    for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"):
+        (folder / name).write_bytes(pickle.dumps(part))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list("abcdefghij")}))
+    data = Data(source="cifar10")
+    with pytest.raises(StageError, match="holds no cifar10 that torchvision can read"):
+        cifar.load(data, spec_of(data), tmp_path)

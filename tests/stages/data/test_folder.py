@@ -1,0 +1,120 @@
+"""Images in a folder for each class: real PNG files, made here."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.errors import StageError
+from pipeline.settings import Data
+from stages.data import folder, images
+from stages.data.specs import spec_of
+
+DATA = Data(source="folder", image_size_px=8, mean=(0.5,) * 3, std=(0.5,) * 3)
+
+
+def _fill(root: Path, counts: dict[str, int], suffix: str = "png") -> Path:
+    """Make images whose grey level tells their class and number."""
+    for label, (name, count) in enumerate(counts.items()):
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            level = 100 * label + number
+            Image.new("RGB", (10, 8), (level,) * 3).save(root / name / f"{number:02d}.{suffix}")
+    return root
+
+
+def test_the_classes_are_the_folders_in_the_order_of_their_names(tmp_path: Path) -> None:
+    root = _fill(tmp_path, {"cat": 4, "ant": 4})
+    train, held_out, classes = folder.load(DATA, spec_of(DATA), root)
+    assert classes == ("ant", "cat")
+    for x_NHWC, y_N in (train, held_out):
+        wanted_N = np.where(x_NHWC[:, 0, 0, 0] < 100, 1, 0)
+        np.testing.assert_array_equal(y_N, wanted_N)
+
+
+def test_every_class_is_split_by_the_fraction_and_no_image_is_in_both(tmp_path: Path) -> None:
+    root = _fill(tmp_path, {"a": 10, "b": 20})
+    (x_train, y_train), (x_held, y_held), _ = folder.load(DATA, spec_of(DATA), root)
+    assert np.bincount(y_held).tolist() == [3, 6]
+    assert np.bincount(y_train).tolist() == [7, 14]
+    levels = [*x_train[:, 0, 0, 0].tolist(), *x_held[:, 0, 0, 0].tolist()]
+    assert sorted(levels) == [*range(10), *range(100, 120)]
+
+
+def test_the_split_is_always_the_same(tmp_path: Path) -> None:
+    root = _fill(tmp_path, {"a": 6, "b": 6})
+    one, other = (folder.load(DATA, spec_of(DATA), root)[1][0] for _ in range(2))
+    np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("fraction", [0.001, 0.999])
+def test_both_parts_have_an_image_of_each_class_at_any_fraction(
+    tmp_path: Path, fraction: float
+) -> None:
+    data = Data(source="folder", image_size_px=8, held_out_fraction=fraction)
+    root = _fill(tmp_path, {"a": 2, "b": 9})
+    (_, y_train), (_, y_held), _ = folder.load(data, spec_of(data), root)
+    assert set(y_train) == set(y_held) == {0, 1}
+
+
+def test_images_of_other_kinds_and_in_deeper_folders_count(tmp_path: Path) -> None:
+    _fill(tmp_path, {"a/deep": 3, "b": 3}, suffix="JPG")
+    (tmp_path / "b" / "notes.txt").write_text("no image", encoding="utf-8")
+    (x_train, _), (x_held, _), _ = folder.load(DATA, spec_of(DATA), tmp_path)
+    assert len(x_train) + len(x_held) == 6
+
+
+def test_the_middle_is_cut_out_after_scaling_the_shorter_side(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            image = Image.new("RGB", (48, 16), "black")
+            image.paste((255, 0, 0), (16, 0, 32, 16))
+            image.save(tmp_path / name / f"{number}.png")
+    (x_train, _), _, _ = folder.load(DATA, spec_of(DATA), tmp_path)
+    assert x_train.shape == (2, 8, 8, 3)
+    assert (x_train[0, :, 1:-1] == [255, 0, 0]).all()
+
+
+def test_one_channel_gives_grey_images(tmp_path: Path) -> None:
+    data = Data(source="folder", image_size_px=8, mean=(0.5,), std=(0.5,))
+    _fill(tmp_path, {"a": 2, "b": 2})
+    loaded = images.load(data, tmp_path)
+    assert loaded.train.x_NCHW.shape == (2, 1, 8, 8)
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n broken"])
+def test_an_unreadable_file_is_named(tmp_path: Path, content: bytes) -> None:
+    root = _fill(tmp_path, {"a": 4, "b": 4})
+    (root / "a" / "02.png").write_bytes(content)
+    with pytest.raises(StageError, match=r"1 files are no readable images \(.*a/02\.png\)"):
+        folder.load(DATA, spec_of(DATA), root)
+
+
+def test_a_truncated_image_is_named(tmp_path: Path) -> None:
+    root = _fill(tmp_path, {"a": 4, "b": 4})
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(root / "b" / "01.png")
+    content = (root / "b" / "01.png").read_bytes()
+    (root / "b" / "01.png").write_bytes(content[: len(content) // 2])
+    with pytest.raises(StageError, match=r"b/01\.png"):
+        folder.load(DATA, spec_of(DATA), root)
+
+
+def test_one_class_is_refused(tmp_path: Path) -> None:
+    root = _fill(tmp_path, {"only": 4})
+    with pytest.raises(StageError, match="holds 1 class folders"):
+        folder.load(DATA, spec_of(DATA), root)
+
+
+def test_a_class_with_one_image_is_refused_by_name(tmp_path: Path) -> None:
+    root = _fill(tmp_path, {"a": 4, "b": 1})
+    with pytest.raises(StageError, match=r"at least 2 images \(.*b has 1\)"):
+        folder.load(DATA, spec_of(DATA), root)
+
+
+def test_a_file_instead_of_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("no folder", encoding="utf-8")
+    with pytest.raises(StageError, match=r"data\.root"):
+        folder.load(DATA, spec_of(DATA), tmp_path / "data")

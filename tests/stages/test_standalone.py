@@ -1,0 +1,85 @@
+"""export and validate on files from anywhere; build is tested with its stage."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.errors import StageError
+from stages import onnxfile, standalone
+from tests.stages.tiny import card, resnet8, weights_file
+
+
+def test_a_file_with_its_card_needs_nothing_more(tmp_path: Path) -> None:
+    weights_file(tmp_path / "w.safetensors")
+    told = standalone.export(
+        tmp_path / "w.safetensors",
+        tmp_path / "w.onnx",
+        arch=None,
+        num_classes=None,
+        image_size_px=None,
+    )
+    assert (told["arch"], told["classes"], told["image_size_px"]) == ("resnet8", 10, 8)
+    assert told["max_logit_difference"] < 1e-3
+    assert onnxfile.card_of(onnxfile.read(tmp_path / "w.onnx", "here")) == card()
+
+
+def test_a_checkpoint_of_another_program_needs_its_image_size(tmp_path: Path) -> None:
+    torch.save({"state_dict": resnet8(channels=3).state_dict()}, tmp_path / "w.pth")
+    told = standalone.export(
+        tmp_path / "w.pth", tmp_path / "w.onnx", arch=None, num_classes=None, image_size_px=16
+    )
+    assert (told["arch"], told["classes"], told["image_size_px"]) == ("resnet8", 10, 16)
+
+
+def test_a_wrong_architecture_is_refused_with_what_differs(tmp_path: Path) -> None:
+    torch.save(resnet8().state_dict(), tmp_path / "w.pth")
+    with pytest.raises(StageError, match=r"--student: weights do not fit resnet20"):
+        standalone.export(
+            tmp_path / "w.pth", tmp_path / "w.onnx", arch="resnet20", num_classes=None,
+            image_size_px=8,
+        )  # fmt: skip
+    assert not (tmp_path / "w.onnx").exists()
+
+
+def test_an_architecture_that_contradicts_the_card_is_refused(tmp_path: Path) -> None:
+    weights_file(tmp_path / "w.safetensors")
+    with pytest.raises(StageError, match="do not fit resnet14"):
+        standalone.export(
+            tmp_path / "w.safetensors", tmp_path / "w.onnx", arch="resnet14", num_classes=None,
+            image_size_px=8,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("option", [{"num_classes": 7}, {"image_size_px": 16}])
+def test_an_option_that_contradicts_the_card_is_not_ignored(
+    tmp_path: Path, option: dict[str, int]
+) -> None:
+    weights_file(tmp_path / "w.safetensors")
+    options = {"num_classes": None, "image_size_px": None, **option}
+    try:
+        told = standalone.export(
+            tmp_path / "w.safetensors", tmp_path / "w.onnx", arch=None, **options
+        )
+    except StageError:
+        return
+    assert told["image_size_px"] == option.get("image_size_px", 8)
+    assert told["classes"] == option.get("num_classes", 10)
+
+
+def test_a_network_in_a_users_file_is_exported(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\ndef make():\n"
+        "    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 10))\n",
+        encoding="utf-8",
+    )
+    layers = torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(72, 10)
+    torch.save(torch.nn.Sequential(*layers).state_dict(), tmp_path / "w.pth")
+    told = standalone.export(
+        tmp_path / "w.pth",
+        tmp_path / "w.onnx",
+        arch=f"{tmp_path / 'net.py'}:make",
+        num_classes=10,
+        image_size_px=8,
+    )
+    assert told["max_logit_difference"] < 1e-3
