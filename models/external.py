@@ -61,7 +61,7 @@ def from_file(path: Path, function: str) -> nn.Module:
     with _imports_from(path.parent.resolve()):
         try:
             factory = runpy.run_path(str(path)).get(function)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UnknownArchitecture(
                 f"the file raises {type(error).__name__}: {error} ({path})", "correct the file"
             ) from error
@@ -69,7 +69,7 @@ def from_file(path: Path, function: str) -> nn.Module:
             raise UnknownArchitecture(f"has no such function ({place})", "correct its name")
         try:
             network = factory()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UnknownArchitecture(
                 f"the function raises {type(error).__name__}: {error} ({place})", "correct it"
             ) from error
@@ -82,18 +82,23 @@ def from_file(path: Path, function: str) -> nn.Module:
 
 @contextlib.contextmanager
 def _imports_from(folder: Path) -> Iterator[None]:
-    """Let imports find the user's packages first, then put ours back."""
+    """Let imports find the user's packages first, then forget them and put ours back.
+
+    What the file needs it must import at its top: later imports no longer look here.
+    """
     ours = {
         name: sys.modules.pop(name)
         for name in list(sys.modules)
         if name.partition(".")[0] in _OUR_PACKAGES
     }
     sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
     try:
         yield
     finally:
         sys.path.remove(str(folder))
-        for name in list(sys.modules):
-            if name.partition(".")[0] in _OUR_PACKAGES:
+        for name, module in list(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            if name.partition(".")[0] in _OUR_PACKAGES or (file and folder in Path(file).parents):
                 del sys.modules[name]
         sys.modules.update(ours)

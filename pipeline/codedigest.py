@@ -48,6 +48,27 @@ def code_digests(modules: Iterable[str], memo: Memo) -> dict[str, str]:
     return dict(sorted(digests.items()))
 
 
+def file_digests(path: Path, memo: Memo) -> dict[str, str]:
+    """Return the digests of a file of the user's and of all that it imports from beside it.
+
+    Names are relative to the file's folder.
+    """
+    folder = path.parent
+    waiting, digests = [path], dict[str, str]()
+    while waiting:
+        each = waiting.pop()
+        name = each.relative_to(folder).as_posix()
+        if name in digests:
+            continue
+        entry = _digest_of(each, ".".join(each.relative_to(folder).with_suffix("").parts), memo)
+        digests[name] = entry["digest"]
+        for module in entry["imports"]:
+            base = folder.joinpath(*module.split("."))
+            candidates = (base.with_suffix(".py"), base / "__init__.py") if module else ()
+            waiting += [candidate for candidate in candidates if candidate.is_file()]
+    return dict(sorted(digests.items()))
+
+
 def _source_path(module: str) -> Path | None:
     """Return the source file of a dotted name, None where it names no module (an attribute)."""
     top, *rest = module.split(".")

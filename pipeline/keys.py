@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from pipeline import machine
-from pipeline.codedigest import code_digests
+from pipeline.codedigest import code_digests, file_digests
 from pipeline.errors import StageError
 from pipeline.memo import Memo
 from pipeline.settings import Settings
@@ -72,12 +72,16 @@ def file_sha256(path: Path) -> str:
 def external_digest(external: External, memo: Memo) -> str:
     """Return the digest of an outside file's bytes, or of a folder's names and bytes.
 
+    Of a Python file the code counts, with that of the files beside it that it imports.
+
     A folder whose names, sizes and times are unchanged since its last digest is not read again.
 
     Raises:
         StageError: There is nothing at the path.
     """
     path = external.path
+    if path.is_file() and path.suffix == ".py":
+        return hashlib.sha256(json.dumps(file_digests(path, memo)).encode()).hexdigest()
     if path.is_file():
         return file_sha256(path)
     if not path.is_dir():

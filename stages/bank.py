@@ -34,9 +34,9 @@ def load(path: Path, place: str) -> NDArray[np.float32]:
         StageError: The file holds no such array.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             x = archive["x"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
         raise StageError(
             place, f"is no bank of images ({path}: {error})", "give an .npz with x"
         ) from error

@@ -12,6 +12,7 @@ from models import registry
 from pipeline.errors import SettingsFault
 from pipeline.settings import Data, Settings
 from pipeline.stage import External, Stage
+from stages.data.specs import loader_module
 from stages.engines import resolve
 from stages.engines.base import BACKENDS
 
@@ -55,7 +56,7 @@ def _teacher(settings: Settings, root: Path, code: Mapping[str, External]) -> St
         externals=externals,
         outputs={"weights": "teacher.safetensors"},
         packages=(*_TORCH, *_data_packages(settings.data), *_library(teacher.arch)),
-        code=registry.code_modules(teacher.arch),
+        code=(*registry.code_modules(teacher.arch), loader_module(settings.data.source)),
     )
 
 
@@ -137,12 +138,15 @@ def _validate(
             "onnxruntime-gpu|onnxruntime",
             info.distribution,
             *_data_packages(settings.data),
+            *_library(teacher),
+            *_library(student),
         ),
         facts=("cpu", "gpu", "driver"),
         code=(
             *registry.code_modules(teacher),
             *registry.code_modules(student),
             *((info.module,) if info.module else ()),
+            loader_module(settings.data.source),
         ),
     )
 

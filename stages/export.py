@@ -65,11 +65,17 @@ def export(
         with torch.no_grad():
             wanted_BK = network(torch.from_numpy(x_BCHW)).numpy()
         found_BK = onnxfile.logits(opened, x_BCHW)
-        largest = max(largest, float(np.abs(found_BK - wanted_BK).max()))
-    if not largest <= tolerance:
-        raise StageError(
-            "export",
-            f"the ONNX file differs from torch by {largest:.3g} in a logit",
-            f"raise export.max_logit_difference above {tolerance:g} if that is acceptable",
-        )
+        if not np.isfinite(wanted_BK).all():
+            raise StageError(
+                "export",
+                f"the network gives outputs that are not finite at batch {batch} (nan or inf)",
+                "check its weights",
+            )
+        largest = max(largest, float(np.abs(found_BK - wanted_BK).max(initial=0.0)))
+        if not np.isfinite(found_BK).all() or largest > tolerance:
+            raise StageError(
+                "export",
+                f"the ONNX file differs from torch by {largest:.3g} in a logit at batch {batch}",
+                f"raise export.max_logit_difference above {tolerance:g} if that is acceptable",
+            )
     return largest

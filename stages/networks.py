@@ -41,13 +41,21 @@ def check_shapes(network: Classifier, card: Card, place: str) -> None:
     try:
         with torch.no_grad():
             logits_BK = network(torch.zeros(2, card.channels, size, size))
-    except RuntimeError as error:
+    except Exception as error:  # a user's network may raise anything
+        first = (str(error).splitlines() or [""])[0]
         raise StageError(
             place,
-            f"{card.arch} does not take images of {card.channels}x{size}x{size} ({error})",
+            f"{card.arch} does not take images of {card.channels}x{size}x{size} "
+            f"({type(error).__name__}: {first})",
             "name an architecture for this size",
         ) from error
     network.train(was_training)
+    if not isinstance(logits_BK, torch.Tensor):
+        raise StageError(
+            place,
+            f"{card.arch} returns no tensor ({type(logits_BK).__name__})",
+            "return the logits alone",
+        )
     if tuple(logits_BK.shape) != (2, card.num_classes):
         raise StageError(
             place,

@@ -1,5 +1,6 @@
 """ONNX files: written from torch in one portable piece, and checked before anyone loads them."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from onnx import ModelProto
+from onnx import GraphProto, ModelProto, TensorProto
 from torch import nn
 
 from pipeline.atomic import write_bytes
@@ -81,7 +82,7 @@ def read(path: Path, place: str) -> ModelProto:
         raise StageError(place, f"no such file ({path})", "correct the path") from error
     except Exception as error:  # protobuf's decode error has no public name
         raise StageError(place, f"is no ONNX file ({path}: {error})", "export it again") from error
-    outside = [each.name for each in model.graph.initializer if each.external_data]
+    outside = [each.name for each in _tensors(model.graph) if each.external_data]
     if outside:
         raise StageError(
             place, f"keeps weights outside itself ({path}: {outside[0]})", "export it as one file"
@@ -99,6 +100,19 @@ def read(path: Path, place: str) -> ModelProto:
             place, f"needs one input and one output ({path} has {counts})", "export a classifier"
         )
     return model
+
+
+def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
+    """Yield every tensor that a graph holds, also in its nodes and their subgraphs."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for inner in (attribute.g, *attribute.graphs):
+                if inner.node or inner.initializer:
+                    yield from _tensors(inner)
 
 
 def card_of(model: ModelProto) -> Card | None:

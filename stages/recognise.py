@@ -30,7 +30,8 @@ def card_for(
         StageError: The architecture is not to be told, or the image size is unknown.
     """
     own = cards.read(path) if path.suffix == ".safetensors" else None
-    if own is not None and arch in (None, own.arch):
+    if own is not None:
+        _check_against(own, arch=arch, num_classes=num_classes, image_size_px=image_size_px)
         return own
     classes = num_classes or _last_rows(tensors, path)
     channels = _first_channels(tensors)
@@ -52,6 +53,21 @@ def card_for(
         std=std,
         classes=tuple(str(number) for number in range(classes)),
     )
+
+
+def _check_against(
+    own: Card, *, arch: str | None, num_classes: int | None, image_size_px: int | None
+) -> None:
+    """Refuse options that contradict the card that a file carries."""
+    for option, asked, known in (
+        ("--arch", arch, own.arch),
+        ("--num-classes", num_classes, own.num_classes),
+        ("--image-size", image_size_px, own.image_size_px),
+    ):
+        if asked not in (None, known):
+            raise StageError(
+                option, f"contradicts the card in the file ({asked}, not {known})", "leave it out"
+            )
 
 
 def recognise(tensors: Mapping[str, Tensor], *, channels: int, num_classes: int, path: Path) -> str:

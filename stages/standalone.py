@@ -88,8 +88,9 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> dict[
         raise StageError(
             "--engine", f"has no manifest.json ({folder})", "name a folder that madpipe build wrote"
         )
+    source, root = _source(data)
     network, card = networks.load(teacher, code=None, place="--teacher")
-    settings, root = _source(data, card.image_size_px)
+    settings = msgspec.structs.replace(source, image_size_px=card.image_size_px)
     dataset = images.load(settings, root)
     engine = folder / Path(_engine_name(manifest_path)).name
     manifest, session = validating.open_engine(manifest_path, engine, threads=options.threads)
@@ -110,7 +111,7 @@ def _engine_name(manifest_path: Path) -> str:
         ) from error
 
 
-def _source(data: str, image_size_px: int) -> tuple[Data, Path | None]:
+def _source(data: str) -> tuple[Data, Path | None]:
     """Return the settings of `digits` or `SOURCE:FOLDER`."""
     source, _, folder = data.partition(":")
     if source not in SPECS or (source != "digits" and not folder):
@@ -119,9 +120,7 @@ def _source(data: str, image_size_px: int) -> tuple[Data, Path | None]:
             f"names no source of images{nearest(source, SPECS)} ({data})",
             f"give digits or SOURCE:FOLDER with one of {', '.join(SPECS)}",
         )
-    settings = msgspec.convert(
-        {"source": source, "root": folder or "data", "image_size_px": image_size_px}, Data
-    )
+    settings = msgspec.convert({"source": source, "root": folder or "data"}, Data)
     return settings, Path(folder) if folder else None
 
 

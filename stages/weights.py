@@ -5,6 +5,7 @@ A torch checkpoint is only ever read with `weights_only=True`, so that no file c
 
 import io
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,17 @@ from pipeline.stage import StageError
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "student", "teacher")
 _PREFIXES = ("module.", "_orig_mod.", "backbone.")
 _SHOWN = 3
+_TORN = (
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    OSError,
+    zipfile.BadZipFile,
+)
+"""What torch raises for a file that is not whole."""
 
 
 def save(path: Path, network: nn.Module, metadata: Mapping[str, str]) -> None:
@@ -89,17 +101,21 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], *, arch: str, place:
 
 def _torch(content: bytes, path: Path, place: str) -> object:
     try:
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # What it warns of, another pickle protocol, ends in one of the errors below.
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise StageError(
             place,
             f"holds more than weights and is not loaded, since that could run code ({path})",
             "save only the state dict: torch.save(model.state_dict(), FILE) or safetensors",
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+    except _TORN as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
         raise StageError(
             place,
-            f"is truncated or no torch checkpoint ({path}: {str(error).splitlines()[0]})",
+            f"is truncated or no torch checkpoint ({path}: {first})",
             "copy the file again",
         ) from error
 
@@ -118,13 +134,15 @@ def _safetensors(content: bytes, path: Path, place: str) -> object:
 def _unwrapped(loaded: object, path: Path, place: str) -> dict[str, Tensor]:
     """Return the state dict in `loaded`, looking into the usual wrappers."""
     while isinstance(loaded, Mapping):
+        # Wrappers first: beside them people save single tensors, such as the best accuracy.
+        inner = next((loaded[n] for n in _WRAPPERS if isinstance(loaded.get(n), Mapping)), None)
+        if inner is not None:
+            loaded = inner
+            continue
         tensors = {str(k): v for k, v in loaded.items() if isinstance(v, Tensor)}
         if tensors:
             return tensors
-        inner = next((loaded[name] for name in _WRAPPERS if name in loaded), None)
-        if inner is None:
-            break
-        loaded = inner
+        break
     found = list(loaded)[:_SHOWN] if isinstance(loaded, Mapping) else type(loaded).__name__
     raise StageError(
         place,

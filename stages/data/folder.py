@@ -24,6 +24,8 @@ def load(
         StageError: Fewer than two classes, a class without images, or unreadable files.
     """
     assert root is not None
+    if not root.is_dir():
+        raise StageError("data.root", f"is no folder ({root})", "name the folder of the classes")
     classes = sorted(each.name for each in root.iterdir() if each.is_dir())
     if len(classes) < _FEWEST_CLASSES:
         raise StageError(

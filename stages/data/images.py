@@ -1,6 +1,6 @@
 """Labelled images in memory, and the one function that loads them from any source."""
 
-from collections.abc import Callable, Mapping
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,7 @@ from torch import Tensor
 
 from pipeline.settings import Data
 from pipeline.stage import StageError
-from stages.data import cifar, digits, folder
-from stages.data.specs import Spec, spec_of
+from stages.data.specs import Spec, loader_module, spec_of
 
 Split = tuple["np.ndarray", "np.ndarray"]
 
@@ -44,16 +43,6 @@ class Dataset:
     spec: Spec
 
 
-_LOADERS: Mapping[
-    str, Callable[[Data, Spec, Path | None], tuple[Split, Split, tuple[str, ...]]]
-] = {
-    "digits": digits.load,
-    "cifar10": cifar.load,
-    "cifar100": cifar.load,
-    "folder": folder.load,
-}
-
-
 def load(data: Data, root: Path | None) -> Dataset:
     """Load a source.
 
@@ -65,7 +54,9 @@ def load(data: Data, root: Path | None) -> Dataset:
         StageError: Files are missing or do not fit.
     """
     spec = spec_of(data)
-    train, held_out, classes = _LOADERS[data.source](data, spec, root)
+    train, held_out, classes = importlib.import_module(loader_module(data.source)).load(
+        data, spec, root
+    )
     return Dataset(_images(train, classes, spec), _images(held_out, classes, spec), spec)
 
 

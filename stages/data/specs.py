@@ -53,6 +53,11 @@ SPECS: Mapping[str, Spec] = MappingProxyType(
 )
 
 
+def loader_module(source: str) -> str:
+    """Return the module that loads a source; imported by name, since some are slow to import."""
+    return "stages.data." + ("cifar" if source.startswith("cifar") else source)
+
+
 def spec_of(data: Data) -> Spec:
     """Return what the settings say of the images, filled up with what the source is known for."""
     known = SPECS[data.source]

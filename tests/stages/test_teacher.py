@@ -94,7 +94,7 @@ def test_weights_for_other_classes_are_refused_with_both_shapes(tmp_path: Path) 
 
 
 def test_absent_weights_are_named_by_their_setting(tmp_path: Path) -> None:
-    with pytest.raises(StageError, match=r"teacher\.weights: cannot be read .*none\.pth"):
+    with pytest.raises(StageError, match=r"teacher\.weights: .*none\.pth"):
         bring(settings(_given(tmp_path / "none.pth")), tmp_path, count=1)
 
 

@@ -194,6 +194,6 @@ def test_a_teacher_without_a_card_is_refused(tiny: Brought, tmp_path: Path) -> N
 
 
 def test_the_digits_need_no_folder() -> None:
-    found, root = standalone._source("digits", 8)
-    assert found == Data(image_size_px=8)
+    found, root = standalone._source("digits")
+    assert found == Data()
     assert root is None

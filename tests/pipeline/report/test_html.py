@@ -1,0 +1,39 @@
+"""The page needs no network and shows texts as texts."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.report import forms
+
+Report = Callable[..., dict[str, Any]]
+MIXED = ("gates.speedup.min=5", "gates.engine_bytes.max=9", "gates.onnx_top1_drop.max=0.1")
+
+
+def test_html_needs_no_network(report: Report) -> None:
+    page = forms.render("html", report(*MIXED))
+    assert "http://" not in page
+    assert "https://" not in page
+    assert 'src="data:image/png;base64,' in page
+    assert "<script" not in page
+
+
+def test_html_says_the_verdict_first_and_shows_every_part(report: Report) -> None:
+    page = forms.render("html", report("gates.speedup.min=50"))
+    assert page.index("Failed") < page.index("<h2>Gates</h2>") < page.index("<h2>Accuracy</h2>")
+    assert page.index("<h2>Latency</h2>") < page.index("<h2>Stages</h2>")
+    assert "too few samples" in page
+    assert "params 77 850" in page
+
+
+def test_html_shows_texts_as_texts(report: Report) -> None:
+    made = report()
+    made["stages"][0]["metrics"] = {"note": "<script>alert(1)</script>"}
+    page = forms.render("html", made)
+    assert "<script>" not in page
+    assert "run &lt;all&gt;" in page
+
+
+def test_picture_that_is_gone_is_left_out(report: Report) -> None:
+    made = report()
+    made["stages"][0]["outputs"]["picture"]["path"] = "/no/such/picture.png"
+    assert "<img" not in forms.render("html", made)

@@ -1,0 +1,56 @@
+"""CI systems read one case for each gate, whatever the texts hold."""
+
+from collections.abc import Callable
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from pipeline.report import forms
+
+Report = Callable[..., dict[str, Any]]
+MIXED = ("gates.speedup.min=5", "gates.engine_bytes.max=9", "gates.onnx_top1_drop.max=0.1")
+
+
+def counts(text: str) -> dict[str, str | None]:
+    suite = ET.fromstring(text.partition("\n")[2]).find("testsuite")  # noqa: S314  (our own text)
+    assert suite is not None
+    return {name: suite.get(name) for name in ("tests", "failures", "errors", "skipped")}
+
+
+def test_junit_counts_verdicts_of_every_kind(report: Report) -> None:
+    made = report(*MIXED)
+    made["gates"][2] |= {"verdict": "skipped", "value": None, "interval": None}
+    assert counts(forms.render("junit", made)) == {
+        "tests": "3",
+        "failures": "1",
+        "errors": "1",
+        "skipped": "1",
+    }
+
+
+def test_junit_gives_each_gate_its_figures(report: Report) -> None:
+    text = forms.render("junit", report("gates.speedup.min=50"))
+    root = ET.fromstring(text.partition("\n")[2])  # noqa: S314  (our own text)
+    case = root.find("testsuite/testcase[@name='speedup']")
+    assert case is not None
+    properties = {each.get("name"): each.get("value") for each in case.iter("property")}
+    assert properties == {"value": "5.0", "low": "4.6", "high": "5.4", "threshold": "50.0"}
+    failure = case.find("failure")
+    assert failure is not None
+    assert failure.get("message") == "5 in [4.6, 5.4], wanted at least 50, n = 400"
+
+
+def test_junit_of_a_failed_stage_is_an_error_with_its_message(
+    failed: Callable[[str], dict[str, Any]],
+) -> None:
+    text = forms.render("junit", failed("no <luck> & no more"))
+    assert counts(text) == {"tests": "1", "failures": "0", "errors": "1", "skipped": "0"}
+    assert "no &lt;luck&gt; &amp; no more" in text
+
+
+@pytest.mark.parametrize("text", ["\x1b[31mred\x1b[0m", "a\0b", "\ufffe", "two\nlines"])
+def test_junit_is_xml_whatever_a_stage_says(
+    failed: Callable[[str], dict[str, Any]], text: str
+) -> None:
+    assert counts(forms.render("junit", failed(text)))["errors"] == "1"

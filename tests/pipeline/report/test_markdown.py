@@ -1,0 +1,31 @@
+"""A pull-request comment says the verdict first, and its tables are whole."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.report import forms
+
+Report = Callable[..., dict[str, Any]]
+
+
+def test_markdown_says_the_verdict_first_and_has_a_marker(report: Report) -> None:
+    lines = forms.render("markdown", report()).splitlines()
+    assert lines[:4] == [
+        "<!-- madpipe report -->",
+        "## madpipe: pass",
+        "",
+        "3 of 3 gates passed",
+    ]
+    assert "| student | 0.9800 | 540 |" in lines
+    assert "| 1 | 0.500 | 0.100 | 5.00 | 4.50 to 5.50 | 400 |" in lines
+
+
+def test_markdown_tables_are_whole(report: Report) -> None:
+    made = report()
+    made["stages"][0]["metrics"] = {"a|b": "c|d\ne"}
+    rows = [
+        line for line in forms.render("markdown", made).splitlines() if line.startswith("| distill")
+    ]
+    assert len(rows) == 1
+    assert rows[0].replace("\\|", "").count("|") == 5
+    assert rows[0].endswith(" |")
