@@ -101,7 +101,7 @@ def cached(dvc: str, repeats: int) -> None:
     """Run up-to-date pipelines of five stages: ours and dvc's, in turns."""
     version = subprocess.run([dvc, "--version"], capture_output=True, text=True, check=True)
     heading(f"Fully cached `run all` against up-to-date `dvc repro` {version.stdout.strip()}")
-    small = ["distill.rounds=5", "teacher.epochs=5", "validate.pairs=20", "distill.batch_size=32"]
+    small = ["distill.rounds=100", "validate.pairs=20"]
     options = [part for each in small for part in ("--set", each)]
     gates = ["--set", "gates={speedup={min=0.001}}"]
     with tempfile.TemporaryDirectory() as name:

@@ -19,6 +19,8 @@ from pipeline.screen import words
 _REFRESH_HZ = 8
 _BAR_WIDTH = 18
 _RECENT = 12
+_COLUMNS = ("state", "progress", "rate", "time", "left", "figures")
+_WHILE_RUNNING = {"progress", "rate", "left"}
 _STATES = {
     "wait": ("", "dim"),
     "running": ("running", "cyan"),
@@ -99,16 +101,18 @@ class LiveScreen:
                 pass
 
     def _render(self) -> RenderableType:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        is_running = any(row.state == "running" for row in self._rows.values())
+        shown = [column for column in _COLUMNS if is_running or column not in _WHILE_RUNNING]
         table.add_column("stage", style="bold")
-        table.add_column("", min_width=13)
-        table.add_column("progress", min_width=_BAR_WIDTH)
-        table.add_column("rate", justify="right", style="cyan")
-        table.add_column("time", justify="right")
-        table.add_column("left", justify="right")
-        table.add_column("figures", overflow="fold")
+        for column in shown:
+            is_number = column in {"rate", "time", "left"}
+            table.add_column(
+                "" if column == "state" else column, justify="right" if is_number else "left"
+            )
         for name, row in self._rows.items():
-            table.add_row(name, *_cells(row))
+            cells = _cells(row)
+            table.add_row(name, *(cells.get(column, "") for column in shown))
         notes = [Text(f"  {note}", style="yellow") for note in self._notes]
         return Group(table, *notes, *([self._verdicts()] if self._gates else []))
 
@@ -123,22 +127,25 @@ class LiveScreen:
         return table
 
 
-def _cells(row: _Row) -> tuple[RenderableType, ...]:
+def _cells(row: _Row) -> dict[str, RenderableType]:
+    """Return what is to be shown of a stage, by column."""
     label, style = _STATES[row.state]
-    figures = Text(words.metrics(row.figures), style="" if row.state != "hit" else "dim")
+    cells: dict[str, RenderableType] = {
+        "state": Text(label, style=style),
+        "figures": Text(words.metrics(row.figures), style="dim" if row.state == "hit" else ""),
+    }
     if row.state != "running":
-        seconds = "" if row.seconds is None else words.duration(row.seconds)
-        return Text(label, style=style), "", "", seconds, "", figures
-    spinner = Spinner("dots", text=Text(label, style=style), style=style)
-    elapsed = words.duration(time.time() - row.begin_s)
+        return cells | ({} if row.seconds is None else {"time": words.duration(row.seconds)})
+    cells["state"] = Spinner("dots", text=Text(label, style=style), style=style)
+    cells["time"] = words.duration(time.time() - row.begin_s)
     if not row.progress:
-        return spinner, "", "", elapsed, "", figures
+        return cells
     done, total = row.progress["done"], row.progress["total"]
+    cells["progress"] = ProgressBar(total=total, completed=done, width=_BAR_WIDTH)
     first_s, first_done = row.recent[0]
     spent_s, gained = time.time() - first_s, done - first_done
-    left, rate = "", ""
     if gained > 0 and spent_s > 0:
-        left = words.duration((total - done) * spent_s / gained)
+        cells["left"] = words.duration((total - done) * spent_s / gained)
         rate = f"{words.number(gained / spent_s)} {row.progress['unit']}/s"
-    bar = ProgressBar(total=total, completed=done, width=_BAR_WIDTH)
-    return spinner, bar, rate, elapsed, left, figures
+        cells["rate"] = Text(rate, style="cyan")
+    return cells

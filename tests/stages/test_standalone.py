@@ -44,9 +44,7 @@ def test_a_wrong_architecture_is_refused_with_what_differs(tmp_path: Path) -> No
 
 def test_an_architecture_that_contradicts_the_card_is_refused(tmp_path: Path) -> None:
     weights_file(tmp_path / "w.safetensors")
-    with pytest.raises(
-        StageError, match=r"--arch: contradicts the card in the file \(resnet14, not resnet8\)"
-    ):
+    with pytest.raises(StageError, match=r"--arch: contradicts the card .*resnet14, not resnet8"):
         standalone.export(
             tmp_path / "w.safetensors", tmp_path / "w.onnx", arch="resnet14", num_classes=None,
             image_size_px=8,
