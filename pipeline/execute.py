@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from pipeline import runs
-from pipeline.errors import MadpipeError
+from pipeline.errors import MadpipeError, StoreError
 from pipeline.events import Sink, broadcast
 from pipeline.gates import EXIT_PASS, Verdict, exit_code
 from pipeline.lock import writing
@@ -59,13 +59,13 @@ def execute(
         raise
     finally:
         seconds = time.perf_counter() - begin_s
-        stages = _records(runner, failure)
-        runs.save(
-            project.store,
-            runs.RunRecord(
-                started_utc=started_utc, command=command, elapsed_s=seconds, stages=stages
-            ),
+        record = runs.RunRecord(
+            started_utc=started_utc,
+            command=command,
+            elapsed_s=seconds,
+            stages=_records(runner, failure),
         )
+        _save(project, record, failure)
     code = EXIT_PASS
     if JUDGED_STAGE in names:
         verdicts = project.verdicts()
@@ -95,6 +95,16 @@ def _bring(project: Project, runner: Runner, planned: Sequence[Planned], command
         runner.memo.save()
     except OSError as error:
         raise project.store.failure(error) from error
+
+
+def _save(project: Project, record: runs.RunRecord, failure: MadpipeError | None) -> None:
+    """Keep the record of a run; that it cannot be kept must not hide why the run failed."""
+    try:
+        runs.save(project.store, record)
+    except StoreError as error:
+        if failure is None:
+            raise
+        raise failure from error
 
 
 def _run_locked(project: Project, runner: Runner, stages: list[Stage], command: str) -> None:

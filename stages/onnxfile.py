@@ -1,5 +1,7 @@
 """ONNX files: written from torch in one portable piece, and checked before anyone loads them."""
 
+import contextlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,18 +30,20 @@ def convert(network: nn.Module, card: Card, *, opset: int) -> ModelProto:
     """
     size = card.image_size_px
     example = torch.zeros(2, card.channels, size, size)
-    program = torch.onnx.export(
-        network.cpu().eval(),
-        (example,),
-        dynamo=True,
-        input_names=[INPUT],
-        output_names=[OUTPUT],
-        dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=65536)},),
-        opset_version=opset,
-        external_data=False,
-        optimize=True,
-        verbose=False,
-    )
+    # Older exporters print what they did, which would get between our lines of JSON.
+    with contextlib.redirect_stdout(io.StringIO()):
+        program = torch.onnx.export(
+            network.cpu().eval(),
+            (example,),
+            dynamo=True,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=65536)},),
+            opset_version=opset,
+            external_data=False,
+            optimize=True,
+            verbose=False,
+        )
     assert program is not None
     model: ModelProto = program.model_proto
     _strip(model)
