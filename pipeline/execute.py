@@ -64,12 +64,16 @@ def execute(
             command=command,
             elapsed_s=seconds,
             stages=_records(runner, failure),
+            gates=project.settings.gates,
         )
         _save(project, record, failure)
     code = EXIT_PASS
     if JUDGED_STAGE in names:
         verdicts = project.verdicts()
         tell_verdicts(verdicts, sinks)
+        if not verdicts:
+            text = "nothing was judged: the settings have no gates"
+            broadcast(sinks, "note", None, {"text": text})
         code = exit_code(verdicts, inconclusive)
     broadcast(sinks, "run_done", None, {"exit_code": code, "seconds": round(seconds, 3)})
     return code

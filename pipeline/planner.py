@@ -69,7 +69,13 @@ def plan_stage(
     if lookup.entry is not None:
         return Planned(stage, "hit", (), key, parts, lookup.entry)
     if (store.work_path(stage.name, key) / "checkpoint" / "state").is_file():
-        return Planned(stage, "resume", ("a checkpoint is there",), key, parts)
+        return Planned(
+            stage,
+            "resume",
+            ("an unfinished run with this key goes on from its checkpoint",),
+            key,
+            parts,
+        )
     if lookup.damage is not None:
         return Planned(stage, "run", (f"the stored entry is damaged: {lookup.damage}",), key, parts)
     return Planned(stage, "run", tuple(reasons_for(stage, parts, store)), key, parts)

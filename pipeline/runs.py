@@ -9,6 +9,7 @@ import msgspec
 
 from pipeline.atomic import write_bytes
 from pipeline.errors import StoreError
+from pipeline.settings import Gate
 from pipeline.store import Store
 
 SCHEMA = 1
@@ -32,6 +33,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     command: str
     elapsed_s: float
     stages: list[StageRecord]
+    gates: dict[str, Gate] = {}
+    """The gates that it was judged by, so that its report says what it said."""
 
 
 def save(store: Store, record: RunRecord) -> None:

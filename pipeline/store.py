@@ -68,6 +68,10 @@ class Store:
         Raises:
             StoreError: It was written by a newer version, or its record is no record.
         """
+        if self.home.exists() and not self.home.is_dir():
+            raise StoreError(
+                str(self.home), "is a file, not a folder", "name a folder with MADPIPE_HOME"
+            )
         try:
             content = (self.home / "layout.json").read_bytes()
         except FileNotFoundError:

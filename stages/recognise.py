@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from models import registry
+from pipeline.errors import UsageError
 from pipeline.stage import StageError
 from stages import card as cards
 from stages.card import Card
@@ -14,6 +15,15 @@ from stages.data.specs import SPECS
 
 _MATRIX = 2
 _IMAGE_WEIGHT = 4
+_RGB = 3
+_TORCHVISION = (
+    "torchvision:resnet18",
+    "torchvision:resnet34",
+    "torchvision:resnet50",
+    "torchvision:mobilenet_v2",
+    "torchvision:vgg11_bn",
+)
+"""The networks of torchvision that are tried when none of ours fits."""
 
 
 def card_for(
@@ -29,16 +39,18 @@ def card_for(
     Raises:
         StageError: The architecture is not to be told, or the image size is unknown.
     """
-    own = cards.read(path) if path.suffix == ".safetensors" else None
+    own = cards.read(path) if has_card(path) else None
     if own is not None:
         _check_against(own, arch=arch, num_classes=num_classes, image_size_px=image_size_px)
         return own
     classes = num_classes or _last_rows(tensors, path)
-    channels = _first_channels(tensors)
+    channels = _image_channels(tensors)
     name = arch or recognise(tensors, channels=channels, num_classes=classes, path=path)
     if image_size_px is None:
-        raise StageError(
-            "--image-size", f"is not to be told from the file ({path})", "give it in pixels"
+        raise UsageError(
+            "--image-size",
+            f"is needed, since the file does not say it ({path})",
+            "give it in pixels",
         )
     known = next(
         (s for s in SPECS.values() if s.num_classes == classes and s.channels == channels), None
@@ -65,9 +77,14 @@ def _check_against(
         ("--image-size", image_size_px, own.image_size_px),
     ):
         if asked not in (None, known):
-            raise StageError(
+            raise UsageError(
                 option, f"contradicts the card in the file ({asked}, not {known})", "leave it out"
             )
+
+
+def has_card(path: Path) -> bool:
+    """Tell whether a weights file carries a card."""
+    return path.suffix == ".safetensors" and cards.read(path) is not None
 
 
 def recognise(tensors: Mapping[str, Tensor], *, channels: int, num_classes: int, path: Path) -> str:
@@ -78,7 +95,10 @@ def recognise(tensors: Mapping[str, Tensor], *, channels: int, num_classes: int,
     """
     found: dict[str, int] = {}
     wanted = {name: tuple(each.shape) for name, each in tensors.items()}
-    for arch in registry.ARCHITECTURES:
+    # torchvision takes seconds to import, so its networks come after ours, one by one.
+    for arch in (*registry.ARCHITECTURES, *(_TORCHVISION if channels == _RGB else ())):
+        if 0 in found.values() and arch in _TORCHVISION:
+            break
         with torch.device("meta"):
             network = registry.create(
                 arch, in_channels=channels, num_classes=num_classes, code=None
@@ -91,9 +111,8 @@ def recognise(tensors: Mapping[str, Tensor], *, channels: int, num_classes: int,
     nearest = min(found, key=lambda arch: found[arch])
     raise StageError(
         str(path),
-        f"is of no architecture of the registry (nearest {nearest}, "
-        f"{found[nearest]} tensors differ)",
-        "name it with --arch",
+        f"is of no known architecture (nearest {nearest}, {found[nearest]} tensors differ)",
+        "name it with --arch: torchvision:NAME, timm:NAME or FILE.py:FUNCTION",
     )
 
 
@@ -106,5 +125,10 @@ def _last_rows(tensors: Mapping[str, Tensor], path: Path) -> int:
     return rows[-1]
 
 
-def _first_channels(tensors: Mapping[str, Tensor]) -> int:
-    return next((each.shape[1] for each in tensors.values() if each.ndim == _IMAGE_WEIGHT), 3)
+def _image_channels(tensors: Mapping[str, Tensor]) -> int:
+    """Return the channels of the input: 3 or 1 where a convolution takes as many, else the least.
+
+    The order of the tensors tells nothing: safetensors files are sorted by name.
+    """
+    taken = {each.shape[1] for each in tensors.values() if each.ndim == _IMAGE_WEIGHT}
+    return next((count for count in (_RGB, 1) if count in taken), min(taken, default=_RGB))

@@ -89,8 +89,20 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> dict[
             "--engine", f"has no manifest.json ({folder})", "name a folder that madpipe build wrote"
         )
     source, root = _source(data)
-    network, card = networks.load(teacher, code=None, place="--teacher")
-    settings = msgspec.structs.replace(source, image_size_px=card.image_size_px)
+    tensors = weights.read(teacher, "--teacher")
+    card = recognise.card_for(
+        teacher,
+        tensors,
+        arch=None,
+        num_classes=None,
+        image_size_px=None if recognise.has_card(teacher) else SPECS[source.source].image_size_px,
+    )
+    network = networks.build(card, code=_code(card.arch), place="--teacher")
+    weights.fill(network.backbone, tensors, arch=card.arch, place="--teacher")
+    network.eval()
+    settings = msgspec.structs.replace(
+        source, image_size_px=card.image_size_px, mean=card.mean, std=card.std
+    )
     dataset = images.load(settings, root)
     engine = folder / Path(_engine_name(manifest_path)).name
     manifest, session = validating.open_engine(manifest_path, engine, threads=options.threads)

@@ -137,7 +137,7 @@ def why(
     require_stage(project.stages, stage)
     item = next(each for each in project.plan([stage]) if each.stage.name == stage)
     reasons = list(item.reasons)
-    if item.parts is not None and item.action == "resume":
+    if item.parts is not None and item.action == "resume" and project.store.newest(stage):
         reasons += reasons_for(item.stage, item.parts, project.store)
     if as_json:
         say.as_json(_plan_record(item) | {"reasons": reasons})

@@ -32,9 +32,7 @@ def requirements(build: Build) -> tuple[Requirement, ...]:
     """Return what the machine must have for these settings; checked before anything runs."""
     name = backend_name(build)
     info = BACKENDS[name]
-    needs: list[Requirement] = [
-        NeedsModule(setting="build.backend", module=info.needs, install=info.install)
-    ]
+    needs: list[Requirement] = []
     if info.module is None:
         others = ", ".join(each for each, known in BACKENDS.items() if known.module)
         needs.append(
@@ -44,6 +42,8 @@ def requirements(build: Build) -> tuple[Requirement, ...]:
                 remedy=f"use {others}",
             )
         )
+    else:
+        needs.append(NeedsModule(setting="build.backend", module=info.needs, install=info.install))
     if build.precision not in ("auto", *info.precisions):
         needs.append(
             Refused(

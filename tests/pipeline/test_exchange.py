@@ -125,7 +125,7 @@ def test_target_that_is_a_file_is_an_error(
 ) -> None:
     made(0)
     other.home.write_bytes(b"")
-    with pytest.raises(StoreError, match="cannot be read or written"):
+    with pytest.raises(StoreError, match="is a file, not a folder"):
         copy_entries(store, other)
 
 

@@ -159,7 +159,10 @@ def test_checkpoint_of_the_same_key_is_resumed(
     state = store.work_path("first", key) / "checkpoint" / "state"
     state.parent.mkdir(parents=True)
     state.write_bytes(b"half")
-    assert said(planned())[0] == ("resume", ("a checkpoint is there",))
+    assert said(planned())[0] == (
+        "resume",
+        ("an unfinished run with this key goes on from its checkpoint",),
+    )
     assert planned(Settings(seed=1))[0].action == "run"
     assert planned(force=frozenset({"first"}))[0].action == "run"
 

@@ -175,7 +175,7 @@ def test_file_in_place_of_the_folder_is_an_error_that_names_it(tmp_path: Path) -
     for act in (Store(tmp_path / "home").check_layout, Store(tmp_path / "home").prepare):
         with pytest.raises(StoreError, match="home") as caught:
             act()
-        assert "cannot be read or written (Not a directory)" in str(caught.value)
+        assert "is a file, not a folder; name a folder with MADPIPE_HOME" in str(caught.value)
 
 
 def test_folder_that_cannot_be_made_is_an_error_that_names_it(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from models import registry
-from pipeline.errors import StageError
+from pipeline.errors import StageError, UsageError
 from stages import recognise, weights
 from tests.stages.tiny import card, resnet8, weights_file
 
@@ -58,7 +58,7 @@ def test_images_of_no_known_source_are_taken_to_be_centred(tmp_path: Path) -> No
 
 
 def test_the_image_size_has_to_be_given_where_nothing_tells_it(tmp_path: Path) -> None:
-    with pytest.raises(StageError, match="--image-size: is not to be told"):
+    with pytest.raises(UsageError, match="--image-size: is needed"):
         recognise.card_for(
             tmp_path / "w.pth", _state("resnet8"), arch=None, num_classes=None, image_size_px=None
         )

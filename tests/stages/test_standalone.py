@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.errors import StageError
+from pipeline.errors import StageError, UsageError
 from stages import onnxfile, standalone
 from tests.stages.tiny import card, resnet8, weights_file
 
@@ -44,7 +44,7 @@ def test_a_wrong_architecture_is_refused_with_what_differs(tmp_path: Path) -> No
 
 def test_an_architecture_that_contradicts_the_card_is_refused(tmp_path: Path) -> None:
     weights_file(tmp_path / "w.safetensors")
-    with pytest.raises(StageError, match=r"--arch: contradicts the card .*resnet14, not resnet8"):
+    with pytest.raises(UsageError, match=r"--arch: contradicts the card .*resnet14, not resnet8"):
         standalone.export(
             tmp_path / "w.safetensors", tmp_path / "w.onnx", arch="resnet14", num_classes=None,
             image_size_px=8,
@@ -61,7 +61,7 @@ def test_an_option_that_contradicts_the_card_is_not_ignored(
         told = standalone.export(
             tmp_path / "w.safetensors", tmp_path / "w.onnx", arch=None, **options
         )
-    except StageError:
+    except UsageError:
         return
     assert told["image_size_px"] == option.get("image_size_px", 8)
     assert told["classes"] == option.get("num_classes", 10)

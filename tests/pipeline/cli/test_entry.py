@@ -159,8 +159,7 @@ def test_file_in_place_of_the_working_folder_is_exit_code_1(
     answer = in_a_process("run", "all", MADPIPE_HOME=str(tmp_path / "file"))
     assert answer.returncode == 1
     assert answer.stderr == (
-        f"{tmp_path}/file/layout.json: cannot be read or written (Not a directory); "
-        "free space or give write access, then repeat the command; nothing is lost\n"
+        f"{tmp_path}/file: is a file, not a folder; name a folder with MADPIPE_HOME\n"
     )
 
 

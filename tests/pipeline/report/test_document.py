@@ -129,3 +129,12 @@ def test_report_of_a_failed_run_names_the_stage_and_the_message(
     assert (stage["name"], stage["status"], stage["outputs"]) == ("distill", "failed", {})
     assert "no luck" in stage["message"]
     assert report["gates"] == []
+
+
+def test_report_says_what_the_run_said_until_other_gates_are_asked_for(project: Open) -> None:
+    strict = project("gates.speedup.min=50")
+    execute(strict, ["all"], force=(), sinks=[], command="run all", inconclusive=4)
+    (said,) = document(project())["gates"]
+    assert (said["name"], said["verdict"]) == ("speedup", "fail")
+    (asked,) = document(project("gates.speedup.min=1"))["gates"]
+    assert asked["verdict"] == "pass"
