@@ -29,6 +29,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     outputs: dict[str, OutputRecord]
     metrics: dict[str, Any]
     seconds: float
+    """Of all sittings, where the stage was resumed."""
     resumed: bool
     created_utc: str
     madpipe: str

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pipeline import __version__, hostinfo
 from pipeline.checkpoint import FileCheckpoints
 from pipeline.errors import Interrupted, MadpipeError, StageError
-from pipeline.eventlog import EventLog
+from pipeline.eventlog import EventLog, spent_s
 from pipeline.events import Sink, broadcast
 from pipeline.keys import file_sha256
 from pipeline.manifest import Manifest, OutputRecord
@@ -116,13 +116,14 @@ class Runner:
         remove_tree(out if is_resumed else work)
         out.mkdir(parents=True)
         (work / "failure.txt").unlink(missing_ok=True)
+        before_s = spent_s(work / "events.jsonl")
         with EventLog(work / "events.jsonl") as log:
             emit = self._emitter(stage.name, log)
             emit("stage_started", {"reason": list(item.reasons), "resumed": is_resumed})
             begin_s = time.perf_counter()
             context = self._context(stage, work, entries, emit)
             self._call(stage, context, work, emit)
-        seconds = time.perf_counter() - begin_s
+        seconds = before_s + time.perf_counter() - begin_s
         entry = self._commit(item, context, work, seconds, is_resumed=is_resumed)
         return entry, "resumed" if is_resumed else "ran"
 

@@ -51,7 +51,7 @@ def test_a_file_is_built_into_a_folder_of_ones_own(tiny: Brought, tmp_path: Path
 
 LACKING = [
     ({"backend": "tensorrt"}, "build.backend", "tensorrt"),
-    ({"backend": "tensorrt-rtx"}, "build.backend", "tensorrt_rtx"),
+    ({"backend": "tensorrt-rtx"}, "build.backend", "tensorrt-rtx"),
     ({"backend": "openvino"}, "build.backend", "openvino"),
     ({"precision": "int8"}, "build.precision", "int8"),
 ]
