@@ -92,9 +92,9 @@ def _override(table: dict[str, Any], text: str) -> KeyPath:
     if not equals or not all(path):
         raise ConfigError([f"--set {text}: not KEY=VALUE ({text}); write for instance seed=1"])
     parsed: Any = value
-    with contextlib.suppress(tomllib.TOMLDecodeError):
-        # A line break would begin another key, so such a value is text.
-        parsed = tomllib.loads(f"value = {value}")["value"] if "\n" not in value else value
+    if "\n" not in value:  # a line break would begin another key, so such a value is text
+        with contextlib.suppress(tomllib.TOMLDecodeError):
+            parsed = tomllib.loads(f"value = {value}")["value"]
     for name in path[:-1]:
         inner = table.setdefault(name, {})
         if not isinstance(inner, dict):

@@ -15,7 +15,6 @@ Knows nothing of what stages do.
 
 import errno
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -208,8 +207,3 @@ def remove_tree(path: Path) -> None:
     """Remove a folder of the store if it is there."""
     if path.exists():
         shutil.rmtree(path)
-
-
-def relative(path: Path) -> str:
-    """Return a path relative to the current folder where that is shorter."""
-    return min(str(path), os.path.relpath(path), key=len)

@@ -1,12 +1,15 @@
 """export, build and validate on files from anywhere, without a pipeline around them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+from torch import Tensor
 
 from models import registry
+from models.classifier import Classifier
 from pipeline.errors import UsageError
 from pipeline.nearest import nearest
 from pipeline.settings import Build, Data, Export, Validate
@@ -15,6 +18,7 @@ from stages import build as building
 from stages import export as exporting
 from stages import networks, recognise, weights
 from stages import validate as validating
+from stages.card import Card
 from stages.data import images
 from stages.data.specs import SPECS
 from stages.engines import resolve
@@ -40,9 +44,7 @@ def export(
     card = recognise.card_for(
         student, tensors, arch=arch, num_classes=num_classes, image_size_px=image_size_px
     )
-    network = networks.build(card, code=_code(card.arch), place="--arch")
-    weights.fill(network.backbone, tensors, arch=card.arch, place="--student")
-    network.eval()
+    network = _network(card, tensors, arch_place="--arch", weights_place="--student")
     shape = (_CHECK_IMAGES, card.channels, card.image_size_px, card.image_size_px)
     random_NCHW = np.random.default_rng(0).random(shape, dtype=np.float32)
     options = Export()
@@ -97,9 +99,7 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> dict[
         num_classes=None,
         image_size_px=None if recognise.has_card(teacher) else SPECS[source.source].image_size_px,
     )
-    network = networks.build(card, code=_code(card.arch), place="--teacher")
-    weights.fill(network.backbone, tensors, arch=card.arch, place="--teacher")
-    network.eval()
+    network = _network(card, tensors, arch_place="--teacher", weights_place="--teacher")
     settings = msgspec.structs.replace(
         source, image_size_px=card.image_size_px, mean=card.mean, std=card.std
     )
@@ -112,6 +112,15 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> dict[
         network, session, dataset.held_out, options, device_name=manifest.device
     )
     return measured
+
+
+def _network(
+    card: Card, tensors: Mapping[str, Tensor], *, arch_place: str, weights_place: str
+) -> Classifier:
+    """Return the network of a card, filled and ready for inference."""
+    network = networks.build(card, code=_code(card.arch), place=arch_place)
+    weights.fill(network.backbone, tensors, arch=card.arch, place=weights_place)
+    return network.eval()
 
 
 def _engine_name(manifest_path: Path) -> str:
