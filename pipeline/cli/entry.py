@@ -99,8 +99,8 @@ def main(arguments: list[str] | None = None) -> None:
         code = _fail(message, _EXIT_FAILED, shows_traceback=shows_traceback)
     except Exception as error:  # noqa: BLE001  (the last place that can say what happened)
         if isinstance(error, _UsageError) and not error.format_message():  # type: ignore[attr-defined]
-            # A command group alone: its help is the answer.
-            code = _fail(error.ctx.get_help(), _EXIT_USAGE, shows_traceback=shows_traceback)  # type: ignore[attr-defined]
+            # A command group alone: typer has printed its help in making the error.
+            code = _EXIT_USAGE
         elif isinstance(error, _UsageError):
             wrong = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
             message = f"command line: {wrong}; see madpipe --help"
