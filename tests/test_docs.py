@@ -54,8 +54,8 @@ def test_every_module_has_a_test_file() -> None:
     untested = []
     for package in ("pipeline", "stages", "models"):
         for path in (ROOT / package).rglob("*.py"):
-            if path.name == "__init__.py":
-                continue
+            if path.name == "__init__.py" or path.parent == ROOT / "pipeline" / "settings":
+                continue  # the settings, declarations alone, are tested as one
             folder = ROOT / "tests" / path.relative_to(ROOT).parent
             if not (folder / f"test_{path.stem}.py").is_file():
                 untested.append(str(path.relative_to(ROOT)))

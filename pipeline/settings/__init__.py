@@ -1,0 +1,34 @@
+"""The settings: one frozen record for each table of pipeline.toml.
+
+Each field carries its bounds and the one sentence that documents it; pipeline.toml is
+rendered from them, so a default and its description live here and nowhere else.
+Knows nothing of files: reading and fault reports are in `pipeline.config`.
+"""
+
+from pipeline.settings.data import Data, SourceName
+from pipeline.settings.distill import Distill
+from pipeline.settings.engine import BackendName, Build, DeviceName, Export, PrecisionName
+from pipeline.settings.everything import Settings
+from pipeline.settings.judging import DEFAULT_GATES, Gate, Validate
+from pipeline.settings.kinds import Table
+from pipeline.settings.networks import Student, Teacher
+from pipeline.settings.running import Run
+
+__all__ = [
+    "DEFAULT_GATES",
+    "BackendName",
+    "Build",
+    "Data",
+    "DeviceName",
+    "Distill",
+    "Export",
+    "Gate",
+    "PrecisionName",
+    "Run",
+    "Settings",
+    "SourceName",
+    "Student",
+    "Table",
+    "Teacher",
+    "Validate",
+]

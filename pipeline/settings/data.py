@@ -1,0 +1,42 @@
+"""The table [data]: labelled images."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from pipeline.settings.kinds import Rate, Table
+
+SourceName = Literal["digits", "cifar10", "cifar100", "folder"]
+
+
+class Data(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Labelled images, to train the default teacher and to validate. Distill never sees them."""
+
+    source: Annotated[
+        SourceName, Meta(description="where the images come from; digits needs no files")
+    ] = "digits"
+    root: Annotated[
+        str,
+        Meta(
+            description="folder with the files, relative to this file; "
+            'for "folder": one sub-folder of images for each class'
+        ),
+    ] = "data"
+    image_size_px: (
+        Annotated[
+            int, Meta(ge=8, le=1024, description="height and width; absent: the source's own")
+        ]
+        | None
+    ) = None
+    mean: Annotated[
+        tuple[float, ...],
+        Meta(description="of each channel, images in [0, 1]; empty: the source's own"),
+    ] = ()
+    std: Annotated[
+        tuple[Rate, ...],
+        Meta(description="of each channel, images in [0, 1]; empty: the source's own"),
+    ] = ()
+    held_out_fraction: Annotated[
+        float,
+        Meta(gt=0.0, lt=1.0, description='share of a "folder" held out for validation'),
+    ] = 0.3
