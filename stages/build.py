@@ -1,5 +1,6 @@
 """The build stage: the ONNX file as an engine of one backend, with a manifest beside it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -12,7 +13,7 @@ from pipeline.settings import Build
 from pipeline.stage import Context
 from stages import onnxfile
 from stages.engines import resolve
-from stages.engines.base import BACKENDS, EngineManifest
+from stages.engines.base import BACKENDS, EngineManifest, Order
 
 
 def run(ctx: Context) -> None:
@@ -38,14 +39,15 @@ def build(onnx: Path, engine: Path, manifest_path: Path, options: Build) -> Engi
     name = resolve.backend_name(options)
     device, precision = resolve.device(options), resolve.precision(options)
     onnxfile.read(onnx, "the ONNX file")
+    order = Order(onnx=onnx, engine=engine, device=device, precision=precision, options=options)
     try:
-        resolve.backend(name).build(onnx, engine, device=device, precision=precision)
+        resolve.backend(name).build(order)
     except UnavailableError:
         if options.device != "auto":
             raise
         # The driver reports a GPU that this backend cannot use; auto asked for none by name.
         device = "cpu"
-        resolve.backend(name).build(onnx, engine, device=device, precision=precision)
+        resolve.backend(name).build(replace(order, device=device))
     manifest = EngineManifest(
         backend=name,
         backend_version=machine.version(BACKENDS[name].distribution),

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from pipeline.settings import Build
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -41,11 +43,35 @@ class Session(Protocol):
         """Return a call that runs these images, already in place, until their result is there."""
 
 
+def _silent(done: int, total: int, unit: str) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a backend is asked to build."""
+
+    onnx: Path
+    """A checked ONNX file whose graph already has the precision asked for."""
+    engine: Path
+    """Where to write."""
+    device: str
+    """cpu or cuda."""
+    precision: str
+    options: Build = Build()
+    target: str | None = None
+    """The GPU architecture to build for ahead of time, such as sm89; None: the machine here."""
+    cache: Path | None = None
+    """A folder that outlives the build, for timing caches; None: keep nothing."""
+    tell: Callable[[int, int, str], None] = _silent
+    """Called with done, total and the unit while building."""
+
+
 class Backend(Protocol):
     """What a backend's module offers; modules satisfy it, nothing is inherited."""
 
-    def build(self, onnx: Path, engine: Path, *, device: str, precision: str) -> None:
-        """Make an engine from a checked ONNX file and run it once.
+    def build(self, order: Order) -> None:
+        """Make an engine and, unless it is for another machine, run it once.
 
         Raises:
             StageError: The file cannot be made into an engine.

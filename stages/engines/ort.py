@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import UnavailableError
 from pipeline.stage import StageError
+from stages.engines.base import Order
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _FATAL = 4
@@ -66,11 +67,10 @@ class OrtSession:
         return call
 
 
-def build(onnx: Path, engine: Path, *, device: str, precision: str) -> None:
+def build(order: Order) -> None:
     """Make an engine from a checked ONNX file: the file itself, once it has run here."""
-    del precision  # fp32 is all there is in the table
-    shutil.copyfile(onnx, engine)
-    OrtSession(engine, device=device, threads=1)
+    shutil.copyfile(order.onnx, order.engine)
+    OrtSession(order.engine, device=order.device, threads=1)
 
 
 def open(engine: Path, *, device: str, threads: int) -> OrtSession:  # noqa: A001  (the protocol)
