@@ -4,7 +4,7 @@ Shape legend: B batch, C channel, H W space, K classes.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
@@ -58,7 +58,7 @@ class Order:
     device: str
     """cpu or cuda."""
     precision: str
-    options: Build = Build()
+    options: Build = field(default_factory=Build)
     target: str | None = None
     """The GPU architecture to build for ahead of time, such as sm89; None: the machine here."""
     cache: Path | None = None
