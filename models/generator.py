@@ -1,6 +1,7 @@
 """The generator: noise to image by nearest-neighbour upsampling and 3x3 convolutions.
 
-Shape legend: B batch, Z noise, C channel, H W space. Knows nothing of teachers or losses.
+Shape legend: B batch, Z noise, C channel, H W space, K classes. Knows nothing of teachers or
+losses.
 """
 
 import json
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 _LARGEST_START_PX = 8
 _FEWEST_DOUBLINGS = 2
+_LEAST_WIDTH = 16
 
 
 def start_size(image_size_px: int) -> tuple[int, int]:
@@ -31,21 +33,44 @@ def start_size(image_size_px: int) -> tuple[int, int]:
     return start_px, doublings
 
 
+def map_widths(width: int, doublings: int) -> list[int]:
+    """Return the channels of the map after each doubling: all of them, then ever half as many.
+
+    A map has four times the pixels of the one before, so large images would otherwise cost
+    almost only their last two maps. No map but one that starts narrower has less than 16.
+    """
+    least = min(width // 2, _LEAST_WIDTH)
+    return [max(least, width >> i) for i in range(doublings)]
+
+
 class Generator(nn.Module):
-    """An unconditional image generator with outputs in [0, 1].
+    """An image generator with outputs in [0, 1], from noise alone or from noise and a label.
 
     The layer plan is the one usual in data-free distillation (linear, then upsample,
     convolution, batch norm, leaky ReLU); widths and the sigmoid output are madpipe's defaults.
+    With a label y and its learned embedding e_y the input is z + e_y (`sum`) or [z; e_y]
+    (`cat`): the two conditional kinds of Do et al. 2022 (MAD).
     """
 
-    def __init__(self, *, noise_dim: int, image_size_px: int, channels: int, width: int) -> None:
+    def __init__(
+        self,
+        *,
+        noise_dim: int,
+        image_size_px: int,
+        channels: int,
+        width: int,
+        kind: str = "uncond",
+        num_classes: int = 0,
+    ) -> None:
         """Build the generator.
 
         Args:
-            noise_dim: Length Z of the noise vector.
+            noise_dim: Length Z of the noise vector, and of a class embedding.
             image_size_px: Height and width of the image.
             channels: Channels of the image.
-            width: Channels of the first feature map; the last map has half of them.
+            width: Channels of the first feature map; see `map_widths` for the others.
+            kind: `uncond`, `sum` or `cat`.
+            num_classes: Number K of labels; 0 for `uncond`.
 
         Raises:
             ValueError: `image_size_px` cannot be made by doubling a map of 1 to 8 pixels.
@@ -55,20 +80,25 @@ class Generator(nn.Module):
         self.image_size_px = image_size_px
         self.channels = channels
         self.width = width
+        self.kind = kind
+        self.num_classes = num_classes
         self.start_px, doublings = start_size(image_size_px)
-        self.project = nn.Linear(noise_dim, width * self.start_px**2)
+        self.embedding = nn.Embedding(num_classes, noise_dim) if kind != "uncond" else None
+        in_features = 2 * noise_dim if kind == "cat" else noise_dim
+        self.project = nn.Linear(in_features, width * self.start_px**2)
         self.norm = nn.BatchNorm2d(width)
         layers: list[nn.Module] = []
-        for i in range(doublings):
-            out_width = width // 2 if i == doublings - 1 else width
+        before = width
+        for after in map_widths(width, doublings):
             layers += [
                 nn.Upsample(scale_factor=2, mode="nearest"),
-                nn.Conv2d(width, out_width, 3, padding=1, bias=False),
-                nn.BatchNorm2d(out_width),
+                nn.Conv2d(before, after, 3, padding=1, bias=False),
+                nn.BatchNorm2d(after),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
+            before = after
         self.upsample = nn.Sequential(*layers)
-        self.to_image = nn.Conv2d(width // 2, channels, 3, padding=1)
+        self.to_image = nn.Conv2d(before, channels, 3, padding=1)
 
     def metadata(self) -> dict[str, str]:
         """Return how to build this generator again, as the metadata of its weights file."""
@@ -77,11 +107,17 @@ class Generator(nn.Module):
             "image_size_px": self.image_size_px,
             "channels": self.channels,
             "width": self.width,
+            "kind": self.kind,
+            "num_classes": self.num_classes,
         }
         return {"madpipe.generator": json.dumps(arguments)}
 
-    def forward(self, z_BZ: Tensor) -> Tensor:
-        """Return images of shape BCHW in [0, 1] for noise of shape BZ."""
+    def forward(self, z_BZ: Tensor, y_B: Tensor | None = None) -> Tensor:
+        """Return images of shape BCHW in [0, 1] for noise of shape BZ and, by kind, labels."""
+        if self.embedding is not None:
+            assert y_B is not None, "a conditional generator needs labels"
+            e_BZ = self.embedding(y_B)
+            z_BZ = z_BZ + e_BZ if self.kind == "sum" else torch.cat([z_BZ, e_BZ], dim=1)
         h_BCHW = self.project(z_BZ).view(-1, self.width, self.start_px, self.start_px)
         h_BCHW = self.norm(h_BCHW.contiguous(memory_format=torch.channels_last))
         h_BCHW = self.to_image(self.upsample(h_BCHW))

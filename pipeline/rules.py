@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from pipeline.measures import MEASURES
 from pipeline.nearest import nearest
-from pipeline.settings import Settings
+from pipeline.settings import Distill, Settings
 
 
 class Broken(NamedTuple):
@@ -32,11 +32,36 @@ def _distill(settings: Settings) -> Iterator[Broken]:
             "lambda0 and lambda1 are both 0, so the student learns nothing (0)",
             "set at least one of them above 0",
         )
-    if distill.method == "abm" and distill.lambda0 == 0:
+    if distill.method in ("abm", "dfad", "dfq") and distill.lambda0 == 0:
         yield Broken(
             ("distill", "lambda0"),
-            'method "abm" has no EMA generator, so lambda0 is all it learns from (0)',
+            f'method "{distill.method}" has no EMA generator, so lambda0 is all it learns from (0)',
             "set lambda0 above 0",
+        )
+    if distill.delta is not None and distill.generator == "uncond":
+        yield Broken(
+            ("distill", "delta"),
+            f'bounds class embeddings, and generator "uncond" has none ({distill.delta:g})',
+            'set distill.generator = "sum" or "cat", or remove delta',
+        )
+    yield from _shares(distill)
+
+
+def _shares(distill: Distill) -> Iterator[Broken]:
+    """Yield what hinders a batch from being shared out."""
+    parts = distill.accumulation_steps * distill.processes
+    if distill.batch_size % parts or distill.batch_size < 2 * parts:
+        yield Broken(
+            ("distill", "batch_size"),
+            f"does not divide into {parts} parts of at least 2 images, one for each "
+            f"process and accumulation step ({distill.batch_size})",
+            f"use a multiple of {parts}",
+        )
+    if distill.method == "dfkd-mem" and distill.processes > 1:
+        yield Broken(
+            ("distill", "processes"),
+            f'method "dfkd-mem" keeps its memory in one process ({distill.processes})',
+            "set distill.processes = 1 or use another method",
         )
 
 

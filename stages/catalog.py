@@ -34,7 +34,7 @@ def declare(settings: Settings, root: Path) -> tuple[Stage, ...]:
     student_code = _code(settings.student.arch, "student", root)
     return (
         _teacher(settings, root, teacher_code),
-        _distill(settings, teacher_code, student_code),
+        _distill(settings, root, teacher_code, student_code),
         _export(settings, student_code),
         _build(settings),
         _validate(settings, root, teacher_code, student_code),
@@ -61,24 +61,43 @@ def _teacher(settings: Settings, root: Path, code: Mapping[str, External]) -> St
 
 
 def _distill(
-    settings: Settings, teacher_code: Mapping[str, External], student_code: Mapping[str, External]
+    settings: Settings,
+    root: Path,
+    teacher_code: Mapping[str, External],
+    student_code: Mapping[str, External],
 ) -> Stage:
     teacher, student = settings.teacher.arch, settings.student.arch
+    # Only a monitor set that was switched on makes images reachable, and then visibly so.
+    watched = settings.distill.monitor != "off"
     return Stage(
         name="distill",
         run="stages.distill:run",
-        settings=("seed", "student", "distill"),
+        settings=("seed", "student", "distill", *(("data",) if watched else ())),
         inputs=("teacher/weights",),
-        externals={**teacher_code, **student_code},
+        externals={
+            **teacher_code,
+            **student_code,
+            **(_data(settings.data, root) if watched else {}),
+        },
         outputs={
             "student": "student.safetensors",
             "generator": "generator.safetensors",
             "ema_generator": "ema_generator.safetensors",
+            "curves": "curves.jsonl",
             "bank": "bank.npz",
             "picture": "samples.png",
         },
-        packages=(*_TORCH, *_library(teacher), *_library(student)),
-        code=(*registry.code_modules(teacher), *registry.code_modules(student)),
+        packages=(
+            *_TORCH,
+            *_library(teacher),
+            *_library(student),
+            *(_data_packages(settings.data) if watched else ()),
+        ),
+        code=(
+            *registry.code_modules(teacher),
+            *registry.code_modules(student),
+            *(("stages.monitor", loader_module(settings.data.source)) if watched else ()),
+        ),
     )
 
 

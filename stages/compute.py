@@ -4,9 +4,12 @@ import contextlib
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+from torch import nn
 
+_Network = TypeVar("_Network", bound=nn.Module)
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
@@ -17,6 +20,23 @@ class Compute:
     device: torch.device
     precision: str
     """fp32 or bf16."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Return the type in which networks compute."""
+        return torch.float32 if self.precision == "fp32" else torch.bfloat16
+
+    def placed(self, network: _Network) -> _Network:
+        """Return `network` on the device, channels last."""
+        return network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def compile(self, mode: str, *networks: nn.Module) -> None:
+        """Compile networks in place, where `mode` asks for it: auto, on, cuda-graphs or off."""
+        if mode == "off" or (mode == "auto" and self.device.type != "cuda"):
+            return
+        inductor_mode = "reduce-overhead" if mode == "cuda-graphs" else None
+        for network in networks:
+            network.compile(mode=inductor_mode, dynamic=False)
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which networks run."""

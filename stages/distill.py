@@ -1,87 +1,105 @@
 """The distill stage: a student from a teacher by data-free adversarial distillation.
 
 It is handed the teacher's weights and nothing else: its declaration names no data, and what is
-not declared cannot be reached through the context.
+not declared cannot be reached through the context. The one exception is a monitor set, which
+has to be switched on, only watches, and is named in the declaration then.
 """
 
-import math
+import importlib
+import time
+from collections.abc import Callable
 
-import msgspec
 import torch
 from torch import Tensor
 
 from models.generator import Generator
 from pipeline.stage import Context, StageError
-from stages import bank, compute, networks, picture, progressfile, weights
+from stages import bank, curves, networks, picture, progressfile, weights
 from stages import card as cards
 from stages.card import Card
-from stages.mad.game import Game, Losses
+from stages.mad import crew, health, setup
+from stages.mad.game import Game
+from stages.mad.group import Group
+from stages.mad.tally import Window
 
-_PROGRESS_EVERY = 10
+_PROGRESS_EVERY_S = 0.5
 _PICTURE_IMAGES = 32
+
+Monitor = Callable[[], float]
 
 
 def run(ctx: Context) -> None:
-    """Leave the student, both generators, a bank of synthetic images and a picture of some."""
+    """Leave the student, both generators, the curves, a bank of images and a picture of some."""
     options = ctx.settings.distill
-    teacher, card = networks.load(
-        ctx.input("teacher/weights"), code=ctx.external("teacher_code"), place="teacher"
-    )
-    student_card = msgspec.structs.replace(card, arch=ctx.settings.student.arch)
-    place = compute.choose(options.precision)
-    rng = compute.seeded(ctx.settings.seed, "distill", place.device)
-    game = Game(
-        teacher=teacher,
-        student=networks.build(
-            student_card, code=ctx.external("student_code"), place="student.arch"
-        ),
-        generator=_generator(ctx, card),
+    job = setup.Job(
         options=options,
-        compute=place,
-        rng=rng,
+        seed=ctx.settings.seed,
+        student_arch=ctx.settings.student.arch,
+        teacher_code=_text(ctx.external("teacher_code")),
+        student_code=_text(ctx.external("student_code")),
     )
-    if not game.moments.layers:
+    kept = ctx.checkpoints.load()
+    with crew.hired(job, ctx.input("teacher/weights"), kept) as group:
+        game, card = setup.game(job, ctx.input("teacher/weights"), group)
+        if kept is not None:
+            game.restore(progressfile.load(kept))
+        _say(ctx, game)
+        monitor = _monitor(ctx, game, card)
+        _play(ctx, game, card, monitor)
+        with group.apart():
+            _leave(ctx, game, card)
+            _count(ctx, game, group)
+
+
+def _text(path: object) -> str | None:
+    return None if path is None else str(path)
+
+
+def _say(ctx: Context, game: Game) -> None:
+    if not game.moments.layers and game.terms.batch_norm:
         ctx.note("the teacher has no BatchNorm layers, so the moment-matching term is off")
-    _play(ctx, game)
-    _leave(ctx, game, student_card)
+    if not game.is_folded:
+        ctx.note("the teacher's BatchNorm cannot be folded into its layers, so steps are slower")
 
 
-def _generator(ctx: Context, card: Card) -> Generator:
+def _play(ctx: Context, game: Game, card: Card, monitor: Monitor | None) -> None:
+    """Play what is left to play, with checkpoints, watching for a collapse."""
     options = ctx.settings.distill
-    try:
-        return Generator(
-            noise_dim=options.noise_dim,
-            image_size_px=card.image_size_px,
-            channels=card.channels,
-            width=options.generator_width,
-        )
-    except ValueError as error:
-        raise StageError("distill", str(error), "use images of 8, 28, 32, 64 or 224 px") from error
-
-
-def _play(ctx: Context, game: Game) -> None:
-    """Play all rounds, with checkpoints."""
-    rounds = ctx.settings.distill.rounds
-    if (kept := ctx.checkpoints.load()) is not None:
-        game.restore(progressfile.load(kept))
-    while game.round < rounds:
-        played = game.play_round()
+    while game.pretrained < options.pretrain_steps:
+        game.pretrain_step()
         ctx.checkpoints.keep(lambda path: progressfile.save(path, game.state()))
-        if game.round % _PROGRESS_EVERY == 0 or game.round == rounds:
-            figures = _figures(played, game.round)
-            ctx.progress(game.round, rounds, "rounds", **figures)
+        ctx.progress(game.pretrained, options.pretrain_steps, "pretraining steps")
+    shown_s = 0.0
+    while game.round < options.rounds:
+        game.play_round()
+        if game.window_is_full:
+            window = game.close_window(monitor() if monitor else None)
+            health.check(game.windows, card.num_classes)
+            ctx.progress(game.round, options.rounds, "rounds", **_shown(window))
+            shown_s = time.monotonic()
+        elif time.monotonic() - shown_s > _PROGRESS_EVERY_S and game.windows:
+            ctx.progress(game.round, options.rounds, "rounds", **_shown(game.windows[-1]))
+            shown_s = time.monotonic()
+        ctx.checkpoints.keep(lambda path: progressfile.save(path, game.state()))
 
 
-def _figures(played: Losses, number: int) -> dict[str, float]:
-    figures = {"student_loss": played.student.item(), "generator_loss": played.generator.item()}
-    for name, value in figures.items():
-        if not math.isfinite(value):
-            raise StageError(
-                "distill",
-                f"{name} is not finite in round {number} ({value})",
-                "lower distill.student_learning_rate or distill.generator_learning_rate",
-            )
-    return figures
+def _shown(window: Window) -> dict[str, float]:
+    shown = {"student_loss": window.student_loss, "agreement": window.agreement}
+    if window.student_top1 is not None:
+        shown["top1"] = window.student_top1
+    return shown
+
+
+def _monitor(ctx: Context, game: Game, card: Card) -> Monitor | None:
+    """Return what measures the student's top-1 on the monitor set, None where it is off."""
+    if ctx.settings.distill.monitor == "off":
+        return None
+    # By name, since images are reached only where the declaration has them.
+    monitor = importlib.import_module("stages.monitor")
+    measure: Monitor = monitor.opened(
+        ctx.settings.data, ctx.external("data"), card, game.student, game.compute.device
+    )
+    return measure
 
 
 def _leave(ctx: Context, game: Game, card: Card) -> None:
@@ -104,11 +122,10 @@ def _leave(ctx: Context, game: Game, card: Card) -> None:
             "play more rounds, or lower the learning rates",
         )
     ctx.metric("bank_agreement", agreement)
-    ctx.metric("params", networks.parameters(game.student))
-    ctx.metric("precision", game.compute.precision)
     weights.save(ctx.output("student"), game.student.backbone, cards.metadata(card))
     weights.save(ctx.output("generator"), game.generator, game.generator.metadata())
     weights.save(ctx.output("ema_generator"), game.ema, game.ema.metadata())
+    curves.save(ctx.output("curves"), game.windows)
     bank.save(ctx.output("bank"), x_NCHW)
     half = _PICTURE_IMAGES // 2
     picture.save(
@@ -117,10 +134,17 @@ def _leave(ctx: Context, game: Game, card: Card) -> None:
     )
 
 
+def _count(ctx: Context, game: Game, group: Group) -> None:
+    """Record the figures of the run."""
+    ctx.metric("params", networks.parameters(game.student))
+    ctx.metric("precision", game.compute.precision)
+    ctx.metric("processes", group.size)
+    for name, value in curves.figures(game.windows).items():
+        ctx.metric(name, value)
+
+
 @torch.no_grad()
 def _samples(game: Game, generator: Generator, count: int) -> Tensor:
     """Draw images as the student saw them: normalised by their batch."""
-    shape = (max(count, 2), game.options.noise_dim)
-    noise_NZ = torch.randn(shape, generator=game.rng, device=game.compute.device)
-    images: Tensor = generator(noise_NZ)[:count]
+    images: Tensor = generator(*game.dice.throw(max(count, 2)))[:count]
     return images

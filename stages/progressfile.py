@@ -1,25 +1,24 @@
 """Checkpoints of training: named tensors and numbers, saved and loaded without pickled code."""
 
-import io
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pipeline.atomic import write_bytes
-
 State = dict[str, Any]
 
 
 def save(path: Path, state: State) -> None:
-    """Write a nested dict of tensors and plain values.
+    """Write a nested dict of tensors and plain values, tensor by tensor.
+
+    Whoever keeps checkpoints writes beside the last one and renames, so no second copy of the
+    state is needed here.
 
     Raises:
         OSError: The disk is full or read-only.
     """
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    write_bytes(path, buffer.getvalue())
+    with path.open("wb") as file:
+        torch.save(state, file)
 
 
 def load(path: Path) -> State:

@@ -2,14 +2,16 @@
 
 Do et al., NeurIPS 2022 (arXiv 2209.10359). Generator G seeks images on which student and
 teacher differ; the student learns on images of G and of an exponential moving average of G,
-which forgets slowly and so keeps the student from forgetting.
+which forgets slowly and so keeps the student from forgetting. The methods that it is judged
+against are the same game with other data in `methods.py`.
 
 Shape legend: B batch, Z noise, C channel, H W space, K classes.
 """
 
-import copy
 from dataclasses import dataclass
+from typing import Any, Protocol
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
@@ -17,21 +19,41 @@ from models.classifier import Classifier
 from models.generator import Generator
 from pipeline.settings import Distill
 from stages.compute import Compute
-from stages.mad import losses
+from stages.mad import ema as averaging
+from stages.mad import methods, optimisers
+from stages.mad.batchnorm import share
+from stages.mad.dice import Dice, Draw
+from stages.mad.frozen import frozen
+from stages.mad.group import Group
+from stages.mad.memory import Memory
 from stages.mad.moments import Moments
+from stages.mad.objective import generator_loss
+from stages.mad.shift import Shift
+from stages.mad.tally import Tally, Window
 from stages.progressfile import State
 from stages.schedule import one_cycle
 
 _STUDENT_WARMUP = 0.1
-_ADAM_BETAS = (0.5, 0.999)
+_MEMORY_SHARE = 8
+_WINDOWS = 50
+_FIRST_IMAGES = 8
+
+
+class _Part(Protocol):
+    """What a checkpoint holds a piece of."""
+
+    def state_dict(self) -> Any: ...
+    def load_state_dict(self, saved: Any, /) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Losses:
-    """The losses of one round, still on their device."""
+class Fakes:
+    """Images for the student and what the teacher says of them."""
 
-    generator: Tensor
-    student: Tensor
+    x_BCHW: Tensor
+    teacher_BK: Tensor
+    weights: tuple[float, ...]
+    """Of each part in the loss; the parts are of equal size, one after the other."""
 
 
 class Game:
@@ -46,102 +68,155 @@ class Game:
         options: Distill,
         compute: Compute,
         rng: torch.Generator,
+        group: Group | None = None,
     ) -> None:
         """Bring the players to their places. The teacher is frozen for good."""
         self.options = options
+        self.terms = methods.terms(options)
         self.compute = compute
+        self.group = group or Group()
         self.rng = rng
         self.round = 0
+        self.pretrained = 0
+        self.windows: list[Window] = []
         device = compute.device
         self.teacher = teacher.to(device).eval().requires_grad_(requires_grad=False)
         self.student = student.to(device).train()
-        self.generator = _on(generator, device).train()
-        self.ema = copy.deepcopy(self.generator).requires_grad_(requires_grad=False)
-        self.moments = Moments(self.teacher)
-        self.distance = losses.DISTANCES[options.loss]
-        self.has_ema = options.method == "mad" and options.lambda1 > 0
-        self.student_optimiser = torch.optim.SGD(
-            self.student.parameters(),
-            lr=options.student_learning_rate,
-            momentum=0.9,
-            nesterov=True,
-            weight_decay=options.student_weight_decay,
-            fused=True,
+        share(self.student, self.group)
+        self.generator = compute.placed(generator).train()
+        share(self.generator, self.group)
+        self.ema = averaging.copied(self.generator, options.ema_batch_norm)
+        self.moments = Moments(self.teacher, self.group)
+        self.dice = Dice(rng, generator, self.group)
+        self.micro_batch = options.batch_size // options.accumulation_steps // self.group.size
+        self.student_optimiser = optimisers.of_student(self.student, options)
+        self.generator_optimiser = optimisers.of_generator(self.generator, options)
+        shape = (generator.channels, generator.image_size_px, generator.image_size_px)
+        self.memory = Memory(
+            options.memory_size if self.terms.past == "memory" else 1, shape, device
         )
-        self.generator_optimiser = torch.optim.Adam(
-            self.generator.parameters(),
-            lr=options.generator_learning_rate,
-            betas=_ADAM_BETAS,
-            fused=True,
-        )
-
-    def play_round(self) -> Losses:
-        """Take one generator step and the student steps that follow it."""
-        generator_loss = self._generator_step()
-        self._update_ema()
-        first = self.round * self.options.student_steps
-        losses_of_steps = [
-            self._student_step(step) for step in range(first, first + self.options.student_steps)
-        ]
-        self.round += 1
-        return Losses(generator_loss, losses_of_steps[-1])
-
-    def _noise(self) -> Tensor:
-        shape = (self.options.batch_size, self.options.noise_dim)
-        return torch.randn(shape, generator=self.rng, device=self.compute.device)
-
-    def _generator_step(self) -> Tensor:
-        """Move G towards images that student and teacher judge differently."""
-        options = self.options
-        # Only the gradient of the images is wanted, not that of the student's weights.
-        self.student.eval().requires_grad_(requires_grad=False)
-        with self.moments.watched() as moment_terms, self.compute.autocast():
-            x_BCHW = self.generator(self._noise())
-            teacher_BK = self.teacher(x_BCHW).float()
-            student_BK = self.student(x_BCHW).float()
-        loss = -options.adversarial_weight * self.distance(
-            student_BK, teacher_BK, options.temperature
-        )
-        if moment_terms:
-            loss = loss + options.batch_norm_weight * torch.stack(moment_terms).sum()
-        loss = loss + options.one_hot_weight * losses.one_hot(teacher_BK)
-        loss = loss + options.balance_weight * losses.imbalance(teacher_BK)
-        self.generator_optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.generator_optimiser.step()
-        self.student.train().requires_grad_(requires_grad=True)
-        return loss.detach()
+        self.frozen = self._frozen()
+        self.tally = Tally(self._num_classes, device)
+        compiled = [self.student, self.generator, self.ema]
+        compute.compile(options.compile, *compiled, *([self.frozen] if self.is_folded else []))
+        followed = {"generator": self.generator}
+        if self.terms.past == "ema":
+            followed["ema"] = self.ema
+        self.shift = Shift(self.student, followed, compute, self.group)
+        self.shifts: dict[str, Tensor] = {}
+        self._draw: list[Fakes] = []
 
     @torch.no_grad()
-    def _update_ema(self) -> None:
-        """Move the EMA generator: theta' <- alpha theta' + (1 - alpha) theta.
+    def _frozen(self) -> nn.Module:
+        """Return the teacher as student steps use it, and count its classes on the way."""
+        with self.group.apart(), averaging.untracked(self.generator):
+            x_BCHW = self.generator(*_first_draw(self.generator, self.compute.device))
+        self._num_classes = self.teacher(x_BCHW).shape[1]
+        folded = frozen(self.teacher, x_BCHW, self.compute.dtype)
+        self.is_folded = folded is not None
+        return folded if folded is not None else self.teacher
 
-        BatchNorm statistics are copied: G normalises by its batch, and so does its EMA, so
-        they serve only whoever uses either generator for inference.
-        """
-        share = 1 - self.options.alpha
-        torch._foreach_lerp_(list(self.ema.parameters()), list(self.generator.parameters()), share)
-        for mine, theirs in zip(self.ema.buffers(), self.generator.buffers(), strict=True):
-            mine.copy_(theirs)
+    @property
+    def window_rounds(self) -> int:
+        """Rounds in one window of the curves."""
+        return max(1, self.options.rounds // _WINDOWS)
 
-    def _student_step(self, step: int) -> Tensor:
-        """Move the student towards the teacher on images of G and of its EMA."""
-        options = self.options
-        with torch.no_grad(), self.compute.autocast():
-            x_BCHW = self.generator(self._noise())
-            if self.has_ema:
-                x_BCHW = torch.cat([x_BCHW, self.ema(self._noise())])
-            teacher_BK = self.teacher(x_BCHW).float()
-        with self.compute.autocast():
-            student_BK = self.student(x_BCHW).float()
-        size = options.batch_size
-        loss = options.lambda0 * self.distance(
-            student_BK[:size], teacher_BK[:size], options.temperature
-        )
-        if self.has_ema:
-            loss = loss + options.lambda1 * self.distance(
-                student_BK[size:], teacher_BK[size:], options.temperature
+    @property
+    def window_is_full(self) -> bool:
+        """Tell whether a window ends with the round just played."""
+        return self.round % self.window_rounds == 0 or self.round == self.options.rounds
+
+    def pretrain_step(self) -> None:
+        """Take a generator step without the adversarial term; the EMA begins where it ends."""
+        self._generator_step(adversarial=False)
+        self.pretrained += 1
+        if self.pretrained == self.options.pretrain_steps:
+            self.ema.load_state_dict(self.generator.state_dict())
+
+    def play_round(self) -> None:
+        """Take the generator steps and the student steps of one round."""
+        measured = (self.round + 1) % self.window_rounds == 0 and self.group.rank == 0
+        before = self.shift.look() if measured else {}
+        for _ in range(self.options.generator_steps):
+            self._generator_step()
+            averaging.follow(
+                self.ema, self.generator, self.options.alpha, self.options.ema_batch_norm
             )
+        if measured:
+            self.shifts = self.shift.between(before, self.shift.look())
+        first = self.round * self.options.student_steps
+        for number in range(self.options.student_steps):
+            if number % self.options.draw_every == 0:
+                self._draw = [self._drawn() for _ in range(self.options.accumulation_steps)]
+            self._student_step(first + number, self._draw)
+        self._draw = []
+        self.round += 1
+
+    def close_window(self, student_top1: float | None = None) -> Window:
+        """Return the window that ends here and remember it; the next one begins."""
+        shifts = {name: each.item() for name, each in self.shifts.items()}
+        window = self.tally.read(self.round, shifts, student_top1)
+        self.shifts = {}
+        self.windows.append(window)
+        return window
+
+    def _generator_step(self, *, adversarial: bool = True) -> Tensor:
+        """Move G towards images that student and teacher judge differently."""
+        # Only the gradient of the images is wanted, not that of the student's weights.
+        self.student.eval().requires_grad_(requires_grad=False)
+        self.generator_optimiser.zero_grad()
+        total = torch.zeros((), device=self.compute.device)
+        for _ in range(self.options.accumulation_steps):
+            loss = self._generator_loss(adversarial=adversarial)
+            (loss / self.options.accumulation_steps).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach() / self.options.accumulation_steps
+        self.group.average_gradients(self.generator.parameters())
+        self.generator_optimiser.step()
+        self.student.train().requires_grad_(requires_grad=True)
+        self.tally.generator_step(total)
+        return total
+
+    def _generator_loss(self, *, adversarial: bool) -> Tensor:
+        z_BZ, y_B = self.dice.throw(self.micro_batch)
+        with self.moments.watched() as moment_terms, self.compute.autocast():
+            x_BCHW = self.generator(z_BZ, y_B)
+            teacher_BK = self.teacher(x_BCHW).float()
+            student_BK = self.student(x_BCHW).float() if adversarial else None
+        embedding = self.generator.embedding
+        return generator_loss(
+            self.terms,
+            self.group,
+            teacher_BK=teacher_BK,
+            student_BK=student_BK,
+            moment_terms=moment_terms,
+            y_B=y_B,
+            embedding_KZ=None if embedding is None else embedding.weight,
+        )
+
+    @torch.no_grad()
+    def _drawn(self) -> Fakes:
+        """Draw images for the student and ask the teacher about them."""
+        parts: list[Tensor] = []
+        weights: list[float] = []
+        with self.compute.autocast():
+            if self.terms.lambda0 > 0 or self.terms.past == "memory":
+                parts.append(self.generator(*self.dice.throw(self.micro_batch)))
+                weights.append(self.terms.lambda0)
+            if self.terms.past == "ema":
+                parts.append(self.ema(*self.dice.throw(self.micro_batch)))
+                weights.append(self.terms.lambda1)
+            elif self.terms.past == "memory":
+                self.memory.push(parts[0][: max(1, len(parts[0]) // _MEMORY_SHARE)])
+                parts.append(self.memory.draw(self.micro_batch, self.rng))
+                weights.append(self.terms.lambda1)
+            x_BCHW = torch.cat(parts) if len(parts) > 1 else parts[0].clone()
+            teacher_BK = self.frozen(x_BCHW).float().clone()
+        self.tally.drawn(teacher_BK[: self.micro_batch])
+        return Fakes(x_BCHW, teacher_BK, tuple(weights))
+
+    def _student_step(self, step: int, draw: list[Fakes]) -> Tensor:
+        """Move the student towards the teacher on images of G and of its EMA or the memory."""
+        options = self.options
         self.student_optimiser.param_groups[0]["lr"] = one_cycle(
             step,
             options.rounds * options.student_steps,
@@ -149,33 +224,65 @@ class Game:
             _STUDENT_WARMUP,
         )
         self.student_optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        total = torch.zeros((), device=self.compute.device)
+        for fakes in draw:
+            student_BK = self._judged(fakes)
+            loss = self._student_loss(student_BK, fakes)
+            (loss / len(draw)).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach() / len(draw)
+            self.tally.student_step(loss.detach(), student_BK.detach(), fakes.teacher_BK)
+        self.group.average_gradients(self.student.parameters())
         self.student_optimiser.step()
-        return loss.detach()
+        return total
+
+    def _judged(self, fakes: Fakes) -> Tensor:
+        """Return the student's logits, with one batch of statistics or one for each part."""
+        with self.compute.autocast():
+            if self.options.joint_batch:
+                student_BK: Tensor = self.student(fakes.x_BCHW).float()
+                return student_BK
+            parts = fakes.x_BCHW.chunk(len(fakes.weights))
+            return torch.cat([self.student(x_BCHW).float() for x_BCHW in parts])
+
+    def _student_loss(self, student_BK: Tensor, fakes: Fakes) -> Tensor:
+        size = len(student_BK) // len(fakes.weights)
+        loss = student_BK.new_zeros(())
+        for number, weight in enumerate(fakes.weights):
+            part = slice(number * size, (number + 1) * size)
+            distance = self.terms.distance(
+                student_BK[part], fakes.teacher_BK[part], self.terms.temperature
+            )
+            loss = loss + weight * distance
+        return loss
 
     def state(self) -> State:
-        """Return all that decides the rounds to come."""
-        return {"round": self.round, "rng": self.rng.get_state()} | {
-            name: part.state_dict() for name, part in self._parts().items()
-        }
+        """Return all that decides the rounds to come, and the windows of those gone by."""
+        numbers = {"round": self.round, "pretrained": self.pretrained}
+        past = {"rng": self.rng.get_state(), "windows": msgspec.to_builtins(self.windows)}
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        return numbers | past | parts
 
     def restore(self, saved: State) -> None:
         """Go on from what `state` returned."""
-        self.round = saved["round"]
+        self.round, self.pretrained = saved["round"], saved["pretrained"]
         self.rng.set_state(saved["rng"])
+        self.windows = msgspec.convert(saved["windows"], list[Window])
         for name, part in self._parts().items():
             part.load_state_dict(saved[name])
 
-    def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+    def _parts(self) -> dict[str, _Part]:
         return {
             "student": self.student,
             "generator": self.generator,
             "ema": self.ema,
+            "memory": self.memory,
+            "tally": self.tally,
             "student_optimiser": self.student_optimiser,
             "generator_optimiser": self.generator_optimiser,
         }
 
 
-def _on(generator: Generator, device: torch.device) -> Generator:
-    moved: Generator = generator.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return moved
+def _first_draw(generator: Generator, device: torch.device) -> Draw:
+    """Return a few inputs for the generator without touching the game's dice."""
+    rng = torch.Generator(device=device).manual_seed(0)
+    return Dice(rng, generator, Group()).throw(_FIRST_IMAGES)

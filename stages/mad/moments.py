@@ -6,16 +6,19 @@ Shape legend: B batch, C channel, H W space.
 import contextlib
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
+
+from stages.mad.batchnorm import moments_over
+from stages.mad.group import Group
 
 
 class Moments:
     """Distances between a batch's moments and those stored in a network's BatchNorm layers."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, group: Group | None = None) -> None:
         """Find the BatchNorm layers that keep running statistics."""
+        self._group = group or Group()
         self.layers = [
             module
             for module in network.modules()
@@ -35,7 +38,7 @@ class Moments:
             assert isinstance(module, nn.BatchNorm2d)
             assert module.running_mean is not None
             assert module.running_var is not None
-            var_C, mean_C = torch.var_mean(inputs[0].float(), dim=(0, 2, 3), correction=0)
+            mean_C, var_C = moments_over(inputs[0].float(), self._group)
             difference = (mean_C - module.running_mean).norm()
             terms.append(difference + (var_C - module.running_var).norm())
 

@@ -1,0 +1,58 @@
+"""The teacher as the student's steps need it: no gradients, BatchNorm folded, low precision.
+
+Shape legend: B batch, C channel, H W space, K classes.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
+
+from models.classifier import Classifier
+
+_TOLERANCE = 1e-3
+
+
+class FrozenTeacher(nn.Module):
+    """A classifier for inference only; takes images in [0, 1], gives logits in fp32."""
+
+    mean_1C11: Tensor
+    std_1C11: Tensor
+
+    def __init__(self, teacher: Classifier, backbone: nn.Module, dtype: torch.dtype) -> None:
+        """Wrap a folded backbone, which runs in `dtype` from here on."""
+        super().__init__()
+        self.register_buffer("mean_1C11", teacher.mean_1C11)
+        self.register_buffer("std_1C11", teacher.std_1C11)
+        self.backbone = backbone.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.dtype = dtype
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Return logits of shape BK in fp32."""
+        h_BCHW = (x_BCHW - self.mean_1C11) / self.std_1C11
+        logits_BK: Tensor = self.backbone(h_BCHW.to(self.dtype))
+        return logits_BK.float()
+
+
+def frozen(teacher: Classifier, x_BCHW: Tensor, dtype: torch.dtype) -> nn.Module | None:
+    """Return the teacher folded, or None where it cannot be or says other things then.
+
+    Args:
+        teacher: In eval mode.
+        x_BCHW: Some images in [0, 1] on which both must agree.
+        dtype: Arithmetic of the folded one.
+    """
+    try:
+        folded = fuse(copy.deepcopy(teacher.backbone), inplace=True)
+    except Exception:  # noqa: BLE001  (a network of the user may resist tracing in any way)
+        return None
+    with torch.no_grad():
+        wanted_BK = teacher(x_BCHW)
+        found_BK = FrozenTeacher(teacher, folded, torch.float32)(x_BCHW)
+    scale = wanted_BK.abs().max().clamp(min=1.0)
+    if not torch.isfinite(found_BK).all() or (found_BK - wanted_BK).abs().max() > (
+        _TOLERANCE * scale
+    ):
+        return None
+    return FrozenTeacher(teacher, folded, dtype).eval().requires_grad_(requires_grad=False)

@@ -1,0 +1,81 @@
+"""The processes that play one game together, and what they tell each other.
+
+Each holds all of the networks and a share of every batch. What is a mean over the batch
+becomes a mean over all shares, in both directions, so that N processes do what one would with
+the whole batch, but for rounding.
+"""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any, Self
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+class _Mean(torch.autograd.Function):
+    """The mean over all processes; its gradient is the mean of theirs.
+
+    With L = sum_i L_i / N and gradients of weights averaged afterwards, the share of x_i is
+    N dL/dx_i = sum_j dL_j/dy / N.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004
+        return _reduced(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ARG004
+        return _reduced(gradients[0])
+
+
+def _reduced(x: Tensor) -> Tensor:
+    x = x.contiguous().clone()
+    dist.all_reduce(x)
+    return x / dist.get_world_size()
+
+
+class Group:
+    """One process among `size`; with a size of 1 every call is free."""
+
+    def __init__(self, rank: int = 0, size: int = 1) -> None:
+        """Take place `rank` of `size`; the process group is already there for size > 1."""
+        self.rank = rank
+        self.size = size
+        self._apart = False
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return the group itself: a copied network still belongs to it."""
+        return self
+
+    @property
+    def together(self) -> bool:
+        """Tell whether means are taken over several processes now."""
+        return self.size > 1 and not self._apart
+
+    @contextlib.contextmanager
+    def apart(self) -> Iterator[None]:
+        """Work for a while without the others, who need not do the same."""
+        before, self._apart = self._apart, True
+        try:
+            yield
+        finally:
+            self._apart = before
+
+    def mean(self, x: Tensor) -> Tensor:
+        """Return the mean of `x` over all processes; differentiable."""
+        if not self.together:
+            return x
+        averaged: Tensor = _Mean.apply(x)
+        return averaged
+
+    def average_gradients(self, parameters: Iterable[Tensor]) -> None:
+        """Replace each gradient by its mean over all processes, in one message."""
+        if not self.together:
+            return
+        gradients = [each.grad for each in parameters if each.grad is not None]
+        flat = _reduced(torch.cat([each.reshape(-1) for each in gradients]))
+        parts = torch.split(flat, [each.numel() for each in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
