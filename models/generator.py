@@ -8,6 +8,7 @@ import json
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 _LARGEST_START_PX = 8
 _FEWEST_DOUBLINGS = 2
@@ -41,6 +42,28 @@ def map_widths(width: int, doublings: int) -> list[int]:
     """
     least = min(width // 2, _LEAST_WIDTH)
     return [max(least, width >> i) for i in range(doublings)]
+
+
+class DoublingConv2d(nn.Conv2d):
+    """Nearest-neighbour upsampling by 2 and a 3x3 convolution in one, with 4/9 of its products.
+
+    Upsampled pixels are equal in pairs, so some of the nine weights always meet the same value:
+    added up beforehand they are a transposed convolution of size 4 and stride 2.
+    """
+
+    sums_43: Tensor
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        """Build the convolution; its weights are those of the 3x3 convolution, without bias."""
+        super().__init__(in_channels, out_channels, 3, padding=1, bias=False)
+        # Which of the three weights meet which low-resolution pixel, for both phases.
+        sums_43 = torch.tensor([[0.0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
+        self.register_buffer("sums_43", sums_43, persistent=False)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Return the convolved map of twice the height and width."""
+        kernel_IO44 = torch.einsum("ak,oikl,bl->ioab", self.sums_43, self.weight, self.sums_43)
+        return functional.conv_transpose2d(x_BCHW, kernel_IO44, stride=2, padding=1)
 
 
 class Generator(nn.Module):
@@ -91,8 +114,7 @@ class Generator(nn.Module):
         before = width
         for after in map_widths(width, doublings):
             layers += [
-                nn.Upsample(scale_factor=2, mode="nearest"),
-                nn.Conv2d(before, after, 3, padding=1, bias=False),
+                DoublingConv2d(before, after),
                 nn.BatchNorm2d(after),
                 nn.LeakyReLU(0.2, inplace=True),
             ]

@@ -4,8 +4,9 @@ import json
 
 import pytest
 import torch
+from torch.nn import functional
 
-from models.generator import Generator, start_size
+from models.generator import DoublingConv2d, Generator, map_widths, start_size
 
 
 @pytest.mark.parametrize(
@@ -45,3 +46,61 @@ def test_the_metadata_builds_the_same_generator_again() -> None:
     again.load_state_dict(generator.state_dict())
     z_BZ = torch.randn(2, 6)
     assert torch.equal(generator.eval()(z_BZ), again.eval()(z_BZ))
+
+
+def test_the_doubling_convolution_is_upsampling_and_a_3x3_convolution() -> None:
+    torch.manual_seed(0)
+    layer = DoublingConv2d(3, 5).double()
+    x_BCHW = torch.randn(2, 3, 4, 6, dtype=torch.float64, requires_grad=True)
+    doubled_BCHW = functional.interpolate(x_BCHW, scale_factor=2, mode="nearest")
+    wanted_BCHW = functional.conv2d(doubled_BCHW, layer.weight, padding=1)
+    found_BCHW = layer(x_BCHW)
+    torch.testing.assert_close(found_BCHW, wanted_BCHW, rtol=1e-12, atol=1e-12)
+    slope_BCHW = torch.randn_like(wanted_BCHW)
+    wanted = torch.autograd.grad(wanted_BCHW, (x_BCHW, layer.weight), slope_BCHW)
+    found = torch.autograd.grad(found_BCHW, (x_BCHW, layer.weight), slope_BCHW)
+    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("width", "doublings", "widths"),
+    [
+        (128, 2, [128, 64]),
+        (128, 3, [128, 64, 32]),
+        (256, 5, [256, 128, 64, 32, 16]),
+        (4, 2, [4, 2]),
+    ],
+)
+def test_maps_get_narrower_as_they_get_larger(
+    width: int, doublings: int, widths: list[int]
+) -> None:
+    assert map_widths(width, doublings) == widths
+
+
+@pytest.mark.parametrize(("kind", "in_features"), [("sum", 6), ("cat", 12)])
+def test_a_conditional_generator_takes_labels_by_their_embedding(
+    kind: str, in_features: int
+) -> None:
+    torch.manual_seed(0)
+    generator = Generator(
+        noise_dim=6, image_size_px=8, channels=1, width=4, kind=kind, num_classes=3
+    ).eval()
+    assert generator.project.in_features == in_features
+    z_BZ = torch.randn(1, 6).expand(2, 6)
+    x_BCHW = generator(z_BZ, torch.tensor([0, 2]))
+    assert not torch.equal(x_BCHW[0], x_BCHW[1])
+    (text,) = generator.metadata().values()
+    again = Generator(**json.loads(text)).eval()
+    again.load_state_dict(generator.state_dict())
+    assert torch.equal(again(z_BZ, torch.tensor([0, 2])), x_BCHW)
+
+
+def test_the_sum_kind_is_the_unconditional_one_on_noise_plus_embedding() -> None:
+    torch.manual_seed(0)
+    shape = {"noise_dim": 6, "image_size_px": 8, "channels": 1, "width": 4}
+    conditional = Generator(**shape, kind="sum", num_classes=3).eval()
+    plain = Generator(**shape).eval()
+    plain.load_state_dict(conditional.state_dict(), strict=False)
+    assert conditional.embedding is not None
+    z_BZ, y_B = torch.randn(4, 6), torch.tensor([0, 1, 2, 1])
+    assert torch.equal(conditional(z_BZ, y_B), plain(z_BZ + conditional.embedding(y_B)))

@@ -64,10 +64,12 @@ def test_one_hot_is_the_cross_entropy_with_the_largest_logit() -> None:
 
 
 def test_imbalance_is_least_for_a_batch_spread_over_all_classes() -> None:
-    spread_BK = torch.tensor([[50.0, 0.0], [0.0, 50.0]])
-    assert losses.imbalance(spread_BK.softmax(1).mean(0)).item() == pytest.approx(-math.log(2), rel=1e-5)
+    mean_K = torch.tensor([[50.0, 0.0], [0.0, 50.0]]).softmax(dim=1).mean(dim=0)
+    assert losses.imbalance(spread_BK.softmax(1).mean(0)).item() == pytest.approx(
+        -math.log(2), rel=1e-5
+    )
 
 
 def test_imbalance_is_zero_and_finite_for_a_batch_of_one_class() -> None:
-    lumped_BK = torch.tensor([[200.0, 0.0], [200.0, 0.0]])
-    assert losses.imbalance(lumped_BK.softmax(1).mean(0)).item() == pytest.approx(0.0, abs=1e-6)
+    mean_K = torch.tensor([[200.0, 0.0], [200.0, 0.0]]).softmax(dim=1).mean(dim=0)
+    assert losses.imbalance(mean_K).item() == pytest.approx(0.0, abs=1e-6)
