@@ -97,9 +97,10 @@ def test_a_conditional_generator_takes_labels_by_their_embedding(
 
 def test_the_sum_kind_is_the_unconditional_one_on_noise_plus_embedding() -> None:
     torch.manual_seed(0)
-    shape = {"noise_dim": 6, "image_size_px": 8, "channels": 1, "width": 4}
-    conditional = Generator(**shape, kind="sum", num_classes=3).eval()
-    plain = Generator(**shape).eval()
+    conditional = Generator(
+        noise_dim=6, image_size_px=8, channels=1, width=4, kind="sum", num_classes=3
+    ).eval()
+    plain = Generator(noise_dim=6, image_size_px=8, channels=1, width=4).eval()
     plain.load_state_dict(conditional.state_dict(), strict=False)
     assert conditional.embedding is not None
     z_BZ, y_B = torch.randn(4, 6), torch.tensor([0, 1, 2, 1])

@@ -65,11 +65,46 @@ def test_one_hot_is_the_cross_entropy_with_the_largest_logit() -> None:
 
 def test_imbalance_is_least_for_a_batch_spread_over_all_classes() -> None:
     mean_K = torch.tensor([[50.0, 0.0], [0.0, 50.0]]).softmax(dim=1).mean(dim=0)
-    assert losses.imbalance(spread_BK.softmax(1).mean(0)).item() == pytest.approx(
-        -math.log(2), rel=1e-5
-    )
+    assert losses.imbalance(mean_K).item() == pytest.approx(-math.log(2), rel=1e-5)
 
 
 def test_imbalance_is_zero_and_finite_for_a_batch_of_one_class() -> None:
     mean_K = torch.tensor([[200.0, 0.0], [200.0, 0.0]]).softmax(dim=1).mean(dim=0)
     assert losses.imbalance(mean_K).item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_js_of_opposite_certainties_is_ln_2_and_of_equals_0() -> None:
+    sure_BK = torch.tensor([[80.0, 0.0], [0.0, 80.0]])
+    assert losses.js(sure_BK, sure_BK.flip(1), 1.0).item() == pytest.approx(math.log(2), rel=1e-5)
+    assert losses.js(sure_BK, sure_BK, 1.0).item() == pytest.approx(0.0, abs=1e-7)
+
+
+def test_js_is_the_mean_of_both_divergences_from_the_middle() -> None:
+    p, q = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.1, 0.3, 0.6])
+    m = (p + q) / 2
+    wanted = ((p * (p / m).log()).sum() + (q * (q / m).log()).sum()) / 2
+    found = losses.js(p.log()[None], q.log()[None], 1.0)
+    assert found.item() == pytest.approx(wanted.item(), rel=1e-5)
+    assert losses.js(q.log()[None], p.log()[None], 1.0).item() == pytest.approx(found.item())
+
+
+def test_the_temperature_of_js_softens_and_its_square_scales() -> None:
+    a_BK, b_BK = torch.randn(4, 5), torch.randn(4, 5)
+    assert losses.js(a_BK, b_BK, 3.0).item() == pytest.approx(
+        9 * losses.js(a_BK / 3, b_BK / 3, 1.0).item(), rel=1e-5
+    )
+
+
+def test_the_label_term_is_the_cross_entropy_with_the_label() -> None:
+    teacher_BK = torch.tensor([[0.0, LN3], [0.0, LN3]])
+    found = losses.label_nll(teacher_BK, torch.tensor([0, 1]))
+    assert found.item() == pytest.approx(-(math.log(0.25) + math.log(0.75)) / 2, rel=1e-6)
+
+
+def test_only_embeddings_longer_than_delta_cost() -> None:
+    embedding_KZ = torch.tensor([[3.0, 4.0], [0.3, 0.4]], requires_grad=True)
+    cost = losses.excess_norm(embedding_KZ, 2.0)
+    cost.backward()  # type: ignore[no-untyped-call]
+    assert cost.item() == pytest.approx(1.5)
+    assert embedding_KZ.grad is not None
+    torch.testing.assert_close(embedding_KZ.grad, torch.tensor([[0.3, 0.4], [0.0, 0.0]]))
