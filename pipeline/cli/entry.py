@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline import __version__
-from pipeline.cli import files, judging, keeping, running, starting
+from pipeline.cli import files, judging, keeping, running, starting, sweeping, together
 from pipeline.errors import Interrupted, MadpipeError
 
 _TRACEBACK = "--traceback"
@@ -35,6 +35,7 @@ _VERBS: tuple[Callable[..., None], ...] = (
     running.status,
     running.why,
     running.distill,
+    sweeping.sweep,
     files.export,
     files.build,
     files.validate,
@@ -83,8 +84,12 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     shows_traceback = _TRACEBACK in arguments
     arguments = [each for each in arguments if each != _TRACEBACK]
+    if together.is_helper():
+        together.help_out()
+        return
     try:
-        code = app(args=arguments, prog_name="madpipe", standalone_mode=False)
+        with together.helpers_released():
+            code = app(args=arguments, prog_name="madpipe", standalone_mode=False)
     except MadpipeError as error:
         code = _fail(str(error), error.exit_code, shows_traceback=shows_traceback)
     except (KeyboardInterrupt, typer.Abort):

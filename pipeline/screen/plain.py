@@ -1,6 +1,7 @@
 """Plain lines, for logs and pipes: what starts, what ends, and now and then how far it is."""
 
 import sys
+from typing import TextIO
 
 from pipeline.events import Event
 from pipeline.screen import words
@@ -11,16 +12,17 @@ _PROGRESS_EVERY_S = 10.0
 class PlainScreen:
     """Writes one line for each event worth a line."""
 
-    def __init__(self) -> None:
-        """Start with nothing shown."""
+    def __init__(self, stream: TextIO | None = None) -> None:
+        """Start with nothing shown; lines go to `stream`, or to standard output."""
+        self._stream = stream or sys.stdout
         self._last_s = 0.0
 
     def __call__(self, event: Event) -> None:
         """Write the event's line, if it has one."""
         line = self._line(event)
         if line is not None:
-            sys.stdout.write(line + "\n")
-            sys.stdout.flush()
+            self._stream.write(line + "\n")
+            self._stream.flush()
 
     def close(self) -> None:
         """Do nothing: every line is already out."""

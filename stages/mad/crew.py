@@ -7,6 +7,7 @@ and the checkpoint as bytes, so they need no common file system.
 
 import contextlib
 import datetime as dt
+import functools
 import os
 import signal
 import subprocess
@@ -75,12 +76,21 @@ class Outside:
     store: TCPStore
 
 
+@functools.cache
 def from_torchrun() -> Outside | None:
     """Return the place that torchrun gave this process, None where it did not start it."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return None
-    store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
-    return Outside(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), store)
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    # Mostly torchrun itself keeps the store; else it is for rank 0 to open.
+    is_kept = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    store = TCPStore(
+        os.environ["MASTER_ADDR"],
+        int(os.environ["MASTER_PORT"]),
+        is_master=rank == 0 and not is_kept,
+        wait_for_workers=False,
+    )
+    return Outside(rank, size, store)
 
 
 def join(store: Store, rank: int, size: int) -> None:

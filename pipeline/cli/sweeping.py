@@ -1,0 +1,110 @@
+"""The command `sweep`: one stage for every combination of some settings, and a table of figures."""
+
+import itertools
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.cli import say
+from pipeline.cli.open import inconclusive_code, open_project
+from pipeline.cli.options import DEFAULT_CONFIG, Config, Json, Set
+from pipeline.errors import StageError, UsageError
+from pipeline.execute import execute
+from pipeline.graph import require_stage
+from pipeline.screen.choose import choose
+from pipeline.screen.plain import PlainScreen
+
+Axes = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="KEY=VALUE,VALUE...", help="Settings to vary, e.g. distill.alpha=0.5,0.95."
+    ),
+]
+StageName = Annotated[str, typer.Option("--stage", help="The stage whose figures to compare.")]
+
+Row = dict[str, Any]
+
+
+def sweep(
+    axes: Axes,
+    stage: StageName = "distill",
+    config: Config = DEFAULT_CONFIG,
+    set_: Set = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Run a stage for every combination of values and show its figures side by side.
+
+    What is stored is not run again, so a sweep can be widened or gone on with. A combination
+    that fails is a row of the table, and the exit code is 1 then.
+    """
+    combinations = _combinations(axes)
+    # Every combination is read before the first one runs.
+    for combination in combinations:
+        require_stage(open_project(config, [*(set_ or ()), *combination]).stages, stage)
+    rows = []
+    for number, combination in enumerate(combinations, start=1):
+        if not as_json:
+            say.line(f"[{number}/{len(combinations)}] {' '.join(combination)}")
+        rows.append(_row(combination, stage, config, set_, as_json=as_json))
+    if as_json:
+        say.as_json(rows)
+    else:
+        _show(rows)
+    raise typer.Exit(1 if any("error" in row for row in rows) else 0)
+
+
+def _combinations(axes: Sequence[str]) -> list[list[str]]:
+    values = []
+    for axis in axes:
+        key, equals, listed = axis.partition("=")
+        if not (key and equals and listed):
+            raise UsageError("sweep", f"is no KEY=VALUE,VALUE ({axis})", "give a key and values")
+        values.append([f"{key}={each}" for each in listed.split(",")])
+    return [list(each) for each in itertools.product(*values)]
+
+
+def _row(
+    combination: Sequence[str], stage: str, config: Config, set_: Set, *, as_json: bool
+) -> Row:
+    """Bring the stage up for one combination and return its settings and figures."""
+    row: Row = dict(each.split("=", 1) for each in combination)
+    project = open_project(config, [*(set_ or ()), *combination])
+    # Rows go to standard output, and for a program nothing else may.
+    screen = PlainScreen(sys.stderr) if as_json else choose(as_json=False)
+    try:
+        execute(
+            project,
+            [stage],
+            force=(),
+            sinks=[screen],
+            command=shlex.join(["madpipe", *sys.argv[1:]]),
+            inconclusive=inconclusive_code("pass"),
+        )
+    except StageError as error:
+        return row | {"error": str(error)}
+    finally:
+        screen.close()
+    entry = project.store.newest(stage)
+    assert entry is not None, "a stage that ran is stored"
+    figures = {
+        name: value for name, value in entry.manifest.metrics.items() if not isinstance(value, str)
+    }
+    return row | figures | {"seconds": round(entry.manifest.seconds, 1)}
+
+
+def _show(rows: Sequence[Row]) -> None:
+    """Print the table: what was varied, and the figures that differ."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if len(rows) > 1:
+        names = [name for name in names if len({str(row.get(name)) for row in rows}) > 1]
+    say.columns([names, *([_cell(row.get(name)) for name in names] for row in rows)])
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,61 @@
+"""sweep runs a stage for every combination and compares what came out."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.stages.tiny import TINY
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def _config(tmp_path: Path) -> None:
+    lines = []
+    for table, values in TINY.items():
+        lines += [f"[{table}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
+    (tmp_path / "pipeline.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize("axis", ["distill.alpha", "=1", "distill.alpha="])
+def test_what_is_no_list_of_values_is_refused(madpipe: Call, axis: str) -> None:
+    code, _, err = madpipe("sweep", axis)
+    assert code == 2
+    assert err == f"sweep: is no KEY=VALUE,VALUE ({axis}); give a key and values\n"
+
+
+def test_a_wrong_value_is_refused_before_anything_runs(madpipe: Call, tmp_path: Path) -> None:
+    code, _, err = madpipe("sweep", "distill.alpha=0.5,2")
+    assert code == 2
+    assert "distill.alpha" in err
+    assert not (tmp_path / ".madpipe").exists()
+
+
+def test_an_unknown_stage_is_refused(madpipe: Call) -> None:
+    assert madpipe("sweep", "seed=0,1", "--stage", "nonsense")[0] == 2
+
+
+@pytest.mark.slow
+def test_every_combination_is_a_row_and_a_second_sweep_runs_nothing(madpipe: Call) -> None:
+    words = ("sweep", "distill.alpha=0.5,0.95", "distill.lambda1=0,1", "--json")
+    code, out, err = madpipe(*words)
+    rows = json.loads(out)
+    assert code == 0, err
+    assert [(row["distill.alpha"], row["distill.lambda1"]) for row in rows] == [
+        ("0.5", "0"), ("0.5", "1"), ("0.95", "0"), ("0.95", "1")
+    ]  # fmt: skip
+    assert all("bank_agreement" in row and "seconds" in row for row in rows)
+    again = madpipe(*words)
+    assert json.loads(again[1]) == rows
+    assert "stored" in again[2] or "hit" in again[2]
+
+
+@pytest.mark.slow
+def test_a_combination_that_fails_is_a_row_and_the_code_is_1(madpipe: Call) -> None:
+    code, out, _ = madpipe("sweep", "distill.student_learning_rate=0.05,1e30", "--json")
+    fine, failed = json.loads(out)
+    assert code == 1
+    assert "error" not in fine
+    assert "not finite" in failed["error"] or "collapsed" in failed["error"]
