@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from models.spelling import respelled
 from pipeline.atomic import write_bytes
 from pipeline.stage import StageError
 
@@ -72,10 +73,13 @@ def read(path: Path, place: str) -> dict[str, Tensor]:
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], *, arch: str, place: str) -> None:
     """Load `tensors` into `network`, all of them and no others.
 
+    Names may be in another repository's spelling, as `models.spelling` knows it.
+
     Raises:
         StageError: They belong to another architecture or class count; says what differs.
     """
     own = network.state_dict()
+    tensors = respelled(tensors, own.keys())
     optional = {name for name in own if name.endswith("num_batches_tracked")}
     missing = sorted(own.keys() - tensors.keys() - optional)
     surplus = sorted(tensors.keys() - own.keys())

@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from models import registry
 from pipeline.errors import StageError
 from stages import card as cards
 from stages import weights
@@ -177,3 +178,15 @@ def test_a_pickle_of_a_newer_protocol_is_refused_without_a_warning(tmp_path: Pat
     with pytest.raises(StageError, match=r"^teacher\.weights: "):
         weights.read(tmp_path / "w.pkl", "teacher.weights")
     assert not target.exists()
+
+
+def test_weights_in_the_spelling_of_another_repository_are_loaded() -> None:
+    network = registry.create("resnet18", in_channels=1, num_classes=3, code=None)
+    tensors = {
+        name.replace("shortcut", "downsample").replace("linear", "fc"): torch.ones_like(each)
+        for name, each in network.state_dict().items()
+    }
+    weights.fill(network, tensors, arch="resnet18", place="here")
+    for name in ("linear.weight", "layer2.0.shortcut.0.weight"):
+        loaded = network.get_parameter(name).detach()
+        assert torch.equal(loaded, torch.ones_like(loaded))
