@@ -49,7 +49,11 @@ def _teacher(settings: Settings, root: Path, code: Mapping[str, External]) -> St
     slices: tuple[str, ...] = ("seed", *_DATA, "teacher")
     if teacher.weights is not None:
         path = root / teacher.weights
-        externals["teacher_weights"] = External(path=path, needed_by="teacher.weights")
+        externals["teacher_weights"] = External(
+            path=path,
+            needed_by="teacher.weights",
+            remedy="put the teacher's weights there, or leave the setting out to train one",
+        )
         slices = (*_DATA, "teacher.arch")
     return Stage(
         name="teacher",
