@@ -65,7 +65,9 @@ def read(path: Path, place: str) -> dict[str, Tensor]:
         raise StageError(
             place, f"cannot be read ({path}: {error.strerror})", "correct the path"
         ) from error
-    is_torch = content[:2] == b"PK" or content[:1] == b"\x80"
+    # The first byte alone does not tell: the length that begins a safetensors file may have it.
+    is_named = content[4:9] == b"\0\0\0\0{"
+    is_torch = not is_named and (content[:2] == b"PK" or content[:1] == b"\x80")
     loaded = _torch(content, path, place) if is_torch else _safetensors(content, path, place)
     return _without_prefixes(_unwrapped(loaded, path, place))
 

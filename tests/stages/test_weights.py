@@ -190,3 +190,15 @@ def test_weights_in_the_spelling_of_another_repository_are_loaded() -> None:
     for name in ("linear.weight", "layer2.0.shortcut.0.weight"):
         loaded = network.get_parameter(name).detach()
         assert torch.equal(loaded, torch.ones_like(loaded))
+
+
+@pytest.mark.parametrize("first", [b"\x80", b"PK"])
+def test_a_file_whose_header_length_begins_like_a_torch_file_is_read(
+    tmp_path: Path, first: bytes
+) -> None:
+    length = int.from_bytes(first, "little")
+    header = b'{"w":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}}'.ljust(length)
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(length.to_bytes(8, "little") + header + bytes(12))
+    assert path.read_bytes().startswith(first)
+    assert torch.equal(weights.read(path, "here")["w"], torch.zeros(3))
