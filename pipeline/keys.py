@@ -132,7 +132,8 @@ def _slice(settings: Settings, dotted: str) -> Any:
     value: Any = settings
     for name in dotted.split("."):
         value = getattr(value, name)
-    return msgspec.to_builtins(value)
+    # As it will be read again from the stored document, where there are no tuples.
+    return json.loads(json.dumps(msgspec.to_builtins(value)))
 
 
 def differences(old: Parts, new: Parts) -> list[str]:
