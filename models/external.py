@@ -1,17 +1,14 @@
 """Networks from outside: torchvision, timm, or a function in the user's own file."""
 
-import contextlib
 import importlib
 import runpy
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from torch import nn
 
+from models.ownimports import OwnImports
 from models.registry import UnknownArchitecture
 
-_OUR_PACKAGES = ("models", "pipeline", "stages")
 _RGB = 3
 
 
@@ -50,7 +47,8 @@ def from_library(library: str, name: str, *, in_channels: int, num_classes: int)
 def from_file(path: Path, function: str) -> nn.Module:
     """Call a function without arguments in a user's file and return the module it gives.
 
-    The file may import packages of its own that lie beside it, also under names that ours have.
+    The file may import packages of its own that lie beside it, also under names that ours have,
+    and also later, in the middle of the network's forward pass.
 
     Raises:
         UnknownArchitecture: No such file or function, it raises, or it returns no module.
@@ -58,9 +56,11 @@ def from_file(path: Path, function: str) -> nn.Module:
     place = f"{path}:{function}"
     if not path.is_file():
         raise UnknownArchitecture(f"no such file ({path})", "correct the path")
-    with _imports_from(path.parent.resolve()):
+    own = OwnImports(path.parent.resolve())
+    with own.first():
         try:
-            factory = runpy.run_path(str(path)).get(function)
+            given = {"__builtins__": own.builtins}
+            factory = runpy.run_path(str(path), init_globals=given).get(function)
         except (Exception, SystemExit) as error:
             raise UnknownArchitecture(
                 f"the file raises {type(error).__name__}: {error} ({path})", "correct the file"
@@ -78,27 +78,3 @@ def from_file(path: Path, function: str) -> nn.Module:
             f"returns {type(network).__name__}, not a torch module ({place})", "return the module"
         )
     return network
-
-
-@contextlib.contextmanager
-def _imports_from(folder: Path) -> Iterator[None]:
-    """Let imports find the user's packages first, then forget them and put ours back.
-
-    What the file needs it must import at its top: later imports no longer look here.
-    """
-    ours = {
-        name: sys.modules.pop(name)
-        for name in list(sys.modules)
-        if name.partition(".")[0] in _OUR_PACKAGES
-    }
-    sys.path.insert(0, str(folder))
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
-        for name, module in list(sys.modules.items()):
-            file = getattr(module, "__file__", None)
-            if name.partition(".")[0] in _OUR_PACKAGES or (file and folder in Path(file).parents):
-                del sys.modules[name]
-        sys.modules.update(ours)

@@ -1,6 +1,6 @@
 """The networks that can be named in the settings, declared without importing them.
 
-    resnet20                 a name from the table below
+    resnet20                 a name from the table below; resnet18 is the one for small images
     torchvision:resnet18     any classifier of torchvision, by its name there
     timm:resnet18            the same for timm, where it is installed
     net.py:make              a function without arguments, in a file, that returns a module
@@ -10,7 +10,7 @@ Knows nothing of weights or files of the store.
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -27,11 +27,19 @@ class Architecture:
 
     module: str
     factory: str
-    arguments: Mapping[str, int]
+    arguments: Mapping[str, int] = field(default_factory=dict)
 
 
 def _cifar_resnet(depth: int, width: int) -> Architecture:
     return Architecture("models.resnet", "CifarResNet", {"depth": depth, "width": width})
+
+
+def _small_resnet(depth: int) -> Architecture:
+    return Architecture("models.smallresnet", "SmallResNet", {"depth": depth})
+
+
+def _wide_resnet(depth: int, widen: int) -> Architecture:
+    return Architecture("models.wideresnet", "WideResNet", {"depth": depth, "widen": widen})
 
 
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
@@ -41,9 +49,22 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
         "resnet20": _cifar_resnet(20, 16),
         "resnet32": _cifar_resnet(32, 16),
         "resnet56": _cifar_resnet(56, 16),
+        "resnet18": _small_resnet(18),
+        "resnet34": _small_resnet(34),
+        "resnet50": _small_resnet(50),
+        "wrn16-1": _wide_resnet(16, 1),
+        "wrn16-2": _wide_resnet(16, 2),
+        "wrn40-1": _wide_resnet(40, 1),
+        "wrn40-2": _wide_resnet(40, 2),
+        "vgg11": Architecture("models.vgg", "Vgg11"),
+        "mobilenetv2": Architecture("models.mobilenet", "SmallMobileNetV2"),
     }
 )
-"""CIFAR-style residual networks; resnet14 has twice the usual width (0.70 M parameters)."""
+"""Networks for small images, of 1 or 3 channels and 28, 32 or 64 pixels.
+
+resnet8 to resnet56 are the three-stage residual networks for CIFAR; resnet14 has twice the usual
+width (0.70 M parameters). resnet18, 34 and 50 are the four-stage ones with a 3x3 stem.
+"""
 
 
 class UnknownArchitecture(ValueError):

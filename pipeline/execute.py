@@ -16,6 +16,8 @@ from pipeline.runner import Runner
 from pipeline.signals import stop_on_signals
 from pipeline.stage import Interrupted, Stage
 
+_NOTHING_JUDGED = "nothing was judged: the settings have no gates"
+
 
 def execute(
     project: Project,
@@ -44,6 +46,7 @@ def execute(
     begin_s = time.perf_counter()
     started_utc = datetime.now(UTC).isoformat(timespec="seconds")
     forced = project.forced(force)
+    project.fetch(targets)
     planned = project.plan(targets, forced)
     names = [item.stage.name for item in planned]
     broadcast(sinks, "run_started", None, {"stages": names, "command": command})
@@ -72,8 +75,7 @@ def execute(
         verdicts = project.verdicts()
         tell_verdicts(verdicts, sinks)
         if not verdicts:
-            text = "nothing was judged: the settings have no gates"
-            broadcast(sinks, "note", None, {"text": text})
+            broadcast(sinks, "note", None, {"text": _NOTHING_JUDGED})
         code = exit_code(verdicts, inconclusive)
     broadcast(sinks, "run_done", None, {"exit_code": code, "seconds": round(seconds, 3)})
     return code

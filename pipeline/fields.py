@@ -27,6 +27,8 @@ def accepted(kind: inspect.Type) -> str:
             )
         case inspect.LiteralType():
             return "one of " + ", ".join(f"'{value}'" for value in kind.values)
+        case inspect.BoolType():
+            return "true or false"
         case inspect.IntType():
             return "an integer" + _bounds(kind)
         case inspect.FloatType():

@@ -1,5 +1,6 @@
 """A project: its settings, its stages and its working folder, opened together."""
 
+import importlib
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -52,6 +53,21 @@ class Project:
         store.check_layout()
         return cls(settings, stages, store, path, tuple(overrides))
 
+    def fetch(self, targets: Sequence[str]) -> None:
+        """Bring the outside folders that the settings ask to be downloaded and that are absent.
+
+        Raises:
+            StageError: One cannot be had.
+            UsageError: A target is no stage.
+        """
+        for stage in selected(self.stages, targets):
+            for external in stage.externals.values():
+                fetch = external.fetch
+                if fetch is None or any((external.path / name).exists() for name in fetch.leaves):
+                    continue
+                module, _, function = fetch.call.partition(":")
+                getattr(importlib.import_module(module), function)(self.settings, external.path)
+
     def plan(self, targets: Sequence[str], force: frozenset[str] = frozenset()) -> list[Planned]:
         """Return what a run would do, without running or writing anything.
 
@@ -100,17 +116,16 @@ class Project:
 
 def _check_externals(stages: Sequence[Stage]) -> None:
     missing = {
-        external.needed_by: external.path
+        external.needed_by: external
         for stage in stages
         for external in stage.externals.values()
         if not external.path.exists()
     }
     if missing:
-        remedy = "put it there or correct the path"
         raise SettingsFault(
             [
-                (tuple(key.split(".")), f"no such file or folder ({path})", remedy)
-                for key, path in missing.items()
+                (tuple(key.split(".")), f"no such file or folder ({each.path})", each.remedy)
+                for key, each in missing.items()
             ]
         )
 

@@ -20,6 +20,7 @@ __all__ = [
     "Checkpoints",
     "Context",
     "External",
+    "Fetch",
     "Interrupted",
     "Settings",
     "Stage",
@@ -35,6 +36,20 @@ class External:
     path: Path
     needed_by: str
     """The settings key that names it, for the message when it is missing."""
+    remedy: str = "put it there or correct the path"
+    """What to do when it is missing."""
+    fetch: "Fetch | None" = None
+    """How it is brought here, where the settings ask for that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetch:
+    """How an outside folder is filled before anything is planned; no part of a key."""
+
+    call: str
+    """`module:function`, called as `function(settings, path)`; imported only when needed."""
+    leaves: tuple[str, ...]
+    """Names in the folder; where one is there, nothing is to be fetched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

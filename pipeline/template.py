@@ -51,7 +51,9 @@ def _keys(table: Table) -> list[str]:
             continue
         words = description(field.type)
         limits = bounds(field.type)
-        comment = f"{words} ({limits.replace(' ', _JOINED)})" if limits else words
+        if len(limits) < _WIDTH - _COLUMN - len("# ()"):
+            limits = limits.replace(" ", _JOINED)
+        comment = f"{words} ({limits})" if limits else words
         setting = f"{field.name} = {_toml(value)}" if value is not None else f"# {field.name} ="
         lines += _beside(setting, comment)
     return lines

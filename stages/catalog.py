@@ -11,12 +11,14 @@ from pathlib import Path
 from models import registry
 from pipeline.errors import SettingsFault
 from pipeline.settings import Data, Settings
-from pipeline.stage import External, Stage
-from stages.data.specs import loader_module
+from pipeline.stage import External, Fetch, Stage
+from stages.data.specs import SPECS, loader_module, where_of
 from stages.engines import resolve
 from stages.engines.base import BACKENDS
 
 _TORCH = ("torch", "numpy")
+_DATA = tuple(f"data.{name}" for name in Data.__struct_fields__ if name != "download")
+"""Images are the same whoever brought them."""
 
 
 def declare(settings: Settings, root: Path) -> tuple[Stage, ...]:
@@ -44,11 +46,15 @@ def declare(settings: Settings, root: Path) -> tuple[Stage, ...]:
 def _teacher(settings: Settings, root: Path, code: Mapping[str, External]) -> Stage:
     teacher = settings.teacher
     externals = dict(code) | _data(settings.data, root)
-    slices: tuple[str, ...] = ("seed", "data", "teacher")
+    slices: tuple[str, ...] = ("seed", *_DATA, "teacher")
     if teacher.weights is not None:
         path = root / teacher.weights
-        externals["teacher_weights"] = External(path=path, needed_by="teacher.weights")
-        slices = ("data", "teacher.arch")
+        externals["teacher_weights"] = External(
+            path=path,
+            needed_by="teacher.weights",
+            remedy="put the teacher's weights there, or leave the setting out to train one",
+        )
+        slices = (*_DATA, "teacher.arch")
     return Stage(
         name="teacher",
         run="stages.teacher:run",
@@ -141,7 +147,7 @@ def _validate(
     return Stage(
         name="validate",
         run="stages.validate:run",
-        settings=("data", "validate"),
+        settings=(*_DATA, "validate"),
         inputs=(
             "teacher/weights",
             "distill/student",
@@ -173,7 +179,15 @@ def _validate(
 def _data(data: Data, root: Path) -> dict[str, External]:
     if data.source == "digits":
         return {}
-    return {"data": External(path=root / data.root, needed_by="data.root")}
+    fetched = SPECS[data.source].fetched if data.download else ()
+    fetch = Fetch(call="stages.data.download:bring", leaves=(*fetched, "train"))
+    folder = External(
+        path=root / data.root,
+        needed_by="data.root",
+        remedy="madpipe run downloads it" if fetched else where_of(data),
+        fetch=fetch if data.download else None,
+    )
+    return {"data": folder}
 
 
 def _data_packages(data: Data) -> tuple[str, ...]:

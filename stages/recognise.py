@@ -1,17 +1,20 @@
 """Telling which network a weights file belongs to, by its card or by names and shapes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from models import registry
+from models.spelling import respelled
 from pipeline.errors import UsageError
 from pipeline.stage import StageError
 from stages import card as cards
 from stages.card import Card
 from stages.data.specs import SPECS
+
+Shape = tuple[int, ...]
 
 _MATRIX = 2
 _IMAGE_WEIGHT = 4
@@ -23,7 +26,7 @@ _TORCHVISION = (
     "torchvision:mobilenet_v2",
     "torchvision:vgg11_bn",
 )
-"""The networks of torchvision that are tried when none of ours fits."""
+"""The networks of torchvision that are tried when none of ours fits; slow to import."""
 
 
 def card_for(
@@ -93,27 +96,48 @@ def recognise(tensors: Mapping[str, Tensor], *, channels: int, num_classes: int,
     Raises:
         StageError: None has, or several.
     """
-    found: dict[str, int] = {}
     wanted = {name: tuple(each.shape) for name, each in tensors.items()}
-    # torchvision takes seconds to import, so its networks come after ours, one by one.
-    for arch in (*registry.ARCHITECTURES, *(_TORCHVISION if channels == _RGB else ())):
-        if 0 in found.values() and arch in _TORCHVISION:
-            break
-        with torch.device("meta"):
-            network = registry.create(
-                arch, in_channels=channels, num_classes=num_classes, code=None
-            )
-        own = {name: tuple(each.shape) for name, each in network.state_dict().items()}
-        found[arch] = len(own.items() ^ wanted.items())
+    found = _differing(registry.ARCHITECTURES, wanted, channels, num_classes)
+    if 0 not in found.values() and channels == _RGB:
+        found |= _differing(_TORCHVISION, wanted, channels, num_classes)
     matches = [arch for arch, differing in found.items() if differing == 0]
     if len(matches) == 1:
         return matches[0]
+    if matches:
+        raise StageError(
+            str(path),
+            f"fits several architectures that differ in more than their weights "
+            f"({', '.join(matches)})",
+            "name the one it was trained as with --arch",
+        )
     nearest = min(found, key=lambda arch: found[arch])
     raise StageError(
         str(path),
         f"is of no known architecture (nearest {nearest}, {found[nearest]} tensors differ)",
         "name it with --arch: torchvision:NAME, timm:NAME or FILE.py:FUNCTION",
     )
+
+
+def _differing(
+    archs: Iterable[str], wanted: Mapping[str, Shape], channels: int, num_classes: int
+) -> dict[str, int]:
+    """Return for each network how many names and shapes of tensors it does not share."""
+    found = {}
+    for arch in archs:
+        with torch.device("meta"):
+            network = registry.create(
+                arch, in_channels=channels, num_classes=num_classes, code=None
+            )
+        own = {name: tuple(each.shape) for name, each in network.state_dict().items()}
+        given = respelled(wanted, own.keys())
+        differing = {name for name, _ in own.items() ^ given.items()}
+        found[arch] = len({name for name in differing if not _is_optional(name, given)})
+    return found
+
+
+def _is_optional(name: str, given: Mapping[str, Shape]) -> bool:
+    """Tell whether a file may leave a tensor out: old ones have no count of batches."""
+    return name.endswith("num_batches_tracked") and name not in given
 
 
 def _last_rows(tensors: Mapping[str, Tensor], path: Path) -> int:

@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from models.spelling import respelled
 from pipeline.atomic import write_bytes
 from pipeline.stage import StageError
 
@@ -64,7 +65,9 @@ def read(path: Path, place: str) -> dict[str, Tensor]:
         raise StageError(
             place, f"cannot be read ({path}: {error.strerror})", "correct the path"
         ) from error
-    is_torch = content[:2] == b"PK" or content[:1] == b"\x80"
+    # The first byte alone does not tell: the length that begins a safetensors file may have it.
+    is_named = content[4:9] == b"\0\0\0\0{"
+    is_torch = not is_named and (content[:2] == b"PK" or content[:1] == b"\x80")
     loaded = _torch(content, path, place) if is_torch else _safetensors(content, path, place)
     return _without_prefixes(_unwrapped(loaded, path, place))
 
@@ -72,10 +75,13 @@ def read(path: Path, place: str) -> dict[str, Tensor]:
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], *, arch: str, place: str) -> None:
     """Load `tensors` into `network`, all of them and no others.
 
+    Names may be in another repository's spelling, as `models.spelling` knows it.
+
     Raises:
         StageError: They belong to another architecture or class count; says what differs.
     """
     own = network.state_dict()
+    tensors = respelled(tensors, own.keys())
     optional = {name for name in own if name.endswith("num_batches_tracked")}
     missing = sorted(own.keys() - tensors.keys() - optional)
     surplus = sorted(tensors.keys() - own.keys())

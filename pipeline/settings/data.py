@@ -4,9 +4,11 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from pipeline.settings.kinds import Rate, Table
+from pipeline.settings.kinds import Count, Rate, Table
 
-SourceName = Literal["digits", "cifar10", "cifar100", "folder"]
+SourceName = Literal[
+    "digits", "cifar10", "cifar100", "tiny-imagenet", "food101", "places365", "imagenet", "folder"
+]
 
 
 class Data(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -19,7 +21,7 @@ class Data(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str,
         Meta(
             description="folder with the files, relative to this file; "
-            'for "folder": one sub-folder of images for each class'
+            'for "folder": one sub-folder of images for each class, or train/ and val/ with them'
         ),
     ] = "data"
     image_size_px: (
@@ -38,5 +40,20 @@ class Data(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = ()
     held_out_fraction: Annotated[
         float,
-        Meta(gt=0.0, lt=1.0, description='share of a "folder" held out for validation'),
+        Meta(
+            gt=0.0,
+            lt=1.0,
+            description='share of a "folder" without train/ and val/ that is held out',
+        ),
     ] = 0.3
+    held_out_limit: (
+        Annotated[Count, Meta(description="validate on so many images, a fixed draw; absent: all")]
+        | None
+    ) = None
+    download: Annotated[
+        bool,
+        Meta(
+            description="let torchvision download the set into root where it can (cifar10, "
+            "cifar100, food101, places365)"
+        ),
+    ] = False

@@ -1,8 +1,12 @@
-"""Labelled images in memory, and the one function that loads them from any source."""
+"""Labelled images, and the one function that loads them from any source.
+
+Shape legend: N images, B batch, C channels, H W space.
+"""
 
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -10,26 +14,48 @@ from torch import Tensor
 
 from pipeline.settings import Data
 from pipeline.stage import StageError
+from stages.data.files import Files
 from stages.data.specs import Spec, loader_module, spec_of
 
-Split = tuple["np.ndarray", "np.ndarray"]
+_LIMIT_SEED = 0
+_MEMORY_BYTES = 2 << 30
+
+Split = tuple["np.ndarray | Files", "np.ndarray"]
+Parts = tuple[Split, Split, tuple[str, ...]]
+"""The training and the held-out part, each as uint8 NHWC or files and labels, and the classes."""
+
+
+class Pixels(Protocol):
+    """uint8 images of shape NCHW: a tensor, or files that are read when they are indexed."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return N, C, H and W."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Return uint8."""
+
+    def __getitem__(self, indices: Tensor | slice, /) -> Tensor:
+        """Return some images, of shape BCHW."""
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Images and their labels.
+    """Images and their labels."""
 
-    Shape legend: N images, C channels, H W space.
-    """
-
-    x_NCHW: Tensor
-    """uint8."""
+    x_NCHW: Pixels
+    """uint8, in memory or in files."""
     y_N: Tensor
     """int64, below the number of classes."""
     classes: tuple[str, ...]
 
     def batch(self, indices: Tensor | slice, device: torch.device) -> Tensor:
-        """Return some images as float in [0, 1], channels last."""
+        """Return some images as float in [0, 1], channels last.
+
+        Raises:
+            StageError: They lie in files that are no images.
+        """
         x_BCHW = self.x_NCHW[indices].to(device=device, dtype=torch.float32) / 255.0
         return x_BCHW.contiguous(memory_format=torch.channels_last)
 
@@ -44,7 +70,7 @@ class Dataset:
 
 
 def load(data: Data, root: Path | None) -> Dataset:
-    """Load a source.
+    """Load a source; one of more than 2 GiB stays in its files.
 
     Args:
         data: The settings of the source.
@@ -57,17 +83,32 @@ def load(data: Data, root: Path | None) -> Dataset:
     train, held_out, classes = importlib.import_module(loader_module(data.source)).load(
         data, spec, root
     )
-    return Dataset(_images(train, classes, spec), _images(held_out, classes, spec), spec)
+    limited = _limited(held_out, data.held_out_limit)
+    return Dataset(_images(train, classes, spec), _images(limited, classes, spec), spec)
+
+
+def _limited(split: Split, limit: int | None) -> Split:
+    """Return at most `limit` images of a part, drawn once and for all."""
+    x, y_N = split
+    if limit is None or limit >= len(y_N):
+        return split
+    order_N = np.random.default_rng(_LIMIT_SEED).permutation(len(y_N))
+    kept_N = np.sort(order_N[:limit])
+    return (x.taken(kept_N) if isinstance(x, Files) else x[kept_N]), y_N[kept_N]
 
 
 def _images(split: Split, classes: tuple[str, ...], spec: Spec) -> Images:
-    x_NHWC, y_N = split
+    x, y_N = split
+    labels_N = torch.from_numpy(y_N.astype(np.int64))
+    if isinstance(x, Files):
+        pixels: Pixels = x[:] if x.size_bytes <= _MEMORY_BYTES else x
+        return Images(pixels, labels_N, classes)
     size = spec.image_size_px
-    if x_NHWC.shape[1:] != (size, size, spec.channels):
+    if x.shape[1:] != (size, size, spec.channels):
         raise StageError(
             "data",
-            f"images are {x_NHWC.shape[1:]}, the settings say {(size, size, spec.channels)}",
+            f"images are {x.shape[1:]}, the settings say {(size, size, spec.channels)}",
             "correct data.image_size_px, or data.mean and data.std (one number a channel)",
         )
-    x_NCHW = torch.from_numpy(np.ascontiguousarray(x_NHWC.transpose(0, 3, 1, 2)))
-    return Images(x_NCHW, torch.from_numpy(y_N.astype(np.int64)), classes)
+    x_NCHW = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
+    return Images(x_NCHW, labels_N, classes)

@@ -4,7 +4,7 @@ Light: imported by declarations, so it imports nothing heavy.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from pipeline.settings import Data
@@ -20,20 +20,41 @@ class Spec:
     std: tuple[float, ...]
     num_classes: int | None
     """None: as many as the folder has sub-folders."""
+    resize_ratio: float = 1.0
+    """Shorter side of an image over the side that is cut out of its middle."""
+    module: str = "folder"
+    """What loads it, in `stages.data`."""
+    where: str = "put it there or correct the path"
+    """What has to be put where, for the message when it is missing."""
+    fetched: tuple[str, ...] = ()
+    """Where torchvision can download it: names of which one is in the folder afterwards."""
 
 
+_PARTS = "put images into train/CLASS/ and test/CLASS/"
+_CROPPED = 256 / 224
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 
 SPECS: Mapping[str, Spec] = MappingProxyType(
     {
-        "digits": Spec(channels=1, image_size_px=8, mean=(0.3053,), std=(0.3761,), num_classes=10),
+        "digits": Spec(
+            channels=1,
+            image_size_px=8,
+            mean=(0.3053,),
+            std=(0.3761,),
+            num_classes=10,
+            module="digits",
+        ),
         "cifar10": Spec(
             channels=3,
             image_size_px=32,
             mean=(0.4914, 0.4822, 0.4465),
             std=(0.2470, 0.2435, 0.2616),
             num_classes=10,
+            module="cifar",
+            where="unpack the python version of cifar10 there, as cifar-10-batches-py/, or "
+            f"{_PARTS}, or set data.download = true",
+            fetched=("cifar-10-batches-py",),
         ),
         "cifar100": Spec(
             channels=3,
@@ -41,6 +62,58 @@ SPECS: Mapping[str, Spec] = MappingProxyType(
             mean=(0.5071, 0.4865, 0.4409),
             std=(0.2673, 0.2564, 0.2762),
             num_classes=100,
+            module="cifar",
+            where="unpack the python version of cifar100 there, as cifar-100-python/, or "
+            f"{_PARTS}, or set data.download = true",
+            fetched=("cifar-100-python",),
+        ),
+        "tiny-imagenet": Spec(
+            channels=3,
+            image_size_px=64,
+            mean=(0.4802, 0.4481, 0.3975),
+            std=(0.2770, 0.2691, 0.2821),
+            num_classes=200,
+            module="tinyimagenet",
+            where="unpack tiny-imagenet-200.zip there (train/, val/ and words.txt); torchvision "
+            "does not download it",
+        ),
+        "food101": Spec(
+            channels=3,
+            image_size_px=224,
+            mean=_IMAGENET_MEAN,
+            std=_IMAGENET_STD,
+            num_classes=101,
+            resize_ratio=_CROPPED,
+            module="food101",
+            where="unpack food-101.tar.gz there, as food-101/ with images/ and meta/, or "
+            f"{_PARTS}, or set data.download = true (5 GB)",
+            fetched=("food-101/images",),
+        ),
+        "places365": Spec(
+            channels=3,
+            image_size_px=224,
+            mean=_IMAGENET_MEAN,
+            std=_IMAGENET_STD,
+            num_classes=365,
+            resize_ratio=_CROPPED,
+            module="places365",
+            where="unpack Places365-Standard at 256 pixels there, as data_256_standard/ and "
+            "val_256/, with categories_places365.txt and the lists places365_train_standard.txt "
+            "and places365_val.txt, or put images into train/CLASS/ and val/CLASS/, or set "
+            "data.download = true (25 GB)",
+            fetched=("val_256",),
+        ),
+        "imagenet": Spec(
+            channels=3,
+            image_size_px=224,
+            mean=_IMAGENET_MEAN,
+            std=_IMAGENET_STD,
+            num_classes=1000,
+            resize_ratio=_CROPPED,
+            module="imagenet",
+            where="put the images of ILSVRC2012 into train/WNID/ and val/WNID/ there; "
+            "torchvision.datasets.ImageNet unpacks the archives so; it may not be downloaded, and "
+            "train/ may be left out where teacher.weights is set",
         ),
         "folder": Spec(
             channels=3,
@@ -55,17 +128,22 @@ SPECS: Mapping[str, Spec] = MappingProxyType(
 
 def loader_module(source: str) -> str:
     """Return the module that loads a source; imported by name, since some are slow to import."""
-    return "stages.data." + ("cifar" if source.startswith("cifar") else source)
+    return f"stages.data.{SPECS[source].module}"
+
+
+def where_of(data: Data) -> str:
+    """Return what to do where the files of a source are missing."""
+    return SPECS[data.source].where
 
 
 def spec_of(data: Data) -> Spec:
     """Return what the settings say of the images, filled up with what the source is known for."""
     known = SPECS[data.source]
     mean = data.mean or known.mean
-    return Spec(
+    return replace(
+        known,
         channels=len(mean),
         image_size_px=data.image_size_px or known.image_size_px,
         mean=mean,
         std=data.std or known.std,
-        num_classes=known.num_classes,
     )

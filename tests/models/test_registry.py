@@ -19,6 +19,36 @@ def test_every_name_of_the_table_builds_a_classifier(arch: str) -> None:
     assert network.eval()(torch.rand(2, 1, 8, 8)).shape == (2, 7)
 
 
+@pytest.mark.parametrize("arch", list(registry.ARCHITECTURES))
+@pytest.mark.parametrize(("channels", "size"), [(1, 28), (3, 32), (3, 64)])
+def test_every_network_takes_the_sizes_and_channels_of_small_images(
+    arch: str, channels: int, size: int
+) -> None:
+    with torch.device("meta"):
+        network = registry.create(arch, in_channels=channels, num_classes=7, code=None).eval()
+        assert network(torch.rand(2, channels, size, size)).shape == (2, 7)
+
+
+@pytest.mark.parametrize(
+    ("arch", "parameters"),
+    [
+        ("resnet18", 11_173_962),
+        ("resnet34", 21_282_122),
+        ("resnet50", 23_520_842),
+        ("wrn16-1", 175_066),
+        ("wrn16-2", 691_674),
+        ("wrn40-1", 563_930),
+        ("wrn40-2", 2_243_546),
+        ("vgg11", 9_231_114),
+        ("mobilenetv2", 2_236_682),
+    ],
+)
+def test_a_network_has_as_many_parameters_as_is_published(arch: str, parameters: int) -> None:
+    with torch.device("meta"):
+        network = registry.create(arch, in_channels=3, num_classes=10, code=None)
+    assert sum(each.numel() for each in network.parameters()) == parameters
+
+
 def test_resnet14_has_as_many_parameters_as_its_description_says() -> None:
     network = registry.create("resnet14", in_channels=1, num_classes=10, code=None)
     assert round(sum(each.numel() for each in network.parameters()) / 1e6, 2) == 0.70
@@ -43,7 +73,7 @@ def test_a_name_tells_its_file_or_its_library(
     assert registry.package(arch) == package
 
 
-@pytest.mark.parametrize("arch", ["resnet18", "", "net.py", "net.py:", "keras:vgg", "a:b:c"])
+@pytest.mark.parametrize("arch", ["resnet19", "", "net.py", "net.py:", "keras:vgg", "a:b:c"])
 def test_a_name_of_no_known_form_is_refused_with_the_forms(arch: str) -> None:
     with pytest.raises(UnknownArchitecture, match=r"torchvision:NAME, timm:NAME or FILE\.py"):
         registry.check_name(arch)

@@ -18,6 +18,7 @@ CASES = [
     (Annotated[float, Meta(gt=0.0, lt=1.0)], "a number > 0 and < 1", "> 0 and < 1"),
     (Annotated[float, Meta(ge=0.5, le=1.0)] | None, "a number >= 0.5 and <= 1", ">= 0.5 and <= 1"),
     (Literal["b", "a"], "one of 'a', 'b'", "'a', 'b'"),
+    (bool, "true or false", ""),
     (str, "a text", ""),
     (Annotated[str, Meta(min_length=1)], "a text that is not empty", ""),
     (tuple[str, ...], "a list, each a text", ""),

@@ -1,5 +1,6 @@
 """The key of a stage: all that decides its result, and nothing else."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -227,3 +228,31 @@ def test_differences_are_told_leaf_by_leaf() -> None:
 
 def test_equal_documents_have_no_differences() -> None:
     assert differences(PARTS, reversed_deep(PARTS)) == []
+
+
+def test_files_behind_a_link_to_a_folder_count(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.png").write_bytes(b"one")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train").symlink_to(tmp_path / "elsewhere")
+    folder = External(path=tmp_path / "data", needed_by="data.root")
+    first = external_digest(folder, Memo())
+    (tmp_path / "elsewhere" / "a.png").write_bytes(b"two!")
+    assert external_digest(folder, Memo()) != first
+
+
+def test_a_link_to_a_folder_around_it_ends(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"one")
+    plain = external_digest(External(path=tmp_path, needed_by="data.root"), Memo())
+    (tmp_path / "loop").symlink_to(tmp_path)
+    assert external_digest(External(path=tmp_path, needed_by="data.root"), Memo()) == plain
+
+
+def test_a_document_is_the_same_once_it_is_stored_and_read_again(
+    code: Callable[..., None],
+) -> None:
+    code("def run(ctx): ...\n")
+    stage = Stage(name="make", run="fakestages:run", settings=("data.mean", "validate"), outputs={})
+    settings = Settings(data=Data(mean=(0.5, 0.5), std=(0.2, 0.2)))
+    document = key_parts(stage, settings, {}, Memo())
+    assert json.loads(json.dumps(document)) == document

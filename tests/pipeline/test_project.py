@@ -9,7 +9,7 @@ from pipeline.errors import ConfigError, SettingsFault, StoreError, UsageError
 from pipeline.execute import execute
 from pipeline.project import Project, home_of
 from pipeline.settings import Settings
-from pipeline.stage import External, Stage
+from pipeline.stage import External, Fetch, Stage
 
 Open = Callable[..., Project]
 
@@ -132,3 +132,33 @@ def test_faults_of_the_declaration_are_sorted_by_line(tmp_path: Path) -> None:
         f"{config}:2: student.arch: wrong (x); fix",
         f"{config}:4: teacher.arch: wrong (y); fix",
     )
+
+
+def _fetching(root: Path, leaves: tuple[str, ...]) -> tuple[Stage, ...]:
+    fetch = Fetch(call="fakestages:fetch", leaves=leaves)
+    images = External(path=root / "images", needed_by="data.root", fetch=fetch)
+    return (Stage(name="make", run="fakestages:run", outputs={}, externals={"data": images}),)
+
+
+def test_an_absent_folder_is_fetched_once(tmp_path: Path, code: Callable[..., None]) -> None:
+    code(
+        "def fetch(settings, path):\n"
+        "    (path / 'part').mkdir(parents=True)\n"
+        "    (path / 'part' / str(settings.seed)).touch()\n"
+    )
+    (tmp_path / "pipeline.toml").write_text("seed = 3", encoding="utf-8")
+    opened = Project.open(
+        tmp_path / "pipeline.toml", (), lambda _settings, root: _fetching(root, ("none", "part"))
+    )
+    for _ in range(2):  # the second would raise: the folder is there
+        opened.fetch(["all"])
+    assert (tmp_path / "images" / "part" / "3").exists()
+
+
+def test_the_declaration_says_what_to_do_for_a_missing_file(tmp_path: Path) -> None:
+    gone = External(path=tmp_path / "gone", needed_by="data.root", remedy="unpack it there")
+    stage = Stage(name="make", run="fakestages:run", outputs={}, externals={"data": gone})
+    (tmp_path / "pipeline.toml").write_text("", encoding="utf-8")
+    opened = Project.open(tmp_path / "pipeline.toml", (), lambda _settings, _root: (stage,))
+    with pytest.raises(ConfigError, match=r"no such file or folder \(.*gone\); unpack it there"):
+        opened.plan(["all"])

@@ -14,7 +14,7 @@ from pipeline.errors import SettingsFault
 from pipeline.keys import key_parts
 from pipeline.memo import Memo
 from pipeline.settings import Settings
-from pipeline.stage import Stage
+from pipeline.stage import Fetch, Stage
 from stages.catalog import declare
 
 ROOT = Path("/project")
@@ -72,7 +72,8 @@ def test_only_teacher_and_validate_have_modules_of_data_in_their_code(arch: str)
 
 def test_given_weights_leave_seed_and_training_out_of_the_teachers_key() -> None:
     stage = _stages(teacher={"weights": "w.pth"})["teacher"]
-    assert stage.settings == ("data", "teacher.arch")
+    assert "seed" not in stage.settings
+    assert [name for name in stage.settings if name.startswith("teacher")] == ["teacher.arch"]
     assert stage.externals["teacher_weights"].path == ROOT / "w.pth"
     assert stage.externals["teacher_weights"].needed_by == "teacher.weights"
 
@@ -147,3 +148,23 @@ def test_declaring_imports_nothing_heavy() -> None:
         "safetensors",
     }
     assert loaded & heavy == set()
+
+
+@pytest.mark.parametrize("stage", ["teacher", "validate"])
+def test_who_brought_the_images_is_in_no_key(stage: str) -> None:
+    slices = _stages()[stage].settings
+    assert "data.source" in slices
+    assert "data.held_out_limit" in slices
+    assert not {"data", "data.download"} & set(slices)
+
+
+def test_a_folder_is_fetched_only_where_the_settings_ask_for_it() -> None:
+    asked = _stages(data={"source": "food101", "download": True})["teacher"].externals["data"]
+    assert asked.fetch == Fetch(
+        call="stages.data.download:bring", leaves=("food-101/images", "train")
+    )
+    assert asked.remedy == "madpipe run downloads it"
+    other = _stages(data={"source": "food101"})["teacher"].externals["data"]
+    assert other.fetch is None
+    assert "unpack food-101.tar.gz there" in other.remedy
+    assert "data.download = true" in other.remedy

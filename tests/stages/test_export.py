@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from models import registry
 from models.classifier import Classifier
 from pipeline.errors import StageError
 from stages import export, onnxfile
@@ -48,3 +49,20 @@ def test_a_student_whose_outputs_are_not_finite_is_refused(tmp_path: Path) -> No
         export.export(
             network, card(), tmp_path / "m.onnx", opset=18, images_NCHW=_images(), tolerance=1e-3
         )
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "wrn16-1", "vgg11", "mobilenetv2"])
+def test_each_kind_of_network_for_small_images_becomes_a_file_that_says_the_same(
+    arch: str, tmp_path: Path
+) -> None:
+    described = card(arch=arch, image_size_px=32)
+    torch.manual_seed(0)
+    backbone = registry.create(arch, in_channels=1, num_classes=10, code=None)
+    network = Classifier(backbone, described.mean, described.std).eval()
+    images_NCHW = np.random.default_rng(0).random((2, 1, 32, 32), dtype=np.float32)
+    out = tmp_path / "m.onnx"
+    difference = export.export(
+        network, described, out, opset=18, images_NCHW=images_NCHW, tolerance=1e-3
+    )
+    assert difference < 1e-3
+    assert onnxfile.card_of(onnxfile.read(out, "here")) == described

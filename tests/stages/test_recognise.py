@@ -24,6 +24,36 @@ def test_every_network_of_the_registry_is_told_by_its_tensors(arch: str) -> None
     assert found == arch
 
 
+@pytest.mark.parametrize(
+    "arch", ["torchvision:resnet18", "torchvision:resnet50", "torchvision:mobilenet_v2"]
+)
+def test_a_network_of_torchvision_is_not_taken_for_the_one_for_small_images(arch: str) -> None:
+    found = recognise.recognise(_state(arch), channels=3, num_classes=10, path=Path("w.pth"))
+    assert found == arch
+
+
+def test_a_network_for_small_images_with_the_names_of_torchvision_is_told() -> None:
+    state = {
+        name.replace("shortcut", "downsample").replace("linear", "fc"): each
+        for name, each in _state("resnet18").items()
+    }
+    found = recognise.recognise(state, channels=3, num_classes=10, path=Path("w.pth"))
+    assert found == "resnet18"
+
+
+def test_a_file_from_before_batches_were_counted_is_told() -> None:
+    state = {n: t for n, t in _state("wrn16-1").items() if not n.endswith("num_batches_tracked")}
+    assert recognise.recognise(state, channels=3, num_classes=10, path=Path("w")) == "wrn16-1"
+
+
+def test_where_several_fit_all_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = dict(registry.ARCHITECTURES)
+    rows["twin"] = rows["wrn16-1"]
+    monkeypatch.setattr(registry, "ARCHITECTURES", rows)
+    with pytest.raises(StageError, match=r"fits several .*\(wrn16-1, twin\); .*--arch"):
+        recognise.recognise(_state("wrn16-1"), channels=3, num_classes=10, path=Path("w"))
+
+
 def test_tensors_of_no_known_network_name_the_nearest() -> None:
     state = _state("resnet20")
     state["extra"] = torch.zeros(1)

@@ -1,8 +1,8 @@
-"""The one-cycle learning rate."""
+"""Learning rates that rise and fall once."""
 
 import pytest
 
-from stages.schedule import one_cycle
+from stages.schedule import one_cycle, triangle
 
 
 def test_it_begins_at_a_25th_of_the_peak() -> None:
@@ -28,3 +28,17 @@ def test_it_rises_and_then_falls_and_stays_above_zero() -> None:
 def test_it_is_defined_for_the_shortest_runs(steps: int) -> None:
     rates = [one_cycle(step, steps, 1.0, 0.2) for step in range(steps)]
     assert all(0 < rate <= 1 for rate in rates)
+
+
+def test_the_triangle_is_straight_on_both_sides_of_its_peak() -> None:
+    rates = [triangle(step, 100, 0.5, 0.2) for step in range(100)]
+    assert rates[0] == pytest.approx(0.02)
+    assert rates[20] == pytest.approx(0.5)
+    assert rates[10] == pytest.approx((rates[0] + rates[20]) / 2)
+    assert rates[60] == pytest.approx((0.5 + 0.5e-4) / 2)
+    assert 0 < rates[-1] < 0.02
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_the_triangle_is_defined_for_the_shortest_runs(steps: int) -> None:
+    assert all(0 < triangle(step, steps, 1.0, 0.2) <= 1 for step in range(steps))

@@ -11,6 +11,7 @@ import torch
 from pipeline.errors import StageError
 from stages import card as cards
 from stages import weights
+from tests.stages.data.trees import put
 from tests.stages.tiny import Brought, bring, card, resnet8, settings
 
 SMALL = {"epochs": 1}
@@ -108,3 +109,10 @@ def test_a_network_in_a_users_file_is_trained(tmp_path: Path) -> None:
     brought = bring(chosen, tmp_path, count=1)
     assert brought.metrics("teacher")["params"] == 650
     assert brought.metrics("teacher")["top1"] > 0.5
+
+
+def test_a_set_without_its_training_part_needs_a_given_teacher(tmp_path: Path) -> None:
+    put(tmp_path / "data", [f"val/{number}/1.jpg" for number in range(10)])
+    chosen = settings({"data": {"source": "cifar10"}, "teacher": {"epochs": 1}})
+    with pytest.raises(StageError, match=r"holds no training images .*teacher\.weights"):
+        bring(chosen, tmp_path, count=1)

@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from models import registry
 from pipeline.errors import StageError
 from stages import card as cards
 from stages import weights
@@ -177,3 +178,27 @@ def test_a_pickle_of_a_newer_protocol_is_refused_without_a_warning(tmp_path: Pat
     with pytest.raises(StageError, match=r"^teacher\.weights: "):
         weights.read(tmp_path / "w.pkl", "teacher.weights")
     assert not target.exists()
+
+
+def test_weights_in_the_spelling_of_another_repository_are_loaded() -> None:
+    network = registry.create("resnet18", in_channels=1, num_classes=3, code=None)
+    tensors = {
+        name.replace("shortcut", "downsample").replace("linear", "fc"): torch.ones_like(each)
+        for name, each in network.state_dict().items()
+    }
+    weights.fill(network, tensors, arch="resnet18", place="here")
+    for name in ("linear.weight", "layer2.0.shortcut.0.weight"):
+        loaded = network.get_parameter(name).detach()
+        assert torch.equal(loaded, torch.ones_like(loaded))
+
+
+@pytest.mark.parametrize("first", [b"\x80", b"PK"])
+def test_a_file_whose_header_length_begins_like_a_torch_file_is_read(
+    tmp_path: Path, first: bytes
+) -> None:
+    length = int.from_bytes(first, "little")
+    header = b'{"w":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}}'.ljust(length)
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(length.to_bytes(8, "little") + header + bytes(12))
+    assert path.read_bytes().startswith(first)
+    assert torch.equal(weights.read(path, "here")["w"], torch.zeros(3))

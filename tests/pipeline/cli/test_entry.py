@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import __version__
+from pipeline.presets import PRESETS
 
 Result = subprocess.CompletedProcess[str]
 Madpipe = Callable[..., Result]
@@ -83,7 +84,10 @@ def test_command_alone_shows_its_help_and_no_empty_error(
         ),
         (
             ("init", "--preset", "digit", "--config", "other.toml"),
-            "--preset: no such preset, did you mean 'digits'? (digit); name one of digits, folder",
+            (
+                "--preset: no such preset, did you mean 'digits'? (digit); "
+                f"name one of {', '.join(PRESETS)}"
+            ),
         ),
         (
             ("init",),

@@ -12,8 +12,9 @@ import pytest
 
 from pipeline.errors import StageError
 from pipeline.settings import Data
-from stages.data import cifar
+from stages.data import cifar, images
 from stages.data.specs import spec_of
+from tests.stages.data.trees import put
 
 
 @pytest.mark.parametrize(
@@ -38,3 +39,25 @@ def test_files_with_other_bytes_than_the_data_set_has_are_refused(tmp_path: Path
     data = Data(source="cifar10")
     with pytest.raises(StageError, match="holds no cifar10 that torchvision can read"):
         cifar.load(data, spec_of(data), tmp_path)
+
+
+def test_a_folder_for_each_part_and_class_is_read_in_the_order_of_the_names(
+    tmp_path: Path,
+) -> None:
+    names = [
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    ]
+    put(tmp_path, [f"{part}/{name}/0000.jpg" for part in ("train", "test") for name in names])
+    dataset = images.load(Data(source="cifar10"), tmp_path)
+    assert dataset.train.classes == tuple(names)
+    assert dataset.held_out.y_N.tolist() == list(range(10))
+    assert dataset.train.x_NCHW.shape == (10, 3, 32, 32)

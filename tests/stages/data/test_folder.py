@@ -9,8 +9,10 @@ from PIL import Image
 from pipeline.errors import StageError
 from pipeline.settings import Data
 from stages.data import folder, images
+from stages.data.files import Files
 from stages.data.specs import spec_of
 
+Read = tuple[np.ndarray, np.ndarray]
 DATA = Data(source="folder", image_size_px=8, mean=(0.5,) * 3, std=(0.5,) * 3)
 
 
@@ -24,9 +26,21 @@ def _fill(root: Path, counts: dict[str, int], suffix: str = "png") -> Path:
     return root
 
 
+def _load(data: Data, root: Path) -> tuple[Read, Read, tuple[str, ...]]:
+    """Load a folder and read its files, as NHWC."""
+    train, held_out, classes = folder.load(data, spec_of(data), root)
+    return _read(train), _read(held_out), classes
+
+
+def _read(split: images.Split) -> Read:
+    x_NCHW, y_N = split
+    assert isinstance(x_NCHW, Files)
+    return x_NCHW[:].permute(0, 2, 3, 1).numpy(), y_N
+
+
 def test_the_classes_are_the_folders_in_the_order_of_their_names(tmp_path: Path) -> None:
     root = _fill(tmp_path, {"cat": 4, "ant": 4})
-    train, held_out, classes = folder.load(DATA, spec_of(DATA), root)
+    train, held_out, classes = _load(DATA, root)
     assert classes == ("ant", "cat")
     for x_NHWC, y_N in (train, held_out):
         wanted_N = np.where(x_NHWC[:, 0, 0, 0] < 100, 1, 0)
@@ -35,7 +49,7 @@ def test_the_classes_are_the_folders_in_the_order_of_their_names(tmp_path: Path)
 
 def test_every_class_is_split_by_the_fraction_and_no_image_is_in_both(tmp_path: Path) -> None:
     root = _fill(tmp_path, {"a": 10, "b": 20})
-    (x_train, y_train), (x_held, y_held), _ = folder.load(DATA, spec_of(DATA), root)
+    (x_train, y_train), (x_held, y_held), _ = _load(DATA, root)
     assert np.bincount(y_held).tolist() == [3, 6]
     assert np.bincount(y_train).tolist() == [7, 14]
     levels = [*x_train[:, 0, 0, 0].tolist(), *x_held[:, 0, 0, 0].tolist()]
@@ -44,7 +58,7 @@ def test_every_class_is_split_by_the_fraction_and_no_image_is_in_both(tmp_path: 
 
 def test_the_split_is_always_the_same(tmp_path: Path) -> None:
     root = _fill(tmp_path, {"a": 6, "b": 6})
-    one, other = (folder.load(DATA, spec_of(DATA), root)[1][0] for _ in range(2))
+    one, other = (_load(DATA, root)[1][0] for _ in range(2))
     np.testing.assert_array_equal(one, other)
 
 
@@ -54,14 +68,14 @@ def test_both_parts_have_an_image_of_each_class_at_any_fraction(
 ) -> None:
     data = Data(source="folder", image_size_px=8, held_out_fraction=fraction)
     root = _fill(tmp_path, {"a": 2, "b": 9})
-    (_, y_train), (_, y_held), _ = folder.load(data, spec_of(data), root)
+    (_, y_train), (_, y_held), _ = _load(data, root)
     assert set(y_train) == set(y_held) == {0, 1}
 
 
 def test_images_of_other_kinds_and_in_deeper_folders_count(tmp_path: Path) -> None:
     _fill(tmp_path, {"a/deep": 3, "b": 3}, suffix="JPG")
     (tmp_path / "b" / "notes.txt").write_text("no image", encoding="utf-8")
-    (x_train, _), (x_held, _), _ = folder.load(DATA, spec_of(DATA), tmp_path)
+    (x_train, _), (x_held, _), _ = _load(DATA, tmp_path)
     assert len(x_train) + len(x_held) == 6
 
 
@@ -72,7 +86,7 @@ def test_the_middle_is_cut_out_after_scaling_the_shorter_side(tmp_path: Path) ->
             image = Image.new("RGB", (48, 16), "black")
             image.paste((255, 0, 0), (16, 0, 32, 16))
             image.save(tmp_path / name / f"{number}.png")
-    (x_train, _), _, _ = folder.load(DATA, spec_of(DATA), tmp_path)
+    (x_train, _), _, _ = _load(DATA, tmp_path)
     assert x_train.shape == (2, 8, 8, 3)
     assert (x_train[0, :, 1:-1] == [255, 0, 0]).all()
 
@@ -89,7 +103,7 @@ def test_an_unreadable_file_is_named(tmp_path: Path, content: bytes) -> None:
     root = _fill(tmp_path, {"a": 4, "b": 4})
     (root / "a" / "02.png").write_bytes(content)
     with pytest.raises(StageError, match=r"1 files are no readable images \(.*a/02\.png\)"):
-        folder.load(DATA, spec_of(DATA), root)
+        _load(DATA, root)
 
 
 def test_a_truncated_image_is_named(tmp_path: Path) -> None:
@@ -99,22 +113,45 @@ def test_a_truncated_image_is_named(tmp_path: Path) -> None:
     content = (root / "b" / "01.png").read_bytes()
     (root / "b" / "01.png").write_bytes(content[: len(content) // 2])
     with pytest.raises(StageError, match=r"b/01\.png"):
-        folder.load(DATA, spec_of(DATA), root)
+        _load(DATA, root)
 
 
 def test_one_class_is_refused(tmp_path: Path) -> None:
     root = _fill(tmp_path, {"only": 4})
     with pytest.raises(StageError, match="holds 1 class folders"):
-        folder.load(DATA, spec_of(DATA), root)
+        _load(DATA, root)
 
 
 def test_a_class_with_one_image_is_refused_by_name(tmp_path: Path) -> None:
     root = _fill(tmp_path, {"a": 4, "b": 1})
     with pytest.raises(StageError, match=r"at least 2 images \(.*b has 1\)"):
-        folder.load(DATA, spec_of(DATA), root)
+        _load(DATA, root)
 
 
 def test_a_file_instead_of_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("no folder", encoding="utf-8")
     with pytest.raises(StageError, match=r"data\.root"):
-        folder.load(DATA, spec_of(DATA), tmp_path / "data")
+        _load(DATA, tmp_path / "data")
+
+
+@pytest.mark.parametrize("name", ["val", "test", "validation"])
+def test_a_folder_with_both_parts_is_split_as_it_is(tmp_path: Path, name: str) -> None:
+    _fill(tmp_path / "train", {"ant": 3, "cat": 2})
+    _fill(tmp_path / name, {"cat": 1})
+    (x_train, y_train), (x_held, y_held), classes = _load(DATA, tmp_path)
+    assert classes == ("ant", "cat")
+    assert y_train.tolist() == [0, 0, 0, 1, 1]
+    assert y_held.tolist() == [1]
+    assert (len(x_train), len(x_held)) == (5, 1)
+
+
+def test_a_class_that_only_the_held_out_part_has_is_refused_by_name(tmp_path: Path) -> None:
+    _fill(tmp_path / "train", {"ant": 3, "cat": 2})
+    _fill(tmp_path / "val", {"dog": 1})
+    with pytest.raises(StageError, match=r"no class of the training part \(dog\)"):
+        _load(DATA, tmp_path)
+
+
+def test_two_classes_of_which_one_is_called_train_are_classes(tmp_path: Path) -> None:
+    _fill(tmp_path, {"bus": 3, "train": 3})
+    assert _load(DATA, tmp_path)[2] == ("bus", "train")

@@ -1,0 +1,63 @@
+"""Places365-Standard: 365 scenes at 256 pixels, as it is published or in folders for each part."""
+
+from pathlib import Path
+
+from pipeline.settings import Data
+from pipeline.stage import StageError
+from stages.data import folder, known, layout
+from stages.data.images import Parts
+from stages.data.layout import Listing
+from stages.data.specs import Spec
+
+_CATEGORIES = "categories_places365.txt"
+_LISTS = ("places365_train_standard.txt", "places365_val.txt")
+_FOLDERS = ("data_256_standard", "val_256")
+
+
+def load(data: Data, spec: Spec, root: Path | None) -> Parts:
+    """Return the training and the validation part, and the class names.
+
+    Labels are those of the published lists, which published teachers have too.
+
+    Raises:
+        StageError: The files are not in `root`.
+    """
+    assert root is not None
+    if layout.held_out_folder(root) is not None:
+        return known.from_parts(data, spec, root)
+    for missing in (_CATEGORIES, _LISTS[1], _FOLDERS[1]):
+        if not (root / missing).exists():
+            raise known.absent(data, root, missing)
+    numbered = _pairs(root / _CATEGORIES)
+    numbered = sorted(numbered, key=lambda pair: pair[1])
+    classes = [name.removeprefix("/")[2:] for name, _ in numbered]
+    known.check_classes(data, spec, classes, root)
+    empty: Listing = ([], [])
+    has_train = (root / _LISTS[0]).is_file() and (root / _FOLDERS[0]).is_dir()
+    train = _listed(root, 0, len(classes)) if has_train else empty
+    held_out = _listed(root, 1, len(classes))
+    return folder.files(train, spec), folder.files(held_out, spec), tuple(classes)
+
+
+def _listed(root: Path, part: int, num_classes: int) -> Listing:
+    pairs = _pairs(root / _LISTS[part])
+    worst = max((number for _, number in pairs), default=0)
+    if worst >= num_classes:
+        raise StageError(
+            str(root / _LISTS[part]), f"names no class ({worst})", "unpack places365 again"
+        )
+    base = root / _FOLDERS[part]
+    return [str(base / name.lstrip("/")) for name, _ in pairs], [number for _, number in pairs]
+
+
+def _pairs(file: Path) -> list[tuple[str, int]]:
+    """Read lines of a name and a number."""
+    pairs = []
+    for count, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        name, _, number = line.strip().rpartition(" ")
+        if not name or not number.isdecimal():
+            raise StageError(
+                f"{file}:{count}", f"is no name with a number ({line})", "unpack places365 again"
+            )
+        pairs.append((name, int(number)))
+    return pairs

@@ -1,0 +1,73 @@
+"""Images that stay in their files until they are asked for."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import functional
+
+from pipeline.errors import StageError
+from pipeline.settings import Data
+from stages.data.files import Files
+from stages.data.specs import Spec, spec_of
+
+SPEC = spec_of(Data(source="folder", image_size_px=16))
+
+
+def _files(
+    root: Path, count: int = 5, spec: Spec = SPEC, size: tuple[int, int] = (20, 16)
+) -> Files:
+    rng = np.random.default_rng(0)
+    paths = []
+    for number in range(count):
+        x_HWC = rng.integers(0, 256, (size[1], size[0], 3), np.uint8)
+        x_HWC[..., 0] = number
+        paths.append(str(root / f"{number}.png"))
+        Image.fromarray(x_HWC).save(paths[-1])
+    return Files(paths, spec)
+
+
+@pytest.mark.parametrize("indices", [slice(1, 4), torch.tensor([1, 2, 3])])
+def test_images_come_in_the_order_they_are_asked_for(
+    tmp_path: Path, indices: slice | torch.Tensor
+) -> None:
+    x_BCHW = _files(tmp_path)[indices]
+    assert x_BCHW.shape == (3, 3, 16, 16)
+    assert x_BCHW.dtype == torch.uint8
+    assert x_BCHW[:, 0, 0, 0].tolist() == [1, 2, 3]
+
+
+def test_the_size_is_known_without_reading(tmp_path: Path) -> None:
+    files = Files([str(tmp_path / "none.png")] * 7, SPEC)
+    assert files.shape == (7, 3, 16, 16)
+    assert files.size_bytes == 7 * 3 * 16 * 16
+
+
+def test_a_choice_of_files_keeps_their_order(tmp_path: Path) -> None:
+    chosen = _files(tmp_path).taken(np.array([0, 4]))
+    assert chosen[:][:, 0, 0, 0].tolist() == [0, 4]
+
+
+@pytest.mark.parametrize("size", [(40, 33), (33, 40), (57, 91), (16, 16), (18, 18), (8, 11)])
+@pytest.mark.parametrize("ratio", [1.0, 256 / 224])
+def test_an_image_is_scaled_and_cut_as_torchvision_does_it_for_its_networks(
+    tmp_path: Path, size: tuple[int, int], ratio: float
+) -> None:
+    spec = replace(SPEC, resize_ratio=ratio)
+    files = _files(tmp_path, 1, spec, size)
+    with Image.open(files.paths[0]) as image:
+        scaled = functional.resize(image, [int(16 * ratio)])
+        wanted = functional.pil_to_tensor(functional.center_crop(scaled, [16, 16]))
+    assert torch.equal(files[:][0], wanted)
+
+
+def test_unreadable_files_are_counted_and_named(tmp_path: Path) -> None:
+    files = _files(tmp_path)
+    (tmp_path / "1.png").write_bytes(b"no image")
+    (tmp_path / "3.png").unlink()
+    assert files[2:3].shape[0] == 1
+    with pytest.raises(StageError, match=r"2 files are no readable images \(.*1\.png, .*3\.png\)"):
+        files[:]
