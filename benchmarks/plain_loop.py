@@ -108,6 +108,6 @@ class PlainLoop:
             self.terms.clear()
             loss = loss + functional.l1_loss(self.student(x_BCHW), teacher_BK)
         self.student_optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.student_optimiser.step()
         loss.item()

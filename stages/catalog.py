@@ -78,7 +78,7 @@ def _distill(
     return Stage(
         name="distill",
         run="stages.distill:run",
-        settings=("seed", "student", "distill", *(("data",) if watched else ())),
+        settings=("seed", "student", "distill", *(_DATA if watched else ())),
         inputs=("teacher/weights",),
         externals={
             **teacher_code,

@@ -1,6 +1,8 @@
 """Where and in which arithmetic training runs, and how chance is seeded."""
 
 import contextlib
+import resource
+import sys
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,13 @@ class Compute:
     def placed(self, network: _Network) -> _Network:
         """Return `network` on the device, channels last."""
         return network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def peak_memory_bytes(self) -> int:
+        """Return the most memory used so far: of the GPU, or of this whole process."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
 
     def compile(self, mode: str, *networks: nn.Module) -> None:
         """Compile networks in place, where `mode` asks for it: auto, on, cuda-graphs or off."""

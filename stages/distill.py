@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from models.classifier import Classifier
 from models.generator import Generator
 from pipeline.stage import Context, StageError
 from stages import bank, curves, networks, picture, progressfile, weights
@@ -108,10 +109,8 @@ def _leave(ctx: Context, game: Game, card: Card) -> None:
     x_NCHW = torch.cat(
         [_samples(game, game.generator, size - size // 2), _samples(game, game.ema, size // 2)]
     )
-    game.student.eval()
-    with torch.no_grad():
-        teacher_N = game.teacher(x_NCHW).argmax(dim=1)
-        student_N = game.student(x_NCHW).argmax(dim=1)
+    teacher_N = _decisions(game.teacher, x_NCHW, game)
+    student_N = _decisions(game.student.eval(), x_NCHW, game)
     agreement = float((teacher_N == student_N).double().mean())
     shares_K = torch.bincount(teacher_N, minlength=card.num_classes).double() / size
     if agreement <= float(shares_K.max()) and card.num_classes > 1:
@@ -136,6 +135,7 @@ def _leave(ctx: Context, game: Game, card: Card) -> None:
 
 def _count(ctx: Context, game: Game, group: Group) -> None:
     """Record the figures of the run."""
+    ctx.metric("peak_memory_bytes", game.compute.peak_memory_bytes())
     ctx.metric("params", networks.parameters(game.student))
     ctx.metric("precision", game.compute.precision)
     ctx.metric("processes", group.size)
@@ -145,6 +145,16 @@ def _count(ctx: Context, game: Game, group: Group) -> None:
 
 @torch.no_grad()
 def _samples(game: Game, generator: Generator, count: int) -> Tensor:
-    """Draw images as the student saw them: normalised by their batch."""
-    images: Tensor = generator(*game.dice.throw(max(count, 2)))[:count]
-    return images
+    """Draw images as the student saw them: normalised by a batch of the size it saw."""
+    parts: list[Tensor] = []
+    while (left := count - sum(len(each) for each in parts)) > 0:
+        part: Tensor = generator(*game.dice.throw(game.options.batch_size))
+        parts.append(part[:left])
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def _decisions(network: Classifier, x_NCHW: Tensor, game: Game) -> Tensor:
+    """Return the class that a network sees in each image."""
+    batches = torch.split(x_NCHW, game.options.batch_size)
+    return torch.cat([network(x_BCHW).argmax(dim=1) for x_BCHW in batches])
