@@ -64,6 +64,14 @@ def _build(settings: Settings) -> Iterator[Broken]:
             f'only backend "tensorrt-rtx" builds for other machines ({list(build.targets)})',
             'set build.backend = "tensorrt-rtx" or empty the list',
         )
+    trt = build.tensorrt
+    if not trt.min_batch <= trt.opt_batch <= trt.max_batch:
+        yield Broken(
+            ("build", "tensorrt", "opt_batch"),
+            f"min_batch, opt_batch and max_batch do not rise ({trt.min_batch}, {trt.opt_batch}, "
+            f"{trt.max_batch})",
+            "set opt_batch between the other two",
+        )
 
 
 def _gates(settings: Settings) -> Iterator[Broken]:

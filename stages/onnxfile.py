@@ -20,6 +20,8 @@ from stages.card import Card
 
 INPUT, OUTPUT = "images", "logits"
 _PRODUCER = "madpipe"
+_IMAGE_DIMS = 4
+_IMAGE_TYPES = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.UINT8)
 
 
 def convert(network: nn.Module, card: Card, *, opset: int) -> ModelProto:
@@ -104,6 +106,36 @@ def read(path: Path, place: str) -> ModelProto:
             place, f"needs one input and one output ({path} has {counts})", "export a classifier"
         )
     return model
+
+
+def check_images(model: ModelProto, place: str) -> None:
+    """Make sure that a model takes batches of images of any length.
+
+    Raises:
+        StageError: Its input has other dimensions, a fixed batch, or a type that no engine takes.
+    """
+    kind = model.graph.input[0].type.tensor_type
+    sizes = [each.dim_value if each.HasField("dim_value") else None for each in kind.shape.dim]
+    if kind.elem_type not in _IMAGE_TYPES:
+        seen = TensorProto.DataType.Name(kind.elem_type)
+        known = ", ".join(TensorProto.DataType.Name(each) for each in _IMAGE_TYPES)
+        raise StageError(place, f"takes images of another type ({seen})", f"export with {known}")
+    if len(sizes) != _IMAGE_DIMS or not all(sizes[1:]):
+        raise StageError(
+            place,
+            f"takes no batches of images of one size ({_shown(sizes)})",
+            "export a classifier whose input is (batch, channels, height, width)",
+        )
+    if sizes[0] is not None:
+        raise StageError(
+            place,
+            f"has a fixed batch ({_shown(sizes)})",
+            "export it with a dynamic first dimension",
+        )
+
+
+def _shown(sizes: list[int | None]) -> str:
+    return " x ".join("any" if size is None else str(size) for size in sizes) or "a scalar"
 
 
 def _tensors(graph: GraphProto) -> Iterator[TensorProto]:

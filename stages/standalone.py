@@ -70,7 +70,10 @@ def build(onnx: Path, folder: Path, options: Build) -> EngineManifest:
     Raises:
         StageError: The ONNX file is unsound or the backend cannot use it.
         UnavailableError: The machine lacks what the options name.
+        UsageError: A target is no architecture that the backend builds for.
     """
+    if wrong := resolve.wrong_target(options):
+        raise UsageError("--target", wrong.wrong, wrong.remedy)
     for requirement in resolve.requirements(options):
         requirement.check()
     folder.mkdir(parents=True, exist_ok=True)
