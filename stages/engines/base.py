@@ -38,7 +38,7 @@ class EngineManifest(msgspec.Struct, frozen=True, kw_only=True):
     """Name of the GPU that it was built on and for."""
     compute_capability: str = ""
     driver: str = ""
-    settings: Mapping[str, int | bool | str] = {}
+    settings: Mapping[str, int | bool | str | None] = {}
     """The settings that shape it, by their names in pipeline.toml."""
     weights_bytes: Mapping[str, int] = {}
     """Bytes of the graph's weights by their ONNX type, which a strongly typed engine keeps."""

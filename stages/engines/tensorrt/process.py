@@ -14,7 +14,7 @@ from pipeline import machine
 from pipeline.stage import StageError
 from stages.engines.base import Order
 from stages.engines.tensorrt import child, graph
-from stages.engines.tensorrt.edition import Edition
+from stages.engines.tensorrt.edition import RTX, Edition
 from stages.engines.tensorrt.request import Built, Line, Request, as_error
 
 _ROOT = Path(__file__).parents[3]
@@ -117,7 +117,7 @@ def _environment() -> dict[str, str]:
 
 def _timing_cache(order: Order, edition: Edition) -> str | None:
     """Return the file of the timing cache: one for each version and GPU, which share nothing."""
-    if order.cache is None or not order.options.tensorrt.timing_cache:
+    if order.cache is None or edition is RTX or not order.options.tensorrt.timing_cache:
         return None
     parts = (edition.backend, machine.version(edition.backend), machine.fact("gpu"))
     name = "".join(c if c.isalnum() or c in ".-" else "_" for c in "-".join(parts))
