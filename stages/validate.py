@@ -59,7 +59,10 @@ def run(ctx: Context) -> None:
     }
     session = None
     if reason := fit.not_run(manifest):
-        ctx.note(f"{reason}; there: madpipe validate --engine DIR --teacher FILE")
+        ctx.note(
+            f"{reason}; where such a GPU is: madpipe validate --engine {engine.parent} "
+            f"--teacher {ctx.input('teacher/weights')}"
+        )
     else:
         session = open_session(manifest, engine, threads=options.threads)
         logits["engine"] = _batched(session.infer, dataset.held_out)

@@ -10,6 +10,7 @@ from pipeline.stage import StageError
 from stages.engines.base import BACKENDS, EngineManifest
 
 _AMPERE = 8.0
+_THERE = "madpipe validate --engine DIR --teacher FILE"
 
 
 def sm(compute_capability: str) -> str:
@@ -23,9 +24,8 @@ def not_run(manifest: EngineManifest) -> str | None:
     if not manifest.targets or (here and here[0] in manifest.targets):
         return None
     found = f"has {', '.join(here)}" if here else "has no NVIDIA GPU"
-    return (
-        f"the engine was built for {', '.join(manifest.targets)} and not run: this machine {found}"
-    )
+    targets = ", ".join(manifest.targets)
+    return f"the engine was built for {targets} and not run, since this machine {found}"
 
 
 def check(manifest: EngineManifest) -> None:
@@ -77,7 +77,7 @@ def _move(manifest: EngineManifest) -> str:
     here = sm(machine.gpus()[0].compute_capability) if machine.gpus() else None
     if here in BACKENDS[manifest.backend].architectures:
         return rebuild(manifest) + f" --target {here}"
-    return "load it where such a GPU is: madpipe validate --engine DIR --teacher FILE"
+    return f"load it where such a GPU is: {_THERE}"
 
 
 def _version_fits(manifest: EngineManifest, installed: str) -> bool:

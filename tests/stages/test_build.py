@@ -92,7 +92,7 @@ def test_a_truncated_onnx_file_is_refused(tiny: Brought, tmp_path: Path) -> None
 
 def test_an_operator_that_the_backend_does_not_know_is_refused(tmp_path: Path) -> None:
     node = helper.make_node("Nonsense", ["x"], ["y"], domain="nowhere")
-    shape = ["batch", 1, 8, 8]
+    shape: list[str | int] = ["batch", 1, 8, 8]
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in "xy"]
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("nowhere", 1)]
     graph = helper.make_graph([node], "g", ends[:1], ends[1:])

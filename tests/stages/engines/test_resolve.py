@@ -71,8 +71,8 @@ def _lacking(build: Build) -> list[Refused]:
 
 def test_tensorrt_runs_on_gpus_alone() -> None:
     for name in ("tensorrt", "tensorrt-rtx"):
-        assert resolve.device(Build(backend=name)) == "cuda"  # type: ignore[arg-type]
-        (only,) = _lacking(Build(backend=name, device="cpu"))  # type: ignore[arg-type]
+        assert resolve.device(Build(backend=name)) == "cuda"
+        (only,) = _lacking(Build(backend=name, device="cpu"))
         assert only.setting == "build.device"
 
 
