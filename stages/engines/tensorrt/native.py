@@ -5,7 +5,7 @@ Where only one edition has a call, its own module is named.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsInt, cast
 
 from pipeline.settings import TensorRT
 from pipeline.stage import StageError
@@ -47,9 +47,10 @@ def build(
         raise _parse_error(parser, edition)
     config = builder.create_builder_config()
     _configure(config, request.settings, edition)
-    config.add_optimization_profile(_profile(builder, network, request.settings))
+    config.add_optimization_profile(_profile(builder, network, request.settings, edition))
     if edition is RTX:
-        _aim(config, request.targets or ("current",), edition)
+        its_config = cast("tensorrt_rtx.IBuilderConfig", config)
+        _aim(its_config, request.targets or ("current",), edition)
     # In TensorRT-RTX a timing cache does nothing and its calls are deprecated.
     keeps_timings = request.settings.timing_cache and edition is not RTX
     if keeps_timings:
@@ -58,8 +59,8 @@ def build(
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise refusal("cannot build an engine of it", errors, edition)
-    kept = config.get_timing_cache().serialize() if keeps_timings else b""
-    return bytes(memoryview(plan)), bytes(memoryview(kept))
+    kept = bytes(memoryview(config.get_timing_cache().serialize())) if keeps_timings else b""
+    return bytes(memoryview(plan)), kept
 
 
 def inspected(plan: bytes, edition: Edition) -> str:
@@ -142,19 +143,29 @@ def _configure(config: "trt.IBuilderConfig", asked: TensorRT, edition: Edition) 
 
 
 def _profile(
-    builder: "trt.Builder", network: "trt.INetworkDefinition", asked: TensorRT
+    builder: "trt.Builder",
+    network: "trt.INetworkDefinition",
+    asked: TensorRT,
+    edition: Edition,
 ) -> "trt.IOptimizationProfile":
     """Return the range of batches; the input's other sizes are fixed."""
+    if not TYPE_CHECKING:
+        trt = edition.module()
     images = network.get_input(0)
-    size = tuple(images.shape)[1:]
+    size = sizes(images.shape)[1:]
     profile = builder.create_optimization_profile()
     profile.set_shape(
         images.name,
-        (asked.min_batch, *size),
-        (asked.opt_batch, *size),
-        (asked.max_batch, *size),
+        trt.Dims([asked.min_batch, *size]),
+        trt.Dims([asked.opt_batch, *size]),
+        trt.Dims([asked.max_batch, *size]),
     )
     return profile
+
+
+def sizes(dims: "trt.Dims") -> list[int]:
+    """Return dimensions as numbers."""
+    return [int(dims[number]) for number in range(len(dims))]
 
 
 def _aim(config: "tensorrt_rtx.IBuilderConfig", targets: tuple[str, ...], edition: Edition) -> None:
@@ -182,11 +193,13 @@ def _monitor(edition: Edition, tell: Tell) -> "trt.IProgressMonitor":
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
 
-        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            fraction.start(phase_name, parent_phase, num_steps)
+        def phase_start(
+            self, phase_name: str, parent_phase: str | None, num_steps: SupportsInt
+        ) -> None:
+            fraction.start(phase_name, parent_phase, int(num_steps))
 
-        def step_complete(self, phase_name: str, step: int) -> bool:
-            fraction.step(phase_name, step)
+        def step_complete(self, phase_name: str, step: SupportsInt) -> bool:
+            fraction.step(phase_name, int(step))
             return tell(fraction.percent())
 
         def phase_finish(self, phase_name: str) -> None:

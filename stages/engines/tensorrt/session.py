@@ -17,7 +17,7 @@ from pipeline.stage import StageError
 from stages.engines import fit
 from stages.engines.base import MANIFEST_FILE, EngineManifest
 from stages.engines.tensorrt.edition import Edition
-from stages.engines.tensorrt.native import logger
+from stages.engines.tensorrt.native import logger, sizes
 
 if TYPE_CHECKING:
     import tensorrt as trt  # noqa: F401  (mypy's name for what __init__ gets from the edition)
@@ -123,7 +123,7 @@ class TrtSession:
         """Give the context its input and an output of the right size; return the output."""
         if not self._context.set_input_shape(self._input, tuple(images.shape)):
             raise self._failure(f"does not take images of shape {tuple(images.shape)}")
-        shape = tuple(self._context.get_tensor_shape(self._output))
+        shape = tuple(sizes(self._context.get_tensor_shape(self._output)))
         with torch.cuda.stream(self._stream):
             logits = torch.empty(shape, dtype=self._output_dtype, device="cuda")
         self._set(images, logits)
