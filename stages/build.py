@@ -52,7 +52,8 @@ def build(
     """
     name = resolve.backend_name(options)
     device, precision = resolve.device(options), resolve.precision(options)
-    onnxfile.check_images(onnxfile.read(onnx, "the ONNX file"), "the ONNX file")
+    model = onnxfile.read(onnx, "the ONNX file")
+    onnxfile.check_images(model, "the ONNX file")
     order = Order(
         onnx=onnx,
         engine=engine,
@@ -78,6 +79,7 @@ def build(
         engine=engine.name,
         sha256=file_sha256(engine),
         onnx_sha256=file_sha256(onnx),
+        signature=onnxfile.signature(model),
         **(facts or {}),
     )
     content = msgspec.json.format(msgspec.json.encode(manifest), indent=2)

@@ -17,6 +17,7 @@ from pipeline.atomic import write_bytes
 from pipeline.stage import StageError
 from stages import card as cards
 from stages.card import Card
+from stages.engines.base import Signature
 
 INPUT, OUTPUT = "images", "logits"
 _PRODUCER = "madpipe"
@@ -132,6 +133,24 @@ def check_images(model: ModelProto, place: str) -> None:
             f"has a fixed batch ({_shown(sizes)})",
             "export it with a dynamic first dimension",
         )
+
+
+def signature(model: ModelProto) -> Signature:
+    """Return what a model whose images were checked takes and gives."""
+    images, logits = model.graph.input[0], model.graph.output[0]
+    channels, height, width = (d.dim_value for d in images.type.tensor_type.shape.dim[1:])
+    outputs = logits.type.tensor_type
+    card = card_of(model)
+    return Signature(
+        input=images.name,
+        input_type=TensorProto.DataType.Name(images.type.tensor_type.elem_type),
+        shape=(channels, height, width),
+        output=logits.name,
+        output_type=TensorProto.DataType.Name(outputs.elem_type),
+        num_classes=outputs.shape.dim[-1].dim_value if outputs.shape.dim else 0,
+        arch=card.arch if card else "",
+        classes=card.classes if card else (),
+    )
 
 
 def _shown(sizes: list[int | None]) -> str:

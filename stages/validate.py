@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from models.classifier import Classifier
 from pipeline.atomic import write_bytes
-from pipeline.keys import file_sha256
 from pipeline.settings import Validate
 from pipeline.stage import Context, StageError
 from stages import evaluate, networks, onnxfile, timing
 from stages.data import images
 from stages.data.images import Images
 from stages.engines import fit, resolve
-from stages.engines.base import BACKENDS, EngineManifest, Session
+from stages.engines.base import EngineManifest, Session
+from stages.engines.manifests import read_manifest
 
 SCHEMA = "madpipe.measurements/1"
 _BATCH = 64
@@ -103,31 +103,6 @@ def open_engine(
     """
     manifest = read_manifest(manifest_path, engine)
     return manifest, open_session(manifest, engine, threads=threads)
-
-
-def read_manifest(manifest_path: Path, engine: Path) -> EngineManifest:
-    """Return the manifest of an engine after checking that it describes these bytes.
-
-    Raises:
-        StageError: It is none, or describes others.
-    """
-    try:
-        manifest = msgspec.json.decode(manifest_path.read_bytes(), type=EngineManifest)
-        digest = file_sha256(engine)
-    except (OSError, msgspec.DecodeError) as error:
-        raise StageError("the engine", f"cannot be read ({error})", "build it again") from error
-    if digest != manifest.sha256:
-        raise StageError(
-            "the engine",
-            f"is not the one that its manifest describes ({engine}: {digest[:8]}, "
-            f"not {manifest.sha256[:8]})",
-            "build it again",
-        )
-    if manifest.backend not in BACKENDS:
-        raise StageError(
-            "the engine", f"is of no known backend ({manifest.backend})", "build it again"
-        )
-    return manifest
 
 
 def open_session(manifest: EngineManifest, engine: Path, *, threads: int) -> Session:

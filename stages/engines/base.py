@@ -20,6 +20,23 @@ if TYPE_CHECKING:
 MANIFEST_FILE = "manifest.json"
 
 
+class Signature(msgspec.Struct, frozen=True, kw_only=True):
+    """What an engine takes and gives."""
+
+    input: str
+    """Name of its input, images of shape NCHW."""
+    input_type: str
+    """As ONNX calls it: FLOAT, FLOAT16, BFLOAT16 or UINT8."""
+    shape: tuple[int, int, int]
+    """Channels, height and width."""
+    output: str
+    output_type: str
+    num_classes: int
+    arch: str = ""
+    """Empty where the ONNX file does not tell."""
+    classes: tuple[str, ...] = ()
+
+
 class EngineManifest(msgspec.Struct, frozen=True, kw_only=True):
     """What an engine is and where it may be loaded; lies beside it as manifest.json."""
 
@@ -42,6 +59,8 @@ class EngineManifest(msgspec.Struct, frozen=True, kw_only=True):
     """The settings that shape it, by their names in pipeline.toml."""
     weights_bytes: Mapping[str, int] = {}
     """Bytes of the graph's weights by their ONNX type, which a strongly typed engine keeps."""
+    signature: Signature | None = None
+    """None in manifests of older versions."""
     layer_types: Mapping[str, int] = {}
     """Tensors that the finished engine makes, by their type, as its inspector tells."""
     layers: str = ""
