@@ -88,8 +88,8 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> dict[
         StageError: A file is missing, damaged or does not fit.
         UsageError: The data specification names no source.
     """
-    manifest, engine = read_folder(folder, "--engine")
     source, root = _source(data)
+    manifest, engine = read_folder(folder, "--engine")
     tensors = weights.read(teacher, "--teacher")
     card = recognise.card_for(
         teacher,

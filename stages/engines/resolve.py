@@ -97,9 +97,10 @@ def _for_device(build: Build, name: str, info: BackendInfo) -> Iterator[Requirem
         return  # built ahead of time, for GPUs that need not be here
     elif info.architectures and not machine.gpus():
         yield Refused(
-            setting="build.targets",
-            wrong=f"{name} needs to know the GPU to build for, and none is here (empty)",
-            remedy=f"name some of {', '.join(info.architectures)}, or build where the GPU is",
+            setting="build.backend",
+            wrong=f"{name} needs a GPU to build for, and none is here (build.targets is empty)",
+            remedy=f"name some of {', '.join(info.architectures)} as targets, or build where "
+            "the GPU is",
         )
     elif build.device == "cuda" or info.devices == ("cuda",):
         yield NeedsGpu(setting="build.device" if build.device == "cuda" else "build.backend")

@@ -79,7 +79,8 @@ def test_tensorrt_runs_on_gpus_alone() -> None:
 @pytest.mark.skipif(HAS_GPU, reason="a GPU is here")
 def test_without_a_gpu_tensorrt_rtx_asks_for_targets_and_tensorrt_for_the_gpu() -> None:
     (only,) = _lacking(Build(backend="tensorrt-rtx"))
-    assert only.setting == "build.targets"
+    assert only.setting == "build.backend"
+    assert "build.targets is empty" in only.wrong
     assert "sm89" in only.remedy
     assert any(isinstance(e, NeedsGpu) for e in resolve.requirements(Build(backend="tensorrt")))
 
