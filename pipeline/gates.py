@@ -60,7 +60,8 @@ def _judge(name: str, gate: Gate, measurements: Measurements) -> Verdict:
     threshold = gate.max if gate.max is not None else gate.min
     found = estimate(name, measurements, gate.confidence)
     if found is None:
-        return Verdict(name, "skipped", None, None, threshold, "not measured in this run")
+        reason = measurements.get("not_run") or "not measured in this run"
+        return Verdict(name, "skipped", None, None, threshold, reason)
     low, high = found.bounds
     outcome = _outcome(gate, found.bounds)
     if gate.max is not None and gate.min is not None and found.value < gate.min:

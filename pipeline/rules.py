@@ -89,6 +89,22 @@ def _build(settings: Settings) -> Iterator[Broken]:
             f'only backend "tensorrt-rtx" builds for other machines ({list(build.targets)})',
             'set build.backend = "tensorrt-rtx" or empty the list',
         )
+    trt = build.tensorrt
+    if not trt.min_batch <= trt.opt_batch <= trt.max_batch:
+        yield Broken(
+            ("build", "tensorrt", "opt_batch"),
+            f"min_batch, opt_batch and max_batch do not rise ({trt.min_batch}, {trt.opt_batch}, "
+            f"{trt.max_batch})",
+            "set opt_batch between the other two",
+        )
+    sizes = settings.validate.batch_sizes
+    outside = [size for size in sizes if not trt.min_batch <= size <= trt.max_batch]
+    if build.backend in {"tensorrt", "tensorrt-rtx"} and outside:
+        yield Broken(
+            ("validate", "batch_sizes"),
+            f"the engine takes batches of {trt.min_batch} to {trt.max_batch} only ({outside[0]})",
+            "set build.tensorrt.max_batch and min_batch to hold them",
+        )
 
 
 def _gates(settings: Settings) -> Iterator[Broken]:

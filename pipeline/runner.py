@@ -152,6 +152,7 @@ class Runner:
             checkpoints=checkpoints,
             emit=emit,
             stop_asked=self.stop_asked,
+            cache=self.store.home / "cache" / stage.name,
         )
 
     def _call(

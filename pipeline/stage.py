@@ -103,10 +103,13 @@ class Context:
         checkpoints: Checkpoints,
         emit: Callable[[str, Mapping[str, Any]], None],
         stop_asked: Callable[[], bool],
+        cache: Path | None = None,
     ) -> None:
         """Bind the declaration to real paths; only the runner does."""
         self.settings = cast("Settings", guarded(settings, stage))
         self.checkpoints = checkpoints
+        self.cache = cache
+        """A folder for what only saves time and outlives the stage; it may not be there yet."""
         self.metrics: dict[str, Any] = {}
         self._stage = stage
         self._inputs = inputs

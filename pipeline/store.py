@@ -5,6 +5,7 @@
       entries/<stage>/newest             name of the entry used last
       entries/<stage>/<key16>/           one finished stage: its files and entry.json
       work/<stage>/<key16>/              one unfinished stage: out/, checkpoint/, events.jsonl
+      cache/<stage>/                     what only saves time, such as timings of kernels
       runs/<time>.json                   what each run did
       memo.json                          digests of code and folders
       lock                               held by the process that writes

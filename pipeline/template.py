@@ -32,13 +32,18 @@ def render(settings: Settings) -> str:
     lines += _keys(settings)
     for name, kind in typing.get_type_hints(Settings).items():
         if isinstance(kind, type) and issubclass(kind, Table):
-            lines += [
-                "",
-                f"[{name}]",
-                *_comment(kind.__doc__ or ""),
-                *_keys(getattr(settings, name)),
-            ]
+            lines += _table(name, getattr(settings, name))
     return "\n".join(lines + _gates(settings)) + "\n"
+
+
+def _table(name: str, table: Table) -> list[str]:
+    """Return the lines of a table and of the tables in it."""
+    lines = ["", f"[{name}]", *_comment(type(table).__doc__ or ""), *_keys(table)]
+    for inner in table.__struct_fields__:
+        value = getattr(table, inner)
+        if isinstance(value, Table):
+            lines += _table(f"{name}.{inner}", value)
+    return lines
 
 
 def _keys(table: Table) -> list[str]:

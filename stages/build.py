@@ -1,5 +1,6 @@
 """The build stage: the ONNX file as an engine of one backend, with a manifest beside it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,12 @@ from stages.engines.base import BACKENDS, EngineManifest, Order
 def run(ctx: Context) -> None:
     """Leave the engine and its manifest."""
     manifest = build(
-        ctx.input("export/onnx"), ctx.output("engine"), ctx.output("manifest"), ctx.settings.build
+        ctx.input("export/onnx"),
+        ctx.output("engine"),
+        ctx.output("manifest"),
+        ctx.settings.build,
+        cache=ctx.cache,
+        tell=ctx.progress,
     )
     if machine.gpus() and ctx.settings.build.device == "auto" and manifest.device == "cpu":
         ctx.note(f"{manifest.backend} cannot use the GPU here, so the engine is for the CPU")
@@ -29,7 +35,15 @@ def run(ctx: Context) -> None:
     ctx.metric("bytes", ctx.output("engine").stat().st_size)
 
 
-def build(onnx: Path, engine: Path, manifest_path: Path, options: Build) -> EngineManifest:
+def build(
+    onnx: Path,
+    engine: Path,
+    manifest_path: Path,
+    options: Build,
+    *,
+    cache: Path | None = None,
+    tell: Callable[[int, int, str], None] = lambda done, total, unit: None,  # noqa: ARG005
+) -> EngineManifest:
     """Make an engine from an ONNX file and write its manifest.
 
     Raises:
@@ -38,16 +52,25 @@ def build(onnx: Path, engine: Path, manifest_path: Path, options: Build) -> Engi
     """
     name = resolve.backend_name(options)
     device, precision = resolve.device(options), resolve.precision(options)
-    onnxfile.read(onnx, "the ONNX file")
-    order = Order(onnx=onnx, engine=engine, device=device, precision=precision, options=options)
+    model = onnxfile.read(onnx, "the ONNX file")
+    onnxfile.check_images(model, "the ONNX file")
+    order = Order(
+        onnx=onnx,
+        engine=engine,
+        device=device,
+        precision=precision,
+        options=options,
+        cache=cache,
+        tell=tell,
+    )
     try:
-        resolve.backend(name).build(order)
+        facts = resolve.backend(name).build(order)
     except UnavailableError:
-        if options.device != "auto":
+        if options.device != "auto" or "cpu" not in BACKENDS[name].devices:
             raise
         # The driver reports a GPU that this backend cannot use; auto asked for none by name.
         device = "cpu"
-        resolve.backend(name).build(replace(order, device=device))
+        facts = resolve.backend(name).build(replace(order, device=device))
     manifest = EngineManifest(
         backend=name,
         backend_version=machine.version(BACKENDS[name].distribution),
@@ -56,6 +79,8 @@ def build(onnx: Path, engine: Path, manifest_path: Path, options: Build) -> Engi
         engine=engine.name,
         sha256=file_sha256(engine),
         onnx_sha256=file_sha256(onnx),
+        signature=onnxfile.signature(model),
+        **(facts or {}),
     )
     content = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
     write_bytes(manifest_path, content + b"\n")

@@ -29,9 +29,11 @@ def declare(settings: Settings, root: Path) -> tuple[Stage, ...]:
         root: The folder that relative paths in the settings start from.
 
     Raises:
-        SettingsFault: An architecture's name can name nothing.
+        SettingsFault: The name of an architecture, of a network or GPU, can name nothing.
     """
     _check_architectures(settings)
+    if wrong := resolve.wrong_target(settings.build):
+        raise SettingsFault([(("build", "targets"), wrong.wrong, wrong.remedy)])
     teacher_code = _code(settings.teacher.arch, "teacher", root)
     student_code = _code(settings.student.arch, "student", root)
     return (

@@ -17,9 +17,12 @@ from pipeline.atomic import write_bytes
 from pipeline.stage import StageError
 from stages import card as cards
 from stages.card import Card
+from stages.engines.base import Signature
 
 INPUT, OUTPUT = "images", "logits"
 _PRODUCER = "madpipe"
+_IMAGE_DIMS = 4
+_IMAGE_TYPES = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.UINT8)
 
 
 def convert(network: nn.Module, card: Card, *, opset: int) -> ModelProto:
@@ -104,6 +107,54 @@ def read(path: Path, place: str) -> ModelProto:
             place, f"needs one input and one output ({path} has {counts})", "export a classifier"
         )
     return model
+
+
+def check_images(model: ModelProto, place: str) -> None:
+    """Make sure that a model takes batches of images of any length.
+
+    Raises:
+        StageError: Its input has other dimensions, a fixed batch, or a type that no engine takes.
+    """
+    kind = model.graph.input[0].type.tensor_type
+    sizes = [each.dim_value if each.HasField("dim_value") else None for each in kind.shape.dim]
+    if kind.elem_type not in _IMAGE_TYPES:
+        seen = TensorProto.DataType.Name(kind.elem_type)
+        known = ", ".join(TensorProto.DataType.Name(each) for each in _IMAGE_TYPES)
+        raise StageError(place, f"takes images of another type ({seen})", f"export with {known}")
+    if len(sizes) != _IMAGE_DIMS or not all(sizes[1:]):
+        raise StageError(
+            place,
+            f"takes no batches of images of one size ({_shown(sizes)})",
+            "export a classifier whose input is (batch, channels, height, width)",
+        )
+    if sizes[0] is not None:
+        raise StageError(
+            place,
+            f"has a fixed batch ({_shown(sizes)})",
+            "export it with a dynamic first dimension",
+        )
+
+
+def signature(model: ModelProto) -> Signature:
+    """Return what a model whose images were checked takes and gives."""
+    images, logits = model.graph.input[0], model.graph.output[0]
+    channels, height, width = (d.dim_value for d in images.type.tensor_type.shape.dim[1:])
+    outputs = logits.type.tensor_type
+    card = card_of(model)
+    return Signature(
+        input=images.name,
+        input_type=TensorProto.DataType.Name(images.type.tensor_type.elem_type),
+        shape=(channels, height, width),
+        output=logits.name,
+        output_type=TensorProto.DataType.Name(outputs.elem_type),
+        num_classes=outputs.shape.dim[-1].dim_value if outputs.shape.dim else 0,
+        arch=card.arch if card else "",
+        classes=card.classes if card else (),
+    )
+
+
+def _shown(sizes: list[int | None]) -> str:
+    return " x ".join("any" if size is None else str(size) for size in sizes) or "a scalar"
 
 
 def _tensors(graph: GraphProto) -> Iterator[TensorProto]:

@@ -13,7 +13,6 @@ from models.classifier import Classifier
 from pipeline.errors import UsageError
 from pipeline.nearest import nearest
 from pipeline.settings import Build, Data, Export, Validate
-from pipeline.stage import StageError
 from stages import build as building
 from stages import export as exporting
 from stages import networks, recognise, weights
@@ -23,6 +22,7 @@ from stages.data import images
 from stages.data.specs import SPECS
 from stages.engines import resolve
 from stages.engines.base import BACKENDS, MANIFEST_FILE, EngineManifest
+from stages.engines.manifests import read_folder
 
 _CHECK_IMAGES = 64
 
@@ -70,7 +70,10 @@ def build(onnx: Path, folder: Path, options: Build) -> EngineManifest:
     Raises:
         StageError: The ONNX file is unsound or the backend cannot use it.
         UnavailableError: The machine lacks what the options name.
+        UsageError: A target is no architecture that the backend builds for.
     """
+    if wrong := resolve.wrong_target(options):
+        raise UsageError("--target", wrong.wrong, wrong.remedy)
     for requirement in resolve.requirements(options):
         requirement.check()
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,12 +88,8 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> dict[
         StageError: A file is missing, damaged or does not fit.
         UsageError: The data specification names no source.
     """
-    manifest_path = folder / MANIFEST_FILE
-    if not manifest_path.is_file():
-        raise StageError(
-            "--engine", f"has no manifest.json ({folder})", "name a folder that madpipe build wrote"
-        )
     source, root = _source(data)
+    manifest, engine = read_folder(folder, "--engine")
     tensors = weights.read(teacher, "--teacher")
     card = recognise.card_for(
         teacher,
@@ -104,8 +103,7 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> dict[
         source, image_size_px=card.image_size_px, mean=card.mean, std=card.std
     )
     dataset = images.load(settings, root)
-    engine = folder / Path(_engine_name(manifest_path)).name
-    manifest, session = validating.open_engine(manifest_path, engine, threads=options.threads)
+    session = validating.open_session(manifest, engine, threads=options.threads)
     logits = validating.logits_of(network, session, dataset.held_out)
     measured = validating.accuracy(logits, dataset.held_out)
     measured["latency"], _ = validating.latency(
@@ -121,15 +119,6 @@ def _network(
     network = networks.build(card, code=_code(card.arch), place=arch_place)
     weights.fill(network.backbone, tensors, arch=card.arch, place=weights_place)
     return network.eval()
-
-
-def _engine_name(manifest_path: Path) -> str:
-    try:
-        return msgspec.json.decode(manifest_path.read_bytes(), type=EngineManifest).engine
-    except msgspec.DecodeError as error:
-        raise StageError(
-            "--engine", f"has no sound manifest ({error})", "build it again"
-        ) from error
 
 
 def _source(data: str) -> tuple[Data, Path | None]:

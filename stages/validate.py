@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from models.classifier import Classifier
 from pipeline.atomic import write_bytes
-from pipeline.keys import file_sha256
 from pipeline.settings import Validate
 from pipeline.stage import Context, StageError
 from stages import evaluate, networks, onnxfile, timing
 from stages.data import images
 from stages.data.images import Images
-from stages.engines import resolve
-from stages.engines.base import BACKENDS, EngineManifest, Session
+from stages.engines import fit, resolve
+from stages.engines.base import EngineManifest, Session
+from stages.engines.manifests import read_manifest
 
 SCHEMA = "madpipe.measurements/1"
 _BATCH = 64
@@ -50,60 +50,71 @@ def run(ctx: Context) -> None:
             f"{dataset.held_out.classes[:3]})",
             "validate on the data that the teacher is for",
         )
-    manifest, session = open_engine(
-        ctx.input("build/manifest"), ctx.input("build/engine"), threads=options.threads
-    )
-    logits = logits_of(teacher, session, dataset.held_out)
-    logits["student"] = _torch_logits(student, dataset.held_out)
-    logits["onnx"] = _onnx_logits(ctx.input("export/onnx"), dataset.held_out)
-    logits = {name: logits[name] for name in ("teacher", "student", "onnx", "engine")}
+    engine = ctx.input("build/engine")
+    manifest = read_manifest(ctx.input("build/manifest"), engine)
+    logits = {
+        "teacher": _torch_logits(teacher, dataset.held_out),
+        "student": _torch_logits(student, dataset.held_out),
+        "onnx": _onnx_logits(ctx.input("export/onnx"), dataset.held_out),
+    }
+    session = None
+    if reason := fit.not_run(manifest):
+        ctx.note(
+            f"{reason}; where such a GPU is: madpipe validate --engine {engine.parent} "
+            f"--teacher {ctx.input('teacher/weights')}"
+        )
+    else:
+        session = open_session(manifest, engine, threads=options.threads)
+        logits["engine"] = _batched(session.infer, dataset.held_out)
     ctx.stop_if_asked()
     measured = accuracy(logits, dataset.held_out)
-    latencies, samples = latency(
-        teacher,
-        session,
-        dataset.held_out,
-        options,
-        device_name=manifest.device,
-        tell=lambda done, total: ctx.progress(done, total, "batch sizes"),
-    )
-    measured["latency"] = latencies
+    samples: dict[str, Any] = {"schema": SCHEMA}
+    if session is None:
+        measured["not_run"] = reason
+    else:
+        measured["latency"], samples = latency(
+            teacher,
+            session,
+            dataset.held_out,
+            options,
+            device_name=manifest.device,
+            tell=lambda done, total: ctx.progress(done, total, "batch sizes"),
+        )
     measured["engine_bytes"] = ctx.input("build/engine").stat().st_size
     measured["engine"] = msgspec.to_builtins(manifest)
     _write(ctx.output("measurements"), measured)
     _write(ctx.output("samples"), samples)
     for name, record in measured["accuracy"].items():
         ctx.metric(f"{name}_top1", record["top1"])
-    ctx.metric("speedup", latencies["batches"][0]["speedup"]["median"])
+    if session is None:
+        ctx.metric("engine", "built, not run")
+    else:
+        ctx.metric("speedup", measured["latency"]["batches"][0]["speedup"]["median"])
 
 
 def open_engine(
     manifest_path: Path, engine: Path, *, threads: int
 ) -> tuple[EngineManifest, Session]:
-    """Load an engine after checking that it is the one its manifest describes.
+    """Load an engine after checking that it is the one its manifest describes, and fits here.
 
     Raises:
-        StageError: The manifest is none, or the engine has other bytes.
+        StageError: The manifest is none, the engine has other bytes, or it is for another machine.
         UnavailableError: Its backend or device is not to be had here.
     """
-    try:
-        manifest = msgspec.json.decode(manifest_path.read_bytes(), type=EngineManifest)
-        digest = file_sha256(engine)
-    except (OSError, msgspec.DecodeError) as error:
-        raise StageError("the engine", f"cannot be read ({error})", "build it again") from error
-    if digest != manifest.sha256:
-        raise StageError(
-            "the engine",
-            f"is not the one that its manifest describes ({engine}: {digest[:8]}, "
-            f"not {manifest.sha256[:8]})",
-            "build it again",
-        )
-    if manifest.backend not in BACKENDS:
-        raise StageError(
-            "the engine", f"is of no known backend ({manifest.backend})", "build it again"
-        )
+    manifest = read_manifest(manifest_path, engine)
+    return manifest, open_session(manifest, engine, threads=threads)
+
+
+def open_session(manifest: EngineManifest, engine: Path, *, threads: int) -> Session:
+    """Load an engine whose manifest was read, if it fits this machine.
+
+    Raises:
+        StageError: It is damaged or for another machine.
+        UnavailableError: Its backend or device is not to be had here.
+    """
+    fit.check(manifest)
     backend = resolve.backend(manifest.backend)
-    return manifest, backend.open(engine, device=manifest.device, threads=threads)
+    return backend.open(engine, device=manifest.device, threads=threads)
 
 
 def logits_of(teacher: Classifier, session: Session, held_out: Images) -> Logits:

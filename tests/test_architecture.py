@@ -69,6 +69,8 @@ LIGHT_STAGE_FILES = {
     "stages/data/specs.py",
     "stages/engines/__init__.py",
     "stages/engines/base.py",
+    "stages/engines/fit.py",
+    "stages/engines/manifests.py",
     "stages/engines/resolve.py",
     "models/__init__.py",
     "models/registry.py",

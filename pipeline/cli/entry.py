@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline import __version__
-from pipeline.cli import files, judging, keeping, running, starting, sweeping, together
+from pipeline.cli import files, judging, keeping, packing, running, starting, sweeping, together
 from pipeline.errors import Interrupted, MadpipeError
 
 _TRACEBACK = "--traceback"
@@ -41,6 +41,7 @@ _VERBS: tuple[Callable[..., None], ...] = (
     files.validate,
     judging.gate,
     judging.report,
+    packing.package,
     starting.doctor,
     starting.init,
 )

@@ -13,6 +13,7 @@ from pipeline.settings.judging import DEFAULT_GATES, Gate, Validate
 from pipeline.settings.kinds import Table
 from pipeline.settings.networks import Student, Teacher
 from pipeline.settings.running import Run
+from pipeline.settings.tensorrt import TensorRT
 
 __all__ = [
     "DEFAULT_GATES",
@@ -30,5 +31,6 @@ __all__ = [
     "Student",
     "Table",
     "Teacher",
+    "TensorRT",
     "Validate",
 ]

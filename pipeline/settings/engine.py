@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from pipeline.settings.kinds import Rate, Table
+from pipeline.settings.tensorrt import TensorRT
 
 BackendName = Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime", "openvino"]
 DeviceName = Literal["auto", "cpu", "cuda"]
@@ -39,3 +40,4 @@ class Build(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "empty: the GPU that is here"
         ),
     ] = ()
+    tensorrt: TensorRT = TensorRT()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -18,6 +18,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MANIFEST_FILE = "manifest.json"
+
+
+class Signature(msgspec.Struct, frozen=True, kw_only=True):
+    """What an engine takes and gives."""
+
+    input: str
+    """Name of its input, images of shape NCHW."""
+    input_type: str
+    """As ONNX calls it: FLOAT, FLOAT16, BFLOAT16 or UINT8."""
+    shape: tuple[int, int, int]
+    """Channels, height and width."""
+    output: str
+    output_type: str
+    num_classes: int
+    arch: str = ""
+    """Empty where the ONNX file does not tell."""
+    classes: tuple[str, ...] = ()
 
 
 class EngineManifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +48,23 @@ class EngineManifest(msgspec.Struct, frozen=True, kw_only=True):
     """Name of the engine's file."""
     sha256: str
     onnx_sha256: str
+    """Of the ONNX file that the engine was built from."""
+    targets: tuple[str, ...] = ()
+    """GPU architectures that it was built for ahead of time; empty: the machine that built it."""
+    gpu: str = ""
+    """Name of the GPU that it was built on and for."""
+    compute_capability: str = ""
+    driver: str = ""
+    settings: Mapping[str, int | bool | str | None] = {}
+    """The settings that shape it, by their names in pipeline.toml."""
+    weights_bytes: Mapping[str, int] = {}
+    """Bytes of the graph's weights by their ONNX type, which a strongly typed engine keeps."""
+    signature: Signature | None = None
+    """None in manifests of older versions."""
+    layer_types: Mapping[str, int] = {}
+    """Tensors that the finished engine makes, by their type, as its inspector tells."""
+    layers: str = ""
+    """What the inspector tells of each layer, as JSON; empty where nothing was loaded."""
 
 
 class Session(Protocol):
@@ -59,8 +93,6 @@ class Order:
     """cpu or cuda."""
     precision: str
     options: Build = field(default_factory=Build)
-    target: str | None = None
-    """The GPU architecture to build for ahead of time, such as sm89; None: the machine here."""
     cache: Path | None = None
     """A folder that outlives the build, for timing caches; None: keep nothing."""
     tell: Callable[[int, int, str], None] = _silent
@@ -70,8 +102,10 @@ class Order:
 class Backend(Protocol):
     """What a backend's module offers; modules satisfy it, nothing is inherited."""
 
-    def build(self, order: Order) -> None:
+    def build(self, order: Order) -> Mapping[str, Any] | None:
         """Make an engine and, unless it is for another machine, run it once.
+
+        Returns what the manifest should say more, by the names of its fields.
 
         Raises:
             StageError: The file cannot be made into an engine.
@@ -102,6 +136,14 @@ class BackendInfo:
     """Those it builds, the default first."""
     facts: tuple[str, ...]
     """Facts of the machine that an engine depends on."""
+    devices: tuple[str, ...] = ("cpu", "cuda")
+    """Where its engines run."""
+    architectures: tuple[str, ...] = ()
+    """GPU architectures that it builds for without having them."""
+    lacks: tuple[str, ...] = ()
+    """Settings of [build.tensorrt] that this edition has not."""
+    is_portable: bool = False
+    """Whether its engines are plain files that any version and machine may load."""
 
 
 BACKENDS: Mapping[str, BackendInfo] = MappingProxyType(
@@ -114,24 +156,29 @@ BACKENDS: Mapping[str, BackendInfo] = MappingProxyType(
             engine_file="engine.onnx",
             precisions=("fp32",),
             facts=(),
+            is_portable=True,
         ),
         "tensorrt": BackendInfo(
-            module=None,
+            module="stages.engines.tensorrt.standard",
             needs="tensorrt",
             install="pip install 'madpipe[tensorrt]'",
             distribution="tensorrt",
             engine_file="engine.plan",
             precisions=("fp16", "fp32", "bf16", "int8", "fp8"),
             facts=("gpu", "driver"),
+            devices=("cuda",),
         ),
         "tensorrt-rtx": BackendInfo(
-            module=None,
+            module="stages.engines.tensorrt.rtx",
             needs="tensorrt_rtx",
             install="pip install 'madpipe[tensorrt-rtx]'",
             distribution="tensorrt-rtx",
             engine_file="engine.plan",
             precisions=("fp16", "fp32", "bf16", "int8", "fp8"),
             facts=("gpu", "driver"),
+            devices=("cuda",),
+            architectures=("sm75", "sm80", "sm86", "sm89", "sm120", "sm121"),
+            lacks=("hardware_compatibility", "version_compatible"),
         ),
         "openvino": BackendInfo(
             module=None,

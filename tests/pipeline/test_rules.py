@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.rules import broken_rules
-from pipeline.settings import Build, Data, Distill, Gate, Settings
+from pipeline.settings import Build, Data, Distill, Gate, Settings, TensorRT, Validate
 
 BROKEN = [
     (Settings(distill=Distill(lambda0=0, lambda1=0)), [("distill", "lambda1")]),
@@ -15,6 +15,14 @@ BROKEN = [
     (Settings(data=Data(mean=(0.5,))), [("data", "std")]),
     (Settings(data=Data(source="folder")), [("data", "source")]),
     (Settings(build=Build(targets=("sm89",))), [("build", "targets")]),
+    (
+        Settings(build=Build(tensorrt=TensorRT(opt_batch=300))),
+        [("build", "tensorrt", "opt_batch")],
+    ),
+    (
+        Settings(build=Build(backend="tensorrt"), validate=Validate(batch_sizes=(1, 512))),
+        [("validate", "batch_sizes")],
+    ),
     (Settings(gates={"nope": Gate(max=1)}), [("gates", "nope")]),
     (Settings(gates={"speedup": Gate()}), [("gates", "speedup")]),
     (Settings(gates={"speedup": Gate(min=2, max=1)}), [("gates", "speedup", "min")]),
@@ -22,6 +30,11 @@ BROKEN = [
 
 KEPT = [
     Settings(),
+    Settings(validate=Validate(batch_sizes=(1, 512))),
+    Settings(
+        build=Build(backend="tensorrt", tensorrt=TensorRT(max_batch=512)),
+        validate=Validate(batch_sizes=(1, 512)),
+    ),
     Settings(distill=Distill(lambda0=0)),
     Settings(distill=Distill(lambda1=0)),
     Settings(distill=Distill(method="abm", lambda1=0)),

@@ -272,3 +272,12 @@ def test_figures_of_any_plain_kind_are_stored(run: Run, code: Code) -> None:
     code("def first(ctx):\n    ctx.output('out').touch()\n    ctx.metric('name', 'x')\n")
     metrics: dict[str, Any] = run((FIRST,)).outcomes[0].entry.manifest.metrics
     assert metrics == {"name": "x"}
+
+
+def test_a_stage_gets_a_folder_for_what_outlives_it(
+    store: Store, run: Callable[..., Runner], code: Callable[..., None]
+) -> None:
+    code("def run(ctx):\n    ctx.output('x').write_text(str(ctx.cache))\n")
+    stage = Stage(name="one", run="fakestages:run", outputs={"x": "x.txt"})
+    (outcome,) = run((stage,)).outcomes
+    assert outcome.entry.output("x").read_text() == str(store.home / "cache" / "one")

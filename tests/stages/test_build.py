@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from pipeline import machine
-from pipeline.errors import StageError, UnavailableError
+from pipeline.errors import StageError, UnavailableError, UsageError
 from pipeline.settings import Build
 from stages import standalone
 from stages.engines.base import BACKENDS
@@ -50,8 +50,6 @@ def test_a_file_is_built_into_a_folder_of_ones_own(tiny: Brought, tmp_path: Path
 
 
 LACKING = [
-    ({"backend": "tensorrt"}, "build.backend", "tensorrt"),
-    ({"backend": "tensorrt-rtx"}, "build.backend", "tensorrt-rtx"),
     ({"backend": "openvino"}, "build.backend", "openvino"),
     ({"precision": "int8"}, "build.precision", "int8"),
 ]
@@ -94,7 +92,8 @@ def test_a_truncated_onnx_file_is_refused(tiny: Brought, tmp_path: Path) -> None
 
 def test_an_operator_that_the_backend_does_not_know_is_refused(tmp_path: Path) -> None:
     node = helper.make_node("Nonsense", ["x"], ["y"], domain="nowhere")
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in "xy"]
+    shape: list[str | int] = ["batch", 1, 8, 8]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in "xy"]
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("nowhere", 1)]
     graph = helper.make_graph([node], "g", ends[:1], ends[1:])
     onnx.save(
@@ -102,3 +101,45 @@ def test_an_operator_that_the_backend_does_not_know_is_refused(tmp_path: Path) -
     )
     with pytest.raises(StageError, match=r"ONNX Runtime cannot load it|no sound ONNX file"):
         standalone.build(tmp_path / "m.onnx", tmp_path / "engine", Build())
+
+
+def _identity(path: Path, shape: list[str | int], kind: int = TensorProto.FLOAT) -> Path:
+    """Write a sound graph that gives its input back."""
+    node = helper.make_node("Identity", ["x"], ["y"])
+    ends = [helper.make_tensor_value_info(name, kind, shape) for name in "xy"]
+    graph = helper.make_graph([node], "g", ends[:1], ends[1:])
+    opsets = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), str(path))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "message"),
+    [
+        ([1, 1, 8, 8], TensorProto.FLOAT, r"has a fixed batch \(1 x 1 x 8 x 8\)"),
+        (["n", 1, "h", "w"], TensorProto.FLOAT, r"of one size \(any x 1 x any x any\)"),
+        (["n", 4], TensorProto.FLOAT, r"no batches of images of one size \(any x 4\)"),
+        (["n", 1, 8, 8], TensorProto.DOUBLE, r"images of another type \(DOUBLE\); export with F"),
+    ],
+)
+def test_a_graph_that_takes_no_batches_of_images_is_refused(
+    tmp_path: Path, shape: list[str | int], kind: int, message: str
+) -> None:
+    path = _identity(tmp_path / "m.onnx", shape, kind)
+    with pytest.raises(StageError, match=f"^the ONNX file: .*{message}"):
+        standalone.build(path, tmp_path / "engine", Build())
+    assert not list((tmp_path / "engine").iterdir())
+
+
+@pytest.mark.parametrize("target", ["sm90", "sm8", "89"])
+def test_a_target_that_the_edition_does_not_know_is_a_mistake_of_the_command(
+    tmp_path: Path, target: str
+) -> None:
+    options = Build(backend="tensorrt-rtx", targets=("sm89", target))
+    with pytest.raises(UsageError, match=rf"^--target: .*\({target}\); name some of sm75, sm80"):
+        standalone.build(tmp_path / "none.onnx", tmp_path / "engine", options)
+
+
+def test_a_target_for_a_backend_that_builds_only_here_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"onnxruntime builds only for .*; use tensorrt-rtx"):
+        standalone.build(tmp_path / "none.onnx", tmp_path / "engine", Build(targets=("sm89",)))

@@ -124,6 +124,12 @@ def test_every_wrong_architecture_is_reported_at_once() -> None:
     assert "did you mean 'resnet8'" in wrongs[1]
 
 
+@pytest.mark.parametrize("target", ["sm90", "sm98"])
+def test_a_target_that_nobody_builds_for_is_a_mistake_in_the_settings(target: str) -> None:
+    with pytest.raises(SettingsFault, match=rf"build\.targets: .*\({target}\); name some of sm75"):
+        _stages(build={"backend": "tensorrt-rtx", "targets": ["sm89", target]})
+
+
 def test_declaring_imports_nothing_heavy() -> None:
     script = (
         "import json, sys\nfrom pathlib import Path\nfrom pipeline.settings import Settings\n"

@@ -8,6 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from pipeline import machine
 from pipeline.errors import StageError, UsageError
 from pipeline.settings import Data, Validate
 from stages import standalone, validate, weights
@@ -198,3 +199,44 @@ def test_the_digits_need_no_folder() -> None:
     found, root = standalone._source("digits")
     assert found == Data()
     assert root is None
+
+
+@pytest.mark.skipif(
+    not machine.has_module("tensorrt_rtx") or bool(machine.gpus()),
+    reason="TensorRT-RTX is not installed, or a GPU is here",
+)
+def test_an_engine_for_other_gpus_is_built_and_measured_as_far_as_it_can_be(
+    tiny: Brought, tmp_path: Path
+) -> None:
+    from pipeline.gates import judge
+    from pipeline.settings import DEFAULT_GATES
+    from stages import build, catalog
+    from tests.stages.tiny import context
+
+    options = {"backend": "tensorrt-rtx", "precision": "fp32", "targets": ["sm89", "sm120"]}
+    chosen = settings({"build": options})
+    stages = {each.name: each for each in catalog.declare(chosen, tmp_path)}
+    onnx = {"export/onnx": tiny.path("export/onnx")}
+    ctx, emitted = context(stages["build"], chosen, onnx, tmp_path / "build")
+    build.run(ctx)
+    assert ctx.metrics["bytes"] > 100_000
+    assert [each["done"] for kind, each in emitted if kind == "progress"][-1] > 50
+
+    inputs = {name: tiny.path(name) for name in stages["validate"].inputs}
+    for name in ("engine", "manifest"):
+        inputs[f"build/{name}"] = ctx.output(name)
+    ctx, emitted = context(stages["validate"], chosen, inputs, tmp_path / "validate")
+    validate.run(ctx)
+    measured = json.loads(ctx.output("measurements").read_bytes())
+    assert list(measured["accuracy"]) == ["teacher", "student", "onnx"]
+    assert "latency" not in measured
+    assert measured["engine"]["targets"] == ["sm89", "sm120"]
+    assert ctx.metrics["engine"] == "built, not run"
+    (note,) = [each["text"] for kind, each in emitted if kind == "note"]
+    assert "built for sm89, sm120 and not run" in note
+    assert f"--engine {inputs['build/engine'].parent} --teacher" in note
+    verdicts = {each.name: each for each in judge(measured, DEFAULT_GATES)}
+    assert verdicts["student_top1_drop"].verdict != "skipped"
+    for name in ("engine_top1_drop", "speedup"):
+        assert verdicts[name].verdict == "skipped"
+        assert "not run, since this machine has no NVIDIA GPU" in verdicts[name].reason

@@ -17,7 +17,11 @@ from stages.engines import resolve
 from stages.engines.base import BACKENDS, EngineManifest, Session
 from tests.stages.tiny import Brought
 
-HERE = [name for name, info in BACKENDS.items() if info.module and machine.has_module(info.needs)]
+HERE = [
+    name
+    for name, info in BACKENDS.items()
+    if info.module and "cpu" in info.devices and machine.has_module(info.needs)
+]
 
 
 @pytest.fixture(scope="module", params=HERE)

@@ -5,7 +5,7 @@ import pytest
 from pipeline import machine
 from pipeline.errors import UnavailableError
 from pipeline.requirements import NeedsGpu, NeedsModule, Refused
-from pipeline.settings import Build
+from pipeline.settings import Build, TensorRT
 from stages.engines import resolve
 from stages.engines.base import AUTO, BACKENDS
 
@@ -60,3 +60,63 @@ def test_a_backends_module_offers_what_the_protocol_asks_for(name: str) -> None:
     module = resolve.backend(name)
     assert callable(module.build)
     assert callable(module.open)
+
+
+HAS_GPU = bool(machine.gpus())
+
+
+def _lacking(build: Build) -> list[Refused]:
+    return [each for each in resolve.requirements(build) if isinstance(each, Refused)]
+
+
+def test_tensorrt_runs_on_gpus_alone() -> None:
+    for name in ("tensorrt", "tensorrt-rtx"):
+        assert resolve.device(Build(backend=name)) == "cuda"
+        (only,) = _lacking(Build(backend=name, device="cpu"))
+        assert only.setting == "build.device"
+
+
+@pytest.mark.skipif(HAS_GPU, reason="a GPU is here")
+def test_without_a_gpu_tensorrt_rtx_asks_for_targets_and_tensorrt_for_the_gpu() -> None:
+    (only,) = _lacking(Build(backend="tensorrt-rtx"))
+    assert only.setting == "build.backend"
+    assert "build.targets is empty" in only.wrong
+    assert "sm89" in only.remedy
+    assert any(isinstance(e, NeedsGpu) for e in resolve.requirements(Build(backend="tensorrt")))
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_with_targets_no_gpu_is_needed(device: str) -> None:
+    build = Build(backend="tensorrt-rtx", targets=("sm89",), device=device)  # type: ignore[arg-type]
+    (only,) = resolve.requirements(build)
+    assert isinstance(only, NeedsModule)
+    assert resolve.device(build) == "cuda"
+
+
+@pytest.mark.parametrize(
+    "asked", [TensorRT(version_compatible=True), TensorRT(hardware_compatibility="ampere-plus")]
+)
+def test_what_an_edition_lacks_is_refused_by_its_name(asked: TensorRT) -> None:
+    targets = {"tensorrt": (), "tensorrt-rtx": ("sm89",)}
+    refused = {
+        name: _lacking(Build(backend=name, targets=each, tensorrt=asked))  # type: ignore[arg-type]
+        for name, each in targets.items()
+    }
+    assert refused["tensorrt"] == []
+    (only,) = refused["tensorrt-rtx"]
+    assert only.setting.startswith("build.tensorrt.")
+
+
+@pytest.mark.skipif(HAS_GPU, reason="a GPU is here")
+def test_tensorrt_rtx_needs_a_gpu_to_leave_weights_open() -> None:
+    asked = TensorRT(weights="stripped")
+    (only,) = _lacking(Build(backend="tensorrt-rtx", targets=("sm89",), tensorrt=asked))
+    assert only.setting == "build.tensorrt.weights"
+
+
+def test_a_known_target_is_right_and_another_gets_the_nearest() -> None:
+    assert resolve.wrong_target(Build(backend="tensorrt-rtx", targets=("sm89", "sm120"))) is None
+    wrong = resolve.wrong_target(Build(backend="tensorrt-rtx", targets=("sm98",)))
+    assert wrong is not None
+    assert "'sm89'" in wrong.wrong
+    assert resolve.wrong_target(Build(targets=("sm89",))) is not None

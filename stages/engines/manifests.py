@@ -1,0 +1,54 @@
+"""Reading the manifest of an engine, and making sure that it describes these bytes. Light."""
+
+from pathlib import Path
+
+import msgspec
+
+from pipeline.keys import file_sha256
+from pipeline.stage import StageError
+from stages.engines.base import BACKENDS, MANIFEST_FILE, EngineManifest
+
+
+def read_manifest(manifest_path: Path, engine: Path) -> EngineManifest:
+    """Return the manifest of an engine after checking that it describes these bytes.
+
+    Raises:
+        StageError: It is none, or describes others.
+    """
+    try:
+        manifest = msgspec.json.decode(manifest_path.read_bytes(), type=EngineManifest)
+        digest = file_sha256(engine)
+    except (OSError, msgspec.DecodeError) as error:
+        raise StageError("the engine", f"cannot be read ({error})", "build it again") from error
+    if digest != manifest.sha256:
+        raise StageError(
+            "the engine",
+            f"is not the one that its manifest describes ({engine}: {digest[:8]}, "
+            f"not {manifest.sha256[:8]})",
+            "build it again",
+        )
+    if manifest.backend not in BACKENDS:
+        raise StageError(
+            "the engine", f"is of no known backend ({manifest.backend})", "build it again"
+        )
+    return manifest
+
+
+def read_folder(folder: Path, place: str) -> tuple[EngineManifest, Path]:
+    """Return the manifest and the engine's file of a folder that `madpipe build` wrote.
+
+    Raises:
+        StageError: It holds none, or they do not belong together.
+    """
+    path = folder / MANIFEST_FILE
+    if not path.is_file():
+        raise StageError(
+            place, f"has no manifest.json ({folder})", "name a folder that madpipe build wrote"
+        )
+    try:
+        name = msgspec.json.decode(path.read_bytes(), type=EngineManifest).engine
+    except msgspec.DecodeError as error:
+        raise StageError(place, f"has no sound manifest ({error})", "build it again") from error
+    if Path(name).name != name:
+        raise StageError(place, f"its manifest leads out of the folder ({name})", "build it again")
+    return read_manifest(path, folder / name), folder / name

@@ -1,0 +1,1 @@
+"""TensorRT in both its editions: the same classes under two import names."""

@@ -1,0 +1,20 @@
+"""TensorRT-RTX, which also builds for GPUs that are not here."""
+
+from pathlib import Path
+
+from stages.engines.base import Order
+from stages.engines.tensorrt import process
+from stages.engines.tensorrt.edition import RTX
+from stages.engines.tensorrt.request import Built
+from stages.engines.tensorrt.session import TrtSession
+
+
+def build(order: Order) -> Built:
+    """Make an engine in a process of its own."""
+    return process.build(order, RTX)
+
+
+def open(engine: Path, *, device: str, threads: int) -> TrtSession:  # noqa: A001  (the protocol)
+    """Load an engine whose manifest lies beside it; threads are the GPU's own affair."""
+    del device, threads
+    return TrtSession(engine, RTX)

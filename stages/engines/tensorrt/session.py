@@ -1,0 +1,173 @@
+"""A TensorRT engine ready to run, on torch's CUDA tensors and a stream of its own.
+
+Shape legend: B batch, C channel, H W space, K classes.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.errors import UnavailableError
+from pipeline.stage import StageError
+from stages.engines import fit
+from stages.engines.base import MANIFEST_FILE, EngineManifest
+from stages.engines.tensorrt.edition import Edition
+from stages.engines.tensorrt.native import logger, sizes
+
+if TYPE_CHECKING:
+    import tensorrt as trt  # noqa: F401  (mypy's name for what __init__ gets from the edition)
+
+_ALLOWS_HOST_CODE = "version_compatible"
+
+
+class TrtSession:
+    """An engine, its context and a stream."""
+
+    def __init__(self, engine: Path, edition: Edition) -> None:
+        """Load an engine whose manifest, beside it, fits this machine.
+
+        Raises:
+            StageError: It has no manifest, is damaged, or was made for another machine.
+            UnavailableError: No GPU is here, or the edition does not load.
+        """
+        manifest = _manifest(engine, edition)
+        if not torch.cuda.is_available():
+            raise UnavailableError(
+                "build.device",
+                "torch sees no NVIDIA GPU (torch.cuda.is_available() is False)",
+                "load the engine where the GPU is, or see madpipe doctor",
+            )
+        if not TYPE_CHECKING:
+            trt = edition.module()
+        self._errors: list[str] = []
+        self._logger = logger(edition, self._errors)
+        self._runtime = trt.Runtime(self._logger)
+        # A version-compatible engine carries a runtime of its own: native code from the file.
+        if manifest.settings.get(_ALLOWS_HOST_CODE):
+            self._runtime.engine_host_code_allowed = True
+        loaded = self._runtime.deserialize_cuda_engine(engine.read_bytes())
+        if loaded is None:
+            raise self._failure(f"cannot load the engine {engine}")
+        self._engine = loaded
+        self._context = loaded.create_execution_context()
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        names = [loaded.get_tensor_name(number) for number in range(loaded.num_io_tensors)]
+        self._input, self._output = names
+        if loaded.get_tensor_mode(self._input) != trt.TensorIOMode.INPUT:
+            self._input, self._output = self._output, self._input
+        dtypes = {
+            trt.DataType.FLOAT: torch.float32,
+            trt.DataType.HALF: torch.float16,
+            trt.DataType.BF16: torch.bfloat16,
+            trt.DataType.UINT8: torch.uint8,
+        }
+        self._input_dtype = dtypes[loaded.get_tensor_dtype(self._input)]
+        self._output_dtype = dtypes[loaded.get_tensor_dtype(self._output)]
+        self._max_batch = loaded.get_tensor_profile_shape(self._input, 0)[2][0]
+        self._uses_graph = bool(manifest.settings.get("cuda_graph"))
+
+    def infer(self, x_BCHW: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return logits of shape BK for images in [0, 1], in as many calls as the batch needs."""
+        parts = [
+            self._infer(x_BCHW[first : first + self._max_batch])
+            for first in range(0, len(x_BCHW), self._max_batch)
+        ]
+        return np.concatenate(parts)
+
+    def prepared(self, x_BCHW: NDArray[np.float32]) -> Callable[[], object]:
+        """Return a call that runs these images, already on the GPU, until their result is there.
+
+        With the setting cuda_graph the call replays a captured graph.
+        """
+        images = self._on_gpu(x_BCHW)
+        logits = self._bind(images)
+        self._enqueue()
+        self._stream.synchronize()
+        replay: Callable[[], None] = self._enqueue
+        if self._uses_graph:
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, stream=self._stream):
+                self._enqueue()
+
+            def replay() -> None:
+                with torch.cuda.stream(self._stream):
+                    graph.replay()
+
+        def call() -> torch.Tensor:
+            # Another call may have bound its own tensors to the context since.
+            if not self._uses_graph:
+                self._set(images, logits)
+            replay()
+            self._stream.synchronize()
+            return logits
+
+        return call
+
+    def _infer(self, x_BCHW: NDArray[np.float32]) -> NDArray[np.float32]:
+        images = self._on_gpu(x_BCHW)
+        logits = self._bind(images)
+        self._enqueue()
+        self._stream.synchronize()
+        return logits.float().cpu().numpy()
+
+    def _on_gpu(self, x_BCHW: NDArray[np.float32]) -> torch.Tensor:
+        with torch.cuda.stream(self._stream):
+            return torch.from_numpy(x_BCHW).to("cuda", self._input_dtype).contiguous()
+
+    def _bind(self, images: torch.Tensor) -> torch.Tensor:
+        """Give the context its input and an output of the right size; return the output."""
+        if not self._context.set_input_shape(self._input, tuple(images.shape)):
+            raise self._failure(f"does not take images of shape {tuple(images.shape)}")
+        shape = tuple(sizes(self._context.get_tensor_shape(self._output)))
+        with torch.cuda.stream(self._stream):
+            logits = torch.empty(shape, dtype=self._output_dtype, device="cuda")
+        self._set(images, logits)
+        return logits
+
+    def _set(self, images: torch.Tensor, logits: torch.Tensor) -> None:
+        self._context.set_input_shape(self._input, tuple(images.shape))
+        self._context.set_tensor_address(self._input, images.data_ptr())
+        self._context.set_tensor_address(self._output, logits.data_ptr())
+
+    def _enqueue(self) -> None:
+        if not self._context.execute_async_v3(self._stream.cuda_stream):
+            raise self._failure("cannot run the engine")
+
+    def _failure(self, what: str) -> StageError:
+        because = self._errors[-1] if self._errors else "TensorRT gives no reason"
+        return StageError("the engine", f"{what} ({because})", "build it again")
+
+
+def _manifest(engine: Path, edition: Edition) -> EngineManifest:
+    """Return the manifest beside an engine, once it fits.
+
+    Raises:
+        StageError: There is none, or it is of another edition or machine.
+        UnavailableError: What it needs is not here.
+    """
+    path = engine.with_name(MANIFEST_FILE)
+    try:
+        manifest = msgspec.json.decode(path.read_bytes(), type=EngineManifest)
+    except (OSError, msgspec.DecodeError) as error:
+        raise StageError(
+            "the engine", f"has no sound manifest beside it ({path}: {error})", "build it again"
+        ) from error
+    if manifest.backend != edition.backend:
+        raise StageError(
+            "the engine",
+            f"is of another edition of TensorRT ({manifest.backend}, not {edition.backend})",
+            fit.rebuild(manifest),
+        )
+    fit.check(manifest)
+    if manifest.settings.get("weights") == "stripped":
+        raise StageError(
+            "the engine",
+            'holds no weights (build.tensorrt.weights = "stripped")',
+            "refit it in the program that deploys it, or build it with weights kept",
+        )
+    return manifest

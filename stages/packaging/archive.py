@@ -1,0 +1,87 @@
+"""Writing a package as a folder, .zip or .tar.gz; the same files give the same bytes."""
+
+import gzip
+import io
+import os
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from pipeline.atomic import write_bytes
+from pipeline.errors import UsageError
+
+Files = Mapping[str, bytes | Path]
+"""Name within the package -> its content, or the file that holds it."""
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip file can hold
+_MODE = 0o644
+
+
+def write(files: Files, out: Path, *, overwrite: bool) -> None:
+    """Write a package; the suffix of `out` tells in which form.
+
+    Raises:
+        OSError: It cannot be written.
+        UsageError: `out` is there and is not to be overwritten, or a name leads out of it.
+    """
+    for name in files:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise UsageError("--out", f"a file's name leads out of it ({name})", "rename the file")
+    is_folder = not out.name.endswith((".zip", ".tar.gz", ".tgz"))
+    is_taken = any(out.iterdir()) if out.is_dir() else out.exists()
+    if is_taken and not overwrite:
+        raise UsageError("--out", f"is already there ({out})", "give --overwrite or another --out")
+    if out.exists() and out.is_dir() != is_folder:
+        kind = "a folder" if out.is_dir() else "a file"
+        raise UsageError("--out", f"is {kind} of that name ({out})", "give another --out")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if is_folder:
+        _write_folder(files, out)
+    else:
+        write_bytes(out, _zip(files) if out.suffix == ".zip" else _tar(files))
+
+
+def _write_folder(files: Files, out: Path) -> None:
+    """Write a folder beside its place and move it there, so that it is whole or not there."""
+    part = out.with_name(f"{out.name}.{os.getpid()}.part")
+    try:
+        for name, content in files.items():
+            path = part / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(_bytes(content))
+        if out.exists():
+            shutil.rmtree(out)
+        part.rename(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _zip(files: Files) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(files):
+            info = zipfile.ZipInfo(name, _EPOCH)
+            info.external_attr = _MODE << 16
+            info.create_system = 3
+            archive.writestr(info, _bytes(files[name]), zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def _tar(files: Files) -> bytes:
+    buffer = io.BytesIO()
+    with (
+        gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, filename="") as zipped,
+        tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for name in sorted(files):
+            content = _bytes(files[name])
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(content), _MODE
+            archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def _bytes(content: bytes | Path) -> bytes:
+    return content.read_bytes() if isinstance(content, Path) else content

@@ -1,0 +1,72 @@
+"""What is in a package: the engine, its manifest, labels, card, example and Triton's folder."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pipeline.errors import UsageError
+from pipeline.stage import StageError
+from stages.engines.base import BACKENDS, MANIFEST_FILE
+from stages.engines.manifests import read_folder
+from stages.packaging import modelcard, triton
+from stages.packaging.archive import Files
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_EXAMPLES = {
+    "onnxruntime": "run_onnxruntime.py.txt",
+    "tensorrt": "run_tensorrt.py.txt",
+    "tensorrt-rtx": "run_tensorrt.py.txt",
+}
+
+
+def collect(
+    folder: Path, *, place: str, name: str | None, report: dict[str, Any] | None
+) -> tuple[str, Files]:
+    """Return the package's name and its files.
+
+    Args:
+        folder: Holds an engine and its manifest.
+        place: What named the folder, for messages.
+        name: Of the model; None: its architecture.
+        report: The document of a run; taken only where it is of this very engine.
+
+    Raises:
+        StageError: The folder holds no sound engine, or one that cannot be packed.
+        UsageError: The name cannot be one.
+    """
+    manifest, engine = read_folder(folder, place)
+    signature = manifest.signature
+    if manifest.backend not in _EXAMPLES:
+        known = ", ".join(_EXAMPLES)
+        raise StageError(
+            place, f"is of a backend that is not packed yet ({manifest.backend})", f"use {known}"
+        )
+    if signature is None:
+        raise StageError(
+            place, "its manifest does not tell what it takes (no signature)", "build it again"
+        )
+    name = name or re.sub(r"[^A-Za-z0-9_.-]+", "_", signature.arch).strip("._-") or "classifier"
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            "--name", f"cannot be a model's name ({name})", "use letters, digits, _, - and ."
+        )
+    if report and report.get("engine", {}).get("sha256") != manifest.sha256:
+        report = None
+    labels = signature.classes or tuple(str(k) for k in range(signature.num_classes))
+    text = "".join(" ".join(each.split()) + "\n" for each in labels).encode()
+    example = (Path(__file__).parent / _EXAMPLES[manifest.backend]).read_text(encoding="utf-8")
+    files: dict[str, bytes | Path] = {
+        manifest.engine: engine,
+        MANIFEST_FILE: msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n",
+        "labels.txt": text,
+        "README.md": modelcard.render(name, manifest, signature, report).encode(),
+        "run.py": example.replace("tensorrt_module", BACKENDS[manifest.backend].needs).encode(),
+    }
+    if manifest.backend in triton.SERVED:
+        served = f"triton/{name}"
+        files[f"{served}/config.pbtxt"] = triton.config(name, manifest, signature).encode()
+        files[f"{served}/labels.txt"] = text
+        files[f"{served}/1/{triton.SERVED[manifest.backend].file}"] = engine
+    return name, files

@@ -1,0 +1,85 @@
+"""The model card of a package, as Markdown: what it is, where it comes from, how good it is."""
+
+from typing import Any
+
+from stages.engines.base import EngineManifest, Signature
+from stages.packaging import triton
+
+_EXAMPLE = (
+    "`python run.py IMAGE...` names the class of each image; its first line says what it needs."
+)
+_TRITON = "`triton/` is a model repository for Triton Inference Server."
+_UNJUDGED = "This engine has not been validated; `madpipe validate` measures it."
+
+
+def render(
+    name: str, manifest: EngineManifest, signature: Signature, report: dict[str, Any] | None
+) -> str:
+    """Return the card; `report` is the document of the run that validated this engine."""
+    channels, height, width = signature.shape
+    lines = [f"# {name}", "", "An image classifier, packed by madpipe.", ""]
+    lines += _table(
+        ("", ""),
+        [
+            ("architecture", signature.arch or "not told by its ONNX file"),
+            ("backend", f"{manifest.backend} {manifest.backend_version}"),
+            ("runs on", _where(manifest)),
+            ("precision", manifest.precision),
+            ("images", f"{channels} x {height} x {width}, {signature.input_type}, in [0, 1]"),
+            ("classes", str(signature.num_classes)),
+            ("engine", f"{manifest.engine}, sha256 {manifest.sha256}"),
+            ("built from", f"ONNX, sha256 {manifest.onnx_sha256}"),
+        ],
+    )
+    lines += ["## Validation", ""]
+    lines += _results(report) if report else [_UNJUDGED, ""]
+    lines += ["## Use", "", _EXAMPLE, ""]
+    served = manifest.backend in triton.SERVED
+    lines += [
+        _TRITON if served else f"Triton has no backend for engines of {manifest.backend}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _where(manifest: EngineManifest) -> str:
+    if manifest.targets:
+        return f"GPUs of {', '.join(manifest.targets)}"
+    if manifest.gpu:
+        return f"{manifest.gpu} (compute capability {manifest.compute_capability})"
+    return manifest.device
+
+
+def _results(report: dict[str, Any]) -> list[str]:
+    lines = _table(
+        ("network", "top-1", "n"),
+        [(who, f"{each['top1']:.4f}", str(each["n"])) for who, each in report["accuracy"].items()],
+    )
+    lines += _table(
+        ("batch", "teacher p50 ms", "engine p50 ms", "speed-up"),
+        [
+            (
+                str(each["batch"]),
+                f"{each['teacher']['p50_ms']:.3f}",
+                f"{each['engine']['p50_ms']:.3f}",
+                f"{each['speedup']['median']:.2f}",
+            )
+            for each in report["latency"]["batches"]
+        ],
+    )
+    lines += _table(
+        ("gate", "verdict", "because"),
+        [(each["name"], each["verdict"], each["reason"]) for each in report["gates"]],
+    )
+    measured_on = ", ".join(f"{key} {value}" for key, value in report["environment"].items())
+    return [*lines, f"Measured on: {measured_on}", ""]
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    if not rows:
+        return []
+    lines = [head, tuple("---" for _ in head), *rows]
+    return [
+        *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines),
+        "",
+    ]

@@ -1,0 +1,51 @@
+"""A model repository for Triton Inference Server: one folder, one version, one config."""
+
+import json
+from typing import NamedTuple
+
+from stages.engines.base import EngineManifest, Signature
+
+_ONNX_MAX_BATCH = 64
+_TYPES = {
+    "FLOAT": "TYPE_FP32",
+    "FLOAT16": "TYPE_FP16",
+    "BFLOAT16": "TYPE_BF16",
+    "UINT8": "TYPE_UINT8",
+}
+
+
+class Served(NamedTuple):
+    """How Triton is told of a backend: a line of the config, and the model's file."""
+
+    line: str
+    file: str
+
+
+SERVED = {
+    "onnxruntime": Served('backend: "onnxruntime"', "model.onnx"),
+    "tensorrt": Served('platform: "tensorrt_plan"', "model.plan"),
+}
+"""Triton has no backend for engines of TensorRT-RTX."""
+
+
+def config(name: str, manifest: EngineManifest, signature: Signature) -> str:
+    """Return the config.pbtxt of a model."""
+    asked = manifest.settings.get("max_batch")
+    max_batch = asked if isinstance(asked, int) else _ONNX_MAX_BATCH
+    kind = "KIND_GPU" if manifest.device == "cuda" else "KIND_CPU"
+    dims = ", ".join(str(size) for size in signature.shape)
+    return (
+        f"name: {json.dumps(name)}\n"
+        f"{SERVED[manifest.backend].line}\n"
+        f"max_batch_size: {max_batch}\n"
+        "input [\n"
+        f"  {{ name: {json.dumps(signature.input)}, data_type: {_TYPES[signature.input_type]}, "
+        f"dims: [{dims}] }}\n"
+        "]\n"
+        "output [\n"
+        f"  {{ name: {json.dumps(signature.output)}, data_type: {_TYPES[signature.output_type]}, "
+        f'dims: [{signature.num_classes}], label_filename: "labels.txt" }}\n'
+        "]\n"
+        f"instance_group [ {{ kind: {kind} }} ]\n"
+        "dynamic_batching { }\n"
+    )

@@ -1,0 +1,100 @@
+"""Packages as folders and archives: whole, the same for the same files, and never outside."""
+
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import UsageError
+from stages.packaging import archive
+
+FORMS = ["p", "p.zip", "p.tar.gz"]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, bytes | Path]:
+    big = tmp_path / "big.bin"
+    big.write_bytes(b"\0" * 5000)
+    return {"b/two.txt": b"two\n", "a.txt": b"one\n", "b/1/model": big}
+
+
+def _read(out: Path) -> dict[str, bytes]:
+    if out.is_dir():
+        paths = [each for each in out.rglob("*") if each.is_file()]
+        return {str(each.relative_to(out)): each.read_bytes() for each in paths}
+    if out.suffix == ".zip":
+        with zipfile.ZipFile(out) as opened:
+            return {name: opened.read(name) for name in opened.namelist()}
+    with tarfile.open(out) as opened_tar:
+        found = {}
+        for name in opened_tar.getnames():
+            member = opened_tar.extractfile(name)
+            assert member is not None
+            found[name] = member.read()
+        return found
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_holds_the_same_files(
+    tmp_path: Path, files: dict[str, bytes | Path], form: str
+) -> None:
+    archive.write(files, tmp_path / "out" / form, overwrite=False)
+    wanted = {"b/two.txt": b"two\n", "a.txt": b"one\n", "b/1/model": b"\0" * 5000}
+    assert _read(tmp_path / "out" / form) == wanted
+    assert [each.name for each in (tmp_path / "out").iterdir()] == [form]
+
+
+@pytest.mark.parametrize("form", FORMS[1:])
+def test_the_same_files_give_the_same_bytes_in_any_order(
+    tmp_path: Path, files: dict[str, bytes | Path], form: str
+) -> None:
+    archive.write(files, tmp_path / "one" / form, overwrite=False)
+    turned = dict(reversed(files.items()))
+    (tmp_path / "big.bin").touch()
+    archive.write(turned, tmp_path / "two" / form, overwrite=False)
+    assert (tmp_path / "one" / form).read_bytes() == (tmp_path / "two" / form).read_bytes()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_there_is_only_replaced_when_asked_for(
+    tmp_path: Path, files: dict[str, bytes | Path], form: str
+) -> None:
+    out = tmp_path / "out" / form
+    archive.write(files, out, overwrite=False)
+    before = _read(out)
+    with pytest.raises(UsageError, match=r"^--out: is already there .*; give --overwrite"):
+        archive.write({"other": b""}, out, overwrite=False)
+    assert _read(out) == before
+    archive.write({"other": b""}, out, overwrite=True)
+    assert _read(out) == {"other": b""}
+
+
+def test_an_empty_folder_is_taken(tmp_path: Path, files: dict[str, bytes | Path]) -> None:
+    (tmp_path / "out").mkdir()
+    archive.write(files, tmp_path / "out", overwrite=False)
+    assert len(_read(tmp_path / "out")) == 3
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../../x", "/x"])
+def test_no_name_leads_out_of_it(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="leads out of it"):
+        archive.write({"a": b"", name: b""}, tmp_path / "out", overwrite=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_not_replaced_by_an_archive_nor_the_other_way(tmp_path: Path) -> None:
+    (tmp_path / "p.zip").mkdir()
+    (tmp_path / "p").touch()
+    for name in ("p.zip", "p"):
+        with pytest.raises(UsageError, match=r"of that name .*; give another --out"):
+            archive.write({"a": b""}, tmp_path / name, overwrite=True)
+
+
+def test_a_failure_half_way_leaves_what_was_there(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    archive.write({"a": b"1"}, out, overwrite=False)
+    with pytest.raises(FileNotFoundError):
+        archive.write({"a": b"2", "b": tmp_path / "gone"}, out, overwrite=True)
+    assert _read(out) == {"a": b"1"}
+    assert [each.name for each in tmp_path.iterdir()] == ["out"]

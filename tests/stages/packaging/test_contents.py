@@ -1,0 +1,162 @@
+"""What is in a package, and that its example really runs."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+from PIL import Image
+
+from pipeline import machine
+from pipeline.errors import StageError, UsageError
+from pipeline.settings import Build
+from stages import onnxfile, standalone
+from stages.data import images
+from stages.engines.base import EngineManifest
+from stages.packaging import archive, contents
+from tests.stages.tiny import Brought
+
+
+@pytest.fixture(scope="module")
+def built(tiny: Brought, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an engine of the tiny student."""
+    folder = tmp_path_factory.mktemp("built")
+    standalone.build(tiny.path("export/onnx"), folder, Build(device="cpu", precision="fp32"))
+    return folder
+
+
+def _collect(folder: Path, **more: Any) -> tuple[str, archive.Files]:
+    return contents.collect(folder, **{"place": "--engine", "name": None, "report": None, **more})
+
+
+def _changed(built: Path, folder: Path, **changes: Any) -> Path:
+    for each in built.iterdir():
+        (folder / each.name).write_bytes(each.read_bytes())
+    manifest = msgspec.json.decode((folder / "manifest.json").read_bytes(), type=EngineManifest)
+    manifest = msgspec.structs.replace(manifest, **changes)
+    (folder / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+    return folder
+
+
+def test_a_package_holds_all_that_is_needed_and_is_called_after_the_network(built: Path) -> None:
+    name, files = _collect(built)
+    assert name == "resnet8"
+    assert set(files) == {
+        "engine.onnx",
+        "manifest.json",
+        "labels.txt",
+        "README.md",
+        "run.py",
+        "triton/resnet8/config.pbtxt",
+        "triton/resnet8/labels.txt",
+        "triton/resnet8/1/model.onnx",
+    }
+    assert files["labels.txt"] == b"".join(b"%d\n" % digit for digit in range(10))
+
+
+def test_the_example_names_the_class_of_a_digit(tiny: Brought, tmp_path: Path) -> None:
+    onnx, folder = tmp_path / "teacher.onnx", tmp_path / "engine"
+    standalone.export(
+        tiny.path("teacher/weights"), onnx, arch=None, num_classes=None, image_size_px=None
+    )
+    standalone.build(onnx, folder, Build(device="cpu", precision="fp32"))
+    archive.write(_collect(folder)[1], tmp_path / "package", overwrite=False)
+    held_out = images.load(tiny.settings.data, None).held_out
+    paths = []
+    for number in range(50):
+        paths.append(tmp_path / f"{number}.png")
+        Image.fromarray(held_out.x_NCHW[number, 0].numpy(), "L").save(paths[-1])
+    done = subprocess.run(
+        [sys.executable, "-I", str(tmp_path / "package" / "run.py"), *map(str, paths)],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [row[0] for row in rows] == [str(each) for each in paths]
+    x_NCHW = held_out.batch(slice(0, 50), torch.device("cpu")).contiguous().numpy()
+    logits_NK = onnxfile.logits(onnxfile.session(onnx), x_NCHW)
+    assert [int(row[1]) for row in rows] == logits_NK.argmax(axis=1).tolist()
+    right = [row[1] == held_out.classes[y] for row, y in zip(rows, held_out.y_N, strict=False)]
+    assert sum(right) >= 40
+
+
+def test_the_example_refuses_an_engine_with_another_byte(built: Path, tmp_path: Path) -> None:
+    _, files = _collect(built)
+    archive.write(files, tmp_path / "package", overwrite=False)
+    with (tmp_path / "package" / "engine.onnx").open("ab") as engine:
+        engine.write(b"\0")
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "package" / "run.py"), "x.png"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "is not the one that manifest.json describes" in done.stderr
+
+
+def test_results_are_taken_from_the_run_of_this_very_engine(built: Path) -> None:
+    manifest = json.loads((built / "manifest.json").read_bytes())
+    report = {
+        "engine": {"sha256": manifest["sha256"]},
+        "accuracy": {"engine": {"top1": 0.9, "n": 5}},
+        "latency": {"batches": []},
+        "gates": [],
+        "environment": {},
+    }
+    files = dict(_collect(built, report=report)[1])
+    assert b"| engine | 0.9000 | 5 |" in bytes(files["README.md"])
+    other = report | {"engine": {"sha256": "0"}}
+    files = dict(_collect(built, report=other)[1])
+    assert b"has not been validated" in bytes(files["README.md"])
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "a b"])
+def test_a_name_that_is_none_is_refused(built: Path, name: str) -> None:
+    if name:
+        with pytest.raises(UsageError, match=r"^--name: cannot be a model's name"):
+            _collect(built, name=name)
+    else:
+        assert _collect(built, name=name)[0] == "resnet8"
+
+
+@pytest.mark.parametrize("engine", ["../engine.onnx", "/etc/passwd", "a/b"])
+def test_a_manifest_that_leads_out_of_its_folder_is_refused(
+    built: Path, tmp_path: Path, engine: str
+) -> None:
+    with pytest.raises(StageError, match="its manifest leads out of the folder"):
+        _collect(_changed(built, tmp_path, engine=engine))
+
+
+def test_an_engine_that_was_changed_is_not_packed(built: Path, tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="is not the one that its manifest describes"):
+        _collect(_changed(built, tmp_path, sha256="0" * 64))
+
+
+def test_an_old_manifest_or_another_backend_is_refused(built: Path, tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="no signature"):
+        _collect(_changed(built, tmp_path, signature=None))
+    with pytest.raises(StageError, match=r"not packed yet \(openvino\)"):
+        _collect(_changed(built, tmp_path, backend="openvino"))
+
+
+def test_labels_stay_one_a_line(built: Path, tmp_path: Path) -> None:
+    manifest = msgspec.json.decode((built / "manifest.json").read_bytes(), type=EngineManifest)
+    assert manifest.signature is not None
+    odd = msgspec.structs.replace(manifest.signature, classes=("a\nb", " c "), arch="x:y/../z")
+    name, files = _collect(_changed(built, tmp_path, signature=odd))
+    assert files["labels.txt"] == b"a b\nc\n"
+    assert name == "x_y_.._z"
+
+
+@pytest.mark.skipif(not machine.has_module("tensorrt_rtx"), reason="TensorRT-RTX is absent")
+def test_an_engine_of_tensorrt_rtx_is_packed_without_triton(tiny: Brought, tmp_path: Path) -> None:
+    options = Build(backend="tensorrt-rtx", precision="fp32", targets=("sm89",))
+    standalone.build(tiny.path("export/onnx"), tmp_path, options)
+    _, files = _collect(tmp_path)
+    assert set(files) == {"engine.plan", "manifest.json", "labels.txt", "README.md", "run.py"}
+    example = bytes(files["run.py"])
+    assert b"import tensorrt_rtx as trt" in example
+    ast.parse(example)
