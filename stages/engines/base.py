@@ -31,6 +31,10 @@ class EngineManifest(msgspec.Struct, frozen=True, kw_only=True):
     """Name of the engine's file."""
     sha256: str
     onnx_sha256: str
+    reached: dict[str, int] = {}
+    """Arithmetic that the runtime reports -> number of layers in it; empty where it tells none."""
+    float_layers: tuple[str, ...] = ()
+    """Layers that stayed in fp32."""
 
 
 class Session(Protocol):
@@ -102,6 +106,18 @@ class BackendInfo:
     """Those it builds, the default first."""
     facts: tuple[str, ...]
     """Facts of the machine that an engine depends on."""
+    devices: tuple[str, ...] = ("cuda",)
+    """Where it runs engines, of cpu and cuda."""
+    scheme: str = "s8s8"
+    """How int8 graphs are quantized for it; see `stages.precision.int8`."""
+    opset: int = 22
+    """The ONNX operator set it is given where the settings name none."""
+    only_on: Mapping[str, str] = field(default_factory=dict)
+    """Precisions that it has on one device alone."""
+    needs_feature: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Precisions that need one of these abilities of the CPU."""
+    is_half_in_graph: bool = True
+    """Whether fp16 and bf16 are made in the graph, or by the backend when it loads one."""
 
 
 BACKENDS: Mapping[str, BackendInfo] = MappingProxyType(
@@ -112,14 +128,19 @@ BACKENDS: Mapping[str, BackendInfo] = MappingProxyType(
             install="pip install onnxruntime-gpu",
             distribution="onnxruntime-gpu|onnxruntime",
             engine_file="engine.onnx",
-            precisions=("fp32",),
-            facts=(),
+            precisions=("fp32", "fp16", "int8"),
+            facts=("cpu_features",),
+            devices=("cpu", "cuda"),
+            scheme="u8s8",
+            # On a CPU it computes fp16 in fp32, and on a GPU int8 in floats: both are slower.
+            only_on={"fp16": "cuda", "int8": "cpu"},
         ),
         "tensorrt": BackendInfo(
             module=None,
             needs="tensorrt",
             install="pip install 'madpipe[tensorrt]'",
             distribution="tensorrt",
+            opset=20,
             engine_file="engine.plan",
             precisions=("fp16", "fp32", "bf16", "int8", "fp8"),
             facts=("gpu", "driver"),
@@ -134,16 +155,20 @@ BACKENDS: Mapping[str, BackendInfo] = MappingProxyType(
             facts=("gpu", "driver"),
         ),
         "openvino": BackendInfo(
-            module=None,
+            module="stages.engines.openvino",
             needs="openvino",
             install="pip install 'madpipe[openvino]'",
             distribution="openvino",
-            engine_file="engine.xml",
+            engine_file="engine.onnx",
             precisions=("fp32", "bf16", "int8"),
-            facts=("cpu",),
+            facts=("cpu", "cpu_features"),
+            devices=("cpu",),
+            scheme="u8s8",
+            needs_feature={"bf16": ("avx512_bf16", "amx_bf16", "bf16")},
+            is_half_in_graph=False,
         ),
     }
 )
 
 AUTO = "onnxruntime"
-"""What `auto` stands for, until other backends are built and measured."""
+"""The backend that every installation has."""

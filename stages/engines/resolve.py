@@ -1,7 +1,7 @@
 """From names in the settings to a backend, a device and a precision that exist here."""
 
 import importlib
-from typing import cast
+from typing import NamedTuple, cast
 
 from pipeline import machine
 from pipeline.errors import UnavailableError
@@ -10,15 +10,104 @@ from pipeline.settings import Build
 from stages.engines.base import AUTO, BACKENDS, Backend
 
 
+class Candidate(NamedTuple):
+    """An engine that could be built."""
+
+    backend: str
+    precision: str
+
+
 def backend_name(build: Build) -> str:
-    """Return the backend's name with `auto` resolved."""
-    return AUTO if build.backend == "auto" else build.backend
+    """Return the backend's name; `auto` is the first that is here and has the precision."""
+    if build.backend != "auto":
+        return build.backend
+    if build.precision == "auto":
+        return AUTO
+    able = [
+        name for name in backends_here(device(build)) if lack(name, build.precision, build) is None
+    ]
+    return able[0] if able else AUTO
 
 
 def precision(build: Build) -> str:
     """Return the precision with `auto` resolved to the backend's default."""
     info = BACKENDS[backend_name(build)]
     return info.precisions[0] if build.precision == "auto" else build.precision
+
+
+def backends_here(where: str) -> tuple[str, ...]:
+    """Return the backends whose package is installed and that run engines on a device."""
+    return tuple(
+        name
+        for name, info in BACKENDS.items()
+        if info.module and where in info.devices and machine.has_module(info.needs)
+    )
+
+
+def is_chosen_by_measuring(build: Build) -> bool:
+    """Tell whether candidates are to be built and measured: nothing is for another machine."""
+    return build.precision == "auto" and not build.targets
+
+
+def candidates(build: Build, where: str | None = None) -> tuple[Candidate, ...]:
+    """Return what `precision = "auto"` builds and measures on a device, the most exact first."""
+    where = where or device(build)
+    names = backends_here(where) if build.backend == "auto" else (build.backend,)
+    found = [
+        Candidate(name, each)
+        for name in names
+        for each in BACKENDS[name].precisions
+        if where in BACKENDS[name].devices and _misses(name, each, where) is None
+    ]
+    return tuple(sorted(found, key=lambda each: each.precision != "fp32"))
+
+
+def lack(name: str, wanted: str, build: Build) -> Refused | None:
+    """Return why a backend does not have a precision here, None where it has."""
+    info = BACKENDS[name]
+    if wanted not in info.precisions:
+        return Refused(
+            setting="build.precision",
+            wrong=f"{name} does not build it ({wanted})",
+            remedy=f"use {', '.join(info.precisions)}",
+        )
+    return None if build.targets else _misses(name, wanted, device(build))
+
+
+def _misses(name: str, wanted: str, where: str) -> Refused | None:
+    info = BACKENDS[name]
+    only = info.only_on.get(wanted, where)
+    if only != where and (only != "cuda" or not machine.gpus() or where == "cpu"):
+        return Refused(
+            setting="build.precision",
+            wrong=f"{name} is fast in it on {only} alone, not on {where} ({wanted})",
+            remedy=f'use {", ".join(p for p in info.precisions if p != wanted)} or device "{only}"',
+        )
+    features = info.needs_feature.get(wanted)
+    if features and not set(features) & machine.cpu_features():
+        return Refused(
+            setting="build.precision",
+            wrong=f"this processor cannot compute in it ({wanted} needs {' or '.join(features)})",
+            remedy=f"use {', '.join(p for p in info.precisions if p != wanted)}",
+        )
+    return None
+
+
+def engine_file(build: Build) -> str:
+    """Return the name of the engine's file, the same for all candidates."""
+    if not is_chosen_by_measuring(build):
+        return BACKENDS[backend_name(build)].engine_file
+    names = {BACKENDS[each.backend].engine_file for each in candidates(build)}
+    if len(names) == 1:
+        return names.pop()
+    return "engine" if names else BACKENDS[backend_name(build)].engine_file
+
+
+def backends_used(build: Build) -> tuple[str, ...]:
+    """Return the backends that may make the engine."""
+    if is_chosen_by_measuring(build) and build.backend == "auto":
+        return tuple(name for name, info in BACKENDS.items() if info.module)
+    return (backend_name(build),)
 
 
 def device(build: Build) -> str:
@@ -44,14 +133,9 @@ def requirements(build: Build) -> tuple[Requirement, ...]:
         )
     else:
         needs.append(NeedsModule(setting="build.backend", module=info.needs, install=info.install))
-    if build.precision not in ("auto", *info.precisions):
-        needs.append(
-            Refused(
-                setting="build.precision",
-                wrong=f"{name} does not build it ({build.precision})",
-                remedy=f"use {', '.join(info.precisions)}",
-            )
-        )
+    refused = None if build.precision == "auto" else lack(name, build.precision, build)
+    if refused is not None:
+        needs.append(refused)
     if build.device == "cuda":
         needs.append(NeedsGpu(setting="build.device"))
     return tuple(needs)
