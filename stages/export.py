@@ -101,27 +101,35 @@ def export(
                 f"raise export.max_logit_difference above {options.max_logit_difference:g} if that "
                 "is acceptable",
             )
-    agreement = _agreement(network, opened, images_NCHW)
-    if agreement < options.min_agreement:
-        raise StageError(
-            "export",
-            f"the ONNX file gives torch's class to too few images ({agreement:.4f} of "
-            f"{len(images_NCHW)}, wanted {options.min_agreement:g})",
-            "lower export.min_agreement if that is acceptable",
-        )
-    return Checked(largest, agreement)
+    return Checked(largest, _agreement(network, opened, images_NCHW, options.min_agreement))
 
 
 def _agreement(
-    network: Classifier, opened: onnxruntime.InferenceSession, images_NCHW: NDArray[np.float32]
+    network: Classifier,
+    opened: onnxruntime.InferenceSession,
+    images_NCHW: NDArray[np.float32],
+    least: float,
 ) -> float:
+    """Return the share of images to which both give the same class.
+
+    Raises:
+        StageError: It is below `least`.
+    """
     batch = _BATCHES[-1]
     same = 0
     for first in range(0, len(images_NCHW), batch):
         x_BCHW = images_NCHW[first : first + batch]
         wanted_B = _torch_logits(network, x_BCHW).argmax(axis=1)
         same += int((onnxfile.logits(opened, x_BCHW).argmax(axis=1) == wanted_B).sum())
-    return same / len(images_NCHW)
+    agreement = same / len(images_NCHW)
+    if agreement < least:
+        raise StageError(
+            "export",
+            f"the ONNX file gives torch's class to too few images ({agreement:.4f} of "
+            f"{len(images_NCHW)}, wanted {least:g})",
+            "lower export.min_agreement if that is acceptable",
+        )
+    return agreement
 
 
 def _torch_logits(network: Classifier, x_BCHW: NDArray[np.float32]) -> NDArray[np.float32]:

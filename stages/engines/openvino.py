@@ -1,11 +1,13 @@
 """OpenVINO: the engine is an ONNX file, compiled when it is opened, in the precision it names.
 
-fp32 is asked for by name: left to itself OpenVINO computes in bf16 where the core has it. Its
-telemetry is part of its converter, which is not used here; a read model sends nothing.
+fp32 is asked for by name: left to itself OpenVINO computes in bf16 where the core has it. The
+package sets up telemetry when it is imported, with an identifier in the user's home folder; with
+the module for it out of reach it takes its own stub, so nothing is written or sent.
 """
 
 import re
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,13 +15,16 @@ from typing import Any
 
 import numpy as np
 import onnx
-import openvino
 from numpy.typing import NDArray
 
 from pipeline.errors import UnavailableError
 from pipeline.stage import StageError
 from stages import pixels
 from stages.engines.base import Order
+
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+import openvino  # noqa: E402  (after its telemetry is out of reach)
 
 _HINTS = {"bf16": "bf16"}
 """Precision -> what to ask for; all others compute in fp32 what is not quantized."""
@@ -63,14 +68,15 @@ class OpenVinoSession:
     def infer(self, x_BCHW: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return logits of shape BK for images in [0, 1]."""
         x = pixels.taken(x_BCHW, is_bytes=self._is_bytes)
-        try:
-            result = self._request.infer({0: x})
-        except RuntimeError as error:
+        # Of images of another size it makes an empty result, and says nothing.
+        wanted = self._compiled.input(0).get_partial_shape()
+        if not wanted.compatible(openvino.PartialShape(list(x.shape))):
             raise StageError(
                 "the engine",
                 f"does not take such images (shape {x.shape})",
-                f"give what it was built for, {self._compiled.input(0).get_partial_shape()}",
-            ) from error
+                f"give what it was built for, {wanted}",
+            )
+        result = self._request.infer({0: x})
         return np.array(result[0], dtype=np.float32)
 
     def prepared(self, x_BCHW: NDArray[np.float32]) -> Callable[[], object]:

@@ -1,5 +1,7 @@
 """ONNX Runtime: the engine is the ONNX file, run on the CPU or on an NVIDIA GPU."""
 
+import contextlib
+import io
 import os
 import shutil
 from collections.abc import Callable
@@ -32,7 +34,9 @@ class OrtSession:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         if device == "cuda":
-            onnxruntime.preload_dlls()
+            # It prints which libraries are absent, which would get between our lines of JSON.
+            with contextlib.redirect_stdout(io.StringIO()):
+                onnxruntime.preload_dlls()
         try:
             self._session = onnxruntime.InferenceSession(str(engine), options, providers=[provider])
         except Exception as error:  # its exceptions share no public base class

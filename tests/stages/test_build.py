@@ -4,6 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -104,7 +105,7 @@ def test_a_truncated_onnx_file_is_refused(tiny: Brought, tmp_path: Path) -> None
 
 def test_an_operator_that_the_backend_does_not_know_is_refused(tmp_path: Path) -> None:
     node = helper.make_node("Nonsense", ["x"], ["y"], domain="nowhere")
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in "xy"]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 1, 8, 8]) for name in "xy"]
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("nowhere", 1)]
     graph = helper.make_graph([node], "g", ends[:1], ends[1:])
     onnx.save(
@@ -112,3 +113,68 @@ def test_an_operator_that_the_backend_does_not_know_is_refused(tmp_path: Path) -
     )
     with pytest.raises(StageError, match=r"ONNX Runtime cannot load it|no sound ONNX file"):
         standalone.build(tmp_path / "m.onnx", tmp_path / "engine", Build())
+
+
+def _onnx(path: Path, kind: int, shape: list[str | int], inputs: int = 1) -> Path:
+    names = [f"x{n}" for n in range(inputs)]
+    ends = [helper.make_tensor_value_info(each, kind, shape) for each in (*names, "y")]
+    node = helper.make_node("Identity", ["x0"], ["y"])
+    graph = helper.make_graph([node], "g", ends[:-1], ends[-1:])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(made, str(path))
+    return path
+
+
+UNFIT = [
+    (TensorProto.DOUBLE, ["n", 1, 8, 8], 1, r"neither float32 nor uint8 .*double"),
+    (TensorProto.FLOAT, [4, 1, 8, 8], 1, r"batches of one size alone .*\[4, 1, 8, 8\]"),
+    (TensorProto.FLOAT, ["n", 64], 1, r"takes no batch of images .*'n', 64"),
+    (TensorProto.FLOAT, ["n", 1, 8, 8], 2, r"needs one input and one output .*2 and 1"),
+]
+
+
+@pytest.mark.parametrize(("kind", "shape", "inputs", "message"), UNFIT)
+def test_a_graph_that_takes_something_else_is_refused(
+    tmp_path: Path, kind: int, shape: list[str | int], inputs: int, message: str
+) -> None:
+    path = _onnx(tmp_path / "m.onnx", kind, shape, inputs)
+    with pytest.raises(StageError, match=message) as caught:
+        standalone.build(path, tmp_path / "engine", Build())
+    assert caught.value.exit_code == 1
+
+
+def test_weights_outside_the_file_are_not_followed(tiny: Brought, tmp_path: Path) -> None:
+    model = onnx.load(str(tiny.path("export/onnx")))
+    onnx.save(model, str(tmp_path / "m.onnx"), save_as_external_data=True, size_threshold=0)
+    torn = onnx.load(str(tmp_path / "m.onnx"), load_external_data=False)
+    for each in torn.graph.initializer:
+        for entry in each.external_data:
+            if entry.key == "location":
+                entry.value = "../../etc/passwd"
+    onnx.save(torn, str(tmp_path / "m.onnx"))
+    with pytest.raises(StageError, match="keeps weights outside itself"):
+        standalone.build(tmp_path / "m.onnx", tmp_path / "engine", Build())
+
+
+def test_int8_of_a_file_without_images_is_refused_with_the_fix(
+    tiny: Brought, tmp_path: Path
+) -> None:
+    with pytest.raises(StageError, match=r"^--precision: needs images .*give --calibration"):
+        standalone.build(tiny.path("export/onnx"), tmp_path / "engine", Build(precision="int8"))
+    assert not (tmp_path / "engine").exists()
+
+
+def test_a_bank_of_no_images_is_refused(tiny: Brought, tmp_path: Path) -> None:
+    np.savez(tmp_path / "bank.npz", x=np.zeros((0, 8, 8, 1), np.uint8))
+    with pytest.raises(StageError, match=r"^--calibration: holds no images"):
+        standalone.build(tiny.path("export/onnx"), tmp_path / "e", Build(), tmp_path / "bank.npz")
+
+
+def test_layers_that_stay_in_float_are_in_the_manifest(tiny: Brought, tmp_path: Path) -> None:
+    options = Build(
+        backend="onnxruntime", device="cpu", precision="int8", float_layers=("first", "last")
+    )
+    manifest = standalone.build(
+        tiny.path("export/onnx"), tmp_path, options, tiny.path("distill/bank")
+    )
+    assert len(manifest.float_layers) == 2

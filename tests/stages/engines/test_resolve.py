@@ -39,7 +39,7 @@ def test_auto_needs_nothing_but_its_own_package() -> None:
 def test_what_is_asked_for_by_name_is_needed() -> None:
     _, second = resolve.requirements(Build(device="cuda"))
     assert isinstance(second, NeedsGpu)
-    _, second = resolve.requirements(Build(precision="int8"))
+    _, second = resolve.requirements(Build(precision="fp8"))
     assert isinstance(second, Refused)
 
 
