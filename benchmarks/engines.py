@@ -174,7 +174,8 @@ def accuracy(work: Path, count: int) -> None:
     print(f"n = {len(y_N)} held-out images, {count} images for each calibration.\n")
     print("| student | scheme | method | images | top-1 | lost | gained |")
     print("| --- | --- | --- | --- | ---: | ---: | ---: |")
-    for folder in sorted((work / "entries" / "distill").iterdir()):
+    files = sorted((work / "entries" / "distill").glob("*/student.safetensors"))
+    for folder in (each.parent for each in files):
         network, card = networks.load(folder / "student.safetensors", code=None, place="student")
         model = onnxfile.convert(network, card, opset=22)
         right_N = hits(model, x_NCHW, y_N)
@@ -184,7 +185,7 @@ def accuracy(work: Path, count: int) -> None:
             for method in ("minmax", "percentile", "entropy"):
                 assert method in METHODS
                 for name, calibration_NCHW in (("bank", bank_NCHW), ("real", real_NCHW)):
-                    options = Build(calibration_method=method, calibration_images=count)  # type: ignore[arg-type]
+                    options = Build(calibration_method=method, calibration_images=count)
                     maker = Maker(model, calibration_NCHW, options)
                     made = maker.at("int8", BACKENDS[backend]).model
                     now_N = hits(made, x_NCHW, y_N)

@@ -134,7 +134,7 @@ def test_blocks_are_neighbours_within_the_sample(n: int) -> None:
 
 def test_calls_in_turns_are_measured_as_often_as_each_other_and_start_in_turn() -> None:
     order: list[int] = []
-    calls = [lambda n=n: order.append(n) for n in range(3)]  # type: ignore[misc]
+    calls = [lambda n=n: order.append(n) for n in range(3)]
     times_ms = timing.in_turns(calls, budget_s=60.0, most=6)
     assert times_ms.shape == (6, 3)
     last = order[-18:]
