@@ -77,7 +77,7 @@ def lack(name: str, wanted: str, build: Build) -> Refused | None:
 def _misses(name: str, wanted: str, where: str) -> Refused | None:
     info = BACKENDS[name]
     only = info.only_on.get(wanted, where)
-    if only != where and (only != "cuda" or not machine.gpus() or where == "cpu"):
+    if only != where:
         return Refused(
             setting="build.precision",
             wrong=f"{name} is fast in it on {only} alone, not on {where} ({wanted})",

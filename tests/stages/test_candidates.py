@@ -53,13 +53,13 @@ def test_what_differs_too_much_is_missed_and_mixed_with_float_layers(
         nonlocal calls
         calls += 1
         said_N = real(infer, x_NCHW)
-        # The second is plain int8 (the first two are the reference and fp32): half of it is wrong.
+        # After the reference and fp32 comes plain int8: here all of it is wrong.
         return (said_N + 1) % 10 if calls == 3 else said_N
 
     monkeypatch.setattr(candidates, "classes", classes)
     table = _built(tiny, tmp_path, backend="onnxruntime", max_disagreement=0.5)
     fp32, int8, mixed = table["candidates"]
-    assert (fp32["verdict"], int8["verdict"]) != ("missed", "admissible")
+    assert fp32["verdict"] in ("chosen", "admissible")
     assert int8["verdict"] == "missed"
     assert "more than 0.5" in int8["reason"]
     assert mixed["precision"] == "int8"
