@@ -50,6 +50,23 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
+_FEATURES = frozenset(
+    ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8",
+     "asimddp", "i8mm", "bf16")
+)  # fmt: skip
+
+
+@functools.cache
+def cpu_features() -> frozenset[str]:
+    """Return the processor's abilities that decide how fast and how right a precision is."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith(("flags", "Features")):
+                return _FEATURES & set(line.partition(":")[2].split())
+    return frozenset()
+
+
 def cpu_count() -> int:
     """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -58,7 +75,7 @@ def cpu_count() -> int:
 
 
 def fact(name: str) -> str:
-    """Return a fact by its name in `Stage.facts`: `cpu`, `gpu` or `driver`.
+    """Return a fact by its name in `Stage.facts`: `cpu`, `cpu_features`, `gpu`, `driver`.
 
     Raises:
         KeyError: There is no such fact.
@@ -70,6 +87,8 @@ def fact(name: str) -> str:
         return first.driver
     if name == "cpu":
         return f"{cpu_model()} x{cpu_count()}"
+    if name == "cpu_features":
+        return " ".join(sorted(cpu_features())) or ABSENT
     raise KeyError(name)
 
 

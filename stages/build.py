@@ -1,37 +1,50 @@
 """The build stage: the ONNX file as an engine of one backend, with a manifest beside it."""
 
+import functools
+import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import msgspec
 
 from pipeline import machine
 from pipeline.atomic import write_bytes
-from pipeline.errors import UnavailableError
+from pipeline.errors import StageError, UnavailableError
 from pipeline.keys import file_sha256
 from pipeline.settings import Build
 from pipeline.stage import Context
-from stages import onnxfile
+from stages import calibration, candidates, onnxfile
+from stages.candidates import SCHEMA, Trial, Tried
 from stages.engines import resolve
-from stages.engines.base import BACKENDS, EngineManifest, Order
+from stages.engines.base import BACKENDS, EngineManifest, Order, Tell, silent
+from stages.precision.graph import Maker
 
 
 def run(ctx: Context) -> None:
-    """Leave the engine and its manifest."""
-    manifest = build(
+    """Leave the engine, its manifest and the table of candidates."""
+    manifest, table = build(
         ctx.input("export/onnx"),
         ctx.output("engine"),
         ctx.output("manifest"),
         ctx.settings.build,
+        calibration_path=ctx.input("distill/bank"),
+        place="the bank",
+        threads=ctx.settings.validate.threads,
         cache=ctx.cache,
         tell=ctx.progress,
     )
+    write_bytes(ctx.output("candidates"), json.dumps(table, allow_nan=False).encode())
     if machine.gpus() and ctx.settings.build.device == "auto" and manifest.device == "cpu":
         ctx.note(f"{manifest.backend} cannot use the GPU here, so the engine is for the CPU")
     ctx.metric("backend", manifest.backend)
     ctx.metric("device", manifest.device)
     ctx.metric("precision", manifest.precision)
+    if manifest.float_layers:
+        ctx.metric("float_layers", ", ".join(manifest.float_layers))
     ctx.metric("bytes", ctx.output("engine").stat().st_size)
 
 
@@ -41,22 +54,96 @@ def build(
     manifest_path: Path,
     options: Build,
     *,
+    calibration_path: Path | None = None,
+    place: str = "--calibration",
+    threads: int = 1,
     cache: Path | None = None,
-    tell: Callable[[int, int, str], None] = lambda done, total, unit: None,  # noqa: ARG005
-) -> EngineManifest:
+    tell: Tell = silent,
+) -> tuple[EngineManifest, dict[str, Any]]:
     """Make an engine from an ONNX file and write its manifest.
 
+    Args:
+        onnx: The fp32 file.
+        engine: Where to write.
+        manifest_path: Where to write what it is.
+        options: Backend, device and precision; `auto` measures candidates where there are images.
+        calibration_path: Images for calibration and comparison; None: none.
+        place: What named that path, for messages.
+        threads: CPU threads with which candidates are measured.
+        cache: A folder for what a backend keeps from build to build; None: nothing is kept.
+        tell: Called with done, total and the unit while building.
+
+    Returns:
+        The manifest, and the table of candidates that the report shows.
+
     Raises:
-        StageError: The ONNX file is unsound or the backend cannot use it.
+        StageError: The ONNX file is unsound, the backend cannot use it, or the images do not fit.
         UnavailableError: The device, precision or backend is not to be had here.
     """
-    name = resolve.backend_name(options)
-    device, precision = resolve.device(options), resolve.precision(options)
     model = onnxfile.read(onnx, "the ONNX file")
     onnxfile.check_images(model, "the ONNX file")
+    images_NCHW = None
+    if calibration_path is not None:
+        images_NCHW = calibration.load(calibration_path, model, place)
+    maker = Maker(model, images_NCHW, options)
+    with TemporaryDirectory(prefix="madpipe-", dir=engine.parent) as name:
+        folder = Path(name)
+        if images_NCHW is not None and resolve.is_chosen_by_measuring(options):
+            trial = functools.partial(
+                Trial, maker, images_NCHW, options, folder=folder, threads=threads, cache=cache
+            )
+            made, device, table = _measured(trial, options, len(images_NCHW), tell)
+        else:
+            made, device, table = _single(maker, options, folder, cache, tell)
+        shutil.move(made.engine, engine)
+    manifest = EngineManifest(
+        onnx_sha256=file_sha256(onnx),
+        signature=onnxfile.signature(model),
+        **_described(made, engine, device),
+    )
+    content = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+    write_bytes(manifest_path, content + b"\n")
+    return manifest, table
+
+
+def _described(made: Tried, engine: Path, device: str) -> dict[str, Any]:
+    """Return what the manifest says of the engine itself."""
+    return {
+        "backend": made.backend,
+        "backend_version": machine.version(BACKENDS[made.backend].distribution),
+        "device": device,
+        "precision": made.precision,
+        "engine": engine.name,
+        "sha256": file_sha256(engine),
+        "reached": made.reached,
+        "float_layers": made.float_layers,
+        **made.facts,
+    }
+
+
+def _single(
+    maker: Maker, options: Build, folder: Path, cache: Path | None, tell: Tell
+) -> tuple[Tried, str, dict[str, Any]]:
+    """Build what the settings name."""
+    name, precision = resolve.backend_name(options), resolve.precision(options)
+    info = BACKENDS[name]
+    prepared = maker.at(precision, info)
+    source = folder / "model.onnx"
+    onnxfile.save(prepared.model, source)
+    made = Tried(
+        backend=name,
+        precision=precision,
+        engine=folder / "made.engine",
+        float_layers=tuple(each.node for each in prepared.left if each.why == "asked for"),
+        verdict="chosen",
+        reason="named in the settings" if options.precision != "auto" else "no images to compare",
+    )
+    device = resolve.device(options)
+    backend = resolve.backend(name)
+
     order = Order(
-        onnx=onnx,
-        engine=engine,
+        onnx=source,
+        engine=made.engine,
         device=device,
         precision=precision,
         options=options,
@@ -64,24 +151,51 @@ def build(
         tell=tell,
     )
     try:
-        facts = resolve.backend(name).build(order)
+        facts = backend.build(order)
     except UnavailableError:
-        if options.device != "auto" or "cpu" not in BACKENDS[name].devices:
+        if options.device != "auto" or device == "cpu" or "cpu" not in info.devices:
             raise
         # The driver reports a GPU that this backend cannot use; auto asked for none by name.
         device = "cpu"
-        facts = resolve.backend(name).build(replace(order, device=device))
-    manifest = EngineManifest(
-        backend=name,
-        backend_version=machine.version(BACKENDS[name].distribution),
-        device=device,
-        precision=precision,
-        engine=engine.name,
-        sha256=file_sha256(engine),
-        onnx_sha256=file_sha256(onnx),
-        signature=onnxfile.signature(model),
-        **(facts or {}),
+        facts = backend.build(replace(order, device=device))
+    made.facts = dict(facts or {})
+    if not options.targets:
+        session = backend.open(made.engine, device=device, threads=1)
+        made.reached = candidates.reached(session)
+    return made, device, _table([made], options, images=0)
+
+
+def _measured(
+    trial_on: Callable[..., Trial], options: Build, images: int, tell: Tell
+) -> tuple[Tried, str, dict[str, Any]]:
+    """Build and measure the candidates, and take the fastest that is admissible."""
+    device = resolve.device(options)
+    places = (device, "cpu") if options.device == "auto" and device != "cpu" else (device,)
+    tried: list[Tried] = []
+    for where in places:
+        trial = trial_on(device=where)
+        trial.run(resolve.candidates(options, where), tell)
+        best = trial.chosen()
+        tried += trial.tried
+        if best is not None:
+            table = _table(tried, options, images=images)
+            table |= {"device": where, "rounds": trial.rounds, "threads": trial.threads}
+            table["costly_layers"] = [each._asdict() for each in trial.costly]
+            return best, where, table
+    if tried and all(each.verdict == "unavailable" for each in tried):
+        raise UnavailableError("build.device", tried[0].reason, "see madpipe doctor")
+    missed = "; ".join(f"{t.backend} {t.precision}: {t.reason}" for t in tried) or "none exists"
+    raise StageError(
+        "build.precision",
+        f"no candidate is admissible ({missed})",
+        "raise build.max_disagreement, or name a precision",
     )
-    content = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-    write_bytes(manifest_path, content + b"\n")
-    return manifest
+
+
+def _table(tried: list[Tried], options: Build, *, images: int) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "max_disagreement": options.max_disagreement,
+        "images": images,
+        "candidates": [each.record() for each in tried],
+    }

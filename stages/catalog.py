@@ -5,7 +5,7 @@ imported only when it has to run. That distill cannot reach an image is to be re
 declares the teacher's weights as its only input, and no slice of [data].
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from models import registry
@@ -14,7 +14,7 @@ from pipeline.settings import Data, Settings
 from pipeline.stage import External, Fetch, Stage
 from stages.data.specs import SPECS, loader_module, where_of
 from stages.engines import resolve
-from stages.engines.base import BACKENDS
+from stages.engines.base import BACKENDS, BackendInfo
 
 _TORCH = ("torch", "numpy")
 _DATA = tuple(f"data.{name}" for name in Data.__struct_fields__ if name != "download")
@@ -114,7 +114,7 @@ def _export(settings: Settings, code: Mapping[str, External]) -> Stage:
     return Stage(
         name="export",
         run="stages.export:run",
-        settings=("export",),
+        settings=("export", "build.backend"),
         inputs=("distill/student", "distill/bank"),
         externals=code,
         outputs={"onnx": "student.onnx"},
@@ -124,18 +124,31 @@ def _export(settings: Settings, code: Mapping[str, External]) -> Stage:
 
 
 def _build(settings: Settings) -> Stage:
-    info = BACKENDS[resolve.backend_name(settings.build)]
+    build = settings.build
+    infos = [BACKENDS[name] for name in resolve.backends_used(build)]
+    is_measured = resolve.is_chosen_by_measuring(build)
+    facts = ["gpu", "driver", *(("cpu", "cpu_features") if is_measured else ())]
+    facts += [fact for info in infos for fact in info.facts if fact not in facts]
     return Stage(
         name="build",
         run="stages.build:run",
-        settings=("build",),
-        inputs=("export/onnx",),
-        outputs={"engine": info.engine_file, "manifest": "manifest.json"},
-        packages=("onnx", info.distribution),
-        facts=("gpu", "driver", *info.facts),
-        code=(info.module,) if info.module else (),
-        requires=resolve.requirements(settings.build),
+        settings=("build", "validate.threads"),
+        inputs=("export/onnx", "distill/bank"),
+        outputs={
+            "engine": resolve.engine_file(build),
+            "manifest": "manifest.json",
+            "candidates": "candidates.json",
+        },
+        packages=("onnx", "onnxruntime-gpu|onnxruntime", *_distributions(infos)),
+        facts=tuple(dict.fromkeys(facts)),
+        code=tuple(info.module for info in infos),
+        requires=resolve.requirements(build),
     )
+
+
+def _distributions(infos: Sequence[BackendInfo]) -> tuple[str, ...]:
+    """Return what the backends are distributed as, without ONNX Runtime, which all use."""
+    return tuple(i.distribution for i in infos if i.needs != "onnxruntime")
 
 
 def _validate(
@@ -144,7 +157,7 @@ def _validate(
     teacher_code: Mapping[str, External],
     student_code: Mapping[str, External],
 ) -> Stage:
-    info = BACKENDS[resolve.backend_name(settings.build)]
+    infos = [BACKENDS[name] for name in resolve.backends_used(settings.build)]
     teacher, student = settings.teacher.arch, settings.student.arch
     return Stage(
         name="validate",
@@ -163,7 +176,7 @@ def _validate(
             *_TORCH,
             "onnx",
             "onnxruntime-gpu|onnxruntime",
-            info.distribution,
+            *_distributions(infos),
             *_data_packages(settings.data),
             *_library(teacher),
             *_library(student),
@@ -172,7 +185,7 @@ def _validate(
         code=(
             *registry.code_modules(teacher),
             *registry.code_modules(student),
-            *((info.module,) if info.module else ()),
+            *(info.module for info in infos),
             loader_module(settings.data.source),
         ),
     )

@@ -11,32 +11,62 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, TensorProto
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.atomic import write_bytes
 from pipeline.stage import StageError
 from stages import card as cards
+from stages import pixels
 from stages.card import Card
 from stages.engines.base import Signature
 
 INPUT, OUTPUT = "images", "logits"
+INPUT_KEY, STUDENT_KEY = "madpipe.input", "madpipe.student_sha256"
 _PRODUCER = "madpipe"
 _IMAGE_DIMS = 4
-_IMAGE_TYPES = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.UINT8)
+_IMAGE_TYPES = (TensorProto.FLOAT, TensorProto.UINT8)
+_INPUTS = {
+    False: '{"layout":"NCHW","type":"float32","range":[0,1]}',
+    True: '{"layout":"NHWC","type":"uint8","range":[0,255]}',
+}
 
 
-def convert(network: nn.Module, card: Card, *, opset: int) -> ModelProto:
+class _FromBytes(nn.Module):
+    """A network behind what turns decoded images, uint8 of shape BHWC, into floats of BCHW."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        logits_BK: Tensor = self.network((x_BHWC.float() / 255).permute(0, 3, 1, 2))
+        return logits_BK
+
+
+def convert(
+    network: nn.Module,
+    card: Card,
+    *,
+    opset: int,
+    is_bytes: bool = False,
+    student_sha256: str | None = None,
+) -> ModelProto:
     """Return the network as an ONNX model with a dynamic batch and its card as metadata.
 
-    The graph takes float images of shape NCHW in [0, 1] and holds all weights; nodes carry no
-    paths or stack traces, so the same network gives the same bytes wherever it is exported.
+    The graph takes float images of shape NCHW in [0, 1], or uint8 of shape NHWC where `is_bytes`,
+    and holds all weights; nodes carry no paths or stack traces, so the same network gives the same
+    bytes wherever it is exported.
     """
     size = card.image_size_px
+    network = network.cpu().eval()
     example = torch.zeros(2, card.channels, size, size)
+    if is_bytes:
+        network = _FromBytes(network).eval()
+        example = torch.zeros(2, size, size, card.channels, dtype=torch.uint8)
     # Older exporters print what they did, which would get between our lines of JSON.
     with contextlib.redirect_stdout(io.StringIO()):
         program = torch.onnx.export(
-            network.cpu().eval(),
+            network,
             (example,),
             dynamo=True,
             input_names=[INPUT],
@@ -51,7 +81,10 @@ def convert(network: nn.Module, card: Card, *, opset: int) -> ModelProto:
     model: ModelProto = program.model_proto
     _strip(model)
     model.producer_name, model.producer_version = _PRODUCER, ""
-    onnx.helper.set_model_props(model, cards.metadata(card))
+    props = cards.metadata(card) | {INPUT_KEY: _INPUTS[is_bytes]}
+    if student_sha256 is not None:
+        props[STUDENT_KEY] = student_sha256
+    onnx.helper.set_model_props(model, dict(sorted(props.items())))
     return model
 
 
@@ -138,12 +171,16 @@ def check_images(model: ModelProto, place: str) -> None:
 def signature(model: ModelProto) -> Signature:
     """Return what a model whose images were checked takes and gives."""
     images, logits = model.graph.input[0], model.graph.output[0]
-    channels, height, width = (d.dim_value for d in images.type.tensor_type.shape.dim[1:])
+    kind = images.type.tensor_type
+    sizes = [each.dim_value for each in kind.shape.dim[1:]]
+    if kind.elem_type == TensorProto.UINT8:
+        sizes = [sizes[2], *sizes[:2]]
+    channels, height, width = sizes
     outputs = logits.type.tensor_type
     card = card_of(model)
     return Signature(
         input=images.name,
-        input_type=TensorProto.DataType.Name(images.type.tensor_type.elem_type),
+        input_type=TensorProto.DataType.Name(kind.elem_type),
         shape=(channels, height, width),
         output=logits.name,
         output_type=TensorProto.DataType.Name(outputs.elem_type),
@@ -190,5 +227,7 @@ def logits(
     opened: onnxruntime.InferenceSession, x_NCHW: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Return the logits of shape NK of a batch."""
-    (first,) = opened.run(None, {opened.get_inputs()[0].name: x_NCHW})
+    taken = opened.get_inputs()[0]
+    x = pixels.taken(x_NCHW, is_bytes=taken.type == "tensor(uint8)")
+    (first,) = opened.run(None, {taken.name: x})
     return np.asarray(first, dtype=np.float32)

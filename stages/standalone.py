@@ -1,5 +1,6 @@
 """export, build and validate on files from anywhere, without a pipeline around them."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ from torch import Tensor
 
 from models import registry
 from models.classifier import Classifier
+from pipeline.atomic import write_bytes
 from pipeline.errors import UsageError
+from pipeline.keys import file_sha256
 from pipeline.nearest import nearest
 from pipeline.settings import Build, Data, Export, Validate
+from pipeline.stage import StageError
 from stages import build as building
 from stages import export as exporting
 from stages import networks, recognise, weights
@@ -21,8 +25,9 @@ from stages.card import Card
 from stages.data import images
 from stages.data.specs import SPECS
 from stages.engines import resolve
-from stages.engines.base import BACKENDS, MANIFEST_FILE, EngineManifest
+from stages.engines.base import AUTO, BACKENDS, MANIFEST_FILE, EngineManifest
 from stages.engines.manifests import read_folder
+from stages.precision.graph import CALIBRATED
 
 _CHECK_IMAGES = 64
 
@@ -34,12 +39,14 @@ def export(
     arch: str | None,
     num_classes: int | None,
     image_size_px: int | None,
+    options: Export | None = None,
 ) -> dict[str, Any]:
     """Write the network of a weights file as ONNX; return what was recognised and checked.
 
     Raises:
         StageError: The file is no weights file, fits no architecture, or the export is wrong.
     """
+    options = options or Export()
     tensors = weights.read(student, "--student")
     card = recognise.card_for(
         student, tensors, arch=arch, num_classes=num_classes, image_size_px=image_size_px
@@ -47,25 +54,33 @@ def export(
     network = _network(card, tensors, arch_place="--arch", weights_place="--student")
     shape = (_CHECK_IMAGES, card.channels, card.image_size_px, card.image_size_px)
     random_NCHW = np.random.default_rng(0).random(shape, dtype=np.float32)
-    options = Export()
-    difference = exporting.export(
+    checked = exporting.export(
         network,
         card,
         out,
-        opset=options.opset,
+        options=options,
+        opset=options.opset or BACKENDS[AUTO].opset,
         images_NCHW=random_NCHW,
-        tolerance=options.max_logit_difference,
+        student_sha256=file_sha256(student),
     )
     return {
         "arch": card.arch,
         "classes": card.num_classes,
         "image_size_px": card.image_size_px,
-        "max_logit_difference": difference,
+        "max_logit_difference": checked.max_logit_difference,
     }
 
 
-def build(onnx: Path, folder: Path, options: Build) -> EngineManifest:
+def build(
+    onnx: Path, folder: Path, options: Build, calibration: Path | None = None
+) -> EngineManifest:
     """Build an engine and its manifest into a folder.
+
+    Args:
+        onnx: The fp32 file.
+        folder: Where to write.
+        options: Backend, device and precision.
+        calibration: Images for int8, fp8 and `auto`; None: `auto` is the backend's default.
 
     Raises:
         StageError: The ONNX file is unsound or the backend cannot use it.
@@ -76,9 +91,25 @@ def build(onnx: Path, folder: Path, options: Build) -> EngineManifest:
         raise UsageError("--target", wrong.wrong, wrong.remedy)
     for requirement in resolve.requirements(options):
         requirement.check()
+    if calibration is None and options.precision in CALIBRATED:
+        raise StageError(
+            "--precision",
+            f"needs images to calibrate with ({options.precision}, none given)",
+            "give --calibration: the bank of a distill run, an .npz with x, or a folder of images",
+        )
     folder.mkdir(parents=True, exist_ok=True)
-    engine = folder / BACKENDS[resolve.backend_name(options)].engine_file
-    return building.build(onnx, engine, folder / MANIFEST_FILE, options)
+    is_measured = calibration is not None and resolve.is_chosen_by_measuring(options)
+    file = (
+        resolve.engine_file(options)
+        if is_measured
+        else BACKENDS[resolve.backend_name(options)].engine_file
+    )
+    manifest, table = building.build(
+        onnx, folder / file, folder / MANIFEST_FILE, options, calibration_path=calibration
+    )
+    if is_measured:
+        write_bytes(folder / "candidates.json", json.dumps(table, allow_nan=False).encode())
+    return manifest
 
 
 def validate(folder: Path, teacher: Path, data: str, options: Validate) -> dict[str, Any]:

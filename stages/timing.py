@@ -6,7 +6,7 @@ Calls alternate, and which goes first alternates too, so that drift and other lo
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ _WINDOW = 20
 _AGREEMENT = 0.10
 _WARMUP_CAP_S = 10.0
 _CLAIM_CONFIDENCE = 0.99
+_SHORT_WARMUP_S = 0.2
+_FEWEST_ROUNDS = 5
 
 
 def warm_up(first: Call, second: Call, least_s: float) -> None:
@@ -53,6 +55,30 @@ def interleaved(first: Call, second: Call, pairs: int) -> NDArray[np.float64]:
         if was_collecting:
             gc.enable()
     return times_ms
+
+
+def in_turns(calls: Sequence[Call], *, budget_s: float, most: int) -> NDArray[np.float64]:
+    """Return milliseconds of shape (rounds, calls), after as many rounds to warm up as fit 0.2 s.
+
+    Each round runs every call once, from another first one, until time or `most` rounds are over.
+    """
+    begin_s = time.perf_counter()
+    while time.perf_counter() - begin_s < _SHORT_WARMUP_S:
+        for call in calls:
+            call()
+    rows: list[list[float]] = []
+    begin_s = time.perf_counter()
+    while len(rows) < most and (
+        len(rows) < _FEWEST_ROUNDS or time.perf_counter() - begin_s < budget_s
+    ):
+        row = [0.0] * len(calls)
+        for step in range(len(calls)):
+            column = (len(rows) + step) % len(calls)
+            begin_ns = time.perf_counter_ns()
+            calls[column]()
+            row[column] = (time.perf_counter_ns() - begin_ns) / 1e6
+        rows.append(row)
+    return np.array(rows)
 
 
 def percentile(samples: NDArray[np.float64], share: float) -> float | None:

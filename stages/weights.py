@@ -19,8 +19,14 @@ from models.spelling import respelled
 from pipeline.atomic import write_bytes
 from pipeline.stage import StageError
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "student", "teacher")
-_PREFIXES = ("module.", "_orig_mod.", "backbone.")
+_WRAPPERS = (
+    "state_dict", "model_state_dict", "model", "net", "network", "student", "teacher", "module",
+    "state_dict_ema", "ema_state_dict", "model_ema", "ema_model", "ema", "shadow",
+)  # fmt: skip
+"""Where people put the state dict; what was trained comes before its moving average."""
+_PREFIXES = ("module.", "_orig_mod.", "backbone.", "ema_model.", "ema.")
+_COUNTERS = frozenset({"n_averaged", "num_updates", "decay", "initted", "step"})
+"""What moving averages keep beside the weights, at the top level."""
 _SHOWN = 3
 _TORN = (
     RuntimeError,
@@ -158,6 +164,9 @@ def _unwrapped(loaded: object, path: Path, place: str) -> dict[str, Tensor]:
 
 
 def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors under their bare names, without the counters of moving averages."""
+    weights = {n: each for n, each in tensors.items() if each.ndim or n not in _COUNTERS}
+    tensors = weights or tensors
     while prefix := next((p for p in _PREFIXES if all(n.startswith(p) for n in tensors)), None):
         tensors = {name.removeprefix(prefix): each for name, each in tensors.items()}
     return tensors

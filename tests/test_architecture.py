@@ -55,6 +55,7 @@ HEAVY = {
     "onnx",
     "onnxruntime",
     "onnxscript",
+    "openvino",
     "PIL",
     "safetensors",
     "sklearn",

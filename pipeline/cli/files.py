@@ -54,7 +54,10 @@ Target = Annotated[
     list[str] | None, typer.Option("--target", help="Architecture to build for ahead of time.")
 ]
 Calibration = Annotated[
-    _Path, typer.Option("--calibration", help="Images for int8 and fp8: a bank or a folder.")
+    _Path,
+    typer.Option(
+        "--calibration", exists=True, help="Images for int8, fp8, auto: a bank or folder."
+    ),
 ]
 
 
@@ -108,7 +111,7 @@ def build(
     """Build an engine from an ONNX file; without --onnx, run the build stage."""
     if onnx is None:
         bring(["build"], config, set_, force, None, as_json=as_json)
-    if calibration is not None and precision not in ("int8", "fp8"):
+    if calibration is not None and precision not in ("auto", "int8", "fp8"):
         raise UsageError(
             "--calibration", f"only int8 and fp8 are calibrated ({precision})", "drop one of both"
         )
@@ -119,7 +122,7 @@ def build(
         backend=backend, device=device, precision=precision, targets=tuple(target or ())
     )
     folder = out or onnx.with_suffix("")
-    manifest = standalone.build(onnx, folder, options)
+    manifest = standalone.build(onnx, folder, options, calibration)
     if as_json:
         say.as_json(msgspec.to_builtins(manifest) | {"path": str(folder)})
     else:

@@ -4,6 +4,7 @@ Built from records alone: the last run, the entries it used, and the gates of th
 it also works after a run that failed half-way.
 """
 
+import json
 from typing import Any
 
 from pipeline import hostinfo, runs
@@ -67,6 +68,7 @@ def document(project: Project) -> dict[str, Any]:
             ],
         },
         "engine": measured.get("engine", {}),
+        "candidates": _candidates(project, run),
         "gates": [_gate(verdict) for verdict in gates],
         "environment": hostinfo.environment(project.store.home.parent),
     }
@@ -75,6 +77,17 @@ def document(project: Project) -> dict[str, Any]:
 def _measured(project: Project, run: runs.RunRecord) -> dict[str, Any]:
     is_in_run = any(each.name == JUDGED_STAGE and each.status != "failed" for each in run.stages)
     return (project.measurements() or {}) if is_in_run else {}
+
+
+def _candidates(project: Project, run: runs.RunRecord) -> list[dict[str, Any]]:
+    """Return the engines that were tried, where a stage of the run left their table."""
+    for record in run.stages:
+        entry = _entry(project, record)
+        if entry is not None and "candidates" in entry.manifest.outputs:
+            table = json.loads(entry.output("candidates").read_bytes())
+            rows: list[dict[str, Any]] = table["candidates"]
+            return rows
+    return []
 
 
 def _stage(project: Project, record: runs.StageRecord) -> dict[str, Any]:

@@ -25,6 +25,10 @@ def render(report: dict[str, Any]) -> str:
         [_latency_row(each) for each in report["latency"]["batches"]],
     )
     lines += _table(
+        ("candidate", "precision", "p50 ms", "differs from fp32", "verdict", "because"),
+        [_candidate_row(each) for each in report.get("candidates", [])],
+    )
+    lines += _table(
         ("stage", "status", "seconds", "figures"),
         [
             (s["name"], s["status"], f"{s['seconds']:.1f}", words.metrics(s["metrics"]))
@@ -46,6 +50,18 @@ def _latency_row(each: dict[str, Any]) -> tuple[str, ...]:
         f"{ratio['median']:.2f}",
         f"{low:.2f} to {high:.2f}",
         str(ratio["pairs"]),
+    )
+
+
+def _candidate_row(each: dict[str, Any]) -> tuple[str, ...]:
+    in_float = each["float_layers"]
+    return (
+        each["backend"],
+        each["precision"] + (f", {len(in_float)} layers fp32" if in_float else ""),
+        "" if each["p50_ms"] is None else f"{each['p50_ms']:.3f}",
+        "" if each["disagreement"] is None else f"{each['disagreement']:.4f}",
+        each["verdict"],
+        each["reason"],
     )
 
 

@@ -4,21 +4,35 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from pipeline.settings.kinds import Rate, Table
+from pipeline.settings.kinds import Count, Rate, Table
 from pipeline.settings.tensorrt import TensorRT
 
 BackendName = Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime", "openvino"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 PrecisionName = Literal["auto", "fp32", "fp16", "bf16", "int8", "fp8"]
+InputName = Literal["float-nchw", "uint8-nhwc"]
+CalibrationMethodName = Literal["minmax", "percentile", "entropy"]
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 
 
 class Export(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The student as an ONNX file."""
 
-    opset: Annotated[int, Meta(ge=18, le=23, description="ONNX operator set")] = 18
+    input: Annotated[
+        InputName, Meta(description="what the graph takes: floats in [0, 1], or bytes as decoded")
+    ] = "float-nchw"
+    opset: (
+        Annotated[
+            int, Meta(ge=18, le=23, description="ONNX operator set; absent: the backend's newest")
+        ]
+        | None
+    ) = None
     max_logit_difference: Annotated[
         Rate, Meta(description="largest difference to torch that passes, in logits")
     ] = 1e-3
+    min_agreement: Annotated[
+        Share, Meta(description="least share of the bank on which the file says torch's class")
+    ] = 0.998
 
 
 class Build(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,7 +45,8 @@ class Build(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "auto"
     )
     precision: Annotated[
-        PrecisionName, Meta(description="arithmetic of the engine; auto: the backend's default")
+        PrecisionName,
+        Meta(description="arithmetic; auto: the fastest that agrees with fp32"),
     ] = "auto"
     targets: Annotated[
         tuple[str, ...],
@@ -40,4 +55,20 @@ class Build(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "empty: the GPU that is here"
         ),
     ] = ()
+    calibration_method: Annotated[
+        CalibrationMethodName, Meta(description="int8: how ranges come from the bank's activations")
+    ] = "minmax"
+    calibration_images: Annotated[
+        Count, Meta(description="int8, fp8: images of the bank that ranges come from")
+    ] = 256
+    float_layers: Annotated[
+        tuple[str, ...],
+        Meta(description='layers kept in fp32 at any precision: "first", "last" or names'),
+    ] = ()
+    max_disagreement: Annotated[
+        Share, Meta(description="auto: largest share of the bank whose class may differ from fp32")
+    ] = 0.01
+    bisect_layers: Annotated[
+        int, Meta(ge=0, description="auto: layers to return to fp32 where int8 differs too much")
+    ] = 2
     tensorrt: TensorRT = TensorRT()

@@ -65,6 +65,10 @@ class EngineManifest(msgspec.Struct, frozen=True, kw_only=True):
     """Tensors that the finished engine makes, by their type, as its inspector tells."""
     layers: str = ""
     """What the inspector tells of each layer, as JSON; empty where nothing was loaded."""
+    reached: dict[str, int] = {}
+    """Arithmetic that the runtime reports -> number of layers in it; empty where it tells none."""
+    float_layers: tuple[str, ...] = ()
+    """Layers that stayed in fp32."""
 
 
 class Session(Protocol):
@@ -77,7 +81,11 @@ class Session(Protocol):
         """Return a call that runs these images, already in place, until their result is there."""
 
 
-def _silent(done: int, total: int, unit: str) -> None:
+Tell = Callable[[int, int, str], None]
+"""Called with how much is done, of how much, and the unit."""
+
+
+def silent(done: int, total: int, unit: str) -> None:
     """Tell nobody."""
 
 
@@ -95,8 +103,7 @@ class Order:
     options: Build = field(default_factory=Build)
     cache: Path | None = None
     """A folder that outlives the build, for timing caches; None: keep nothing."""
-    tell: Callable[[int, int, str], None] = _silent
-    """Called with done, total and the unit while building."""
+    tell: Tell = silent
 
 
 class Backend(Protocol):
@@ -125,8 +132,8 @@ class Backend(Protocol):
 class BackendInfo:
     """What can be known of a backend without importing it."""
 
-    module: str | None
-    """The module that implements it; None: not in this version."""
+    module: str
+    """The module that implements it."""
     needs: str
     """The importable package that it drives."""
     install: str
@@ -142,6 +149,16 @@ class BackendInfo:
     """GPU architectures that it builds for without having them."""
     lacks: tuple[str, ...] = ()
     """Settings of [build.tensorrt] that this edition has not."""
+    scheme: str = "s8s8"
+    """How int8 graphs are quantized for it; see `stages.precision.int8`."""
+    opset: int = 22
+    """The ONNX operator set it is given where the settings name none."""
+    only_on: Mapping[str, str] = field(default_factory=dict)
+    """Precisions that it has on one device alone."""
+    needs_feature: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Precisions that need one of these abilities of the CPU."""
+    is_half_in_graph: bool = True
+    """Whether fp16 and bf16 are made in the graph, or by the backend when it loads one."""
     is_portable: bool = False
     """Whether its engines are plain files that any version and machine may load."""
 
@@ -154,8 +171,11 @@ BACKENDS: Mapping[str, BackendInfo] = MappingProxyType(
             install="pip install onnxruntime-gpu",
             distribution="onnxruntime-gpu|onnxruntime",
             engine_file="engine.onnx",
-            precisions=("fp32",),
-            facts=(),
+            precisions=("fp32", "fp16", "int8"),
+            facts=("cpu_features",),
+            scheme="u8s8",
+            # On a CPU it computes fp16 in fp32, and on a GPU int8 in floats: both are slower.
+            only_on={"fp16": "cuda", "int8": "cpu"},
             is_portable=True,
         ),
         "tensorrt": BackendInfo(
@@ -163,6 +183,7 @@ BACKENDS: Mapping[str, BackendInfo] = MappingProxyType(
             needs="tensorrt",
             install="pip install 'madpipe[tensorrt]'",
             distribution="tensorrt",
+            opset=20,
             engine_file="engine.plan",
             precisions=("fp16", "fp32", "bf16", "int8", "fp8"),
             facts=("gpu", "driver"),
@@ -181,16 +202,21 @@ BACKENDS: Mapping[str, BackendInfo] = MappingProxyType(
             lacks=("hardware_compatibility", "version_compatible"),
         ),
         "openvino": BackendInfo(
-            module=None,
+            module="stages.engines.openvino",
             needs="openvino",
             install="pip install 'madpipe[openvino]'",
             distribution="openvino",
-            engine_file="engine.xml",
+            engine_file="engine.onnx",
             precisions=("fp32", "bf16", "int8"),
-            facts=("cpu",),
+            facts=("cpu", "cpu_features"),
+            devices=("cpu",),
+            scheme="u8s8",
+            needs_feature={"bf16": ("avx512_bf16", "amx_bf16", "bf16")},
+            is_half_in_graph=False,
+            is_portable=True,
         ),
     }
 )
 
 AUTO = "onnxruntime"
-"""What `auto` stands for, until other backends are built and measured."""
+"""The backend that every installation has."""

@@ -1,5 +1,7 @@
 """ONNX Runtime: the engine is the ONNX file, run on the CPU or on an NVIDIA GPU."""
 
+import contextlib
+import io
 import os
 import shutil
 from collections.abc import Callable
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import UnavailableError
 from pipeline.stage import StageError
+from stages import pixels
 from stages.engines.base import Order
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -31,7 +34,9 @@ class OrtSession:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         if device == "cuda":
-            onnxruntime.preload_dlls()
+            # It prints which libraries are absent, which would get between our lines of JSON.
+            with contextlib.redirect_stdout(io.StringIO()):
+                onnxruntime.preload_dlls()
         try:
             self._session = onnxruntime.InferenceSession(str(engine), options, providers=[provider])
         except Exception as error:  # its exceptions share no public base class
@@ -46,17 +51,28 @@ class OrtSession:
             )
         self._device = device
         self._input = self._session.get_inputs()[0].name
+        self._is_bytes = self._session.get_inputs()[0].type == "tensor(uint8)"
         self._output = self._session.get_outputs()[0].name
 
     def infer(self, x_BCHW: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return logits of shape BK for images in [0, 1]."""
-        (logits_BK,) = self._session.run([self._output], {self._input: x_BCHW})
+        x = pixels.taken(x_BCHW, is_bytes=self._is_bytes)
+        try:
+            (logits_BK,) = self._session.run([self._output], {self._input: x})
+        except Exception as error:  # its exceptions share no public base class
+            raise StageError(
+                "the engine",
+                f"does not take such images (shape {x.shape})",
+                f"give what it was built for, {self._session.get_inputs()[0].shape}",
+            ) from error
         return np.asarray(logits_BK, dtype=np.float32)
 
     def prepared(self, x_BCHW: NDArray[np.float32]) -> Callable[[], object]:
         """Return a call that runs these images, already on the device, to the end."""
         binding = self._session.io_binding()
-        images = onnxruntime.OrtValue.ortvalue_from_numpy(x_BCHW, self._device, 0)
+        images = onnxruntime.OrtValue.ortvalue_from_numpy(
+            pixels.taken(x_BCHW, is_bytes=self._is_bytes), self._device, 0
+        )
         binding.bind_ortvalue_input(self._input, images)
         binding.bind_output(self._output, self._device)
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import NamedTuple, cast
 
 from pipeline import machine
-from pipeline.errors import UnavailableError
 from pipeline.nearest import nearest
 from pipeline.requirements import NeedsGpu, NeedsModule, Refused, Requirement
 from pipeline.settings import Build, TensorRT
@@ -19,9 +18,23 @@ class WrongTarget(NamedTuple):
     remedy: str
 
 
+class Candidate(NamedTuple):
+    """An engine that could be built."""
+
+    backend: str
+    precision: str
+
+
 def backend_name(build: Build) -> str:
-    """Return the backend's name with `auto` resolved."""
-    return AUTO if build.backend == "auto" else build.backend
+    """Return the backend's name; `auto` is the first that is here and has the precision."""
+    if build.backend != "auto":
+        return build.backend
+    if build.precision == "auto":
+        return AUTO
+    able = [
+        name for name in backends_here(device(build)) if lack(name, build.precision, build) is None
+    ]
+    return able[0] if able else AUTO
 
 
 def precision(build: Build) -> str:
@@ -30,13 +43,87 @@ def precision(build: Build) -> str:
     return info.precisions[0] if build.precision == "auto" else build.precision
 
 
+def backends_here(where: str) -> tuple[str, ...]:
+    """Return the backends whose package is installed and that run engines on a device."""
+    return tuple(
+        name
+        for name, info in BACKENDS.items()
+        if where in info.devices and machine.has_module(info.needs)
+    )
+
+
+def is_chosen_by_measuring(build: Build) -> bool:
+    """Tell whether candidates are to be built and measured: nothing is for another machine."""
+    return build.precision == "auto" and not build.targets
+
+
+def candidates(build: Build, where: str | None = None) -> tuple[Candidate, ...]:
+    """Return what `precision = "auto"` builds and measures on a device, the most exact first."""
+    where = where or device(build)
+    names = backends_here(where) if build.backend == "auto" else (build.backend,)
+    found = [
+        Candidate(name, each)
+        for name in names
+        for each in BACKENDS[name].precisions
+        if where in BACKENDS[name].devices and _misses(name, each, where) is None
+    ]
+    return tuple(sorted(found, key=lambda each: each.precision != "fp32"))
+
+
+def lack(name: str, wanted: str, build: Build) -> Refused | None:
+    """Return why a backend does not have a precision here, None where it has."""
+    info = BACKENDS[name]
+    if wanted not in info.precisions:
+        return Refused(
+            setting="build.precision",
+            wrong=f"{name} does not build it ({wanted})",
+            remedy=f"use {', '.join(info.precisions)}",
+        )
+    return None if build.targets else _misses(name, wanted, device(build))
+
+
+def _misses(name: str, wanted: str, where: str) -> Refused | None:
+    info = BACKENDS[name]
+    only = info.only_on.get(wanted, where)
+    if only != where:
+        return Refused(
+            setting="build.precision",
+            wrong=f"{name} is fast in it on {only} alone, not on {where} ({wanted})",
+            remedy=f'use {", ".join(p for p in info.precisions if p != wanted)} or device "{only}"',
+        )
+    features = info.needs_feature.get(wanted)
+    if features and not set(features) & machine.cpu_features():
+        return Refused(
+            setting="build.precision",
+            wrong=f"this processor cannot compute in it ({wanted} needs {' or '.join(features)})",
+            remedy=f"use {', '.join(p for p in info.precisions if p != wanted)}",
+        )
+    return None
+
+
+def engine_file(build: Build) -> str:
+    """Return the name of the engine's file, the same for all candidates."""
+    if not is_chosen_by_measuring(build):
+        return BACKENDS[backend_name(build)].engine_file
+    names = {BACKENDS[each.backend].engine_file for each in candidates(build)}
+    if len(names) == 1:
+        return names.pop()
+    return "engine" if names else BACKENDS[backend_name(build)].engine_file
+
+
+def backends_used(build: Build) -> tuple[str, ...]:
+    """Return the backends that may make the engine."""
+    if is_chosen_by_measuring(build) and build.backend == "auto":
+        return tuple(BACKENDS)
+    return (backend_name(build),)
+
+
 def device(build: Build) -> str:
     """Return cpu or cuda; `auto` takes a GPU where the driver reports one."""
     if build.device != "auto":
         return build.device
-    devices = BACKENDS[backend_name(build)].devices
-    if len(devices) == 1:
-        return devices[0]
+    if build.backend != "auto" and len(BACKENDS[build.backend].devices) == 1:
+        return BACKENDS[build.backend].devices[0]
     return "cuda" if machine.gpus() else "cpu"
 
 
@@ -61,26 +148,12 @@ def requirements(build: Build) -> tuple[Requirement, ...]:
     """Return what the machine must have for these settings; checked before anything runs."""
     name = backend_name(build)
     info = BACKENDS[name]
-    needs: list[Requirement] = []
-    if info.module is None:
-        others = ", ".join(each for each, known in BACKENDS.items() if known.module)
-        needs.append(
-            Refused(
-                setting="build.backend",
-                wrong=f"this version builds no engines for it yet ({name})",
-                remedy=f"use {others}",
-            )
-        )
-    else:
-        needs.append(NeedsModule(setting="build.backend", module=info.needs, install=info.install))
-    if build.precision not in ("auto", *info.precisions):
-        needs.append(
-            Refused(
-                setting="build.precision",
-                wrong=f"{name} does not build it ({build.precision})",
-                remedy=f"use {', '.join(info.precisions)}",
-            )
-        )
+    needs: list[Requirement] = [
+        NeedsModule(setting="build.backend", module=info.needs, install=info.install)
+    ]
+    refused = None if build.precision == "auto" else lack(name, build.precision, build)
+    if refused is not None:
+        needs.append(refused)
     needs += _for_device(build, name, info)
     needs += _for_edition(build.tensorrt, name, info)
     return tuple(needs)
@@ -124,12 +197,5 @@ def _for_edition(asked: TensorRT, name: str, info: BackendInfo) -> Iterator[Requ
 
 
 def backend(name: str) -> Backend:
-    """Import a backend.
-
-    Raises:
-        UnavailableError: It is not in this version.
-    """
-    module = BACKENDS[name].module
-    if module is None:
-        raise UnavailableError("build.backend", f"not in this version ({name})", f"use {AUTO}")
-    return cast("Backend", importlib.import_module(module))
+    """Import a backend's module; what it drives is imported when it is used."""
+    return cast("Backend", importlib.import_module(BACKENDS[name].module))

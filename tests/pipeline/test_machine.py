@@ -64,3 +64,8 @@ def test_versions_are_those_installed_or_absent() -> None:
 def test_modules_are_found_without_being_imported() -> None:
     assert machine.has_module("msgspec")
     assert not machine.has_module("no_such_module")
+
+
+def test_abilities_of_the_processor_are_a_fact_of_their_own() -> None:
+    told = machine.fact("cpu_features")
+    assert told == (" ".join(sorted(machine.cpu_features())) or machine.ABSENT)

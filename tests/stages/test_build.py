@@ -4,6 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -28,7 +29,7 @@ def test_the_manifest_describes_the_engine_and_the_onnx_file(tiny: Brought) -> N
     assert manifest["onnx_sha256"] == _sha256(tiny.path("export/onnx"))
     info = BACKENDS[manifest["backend"]]
     assert manifest["backend_version"] == machine.version(info.distribution) != machine.ABSENT
-    assert manifest["precision"] == info.precisions[0]
+    assert manifest["precision"] in info.precisions
 
 
 def test_the_figures_of_the_stage_are_those_of_the_manifest(tiny: Brought) -> None:
@@ -50,8 +51,9 @@ def test_a_file_is_built_into_a_folder_of_ones_own(tiny: Brought, tmp_path: Path
 
 
 LACKING = [
-    ({"backend": "openvino"}, "build.backend", "openvino"),
-    ({"precision": "int8"}, "build.precision", "int8"),
+    ({"precision": "fp8"}, "build.precision", "fp8"),
+    ({"backend": "onnxruntime", "precision": "bf16"}, "build.precision", "bf16"),
+    ({"backend": "openvino", "precision": "fp16"}, "build.precision", "fp16"),
 ]
 
 
@@ -78,9 +80,18 @@ def test_without_a_gpu_auto_builds_for_the_cpu_and_says_nothing(tiny: Brought) -
 
 
 def test_an_engine_of_the_same_onnx_file_has_the_same_bytes(tiny: Brought, tmp_path: Path) -> None:
-    manifest = standalone.build(tiny.path("export/onnx"), tmp_path / "again", Build())
-    built = (tmp_path / "again" / manifest.engine).read_bytes()
-    assert built == tiny.path("build/engine").read_bytes()
+    options = Build(backend="onnxruntime", device="cpu", precision="int8")
+    built = [
+        (
+            tmp_path
+            / name
+            / standalone.build(
+                tiny.path("export/onnx"), tmp_path / name, options, tiny.path("distill/bank")
+            ).engine
+        ).read_bytes()
+        for name in ("one", "other")
+    ]
+    assert built[0] == built[1]
 
 
 def test_a_truncated_onnx_file_is_refused(tiny: Brought, tmp_path: Path) -> None:
@@ -119,7 +130,11 @@ def _identity(path: Path, shape: list[str | int], kind: int = TensorProto.FLOAT)
         ([1, 1, 8, 8], TensorProto.FLOAT, r"has a fixed batch \(1 x 1 x 8 x 8\)"),
         (["n", 1, "h", "w"], TensorProto.FLOAT, r"of one size \(any x 1 x any x any\)"),
         (["n", 4], TensorProto.FLOAT, r"no batches of images of one size \(any x 4\)"),
-        (["n", 1, 8, 8], TensorProto.DOUBLE, r"images of another type \(DOUBLE\); export with F"),
+        (
+            ["n", 1, 8, 8],
+            TensorProto.DOUBLE,
+            r"another type \(DOUBLE\); export with FLOAT",
+        ),
     ],
 )
 def test_a_graph_that_takes_no_batches_of_images_is_refused(
@@ -143,3 +158,54 @@ def test_a_target_that_the_edition_does_not_know_is_a_mistake_of_the_command(
 def test_a_target_for_a_backend_that_builds_only_here_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"onnxruntime builds only for .*; use tensorrt-rtx"):
         standalone.build(tmp_path / "none.onnx", tmp_path / "engine", Build(targets=("sm89",)))
+
+
+def test_a_graph_of_two_inputs_is_refused(tmp_path: Path) -> None:
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 1, 8, 8])
+        for name in ("x", "z", "y")
+    ]
+    node = helper.make_node("Add", ["x", "z"], ["y"])
+    graph = helper.make_graph([node], "g", ends[:2], ends[2:])
+    opsets = [helper.make_opsetid("", 18)]
+    made = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    onnx.save(made, str(tmp_path / "m.onnx"))
+    with pytest.raises(StageError, match=r"needs one input and one output .*2 and 1"):
+        standalone.build(tmp_path / "m.onnx", tmp_path / "engine", Build())
+
+
+def test_weights_outside_the_file_are_not_followed(tiny: Brought, tmp_path: Path) -> None:
+    model = onnx.load(str(tiny.path("export/onnx")))
+    onnx.save(model, str(tmp_path / "m.onnx"), save_as_external_data=True, size_threshold=0)
+    torn = onnx.load(str(tmp_path / "m.onnx"), load_external_data=False)
+    for each in torn.graph.initializer:
+        for entry in each.external_data:
+            if entry.key == "location":
+                entry.value = "../../etc/passwd"
+    onnx.save(torn, str(tmp_path / "m.onnx"))
+    with pytest.raises(StageError, match="keeps weights outside itself"):
+        standalone.build(tmp_path / "m.onnx", tmp_path / "engine", Build())
+
+
+def test_int8_of_a_file_without_images_is_refused_with_the_fix(
+    tiny: Brought, tmp_path: Path
+) -> None:
+    with pytest.raises(StageError, match=r"^--precision: needs images .*give --calibration"):
+        standalone.build(tiny.path("export/onnx"), tmp_path / "engine", Build(precision="int8"))
+    assert not (tmp_path / "engine").exists()
+
+
+def test_a_bank_of_no_images_is_refused(tiny: Brought, tmp_path: Path) -> None:
+    np.savez(tmp_path / "bank.npz", x=np.zeros((0, 8, 8, 1), np.uint8))
+    with pytest.raises(StageError, match=r"^--calibration: holds no images"):
+        standalone.build(tiny.path("export/onnx"), tmp_path / "e", Build(), tmp_path / "bank.npz")
+
+
+def test_layers_that_stay_in_float_are_in_the_manifest(tiny: Brought, tmp_path: Path) -> None:
+    options = Build(
+        backend="onnxruntime", device="cpu", precision="int8", float_layers=("first", "last")
+    )
+    manifest = standalone.build(
+        tiny.path("export/onnx"), tmp_path, options, tiny.path("distill/bank")
+    )
+    assert len(manifest.float_layers) == 2

@@ -81,7 +81,10 @@ def test_nothing_in_it_tells_of_the_machine_that_exported(model: ModelProto) -> 
 
 
 def test_its_card_is_in_the_metadata(model: ModelProto) -> None:
-    assert [each.key for each in model.metadata_props] == ["madpipe.card"]
+    assert [each.key for each in model.metadata_props] == [
+        "madpipe.card",
+        "madpipe.input",
+    ]
     assert onnxfile.card_of(model) == card()
 
 

@@ -56,10 +56,13 @@ def test_an_option_that_contradicts_the_card_is_not_ignored(
     tmp_path: Path, option: dict[str, int]
 ) -> None:
     weights_file(tmp_path / "w.safetensors")
-    options = {"num_classes": None, "image_size_px": None, **option}
     try:
         told = standalone.export(
-            tmp_path / "w.safetensors", tmp_path / "w.onnx", arch=None, **options
+            tmp_path / "w.safetensors",
+            tmp_path / "w.onnx",
+            arch=None,
+            num_classes=option.get("num_classes"),
+            image_size_px=option.get("image_size_px"),
         )
     except UsageError:
         return

@@ -130,3 +130,13 @@ def test_blocks_are_neighbours_within_the_sample(n: int) -> None:
     assert indices.max() < n
     steps = np.diff(indices[:, : n - n % length].reshape(len(indices), -1, length), axis=2)
     assert (steps == 1).all()
+
+
+def test_calls_in_turns_are_measured_as_often_as_each_other_and_start_in_turn() -> None:
+    order: list[int] = []
+    calls = [lambda n=n: order.append(n) for n in range(3)]
+    times_ms = timing.in_turns(calls, budget_s=60.0, most=6)
+    assert times_ms.shape == (6, 3)
+    last = order[-18:]
+    assert [last[start] for start in range(0, 18, 3)] == [0, 1, 2, 0, 1, 2]
+    assert (times_ms >= 0).all()

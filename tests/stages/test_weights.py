@@ -202,3 +202,31 @@ def test_a_file_whose_header_length_begins_like_a_torch_file_is_read(
     path.write_bytes(length.to_bytes(8, "little") + header + bytes(12))
     assert path.read_bytes().startswith(first)
     assert torch.equal(weights.read(path, "here")["w"], torch.zeros(3))
+
+
+def _prefixed(prefix: str) -> State:
+    return {prefix + name: each for name, each in _state().items()}
+
+
+AVERAGED: dict[str, Callable[[], dict[str, Any]]] = {
+    "ema_state_dict": lambda: {"ema_state_dict": _state(), "epoch": 3},
+    "model_ema": lambda: {"model_ema": _prefixed("module.")},
+    "state_dict_ema": lambda: {"state_dict_ema": _state()},
+    "nested": lambda: {"state_dict": {"model": _prefixed("_orig_mod.module.")}},
+    "AveragedModel": lambda: {"n_averaged": torch.tensor(5), **_prefixed("module.")},
+    "ema_model": lambda: {"initted": torch.tensor(1.0), **_prefixed("ema_model.")},
+    "ema.module": lambda: _prefixed("ema.module."),
+    "compiled EMA": lambda: {"ema": _prefixed("module._orig_mod.")},
+}
+
+
+@pytest.mark.parametrize("name", list(AVERAGED))
+def test_moving_averages_are_read_in_whatever_they_are_wrapped(tmp_path: Path, name: str) -> None:
+    torch.save(AVERAGED[name](), tmp_path / "w.pth")
+    assert _same(weights.read(tmp_path / "w.pth", "here"), _state())
+
+
+def test_what_was_trained_comes_before_its_moving_average(tmp_path: Path) -> None:
+    averaged = {name: each * 0 for name, each in _state().items()}
+    torch.save({"model_ema": averaged, "model": _state()}, tmp_path / "w.pth")
+    assert _same(weights.read(tmp_path / "w.pth", "here"), _state())

@@ -23,8 +23,8 @@ def _files(tmp_path: Path) -> None:
             "--precision: exports are fp32 (fp16); give the precision to madpipe build",
         ),
         (
-            ("build", "--onnx", "net.onnx", "--calibration", "engine"),
-            "--calibration: only int8 and fp8 are calibrated (auto); drop one of both",
+            ("build", "--onnx", "net.onnx", "--precision", "fp32", "--calibration", "engine"),
+            "--calibration: only int8 and fp8 are calibrated (fp32); drop one of both",
         ),
         (
             ("validate", "--engine", "engine"),

@@ -26,7 +26,7 @@ def test_plan_of_a_new_project_runs_the_first_stage_and_waits(
         "teacher   run     never run",
         "distill   wait    waits for teacher",
         "export    wait    waits for distill",
-        "build     wait    waits for export",
+        "build     wait    waits for distill, export",
         "validate  wait    waits for build, distill, export, teacher",
     ]
     assert not (tmp_path / ".madpipe").exists()

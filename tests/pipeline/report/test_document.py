@@ -34,6 +34,7 @@ def test_document_has_exactly_these_fields(report: dict[str, Any]) -> None:
         "paired",
         "latency",
         "engine",
+        "candidates",
         "gates",
         "environment",
     ]

@@ -29,3 +29,18 @@ def test_markdown_tables_are_whole(report: Report) -> None:
     assert len(rows) == 1
     assert rows[0].replace("\\|", "").count("|") == 5
     assert rows[0].endswith(" |")
+
+
+def test_engines_that_were_tried_are_a_table(report: Report) -> None:
+    made = report()
+    assert "| candidate |" not in forms.render("markdown", made)
+    made["candidates"] = [
+        {
+            "backend": "b", "precision": "int8", "float_layers": ["first"], "disagreement": 0.02,
+            "p50_ms": None, "bytes": 1, "build_s": 1.0, "verdict": "missed", "reason": "too many",
+        }
+    ]  # fmt: skip
+    assert "| b | int8, 1 layers fp32 |  | 0.0200 | missed | too many |" in forms.render(
+        "markdown", made
+    )
+    assert "too many" in forms.render("html", made)

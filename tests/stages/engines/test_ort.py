@@ -1,127 +1,29 @@
-"""The contract of a backend, for every one that this version has and this machine can run."""
+"""ONNX Runtime beside the contract: it says nothing about GPUs that are not here."""
 
-import json
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-import torch
 
 from pipeline import machine
-from pipeline.errors import StageError, UnavailableError
-from pipeline.settings import Build
-from stages import networks, standalone, validate
-from stages.data import images
-from stages.engines import resolve
-from stages.engines.base import BACKENDS, EngineManifest, Session
+from pipeline.errors import UnavailableError
+from stages.engines import ort
 from tests.stages.tiny import Brought
-
-HERE = [
-    name
-    for name, info in BACKENDS.items()
-    if info.module and "cpu" in info.devices and machine.has_module(info.needs)
-]
-
-
-@pytest.fixture(scope="module", params=HERE)
-def built(request: pytest.FixtureRequest, tiny: Brought, tmp_path_factory: Any) -> Path:
-    """A folder with an engine of the tiny student and its manifest."""
-    folder: Path = tmp_path_factory.mktemp("engine")
-    options = Build(backend=request.param, device="cpu", precision="fp32")
-    standalone.build(tiny.path("export/onnx"), folder, options)
-    return folder
-
-
-def _opened(folder: Path) -> tuple[EngineManifest, Session]:
-    manifest_path = folder / "manifest.json"
-    name = json.loads(manifest_path.read_bytes())["engine"]
-    return validate.open_engine(manifest_path, folder / name, threads=1)
-
-
-def _held_out(tiny: Brought, count: int) -> torch.Tensor:
-    held_out = images.load(tiny.settings.data, None).held_out
-    return held_out.batch(torch.arange(count), torch.device("cpu")).contiguous()
-
-
-def test_there_is_a_backend_to_test() -> None:
-    assert "onnxruntime" in HERE
-
-
-@pytest.mark.parametrize("batch", [1, 2, 7, 64])
-def test_an_engine_says_what_torch_says(built: Path, tiny: Brought, batch: int) -> None:
-    student, _ = networks.load(tiny.path("distill/student"), code=None, place="student")
-    _, session = _opened(built)
-    x_BCHW = _held_out(tiny, batch)
-    with torch.no_grad():
-        wanted_BK = student(x_BCHW).numpy()
-    found_BK = session.infer(x_BCHW.numpy())
-    assert found_BK.dtype == np.float32
-    np.testing.assert_allclose(found_BK, wanted_BK, atol=1e-3)
-
-
-def test_a_prepared_call_runs_as_often_as_one_likes(built: Path, tiny: Brought) -> None:
-    _, session = _opened(built)
-    x_BCHW = _held_out(tiny, 3).numpy()
-    before_BK = session.infer(x_BCHW)
-    call = session.prepared(x_BCHW)
-    for _ in range(5):
-        call()
-    np.testing.assert_array_equal(session.infer(x_BCHW), before_BK)
-
-
-def test_two_sessions_of_one_engine_agree_to_the_bit(built: Path, tiny: Brought) -> None:
-    x_BCHW = _held_out(tiny, 9).numpy()
-    one, other = (_opened(built)[1].infer(x_BCHW) for _ in range(2))
-    np.testing.assert_array_equal(one, other)
-
-
-def test_the_manifest_says_what_was_built(built: Path) -> None:
-    manifest, _ = _opened(built)
-    info = BACKENDS[manifest.backend]
-    assert (manifest.device, manifest.precision) == ("cpu", "fp32")
-    assert manifest.engine == info.engine_file
-    assert manifest.backend_version == machine.version(info.distribution)
-
-
-@pytest.mark.parametrize("where", [0.0, 0.5, 0.999])
-def test_an_engine_with_one_flipped_byte_is_refused(
-    built: Path, tmp_path: Path, where: float
-) -> None:
-    manifest, _ = _opened(built)
-    content = bytearray((built / manifest.engine).read_bytes())
-    content[int(len(content) * where)] ^= 1
-    (tmp_path / manifest.engine).write_bytes(content)
-    with pytest.raises(StageError, match="is not the one that its manifest describes"):
-        validate.open_engine(built / "manifest.json", tmp_path / manifest.engine, threads=1)
-
-
-def test_a_file_that_is_no_engine_is_refused_by_the_backend(built: Path, tmp_path: Path) -> None:
-    manifest, _ = _opened(built)
-    (tmp_path / "e").write_bytes(b"no engine")
-    with pytest.raises(StageError, match="build it again"):
-        resolve.backend(manifest.backend).open(tmp_path / "e", device="cpu", threads=1)
 
 
 @pytest.mark.skipif(bool(machine.gpus()), reason="a GPU is here")
-def test_a_device_that_is_not_here_is_refused_and_never_replaced(
-    built: Path, tmp_path: Path
+def test_a_provider_that_is_not_here_is_an_error_and_prints_nothing(
+    tiny: Brought, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    manifest, _ = _opened(built)
-    backend = resolve.backend(manifest.backend)
-    with pytest.raises(UnavailableError, match="device"):
-        backend.open(built / manifest.engine, device="cuda", threads=1)
-    del tmp_path
+    with pytest.raises(UnavailableError, match="CUDAExecutionProvider does not load here"):
+        ort.open(tiny.path("export/onnx"), device="cuda", threads=1)
+    assert capfd.readouterr().out == ""
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not machine.gpus(), reason="no GPU is here")
-def test_an_engine_on_the_gpu_says_what_torch_says(tiny: Brought, tmp_path: Path) -> None:
-    manifest = standalone.build(tiny.path("export/onnx"), tmp_path, Build(device="cuda"))
-    assert manifest.device == "cuda"
-    student, _ = networks.load(tiny.path("distill/student"), code=None, place="student")
-    _, session = _opened(tmp_path)
-    x_BCHW = _held_out(tiny, 7)
-    with torch.no_grad():
-        wanted_BK = student(x_BCHW).numpy()
-    np.testing.assert_allclose(session.infer(x_BCHW.numpy()), wanted_BK, atol=2e-2)
+def test_a_session_has_the_threads_that_were_asked_for(tiny: Brought) -> None:
+    session = ort.open(tiny.path("export/onnx"), device="cpu", threads=2)
+    assert session._session.get_session_options().intra_op_num_threads == 2
+
+
+def test_a_file_without_the_usual_ending_is_loaded(tiny: Brought, tmp_path: Path) -> None:
+    (tmp_path / "engine").write_bytes(tiny.path("export/onnx").read_bytes())
+    assert ort.open(tmp_path / "engine", device="cpu", threads=1)

@@ -70,7 +70,7 @@ def test_the_example_names_the_class_of_a_digit(tiny: Brought, tmp_path: Path) -
     paths = []
     for number in range(50):
         paths.append(tmp_path / f"{number}.png")
-        Image.fromarray(held_out.x_NCHW[number, 0].numpy(), "L").save(paths[-1])
+        Image.fromarray(held_out.x_NCHW[:][number, 0].numpy(), "L").save(paths[-1])
     done = subprocess.run(
         [sys.executable, "-I", str(tmp_path / "package" / "run.py"), *map(str, paths)],
         cwd=tmp_path, capture_output=True, text=True, check=True,

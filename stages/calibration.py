@@ -1,0 +1,117 @@
+"""Images to calibrate with, from a bank, an .npz of one's own or a folder.
+
+Shape legend: N images, C channel, H W space.
+"""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto
+from PIL import Image, UnidentifiedImageError
+
+from pipeline.stage import StageError
+
+_DIMENSIONS = 4
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+_MOST = 4096
+
+
+def load(path: Path, model: ModelProto, place: str) -> NDArray[np.float32]:
+    """Return images in [0, 1], shape NCHW, that fit the model's input.
+
+    Args:
+        path: An .npz with `x` (uint8 NHWC or float NCHW), or a folder of images, which are scaled
+            to the input and cut in the middle; at most 4096 of them are read.
+        model: The graph that takes them.
+        place: The option or output that named the path, for messages.
+
+    Raises:
+        StageError: No such file, no images in it, or images that do not fit.
+    """
+    wanted = taken_by(model)
+    x_NCHW = _folder(path, wanted, place) if path.is_dir() else _archive(path, place)
+    if tuple(x_NCHW.shape[1:]) != wanted:
+        raise StageError(
+            place,
+            f"holds images of another shape ({x_NCHW.shape[1:]}, the network takes {wanted})",
+            "give images like those the network was made for",
+        )
+    return x_NCHW
+
+
+def taken_by(model: ModelProto) -> tuple[int, int, int]:
+    """Return channels, height and width that a model takes.
+
+    Raises:
+        StageError: Its input is of no such shape.
+    """
+    kind = model.graph.input[0].type.tensor_type
+    sizes = [each.dim_value for each in kind.shape.dim]
+    if len(sizes) != _DIMENSIONS or not all(sizes[1:]):
+        raise StageError(
+            "the ONNX file",
+            f"takes no images of a fixed size (input shape {sizes})",
+            "export it with a dynamic batch and fixed channels, height and width",
+        )
+    _, first, second, third = sizes
+    return (third, first, second) if kind.elem_type == TensorProto.UINT8 else (first, second, third)
+
+
+def _archive(path: Path, place: str) -> NDArray[np.float32]:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            x = np.asarray(archive["x"])
+    except (OSError, EOFError, ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
+        raise StageError(
+            place, f"is no bank of images ({path}: {error})", "give an .npz with x, or a folder"
+        ) from error
+    if x.ndim != _DIMENSIONS or not len(x):
+        raise StageError(
+            place,
+            f"holds no images ({path}: shape {x.shape})",
+            "give an .npz with x of four dimensions and at least one image",
+        )
+    if x.dtype == np.uint8:
+        return np.ascontiguousarray(x.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
+    if x.dtype.kind != "f" or not np.isfinite(x).all() or x.min() < 0 or x.max() > 1:
+        raise StageError(
+            place,
+            f"holds neither bytes nor floats in [0, 1] ({path}: {x.dtype})",
+            "give uint8 of shape NHWC, or floats in [0, 1] of shape NCHW",
+        )
+    return np.ascontiguousarray(x, dtype=np.float32)
+
+
+def _folder(path: Path, wanted: tuple[int, int, int], place: str) -> NDArray[np.float32]:
+    channels, height, width = wanted
+    files = sorted(each for each in path.rglob("*") if each.suffix.lower() in _SUFFIXES)[:_MOST]
+    if not files:
+        raise StageError(place, f"holds no images ({path})", "name a folder with image files")
+    x_NCHW = np.empty((len(files), *wanted), np.float32)
+    for number, file in enumerate(files):
+        try:
+            with Image.open(file) as image:
+                fitted = _fitted(image.convert("L" if channels == 1 else "RGB"), width, height)
+        except (OSError, UnidentifiedImageError) as error:
+            raise StageError(
+                place, f"a file is no readable image ({file})", "remove or repair it"
+            ) from error
+        pixels_HWC = np.asarray(fitted, np.float32).reshape(height, width, -1) / 255
+        if pixels_HWC.shape[2] != channels:
+            raise StageError(
+                place,
+                f"images have 1 or 3 channels, the network takes another number ({channels})",
+                "give an .npz with x",
+            )
+        x_NCHW[number] = pixels_HWC.transpose(2, 0, 1)
+    return x_NCHW
+
+
+def _fitted(image: Image.Image, width: int, height: int) -> Image.Image:
+    scale = max(width / image.width, height / image.height)
+    size = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
+    image = image.resize(size, Image.Resampling.BILINEAR)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    return image.crop((left, top, left + width, top + height))

@@ -1,0 +1,144 @@
+"""OpenVINO: the engine is an ONNX file, compiled when it is opened, in the precision it names.
+
+fp32 is asked for by name: left to itself OpenVINO computes in bf16 where the core has it. The
+package sets up telemetry when it is imported, with an identifier in the user's home folder; with
+the module for it out of reach it takes its own stub, so nothing is written or sent.
+"""
+
+import re
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from pipeline.errors import UnavailableError
+from pipeline.stage import StageError
+from stages import pixels
+from stages.engines.base import Order
+
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+import openvino  # noqa: E402  (after its telemetry is out of reach)
+
+_HINTS = {"bf16": "bf16"}
+"""Precision -> what to ask for; all others compute in fp32 what is not quantized."""
+_ARITHMETIC = re.compile(r"^(bf16|f16|f32|i8|u8)$")
+_LAYERS = frozenset(
+    {"Convolution", "FullyConnected", "MatMul", "Deconvolution", "GroupConvolution"}
+)
+_PROOF = {"fp32": {"f32"}, "bf16": {"bf16"}, "int8": {"i8", "u8"}}
+
+
+class OpenVinoSession:
+    """A compiled model on the CPU."""
+
+    def __init__(self, engine: Path, *, threads: int) -> None:
+        """Compile the engine for one stream of requests with the least latency."""
+        try:
+            # From bytes, since reading by path would follow external data and needs a suffix.
+            content = engine.read_bytes()
+            self._precision = _precision(content)
+            core = openvino.Core()
+            model = core.read_model(content, b"")
+            self._compiled = core.compile_model(
+                model,
+                "CPU",
+                {
+                    "INFERENCE_PRECISION_HINT": _HINTS.get(self._precision, "f32"),
+                    "INFERENCE_NUM_THREADS": threads,
+                    "PERFORMANCE_HINT": "LATENCY",
+                    "NUM_STREAMS": 1,
+                    "ENABLE_CPU_PINNING": False,
+                },
+            )
+        except Exception as error:  # its exceptions share no public base class
+            first = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+            raise StageError(
+                "build", f"OpenVINO cannot load it ({engine}: {first[0]})", "build it again"
+            ) from error
+        self._request = self._compiled.create_infer_request()
+        self._is_bytes = self._compiled.input(0).get_element_type() == openvino.Type.u8
+
+    def infer(self, x_BCHW: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return logits of shape BK for images in [0, 1]."""
+        x = pixels.taken(x_BCHW, is_bytes=self._is_bytes)
+        # Of images of another size it makes an empty result, and says nothing.
+        wanted = self._compiled.input(0).get_partial_shape()
+        if not wanted.compatible(openvino.PartialShape(list(x.shape))):
+            raise StageError(
+                "the engine",
+                f"does not take such images (shape {x.shape})",
+                f"give what it was built for, {wanted}",
+            )
+        result = self._request.infer({0: x})
+        return np.array(result[0], dtype=np.float32)
+
+    def prepared(self, x_BCHW: NDArray[np.float32]) -> Callable[[], object]:
+        """Return a call that runs these images, already in place, to the end."""
+        request = self._compiled.create_infer_request()
+        tensor = openvino.Tensor(pixels.taken(x_BCHW, is_bytes=self._is_bytes))
+        request.set_input_tensor(tensor)
+
+        def call() -> None:
+            request.infer()
+
+        return call
+
+    def reached(self) -> dict[str, int]:
+        """Return the arithmetic of the compiled layers -> how many compute in it."""
+        counted: Counter[str] = Counter()
+        for node in self._compiled.get_runtime_model().get_ops():
+            told = {name: _text(value) for name, value in node.get_rt_info().items()}
+            if told.get("layerType") in _LAYERS and _ARITHMETIC.match(
+                told.get("runtimePrecision", "")
+            ):
+                counted[told["runtimePrecision"]] += 1
+        return dict(sorted(counted.items()))
+
+    @property
+    def precision(self) -> str:
+        """Return the precision that the engine's file names."""
+        return self._precision
+
+
+def build(order: Order) -> None:
+    """Make an engine: the file itself, once it has compiled and reached its precision here."""
+    _check_device(order.device)
+    shutil.copyfile(order.onnx, order.engine)
+    session = OpenVinoSession(order.engine, threads=1)
+    got = session.reached()
+    if got and not _PROOF[session.precision] & set(got):
+        raise UnavailableError(
+            "build.precision",
+            f"OpenVINO does not compute in {session.precision} here (it chose {got})",
+            'use precision "fp32" or "auto"',
+        )
+
+
+def open(engine: Path, *, device: str, threads: int) -> OpenVinoSession:  # noqa: A001  (the protocol)
+    """Load an engine."""
+    _check_device(device)
+    return OpenVinoSession(engine, threads=threads)
+
+
+def _check_device(device: str) -> None:
+    if device != "cpu":
+        raise UnavailableError(
+            "build.device", f"OpenVINO engines run on the CPU here ({device})", 'use device "cpu"'
+        )
+
+
+def _precision(content: bytes) -> str:
+    model = onnx.load_model_from_string(content)
+    named = {each.key: each.value for each in model.metadata_props}
+    return str(named.get("madpipe.precision", "fp32"))
+
+
+def _text(value: Any) -> str:
+    return str(getattr(value, "value", value))
