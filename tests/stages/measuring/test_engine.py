@@ -1,0 +1,25 @@
+"""What an engine takes is noted; what is no engine is refused (more in the tests of validate)."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import StageError
+from stages.measuring.engine import load_engine, sizes
+from tests.stages.tiny import Brought
+
+
+def test_sizes_of_an_engine_are_those_of_its_file(tiny: Brought) -> None:
+    engine = load_engine(tiny.path("build/manifest"), tiny.path("build/engine"), threads=1)
+    told = sizes(engine)
+    assert told["engine_bytes"] == tiny.path("build/engine").stat().st_size
+    assert told["engine"] == json.loads(tiny.path("build/manifest").read_bytes())
+    grown = told["memory"]["engine_resident_bytes"]
+    assert grown is None or grown >= 0
+
+
+def test_another_file_than_the_manifest_describes_is_refused(tiny: Brought, tmp_path: Path) -> None:
+    (tmp_path / "engine.onnx").write_bytes(b"something else")
+    with pytest.raises(StageError, match="is not the one that its manifest describes"):
+        load_engine(tiny.path("build/manifest"), tmp_path / "engine.onnx", threads=1)
