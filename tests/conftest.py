@@ -22,6 +22,13 @@ from pipeline.store import Store
 Ran = list[str]
 
 
+@pytest.fixture(autouse=True)
+def _no_workflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run every test as outside of CI, wherever the suite itself runs."""
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """An empty working folder, ready to be written to."""

@@ -55,7 +55,7 @@ LAYERS = (
     {"planner", "lock", "runs"},
     {"runner", "exchange", "comparison"},
     {"project"},
-    {"execute"},
+    {"execute", "sides"},
     {"screen"},
     {"report"},
     {"cli"},

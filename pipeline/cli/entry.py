@@ -39,6 +39,7 @@ _VERBS: tuple[Callable[..., None], ...] = (
     files.build,
     files.validate,
     judging.gate,
+    judging.compare,
     judging.report,
     starting.doctor,
     starting.init,

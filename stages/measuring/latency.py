@@ -56,7 +56,7 @@ def measure(
         teacher_engine=built,
     )
     watch = conditions.Watch()
-    found = _times(teacher, engine, shown, options, parts, tell)
+    found = _times(teacher, engine, shown, options, parts=parts, tell=tell)
     watched = watch.record()
     names = rounds.names(has_teacher_engine=built is not None)
     record, samples = rounds.record(found, names, watched, options)
@@ -77,6 +77,7 @@ def _times(
     engine: Engine,
     shown: Images,
     options: Validate,
+    *,
     parts: rounds.Files,
     tell: rounds.Tell,
 ) -> list[rounds.Times]:
