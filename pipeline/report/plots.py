@@ -21,7 +21,7 @@ _VARIABLES = {_INK: "currentColor"} | {
 }
 _WIDTH_IN, _HEIGHT_IN = 5.0, 2.9
 _GRID_ALPHA = 0.18
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 10,
@@ -130,14 +130,13 @@ def _plain_ticks(axis: "Axis") -> None:
 
 def _svg(draw: "Callable[[Axes], None]", title: str) -> str:
     from matplotlib import rc_context  # noqa: PLC0415  (a second to import; only for a page)
-    from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     buffer = io.StringIO()
-    with rc_context(_STYLE | {"svg.hashsalt": title}):
+    with rc_context({**_STYLE, "svg.hashsalt": title}):
         figure = Figure(figsize=(_WIDTH_IN, _HEIGHT_IN), layout="constrained")
         draw(figure.add_subplot())
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     return _inlined(buffer.getvalue(), title)
 
 
