@@ -14,8 +14,8 @@ from pipeline.gates import judge, verdict_on
 from pipeline.settings import Gate
 from stages.measuring import latencies
 
-RUNS = 400
-MOST_ALARMS = 35  # of 400 at 5 %: the 99.9th percentile of binomial(400, 0.05)
+RUNS = 200
+MOST_ALARMS = 21  # of 200 at 5 %: the 99.9th percentile of binomial(200, 0.05)
 SPREAD = 0.01
 
 
