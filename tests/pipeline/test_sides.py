@@ -109,3 +109,27 @@ def test_measurements_of_another_schema_version_are_refused(
         execute(opened, ["all"], force=(), sinks=[], command="run", inconclusive=4)
     with pytest.raises(StoreError, match="measure again: madpipe run validate"):
         opened.verdicts()
+
+
+def test_the_command_judges_by_the_bounds_in_compare(
+    brought: Project, madpipe: Callable[..., tuple[int, str, str]]
+) -> None:
+    (record,) = brought.store.runs_path.iterdir()
+    bound = ("--set", "compare.engine_bytes_ratio.max=1")
+    code, out, err = madpipe("compare", record.stem, ".", *bound)
+    assert (code, err) == (0, "")
+    assert (
+        out == "gate      pass         engine_bytes_ratio: 1 in [1, 1], wanted at most 1, n = 1\n"
+    )
+    bound = ("--set", "compare.engine_bytes_ratio.max=0.9")
+    code, out, _ = madpipe("compare", record.stem, ".", *bound, "--json")
+    assert code == 3
+    assert json.loads(out)["verdict"] == "fail"
+
+
+def test_the_command_refuses_a_run_that_there_is_not(
+    brought: Project, madpipe: Callable[..., tuple[int, str, str]]
+) -> None:
+    code, out, err = madpipe("compare", "nope", str(brought.store.home))
+    assert (code, out) == (2, "")
+    assert err.startswith("compare: no run of that name (nope); give a path, or one of ")
