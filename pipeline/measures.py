@@ -39,3 +39,14 @@ COMPARED: dict[str, str] = {
 def is_drop(name: str) -> bool:
     """Tell whether a measure is a loss, so that its bound is a margin of non-inferiority."""
     return name.endswith("_drop")
+
+
+MOST_RESAMPLED_CONFIDENCE = 0.995
+"""The outermost quantile that is stored of a resampled measure."""
+
+
+def is_resampled(name: str) -> bool:
+    """Tell whether a measure's bounds are stored quantiles, which end at some confidence."""
+    return name.startswith(("speedup", "latency")) or name.endswith(
+        ("_ms", "_per_s", "_calibration_error")
+    )

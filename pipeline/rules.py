@@ -3,7 +3,13 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from pipeline.measures import COMPARED, MEASURES, is_drop
+from pipeline.measures import (
+    COMPARED,
+    MEASURES,
+    MOST_RESAMPLED_CONFIDENCE,
+    is_drop,
+    is_resampled,
+)
 from pipeline.nearest import nearest
 from pipeline.settings import Gate, Settings
 
@@ -108,6 +114,13 @@ def _bounds(table: str, gates: Mapping[str, Gate], measures: Mapping[str, str]) 
                 (table, name, "min"),
                 f"min is above max ({gate.min:g} > {gate.most:g}), so nothing passes",
                 "exchange them",
+            )
+        elif is_resampled(name) and gate.confidence > MOST_RESAMPLED_CONFIDENCE:
+            yield Broken(
+                (table, name, "confidence"),
+                f"resampling supports no more than {MOST_RESAMPLED_CONFIDENCE:g} "
+                f"({gate.confidence:g})",
+                f"set {MOST_RESAMPLED_CONFIDENCE:g} or less",
             )
         elif is_drop(name) and gate.most == 0:
             yield Broken(

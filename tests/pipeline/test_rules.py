@@ -29,6 +29,10 @@ BROKEN = [
         [("compare", "engine_top1_drop", "margin")],
     ),
     (Settings(compare={"speedup": Gate(min=1)}), [("compare", "speedup")]),
+    (
+        Settings(gates={"engine_p50_ms": Gate(max=1, confidence=0.999)}),
+        [("gates", "engine_p50_ms", "confidence")],
+    ),
     (Settings(validate=Validate(images="bank")), [("validate", "images")]),
 ]
 
@@ -41,7 +45,7 @@ KEPT = [
     Settings(data=Data(mean=(0.5,), std=(0.5,))),
     Settings(build=Build(backend="tensorrt-rtx", targets=("sm89",))),
     Settings(gates={}),
-    Settings(gates={"engine_top1_drop": Gate(max=-0.001)}),
+    Settings(gates={"engine_top1_drop": Gate(max=-0.001, confidence=0.999)}),
     Settings(validate=Validate(images="bank"), teacher=Teacher(weights="t.pth")),
     Settings(gates={"speedup": Gate(min=2, max=2)}),
 ]
