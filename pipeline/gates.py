@@ -6,14 +6,16 @@ opposite bound is beyond it, and is inconclusive between.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from pipeline.intervals import Bounds, drop_bounds, share_bounds, table_bounds
+from pipeline.estimates import Estimate, Measurements, estimate, headline_batch, why_absent
+from pipeline.intervals import Bounds
 from pipeline.settings import Gate
 
+__all__ = ["Estimate", "Verdict", "estimate", "exit_code", "headline_batch", "judge", "verdict_on"]
+
 Outcome = Literal["pass", "fail", "inconclusive", "skipped"]
-Measurements = Mapping[str, Any]
 
 _MOST_TIMES = 1e6
 _BISECTIONS = 40
@@ -31,56 +33,68 @@ class Verdict(NamedTuple):
     """One-sided confidence bounds, lower and upper."""
     threshold: float | None
     reason: str
-
-
-class Estimate(NamedTuple):
-    """A measured value, its bounds, and what more samples would make of them."""
-
-    value: float
-    bounds: Bounds
-    n: int
-    with_samples: Callable[[float], Bounds] | None
-    """The bounds that so many times as many samples with the same shares would give."""
+    severity: Literal["error", "warn"] = "error"
+    confidence: float | None = None
+    n: int | None = None
+    needed: int | None = None
+    """About how many samples would decide it, None where it is decided or none would."""
 
 
 def judge(measurements: Measurements, gates: Mapping[str, Gate]) -> list[Verdict]:
     """Return a verdict for each gate, in the order of the settings."""
-    return [_judge(name, gate, measurements) for name, gate in gates.items()]
+    return [
+        verdict_on(
+            name,
+            gate,
+            estimate(name, measurements, gate.confidence),
+            why_absent(name, measurements),
+        )
+        for name, gate in gates.items()
+    ]
 
 
-def exit_code(verdicts: list[Verdict], inconclusive: int = EXIT_INCONCLUSIVE) -> int:
-    """Return what a command that judged should exit with."""
-    outcomes = {verdict.verdict for verdict in verdicts}
+def exit_code(verdicts: Sequence[Verdict], inconclusive: int = EXIT_INCONCLUSIVE) -> int:
+    """Return what a command that judged should exit with; gates that only warn do not count."""
+    outcomes = {each.verdict for each in verdicts if each.severity == "error"}
     if "fail" in outcomes:
         return EXIT_FAIL
     return inconclusive if "inconclusive" in outcomes else EXIT_PASS
 
 
-def _judge(name: str, gate: Gate, measurements: Measurements) -> Verdict:
-    threshold = gate.max if gate.max is not None else gate.min
-    found = estimate(name, measurements, gate.confidence)
+def verdict_on(name: str, gate: Gate, found: Estimate | None, absent: str) -> Verdict:
+    """Return the verdict of one gate on one estimate; `absent` says why there is none."""
+    threshold = gate.most if gate.most is not None else gate.min
     if found is None:
-        reason = measurements.get("not_run") or "not measured in this run"
-        return Verdict(name, "skipped", None, None, threshold, reason)
+        return Verdict(name, "skipped", None, None, threshold, absent, gate.severity)
     low, high = found.bounds
     outcome = _outcome(gate, found.bounds)
-    if gate.max is not None and gate.min is not None and found.value < gate.min:
+    if gate.most is not None and gate.min is not None and found.value < gate.min:
         threshold = gate.min
-    reason = _reason(outcome, gate, found)
-    return Verdict(name, outcome, found.value, (low, high), threshold, reason)
+    needed = _samples_to_decide(gate, found) if outcome == "inconclusive" else None
+    return Verdict(
+        name,
+        outcome,
+        found.value,
+        (low, high),
+        threshold,
+        _reason(outcome, gate, found, needed),
+        gate.severity,
+        gate.confidence,
+        found.n,
+        needed,
+    )
 
 
-def _reason(outcome: Outcome, gate: Gate, found: Estimate) -> str:
+def _reason(outcome: Outcome, gate: Gate, found: Estimate, needed: int | None) -> str:
     limits = " and ".join(
         f"{word} {bound:g}"
-        for word, bound in (("at least", gate.min), ("at most", gate.max))
+        for word, bound in (("at least", gate.min), ("at most", gate.most))
         if bound is not None
     )
     low, high = found.bounds
     base = f"{found.value:.4g} in [{low:.4g}, {high:.4g}], wanted {limits}, n = {found.n}"
     if outcome != "inconclusive":
         return base
-    needed = _samples_to_decide(gate, found)
     if needed is None:
         return f"{base}: too close to decide"
     return f"{base}: about {needed} samples would decide it"
@@ -88,9 +102,10 @@ def _reason(outcome: Outcome, gate: Gate, found: Estimate) -> str:
 
 def _outcome(gate: Gate, bounds: Bounds) -> Outcome:
     low, high = bounds
-    if (gate.max is not None and low > gate.max) or (gate.min is not None and high < gate.min):
+    most = gate.most
+    if (most is not None and low > most) or (gate.min is not None and high < gate.min):
         return "fail"
-    if (gate.max is None or high <= gate.max) and (gate.min is None or low >= gate.min):
+    if (most is None or high <= most) and (gate.min is None or low >= gate.min):
         return "pass"
     return "inconclusive"
 
@@ -111,59 +126,6 @@ def _samples_to_decide(gate: Gate, found: Estimate) -> int | None:
     return math.ceil(found.n * high)
 
 
-def estimate(name: str, measurements: Measurements, confidence: float) -> Estimate | None:
-    """Return the measured value of a gate's name with its bounds, None where not measured."""
-    if name in {"speedup", "engine_p50_ms"}:
-        return _resampled(name, measurements, confidence)
-    if name == "engine_bytes":
-        size = measurements.get("engine_bytes")
-        return None if size is None else Estimate(size, Bounds(size, size), 1, None)
-    subject, _, quantity = name.partition("_")
-    if quantity == "top1_drop":
-        return _drop(measurements.get("paired", {}).get(subject), confidence)
-    table = "accuracy" if quantity == "top1" else "agreement"
-    return _share(measurements.get(table, {}).get(subject), confidence)
-
-
-def headline_batch(measurements: Measurements) -> Mapping[str, Any] | None:
-    """Return the latencies at batch size 1, or at the first size where 1 was not measured."""
-    batches: list[Mapping[str, Any]] = measurements.get("latency", {}).get("batches", [])
-    ones = [each for each in batches if each["batch"] == 1]
-    return next(iter([*ones, *batches]), None)
-
-
-def _share(record: Mapping[str, Any] | None, confidence: float) -> Estimate | None:
-    if not record:
-        return None
-    hits, n = record["hits"], record["n"]
-
-    def bounds(times: float) -> Bounds:
-        return share_bounds(hits * times, n * times, confidence)
-
-    return Estimate(hits / n, bounds(1), n, bounds)
-
-
-def _drop(record: Mapping[str, Any] | None, confidence: float) -> Estimate | None:
-    if not record:
-        return None
-    lost, gained, n = record["lost"], record["gained"], record["n"]
-
-    def bounds(times: float) -> Bounds:
-        return drop_bounds(lost * times, gained * times, n * times, confidence)
-
-    return Estimate((lost - gained) / n, bounds(1), n, bounds)
-
-
-def _resampled(name: str, measurements: Measurements, confidence: float) -> Estimate | None:
-    first = headline_batch(measurements)
-    if first is None:
-        return None
-    record = first["speedup"] if name == "speedup" else first["engine"]
-    value = record["median"] if name == "speedup" else record["p50_ms"]
-    bounds = table_bounds(record["quantiles"], confidence)
-
-    def narrowed(times: float) -> Bounds:
-        share = 1 / math.sqrt(times)
-        return Bounds(*(value + (each - value) * share for each in bounds))
-
-    return Estimate(value, bounds, first["speedup"]["pairs"], narrowed)
+def as_record(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict as the report has it."""
+    return verdict._asdict() | {"interval": list(verdict.interval) if verdict.interval else None}

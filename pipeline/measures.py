@@ -1,5 +1,8 @@
 """The quantities that a gate can bound, by the names they have in [gates] and in the report."""
 
+SCHEMA = "madpipe.measurements/2"
+"""What a document of measurements calls itself; another one is not judged."""
+
 MEASURES: dict[str, str] = {
     "teacher_top1": "share of held-out images that the teacher gets right",
     "student_top1": "share of held-out images that the student gets right",
@@ -7,9 +10,43 @@ MEASURES: dict[str, str] = {
     "student_top1_drop": "teacher's top-1 less the student's, on the same images",
     "onnx_top1_drop": "student's top-1 less the ONNX file's, on the same images",
     "engine_top1_drop": "student's top-1 less the engine's, on the same images",
+    "student_top5_drop": "teacher's top-5 less the student's, with more than 5 classes",
+    "engine_top5_drop": "student's top-5 less the engine's, with more than 5 classes",
     "student_agreement": "share of held-out images on which student and teacher say the same",
     "engine_agreement": "share of held-out images on which engine and teacher say the same",
+    "student_bank_agreement": 'the same on synthetic images, with validate.images = "bank"',
+    "engine_bank_agreement": 'the same on synthetic images, with validate.images = "bank"',
+    "student_calibration_error": "expected calibration error of the student, 15 bins",
+    "engine_calibration_error": "expected calibration error of the engine, 15 bins",
     "speedup": "teacher's latency over the engine's, at batch size 1 (else the first)",
+    "speedup_same_backend": "the same with the teacher as an fp32 engine of the same backend",
     "engine_p50_ms": "median latency of the engine, at batch size 1 (else the first)",
+    "engine_p90_ms": "90th percentile of it, where the sample supports one",
+    "engine_p99_ms": "99th percentile of it, where the sample supports one",
+    "engine_images_per_s": "images a second of the engine, at the largest batch size",
     "engine_bytes": "size of the engine",
 }
+
+COMPARED: dict[str, str] = {
+    "engine_top1_drop": "A's engine's top-1 less B's, on the same images",
+    "student_top1_drop": "A's student's top-1 less B's, on the same images",
+    "latency_ratio": "B's engine latency over A's, each against the teacher measured beside it",
+    "engine_bytes_ratio": "size of B's engine over A's",
+}
+"""What `madpipe compare A B` can bound, by the names in [compare]; B is the one that is judged."""
+
+
+def is_drop(name: str) -> bool:
+    """Tell whether a measure is a loss, so that its bound is a margin of non-inferiority."""
+    return name.endswith("_drop")
+
+
+MOST_RESAMPLED_CONFIDENCE = 0.995
+"""The outermost quantile that is stored of a resampled measure."""
+
+
+def is_resampled(name: str) -> bool:
+    """Tell whether a measure's bounds are stored quantiles, which end at some confidence."""
+    return name.startswith(("speedup", "latency")) or name.endswith(
+        ("_ms", "_per_s", "_calibration_error")
+    )

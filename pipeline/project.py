@@ -12,6 +12,7 @@ from pipeline import config
 from pipeline.errors import SettingsFault, StoreError
 from pipeline.gates import Verdict, judge
 from pipeline.graph import ordered, require_stage, selected
+from pipeline.measures import SCHEMA
 from pipeline.memo import Memo
 from pipeline.planner import Planned, plan
 from pipeline.settings import Settings
@@ -147,5 +148,26 @@ def measurements_of(store: Store) -> dict[str, Any] | None:
         return None
     if damage := damage_of(entry):
         raise StoreError(str(entry.path), f"is damaged ({damage})", "madpipe run validate")
-    measured: dict[str, Any] = json.loads(entry.output(JUDGED_OUTPUT).read_bytes())
+    return read_measurements(entry.output(JUDGED_OUTPUT))
+
+
+def read_measurements(path: Path) -> dict[str, Any]:
+    """Return a document of measurements.
+
+    Raises:
+        StoreError: It is none, or of another schema.
+    """
+    try:
+        measured: dict[str, Any] = json.loads(path.read_bytes())
+        schema = measured.get("schema")
+    except (OSError, ValueError, AttributeError) as error:
+        raise StoreError(
+            str(path), f"holds no measurements ({error})", "madpipe run validate"
+        ) from error
+    if schema != SCHEMA:
+        raise StoreError(
+            str(path),
+            f"was measured by another version of madpipe ({schema}, this one reads {SCHEMA})",
+            "measure again: madpipe run validate",
+        )
     return measured

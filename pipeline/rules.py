@@ -1,11 +1,17 @@
 """Rules that tie several settings together, checked once every field is right by itself."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from pipeline.measures import MEASURES
+from pipeline.measures import (
+    COMPARED,
+    MEASURES,
+    MOST_RESAMPLED_CONFIDENCE,
+    is_drop,
+    is_resampled,
+)
 from pipeline.nearest import nearest
-from pipeline.settings import Distill, Settings
+from pipeline.settings import Distill, Gate, Settings
 
 
 class Broken(NamedTuple):
@@ -21,6 +27,7 @@ def broken_rules(settings: Settings) -> Iterator[Broken]:
     yield from _distill(settings)
     yield from _data(settings)
     yield from _build(settings)
+    yield from _validate(settings)
     yield from _gates(settings)
 
 
@@ -107,19 +114,58 @@ def _build(settings: Settings) -> Iterator[Broken]:
         )
 
 
+def _validate(settings: Settings) -> Iterator[Broken]:
+    if settings.validate.images == "bank" and settings.teacher.weights is None:
+        yield Broken(
+            ("validate", "images"),
+            'without labelled images no teacher can be trained ("bank")',
+            "name the teacher's file in teacher.weights",
+        )
+
+
 def _gates(settings: Settings) -> Iterator[Broken]:
-    for name, gate in settings.gates.items():
-        if name not in MEASURES:
+    yield from _bounds("gates", settings.gates, MEASURES)
+    yield from _bounds("compare", settings.compare, COMPARED)
+
+
+def _bounds(table: str, gates: Mapping[str, Gate], measures: Mapping[str, str]) -> Iterator[Broken]:
+    for name, gate in gates.items():
+        if name not in measures:
             yield Broken(
-                ("gates", name),
-                f"no such measure{nearest(name, MEASURES)} ({name})",
-                f"use one of {', '.join(sorted(MEASURES))}",
+                (table, name),
+                f"no such measure{nearest(name, measures)} ({name})",
+                f"use one of {', '.join(sorted(measures))}",
             )
-        elif gate.min is None and gate.max is None:
-            yield Broken(("gates", name), "has no bound (min and max absent)", "set min or max")
-        elif gate.min is not None and gate.max is not None and gate.min > gate.max:
+        elif gate.margin is not None and not is_drop(name):
             yield Broken(
-                ("gates", name, "min"),
-                f"min is above max ({gate.min:g} > {gate.max:g}), so nothing passes",
+                (table, name, "margin"),
+                f"only a drop has a margin ({gate.margin:g})",
+                "set min or max",
+            )
+        elif gate.margin is not None and gate.max is not None:
+            yield Broken(
+                (table, name, "margin"),
+                f"margin and max say the same twice ({gate.margin:g} and {gate.max:g})",
+                "keep one of them",
+            )
+        elif gate.min is None and gate.most is None:
+            yield Broken((table, name), "has no bound (min and max absent)", "set min or max")
+        elif gate.min is not None and gate.most is not None and gate.min > gate.most:
+            yield Broken(
+                (table, name, "min"),
+                f"min is above max ({gate.min:g} > {gate.most:g}), so nothing passes",
                 "exchange them",
+            )
+        elif is_resampled(name) and gate.confidence > MOST_RESAMPLED_CONFIDENCE:
+            yield Broken(
+                (table, name, "confidence"),
+                f"resampling supports no more than {MOST_RESAMPLED_CONFIDENCE:g} "
+                f"({gate.confidence:g})",
+                f"set {MOST_RESAMPLED_CONFIDENCE:g} or less",
+            )
+        elif is_drop(name) and gate.most == 0:
+            yield Broken(
+                (table, name, "max" if gate.max is not None else "margin"),
+                "no sample can show that nothing at all is lost (0)",
+                "set the loss that you accept, such as 0.005; below 0 asks for a gain",
             )

@@ -6,13 +6,14 @@ Rendered from the settings' declarations, so that there is one place to change.
 import json
 import textwrap
 import typing
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from msgspec import inspect
 
 from pipeline.fields import bounds, description
-from pipeline.measures import MEASURES
+from pipeline.measures import COMPARED, MEASURES
 from pipeline.settings import Gate, Settings, Table
 
 _WIDTH = 96
@@ -65,16 +66,32 @@ def _keys(table: Table) -> list[str]:
 
 
 def _gates(settings: Settings) -> list[str]:
-    lines = [
-        "",
-        "[gates]",
-        *_comment(
-            "One key for each bound, MEASURE.min or MEASURE.max; MEASURE.confidence is one-sided, "
-            f"{Gate().confidence} where absent. A changed bound measures nothing again. Measures:"
+    return [
+        *_bounds(
+            "gates",
+            "One key for each bound, MEASURE.min or MEASURE.max; MEASURE.margin says max for a "
+            f"drop; MEASURE.confidence is one-sided, {Gate().confidence} where absent; "
+            'MEASURE.severity is "error" or "warn". A changed bound measures nothing again. '
+            "Measures:",
+            MEASURES,
+            settings.gates,
+        ),
+        *_bounds(
+            "compare",
+            "Bounds of the same kind for madpipe compare A B. Measures:",
+            COMPARED,
+            settings.compare,
         ),
     ]
-    lines += [f"#   {name:<18} {words}" for name, words in MEASURES.items()]
-    for name, gate in settings.gates.items():
+
+
+def _bounds(
+    table: str, words: str, measures: Mapping[str, str], gates: Mapping[str, Gate]
+) -> list[str]:
+    lines = ["", f"[{table}]", *_comment(words)]
+    width = max(map(len, measures))
+    lines += [f"#   {name:<{width}} {meaning}" for name, meaning in measures.items()]
+    for name, gate in gates.items():
         for bound, value in msgspec.to_builtins(gate).items():
             if value is not None and value != getattr(Gate(), bound):
                 lines.append(f"{name}.{bound} = {_toml(value)}")

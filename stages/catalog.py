@@ -47,6 +47,8 @@ def declare(settings: Settings, root: Path) -> tuple[Stage, ...]:
 
 def _teacher(settings: Settings, root: Path, code: Mapping[str, External]) -> Stage:
     teacher = settings.teacher
+    if settings.validate.images == "bank" and teacher.weights is not None:
+        return _given_teacher(settings, root / teacher.weights, code)
     externals = dict(code) | _data(settings.data, root)
     slices: tuple[str, ...] = ("seed", *_DATA, "teacher")
     if teacher.weights is not None:
@@ -65,6 +67,26 @@ def _teacher(settings: Settings, root: Path, code: Mapping[str, External]) -> St
         outputs={"weights": "teacher.safetensors"},
         packages=(*_TORCH, *_data_packages(settings.data), *_library(teacher.arch)),
         code=(*registry.code_modules(teacher.arch), loader_module(settings.data.source)),
+    )
+
+
+def _given_teacher(settings: Settings, weights: Path, code: Mapping[str, External]) -> Stage:
+    """Return the stage that takes a teacher on trust, where no labelled image is there to check."""
+    return Stage(
+        name="teacher",
+        run="stages.given:run",
+        settings=("teacher.arch", "data.image_size_px", "data.mean", "data.std"),
+        externals={
+            **code,
+            "teacher_weights": External(
+                path=weights,
+                needed_by="teacher.weights",
+                remedy="put the teacher's weights there",
+            ),
+        },
+        outputs={"weights": "teacher.safetensors"},
+        packages=(*_TORCH, *_library(settings.teacher.arch)),
+        code=registry.code_modules(settings.teacher.arch),
     )
 
 
@@ -159,24 +181,28 @@ def _validate(
 ) -> Stage:
     infos = [BACKENDS[name] for name in resolve.backends_used(settings.build)]
     teacher, student = settings.teacher.arch, settings.student.arch
+    has_none = settings.validate.images == "bank"
+    data = {} if has_none else _data(settings.data, root)
     return Stage(
         name="validate",
         run="stages.validate:run",
-        settings=(*_DATA, "validate"),
+        settings=("validate", "export.opset", *(() if has_none else _DATA)),
         inputs=(
+            *(("distill/bank",) if has_none else ()),
             "teacher/weights",
             "distill/student",
             "export/onnx",
             "build/engine",
             "build/manifest",
         ),
-        externals={**_data(settings.data, root), **teacher_code, **student_code},
+        externals={**data, **teacher_code, **student_code},
         outputs={"measurements": "measurements.json", "samples": "samples.json"},
         packages=(
             *_TORCH,
             "onnx",
             "onnxruntime-gpu|onnxruntime",
             *_distributions(infos),
+            "scipy",
             *_data_packages(settings.data),
             *_library(teacher),
             *_library(student),

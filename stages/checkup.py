@@ -9,11 +9,20 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pipeline import machine
+from stages import fitting
 from stages.engines.base import BACKENDS
 
 State = Literal["ok", "lacking", "note"]
 _LEAST_DISK_GIB = 2.0
 _CUDA_PROVIDER = "CUDAExecutionProvider"
+_CPUFREQ = Path("/sys/devices/system/cpu/cpu0/cpufreq")
+_FEATURES = {
+    "AVX2": "avx2",
+    "AVX-512": "avx512f",
+    "VNNI (fast int8)": "avx512_vnni",
+    "bf16": "avx512_bf16",
+    "AMX": "amx_tile",
+}
 
 
 class Finding(NamedTuple):
@@ -30,13 +39,15 @@ def checkup(home: Path) -> list[Finding]:
     checks: list[Callable[[], Finding]] = [
         _python,
         _processor,
+        _clocks,
         lambda: _disk(home),
         _gpu,
         _torch,
         _onnxruntime,
     ]
     findings = [check() for check in checks]
-    return findings + [_backend(name) for name in BACKENDS if name != "onnxruntime"]
+    findings += [_backend(name) for name in BACKENDS if name != "onnxruntime"]
+    return findings + _versions()
 
 
 def _python() -> Finding:
@@ -44,7 +55,36 @@ def _python() -> Finding:
 
 
 def _processor() -> Finding:
-    return Finding("cpu", "ok", f"{machine.cpu_model()}, {machine.cpu_count()} cores")
+    has = [name for name, flag in _FEATURES.items() if flag in _cpu_flags()]
+    detail = f"{machine.cpu_model()}, {machine.cpu_count()} cores"
+    return Finding("cpu", "ok", f"{detail}, {', '.join(has) or 'no vector features told'}")
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return set()
+    first = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return set(first.partition(":")[2].split())
+
+
+def _clocks() -> Finding:
+    """Tell whether the processor keeps its clock, on which the noise of latencies depends."""
+    try:
+        governor = (_CPUFREQ / "scaling_governor").read_text(encoding="utf-8").strip()
+    except OSError:
+        return Finding("clocks", "ok", "the system does not tell (as on most virtual machines)")
+    if governor == "performance":
+        return Finding("clocks", "ok", "governor performance")
+    fix = "for steady latencies: cpupower frequency-set --governor performance"
+    return Finding("clocks", "note", f"governor {governor}, so latencies vary with the clock", fix)
+
+
+def _versions() -> list[Finding]:
+    """Tell which versions do not fit each other."""
+    found = [Finding("versions", "note", each.detail, each.fix) for each in fitting.misfits()]
+    return found or [Finding("versions", "ok", "what is installed fits together")]
 
 
 def _disk(home: Path) -> Finding:
@@ -73,6 +113,9 @@ def _torch() -> Finding:
         fix = "pip install --upgrade torch torchvision, both of one release"
         return Finding("torch", "lacking", f"does not import: {error}", fix)
     detail = f"{torch.__version__}, torchvision {torchvision.__version__}"
+    for gpu in machine.gpus()[:1]:
+        if old := fitting.driver(torch.version.cuda, gpu.driver):
+            return Finding("torch", "lacking", f"{detail}: {old.detail}", old.fix)
     if torch.cuda.is_available():
         return Finding("torch", "ok", f"{detail}, CUDA {torch.version.cuda}")
     if machine.gpus():
@@ -90,7 +133,9 @@ def _onnxruntime() -> Finding:
         )
     detail = f"{ort.__version__}, CPU"
     if not machine.gpus():
-        return Finding("onnxruntime", "ok", detail)
+        listed = "CUDA is listed but not tried, without a GPU"
+        has_cuda = _CUDA_PROVIDER in ort.get_available_providers()
+        return Finding("onnxruntime", "ok", f"{detail}; {listed}" if has_cuda else detail)
     if _loads_cuda():
         return Finding("onnxruntime", "ok", f"{detail} and CUDA")
     fix = "match the CUDA libraries of torch to those of onnxruntime-gpu"
@@ -116,10 +161,11 @@ def _loads_cuda() -> bool:
 
 def _backend(name: str) -> Finding:
     info = BACKENDS[name]
-    if info.module is None:
-        installed = machine.version(info.distribution)
-        detail = f"no engines for it in this version (installed: {installed})"
-        return Finding(name, "note", detail, "use backend onnxruntime")
     if not machine.has_module(info.needs):
         return Finding(name, "note", "not installed", info.install)
+    try:
+        importlib.import_module(info.needs)
+    except (ImportError, OSError, RuntimeError) as error:
+        first = (str(error).splitlines() or [""])[0]
+        return Finding(name, "lacking", f"installed but does not import: {first}", info.install)
     return Finding(name, "ok", machine.version(info.distribution))

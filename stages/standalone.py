@@ -1,6 +1,7 @@
 """export, build and validate on files from anywhere, without a pipeline around them."""
 
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,24 @@ from pipeline.keys import file_sha256
 from pipeline.nearest import nearest
 from pipeline.settings import Build, Data, Export, Validate
 from pipeline.stage import StageError
+from stages import bank, networks, recognise, weights
 from stages import build as building
 from stages import export as exporting
-from stages import networks, recognise, weights
 from stages import validate as validating
 from stages.card import Card
 from stages.data import images
+from stages.data.images import Images
 from stages.data.specs import SPECS
 from stages.engines import resolve
 from stages.engines.base import AUTO, BACKENDS, MANIFEST_FILE, EngineManifest
 from stages.engines.manifests import read_folder
+from stages.measuring import accuracy, latency
+from stages.measuring.engine import open_here, sizes
+from stages.measuring.shown import bank_images
 from stages.precision.graph import CALIBRATED
 
 _CHECK_IMAGES = 64
+_BANK = "bank:"
 
 
 def export(
@@ -119,28 +125,54 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> dict[
         StageError: A file is missing, damaged or does not fit.
         UsageError: The data specification names no source.
     """
-    source, root = _source(data)
-    manifest, engine = read_folder(folder, "--engine")
+    manifest, path = read_folder(folder, "--engine")
+    spec = None if data.startswith(_BANK) else _source(data)
     tensors = weights.read(teacher, "--teacher")
+    size = SPECS[spec[0].source].image_size_px if spec else _bank_size(data)
     card = recognise.card_for(
         teacher,
         tensors,
         arch=None,
         num_classes=None,
-        image_size_px=None if recognise.has_card(teacher) else SPECS[source.source].image_size_px,
+        image_size_px=None if recognise.has_card(teacher) else size,
     )
     network = _network(card, tensors, arch_place="--teacher", weights_place="--teacher")
+    shown = _shown(data, spec, card)
+    engine = open_here(manifest, path, threads=options.threads)
+    logits = {
+        "teacher": validating.torch_logits(network, shown),
+        "engine": validating.engine_logits(engine.session, shown),
+    }
+    measured, _ = validating.judged_by(logits, shown, is_bank=spec is None)
+    with tempfile.TemporaryDirectory() as scratch:
+        measured["latency"], _ = latency.measure(
+            network,
+            card,
+            engine,
+            shown,
+            options,
+            opset=BACKENDS[manifest.backend].opset,
+            files=(teacher, None),
+            folder=Path(scratch),
+        )
+    return measured | sizes(manifest, path, engine.resident_bytes)
+
+
+def _shown(data: str, spec: tuple[Data, Path | None] | None, card: Card) -> Images:
+    """Return the images that `--data` names."""
+    if spec is None:
+        return bank_images(Path(data.removeprefix(_BANK)), card)
+    source, root = spec
     settings = msgspec.structs.replace(
         source, image_size_px=card.image_size_px, mean=card.mean, std=card.std
     )
-    dataset = images.load(settings, root)
-    session = validating.open_session(manifest, engine, threads=options.threads)
-    logits = validating.logits_of(network, session, dataset.held_out)
-    measured = validating.accuracy(logits, dataset.held_out)
-    measured["latency"], _ = validating.latency(
-        network, session, dataset.held_out, options, device_name=manifest.device
-    )
-    return measured
+    shown = images.load(settings, root).held_out
+    accuracy.check_labels(shown.y_N.numpy(), card.num_classes)
+    return shown
+
+
+def _bank_size(data: str) -> int:
+    return int(bank.load(Path(data.removeprefix(_BANK)), "--data").shape[-1])
 
 
 def _network(
@@ -153,13 +185,13 @@ def _network(
 
 
 def _source(data: str) -> tuple[Data, Path | None]:
-    """Return the settings of `digits` or `SOURCE:FOLDER`."""
+    """Return the settings and the folder of `digits` or `SOURCE:FOLDER`."""
     source, _, folder = data.partition(":")
     if source not in SPECS or (source != "digits" and not folder):
         raise UsageError(
             "--data",
             f"names no source of images{nearest(source, SPECS)} ({data})",
-            f"give digits or SOURCE:FOLDER with one of {', '.join(SPECS)}",
+            f"give digits, bank:FILE.npz, or SOURCE:FOLDER with one of {', '.join(SPECS)}",
         )
     settings = msgspec.convert({"source": source, "root": folder or "data"}, Data)
     return settings, Path(folder) if folder else None

@@ -1,235 +1,162 @@
 """The validate stage: accuracy and latency, measured and stored, not judged.
 
 Accuracy is of teacher, student, ONNX file and engine on the same held-out images, so that each
-loss belongs to a step. Latency is of teacher (torch) and engine, interleaved.
+loss belongs to a step; without labelled images it is agreement with the teacher on the bank.
+Latency is of teacher (torch), the teacher as an engine, and the engine, interleaved.
 """
 
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from models.classifier import Classifier
 from pipeline.atomic import write_bytes
-from pipeline.settings import Validate
-from pipeline.stage import Context, StageError
-from stages import evaluate, networks, onnxfile, timing
+from pipeline.measures import SCHEMA
+from pipeline.stage import Context
+from stages import evaluate, networks, onnxfile
 from stages.data import images
 from stages.data.images import Images
-from stages.engines import fit, resolve
-from stages.engines.base import EngineManifest, Session
+from stages.engines import fit
+from stages.engines.base import BACKENDS, Session
 from stages.engines.manifests import read_manifest
+from stages.measuring import accuracy, latency
+from stages.measuring.engine import open_here, sizes
+from stages.measuring.shown import bank_images, check_images, identity
 
-SCHEMA = "madpipe.measurements/1"
 _BATCH = 64
-_CONFIDENCE = 0.95
-_SEED = 0
 
 Logits = dict[str, NDArray[np.float32]]
 
 
 def run(ctx: Context) -> None:
-    """Leave the measurements and the raw latency samples."""
+    """Leave the measurements and the raw samples."""
     options = ctx.settings.validate
-    dataset = images.load(ctx.settings.data, ctx.external("data"))
-    teacher, card = networks.load(
-        ctx.input("teacher/weights"), code=ctx.external("teacher_code"), place="teacher"
-    )
+    teacher_code = ctx.external("teacher_code")
+    teacher, card = networks.load(ctx.input("teacher/weights"), code=teacher_code, place="teacher")
     student, _ = networks.load(
         ctx.input("distill/student"), code=ctx.external("student_code"), place="student"
     )
-    if card.classes != dataset.held_out.classes:
-        raise StageError(
-            "validate",
-            f"the teacher's classes are not the data's ({card.classes[:3]}, "
-            f"{dataset.held_out.classes[:3]})",
-            "validate on the data that the teacher is for",
-        )
-    engine = ctx.input("build/engine")
-    manifest = read_manifest(ctx.input("build/manifest"), engine)
+    if options.images == "bank":
+        shown = bank_images(ctx.input("distill/bank"), card)
+    else:
+        shown = images.load(ctx.settings.data, ctx.external("data")).held_out
+        check_images(shown, card)
     logits = {
-        "teacher": _torch_logits(teacher, dataset.held_out),
-        "student": _torch_logits(student, dataset.held_out),
-        "onnx": _onnx_logits(ctx.input("export/onnx"), dataset.held_out),
+        "teacher": torch_logits(teacher, shown),
+        "student": torch_logits(student, shown),
+        "onnx": onnx_logits(ctx.input("export/onnx"), shown),
     }
-    session = None
-    if reason := fit.not_run(manifest):
+    path = ctx.input("build/engine")
+    manifest = read_manifest(ctx.input("build/manifest"), path)
+    if absent := fit.not_run(manifest):
+        measured, samples = judged_by(logits, shown, is_bank=options.images == "bank")
+        measured |= {"engine_absent": absent, "latency": None} | sizes(manifest, path, None)
+    else:
+        engine = open_here(manifest, path, threads=options.threads)
+        logits["engine"] = engine_logits(engine.session, shown)
+        ctx.stop_if_asked()
+        measured, samples = judged_by(logits, shown, is_bank=options.images == "bank")
+        with tempfile.TemporaryDirectory() as folder:
+            measured["latency"], samples["latency"] = latency.measure(
+                teacher,
+                card,
+                engine,
+                shown,
+                options,
+                opset=ctx.settings.export.opset or BACKENDS[manifest.backend].opset,
+                files=(ctx.input("teacher/weights"), teacher_code),
+                folder=Path(folder),
+                tell=lambda done, total: ctx.progress(done, total, "parts"),
+            )
+        measured |= sizes(manifest, path, engine.resident_bytes)
+    write_json(ctx.output("measurements"), measured)
+    write_json(ctx.output("samples"), samples)
+    _tell(ctx, measured)
+    if absent:
+        ctx.metric("engine", "built, not run")
         ctx.note(
-            f"{reason}; where such a GPU is: madpipe validate --engine {engine.parent} "
+            f"{absent}; where such a GPU is: madpipe validate --engine {path.parent} "
             f"--teacher {ctx.input('teacher/weights')}"
         )
-    else:
-        session = open_session(manifest, engine, threads=options.threads)
-        logits["engine"] = _batched(session.infer, dataset.held_out)
-    ctx.stop_if_asked()
-    measured = accuracy(logits, dataset.held_out)
-    samples: dict[str, Any] = {"schema": SCHEMA}
-    if session is None:
-        measured["not_run"] = reason
-    else:
-        measured["latency"], samples = latency(
-            teacher,
-            session,
-            dataset.held_out,
-            options,
-            device_name=manifest.device,
-            tell=lambda done, total: ctx.progress(done, total, "batch sizes"),
-        )
-    measured["engine_bytes"] = ctx.input("build/engine").stat().st_size
-    measured["engine"] = msgspec.to_builtins(manifest)
-    _write(ctx.output("measurements"), measured)
-    _write(ctx.output("samples"), samples)
+
+
+def _tell(ctx: Context, measured: dict[str, Any]) -> None:
     for name, record in measured["accuracy"].items():
         ctx.metric(f"{name}_top1", record["top1"])
-    if session is None:
-        ctx.metric("engine", "built, not run")
-    else:
-        ctx.metric("speedup", measured["latency"]["batches"][0]["speedup"]["median"])
-
-
-def open_engine(
-    manifest_path: Path, engine: Path, *, threads: int
-) -> tuple[EngineManifest, Session]:
-    """Load an engine after checking that it is the one its manifest describes, and fits here.
-
-    Raises:
-        StageError: The manifest is none, the engine has other bytes, or it is for another machine.
-        UnavailableError: Its backend or device is not to be had here.
-    """
-    manifest = read_manifest(manifest_path, engine)
-    return manifest, open_session(manifest, engine, threads=threads)
-
-
-def open_session(manifest: EngineManifest, engine: Path, *, threads: int) -> Session:
-    """Load an engine whose manifest was read, if it fits this machine.
-
-    Raises:
-        StageError: It is damaged or for another machine.
-        UnavailableError: Its backend or device is not to be had here.
-    """
-    fit.check(manifest)
-    backend = resolve.backend(manifest.backend)
-    return backend.open(engine, device=manifest.device, threads=threads)
-
-
-def logits_of(teacher: Classifier, session: Session, held_out: Images) -> Logits:
-    """Return the logits of teacher and engine, in that order."""
-    return {
-        "teacher": _torch_logits(teacher, held_out),
-        "engine": _batched(session.infer, held_out),
+    for name, record in measured["bank_agreement"].items():
+        ctx.metric(f"{name}_bank_agreement", record["value"])
+    if measured["latency"] is None:
+        return
+    first = measured["latency"]["batches"][0]
+    for name in ("speedup", "speedup_same_backend"):
+        if name in first:
+            ctx.metric(name, first[name]["median"])
+    if why := measured["latency"].get("teacher_engine_absent"):
+        ctx.note(why)
+    causes = {
+        cause for each in measured["latency"]["batches"] for cause in each["engine"]["causes"]
     }
+    if causes:
+        ctx.note(f"latencies were noisy: {'; '.join(sorted(causes))}")
 
 
-def accuracy(logits: Logits, held_out: Images) -> dict[str, Any]:
-    """Return top-1, agreement with the teacher, and the paired counts of each step.
+def judged_by(
+    logits: Logits, shown: Images, *, is_bank: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what the logits say, and the predictions behind it.
 
     Raises:
         StageError: A network gives outputs that are not finite.
     """
-    y_N = held_out.y_N.numpy()
-    n = len(y_N)
-    for name, each in logits.items():
-        if not np.isfinite(each).all():
-            raise StageError(
-                "validate", f"{name} gives outputs that are not finite (nan)", "check it"
-            )
     said = {name: each.argmax(axis=1) for name, each in logits.items()}
-    right = {name: each == y_N for name, each in said.items()}
-    measured: dict[str, Any] = {"schema": SCHEMA, "accuracy": {}, "agreement": {}, "paired": {}}
-    for name, hits in right.items():
-        measured["accuracy"][name] = {"top1": float(hits.mean()), "hits": int(hits.sum()), "n": n}
-    for name in said.keys() - {"teacher"}:
-        same = said[name] == said["teacher"]
-        measured["agreement"][name] = {"hits": int(same.sum()), "n": n, "value": float(same.mean())}
-    steps = {"student": "teacher", "onnx": "student", "engine": "student"}
-    for name, reference in steps.items():
-        if name in right and reference in right:
-            measured["paired"][name] = {
-                "reference": reference,
-                "lost": int((right[reference] & ~right[name]).sum()),
-                "gained": int((~right[reference] & right[name]).sum()),
-                "n": n,
-            }
-    return measured
+    set_ = {"kind": "bank" if is_bank else "held-out", "n": len(shown.y_N), "id": identity(shown)}
+    measured: dict[str, Any] = {"schema": SCHEMA, "set": set_ | {"classes": list(shown.classes)}}
+    samples: dict[str, Any] = {"schema": SCHEMA, "set": set_}
+    samples["said"] = {name: each.tolist() for name, each in said.items()}
+    if is_bank:
+        accuracy.check(logits)
+        empty: dict[str, Any] = {"accuracy": {}, "agreement": {}, "paired": {}}
+        return measured | empty | {"bank_agreement": accuracy.agreement(said)}, samples
+    y_N = shown.y_N.numpy()
+    samples["labels"] = y_N.tolist()
+    measured |= accuracy.measure(logits, y_N, shown.classes)
+    return measured | {"bank_agreement": {}}, samples
 
 
-def latency(
-    teacher: Classifier,
-    session: Session,
-    held_out: Images,
-    options: Validate,
-    *,
-    device_name: str,
-    tell: Callable[[int, int], None] = lambda done, total: None,  # noqa: ARG005
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Measure teacher and engine at each batch size; return the records and the raw samples."""
-    device = torch.device(device_name)
-    teacher = teacher.to(device)
-    threads_before = torch.get_num_threads()
-    torch.set_num_threads(options.threads)
-    records: list[dict[str, Any]] = []
-    samples: dict[str, Any] = {}
-    try:
-        for number, batch in enumerate(options.batch_sizes):
-            indices_B = torch.arange(batch) % len(held_out.y_N)
-            x_BCHW = held_out.batch(indices_B, torch.device("cpu")).contiguous()
-            calls = _teacher_call(teacher, x_BCHW.to(device)), session.prepared(x_BCHW.numpy())
-            timing.warm_up(*calls, options.warmup_s)
-            times_ms = timing.interleaved(*calls, options.pairs)
-            records.append(
-                {
-                    "batch": batch,
-                    "teacher": timing.summary(times_ms[:, 0], batch, _SEED),
-                    "engine": timing.summary(times_ms[:, 1], batch, _SEED),
-                    "speedup": timing.speedup(times_ms, _CONFIDENCE, _SEED),
-                }
-            )
-            samples[str(batch)] = {
-                "teacher_ms": times_ms[:, 0].tolist(),
-                "engine_ms": times_ms[:, 1].tolist(),
-            }
-            tell(number + 1, len(options.batch_sizes))
-    finally:
-        torch.set_num_threads(threads_before)
-    record = {"threads": options.threads, "device": device_name, "batches": records}
-    return record, {"schema": SCHEMA, "unit": "ms", "batches": samples}
+def torch_logits(network: Classifier, shown: Images) -> NDArray[np.float32]:
+    """Return the logits of a torch network, in fp32 on the CPU, the reference for all others."""
+    return evaluate.predict(network, shown, torch.device("cpu")).numpy()
 
 
-def _teacher_call(teacher: Classifier, x_BCHW: torch.Tensor) -> timing.Call:
-    x_BCHW = x_BCHW.contiguous(memory_format=torch.channels_last)
-
-    @torch.inference_mode()
-    def call() -> None:
-        teacher(x_BCHW)
-        if x_BCHW.is_cuda:
-            torch.cuda.synchronize()
-
-    return call
-
-
-def _torch_logits(network: Classifier, held_out: Images) -> NDArray[np.float32]:
-    return evaluate.predict(network, held_out, torch.device("cpu")).numpy()
-
-
-def _onnx_logits(path: Path, held_out: Images) -> NDArray[np.float32]:
+def onnx_logits(path: Path, shown: Images) -> NDArray[np.float32]:
+    """Return the logits of an ONNX file in ONNX Runtime on the CPU."""
     opened = onnxfile.session(path)
-    return _batched(lambda x_BCHW: onnxfile.logits(opened, x_BCHW), held_out)
+    return _batched(lambda x_BCHW: onnxfile.logits(opened, x_BCHW), shown)
 
 
-def _batched(infer: Any, held_out: Images) -> NDArray[np.float32]:
+def engine_logits(session: Session, shown: Images) -> NDArray[np.float32]:
+    """Return the logits of an engine."""
+    return _batched(session.infer, shown)
+
+
+def _batched(
+    infer: Callable[[NDArray[np.float32]], NDArray[np.float32]], shown: Images
+) -> NDArray[np.float32]:
     cpu = torch.device("cpu")
     return np.concatenate(
         [
-            infer(held_out.batch(slice(first, first + _BATCH), cpu).contiguous().numpy())
-            for first in range(0, len(held_out.y_N), _BATCH)
+            infer(shown.batch(slice(first, first + _BATCH), cpu).contiguous().numpy())
+            for first in range(0, len(shown.y_N), _BATCH)
         ]
     )
 
 
-def _write(path: Path, record: dict[str, Any]) -> None:
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """Write a document, refusing what JSON has no word for."""
     write_bytes(path, json.dumps(record, allow_nan=False).encode())

@@ -40,6 +40,7 @@ _VERBS: tuple[Callable[..., None], ...] = (
     files.build,
     files.validate,
     judging.gate,
+    judging.compare,
     judging.report,
     packing.package,
     starting.doctor,

@@ -37,7 +37,12 @@ Engine = Annotated[
 TeacherFile = Annotated[
     _Path, typer.Option("--teacher", exists=True, dir_okay=False, help="Weights to compare with.")
 ]
-Data = Annotated[str, typer.Option("--data", metavar="SPEC", help="digits, or SOURCE:FOLDER.")]
+Data = Annotated[
+    str,
+    typer.Option(
+        "--data", metavar="SPEC", help="digits, SOURCE:FOLDER, or bank:FILE.npz without labels."
+    ),
+]
 Arch = Annotated[
     str | None, typer.Option("--arch", help="Architecture; absent: told by names and shapes.")
 ]
@@ -154,6 +159,9 @@ def validate(
         return
     for name, record in measured["accuracy"].items():
         say.line(f"{name:<9} top-1 {record['top1']:.4f}  (n = {record['n']})")
+    for name, record in measured["bank_agreement"].items():
+        same = f"{record['value']:.4f}  (n = {record['n']})"
+        say.line(f"{name:<9} agrees with the teacher on synthetic images {same}")
     for batch in measured["latency"]["batches"]:
         ratio = batch["speedup"]
         low, high = ratio["interval"]
@@ -162,3 +170,6 @@ def validate(
             f"{batch['engine']['p50_ms']:.3f} ms  speed-up {ratio['median']:.2f} "
             f"[{low:.2f}, {high:.2f}] ({ratio['pairs']} pairs)"
         )
+        if "speedup_same_backend" in batch:
+            median = batch["speedup_same_backend"]["median"]
+            say.line(f"{'':<10} over the teacher in the same backend {median:.2f}")

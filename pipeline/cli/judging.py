@@ -1,4 +1,4 @@
-"""Commands on stored measurements: gate and report."""
+"""Commands on stored measurements: gate, compare and report."""
 
 import os
 from typing import Annotated, Literal
@@ -7,13 +7,16 @@ import typer
 
 from pipeline.atomic import write_bytes
 from pipeline.cli import say
+from pipeline.cli.ci import tell_ci
 from pipeline.cli.open import inconclusive_code, open_project
 from pipeline.cli.options import DEFAULT_CONFIG, Config, Inconclusive, Json, Out, Set
+from pipeline.comparison import compare as compare_runs
 from pipeline.errors import StoreError
 from pipeline.execute import tell_verdicts
 from pipeline.gates import exit_code
 from pipeline.screen.jsonlines import JsonScreen
 from pipeline.screen.plain import PlainScreen
+from pipeline.sides import find
 
 Format = Annotated[
     Literal["html", "json", "markdown", "junit"], typer.Option("--format", help="The form.")
@@ -30,7 +33,29 @@ def gate(
     as_json: Json = False,
 ) -> None:
     """Judge the stored measurements by the gates, measuring nothing."""
-    verdicts = open_project(config, set_).verdicts()
+    project = open_project(config, set_)
+    verdicts = project.verdicts()
+    tell_verdicts(verdicts, [JsonScreen() if as_json else PlainScreen()])
+    tell_ci(project, verdicts)
+    raise typer.Exit(exit_code(verdicts, inconclusive_code(inconclusive)))
+
+
+def compare(
+    base: Annotated[str, typer.Argument(metavar="A", help="The run to measure against.")],
+    head: Annotated[str, typer.Argument(metavar="B", help="The run to judge.")],
+    config: Config = DEFAULT_CONFIG,
+    set_: Set = None,
+    inconclusive: Inconclusive = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Judge run B against run A from what both stored, by the bounds in [compare].
+
+    Each is a run's id (a file in the working folder's runs), a working folder, or a report.json.
+    """
+    project = open_project(config, set_)
+    sides = find(base, project.store), find(head, project.store)
+    verdicts = compare_runs(*sides, project.settings.compare)
     tell_verdicts(verdicts, [JsonScreen() if as_json else PlainScreen()])
     raise typer.Exit(exit_code(verdicts, inconclusive_code(inconclusive)))
 

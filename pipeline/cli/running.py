@@ -7,8 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.cli import say
+from pipeline.cli.ci import tell_ci
 from pipeline.cli.open import inconclusive_code, open_project
 from pipeline.cli.options import DEFAULT_CONFIG, Config, Force, Inconclusive, Json, Set
+from pipeline.errors import StageError
 from pipeline.execute import execute
 from pipeline.graph import ALL, require_stage
 from pipeline.planner import Planned, reasons_for
@@ -66,8 +68,13 @@ def bring(
             command=shlex.join(["madpipe", *sys.argv[1:]]),
             inconclusive=inconclusive_code(inconclusive),
         )
+    except StageError:
+        screen.close()
+        tell_ci(project)
+        raise
     finally:
         screen.close()
+    tell_ci(project)
     raise typer.Exit(code)
 
 

@@ -4,20 +4,21 @@ Built from records alone: the last run, the entries it used, and the gates of th
 it also works after a run that failed half-way.
 """
 
-import json
+from collections.abc import Sequence
 from typing import Any
 
 from pipeline import hostinfo, runs
 from pipeline.errors import StoreError
-from pipeline.gates import Verdict, headline_batch, judge
+from pipeline.gates import Verdict, as_record, headline_batch, judge
 from pipeline.project import JUDGED_STAGE, Project
+from pipeline.report import extras
 from pipeline.store import Entry
 
 SCHEMA = "madpipe.report/1"
 
 
-def document(project: Project) -> dict[str, Any]:
-    """Return the report of the last run.
+def document(project: Project, verdicts: Sequence[Verdict] | None = None) -> dict[str, Any]:
+    """Return the report of the last run, with its own verdicts or those given.
 
     Raises:
         StoreError: Nothing has run yet, or what is stored is damaged.
@@ -31,9 +32,7 @@ def document(project: Project) -> dict[str, Any]:
     # Gates given with --set ask for a report by them; else it says what the run said.
     is_asked = any(each.startswith("gates") for each in project.overrides)
     gates = judge(measured, project.settings.gates if is_asked else run.gates) if measured else []
-    latency = measured.get("latency", {})
-    batches = latency.get("batches", [])
-    first = headline_batch(measured) or {}
+    entries = {record.name: _entry(project, record) for record in run.stages}
     return {
         "schema": SCHEMA,
         "run": {
@@ -41,36 +40,41 @@ def document(project: Project) -> dict[str, Any]:
             "started_utc": run.started_utc,
             "elapsed_s": round(run.elapsed_s, 3),
         },
-        "stages": [_stage(project, record) for record in run.stages],
+        "stages": [_stage(entries[record.name], record) for record in run.stages],
+        "set": measured.get("set", {}),
         "accuracy": {
-            name: {"top1": record["top1"], "n": record["n"]}
+            name: {key: _without_quantiles(value) for key, value in record.items()}
             for name, record in measured.get("accuracy", {}).items()
         },
-        "agreement": {
-            name: {"value": record["value"], "n": record["n"]}
-            for name, record in measured.get("agreement", {}).items()
-        },
+        "agreement": measured.get("agreement", {}),
+        "bank_agreement": measured.get("bank_agreement", {}),
         "paired": measured.get("paired", {}),
-        "latency": {
-            "teacher": _side(first.get("teacher")),
-            "engine": _side(first.get("engine")),
-            "speedup": _side(first.get("speedup")),
-            "threads": latency.get("threads"),
-            "device": latency.get("device"),
-            "batches": [
-                {
-                    "batch": each["batch"],
-                    "teacher": _side(each["teacher"]),
-                    "engine": _side(each["engine"]),
-                    "speedup": _side(each["speedup"]),
-                }
-                for each in batches
-            ],
-        },
+        "latency": _latency(measured),
+        "memory": measured.get("memory", {}),
         "engine": measured.get("engine", {}),
-        "candidates": _candidates(project, run),
-        "gates": [_gate(verdict) for verdict in gates],
+        "candidates": extras.candidates(entries.get("build")),
+        "curves": extras.curves(entries.get("distill")),
+        "gates": [as_record(verdict) for verdict in (gates if verdicts is None else verdicts)],
         "environment": hostinfo.environment(project.store.home.parent),
+    }
+
+
+def _latency(measured: dict[str, Any]) -> dict[str, Any]:
+    latency = measured.get("latency") or {}
+    first = headline_batch(measured) or {}
+    return {
+        "teacher": _without_quantiles(first.get("teacher") or {}),
+        "engine": _without_quantiles(first.get("engine") or {}),
+        "speedup": _without_quantiles(first.get("speedup") or {}),
+        "threads": latency.get("threads"),
+        "device": latency.get("device"),
+        "processes": latency.get("processes"),
+        "conditions": latency.get("conditions", {}),
+        "teacher_engine_absent": latency.get("teacher_engine_absent"),
+        "batches": [
+            {name: _without_quantiles(value) for name, value in each.items()}
+            for each in latency.get("batches", [])
+        ],
     }
 
 
@@ -79,19 +83,7 @@ def _measured(project: Project, run: runs.RunRecord) -> dict[str, Any]:
     return (project.measurements() or {}) if is_in_run else {}
 
 
-def _candidates(project: Project, run: runs.RunRecord) -> list[dict[str, Any]]:
-    """Return the engines that were tried, where a stage of the run left their table."""
-    for record in run.stages:
-        entry = _entry(project, record)
-        if entry is not None and "candidates" in entry.manifest.outputs:
-            table = json.loads(entry.output("candidates").read_bytes())
-            rows: list[dict[str, Any]] = table["candidates"]
-            return rows
-    return []
-
-
-def _stage(project: Project, record: runs.StageRecord) -> dict[str, Any]:
-    entry = _entry(project, record)
+def _stage(entry: Entry | None, record: runs.StageRecord) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "name": record.name,
         "status": record.status,
@@ -119,11 +111,7 @@ def _entry(project: Project, record: runs.StageRecord) -> Entry | None:
     return project.store.read(record.name, record.key)
 
 
-def _side(record: dict[str, Any] | None) -> dict[str, Any]:
-    return {name: value for name, value in (record or {}).items() if name != "quantiles"}
-
-
-def _gate(verdict: Verdict) -> dict[str, Any]:
-    shown = verdict._asdict()
-    shown["interval"] = list(verdict.interval) if verdict.interval else None
-    return shown
+def _without_quantiles(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {name: each for name, each in value.items() if name != "quantiles"}

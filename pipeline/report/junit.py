@@ -10,7 +10,8 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 def render(report: dict[str, Any]) -> str:
     """Return the report as JUnit XML.
 
-    A failed gate is a failure, an inconclusive one an error, and so is a failed stage.
+    A failed gate is a failure, an inconclusive one an error, and so is a failed stage. A gate
+    that only warns is a passed case with its warning as output.
     """
     suite = ET.Element("testsuite", name="madpipe", timestamp=report["run"]["started_utc"])
     for stage in report["stages"]:
@@ -38,10 +39,16 @@ def _case(suite: ET.Element, gate: dict[str, Any]) -> None:
     case = ET.SubElement(suite, "testcase", classname="gates", name=gate["name"])
     properties = ET.SubElement(case, "properties")
     low, high = gate["interval"] or (None, None)
-    figures = {"value": gate["value"], "low": low, "high": high, "threshold": gate["threshold"]}
+    figures = {"value": gate["value"], "low": low, "high": high}
+    figures |= {name: gate[name] for name in ("threshold", "confidence", "n", "needed")}
     for name, value in figures.items():
         if value is not None:
             ET.SubElement(properties, "property", name=name, value=repr(value))
+    ET.SubElement(properties, "property", name="severity", value=gate["severity"])
+    if gate["severity"] == "warn" and gate["verdict"] in {"fail", "inconclusive"}:
+        said = ET.SubElement(case, "system-out")
+        said.text = _NOT_XML.sub("?", f"warning: {gate['verdict']}: {gate['reason']}")
+        return
     tags = {"fail": "failure", "inconclusive": "error", "skipped": "skipped"}
     if tag := tags.get(gate["verdict"]):
         ET.SubElement(case, tag, message=gate["reason"])

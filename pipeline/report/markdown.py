@@ -14,14 +14,32 @@ def render(report: dict[str, Any]) -> str:
     lines = [_MARKER, f"## madpipe: {verdict}", "", because, ""]
     lines += _table(
         ("gate", "verdict", "because"),
-        [(g["name"], g["verdict"], g["reason"]) for g in report["gates"]],
+        [(g["name"], words.verdict(g), g["reason"]) for g in report["gates"]],
     )
     lines += _table(
-        ("network", "top-1", "n"),
-        [(name, f"{r['top1']:.4f}", str(r["n"])) for name, r in report["accuracy"].items()],
+        ("network", "top-1", "top-5", "calibration error", "agrees with teacher", "n"),
+        [_accuracy_row(report, name) for name in report["accuracy"]],
     )
     lines += _table(
-        ("batch", "teacher p50 ms", "engine p50 ms", "speed-up", "95 % interval", "pairs"),
+        ("step", "lost", "gained", "answers changed", "classes that lost most"),
+        [_step_row(name, each["step"]) for name, each in report["paired"].items()],
+    )
+    lines += _table(
+        ("network", "agrees with teacher on synthetic images", "n"),
+        [(name, f"{r['value']:.4f}", str(r["n"])) for name, r in report["bank_agreement"].items()],
+    )
+    lines += _table(
+        (
+            "batch",
+            "teacher p50 ms",
+            "teacher as engine",
+            "engine",
+            "p90",
+            "speed-up",
+            "95 % interval",
+            "in the same backend",
+            "pairs",
+        ),
         [_latency_row(each) for each in report["latency"]["batches"]],
     )
     lines += _table(
@@ -40,15 +58,40 @@ def render(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _accuracy_row(report: dict[str, Any], name: str) -> tuple[str, ...]:
+    record = report["accuracy"][name]
+    agreement = report["agreement"].get(name, {}).get("value")
+    return (
+        name,
+        f"{record['top1']:.4f}",
+        _number(record.get("top5"), 4),
+        _number(record.get("calibration", {}).get("error"), 4),
+        _number(agreement, 4),
+        str(record["n"]),
+    )
+
+
+def _step_row(name: str, step: dict[str, Any]) -> tuple[str, ...]:
+    worst = ", ".join(
+        f"{each['class']} (-{each['lost']}/+{each['gained']} of {each['n']})"
+        for each in step["worst"][:3]
+    )
+    counts = (step["lost"], step["gained"], step["changed"])
+    return (f"{step['reference']} to {name}", *map(str, counts), worst)
+
+
 def _latency_row(each: dict[str, Any]) -> tuple[str, ...]:
     ratio = each["speedup"]
     low, high = ratio["interval"]
     return (
         str(each["batch"]),
         f"{each['teacher']['p50_ms']:.3f}",
+        _number(each.get("teacher_engine", {}).get("p50_ms"), 3),
         f"{each['engine']['p50_ms']:.3f}",
+        _number(each["engine"]["p90_ms"], 3),
         f"{ratio['median']:.2f}",
         f"{low:.2f} to {high:.2f}",
+        _number(each.get("speedup_same_backend", {}).get("median"), 2),
         str(ratio["pairs"]),
     )
 
@@ -63,6 +106,10 @@ def _candidate_row(each: dict[str, Any]) -> tuple[str, ...]:
         each["verdict"],
         each["reason"],
     )
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:

@@ -11,10 +11,21 @@ def overall(report: dict[str, Any]) -> tuple[str, str]:
             ": "
         )
     outcomes = [gate["verdict"] for gate in report["gates"]]
+    warned = {
+        gate["name"]
+        for gate in report["gates"]
+        if gate.get("severity") == "warn" and gate["verdict"] in {"fail", "inconclusive"}
+    }
     if not outcomes or set(outcomes) == {"skipped"}:
         return "none", "nothing was judged in this run"
     for outcome in ("fail", "inconclusive"):
         if outcome in outcomes:
-            names = [gate["name"] for gate in report["gates"] if gate["verdict"] == outcome]
-            return outcome, f"{', '.join(names)}"
-    return "pass", f"{outcomes.count('pass')} of {len(outcomes)} gates passed"
+            names = [
+                gate["name"]
+                for gate in report["gates"]
+                if gate["verdict"] == outcome and gate["name"] not in warned
+            ]
+            if names:
+                return outcome, f"{', '.join(names)}"
+    passed = f"{outcomes.count('pass')} of {len(outcomes)} gates passed"
+    return "pass", f"{passed}, warned of {', '.join(sorted(warned))}" if warned else passed

@@ -123,7 +123,9 @@ class LiveScreen:
         table.add_column("because", overflow="fold")
         for gate in self._gates:
             style = _VERDICT_STYLES[gate["verdict"]]
-            table.add_row(gate["name"], Text(gate["verdict"], style=style), Text(gate["reason"]))
+            table.add_row(
+                gate["name"], Text(words.verdict(gate), style=style), Text(gate["reason"])
+            )
         return table
 
 

@@ -46,7 +46,8 @@ class PlainScreen:
                 figures = words.metrics(fields["metrics"])
                 return f"{event.stage:<9} {fields['status']:<6} {time:>8}  {figures}".rstrip()
             case "gate":
-                return f"gate      {fields['verdict']:<12} {fields['name']}: {fields['reason']}"
+                verdict = words.verdict(fields)
+                return f"gate      {verdict:<12} {fields['name']}: {fields['reason']}"
             case "run_done":
                 return f"madpipe   done in {words.duration(fields['seconds'])}"
             case _:

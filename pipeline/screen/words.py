@@ -36,6 +36,12 @@ def metrics(values: Mapping[str, Any]) -> str:
     return "  ".join(f"{name} {number(value)}" for name, value in values.items())
 
 
+def verdict(gate: Mapping[str, Any]) -> str:
+    """Return a gate's verdict, and that it only warns where it does."""
+    warns = gate.get("severity") == "warn" and gate["verdict"] in {"fail", "inconclusive"}
+    return f"warn: {gate['verdict']}" if warns else str(gate["verdict"])
+
+
 def size(count: int) -> str:
     """Return a count of bytes as `312 KiB`."""
     amount = float(count)

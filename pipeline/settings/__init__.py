@@ -9,13 +9,14 @@ from pipeline.settings.data import Data, SourceName
 from pipeline.settings.distill import Distill
 from pipeline.settings.engine import BackendName, Build, DeviceName, Export, PrecisionName
 from pipeline.settings.everything import Settings
-from pipeline.settings.judging import DEFAULT_GATES, Gate, Validate
+from pipeline.settings.judging import DEFAULT_COMPARE, DEFAULT_GATES, Gate, Validate
 from pipeline.settings.kinds import Table
 from pipeline.settings.networks import Student, Teacher
 from pipeline.settings.running import Run
 from pipeline.settings.tensorrt import TensorRT
 
 __all__ = [
+    "DEFAULT_COMPARE",
     "DEFAULT_GATES",
     "BackendName",
     "Build",

@@ -8,7 +8,7 @@ from msgspec import Meta
 from pipeline.settings.data import Data
 from pipeline.settings.distill import Distill
 from pipeline.settings.engine import Build, Export
-from pipeline.settings.judging import DEFAULT_GATES, Gate, Validate
+from pipeline.settings.judging import DEFAULT_COMPARE, DEFAULT_GATES, Gate, Validate
 from pipeline.settings.kinds import Table
 from pipeline.settings.networks import Student, Teacher
 from pipeline.settings.running import Run
@@ -29,3 +29,4 @@ class Settings(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     validate: Validate = Validate()
     run: Run = Run()
     gates: dict[str, Gate] = msgspec.field(default_factory=lambda: dict(DEFAULT_GATES))
+    compare: dict[str, Gate] = msgspec.field(default_factory=lambda: dict(DEFAULT_COMPARE))

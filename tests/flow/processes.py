@@ -94,5 +94,6 @@ RUNS = ("run", "distill")
 
 def environment() -> dict[str, str]:
     """Return the environment of the processes: our code found, one thread."""
-    kept = {name: value for name, value in os.environ.items() if name != "MADPIPE_HOME"}
+    dropped = {"MADPIPE_HOME", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"}
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
     return {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -80,7 +80,12 @@ def test_gate_with_two_bounds_wants_both(
         ("engine_agreement", 532 / 540, 540),
         ("speedup", 5.0, 400),
         ("engine_p50_ms", 0.1, 400),
+        ("speedup_same_backend", 2.0, 400),
+        ("engine_p90_ms", 0.7, 400),
+        ("engine_images_per_s", 10_000, 400),
         ("engine_bytes", 1000, 1),
+        ("student_top5_drop", 0.0, 540),
+        ("engine_calibration_error", 0.02, 540),
     ],
 )
 def test_every_measure_is_found_in_what_was_measured(
@@ -93,14 +98,32 @@ def test_every_measure_is_found_in_what_was_measured(
 
 @pytest.mark.parametrize("name", ["speedup", "engine_top1_drop", "engine_bytes", "student_top1"])
 def test_what_was_not_measured_is_skipped(name: str) -> None:
-    assert one({}, name, Gate(max=1.0)) == (
-        name,
-        "skipped",
-        None,
-        None,
-        1.0,
-        "not measured in this run",
-    )
+    verdict = one({}, name, Gate(max=1.0))
+    assert verdict[:5] == (name, "skipped", None, None, 1.0)
+    assert verdict.reason == "not measured in this run"
+
+
+def test_a_margin_is_the_largest_drop_that_passes(measured: Measured) -> None:
+    verdict = one(measured, "student_top1_drop", Gate(margin=0.05))
+    assert (verdict.verdict, verdict.threshold) == ("pass", 0.05)
+
+
+def test_a_verdict_tells_confidence_samples_and_what_would_decide(measured: Measured) -> None:
+    verdict = one(measured, "student_top1_drop", Gate(max=0.0085, confidence=0.9))
+    assert (verdict.verdict, verdict.confidence, verdict.n) == ("inconclusive", 0.9, 540)
+    assert verdict.needed is not None
+    assert verdict.needed > 540
+    assert f"about {verdict.needed} samples" in verdict.reason
+
+
+def test_a_gate_that_only_warns_never_decides_the_exit_code(measured: Measured) -> None:
+    gates = {"speedup": Gate(min=50, severity="warn"), "engine_bytes": Gate(max=1e9)}
+    verdicts = judge(measured, gates)
+    assert [(each.verdict, each.severity) for each in verdicts] == [
+        ("fail", "warn"),
+        ("pass", "error"),
+    ]
+    assert exit_code(verdicts) == 0
 
 
 @pytest.mark.parametrize(

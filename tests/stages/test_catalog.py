@@ -46,7 +46,17 @@ def test_every_slice_is_a_setting() -> None:
 
 def test_how_to_run_and_the_gates_are_part_of_no_key() -> None:
     slices = {each.partition(".")[0] for stage in _stages().values() for each in stage.settings}
-    assert slices == set(Settings.__struct_fields__) - {"run", "gates"}
+    assert slices == set(Settings.__struct_fields__) - {"run", "gates", "compare"}
+
+
+def test_without_labelled_images_no_stage_reaches_data() -> None:
+    stages = _stages(
+        data={"source": "cifar10"}, teacher={"weights": "t.pth"}, validate={"images": "bank"}
+    )
+    assert not [name for name, stage in stages.items() if "data" in stage.settings]
+    assert not [name for name, stage in stages.items() if "data" in stage.externals]
+    assert stages["teacher"].run == "stages.given:run"
+    assert "distill/bank" in stages["validate"].inputs
 
 
 def test_distill_reaches_the_teachers_weights_and_no_data() -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import machine
+from stages import checkup as examining
+from stages import fitting
 from stages.checkup import Finding, checkup
 from stages.engines.base import BACKENDS
 
@@ -16,7 +18,8 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finding]:
 
 
 def test_the_machine_and_every_backend_are_examined(findings: dict[str, Finding]) -> None:
-    assert {"python", "cpu", "disk", "gpu", "torch", *BACKENDS} <= findings.keys()
+    machine_ = {"python", "cpu", "clocks", "disk", "gpu"}
+    assert machine_ | {"torch", "versions", *BACKENDS} <= findings.keys()
 
 
 def test_whatever_is_lacking_comes_with_its_fix(findings: dict[str, Finding]) -> None:
@@ -40,3 +43,22 @@ def test_the_disk_of_a_folder_that_is_not_there_yet_is_that_of_its_parent(
     findings: dict[str, Finding],
 ) -> None:
     assert "GiB free at" in findings["disk"].detail
+
+
+def test_a_governor_that_changes_the_clock_is_told_with_its_fix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(examining, "_CPUFREQ", tmp_path)
+    assert examining._clocks().state == "ok"
+    governor = tmp_path / "scaling_governor"
+    governor.write_text("powersave\n", encoding="utf-8")
+    found = examining._clocks()
+    assert (found.state, "powersave" in found.detail) == ("note", True)
+    assert "--governor performance" in found.fix
+    governor.write_text("performance\n", encoding="utf-8")
+    assert examining._clocks().state == "ok"
+
+
+def test_versions_that_do_not_fit_are_findings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "misfits", lambda: iter([fitting.Misfit("a and b", "drop a")]))
+    assert examining._versions() == [Finding("versions", "note", "a and b", "drop a")]

@@ -10,55 +10,18 @@ import torch
 
 from pipeline import machine
 from pipeline.errors import StageError, UsageError
+from pipeline.measures import SCHEMA
 from pipeline.settings import Data, Validate
 from stages import standalone, validate, weights
-from stages.data.images import Images
+from stages.measuring.engine import open_engine
 from tests.stages.tiny import Brought, bring, card, settings, weights_file
 
-SHORT = Validate(pairs=20, warmup_s=0.01, batch_sizes=(2,))
-
-
-def _held_out(labels: list[int]) -> Images:
-    x_NCHW = torch.zeros(len(labels), 1, 8, 8, dtype=torch.uint8)
-    return Images(x_NCHW, torch.tensor(labels), ("a", "b", "c"))
-
-
-def _says(*labels: int) -> np.ndarray:
-    return np.eye(3, dtype=np.float32)[list(labels)]
-
-
-def test_accuracy_agreement_and_paired_counts_are_as_worked_out_by_hand() -> None:
-    logits = {
-        "teacher": _says(0, 1, 2, 0, 1),
-        "student": _says(0, 1, 0, 1, 2),
-        "onnx": _says(0, 1, 0, 1, 2),
-        "engine": _says(0, 0, 2, 1, 2),
-    }
-    found = validate.accuracy(logits, _held_out([0, 1, 2, 1, 0]))
-    hits = {name: each["hits"] for name, each in found["accuracy"].items()}
-    assert hits == {"teacher": 3, "student": 3, "onnx": 3, "engine": 3}
-    assert found["accuracy"]["teacher"] == {"top1": 0.6, "hits": 3, "n": 5}
-    assert found["agreement"]["student"] == {"hits": 2, "n": 5, "value": 0.4}
-    assert found["paired"]["student"] == {"reference": "teacher", "lost": 1, "gained": 1, "n": 5}
-    assert found["paired"]["onnx"] == {"reference": "student", "lost": 0, "gained": 0, "n": 5}
-    assert found["paired"]["engine"] == {"reference": "student", "lost": 1, "gained": 1, "n": 5}
-
-
-def test_without_a_student_nothing_is_paired() -> None:
-    found = validate.accuracy({"teacher": _says(0), "engine": _says(0)}, _held_out([0]))
-    assert found["paired"] == {}
-    assert list(found["accuracy"]) == ["teacher", "engine"]
-
-
-def test_outputs_that_are_not_finite_are_refused_by_name() -> None:
-    broken = np.full((1, 3), np.nan, dtype=np.float32)
-    with pytest.raises(StageError, match="engine gives outputs that are not finite"):
-        validate.accuracy({"teacher": _says(0), "engine": broken}, _held_out([0]))
+SHORT = Validate(pairs=20, warmup_s=0.01, batch_sizes=(2,), teacher_engine=False)
 
 
 def test_the_stage_measures_all_four_on_the_same_images(tiny: Brought) -> None:
     measured = json.loads(tiny.path("validate/measurements").read_bytes())
-    assert measured["schema"] == "madpipe.measurements/1"
+    assert measured["schema"] == SCHEMA
     assert list(measured["accuracy"]) == ["teacher", "student", "onnx", "engine"]
     assert {each["n"] for each in measured["accuracy"].values()} == {540}
     assert measured["accuracy"]["teacher"]["top1"] == tiny.metrics("teacher")["top1"]
@@ -73,13 +36,29 @@ def test_latency_is_measured_at_each_batch_size_with_its_raw_samples(tiny: Broug
     assert (latency["threads"], latency["device"]) == (1, measured["engine"]["device"])
     assert [each["batch"] for each in latency["batches"]] == [1, 32]
     for each in latency["batches"]:
-        raw = samples["batches"][str(each["batch"])]
+        raw = samples["latency"]["batches"][str(each["batch"])]
+        assert len(raw["teacher_engine_ms"]) == 20
         assert len(raw["teacher_ms"]) == len(raw["engine_ms"]) == 20
         assert each["teacher"]["p50_ms"] == pytest.approx(np.median(raw["teacher_ms"]))
         assert each["engine"]["p50_ms"] == pytest.approx(np.median(raw["engine_ms"]))
         ratios = np.array(raw["teacher_ms"]) / np.array(raw["engine_ms"])
         assert each["speedup"]["median"] == pytest.approx(np.median(ratios))
         assert each["teacher"]["p99_ms"] is None
+        between = np.array(raw["teacher_engine_ms"]) / np.array(raw["engine_ms"])
+        assert each["speedup_same_backend"]["median"] == pytest.approx(np.median(between))
+        assert each["warmup"]["seconds"] >= 0.01
+
+
+def test_what_each_network_said_is_kept_so_that_runs_can_be_compared(tiny: Brought) -> None:
+    measured = json.loads(tiny.path("validate/measurements").read_bytes())
+    samples = json.loads(tiny.path("validate/samples").read_bytes())
+    labels = np.array(samples["labels"])
+    for name, record in measured["accuracy"].items():
+        assert (np.array(samples["said"][name]) == labels).sum() == record["hits"]
+    assert samples["set"]["id"] == measured["set"]["id"]
+    assert measured["memory"]["process_peak_bytes"] is None or (
+        measured["memory"]["process_peak_bytes"] > measured["engine_bytes"]
+    )
 
 
 def test_the_number_of_threads_is_as_before_afterwards(tiny: Brought, tmp_path: Path) -> None:
@@ -120,7 +99,7 @@ def test_an_engine_with_one_flipped_byte_is_refused(
     content[where] ^= 1
     engine.write_bytes(content)
     with pytest.raises(StageError, match=r"is not the one that its manifest describes .*, not "):
-        validate.open_engine(folder / "manifest.json", engine, threads=1)
+        open_engine(folder / "manifest.json", engine, threads=1)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"backend": 3}'])
@@ -128,7 +107,7 @@ def test_a_broken_manifest_is_refused(tiny: Brought, tmp_path: Path, content: by
     folder = _engine(tiny, tmp_path)
     (folder / "manifest.json").write_bytes(content)
     with pytest.raises(StageError, match="build it again"):
-        validate.open_engine(folder / "manifest.json", folder / "engine.onnx", threads=1)
+        open_engine(folder / "manifest.json", folder / "engine.onnx", threads=1)
     with pytest.raises(StageError, match="has no sound manifest"):
         standalone.validate(folder, tiny.path("teacher/weights"), "digits", SHORT)
 
@@ -140,10 +119,10 @@ def test_an_engine_that_is_missing_or_of_an_unknown_backend_is_refused(
     manifest = json.loads((folder / "manifest.json").read_bytes())
     (folder / "manifest.json").write_text(json.dumps(manifest | {"backend": "abacus"}))
     with pytest.raises(StageError, match=r"no known backend \(abacus\)"):
-        validate.open_engine(folder / "manifest.json", folder / manifest["engine"], threads=1)
+        open_engine(folder / "manifest.json", folder / manifest["engine"], threads=1)
     (folder / manifest["engine"]).unlink()
     with pytest.raises(StageError, match="cannot be read"):
-        validate.open_engine(folder / "manifest.json", folder / manifest["engine"], threads=1)
+        open_engine(folder / "manifest.json", folder / manifest["engine"], threads=1)
 
 
 def test_a_teacher_of_other_classes_is_refused_by_the_stage(tiny: Brought, tmp_path: Path) -> None:
@@ -193,6 +172,24 @@ def test_a_teacher_without_a_card_is_recognised(tiny: Brought, tmp_path: Path) -
     bare = standalone.validate(folder, tmp_path / "teacher.pth", "digits", SHORT)
     carded = standalone.validate(folder, tiny.path("teacher/weights"), "digits", SHORT)
     assert bare["accuracy"]["teacher"] == carded["accuracy"]["teacher"]
+
+
+def test_a_bank_gives_agreement_and_is_never_called_accuracy(tiny: Brought, tmp_path: Path) -> None:
+    folder = _engine(tiny, tmp_path)
+    spec = f"bank:{tiny.path('distill/bank')}"
+    measured = standalone.validate(folder, tiny.path("teacher/weights"), spec, SHORT)
+    assert (measured["accuracy"], measured["agreement"], measured["paired"]) == ({}, {}, {})
+    assert measured["set"]["kind"] == "bank"
+    assert measured["bank_agreement"]["engine"]["n"] == 32
+    assert 0 <= measured["bank_agreement"]["engine"]["value"] <= 1
+
+
+def test_a_bank_of_other_images_is_refused(tiny: Brought, tmp_path: Path) -> None:
+    folder = _engine(tiny, tmp_path)
+    np.savez(tmp_path / "other.npz", x=np.zeros((2, 9, 9, 3), dtype=np.uint8))
+    spec = f"bank:{tmp_path / 'other.npz'}"
+    with pytest.raises(StageError, match=r"images are 3x9x9, the teacher takes 1x8x8"):
+        standalone.validate(folder, tiny.path("teacher/weights"), spec, SHORT)
 
 
 def test_the_digits_need_no_folder() -> None:

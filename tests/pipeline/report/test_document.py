@@ -29,12 +29,16 @@ def test_document_has_exactly_these_fields(report: dict[str, Any]) -> None:
         "schema",
         "run",
         "stages",
+        "set",
         "accuracy",
         "agreement",
+        "bank_agreement",
         "paired",
         "latency",
+        "memory",
         "engine",
         "candidates",
+        "curves",
         "gates",
         "environment",
     ]
@@ -55,16 +59,26 @@ def test_stage_has_exactly_these_fields(report: dict[str, Any]) -> None:
 
 
 def test_accuracy_and_latency_have_exactly_these_fields(report: dict[str, Any]) -> None:
-    assert report["accuracy"] == {
-        "teacher": {"top1": 0.99, "n": 540},
-        "student": {"top1": 0.98, "n": 540},
-        "onnx": {"top1": 0.98, "n": 540},
-        "engine": {"top1": 0.98, "n": 540},
-    }
+    names = {"top1", "hits", "n", "top5", "top5_hits", "calibration", "recall"}
+    assert list(report["accuracy"]) == ["teacher", "student", "onnx", "engine"]
+    for record in report["accuracy"].values():
+        assert set(record) == names
+        assert set(record["calibration"]) == {"error", "mean_confidence", "n", "bins"}
     latency = report["latency"]
-    assert set(latency) == {"teacher", "engine", "speedup", "threads", "device", "batches"}
+    assert set(latency) == {
+        "teacher",
+        "engine",
+        "speedup",
+        "threads",
+        "device",
+        "processes",
+        "conditions",
+        "teacher_engine_absent",
+        "batches",
+    }
     for side in ("teacher", "engine"):
-        assert set(latency[side]) == {"batch", "n", "p50_ms", "p90_ms", "p99_ms"}
+        names = {"batch", "n", "p50_ms", "p90_ms", "p99_ms", "needs", "causes", "drift"}
+        assert set(latency[side]) == names | {"coefficient_of_variation"}
         assert latency[side]["p99_ms"] is None
     assert latency["speedup"] == {
         "median": 5.0,
@@ -72,10 +86,14 @@ def test_accuracy_and_latency_have_exactly_these_fields(report: dict[str, Any]) 
         "confidence": 0.95,
         "pairs": 400,
     }
+    (batch,) = latency["batches"]
+    sides = {"teacher", "teacher_engine", "engine"}
+    assert set(batch) == sides | {"batch", "speedup", "speedup_same_backend", "warmup"}
 
 
 def test_gates_have_exactly_these_fields(report: dict[str, Any]) -> None:
     names = ["name", "verdict", "value", "interval", "threshold", "reason"]
+    names += ["severity", "confidence", "n", "needed"]
     assert [list(gate) for gate in report["gates"]] == [names] * 3
     assert [(gate["name"], gate["verdict"]) for gate in report["gates"]] == [
         ("student_top1_drop", "pass"),

@@ -35,7 +35,15 @@ def test_junit_gives_each_gate_its_figures(report: Report) -> None:
     case = root.find("testsuite/testcase[@name='speedup']")
     assert case is not None
     properties = {each.get("name"): each.get("value") for each in case.iter("property")}
-    assert properties == {"value": "5.0", "low": "4.6", "high": "5.4", "threshold": "50.0"}
+    assert properties == {
+        "value": "5.0",
+        "low": "4.6",
+        "high": "5.4",
+        "threshold": "50.0",
+        "confidence": "0.95",
+        "n": "400",
+        "severity": "error",
+    }
     failure = case.find("failure")
     assert failure is not None
     assert failure.get("message") == "5 in [4.6, 5.4], wanted at least 50, n = 400"
@@ -54,3 +62,11 @@ def test_junit_is_xml_whatever_a_stage_says(
     failed: Callable[[str], dict[str, Any]], text: str
 ) -> None:
     assert counts(forms.render("junit", failed(text)))["errors"] == "1"
+
+
+def test_junit_passes_a_gate_that_only_warns_and_says_so(report: Report) -> None:
+    made = report("gates.speedup.min=50")
+    made["gates"][0]["severity"] = "warn"
+    text = forms.render("junit", made)
+    assert counts(text) == {"tests": "1", "failures": "0", "errors": "0", "skipped": "0"}
+    assert "<system-out>warning: fail: 5 in [4.6, 5.4]" in text

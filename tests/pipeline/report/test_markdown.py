@@ -16,8 +16,26 @@ def test_markdown_says_the_verdict_first_and_has_a_marker(report: Report) -> Non
         "",
         "3 of 3 gates passed",
     ]
-    assert "| student | 0.9800 | 540 |" in lines
-    assert "| 1 | 0.500 | 0.100 | 5.00 | 4.50 to 5.50 | 400 |" in lines
+    assert "| student | 0.9800 | 1.0000 | 0.0200 | 0.9850 | 540 |" in lines
+    assert "| 1 | 0.500 | 0.200 | 0.100 | 0.700 | 5.00 | 4.50 to 5.50 | 2.00 | 400 |" in lines
+    assert "| teacher to student | 5 | 1 | 6 | a (-5/+0 of 240) |" in lines
+
+
+def test_markdown_never_calls_agreement_on_the_bank_accuracy(report: Report) -> None:
+    made = report()
+    made |= {"bank_agreement": made["agreement"], "accuracy": {}, "agreement": {}, "paired": {}}
+    text = forms.render("markdown", made)
+    assert "agrees with teacher on synthetic images" in text
+    assert "top-1" not in text
+    assert "accuracy" not in text
+
+
+def test_markdown_says_of_a_gate_that_only_warns_that_it_does(report: Report) -> None:
+    made = report("gates.speedup.min=50")
+    made["gates"][0]["severity"] = "warn"
+    text = forms.render("markdown", made)
+    assert text.splitlines()[1] == "## madpipe: pass"
+    assert "| speedup | warn: fail |" in text
 
 
 def test_markdown_tables_are_whole(report: Report) -> None:

@@ -34,3 +34,9 @@ def test_failed_stage_comes_before_every_gate() -> None:
 
 def test_report_in_which_every_gate_was_skipped_did_not_pass() -> None:
     assert overall(report("skipped", "skipped"))[0] != "pass"
+
+
+def test_gate_that_only_warns_does_not_decide_but_is_named() -> None:
+    made = report("pass", "fail")
+    made["gates"][1]["severity"] = "warn"
+    assert overall(made) == ("pass", "1 of 2 gates passed, warned of g1")

@@ -11,10 +11,11 @@ import torch
 from pipeline import machine
 from pipeline.errors import StageError, UnavailableError
 from pipeline.settings import Build, Export
-from stages import networks, standalone, validate
+from stages import networks, standalone
 from stages.data import images
 from stages.engines import resolve
 from stages.engines.base import BACKENDS, EngineManifest, Session
+from stages.measuring.engine import open_engine
 from tests.stages.tiny import Brought
 
 HERE = [name for name, info in BACKENDS.items() if machine.has_module(info.needs)]
@@ -43,7 +44,7 @@ def built(request: pytest.FixtureRequest, tiny: Brought, tmp_path_factory: Any) 
 def _opened(folder: Path) -> tuple[EngineManifest, Session]:
     manifest_path = folder / "manifest.json"
     name = json.loads(manifest_path.read_bytes())["engine"]
-    return validate.open_engine(manifest_path, folder / name, threads=1)
+    return open_engine(manifest_path, folder / name, threads=1)
 
 
 def _held_out(tiny: Brought, count: int) -> torch.Tensor:
@@ -139,7 +140,7 @@ def test_an_engine_with_one_flipped_byte_is_refused(
     content[int(len(content) * where)] ^= 1
     (tmp_path / manifest.engine).write_bytes(content)
     with pytest.raises(StageError, match="is not the one that its manifest describes"):
-        validate.open_engine(built / "manifest.json", tmp_path / manifest.engine, threads=1)
+        open_engine(built / "manifest.json", tmp_path / manifest.engine, threads=1)
 
 
 def test_a_file_that_is_no_engine_is_refused_by_the_backend(built: Path, tmp_path: Path) -> None:

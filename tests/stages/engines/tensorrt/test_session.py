@@ -11,9 +11,10 @@ import pytest
 from pipeline import machine
 from pipeline.errors import StageError, UnavailableError
 from pipeline.settings import Build
-from stages import standalone, validate
+from stages import standalone
 from stages.engines.base import EngineManifest
 from stages.engines.tensorrt import rtx, standard
+from stages.measuring.engine import open_engine
 
 pytestmark = pytest.mark.skipif(
     not machine.has_module("tensorrt_rtx") or bool(machine.gpus()),
@@ -50,7 +51,7 @@ def _manifest(folder: Path, **changes: object) -> EngineManifest:
 
 
 def _open(folder: Path) -> None:
-    validate.open_engine(folder / "manifest.json", folder / "engine.plan", threads=1)
+    open_engine(folder / "manifest.json", folder / "engine.plan", threads=1)
 
 
 @pytest.mark.parametrize("where", [0, 0.5, 0.99999])

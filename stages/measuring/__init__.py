@@ -1,0 +1,1 @@
+"""What validate measures: accuracy, calibration, latency, and the conditions around them."""

@@ -1,0 +1,163 @@
+"""What samples of latency support: medians, percentiles, ratios, drift, with bounds for gates.
+
+Samples of one process are correlated in time, so whole blocks of consecutive rounds are
+resampled (moving-block bootstrap: Kuensch, Annals of Statistics 17 (1989) 1217). A process also
+carries a steady bias that no sample of its own shows. Where several processes measured, the
+spread of their medians holds it (Student's t on their logarithms); where one measured alone, the
+interval is widened by the spread that the settings assume.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+LEVELS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 0.9, 0.95, 0.975, 0.99, 0.995)
+"""Quantile levels at which bounds are stored, so that gates can pick theirs."""
+
+PERCENTILES = {"p90_ms": 0.90, "p99_ms": 0.99}
+
+_RESAMPLES = 2000
+_SEED = 0
+_CLAIM_CONFIDENCE = 0.99
+_INTERVAL_CONFIDENCE = 0.95
+_FEWEST_IN_A_THIRD = 10
+
+Samples = NDArray[np.float64]
+"""Of shape (processes, rounds)."""
+
+
+def needed(share: float) -> int:
+    """Return the least n that supports a percentile: 44 for p90, 459 for p99.
+
+    The claim needs 1 - share^n >= 0.99, so that a sample that large passes the percentile.
+    """
+    return int(np.ceil(np.log(1 - _CLAIM_CONFIDENCE) / np.log(share)))
+
+
+def percentile(samples: NDArray[np.float64], share: float) -> float | None:
+    """Return an order statistic, None where the sample is too small to claim it."""
+    n = samples.size
+    if n < needed(share):
+        return None
+    return float(np.sort(samples, axis=None)[min(n - 1, int(np.ceil(share * n)) - 1)])
+
+
+def summary(samples_PR: Samples, batch: int, spread: float) -> dict[str, Any]:
+    """Return the latency record of one side, as the report has it."""
+    value, quantiles = median(samples_PR, spread)
+    record: dict[str, Any] = {"batch": batch, "n": samples_PR.size, "p50_ms": value}
+    needs = {}
+    tables = {"p50_ms": quantiles}
+    for name, share in PERCENTILES.items():
+        found = record[name] = percentile(samples_PR, share)
+        if found is None:
+            needs[name] = needed(share)
+        else:
+            tables[name] = _percentile_table(samples_PR, share, found, spread)
+    mean = float(samples_PR.mean())
+    return record | {
+        "needs": needs,
+        "mean_ms": mean,
+        "coefficient_of_variation": float(samples_PR.std() / mean),
+        "drift": drift(samples_PR),
+        "quantiles": tables,
+    }
+
+
+def ratio(above_PR: Samples, below_PR: Samples, spread: float) -> dict[str, Any]:
+    """Return the median of paired ratios with its interval and the quantiles behind gates."""
+    value, quantiles = median(above_PR / below_PR, spread)
+    tail = (1 - _INTERVAL_CONFIDENCE) / 2
+    return {
+        "median": value,
+        "interval": [quantiles[f"{tail:g}"], quantiles[f"{1 - tail:g}"]],
+        "confidence": _INTERVAL_CONFIDENCE,
+        "pairs": above_PR.size,
+        "processes": len(above_PR),
+        "quantiles": quantiles,
+    }
+
+
+def median(values_PR: Samples, spread: float) -> tuple[float, dict[str, float]]:
+    """Return the median and its bounds at each level.
+
+    Args:
+        values_PR: Positive values, a row for each process.
+        spread: Relative standard deviation between processes, assumed where there is one row.
+    """
+    if len(values_PR) > 1:
+        logs_P = np.log(np.median(values_PR, axis=1))
+        centre, count = float(logs_P.mean()), len(logs_P)
+        error = float(logs_P.std(ddof=1)) / count**0.5
+        reach = special.stdtrit(count - 1, LEVELS) * error
+        return float(np.exp(centre)), _table(np.exp(centre + reach))
+    value = float(np.median(values_PR))
+    rng = np.random.default_rng(_SEED)
+    resampled = np.median(values_PR[0][block_indices(values_PR.shape[1], rng)], axis=1)
+    return value, _table(_widened(value, np.quantile(resampled, LEVELS), spread))
+
+
+def drift(samples_PR: Samples) -> dict[str, Any] | None:
+    """Return the median of the last third over that of the first, None for short samples."""
+    third = samples_PR.shape[1] // 3
+    if third < _FEWEST_IN_A_THIRD:
+        return None
+    ends = (samples_PR[:, :third], samples_PR[:, -third:])
+    rng = np.random.default_rng(_SEED)
+    first, last = (
+        np.median(np.concatenate([row[block_indices(third, rng)] for row in end], axis=1), axis=1)
+        for end in ends
+    )
+    tail = (1 - _INTERVAL_CONFIDENCE) / 2
+    return {
+        "ratio": float(np.median(ends[1]) / np.median(ends[0])),
+        "interval": [float(each) for each in np.quantile(last / first, [tail, 1 - tail])],
+    }
+
+
+def block_indices(n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return indices of shape (resamples, n), made of blocks of about n^(1/2) neighbours."""
+    length = max(1, round(n**0.5))
+    blocks = -(-n // length)
+    starts = rng.integers(0, n - length + 1, size=(_RESAMPLES, blocks, 1))
+    indices = (starts + np.arange(length)).reshape(_RESAMPLES, -1)
+    return indices[:, :n]
+
+
+def _percentile_table(
+    samples_PR: Samples, share: float, value: float, spread: float
+) -> dict[str, float]:
+    """Return bounds of a percentile: the wider of the resampled and the order statistic's.
+
+    Resampling cannot reach beyond the largest sample, and order statistics (binomial, as in
+    David and Nagaraja, Order Statistics, 7.1) take samples as independent; each is too narrow
+    where the other is not.
+    """
+    flat = samples_PR.reshape(-1)
+    n = flat.size
+    rng = np.random.default_rng(_SEED)
+    resampled = np.quantile(
+        np.quantile(flat[block_indices(n, rng)], share, axis=1, method="inverted_cdf"), LEVELS
+    )
+    ranks = np.clip(np.ceil(special.bdtrik(LEVELS, n, share)).astype(int), 0, n - 1)
+    ordered = np.sort(flat)[ranks]
+    upper = np.asarray(LEVELS) > 0.5  # noqa: PLR2004  (the median)
+    wider = np.where(upper, np.maximum(resampled, ordered), np.minimum(resampled, ordered))
+    return _table(_widened(value, wider, spread / len(samples_PR) ** 0.5))
+
+
+def _widened(value: float, quantiles: NDArray[np.float64], spread: float) -> NDArray[np.float64]:
+    """Return quantiles moved away from the value by an independent relative error."""
+    own = np.log(quantiles / value)
+    levels = np.asarray(LEVELS)
+    more = np.hypot(own, special.ndtri(levels) * spread)
+    signs = np.sign(levels - 0.5)
+    # A bound on the wrong side of the value, as skewed samples give, stays a bound.
+    wide: NDArray[np.float64] = value * np.exp(np.where(own * signs >= 0, signs * more, own))
+    return np.where(signs == 0, quantiles, wide)
+
+
+def _table(quantiles: NDArray[np.float64]) -> dict[str, float]:
+    return {f"{level:g}": float(each) for level, each in zip(LEVELS, quantiles, strict=True)}

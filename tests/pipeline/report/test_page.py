@@ -1,0 +1,131 @@
+"""The page in a real browser: no console error, no request, no sideways scrolling on a phone."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.report import forms
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # Whatever a browser asks for on its own account, it finds no host.
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+)
+needs_browser = pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium on PATH; install it to look at the page"
+)
+
+Report = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def page(report: Report, tmp_path: Path) -> Path:
+    """A page with every part in it, plots included."""
+    made = report("gates.speedup.min=50")
+    rng = range(1, 41)
+    samples = {
+        "teacher_ms": [0.5 + 0.01 * (i % 7) for i in rng],
+        "teacher_engine_ms": [0.2 + 0.01 * (i % 5) for i in rng],
+        "engine_ms": [0.1 + 0.01 * (i % 3) for i in rng],
+    }
+    raw = tmp_path / "samples.json"
+    raw.write_text(json.dumps({"latency": {"batches": {"1": samples}}}), encoding="utf-8")
+    made["stages"][1]["outputs"]["samples"] = {"path": str(raw), "sha256": "0" * 64, "bytes": 1}
+    made["curves"] = [{"round": i, "student_loss": 1 / i, "js_shift": 0.1} for i in rng]
+    made["candidates"] = [
+        {"backend": "onnxruntime", "precision": "int8", "median_ms": 0.1, "kept": True, "why": "x"}
+    ]
+    path = tmp_path / "report.html"
+    path.write_text(forms.render("html", made), encoding="utf-8")
+    return path
+
+
+def browse(page: Path, *flags: str) -> "subprocess.CompletedProcess[str]":
+    assert CHROMIUM is not None
+    home = page.parent / "browser"
+    return subprocess.run(
+        [CHROMIUM, *FLAGS, f"--user-data-dir={home}", *flags, page.as_uri()],
+        env=os.environ | {"HOME": str(page.parent)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+
+
+def test_the_page_is_small_and_forbids_the_network(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert len(text) < 2_000_000
+    assert "default-src 'none'" in text
+    assert text.count("<svg") == 5
+    assert not re.search(r"https?://", text)
+    assert "onnxruntime</td>" in text
+
+
+def requests(page: Path, log: Path) -> tuple[list[str], str]:
+    """Return what a page, and not the browser itself, asked the network for, and its console."""
+    shown = browse(page, "--enable-logging=stderr", f"--log-net-log={log}", "--dump-dom")
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    urls = [
+        found[1]
+        for line in lines
+        if "site=file://" in line and (found := re.search(r'"url":"(https?://[^"]+)"', line))
+    ]
+    return urls, "".join(line for line in shown.stderr.splitlines() if "CONSOLE" in line)
+
+
+@pytest.mark.slow
+@needs_browser
+def test_the_browser_shows_it_with_no_error_and_no_request(page: Path, tmp_path: Path) -> None:
+    assert requests(page, tmp_path / "net.json") == ([], "")
+
+
+@pytest.mark.slow
+@needs_browser
+def test_a_request_or_an_error_would_be_seen(tmp_path: Path) -> None:
+    page = tmp_path / "bad.html"
+    page.write_text(
+        "<!doctype html><img src='http://example.invalid/x.png'><script>nope()</script>",
+        encoding="utf-8",
+    )
+    urls, console = requests(page, tmp_path / "net.json")
+    assert "http://example.invalid/x.png" in urls
+    assert "nope is not defined" in console
+
+
+@pytest.mark.slow
+@needs_browser
+@pytest.mark.parametrize("width_px", [390, 1280])
+def test_nothing_is_wider_than_the_window(page: Path, width_px: int) -> None:
+    text = page.read_text(encoding="utf-8")
+    # A frame of the wanted width, since a window may not be as narrow as a phone.
+    inner = page.with_name("inner.html")
+    script = "<script>parent.postMessage(document.documentElement.scrollWidth, '*')</script>"
+    relaxed = re.sub(r"<meta http-equiv[^>]*>", "", text)
+    inner.write_text(relaxed.replace("</body>", script + "</body>"), encoding="utf-8")
+    outer = page.with_name("outer.html")
+    outer.write_text(
+        "<!doctype html><p id=wide></p><script>onmessage = e => "
+        "document.getElementById('wide').textContent = 'wide ' + e.data</script>"
+        f"<iframe src=inner.html style='width:{width_px}px;height:800px;border:0'></iframe>",
+        encoding="utf-8",
+    )
+    shown = browse(outer, "--dump-dom", "--virtual-time-budget=3000")
+    found = re.search(r"wide (\d+)", shown.stdout)
+    assert found, shown.stdout[-500:]
+    assert int(found[1]) <= width_px

@@ -1,0 +1,122 @@
+"""The files for CI systems parse, and what the action runs is run here for real."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.flow.conftest import SMALL
+from tests.flow.processes import ENTRY
+
+ROOT = Path(__file__).parent.parent
+ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+
+
+def step(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(each for each in ACTION["runs"]["steps"] if each["name"] == name)
+    return found
+
+
+@pytest.mark.parametrize("path", ["action.yml", "docs/ci/github.yml", "docs/ci/gitlab-ci.yml"])
+def test_files_are_yaml(path: str) -> None:
+    assert isinstance(yaml.safe_load((ROOT / path).read_text(encoding="utf-8")), dict)
+
+
+def test_the_workflow_gives_the_action_only_inputs_that_it_has() -> None:
+    workflow = yaml.safe_load((ROOT / "docs/ci/github.yml").read_text(encoding="utf-8"))
+    given = workflow["jobs"]["gate"]["steps"][-1]
+    assert given["uses"] == "./"
+    assert given["with"].keys() <= ACTION["inputs"].keys()
+
+
+def test_every_input_is_used_and_every_one_that_is_used_is_declared() -> None:
+    used = set(re.findall(r"inputs\.([\w-]+)", (ROOT / "action.yml").read_text(encoding="utf-8")))
+    assert used == ACTION["inputs"].keys()
+
+
+def test_no_input_is_pasted_into_a_script() -> None:
+    scripts = [each.get("run", "") for each in ACTION["runs"]["steps"]]
+    assert not [script for script in scripts if "${{" in script]
+
+
+def test_every_command_in_the_snippets_is_one_that_there_is() -> None:
+    from pipeline.cli.entry import app
+
+    known = {
+        each.name or each.callback.__name__ for each in app.registered_commands if each.callback
+    }
+    files = [ROOT / "action.yml", *(ROOT / "docs" / "ci").iterdir()]
+    named = {
+        word
+        for path in files
+        for word in re.findall(
+            r"(?:bin/|- |; |^ +)madpipe (\w+)", path.read_text("utf-8"), re.MULTILINE
+        )
+    }
+    assert {"run", "report"} <= named <= known
+
+
+def run_the_action(folder: Path, **inputs: str) -> "subprocess.CompletedProcess[str]":
+    """Run the action's own script in a folder, with a madpipe on PATH that runs this code."""
+    programs = folder / "bin"
+    programs.mkdir()
+    program = programs / "madpipe"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{ENTRY}" "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    defaults = {name: str(each["default"]) for name, each in ACTION["inputs"].items()}
+    values = {name.upper(): value for name, value in (defaults | inputs).items()}
+    work = folder / "work"
+    work.mkdir()
+    (work / "pipeline.toml").touch()
+    environment = (
+        os.environ
+        | values
+        | {
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            "GITHUB_ACTIONS": "true",
+            "GITHUB_OUTPUT": str(folder / "output"),
+            "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
+        }
+    )
+    environment.pop("MADPIPE_HOME", None)
+    command = ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", step("Run")["run"]]
+    return subprocess.run(
+        command, cwd=work, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.slow
+def test_the_action_fails_on_a_gate_and_leaves_every_report(tmp_path: Path) -> None:
+    settings = "\n".join((*SMALL, "gates.speedup.min=1000"))
+    done = run_the_action(tmp_path, settings=settings)
+    assert done.returncode == 3, done.stderr
+    assert (tmp_path / "output").read_text(encoding="utf-8") == "exit-code=3\n"
+    reports = tmp_path / "work" / "madpipe-report"
+    names = {each.name for each in reports.iterdir()}
+    assert names == {
+        "report.html",
+        "report.json",
+        "report.md",
+        "junit.xml",
+        "measurements.json",
+        "samples.json",
+    }
+    assert json.loads((reports / "report.json").read_bytes())["gates"][0]["verdict"] == "fail"
+    assert "::error title=madpipe%3A speedup fail::" in done.stderr
+    summary = (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert summary.count("## madpipe: fail") == 1
+
+
+@pytest.mark.slow
+def test_the_action_passes_on_the_exit_code_of_wrong_settings(tmp_path: Path) -> None:
+    done = run_the_action(tmp_path, settings="no.such=1")
+    assert done.returncode == 2
+    assert (tmp_path / "output").read_text(encoding="utf-8") == "exit-code=2\n"

@@ -1,0 +1,104 @@
+"""The error rates of the real gates, on simulated runs with a known truth; seeds are fixed.
+
+Each bound on a count is one that a gate at its promised rate exceeds in 1 of 1000 suites.
+"""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pipeline.comparison import ratio_estimate
+from pipeline.gates import judge, verdict_on
+from pipeline.settings import Gate
+from stages.measuring import latencies
+
+RUNS = 200
+MOST_ALARMS = 21  # of 200 at 5 %: the 99.9th percentile of binomial(200, 0.05)
+SPREAD = 0.01
+
+
+def calls(
+    rng: np.random.Generator, slower: float, *, processes: int = 1, rounds: int = 400
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return latencies of two sides, noisy, correlated in time, each process with its bias."""
+    kicks = rng.normal(0, 0.02, (2, processes, rounds))
+    noise = np.zeros_like(kicks)
+    for number in range(1, rounds):
+        noise[..., number] = 0.6 * noise[..., number - 1] + kicks[..., number]
+    spikes = rng.random((2, processes, rounds)) < 0.02
+    noise += spikes * rng.exponential(0.5, (2, processes, rounds))
+    noise[0] += rng.normal(0, 0.007, (processes, 1))
+    first, second = np.exp(noise)
+    return first, second * slower
+
+
+def speedup_gate(slower: float, *, processes: int, seed: int) -> dict[str, int]:
+    """Return how often a gate that wants at least 1 fails, passes or cannot decide."""
+    rng = np.random.default_rng(seed)
+    counts: dict[str, int] = {}
+    for _ in range(RUNS):
+        sides = calls(rng, slower, processes=processes, rounds=400 // processes)
+        measured: dict[str, Any] = {
+            "latency": {"batches": [{"batch": 1, "speedup": latencies.ratio(*sides, SPREAD)}]}
+        }
+        (verdict,) = judge(measured, {"speedup": Gate(min=1.0)})
+        counts[verdict.verdict] = counts.get(verdict.verdict, 0) + 1
+    return counts
+
+
+@pytest.mark.parametrize("processes", [1, 4])
+def test_with_nothing_changed_the_latency_gate_seldom_alarms(processes: int) -> None:
+    counts = speedup_gate(1.0, processes=processes, seed=1)
+    assert counts.get("fail", 0) <= MOST_ALARMS
+    assert counts.get("pass", 0) <= MOST_ALARMS
+
+
+@pytest.mark.parametrize("processes", [1, 4])
+def test_an_engine_10_percent_slower_is_caught(processes: int) -> None:
+    counts = speedup_gate(1.1, processes=processes, seed=2)
+    assert counts.get("fail", 0) >= 0.95 * RUNS
+
+
+def test_with_nothing_changed_a_comparison_of_two_runs_seldom_alarms() -> None:
+    rng = np.random.default_rng(3)
+    alarms = caught = 0
+    for _ in range(RUNS):
+        base, same, slow = (
+            latencies.ratio(*calls(rng, slower), SPREAD) for slower in (1.0, 1.0, 1.1)
+        )
+        for head, is_slow in ((same, False), (slow, True)):
+            found = ratio_estimate(base, head, 0.95)
+            failed = verdict_on("latency_ratio", Gate(max=1.0), found, "").verdict == "fail"
+            alarms += failed and not is_slow
+            caught += failed and is_slow
+    assert alarms <= MOST_ALARMS
+    assert caught >= 0.95 * RUNS
+
+
+@pytest.mark.parametrize(("n", "disagree"), [(540, 0.03), (540, 0.10), (5000, 0.01)])
+def test_a_student_at_the_margin_seldom_passes_or_fails(n: int, disagree: float) -> None:
+    """At a true drop equal to the margin, each decided verdict is wrong half the time or less."""
+    rng = np.random.default_rng(4)
+    margin = 0.02 if disagree > 0.02 else 0.005
+    lost, gained = (disagree + margin) / 2, (disagree - margin) / 2
+    counts = {"pass": 0, "fail": 0, "inconclusive": 0}
+    for _ in range(RUNS):
+        b, c, _ = rng.multinomial(n, [lost, gained, 1 - lost - gained])
+        measured = {"paired": {"student": {"lost": int(b), "gained": int(c), "n": n}}}
+        (verdict,) = judge(measured, {"student_top1_drop": Gate(margin=margin)})
+        counts[verdict.verdict] += 1
+    assert counts["pass"] <= MOST_ALARMS
+    assert counts["fail"] <= MOST_ALARMS
+
+
+def test_a_student_that_lost_much_more_than_the_margin_fails() -> None:
+    rng = np.random.default_rng(5)
+    failed = 0
+    for _ in range(RUNS):
+        b, c, _ = rng.multinomial(540, [0.10, 0.01, 0.89])
+        measured = {"paired": {"student": {"lost": int(b), "gained": int(c), "n": 540}}}
+        (verdict,) = judge(measured, {"student_top1_drop": Gate(margin=0.03)})
+        failed += verdict.verdict == "fail"
+    assert failed >= 0.95 * RUNS
