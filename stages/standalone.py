@@ -125,8 +125,8 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> dict[
         StageError: A file is missing, damaged or does not fit.
         UsageError: The data specification names no source.
     """
-    manifest, path = read_folder(folder, "--engine")
     spec = None if data.startswith(_BANK) else _source(data)
+    manifest, path = read_folder(folder, "--engine")
     tensors = weights.read(teacher, "--teacher")
     size = SPECS[spec[0].source].image_size_px if spec else _bank_size(data)
     card = recognise.card_for(

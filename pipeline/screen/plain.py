@@ -14,15 +14,16 @@ class PlainScreen:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         """Start with nothing shown; lines go to `stream`, or to standard output."""
-        self._stream = stream or sys.stdout
+        self._stream = stream
         self._last_s = 0.0
 
     def __call__(self, event: Event) -> None:
         """Write the event's line, if it has one."""
         line = self._line(event)
         if line is not None:
-            self._stream.write(line + "\n")
-            self._stream.flush()
+            stream = self._stream or sys.stdout
+            stream.write(line + "\n")
+            stream.flush()
 
     def close(self) -> None:
         """Do nothing: every line is already out."""

@@ -40,7 +40,7 @@ def open_here(manifest: EngineManifest, path: Path, *, threads: int) -> Engine:
 def sizes(manifest: EngineManifest, path: Path, resident_bytes: int | None) -> dict[str, Any]:
     """Return what is known of the engine's size in files and in memory, and its manifest."""
     return {
-        "engine": msgspec.to_builtins(manifest),
+        "engine": msgspec.to_builtins(manifest, str_keys=True),
         "engine_bytes": path.stat().st_size,
         "memory": {
             "engine_resident_bytes": resident_bytes,

@@ -213,7 +213,7 @@ def test_an_engine_for_other_gpus_is_built_and_measured_as_far_as_it_can_be(
     options = {"backend": "tensorrt-rtx", "precision": "fp32", "targets": ["sm89", "sm120"]}
     chosen = settings({"build": options})
     stages = {each.name: each for each in catalog.declare(chosen, tmp_path)}
-    onnx = {"export/onnx": tiny.path("export/onnx")}
+    onnx = {name: tiny.path(name) for name in ("export/onnx", "distill/bank")}
     ctx, emitted = context(stages["build"], chosen, onnx, tmp_path / "build")
     build.run(ctx)
     assert ctx.metrics["bytes"] > 100_000
@@ -226,7 +226,7 @@ def test_an_engine_for_other_gpus_is_built_and_measured_as_far_as_it_can_be(
     validate.run(ctx)
     measured = json.loads(ctx.output("measurements").read_bytes())
     assert list(measured["accuracy"]) == ["teacher", "student", "onnx"]
-    assert "latency" not in measured
+    assert measured["latency"] is None
     assert measured["engine"]["targets"] == ["sm89", "sm120"]
     assert ctx.metrics["engine"] == "built, not run"
     (note,) = [each["text"] for kind, each in emitted if kind == "note"]
