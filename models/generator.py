@@ -51,19 +51,20 @@ class DoublingConv2d(nn.Conv2d):
     added up beforehand they are a transposed convolution of size 4 and stride 2.
     """
 
-    sums_43: Tensor
-
     def __init__(self, in_channels: int, out_channels: int) -> None:
         """Build the convolution; its weights are those of the 3x3 convolution, without bias."""
         super().__init__(in_channels, out_channels, 3, padding=1, bias=False)
-        # Which of the three weights meet which low-resolution pixel, for both phases.
-        sums_43 = torch.tensor([[0.0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
-        self.register_buffer("sums_43", sums_43, persistent=False)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return the convolved map of twice the height and width."""
-        kernel_IO44 = torch.einsum("ak,oikl,bl->ioab", self.sums_43, self.weight, self.sums_43)
+        kernel_IO44 = _summed(_summed(self.weight.transpose(0, 1), dim=2), dim=3)
         return functional.conv_transpose2d(x_BCHW, kernel_IO44, stride=2, padding=1)
+
+
+def _summed(weight: Tensor, dim: int) -> Tensor:
+    """Return the four sums of three weights that meet the same low-resolution pixel."""
+    first, second, third = weight.unbind(dim)
+    return torch.stack([third, second + third, first + second, first], dim=dim)
 
 
 class Generator(nn.Module):

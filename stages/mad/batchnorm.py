@@ -40,7 +40,10 @@ class GroupBatchNorm2d(nn.BatchNorm2d):
 
 def moments_over(x_BCHW: Tensor, group: Group) -> tuple[Tensor, Tensor]:
     """Return mean and biased variance of each channel over the batch of all processes."""
-    var_C, mean_C = torch.var_mean(x_BCHW, dim=(0, 2, 3), correction=0)
+    # Several times as fast on a CPU as a reduction over three dimensions at once.
+    x_NC = x_BCHW.permute(0, 2, 3, 1).reshape(-1, x_BCHW.shape[1])
+    mean_C = x_NC.mean(dim=0)
+    var_C = (x_NC - mean_C).square().mean(dim=0)
     if not group.together:
         return mean_C, var_C
     both_2C = group.mean(torch.stack([mean_C, var_C + mean_C.square()]))
