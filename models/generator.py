@@ -10,38 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_LARGEST_START_PX = 8
-_FEWEST_DOUBLINGS = 2
-_LEAST_WIDTH = 16
-
-
-def start_size(image_size_px: int) -> tuple[int, int]:
-    """Return the side of the first feature map in pixels, and how often it is doubled.
-
-    The side is at most 8 and it is doubled at least twice: 8 = 2 * 2^2, 28 = 7 * 2^2,
-    32 = 8 * 2^2, 64 = 8 * 2^3, 224 = 7 * 2^5.
-
-    Raises:
-        ValueError: No such pair gives `image_size_px`.
-    """
-    doublings = _FEWEST_DOUBLINGS
-    while image_size_px > _LARGEST_START_PX * 2**doublings:
-        doublings += 1
-    start_px, rest = divmod(image_size_px, 2**doublings)
-    if rest or start_px < 1:
-        message = f"no generator for images of {image_size_px} px: not a multiple of {2**doublings}"
-        raise ValueError(message)
-    return start_px, doublings
-
-
-def map_widths(width: int, doublings: int) -> list[int]:
-    """Return the channels of the map after each doubling: all of them, then ever half as many.
-
-    A map has four times the pixels of the one before, so large images would otherwise cost
-    almost only their last two maps. No map but one that starts narrower has less than 16.
-    """
-    least = min(width // 2, _LEAST_WIDTH)
-    return [max(least, width >> i) for i in range(doublings)]
+from models.doubling import map_widths, start_size
 
 
 class DoublingConv2d(nn.Conv2d):

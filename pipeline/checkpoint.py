@@ -10,6 +10,8 @@ from pathlib import Path
 from pipeline.atomic import sync_file, sync_folder
 from pipeline.errors import Interrupted
 
+_MOST_SHARE = 0.02
+
 
 class FileCheckpoints:
     """Checkpoints in a folder, saved when enough time has gone by or a stop was asked for."""
@@ -17,12 +19,16 @@ class FileCheckpoints:
     def __init__(
         self, folder: Path, *, stage: str, every_s: float, stop_asked: Callable[[], bool]
     ) -> None:
-        """Keep checkpoints in `folder`, at most one each `every_s` seconds."""
+        """Keep checkpoints in `folder`, at most one each `every_s` seconds; 0: whenever asked.
+
+        What takes long to save is saved less often, so that it costs no more than 2 % of the time.
+        """
         self._path = folder / "state"
         self._stage = stage
         self._every_s = every_s
         self._stop_asked = stop_asked
         self._last_s = time.monotonic()
+        self._least_pause_s = 0.0
 
     def load(self) -> Path | None:
         """Return the newest checkpoint, or None."""
@@ -36,7 +42,9 @@ class FileCheckpoints:
             OSError: The disk is full; the checkpoint before this one is still there.
         """
         stopping = self._stop_asked()
-        if not stopping and time.monotonic() - self._last_s < self._every_s:
+        begin_s = time.monotonic()
+        pause_s = max(self._every_s, self._least_pause_s if self._every_s else 0.0)
+        if not stopping and begin_s - self._last_s < pause_s:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         part = self._path.with_suffix(".part")
@@ -45,6 +53,7 @@ class FileCheckpoints:
         part.replace(self._path)
         sync_folder(self._path.parent)
         self._last_s = time.monotonic()
+        self._least_pause_s = (self._last_s - begin_s) * (1 / _MOST_SHARE - 1)
         if stopping:
             raise Interrupted(
                 f"stage {self._stage}",

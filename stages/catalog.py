@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from models import registry
+from models.doubling import start_size
 from pipeline.errors import SettingsFault
 from pipeline.settings import Data, Settings
 from pipeline.stage import External, Fetch, Stage
-from stages.data.specs import SPECS, loader_module, where_of
+from stages.data.specs import SPECS, loader_module, spec_of, where_of
 from stages.engines import resolve
 from stages.engines.base import BACKENDS, BackendInfo
 
@@ -32,6 +33,7 @@ def declare(settings: Settings, root: Path) -> tuple[Stage, ...]:
         SettingsFault: The name of an architecture, of a network or GPU, can name nothing.
     """
     _check_architectures(settings)
+    _check_image_size(settings.data)
     if wrong := resolve.wrong_target(settings.build):
         raise SettingsFault([(("build", "targets"), wrong.wrong, wrong.remedy)])
     teacher_code = _code(settings.teacher.arch, "teacher", root)
@@ -254,3 +256,13 @@ def _check_architectures(settings: Settings) -> None:
             faults.append(((key, "arch"), error.wrong, error.remedy))
     if faults:
         raise SettingsFault(faults)
+
+
+def _check_image_size(data: Data) -> None:
+    """Make sure that a generator can make such images, before hours go into a teacher of them."""
+    size = spec_of(data).image_size_px
+    try:
+        start_size(size)
+    except ValueError as error:
+        remedy = "use 8, 28, 32, 64, 224 or another small map doubled a few times"
+        raise SettingsFault([(("data", "image_size_px"), str(error), remedy)]) from error

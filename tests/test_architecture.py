@@ -87,6 +87,7 @@ LIGHT_STAGE_FILES = {
     "stages/engines/manifests.py",
     "stages/engines/resolve.py",
     "models/__init__.py",
+    "models/doubling.py",
     "models/registry.py",
 }
 

@@ -63,3 +63,33 @@ def test_failed_write_leaves_the_checkpoint_before_it(tmp_path: Path) -> None:
     loaded = kept.load()
     assert loaded is not None
     assert loaded.read_text(encoding="utf-8") == "one"
+
+
+def test_what_takes_long_to_save_is_saved_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("pipeline.checkpoint.time.monotonic", lambda: now[0])
+    kept = checkpoints(tmp_path, every_s=10.0)
+    saved: list[float] = []
+
+    def slowly(path: Path) -> None:
+        saved.append(now[0])
+        now[0] += 2.0
+        write("state", path)
+
+    for _ in range(300):
+        now[0] += 1.0
+        kept.keep(slowly)
+    assert saved[:2] == [10.0, 110.0]
+    assert 2.0 * len(saved) / now[0] <= 0.025
+
+
+def test_an_interval_of_nothing_saves_whenever_asked(tmp_path: Path) -> None:
+    kept = checkpoints(tmp_path, every_s=0.0)
+    texts = iter("abc")
+    for _ in range(3):
+        kept.keep(lambda path: write(next(texts), path))
+    loaded = kept.load()
+    assert loaded is not None
+    assert loaded.read_text(encoding="utf-8") == "c"
