@@ -73,15 +73,15 @@ def _play(ctx: Context, game: Game, card: Card, monitor: Monitor | None) -> None
     shown_s = 0.0
     while game.round < options.rounds:
         game.play_round()
-        if game.window_is_full:
-            window = game.close_window(monitor() if monitor else None)
+        is_new = game.window_is_full
+        if is_new:
+            game.close_window(monitor() if monitor else None)
             health.check(game.windows, card.num_classes)
-            ctx.progress(game.round, options.rounds, "rounds", **_shown(window))
-            shown_s = time.monotonic()
-        elif time.monotonic() - shown_s > _PROGRESS_EVERY_S and game.windows:
+        ctx.checkpoints.keep(lambda path: progressfile.save(path, game.state()))
+        is_due = time.monotonic() - shown_s > _PROGRESS_EVERY_S and bool(game.windows)
+        if is_new or is_due:
             ctx.progress(game.round, options.rounds, "rounds", **_shown(game.windows[-1]))
             shown_s = time.monotonic()
-        ctx.checkpoints.keep(lambda path: progressfile.save(path, game.state()))
 
 
 def _shown(window: Window) -> dict[str, float]:

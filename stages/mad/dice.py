@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from models.generator import Generator
+from stages import augment
 from stages.mad.group import Group
 
 Draw = tuple[Tensor, Tensor | None]
@@ -20,17 +21,28 @@ class Dice:
         """Throw with `rng` what `generator` takes."""
         self.rng = rng
         self._noise_dim = generator.noise_dim
+        self._image_size_px = generator.image_size_px
         self._num_classes = generator.num_classes
         self._group = group
 
     def throw(self, count: int) -> Draw:
         """Return noise and labels for `count` images of this process."""
-        size = self._group.size if self._group.together else 1
-        first = self._group.rank * count if size > 1 else 0
-        share = slice(first, first + count)
+        whole, share = self._share(count)
         device = self.rng.device
-        z_BZ = torch.randn((count * size, self._noise_dim), generator=self.rng, device=device)
+        z_BZ = torch.randn((whole, self._noise_dim), generator=self.rng, device=device)
         if not self._num_classes:
             return z_BZ[share], None
-        y_B = torch.randint(self._num_classes, (count * size,), generator=self.rng, device=device)
+        y_B = torch.randint(self._num_classes, (whole,), generator=self.rng, device=device)
         return z_BZ[share], y_B[share]
+
+    def steps(self, count: int) -> Tensor:
+        """Return, of shape 2B, where the crops of `count` images of this process begin."""
+        whole, share = self._share(count)
+        return augment.steps(whole, self._image_size_px, self.rng)[:, share]
+
+    def _share(self, count: int) -> tuple[int, slice]:
+        """Return how many to throw for all processes, and which of them are this one's."""
+        if not self._group.together:
+            return count, slice(0, count)
+        first = self._group.rank * count
+        return count * self._group.size, slice(first, first + count)

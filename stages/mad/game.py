@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from models.classifier import Classifier
 from models.generator import Generator
 from pipeline.settings import Distill
+from stages import augment
 from stages.compute import Compute
 from stages.mad import ema as averaging
 from stages.mad import methods, optimisers
@@ -209,6 +210,8 @@ class Game:
                 self.memory.push(parts[0][: max(1, len(parts[0]) // _MEMORY_SHARE)])
                 parts.append(self.memory.draw(self.micro_batch, self.rng))
                 weights.append(self.terms.lambda1)
+            if self.options.shift:
+                parts = [augment.shifted(x, self.dice.steps(len(x))) for x in parts]
             x_BCHW = torch.cat(parts) if len(parts) > 1 else parts[0].clone()
             teacher_BK = self.frozen(x_BCHW).float().clone()
         self.tally.drawn(teacher_BK[: self.micro_batch])

@@ -11,10 +11,9 @@ from torch.nn import functional
 
 from models.classifier import Classifier
 from pipeline.settings import Teacher
-from stages import compute, progressfile
+from stages import augment, compute, progressfile
 from stages.data.images import Images
 from stages.schedule import one_cycle, triangle
-from stages.teaching.augment import mirrored, shifted
 
 _WARMUP = 0.2
 
@@ -103,8 +102,9 @@ class Training:
             return x_BCHW
         chosen_B = None
         if self.options.augment == "shift-flip":
-            chosen_B = mirrored(self.coins_N, indices_B, self.step // self.batches)
-        return shifted(x_BCHW, chosen_B, self.rng)
+            chosen_B = augment.mirrored(self.coins_N, indices_B, self.step // self.batches)
+        steps_2B = augment.steps(len(x_BCHW), x_BCHW.shape[-1], self.rng)
+        return augment.shifted(x_BCHW, steps_2B, chosen_B)
 
     @torch.no_grad()
     def _average(self) -> None:

@@ -50,3 +50,11 @@ def test_the_shares_of_two_processes_make_up_the_batch_of_one() -> None:
     assert torch.equal(torch.cat([z for z, _ in shares]), whole_z)
     assert whole_y is not None
     assert torch.equal(torch.cat([y for _, y in shares if y is not None]), whole_y)
+
+
+def test_steps_are_shared_out_like_noise() -> None:
+    whole_2B = _dice().steps(6)
+    assert whole_2B.shape == (2, 6)
+    assert set(_dice().steps(500).flatten().tolist()) == {0, 1, 2}
+    shares = [_dice("uncond", _Together(rank, 2)).steps(3) for rank in range(2)]
+    assert torch.equal(torch.cat(shares, dim=1), whole_2B)

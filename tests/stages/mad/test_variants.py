@@ -53,6 +53,7 @@ VARIANTS: list[dict[str, Any]] = [
     {"generator": "cat", "delta": 0.1},
     {"ema_batch_norm": "averaged"},
     {"joint_batch": False},
+    {"shift": False},
     {"lambda0": 0.0},
     {"loss": "js", "temperature": 4.0},
     {"generator_steps": 2},
@@ -131,6 +132,16 @@ def test_with_separate_batches_each_half_has_its_own_statistics(game: Any) -> No
     wanted = torch.cat([reference(each) for each in halves])
     torch.testing.assert_close(apart._judged(fakes), wanted, rtol=1e-5, atol=1e-5)
     assert (joint._judged(fakes) - wanted).abs().max() > 1e-4
+
+
+def test_images_are_shifted_before_the_teacher_is_asked(game: Any) -> None:
+    plain, moved = game(shift=False), game()
+    x_BCHW, shifted_BCHW = plain._drawn().x_BCHW[:16], moved._drawn().x_BCHW[:16]
+    padded_BCHW = torch.nn.functional.pad(x_BCHW, (1, 1, 1, 1))
+    crops = [padded_BCHW[..., i : i + 8, j : j + 8] for i in range(3) for j in range(3)]
+    same_9B = torch.stack([(each == shifted_BCHW).flatten(1).all(dim=1) for each in crops])
+    assert same_9B.any(dim=0).all()
+    assert same_9B.any(dim=1).sum() > 3
 
 
 def test_pretraining_moves_the_generator_alone_and_the_ema_begins_where_it_ends(game: Any) -> None:
@@ -217,6 +228,7 @@ def test_compiled_networks_play_the_same_game(game: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # torch.compile warns of what it does itself
 def test_a_compiled_student_learns_what_an_eager_one_does(game: Any) -> None:
     eager, compiled = game(), game(compile="on")
     for each in (eager, compiled):

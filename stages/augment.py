@@ -10,26 +10,30 @@ from torch.nn import functional
 _SHIFT_SHARE = 8
 
 
-def shifted(x_BCHW: Tensor, mirrored_B: Tensor | None, rng: torch.Generator) -> Tensor:
-    """Return the images, each moved by its own random step of at most an eighth of its side.
+def steps(count: int, image_size_px: int, rng: torch.Generator) -> Tensor:
+    """Return random places, of shape 2B, to begin the crop of padded images at: top and left."""
+    most = _padding(image_size_px)
+    return torch.randint(0, 2 * most + 1, (2, count), generator=rng, device=rng.device)
+
+
+def shifted(x_BCHW: Tensor, steps_2B: Tensor, mirrored_B: Tensor | None = None) -> Tensor:
+    """Return the images, each moved by its own step of at most an eighth of its side.
 
     What comes in from outside is black: the crop of a padded image (He et al. 2016, section
     4.2).
 
     Args:
         x_BCHW: Square images.
+        steps_2B: Where their crops begin, from `steps`.
         mirrored_B: Which of them to mirror left to right; None for none.
-        rng: On the CPU, so that the steps are the same on every device.
     """
     count, _, _, size = x_BCHW.shape
-    most = max(1, size // _SHIFT_SHARE)
-    steps_2B = torch.randint(0, 2 * most + 1, (2, count), generator=rng)
-    across = torch.arange(size)
+    across = torch.arange(size, device=steps_2B.device)
     rows_BH = steps_2B[0, :, None] + across
     columns_BW = steps_2B[1, :, None] + across
     if mirrored_B is not None:
         columns_BW = torch.where(mirrored_B[:, None], columns_BW.flip(1), columns_BW)
-    padded_BCHW = functional.pad(x_BCHW, (most,) * 4)
+    padded_BCHW = functional.pad(x_BCHW, (_padding(size),) * 4)
     device = x_BCHW.device
     chosen_BHWC = padded_BCHW.permute(0, 2, 3, 1)[
         torch.arange(count, device=device)[:, None, None],
@@ -37,6 +41,10 @@ def shifted(x_BCHW: Tensor, mirrored_B: Tensor | None, rng: torch.Generator) -> 
         columns_BW.to(device)[:, None, :],
     ]
     return chosen_BHWC.permute(0, 3, 1, 2)
+
+
+def _padding(image_size_px: int) -> int:
+    return max(1, image_size_px // _SHIFT_SHARE)
 
 
 def mirrored(coins_N: Tensor, indices_B: Tensor, epoch: int) -> Tensor:
