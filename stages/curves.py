@@ -31,7 +31,7 @@ def figures(windows: Sequence[Window]) -> dict[str, float]:
     forgetting (Binici et al. 2022); they are in fractions and squared fractions.
     """
     found: dict[str, float] = {"class_entropy": windows[-1].class_entropy} if windows else {}
-    for name in ("shift_generator", "shift_ema"):
+    for name in ("divergence_generator", "divergence_ema"):
         values = [v for each in windows if (v := getattr(each, name)) is not None]
         if values:
             found[name] = statistics.fmean(values)

@@ -59,13 +59,13 @@ class Distill(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "so share its BatchNorm statistics"
         ),
     ] = True
-    shift: Annotated[
-        bool,
+    augment: Annotated[
+        Literal["none", "shift"],
         Meta(
-            description="move each image for the student by its own random step of at most an "
-            "eighth of its side"
+            description="shift: move each image for the student by its own random step of at "
+            "most an eighth of its side"
         ),
-    ] = True
+    ] = "shift"
     memory_size: Annotated[
         Count, Meta(description="images that dfkd-mem remembers, as uint8 on the device")
     ] = 2560

@@ -24,12 +24,12 @@ from stages.mad import ema as averaging
 from stages.mad import methods, optimisers
 from stages.mad.batchnorm import share
 from stages.mad.dice import Dice, Draw
+from stages.mad.divergence import Divergence
 from stages.mad.frozen import frozen
 from stages.mad.group import Group
 from stages.mad.memory import Memory
 from stages.mad.moments import Moments
 from stages.mad.objective import generator_loss
-from stages.mad.shift import Shift
 from stages.mad.tally import Tally, Window
 from stages.progressfile import State
 from stages.schedule import one_cycle
@@ -103,8 +103,8 @@ class Game:
         followed = {"generator": self.generator}
         if self.terms.past == "ema":
             followed["ema"] = self.ema
-        self.shift = Shift(self.student, followed, compute, self.group)
-        self.shifts: dict[str, Tensor] = {}
+        self.divergence = Divergence(self.student, followed, compute, self.group)
+        self.divergences: dict[str, Tensor] = {}
         self._draw: list[Fakes] = []
 
     @torch.no_grad()
@@ -137,14 +137,14 @@ class Game:
     def play_round(self) -> None:
         """Take the generator steps and the student steps of one round."""
         measured = (self.round + 1) % self.window_rounds == 0 and self.group.rank == 0
-        before = self.shift.look() if measured else {}
+        before = self.divergence.look() if measured else {}
         for _ in range(self.options.generator_steps):
             self._generator_step()
             averaging.follow(
                 self.ema, self.generator, self.options.alpha, self.options.ema_batch_norm
             )
         if measured:
-            self.shifts = self.shift.between(before, self.shift.look())
+            self.divergences = self.divergence.between(before, self.divergence.look())
         first = self.round * self.options.student_steps
         for number in range(self.options.student_steps):
             if number % self.options.draw_every == 0:
@@ -155,9 +155,9 @@ class Game:
 
     def close_window(self, student_top1: float | None = None) -> Window:
         """Return the window that ends here and remember it; the next one begins."""
-        shifts = {name: each.item() for name, each in self.shifts.items()}
-        window = self.tally.read(self.round, shifts, student_top1)
-        self.shifts = {}
+        divergences = {name: each.item() for name, each in self.divergences.items()}
+        window = self.tally.read(self.round, divergences, student_top1)
+        self.divergences = {}
         self.windows.append(window)
         return window
 
@@ -210,7 +210,7 @@ class Game:
                 self.memory.push(parts[0][: max(1, len(parts[0]) // _MEMORY_SHARE)])
                 parts.append(self.memory.draw(self.micro_batch, self.rng))
                 weights.append(self.terms.lambda1)
-            if self.options.shift:
+            if self.options.augment == "shift":
                 parts = [augment.shifted(x, self.dice.steps(len(x))) for x in parts]
             x_BCHW = torch.cat(parts) if len(parts) > 1 else parts[0].clone()
             teacher_BK = self.frozen(x_BCHW).float().clone()

@@ -23,9 +23,9 @@ class Window(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     class_entropy: float
     """Entropy of the teacher's decisions on the generator's images over ln K: 1 is balanced."""
     largest_class_share: float
-    shift_generator: float | None = None
+    divergence_generator: float | None = None
     """JS divergence of the student's predictions across one generator step, in nats."""
-    shift_ema: float | None = None
+    divergence_ema: float | None = None
     """The same for the EMA generator."""
     student_top1: float | None = None
     """On the monitor set, where one is switched on."""
@@ -59,7 +59,7 @@ class Tally:
         self._sums_6[3] += 1
 
     def read(
-        self, round_number: int, shifts: Mapping[str, float], student_top1: float | None
+        self, round_number: int, divergences: Mapping[str, float], student_top1: float | None
     ) -> Window:
         """Return the window and begin the next; the one place that waits for the device."""
         agreed, images, student, student_steps, generator, generator_steps = self._sums_6.tolist()
@@ -76,7 +76,7 @@ class Tally:
             class_entropy=entropy / math.log(len(shares)) if len(shares) > 1 else 1.0,
             largest_class_share=max(shares),
             student_top1=student_top1,
-            **shifts,
+            **divergences,
         )
 
     def state_dict(self) -> dict[str, Tensor]:

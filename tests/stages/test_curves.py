@@ -22,7 +22,7 @@ def _window(number: int, **more: float) -> Window:
 
 
 def test_there_is_a_line_for_each_window_and_it_comes_back(tmp_path: Path) -> None:
-    windows = [_window(1, shift_generator=0.25), _window(2, student_top1=0.5)]
+    windows = [_window(1, divergence_generator=0.25), _window(2, student_top1=0.5)]
     curves.save(tmp_path / "curves.jsonl", windows)
     lines = (tmp_path / "curves.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["round"] for line in lines] == [1, 2]
@@ -39,10 +39,12 @@ def test_accuracy_over_time_has_a_mean_a_variance_a_best_and_a_last() -> None:
     assert (found["monitor_top1_best"], found["monitor_top1_last"]) == (0.8, 0.5)
 
 
-def test_shifts_are_means_over_the_windows_that_measured_them() -> None:
-    found = curves.figures([_window(1, shift_ema=0.2), _window(2), _window(3, shift_ema=0.4)])
-    assert found["shift_ema"] == pytest.approx(0.3)
-    assert "shift_generator" not in found
+def test_divergences_are_means_over_the_windows_that_measured_them() -> None:
+    found = curves.figures(
+        [_window(1, divergence_ema=0.2), _window(2), _window(3, divergence_ema=0.4)]
+    )
+    assert found["divergence_ema"] == pytest.approx(0.3)
+    assert "divergence_generator" not in found
 
 
 def test_without_a_monitor_there_is_no_accuracy() -> None:

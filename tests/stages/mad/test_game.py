@@ -108,7 +108,7 @@ def test_the_generator_loss_equals_its_terms_computed_apart() -> None:
 
 
 def test_the_student_loss_weighs_samples_of_both_generators() -> None:
-    game = _game(lambda0=0.3, lambda1=0.9, alpha=0.5, shift=False)
+    game = _game(lambda0=0.3, lambda1=0.9, alpha=0.5, augment="none")
     game.play_round()
     rng = torch.Generator()
     rng.set_state(game.rng.get_state())

@@ -24,7 +24,7 @@ def _filled() -> Tally:
 
 
 def test_a_window_has_means_shares_and_entropy() -> None:
-    window = _filled().read(7, {"shift_generator": 0.25}, 0.5)
+    window = _filled().read(7, {"divergence_generator": 0.25}, 0.5)
     assert window.round == 7
     assert window.generator_loss == 2.0
     assert window.student_loss == 1.0
@@ -32,7 +32,11 @@ def test_a_window_has_means_shares_and_entropy() -> None:
     assert window.largest_class_share == 0.75
     entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25)) / math.log(3)
     assert window.class_entropy == pytest.approx(entropy)
-    assert (window.shift_generator, window.shift_ema, window.student_top1) == (0.25, None, 0.5)
+    assert (window.divergence_generator, window.divergence_ema, window.student_top1) == (
+        0.25,
+        None,
+        0.5,
+    )
 
 
 def test_reading_begins_a_new_window() -> None:
@@ -56,5 +60,5 @@ def test_a_loss_that_is_not_finite_shows() -> None:
 
 def test_what_was_not_measured_is_not_written() -> None:
     window = _filled().read(1, {}, None)
-    assert "shift_ema" not in msgspec.to_builtins(window)
+    assert "divergence_ema" not in msgspec.to_builtins(window)
     assert msgspec.convert(msgspec.to_builtins(window), Window) == window

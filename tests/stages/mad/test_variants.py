@@ -53,7 +53,7 @@ VARIANTS: list[dict[str, Any]] = [
     {"generator": "cat", "delta": 0.1},
     {"ema_batch_norm": "averaged"},
     {"joint_batch": False},
-    {"shift": False},
+    {"augment": "none"},
     {"lambda0": 0.0},
     {"loss": "js", "temperature": 4.0},
     {"generator_steps": 2},
@@ -135,7 +135,7 @@ def test_with_separate_batches_each_half_has_its_own_statistics(game: Any) -> No
 
 
 def test_images_are_shifted_before_the_teacher_is_asked(game: Any) -> None:
-    plain, moved = game(shift=False), game()
+    plain, moved = game(augment="none"), game()
     x_BCHW, shifted_BCHW = plain._drawn().x_BCHW[:16], moved._drawn().x_BCHW[:16]
     padded_BCHW = torch.nn.functional.pad(x_BCHW, (1, 1, 1, 1))
     crops = [padded_BCHW[..., i : i + 8, j : j + 8] for i in range(3) for j in range(3)]

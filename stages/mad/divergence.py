@@ -22,7 +22,7 @@ _PROBES = 64
 _SEED = 20220921
 
 
-class Shift:
+class Divergence:
     """Fixed noise on which the student is asked what it sees, at no cost to the game."""
 
     def __init__(
@@ -61,4 +61,4 @@ class Shift:
     @staticmethod
     def between(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the Jensen-Shannon divergence in nats for each generator."""
-        return {f"shift_{name}": losses.js(before[name], after[name], 1.0) for name in before}
+        return {f"divergence_{name}": losses.js(before[name], after[name], 1.0) for name in before}
