@@ -8,6 +8,8 @@ Shape legend: B batch, C channel, H W space, K classes. Knows nothing of trainin
 
 from torch import Tensor, nn
 
+from models.starting import initialise
+
 _PLAN = (
     (1, 16, 1, 1),
     (6, 24, 2, 1),
@@ -64,12 +66,7 @@ class SmallMobileNetV2(nn.Module):
         self.blocks = nn.Sequential(*blocks)
         self.last = nn.Sequential(*_norm_relu6(nn.Conv2d(channels, _LAST, 1, bias=False)))
         self.fc = nn.Linear(_LAST, num_classes)
-        self._initialise()
-
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        initialise(self)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return logits of shape BK for images of shape BCHW."""

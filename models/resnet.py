@@ -6,9 +6,21 @@ Shape legend: B batch, C channel, H W space, K classes. Knows nothing of trainin
 import torch
 from torch import Tensor, nn
 
+from models.starting import initialise
+
 
 def _conv3x3(in_channels: int, out_channels: int, stride: int) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+
+
+def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """Return the way around a block: a 1x1 projection where it changes the shape."""
+    if stride == 1 and in_channels == out_channels:
+        return nn.Identity()
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False),
+        nn.BatchNorm2d(out_channels),
+    )
 
 
 class BasicBlock(nn.Module):
@@ -21,12 +33,7 @@ class BasicBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.conv2 = _conv3x3(out_channels, out_channels, 1)
         self.bn2 = nn.BatchNorm2d(out_channels)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or in_channels != out_channels:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False),
-                nn.BatchNorm2d(out_channels),
-            )
+        self.shortcut = shortcut(in_channels, out_channels, stride)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Map features of shape BCHW to features of the block's output shape."""
@@ -64,18 +71,13 @@ class CifarResNet(nn.Module):
         self.stage2 = self._stage(width, 2 * width, blocks_per_stage, stride=2)
         self.stage3 = self._stage(2 * width, 4 * width, blocks_per_stage, stride=2)
         self.fc = nn.Linear(4 * width, num_classes)
-        self._initialise()
+        initialise(self)
 
     @staticmethod
     def _stage(in_channels: int, out_channels: int, blocks: int, *, stride: int) -> nn.Sequential:
         first = BasicBlock(in_channels, out_channels, stride)
         rest = [BasicBlock(out_channels, out_channels, 1) for _ in range(blocks - 1)]
         return nn.Sequential(first, *rest)
-
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return logits of shape BK for images of shape BCHW."""

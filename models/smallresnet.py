@@ -10,7 +10,8 @@ Shape legend: B batch, C channel, H W space, K classes. Knows nothing of trainin
 import torch
 from torch import Tensor, nn
 
-from models.resnet import BasicBlock
+from models.resnet import BasicBlock, shortcut
+from models.starting import initialise
 
 _WIDTHS = (64, 128, 256, 512)
 _BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
@@ -35,12 +36,7 @@ class Bottleneck(nn.Module):
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out_channels)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or in_channels != out_channels:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False),
-                nn.BatchNorm2d(out_channels),
-            )
+        self.shortcut = shortcut(in_channels, out_channels, stride)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Map features of shape BCHW to features of the block's output shape."""
@@ -80,12 +76,7 @@ class SmallResNet(nn.Module):
                 channels = expansion * width
             self.add_module(f"layer{number + 1}", nn.Sequential(*blocks))
         self.linear = nn.Linear(channels, num_classes)
-        self._initialise()
-
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        initialise(self)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return logits of shape BK for images of shape BCHW."""

@@ -8,6 +8,8 @@ Shape legend: B batch, C channel, H W space, K classes. Knows nothing of trainin
 
 from torch import Tensor, nn
 
+from models.starting import initialise
+
 _POOL = 0
 _PLAN = (64, _POOL, 128, _POOL, 256, 256, _POOL, 512, 512, _POOL, 512, 512, _POOL)
 """Configuration A of Simonyan & Zisserman 2015, table 1."""
@@ -34,14 +36,7 @@ class Vgg11(nn.Module):
             channels = width
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Linear(channels, num_classes)
-        self._initialise()
-
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                assert module.bias is not None
-                nn.init.zeros_(module.bias)
+        initialise(self)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return logits of shape BK for images of shape BCHW."""

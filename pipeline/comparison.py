@@ -7,18 +7,16 @@ the machine are the same, the ratio of the two speed-ups cancels what the sessio
 Each session's ratios are resampled by blocks on their own.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import StoreError
 from pipeline.estimates import Estimate, drop_estimate, headline_batch
 from pipeline.gates import Verdict, verdict_on
 from pipeline.intervals import Bounds, table_bounds
-from pipeline.measures import SCHEMA
+from pipeline.measured import read_measured
 from pipeline.settings import Gate
 
 _SAME_MACHINE = ("cpu", "cores", "gpu0")
@@ -41,20 +39,7 @@ def read_samples(path: Path) -> dict[str, Any]:
     Raises:
         StoreError: They are not there, damaged, or of another schema.
     """
-    try:
-        found: dict[str, Any] = json.loads(path.read_bytes())
-        schema = found.get("schema")
-    except (OSError, ValueError, AttributeError) as error:
-        raise StoreError(
-            str(path), f"holds no samples ({error})", "measure again: madpipe run validate"
-        ) from error
-    if schema != SCHEMA:
-        raise StoreError(
-            str(path),
-            f"was measured by another version of madpipe ({schema}, this one reads {SCHEMA})",
-            "measure again: madpipe run validate",
-        )
-    return found
+    return read_measured(path, "samples", remedy="measure again: madpipe run validate")
 
 
 def compare(base: Side, head: Side, gates: Mapping[str, Gate]) -> list[Verdict]:

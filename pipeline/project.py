@@ -1,7 +1,6 @@
 """A project: its settings, its stages and its working folder, opened together."""
 
 import importlib
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pipeline import config
 from pipeline.errors import SettingsFault, StoreError
 from pipeline.gates import Verdict, judge
 from pipeline.graph import ordered, require_stage, selected
-from pipeline.measures import SCHEMA
+from pipeline.measured import read_measured
 from pipeline.memo import Memo
 from pipeline.planner import Planned, plan
 from pipeline.settings import Settings
@@ -157,17 +156,4 @@ def read_measurements(path: Path) -> dict[str, Any]:
     Raises:
         StoreError: It is none, or of another schema.
     """
-    try:
-        measured: dict[str, Any] = json.loads(path.read_bytes())
-        schema = measured.get("schema")
-    except (OSError, ValueError, AttributeError) as error:
-        raise StoreError(
-            str(path), f"holds no measurements ({error})", "madpipe run validate"
-        ) from error
-    if schema != SCHEMA:
-        raise StoreError(
-            str(path),
-            f"was measured by another version of madpipe ({schema}, this one reads {SCHEMA})",
-            "measure again: madpipe run validate",
-        )
-    return measured
+    return read_measured(path, "measurements", remedy="madpipe run validate")

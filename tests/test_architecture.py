@@ -48,6 +48,7 @@ LAYERS = (
         "gates",
         "hostinfo",
         "manifest",
+        "measured",
     },
     {"config", "stage"},
     {"keys", "graph"},

@@ -49,7 +49,7 @@ def compare(
     *,
     as_json: Json = False,
 ) -> None:
-    """Judge run B against run A from what both stored, by the bounds in [compare].
+    """Judge run B against run A from what both stored, by the bounds of the table compare.
 
     Each is a run's id (a file in the working folder's runs), a working folder, or a report.json.
     """

@@ -6,17 +6,14 @@ s8s8: symmetric signed activations and weights, biases in float; what TensorRT t
 """
 
 from collections.abc import Collection
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import onnx
 from onnx import ModelProto
-from onnxruntime import quantization
 from onnxruntime.quantization import QuantType
 
-from stages.precision.layers import Left, Prepared, before_first_layer, layers
-from stages.precision.ranges import METHODS, quiet
+from stages.precision.layers import Prepared
+from stages.precision.ranges import METHODS
+from stages.precision.static import quantized
 
 OPS = {
     "u8s8": (
@@ -27,9 +24,6 @@ OPS = {
     "s8s8": ("Add", "Conv", "ConvTranspose", "Gemm", "MatMul", "MaxPool"),
 }  # fmt: skip
 """Operators whose inputs and outputs are quantized."""
-
-READY = "onnx.quant.pre_process"
-"""The mark that keeps the tool from advising to prepare the model."""
 
 
 def quantize(
@@ -51,44 +45,22 @@ def quantize(
         keep: Names of nodes to leave in float.
         reduce_range: Weights of 7 bits, for CPUs whose 8-bit products saturate in 16.
     """
-    ahead = before_first_layer(model)
     is_symmetric = scheme == "s8s8"
-    kind = QuantType.QInt8 if is_symmetric else QuantType.QUInt8
-    ready = ModelProto()
-    ready.CopyFrom(model)
-    ready.metadata_props.add(key=READY, value="onnxruntime.quant")
-    with TemporaryDirectory(prefix="madpipe-") as folder, quiet():
-        cache, out = Path(folder) / "ranges.json", Path(folder) / "model.onnx"
-        quantization.save_tensors_data(ranges, cache)
-        quantization.quantize_static(
-            ready,
-            out,
-            op_types_to_quantize=list(OPS[scheme]),
-            per_channel=True,
-            reduce_range=reduce_range,
-            activation_type=kind,
-            weight_type=QuantType.QInt8,
-            nodes_to_exclude=sorted(ahead | set(keep)),
-            calibrate_method=METHODS[method][0],
-            calibration_cache_path=cache,
-            extra_options={
-                "ActivationSymmetric": is_symmetric,
-                "WeightSymmetric": True,
-                "QuantizeBias": not is_symmetric,
-                # 256 levels of a logit would make ties, and so decide classes by chance.
-                "OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"],
-            },
-        )
-        made = onnx.load(str(out))
-    restore(made, model)
-    left = [
-        Left(node.name, node.op_type, "asked for") for node in layers(model) if node.name in keep
-    ]
-    return Prepared(made, tuple(left))
-
-
-def restore(made: ModelProto, model: ModelProto) -> None:
-    """Put the metadata and the producer back, which the tool overwrites."""
-    del made.metadata_props[:]
-    made.metadata_props.extend(model.metadata_props)
-    made.producer_name, made.producer_version = model.producer_name, model.producer_version
+    return quantized(
+        model,
+        ranges,
+        ops=OPS[scheme],
+        keep=keep,
+        per_channel=True,
+        reduce_range=reduce_range,
+        activation_type=QuantType.QInt8 if is_symmetric else QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        calibrate_method=METHODS[method][0],
+        extra={
+            "ActivationSymmetric": is_symmetric,
+            "WeightSymmetric": True,
+            "QuantizeBias": not is_symmetric,
+            # 256 levels of a logit would make ties, and so decide classes by chance.
+            "OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"],
+        },
+    )
