@@ -14,11 +14,13 @@ from stages.packaging import modelcard, triton
 from stages.packaging.archive import Files
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-_EXAMPLES = {
+EXAMPLES = {
     "onnxruntime": "run_onnxruntime.py.txt",
+    "openvino": "run_openvino.py.txt",
     "tensorrt": "run_tensorrt.py.txt",
     "tensorrt-rtx": "run_tensorrt.py.txt",
 }
+"""The example that runs a backend's engines, beside this file."""
 
 
 def collect(
@@ -38,11 +40,6 @@ def collect(
     """
     manifest, engine = read_folder(folder, place)
     signature = manifest.signature
-    if manifest.backend not in _EXAMPLES:
-        known = ", ".join(_EXAMPLES)
-        raise StageError(
-            place, f"is of a backend that is not packed yet ({manifest.backend})", f"use {known}"
-        )
     if signature is None:
         raise StageError(
             place, "its manifest does not tell what it takes (no signature)", "build it again"
@@ -56,7 +53,7 @@ def collect(
         report = None
     labels = signature.classes or tuple(str(k) for k in range(signature.num_classes))
     text = "".join(" ".join(each.split()) + "\n" for each in labels).encode()
-    example = (Path(__file__).parent / _EXAMPLES[manifest.backend]).read_text(encoding="utf-8")
+    example = (Path(__file__).parent / EXAMPLES[manifest.backend]).read_text(encoding="utf-8")
     files: dict[str, bytes | Path] = {
         manifest.engine: engine,
         MANIFEST_FILE: msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n",

@@ -16,7 +16,6 @@ def render(
     name: str, manifest: EngineManifest, signature: Signature, report: dict[str, Any] | None
 ) -> str:
     """Return the card; `report` is the document of the run that validated this engine."""
-    channels, height, width = signature.shape
     lines = [f"# {name}", "", "An image classifier, packed by madpipe.", ""]
     lines += _table(
         ("", ""),
@@ -25,7 +24,7 @@ def render(
             ("backend", f"{manifest.backend} {manifest.backend_version}"),
             ("runs on", _where(manifest)),
             ("precision", manifest.precision),
-            ("images", f"{channels} x {height} x {width}, {signature.input_type}, in [0, 1]"),
+            ("images", _images(signature)),
             ("classes", str(signature.num_classes)),
             ("engine", f"{manifest.engine}, sha256 {manifest.sha256}"),
             ("built from", f"ONNX, sha256 {manifest.onnx_sha256}"),
@@ -40,6 +39,13 @@ def render(
         "",
     ]
     return "\n".join(lines)
+
+
+def _images(signature: Signature) -> str:
+    channels, height, width = signature.shape
+    if signature.input_type == "UINT8":
+        return f"{height} x {width} x {channels}, UINT8, as decoded (0 to 255)"
+    return f"{channels} x {height} x {width}, {signature.input_type}, in [0, 1]"
 
 
 def _where(manifest: EngineManifest) -> str:

@@ -15,14 +15,15 @@ _TYPES = {
 
 
 class Served(NamedTuple):
-    """How Triton is told of a backend: a line of the config, and the model's file."""
+    """How Triton is told of a backend: lines of the config, and the model's file."""
 
-    line: str
+    lines: str
     file: str
 
 
 SERVED = {
     "onnxruntime": Served('backend: "onnxruntime"', "model.onnx"),
+    "openvino": Served('backend: "openvino"\ndefault_model_filename: "model.onnx"', "model.onnx"),
     "tensorrt": Served('platform: "tensorrt_plan"', "model.plan"),
 }
 """Triton has no backend for engines of TensorRT-RTX."""
@@ -33,10 +34,13 @@ def config(name: str, manifest: EngineManifest, signature: Signature) -> str:
     asked = manifest.settings.get("max_batch")
     max_batch = asked if isinstance(asked, int) else _ONNX_MAX_BATCH
     kind = "KIND_GPU" if manifest.device == "cuda" else "KIND_CPU"
-    dims = ", ".join(str(size) for size in signature.shape)
+    channels, height, width = signature.shape
+    is_bytes = signature.input_type == "UINT8"
+    sizes = (height, width, channels) if is_bytes else signature.shape
+    dims = ", ".join(str(size) for size in sizes)
     return (
         f"name: {json.dumps(name)}\n"
-        f"{SERVED[manifest.backend].line}\n"
+        f"{SERVED[manifest.backend].lines}\n"
         f"max_batch_size: {max_batch}\n"
         "input [\n"
         f"  {{ name: {json.dumps(signature.input)}, data_type: {_TYPES[signature.input_type]}, "

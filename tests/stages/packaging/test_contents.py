@@ -14,10 +14,11 @@ from PIL import Image
 
 from pipeline import machine
 from pipeline.errors import StageError, UsageError
-from pipeline.settings import Build
-from stages import onnxfile, standalone
+from pipeline.settings import BackendName, Build, Export, InputName, PrecisionName
+from stages import standalone
 from stages.data import images
-from stages.engines.base import EngineManifest
+from stages.engines.base import BACKENDS, EngineManifest
+from stages.measuring.engine import open_engine
 from stages.packaging import archive, contents
 from tests.stages.tiny import Brought
 
@@ -59,12 +60,30 @@ def test_a_package_holds_all_that_is_needed_and_is_called_after_the_network(buil
     assert files["labels.txt"] == b"".join(b"%d\n" % digit for digit in range(10))
 
 
-def test_the_example_names_the_class_of_a_digit(tiny: Brought, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("backend", "precision", "kind"),
+    [
+        ("onnxruntime", "fp32", "float-nchw"),
+        ("onnxruntime", "fp32", "uint8-nhwc"),
+        ("openvino", "fp32", "float-nchw"),
+        ("openvino", "int8", "uint8-nhwc"),
+    ],
+)
+def test_the_example_names_the_class_of_a_digit(
+    tiny: Brought, tmp_path: Path, backend: BackendName, precision: PrecisionName, kind: InputName
+) -> None:
     onnx, folder = tmp_path / "teacher.onnx", tmp_path / "engine"
     standalone.export(
-        tiny.path("teacher/weights"), onnx, arch=None, num_classes=None, image_size_px=None
+        tiny.path("teacher/weights"),
+        onnx,
+        arch=None,
+        num_classes=None,
+        image_size_px=None,
+        options=Export(input=kind),
     )
-    standalone.build(onnx, folder, Build(device="cpu", precision="fp32"))
+    options = Build(backend=backend, device="cpu", precision=precision)
+    calibration = tiny.path("distill/bank") if precision == "int8" else None
+    standalone.build(onnx, folder, options, calibration)
     archive.write(_collect(folder)[1], tmp_path / "package", overwrite=False)
     held_out = images.load(tiny.settings.data, None).held_out
     paths = []
@@ -78,8 +97,8 @@ def test_the_example_names_the_class_of_a_digit(tiny: Brought, tmp_path: Path) -
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     assert [row[0] for row in rows] == [str(each) for each in paths]
     x_NCHW = held_out.batch(slice(0, 50), torch.device("cpu")).contiguous().numpy()
-    logits_NK = onnxfile.logits(onnxfile.session(onnx), x_NCHW)
-    assert [int(row[1]) for row in rows] == logits_NK.argmax(axis=1).tolist()
+    _, opened = open_engine(folder / "manifest.json", folder / "engine.onnx", threads=1)
+    assert [int(row[1]) for row in rows] == opened.infer(x_NCHW).argmax(axis=1).tolist()
     right = [row[1] == held_out.classes[y] for row, y in zip(rows, held_out.y_N, strict=False)]
     assert sum(right) >= 40
 
@@ -135,11 +154,16 @@ def test_an_engine_that_was_changed_is_not_packed(built: Path, tmp_path: Path) -
         _collect(_changed(built, tmp_path, sha256="0" * 64))
 
 
-def test_an_old_manifest_or_another_backend_is_refused(built: Path, tmp_path: Path) -> None:
+def test_an_old_manifest_is_refused(built: Path, tmp_path: Path) -> None:
     with pytest.raises(StageError, match="no signature"):
         _collect(_changed(built, tmp_path, signature=None))
-    with pytest.raises(StageError, match=r"not packed yet \(openvino\)"):
-        _collect(_changed(built, tmp_path, backend="openvino"))
+
+
+def test_every_backend_has_an_example_that_python_reads() -> None:
+    folder = Path(contents.__file__).parent
+    assert set(contents.EXAMPLES) == set(BACKENDS)
+    for name in contents.EXAMPLES.values():
+        ast.parse((folder / name).read_text(encoding="utf-8"))
 
 
 def test_labels_stay_one_a_line(built: Path, tmp_path: Path) -> None:

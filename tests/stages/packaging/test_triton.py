@@ -85,3 +85,16 @@ def test_names_with_quotes_arrive_as_they_are() -> None:
 
     config = _parsed(_manifest(), replace(SIGNATURE, input='a "b" \\ c'))
     assert config.input[0].name == 'a "b" \\ c'
+
+
+def test_images_as_bytes_have_their_channels_last() -> None:
+    from msgspec.structs import replace
+
+    config = _parsed(_manifest(), replace(SIGNATURE, input_type="UINT8"))
+    assert list(config.input[0].dims) == [32, 24, 3]
+
+
+def test_triton_is_told_where_openvinos_file_is() -> None:
+    config = _parsed(_manifest(backend="openvino"))
+    assert config.backend == "openvino"
+    assert config.default_model_filename == triton.SERVED["openvino"].file == "model.onnx"
