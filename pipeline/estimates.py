@@ -64,6 +64,8 @@ def _reason(name: str, measurements: Measurements) -> str | None:
     is_engines = name.startswith(("engine", "speedup"))
     if is_engines and (why := measurements.get("engine_absent")):
         return str(why)
+    if name.startswith("graph") and not measurements.get("engine_absent"):
+        return "the engine itself ran here"
     if name.endswith("bank_agreement"):
         return 'validate.images is "held-out"' if accuracy else None
     if name == "speedup_same_backend" and batch:

@@ -9,6 +9,7 @@ MEASURES: dict[str, str] = {
     "engine_top1": "share of held-out images that the engine gets right",
     "student_top1_drop": "teacher's top-1 less the student's, on the same images",
     "onnx_top1_drop": "student's top-1 less the ONNX file's, on the same images",
+    "graph_top1_drop": "student's top-1 less that of the graph of an engine for elsewhere",
     "engine_top1_drop": "student's top-1 less the engine's, on the same images",
     "student_top5_drop": "teacher's top-5 less the student's, with more than 5 classes",
     "engine_top5_drop": "student's top-5 less the engine's, with more than 5 classes",

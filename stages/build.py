@@ -23,6 +23,8 @@ from stages.engines import resolve
 from stages.engines.base import BACKENDS, EngineManifest, Order, Tell, silent
 from stages.precision.graph import Maker
 
+_GRAPH_FILE = "graph.onnx"
+
 
 def run(ctx: Context) -> None:
     """Leave the engine, its manifest and the table of candidates."""
@@ -35,6 +37,7 @@ def run(ctx: Context) -> None:
         place="the bank",
         threads=ctx.settings.validate.threads,
         cache=ctx.cache,
+        graph=ctx.output("graph") if ctx.settings.build.targets else None,
         tell=ctx.progress,
     )
     write_bytes(ctx.output("candidates"), json.dumps(table, allow_nan=False).encode())
@@ -58,6 +61,7 @@ def build(
     place: str = "--calibration",
     threads: int = 1,
     cache: Path | None = None,
+    graph: Path | None = None,
     tell: Tell = silent,
 ) -> tuple[EngineManifest, dict[str, Any]]:
     """Make an engine from an ONNX file and write its manifest.
@@ -71,6 +75,8 @@ def build(
         place: What named that path, for messages.
         threads: CPU threads with which candidates are measured.
         cache: A folder for what a backend keeps from build to build; None: nothing is kept.
+        graph: Where to leave the ONNX graph at the engine's precision, if one is named and not
+            chosen by measuring; None: nowhere.
         tell: Called with done, total and the unit while building.
 
     Returns:
@@ -95,6 +101,8 @@ def build(
             made, device, table = _measured(trial, options, len(images_NCHW), tell)
         else:
             made, device, table = _single(maker, options, folder, cache, tell)
+            if graph is not None:
+                shutil.move(folder / _GRAPH_FILE, graph)
         shutil.move(made.engine, engine)
     manifest = EngineManifest(
         onnx_sha256=file_sha256(onnx),
@@ -128,7 +136,7 @@ def _single(
     name, precision = resolve.backend_name(options), resolve.precision(options)
     info = BACKENDS[name]
     prepared = maker.at(precision, info)
-    source = folder / "model.onnx"
+    source = folder / _GRAPH_FILE
     onnxfile.save(prepared.model, source)
     made = Tried(
         backend=name,

@@ -162,6 +162,8 @@ def _build(settings: Settings) -> Stage:
             "engine": resolve.engine_file(build),
             "manifest": "manifest.json",
             "candidates": "candidates.json",
+            # What stands for an engine that cannot run where it is built.
+            **({"graph": "graph.onnx"} if build.targets else {}),
         },
         packages=("onnx", "onnxruntime-gpu|onnxruntime", *_distributions(infos)),
         facts=tuple(dict.fromkeys(facts)),
@@ -196,6 +198,7 @@ def _validate(
             "export/onnx",
             "build/engine",
             "build/manifest",
+            *(("build/graph",) if settings.build.targets else ()),
         ),
         externals={**data, **teacher_code, **student_code},
         outputs={"measurements": "measurements.json", "samples": "samples.json"},

@@ -213,12 +213,16 @@ def card_of(model: ModelProto) -> Card | None:
     return cards.decode(texts[cards.METADATA_KEY]) if cards.METADATA_KEY in texts else None
 
 
-def session(model: bytes | Path, threads: int = 1) -> onnxruntime.InferenceSession:
+def session(
+    model: bytes | Path, threads: int = 1, *, is_optimised: bool = True
+) -> onnxruntime.InferenceSession:
     """Open a model in ONNX Runtime on the CPU, the reference for every engine."""
     onnxruntime.set_default_logger_severity(4)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    if not is_optimised:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     source = str(model) if isinstance(model, Path) else model
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 

@@ -1,13 +1,13 @@
 """The validate stage: accuracy and latency, measured and stored, not judged.
 
 Accuracy is of teacher, student, ONNX file and engine on the same held-out images, so that each
-loss belongs to a step; without labelled images it is agreement with the teacher on the bank.
+loss belongs to a step; without labelled images it is agreement with the teacher on the bank. An
+engine for GPUs that are elsewhere is stood for by the graph that it was built from.
 Latency is of teacher (torch), the teacher as an engine, and the engine, interleaved.
 """
 
 import json
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +18,17 @@ from numpy.typing import NDArray
 from models.classifier import Classifier
 from pipeline.atomic import write_bytes
 from pipeline.measures import SCHEMA
-from pipeline.stage import Context
+from pipeline.stage import Context, StageError
 from stages import evaluate, networks, onnxfile
 from stages.data import images
 from stages.data.images import Images
 from stages.engines import fit
-from stages.engines.base import BACKENDS, Session
+from stages.engines.base import BACKENDS, EngineManifest, Session
 from stages.engines.manifests import read_manifest
-from stages.measuring import accuracy, latency
+from stages.measuring import accuracy, elsewhere, latency
+from stages.measuring.batches import batched
 from stages.measuring.engine import open_here, sizes
 from stages.measuring.shown import bank_images, check_images, identity
-
-_BATCH = 64
 
 Logits = dict[str, NDArray[np.float32]]
 
@@ -54,7 +53,9 @@ def run(ctx: Context) -> None:
     }
     path = ctx.input("build/engine")
     manifest = read_manifest(ctx.input("build/manifest"), path)
-    if absent := fit.not_run(manifest):
+    absent = fit.not_run(manifest)
+    if absent:
+        logits |= _of_graph(ctx, manifest, shown)
         measured, samples = judged_by(logits, shown, is_bank=options.images == "bank")
         measured |= {"engine_absent": absent, "latency": None} | sizes(manifest, path, None)
     else:
@@ -84,6 +85,17 @@ def run(ctx: Context) -> None:
             f"{absent}; where such a GPU is: madpipe validate --engine {path.parent} "
             f"--teacher {ctx.input('teacher/weights')}"
         )
+
+
+def _of_graph(ctx: Context, manifest: EngineManifest, shown: Images) -> Logits:
+    """Return what the graph says that an engine for elsewhere was built from, if it can be run."""
+    graph, threads = ctx.input("build/graph"), ctx.settings.validate.threads
+    try:
+        logits_NK = elsewhere.graph_logits(graph, manifest.precision, shown, threads=threads)
+    except StageError as error:
+        ctx.note(str(error))
+        return {}
+    return {"graph": logits_NK}
 
 
 def _tell(ctx: Context, measured: dict[str, Any]) -> None:
@@ -137,24 +149,12 @@ def torch_logits(network: Classifier, shown: Images) -> NDArray[np.float32]:
 def onnx_logits(path: Path, shown: Images) -> NDArray[np.float32]:
     """Return the logits of an ONNX file in ONNX Runtime on the CPU."""
     opened = onnxfile.session(path)
-    return _batched(lambda x_BCHW: onnxfile.logits(opened, x_BCHW), shown)
+    return batched(lambda x_BCHW: onnxfile.logits(opened, x_BCHW), shown)
 
 
 def engine_logits(session: Session, shown: Images) -> NDArray[np.float32]:
     """Return the logits of an engine."""
-    return _batched(session.infer, shown)
-
-
-def _batched(
-    infer: Callable[[NDArray[np.float32]], NDArray[np.float32]], shown: Images
-) -> NDArray[np.float32]:
-    cpu = torch.device("cpu")
-    return np.concatenate(
-        [
-            infer(shown.batch(slice(first, first + _BATCH), cpu).contiguous().numpy())
-            for first in range(0, len(shown.y_N), _BATCH)
-        ]
-    )
+    return batched(session.infer, shown)
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:

@@ -15,8 +15,8 @@ from stages.measuring import calibration
 Logits = Mapping[str, NDArray[np.float32]]
 Said = Mapping[str, NDArray[np.int64]]
 
-STEPS = {"student": "teacher", "onnx": "student", "engine": "onnx"}
-"""Each network and the one before it in the chain."""
+STEPS = {"student": "teacher", "onnx": "student", "graph": "onnx", "engine": "onnx"}
+"""Each network and the one before it in the chain; the graph stands for an engine elsewhere."""
 
 TOP5_FROM = 6
 """Fewest classes with which top-5 says anything."""
@@ -120,10 +120,15 @@ def _paired(
 ) -> dict[str, Any]:
     """Return for each network what it lost and gained against its reference in the gates.
 
-    The engine's reference is the student, so that its gate holds whatever lies between; `step`
-    has the same counts against the network right before it.
+    The student is the reference of what is made from it, so that a gate holds whatever lies
+    between; `step` has the same counts against the network right before it.
     """
-    references = {"student": "teacher", "onnx": "student", "engine": "student"}
+    references = {
+        "student": "teacher",
+        "onnx": "student",
+        "graph": "student",
+        "engine": "student",
+    }
     right = {name: each == y_N for name, each in said.items()}
     records: dict[str, Any] = {}
     for name, reference in references.items():

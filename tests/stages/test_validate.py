@@ -202,15 +202,18 @@ def test_the_digits_need_no_folder() -> None:
     not machine.has_module("tensorrt_rtx") or bool(machine.gpus()),
     reason="TensorRT-RTX is not installed, or a GPU is here",
 )
+@pytest.mark.parametrize(
+    ("precision", "runs"), [("fp32", True), ("fp16", True), ("int8", True), ("bf16", False)]
+)
 def test_an_engine_for_other_gpus_is_built_and_measured_as_far_as_it_can_be(
-    tiny: Brought, tmp_path: Path
+    tiny: Brought, tmp_path: Path, precision: str, *, runs: bool
 ) -> None:
     from pipeline.gates import judge
-    from pipeline.settings import DEFAULT_GATES
+    from pipeline.settings import DEFAULT_GATES, Gate
     from stages import build, catalog
     from tests.stages.tiny import context
 
-    options = {"backend": "tensorrt-rtx", "precision": "fp32", "targets": ["sm89", "sm120"]}
+    options = {"backend": "tensorrt-rtx", "precision": precision, "targets": ["sm89", "sm120"]}
     chosen = settings({"build": options})
     stages = {each.name: each for each in catalog.declare(chosen, tmp_path)}
     onnx = {name: tiny.path(name) for name in ("export/onnx", "distill/bank")}
@@ -219,21 +222,24 @@ def test_an_engine_for_other_gpus_is_built_and_measured_as_far_as_it_can_be(
     assert ctx.metrics["bytes"] > 100_000
     assert [each["done"] for kind, each in emitted if kind == "progress"][-1] > 50
 
-    inputs = {name: tiny.path(name) for name in stages["validate"].inputs}
-    for name in ("engine", "manifest"):
-        inputs[f"build/{name}"] = ctx.output(name)
+    built = {f"build/{name}": ctx.output(name) for name in ("engine", "manifest", "graph")}
+    others = set(stages["validate"].inputs) - set(built)
+    inputs = {name: tiny.path(name) for name in others} | built
     ctx, emitted = context(stages["validate"], chosen, inputs, tmp_path / "validate")
     validate.run(ctx)
     measured = json.loads(ctx.output("measurements").read_bytes())
-    assert list(measured["accuracy"]) == ["teacher", "student", "onnx"]
+    assert list(measured["accuracy"]) == ["teacher", "student", "onnx"] + ["graph"] * runs
     assert measured["latency"] is None
     assert measured["engine"]["targets"] == ["sm89", "sm120"]
     assert ctx.metrics["engine"] == "built, not run"
-    (note,) = [each["text"] for kind, each in emitted if kind == "note"]
+    *before, note = [each["text"] for kind, each in emitted if kind == "note"]
+    assert [("cannot run the engine's graph" in each) for each in before] == [] if runs else [True]
     assert "built for sm89, sm120 and not run" in note
     assert f"--engine {inputs['build/engine'].parent} --teacher" in note
-    verdicts = {each.name: each for each in judge(measured, DEFAULT_GATES)}
+    gates = {**DEFAULT_GATES, "graph_top1_drop": Gate(max=0.02)}
+    verdicts = {each.name: each for each in judge(measured, gates)}
     assert verdicts["student_top1_drop"].verdict != "skipped"
+    assert verdicts["graph_top1_drop"].verdict == ("pass" if runs else "skipped")
     for name in ("engine_top1_drop", "speedup"):
         assert verdicts[name].verdict == "skipped"
         assert "not run, since this machine has no NVIDIA GPU" in verdicts[name].reason
