@@ -14,7 +14,15 @@ from pipeline.cli.options import DEFAULT_CONFIG, Config, Force, Json, Out, Set
 from pipeline.cli.running import bring
 from pipeline.errors import UsageError
 from pipeline.screen import words
-from pipeline.settings import BackendName, Build, DeviceName, PrecisionName, Validate
+from pipeline.settings import (
+    BackendName,
+    Build,
+    DeviceName,
+    Export,
+    InputName,
+    PrecisionName,
+    Validate,
+)
 
 _Path = Path | None
 Student = Annotated[
@@ -52,6 +60,10 @@ NumClasses = Annotated[
 ImageSize = Annotated[
     int | None, typer.Option("--image-size", min=8, help="Pixels; absent: from the file's card.")
 ]
+Input = Annotated[
+    InputName,
+    typer.Option("--input", help="What the graph takes: floats in [0, 1], or bytes as decoded."),
+]
 Precision = Annotated[PrecisionName, typer.Option("--precision", help="Arithmetic of the engine.")]
 Backend = Annotated[BackendName, typer.Option("--backend", help="What runs the engine.")]
 Device = Annotated[DeviceName, typer.Option("--device", help="Where it runs.")]
@@ -71,6 +83,7 @@ def export(
     arch: Arch = None,
     num_classes: NumClasses = None,
     image_size: ImageSize = None,
+    input_: Input = "float-nchw",
     precision: Precision = "auto",
     out: Out = None,
     config: Config = DEFAULT_CONFIG,
@@ -91,7 +104,12 @@ def export(
     assert student is not None
     path = out or student.with_suffix(".onnx")
     result = standalone.export(
-        student, path, arch=arch, num_classes=num_classes, image_size_px=image_size
+        student,
+        path,
+        arch=arch,
+        num_classes=num_classes,
+        image_size_px=image_size,
+        options=Export(input=input_),
     )
     if as_json:
         say.as_json(result | {"path": str(path)})

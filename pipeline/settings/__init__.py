@@ -7,7 +7,14 @@ Knows nothing of files: reading and fault reports are in `pipeline.config`.
 
 from pipeline.settings.data import Data, SourceName
 from pipeline.settings.distill import Distill
-from pipeline.settings.engine import BackendName, Build, DeviceName, Export, PrecisionName
+from pipeline.settings.engine import (
+    BackendName,
+    Build,
+    DeviceName,
+    Export,
+    InputName,
+    PrecisionName,
+)
 from pipeline.settings.everything import Settings
 from pipeline.settings.judging import DEFAULT_COMPARE, DEFAULT_GATES, Gate, Validate
 from pipeline.settings.kinds import Table
@@ -25,6 +32,7 @@ __all__ = [
     "Distill",
     "Export",
     "Gate",
+    "InputName",
     "PrecisionName",
     "Run",
     "Settings",

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pipeline.errors import StageError, UsageError
+from pipeline.settings import Export
 from stages import onnxfile, standalone
 from tests.stages.tiny import card, resnet8, weights_file
 
@@ -22,6 +23,20 @@ def test_a_file_with_its_card_needs_nothing_more(tmp_path: Path) -> None:
     assert (told["arch"], told["classes"], told["image_size_px"]) == ("resnet8", 10, 8)
     assert told["max_logit_difference"] < 1e-3
     assert onnxfile.card_of(onnxfile.read(tmp_path / "w.onnx", "here")) == card()
+
+
+def test_a_file_can_be_exported_to_take_bytes(tmp_path: Path) -> None:
+    weights_file(tmp_path / "w.safetensors")
+    standalone.export(
+        tmp_path / "w.safetensors",
+        tmp_path / "w.onnx",
+        arch=None,
+        num_classes=None,
+        image_size_px=None,
+        options=Export(input="uint8-nhwc"),
+    )
+    signature = onnxfile.signature(onnxfile.read(tmp_path / "w.onnx", "here"))
+    assert (signature.input_type, signature.shape) == ("UINT8", (1, 8, 8))
 
 
 def test_a_checkpoint_of_another_program_needs_its_image_size(tmp_path: Path) -> None:
