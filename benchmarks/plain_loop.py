@@ -34,14 +34,20 @@ class PlainLoop:
     """Teacher, student, generator and EMA, one round at a time."""
 
     def __init__(
-        self, teacher: nn.Module, student: nn.Module, generator: nn.Module, options: Distill
+        self,
+        teacher: nn.Module,
+        student: nn.Module,
+        generator: nn.Module,
+        options: Distill,
+        device: torch.device | None = None,
     ) -> None:
-        """Bring the networks to the common layout and make the optimisers."""
+        """Bring the networks to the device and the common layout and make the optimisers."""
         self.options = options
+        self.device = device or torch.device("cpu")
         plain = torch.contiguous_format
-        self.teacher = teacher.to(memory_format=plain).eval()
-        self.student = student.to(memory_format=plain).train()
-        self.generator = generator.to(memory_format=plain).train()
+        self.teacher = teacher.to(self.device).to(memory_format=plain).eval()
+        self.student = student.to(self.device).to(memory_format=plain).train()
+        self.generator = generator.to(self.device).to(memory_format=plain).train()
         for parent in list(self.generator.modules()):
             for name, child in parent.named_children():
                 if type(child).__name__ == "DoublingConv2d":
@@ -73,7 +79,7 @@ class PlainLoop:
         self.terms.append(term)
 
     def _noise(self) -> Tensor:
-        return torch.randn(self.options.batch_size, self.options.noise_dim)
+        return torch.randn(self.options.batch_size, self.options.noise_dim, device=self.device)
 
     def play_round(self) -> None:
         """Take the generator step and the student steps of one round."""
@@ -100,7 +106,7 @@ class PlainLoop:
 
     def _student_step(self) -> None:
         self.student.train()
-        loss = torch.zeros(())
+        loss = torch.zeros((), device=self.device)
         for source in (self.generator, self.ema):
             with torch.no_grad():
                 x_BCHW = source(self._noise())
