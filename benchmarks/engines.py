@@ -1,39 +1,46 @@
 """Latency of engines against each other, and what int8 costs; prints Markdown.
 
-    uv run python benchmarks/engines.py latency [--rounds 300] [--quick]
-    uv run python benchmarks/engines.py accuracy WORK [--images 256]
+    uv run python -m benchmarks.engines latency [--rounds 300] [--quick]
+    uv run python -m benchmarks.engines latency --device cuda --batch 1 --batch 32 --batch 256
+    uv run python -m benchmarks.engines auto WORK
+    uv run python -m benchmarks.engines accuracy WORK [--data digits] [--images 256]
 
 `latency`: a CIFAR ResNet-34 teacher and a ResNet-18 student with random weights, one thread, batch
-1 and 32, every engine in turns within one run; torch.compile only without --quick.
-`accuracy`: top-1 of the student in a madpipe working folder: fp32, int8 calibrated by its bank,
-and int8 calibrated by as many real training images, for each method of calibration.
+1 and 32, every engine in turns within one run; torch.compile only without --quick. On a GPU times
+are between CUDA events around calls that wait for their result.
+`auto`: for every student in a madpipe working folder, what `precision = "auto"` picks, and whether
+a longer measurement of all candidates agrees.
+`accuracy`: top-1 of these students: fp32, int8 calibrated by their bank, and int8 calibrated by as
+many real training images, for each method of calibration.
 """
 
 import argparse
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from onnx import ModelProto
 from torch import nn
 
-from models import registry
 from models.classifier import Classifier
 from pipeline import hostinfo, machine
 from pipeline.settings import Build, Data, Export
 from stages import bank, candidates, export, networks, onnxfile, timing
 from stages.card import Card
 from stages.data import images
+from stages.data.images import Dataset
 from stages.engines import resolve
-from stages.engines.base import BACKENDS, Order
+from stages.engines.base import BACKENDS, Order, silent
 from stages.precision.graph import Maker
 from stages.precision.ranges import METHODS
 
 Call = Callable[[], object]
+Network = Callable[[torch.Tensor], object]
 CARD = Card(
     arch="resnet18",
     channels=3,
@@ -42,43 +49,41 @@ CARD = Card(
     std=(0.2470, 0.2435, 0.2616),
     classes=tuple(str(number) for number in range(10)),
 )
+AGAIN_ROUNDS = 1000
 
 
 def heading(title: str) -> None:
     """Print what was measured where."""
     facts = hostinfo.environment(Path(__file__).parent.parent)
-    names = ("cpu", "cores", "python", "torch", "onnxruntime-gpu", "git")
+    names = ("gpu", "driver", "cpu", "cores", "python", "torch", "onnxruntime-gpu", "git")
     shown = [f"{name} {facts[name]}" for name in names if name in facts]
-    shown.append(f"openvino {machine.version('openvino')}")
+    shown += [
+        f"{info.distribution} {machine.version(info.distribution)}"
+        for info in BACKENDS.values()
+        if info.needs != "onnxruntime" and machine.has_module(info.needs)
+    ]
     print(f"## {title}\n\n{', '.join(shown)}\n")
 
 
 def cifar_resnet(depth: int) -> Classifier:
     """Return a ResNet-18 or -34 with a stem for 32x32 images, its batch norms not trivial."""
-    name = f"resnet{depth}"
     torch.manual_seed(depth)
-    if name in registry.ARCHITECTURES:
-        backbone = networks.build(CARD, code=None, place=name).backbone
-    else:
-        from torchvision.models import resnet  # noqa: PLC0415  (until the registry has it)
-
-        counts = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3]}[depth]
-        made = resnet.ResNet(resnet.BasicBlock, counts, num_classes=10)
-        made.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
-        made.maxpool = nn.Identity()
-        backbone = made
-    network = Classifier(backbone, CARD.mean, CARD.std).train()
+    card = msgspec.structs.replace(CARD, arch=f"resnet{depth}")
+    network = networks.build(card, code=None, place=card.arch).train()
     with torch.no_grad():
         network(torch.rand(64, 3, 32, 32))
     return network.eval()
 
 
-def eager(network: nn.Module, x_BCHW: torch.Tensor) -> Call:
-    """Return a call of a torch network."""
+def eager(network: Network, x_BCHW: torch.Tensor, kind: torch.dtype = torch.float32) -> Call:
+    """Return a call of a torch network in a type."""
 
-    @torch.inference_mode()
     def call() -> None:
-        network(x_BCHW)
+        with (
+            torch.inference_mode(),
+            torch.autocast(x_BCHW.device.type, kind, enabled=kind != torch.float32),
+        ):
+            network(x_BCHW)
 
     return call
 
@@ -88,17 +93,15 @@ def compiled(network: nn.Module, x_BCHW: torch.Tensor, kind: torch.dtype) -> Cal
     import torch._inductor.config as inductor  # noqa: PLC0415
 
     inductor.freezing = True
-    made = torch.compile(network)
-
-    def call() -> None:
-        with torch.inference_mode(), torch.autocast("cpu", kind, enabled=kind != torch.float32):
-            made(x_BCHW)
-
+    mode = "max-autotune" if x_BCHW.is_cuda else None
+    call = eager(torch.compile(network, mode=mode), x_BCHW, kind)
     call()
     return call
 
 
-def engines(network: Classifier, folder: Path, x_BCHW: NDArray[np.float32]) -> dict[str, Call]:
+def engines(
+    network: Classifier, folder: Path, x_BCHW: NDArray[np.float32], device: str
+) -> dict[str, Call]:
     """Return a call of a network in each backend at each precision that is here."""
     source = folder / "fp32.onnx"
     generator = np.random.default_rng(0)
@@ -114,40 +117,80 @@ def engines(network: Classifier, folder: Path, x_BCHW: NDArray[np.float32]) -> d
     )
     maker = Maker(onnxfile.read(source, "here"), calibration_NCHW, Build())
     calls: dict[str, Call] = {}
-    for name, precision in resolve.candidates(Build(), "cpu"):
+    for name, precision in resolve.candidates(Build(), device):
         stem = folder / f"{name}-{precision}"
         onnxfile.save(maker.at(precision, BACKENDS[name]).model, stem.with_suffix(".onnx"))
         order = Order(
-            onnx=stem.with_suffix(".onnx"), engine=stem, device="cpu", precision=precision
+            onnx=stem.with_suffix(".onnx"), engine=stem, device=device, precision=precision
         )
         backend = resolve.backend(name)
         backend.build(order)
-        calls[f"{name} {precision}"] = backend.open(stem, device="cpu", threads=1).prepared(x_BCHW)
+        opened = backend.open(stem, device=device, threads=1)
+        calls[f"{name} {precision}"] = opened.prepared(x_BCHW)
     return calls
 
 
-def latency(rounds: int, *, quick: bool) -> None:
-    """Measure everything in turns at batch 1 and 32."""
+def torch_calls(
+    teacher: nn.Module, student: nn.Module, x_BCHW: torch.Tensor, *, quick: bool
+) -> dict[str, Call]:
+    """Return calls of both networks in torch; the eager teacher in fp32 is the first."""
+    kinds = {"fp32": torch.float32, "bf16": torch.bfloat16}
+    networks_ = {"R34": teacher, "R18": student}
+    calls = {
+        f"{short} torch eager {name}": eager(network, x_BCHW, kind)
+        for name, kind in kinds.items()
+        for short, network in networks_.items()
+    }
+    for name, kind in kinds.items() if not quick else ():
+        calls[f"R18 torch.compile, frozen, {name}"] = compiled(student, x_BCHW, kind)
+    return calls
+
+
+def latency(device: str, batches: Sequence[int], rounds: int, *, quick: bool) -> None:
+    """Measure everything in turns at each batch size."""
     torch.set_num_threads(1)
-    heading("Engines: CIFAR ResNet-34 teacher, ResNet-18 student, one thread")
+    heading(f"Engines: CIFAR ResNet-34 teacher, ResNet-18 student, {device}, one thread")
     teacher, student = cifar_resnet(34), cifar_resnet(18)
-    for batch in (1, 32):
+    for batch in batches:
         x_BCHW = torch.rand(batch, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-        calls: dict[str, Call] = {"R34 torch eager fp32": eager(teacher, x_BCHW)}
-        calls["R18 torch eager fp32"] = eager(student, x_BCHW)
         with tempfile.TemporaryDirectory() as folder:
+            found: dict[str, Call] = {}
             for short, network in (("R34", teacher), ("R18", student)):
                 inner = Path(folder) / short
                 inner.mkdir()
-                found = engines(network, inner, x_BCHW.numpy())
-                calls |= {f"{short} {name}": call for name, call in found.items()}
-            if not quick:
-                for kind in (torch.float32, torch.bfloat16):
-                    name = f"R18 torch.compile, frozen, {str(kind).removeprefix('torch.')}"
-                    calls[name] = compiled(student, x_BCHW, kind)
+                made = engines(network.cpu(), inner, x_BCHW.numpy(), device)
+                found |= {f"{short} {name}": call for name, call in made.items()}
+            # After the exports, which bring the networks to the CPU.
+            shown = x_BCHW.to(device).to(memory_format=torch.channels_last)
+            calls = torch_calls(teacher.to(device), student.to(device), shown, quick=quick) | found
             # As many rounds at any batch: time is no limit here.
-            times_ms = timing.in_turns(list(calls.values()), budget_s=1e9, most=rounds)
+            if device == "cuda":
+                times_ms = between_events(list(calls.values()), rounds)
+            else:
+                times_ms = timing.in_turns(list(calls.values()), budget_s=1e9, most=rounds)
         table(batch, list(calls), times_ms)
+
+
+def between_events(calls: Sequence[Call], rounds: int) -> NDArray[np.float64]:
+    """Return milliseconds of shape (rounds, calls) between CUDA events, in turns."""
+    for call in [*calls] * 20:
+        call()
+    times_ms = np.empty((rounds, len(calls)))
+    for number in range(rounds):
+        for step in range(len(calls)):
+            column = (number + step) % len(calls)
+            begin, end = _event(), _event()
+            torch.cuda.synchronize()
+            begin.record()
+            calls[column]()
+            end.record()
+            end.synchronize()
+            times_ms[number, column] = begin.elapsed_time(end)
+    return times_ms
+
+
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
 
 
 def table(batch: int, names: list[str], times_ms: NDArray[np.float64]) -> None:
@@ -159,39 +202,82 @@ def table(batch: int, names: list[str], times_ms: NDArray[np.float64]) -> None:
     print("| engine | median ms | eager teacher over it | fastest student over it |")
     print("| --- | ---: | ---: | ---: |")
     for name, median, ratio in zip(names, medians, ratios, strict=True):
-        print(f"| {name} | {median:.3f} | {ratio:.2f} | {best / median:.2f} |")
+        shown = f"{best / median:.2f}" if name.startswith("R18") else ""
+        print(f"| {name} | {median:.3f} | {ratio:.2f} | {shown} |")
     print(flush=True)
 
 
-def accuracy(work: Path, count: int) -> None:
-    """Compare calibrations by top-1 on the held-out digits, for every student in a folder."""
-    heading("int8: calibrated by the bank, and by real images")
-    dataset = images.load(Data(), None)
+def students(work: Path) -> Iterator[tuple[str, ModelProto, NDArray[np.float32]]]:
+    """Yield the name, fp32 graph and bank of every distilled student in a working folder."""
+    files = sorted((work / "entries" / "distill").glob("*/student.safetensors"))
+    for folder in (each.parent for each in files):
+        network, card = networks.load(folder / "student.safetensors", code=None, place="student")
+        graph = onnxfile.convert(network, card, opset=22)
+        yield folder.name[:8], graph, bank.load(folder / "bank.npz", "the bank")
+
+
+def auto(work: Path) -> None:
+    """Let the build choose, then measure every candidate for longer."""
+    torch.set_num_threads(1)
+    heading('What precision = "auto" picks')
+    for name, graph, bank_NCHW in students(work):
+        with tempfile.TemporaryDirectory() as folder:
+            trial = candidates.Trial(
+                Maker(graph, bank_NCHW, Build()),
+                bank_NCHW,
+                Build(),
+                device="cpu",
+                folder=Path(folder),
+                threads=1,
+            )
+            trial.run(resolve.candidates(Build(), "cpu"), silent)
+            trial.chosen()
+            running = [each for each in trial.tried if each.session is not None]
+            calls = [each.session.prepared(bank_NCHW[:1]) for each in running if each.session]
+            again_ms = np.median(timing.in_turns(calls, budget_s=1e9, most=AGAIN_ROUNDS), axis=0)
+        print(f"Student {name}, {trial.rounds} rounds, then {AGAIN_ROUNDS}, batch 1.\n")
+        print("| candidate | differs from fp32 | ms | ms again | verdict |")
+        print("| --- | ---: | ---: | ---: | --- |")
+        for each, ms in zip(running, again_ms, strict=True):
+            print(
+                f"| {each.backend} {each.precision} | {each.disagreement:.4f} | {each.p50_ms:.4f} "
+                f"| {ms:.4f} | {each.verdict} |"
+            )
+        print(flush=True)
+
+
+def dataset_of(named: str) -> Dataset:
+    """Return the images of `digits` or `SOURCE:FOLDER`."""
+    source, _, folder = named.partition(":")
+    return images.load(msgspec.convert({"source": source}, Data), Path(folder) if folder else None)
+
+
+def accuracy(work: Path, data: str, count: int) -> None:
+    """Compare calibrations by top-1 on held-out images, for every student in a folder."""
+    heading(f"int8 on {data.partition(':')[0]}: calibrated by the bank, and by real images")
+    dataset = dataset_of(data)
     cpu = torch.device("cpu")
     x_NCHW = dataset.held_out.batch(slice(0, None), cpu).contiguous().numpy()
-    real_NCHW = dataset.train.batch(slice(0, count), cpu).contiguous().numpy()
+    chosen = torch.randperm(len(dataset.train.y_N), generator=torch.Generator().manual_seed(0))
+    real_NCHW = dataset.train.batch(chosen[:count], cpu).contiguous().numpy()
     y_N = dataset.held_out.y_N.numpy()
     print(f"n = {len(y_N)} held-out images, {count} images for each calibration.\n")
     print("| student | scheme | method | images | top-1 | lost | gained |")
     print("| --- | --- | --- | --- | ---: | ---: | ---: |")
-    files = sorted((work / "entries" / "distill").glob("*/student.safetensors"))
-    for folder in (each.parent for each in files):
-        network, card = networks.load(folder / "student.safetensors", code=None, place="student")
-        model = onnxfile.convert(network, card, opset=22)
+    for name, model, bank_NCHW in students(work):
         right_N = hits(model, x_NCHW, y_N)
-        print(f"| {folder.name[:8]} | fp32 | | | {right_N.mean():.4f} | | |")
-        bank_NCHW = bank.load(folder / "bank.npz", "the bank")
+        print(f"| {name} | fp32 | | | {right_N.mean():.4f} | | |")
         for backend in ("onnxruntime", "tensorrt"):
             for method in ("minmax", "percentile", "entropy"):
                 assert method in METHODS
-                for name, calibration_NCHW in (("bank", bank_NCHW), ("real", real_NCHW)):
+                for kind, calibration_NCHW in (("bank", bank_NCHW), ("real", real_NCHW)):
                     options = Build(calibration_method=method, calibration_images=count)
                     maker = Maker(model, calibration_NCHW, options)
                     made = maker.at("int8", BACKENDS[backend]).model
                     now_N = hits(made, x_NCHW, y_N)
                     lost, gained = (right_N & ~now_N).sum(), (~right_N & now_N).sum()
                     print(
-                        f"| {folder.name[:8]} | {BACKENDS[backend].scheme} | {method} | {name} "
+                        f"| {name} | {BACKENDS[backend].scheme} | {method} | {kind} "
                         f"| {now_N.mean():.4f} | {lost} | {gained} |",
                         flush=True,
                     )
@@ -213,17 +299,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
     one = verbs.add_parser("latency")
+    one.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    one.add_argument("--batch", type=int, action="append", help="absent: 1 and 32")
     one.add_argument("--rounds", type=int, default=300)
     one.add_argument("--quick", action="store_true", help="few rounds, no torch.compile")
-    other = verbs.add_parser("accuracy")
-    other.add_argument("work", type=Path, help="a .madpipe folder with distilled students")
-    other.add_argument("--images", type=int, default=256)
+    for other in (verbs.add_parser("auto"), verbs.add_parser("accuracy")):
+        other.add_argument("work", type=Path, help="a .madpipe folder with distilled students")
+        other.add_argument("--data", default="digits", help="digits or SOURCE:FOLDER")
+        other.add_argument("--images", type=int, default=256, help="for each calibration")
     chosen = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if chosen.verb == "accuracy":
-        accuracy(chosen.work, chosen.images)
+        accuracy(chosen.work, chosen.data, chosen.images)
+    elif chosen.verb == "auto":
+        auto(chosen.work)
     else:
-        latency(20 if chosen.quick else chosen.rounds, quick=chosen.quick)
+        rounds = 20 if chosen.quick else chosen.rounds
+        latency(chosen.device, chosen.batch or (1, 32), rounds, quick=chosen.quick)
 
 
 if __name__ == "__main__":

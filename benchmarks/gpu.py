@@ -1,4 +1,4 @@
-"""The CIFAR-10 row on a GPU, in pieces: teacher, MAD, ABM, engines, validation, one table.
+"""The CIFAR-10 row on a GPU, in pieces: teacher, MAD, ABM, engines, profile, tests, one table.
 
     python -m benchmarks.gpu --data FOLDER --out FOLDER --budget-s 540
 
@@ -14,7 +14,6 @@ most eight files of at most 16 MiB.
 import argparse
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,14 +22,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline import hostinfo
+from benchmarks.gpu_figures import collect
 from pipeline.project import HOME_FOLDER
 from pipeline.store import Store
 
 ROOT = Path(__file__).parent.parent
 ENTRY = "from pipeline.cli.entry import main; main()"
-MOST_BYTES = 16 << 20
 STOP_S = 45.0
+LEAST_S = 30.0
 INTERRUPTED = 130
 JUDGED = (0, 3, 4)
 TINY = (
@@ -49,16 +48,42 @@ TINY = (
 
 
 class Task(NamedTuple):
-    """One command of the row, and where its events are logged."""
+    """A madpipe command of the row, which stops at a checkpoint and goes on from it."""
 
     name: str
     words: tuple[str, ...]
     settings: tuple[str, ...] = ()
 
 
+class Script(NamedTuple):
+    """A benchmark or test run whose text belongs to the row; done once, from start to end."""
+
+    name: str
+    words: str
+    tiny: str
+    """What is run with --tiny."""
+
+
 TASKS = (
     Task("mad", ("run", "all"), ("distill.method=mad",)),
     Task("abm", ("run", "distill"), ("distill.method=abm",)),
+)
+SCRIPTS = (
+    Script(
+        "rounds",
+        "-m benchmarks.rounds",
+        "-m benchmarks.rounds --teacher resnet8 --student resnet8 --batch 8 --width 8 --repeats 1",
+    ),
+    Script(
+        "engines",
+        "-m benchmarks.engines latency --device cuda --batch 1 --batch 32 --batch 256",
+        "-m benchmarks.engines latency --quick --batch 1",
+    ),
+    Script(
+        "tests",
+        "-m pytest -q -p no:cacheprovider -m gpu tests",
+        "-m pytest -q -p no:cacheprovider -m gpu tests/stages",
+    ),
 )
 
 
@@ -72,16 +97,35 @@ def main() -> None:
         command(["init", "--preset", "cifar10", "--config", str(config)], given.home)
     shared = [f"data.root={given.data.resolve()}", "distill.monitor=held-out", *given.set]
     shared += TINY if given.tiny else ()
-    deadline_s = time.monotonic() + given.budget_s
-    for task in TASKS:
-        left_s = deadline_s - time.monotonic()
-        if left_s < 2 * STOP_S or not brought(task, shared, given.home, left_s - STOP_S):
-            print(f"{task.name}: not done yet; call again with the same arguments")
-            collect(given.home, given.out, shared, is_whole=False)
-            return
-        print(f"{task.name}: done", flush=True)
-    collect(given.home, given.out, shared, is_whole=True)
-    print("all done")
+    left = undone(given, shared, time.monotonic() + given.budget_s)
+    rows = {task.name: figures(task, shared, given.home) for task in TASKS}
+    texts = {each.name: given.home / f"{each.name}.md" for each in SCRIPTS}
+    logs = [given.home / f"{task.name}.jsonl" for task in TASKS]
+    if left is None:
+        # The report is of the last run; this one runs nothing.
+        words = ["run", "all", "--inconclusive", "pass", *options(TASKS[0], shared)]
+        command(words, given.home)
+        for form in ("html", "json"):
+            words = ["report", "--format", form, "--out", str(given.out.resolve() / f"row.{form}")]
+            command([*words, *options(TASKS[0], shared)], given.home)
+    collect(given.out, rows, texts, logs, is_whole=left is None)
+    print(f"{left}: not done yet; call again with the same arguments" if left else "all done")
+
+
+def undone(given: argparse.Namespace, shared: Sequence[str], deadline_s: float) -> str | None:
+    """Work until the deadline; return what is not done yet, None when all is."""
+    for each in (*TASKS, *SCRIPTS):
+        left_s = deadline_s - time.monotonic() - given.stop_s
+        if left_s < LEAST_S * (not given.tiny):
+            return each.name
+        if isinstance(each, Task):
+            is_done = brought(each, shared, given.home, left_s, given.stop_s)
+        else:
+            is_done = written(each, given.home, left_s, is_tiny=given.tiny)
+        if not is_done:
+            return each.name
+        print(f"{each.name}: done", flush=True)
+    return None
 
 
 def arguments() -> argparse.Namespace:
@@ -91,6 +135,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--home", type=Path, default=ROOT / ".madpipe" / "gpu")
     parser.add_argument("--budget-s", type=float, default=540.0)
+    parser.add_argument("--stop-s", type=float, default=STOP_S, help="kept of it for stopping")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--tiny", action="store_true")
     return parser.parse_args()
@@ -122,7 +167,7 @@ def options(task: Task, shared: Sequence[str]) -> list[str]:
     return [word for each in (*shared, *task.settings) for word in ("--set", each)]
 
 
-def brought(task: Task, shared: Sequence[str], home: Path, budget_s: float) -> bool:
+def brought(task: Task, shared: Sequence[str], home: Path, budget_s: float, stop_s: float) -> bool:
     """Run a task until it is done or the time is up; true when it is done."""
     words = [*task.words, "--json", *options(task, shared)]
     with (home / f"{task.name}.jsonl").open("ab") as log:
@@ -132,8 +177,14 @@ def brought(task: Task, shared: Sequence[str], home: Path, budget_s: float) -> b
         try:
             code = process.wait(timeout=budget_s)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)
-            code = process.wait()
+            # Where this script was started in the background, SIGINT would be ignored.
+            process.send_signal(signal.SIGTERM)
+            try:
+                code = process.wait(timeout=stop_s)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                return False
     if code == INTERRUPTED:
         return False
     if code not in JUDGED:
@@ -141,27 +192,30 @@ def brought(task: Task, shared: Sequence[str], home: Path, budget_s: float) -> b
     return True
 
 
-def collect(home: Path, out: Path, shared: Sequence[str], *, is_whole: bool) -> None:
-    """Write the figures and, once all is done, the report, the student and the table."""
-    rows = {task.name: figures(task, shared, home) for task in TASKS}
-    facts = hostinfo.environment(ROOT)
-    record = {"environment": facts, "rows": rows, "is_whole": is_whole}
-    (out / "figures.json").write_text(json.dumps(record, indent=2, default=str), encoding="utf-8")
-    for task in TASKS:
-        log = home / f"{task.name}.jsonl"
-        if log.is_file():
-            tail = log.read_bytes()[-MOST_BYTES:]
-            (out / log.name).write_bytes(tail)
-    table(rows, facts)
-    if not is_whole:
-        return
-    # The report is of the last run; this one runs nothing.
-    command(["run", "all", "--inconclusive", "pass", *options(TASKS[0], shared)], home)
-    for form in ("html", "json"):
-        words = ["report", "--format", form, "--out", str(out.resolve() / f"report.{form}")]
-        command([*words, *options(TASKS[0], shared)], home)
-    student = Path(rows["mad"]["distill"]["path"]) / "student.safetensors"
-    split(student, out)
+def written(script: Script, home: Path, budget_s: float, *, is_tiny: bool) -> bool:
+    """Run a script and keep what it says; true when it was kept, now or by an earlier call."""
+    kept = home / f"{script.name}.md"
+    if kept.is_file():
+        return True
+    words = (script.tiny if is_tiny else script.words).split()
+    part = home / f"{script.name}.part"
+    with part.open("wb") as text:
+        try:
+            done = subprocess.run(
+                [sys.executable, *words],
+                cwd=ROOT,
+                env=environment(),
+                stdout=text,
+                stderr=subprocess.STDOUT,
+                timeout=budget_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return False
+    with part.open("ab") as text:
+        text.write(f"\n`{' '.join(words)}` left with {done.returncode}.\n".encode())
+    part.replace(kept)
+    return True
 
 
 def figures(task: Task, shared: Sequence[str], home: Path) -> dict[str, Any]:
@@ -179,35 +233,6 @@ def figures(task: Task, shared: Sequence[str], home: Path) -> dict[str, Any]:
                 "path": str(entry.path),
             }
     return found
-
-
-def split(path: Path, out: Path) -> None:
-    """Write a file in parts that are small enough; `cat` puts them together again."""
-    content = path.read_bytes()
-    if len(content) <= MOST_BYTES:
-        shutil.copyfile(path, out / path.name)
-        return
-    for number, first in enumerate(range(0, len(content), MOST_BYTES)):
-        part = content[first : first + MOST_BYTES]
-        (out / f"{path.name}.{number}").write_bytes(part)
-
-
-def table(rows: dict[str, Any], facts: dict[str, Any]) -> None:
-    """Print what is known so far."""
-    print(", ".join(f"{name} {facts[name]}" for name in ("gpu", "cpu", "torch") if name in facts))
-    print("| method | teacher | last | best | mu | sigma^2 | distill s |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    for name, stages in rows.items():
-        if "distill" not in stages:
-            continue
-        found = stages["distill"]["metrics"]
-        top1 = [found[f"monitor_top1_{each}"] for each in ("last", "best", "mean")]
-        print(
-            f"| {name} | {100 * stages['teacher']['metrics']['top1']:.2f} "
-            f"| {' | '.join(f'{100 * each:.2f}' for each in top1)} "
-            f"| {1e4 * found['monitor_top1_variance']:.2f} "
-            f"| {stages['distill']['seconds']:.0f} |"
-        )
 
 
 if __name__ == "__main__":

@@ -137,6 +137,7 @@ def _count(ctx: Context, game: Game, group: Group) -> None:
     """Record the figures of the run."""
     ctx.metric("peak_memory_bytes", game.compute.peak_memory_bytes())
     ctx.metric("params", networks.parameters(game.student))
+    ctx.metric("student_samples", game.student_samples)
     ctx.metric("precision", game.compute.precision)
     ctx.metric("processes", group.size)
     for name, value in curves.figures(game.windows).items():

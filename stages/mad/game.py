@@ -127,6 +127,13 @@ class Game:
         """Tell whether a window ends with the round just played."""
         return self.round % self.window_rounds == 0 or self.round == self.options.rounds
 
+    @property
+    def student_samples(self) -> int:
+        """Images that the student has learned from so far, in all processes together."""
+        has_fresh = self.terms.lambda0 > 0 or self.terms.past == "memory"
+        sources = int(has_fresh) + int(self.terms.past is not None)
+        return sources * self.options.batch_size * self.options.student_steps * self.round
+
     def pretrain_step(self) -> None:
         """Take a generator step without the adversarial term; the EMA begins where it ends."""
         self._generator_step(adversarial=False)

@@ -1,0 +1,52 @@
+"""Engines of both editions, built for the GPU that is here, loaded and run on it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import machine
+from pipeline.settings import BackendName, Build, PrecisionName, TensorRT
+from stages import onnxfile, standalone
+from stages.engines.base import BACKENDS
+from stages.engines.fit import sm
+from stages.measuring.engine import open_engine
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not machine.gpus(), reason="no GPU is here"),
+]
+EDITIONS: tuple[BackendName, ...] = ("tensorrt", "tensorrt-rtx")
+
+
+@pytest.mark.parametrize("edition", EDITIONS)
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("cuda_graph", [False, True])
+def test_an_engine_says_what_its_graph_says(
+    made: dict[str, Path],
+    tmp_path: Path,
+    edition: BackendName,
+    precision: PrecisionName,
+    *,
+    cuda_graph: bool,
+) -> None:
+    info = BACKENDS[edition]
+    if not machine.has_module(info.needs):
+        pytest.skip(f"{edition} is not installed")
+    here = sm(machine.gpus()[0].compute_capability)
+    if info.architectures and here not in info.architectures:
+        pytest.skip(f"{edition} knows no {here}")
+    options = Build(
+        backend=edition, precision=precision, tensorrt=TensorRT(tf32=False, cuda_graph=cuda_graph)
+    )
+    manifest = standalone.build(made["fp32"], tmp_path, options)
+    assert manifest.layer_types
+    _, session = open_engine(tmp_path / "manifest.json", tmp_path / manifest.engine, threads=1)
+    assert manifest.signature is not None
+    shape = (7, *manifest.signature.shape)
+    x_BCHW = np.random.default_rng(0).random(shape, dtype=np.float32)
+    wanted_BK = onnxfile.logits(onnxfile.session(made["fp32"]), x_BCHW)
+    found_BK = session.infer(x_BCHW)
+    tolerance = {"fp32": 1e-3, "fp16": 3e-2}[precision] * np.abs(wanted_BK).max()
+    assert np.abs(found_BK - wanted_BK).max() <= tolerance
+    session.prepared(x_BCHW)()
