@@ -136,7 +136,7 @@ def compared(bases: Sequence[Any], heads: Sequence[Any]) -> Outcomes:
     outcomes: Outcomes = Counter()
     for base, head in zip(bases, heads[1:], strict=False):
         found = ratio_estimate(base, head, 0.95)
-        outcomes[verdict_on("latency_ratio", Gate(max=1.0), found, "").verdict] += 1
+        outcomes[verdict_on("latency_ratio", Gate(max=1.0), found).verdict] += 1
     return outcomes
 
 

@@ -12,6 +12,12 @@ from models.registry import UnknownArchitecture
 _RGB = 3
 
 
+def _told(error: BaseException) -> str:
+    """Return what an exception of others is and the first line of what it says."""
+    first = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first}"
+
+
 def from_library(library: str, name: str, *, in_channels: int, num_classes: int) -> nn.Module:
     """Build a classifier of torchvision or timm with random weights.
 
@@ -37,7 +43,8 @@ def from_library(library: str, name: str, *, in_channels: int, num_classes: int)
             network = module.get_model(name, weights=None, num_classes=num_classes)
     except (ValueError, RuntimeError, TypeError) as error:
         raise UnknownArchitecture(
-            f"{library} does not build it: {error} ({name})", f"see the list of {library}'s models"
+            f"{library} does not build it: {_told(error)} ({name})",
+            f"see the list of {library}'s models",
         ) from error
     if not isinstance(network, nn.Module):
         raise UnknownArchitecture(f"is not a network ({library}:{name})", "name a classifier")
@@ -63,7 +70,7 @@ def from_file(path: Path, function: str) -> nn.Module:
             factory = runpy.run_path(str(path), init_globals=given).get(function)
         except (Exception, SystemExit) as error:
             raise UnknownArchitecture(
-                f"the file raises {type(error).__name__}: {error} ({path})", "correct the file"
+                f"the file raises {_told(error)} ({path})", "correct the file"
             ) from error
         if not callable(factory):
             raise UnknownArchitecture(f"has no such function ({place})", "correct its name")
@@ -71,7 +78,7 @@ def from_file(path: Path, function: str) -> nn.Module:
             network = factory()
         except (Exception, SystemExit) as error:
             raise UnknownArchitecture(
-                f"the function raises {type(error).__name__}: {error} ({place})", "correct it"
+                f"the function raises {_told(error)} ({place})", "correct it"
             ) from error
     if not isinstance(network, nn.Module):
         raise UnknownArchitecture(

@@ -52,6 +52,10 @@ def file_digests(path: Path, memo: Memo) -> dict[str, str]:
     """Return the digests of a file of the user's and of all that it imports from beside it.
 
     Names are relative to the file's folder.
+
+    Raises:
+        SyntaxError: One of them is not Python.
+        ValueError: The same, where its bytes are no text.
     """
     folder = path.parent
     waiting, digests = [path], dict[str, str]()
@@ -90,11 +94,11 @@ def _digest_of(path: Path, module: str, memo: Memo) -> dict[str, Any]:
     source = path.read_bytes()
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     memo_key = hashlib.sha256(f"{_PYTHON}\0{package}\0".encode() + source).hexdigest()
-    return memo.get("code", memo_key, lambda: _parse(source, package))
+    return memo.get("code", memo_key, lambda: _parse(source, package, path))
 
 
-def _parse(source: bytes, package: str) -> dict[str, Any]:
-    tree = ast.parse(source)
+def _parse(source: bytes, package: str, path: Path) -> dict[str, Any]:
+    tree = ast.parse(source, filename=str(path))
     imports = sorted({name for node in ast.walk(tree) for name in _imports(node, package)})
     for node in ast.walk(tree):
         _drop_docstring(node)

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.estimates import Estimate, drop_estimate, headline_batch
+from pipeline.estimates import Absent, Estimate, drop_estimate, headline_batch, table_estimate
 from pipeline.gates import Verdict, verdict_on
-from pipeline.intervals import Bounds, table_bounds
+from pipeline.intervals import Bounds
 from pipeline.measured import read_measured
 from pipeline.settings import Gate
 
 _SAME_MACHINE = ("cpu", "cores", "gpu0")
+_SAME_TIE = "torch"
+"""What runs the teacher, against which both engines were measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +57,7 @@ def _judge(name: str, gate: Gate, base: Side, head: Side) -> Verdict:
         found = _size(base, head)
     else:
         found = _drop(name.removesuffix("_top1_drop"), base, head, gate.confidence)
-    if isinstance(found, str):
-        return verdict_on(name, gate, None, found)
-    return verdict_on(name, gate, found, "")
+    return verdict_on(name, gate, Absent(found) if isinstance(found, str) else found)
 
 
 def _drop(network: str, base: Side, head: Side, confidence: float) -> Estimate | str:
@@ -90,6 +90,9 @@ def _latency(base: Side, head: Side, confidence: float) -> Estimate | str:
         if base.host.get(fact) != head.host.get(fact):
             told = f"{base.host.get(fact)}, {head.host.get(fact)}"
             return f"measured on different machines ({fact}: {told})"
+    versions = [side.host.get(_SAME_TIE) for side in (base, head)]
+    if all(versions) and versions[0] != versions[1]:
+        return f"the teacher ran in different versions of torch ({versions[0]}, {versions[1]})"
     batches = [headline_batch(side.measurements) for side in (base, head)]
     if not all(batches):
         return "a run measured no latency"
@@ -112,13 +115,29 @@ def ratio_estimate(base: Mapping[str, Any], head: Mapping[str, Any], confidence:
     carries, as they were stored.
     """
     value = base["median"] / head["median"]
-    a, b = (table_bounds(each["quantiles"], confidence) for each in (base, head))
-    down = math.hypot(math.log(base["median"] / a.low), math.log(b.high / head["median"]))
-    up = math.hypot(math.log(a.high / base["median"]), math.log(head["median"] / b.low))
-    pairs = min(base["pairs"], head["pairs"])
+    first, second = (
+        table_estimate(
+            each["median"],
+            each["quantiles"],
+            each["pairs"],
+            confidence,
+            spread=each.get("spread", 0.0),
+            processes=each.get("processes", 1),
+        )
+        for each in (base, head)
+    )
 
     def bounds(times: float) -> Bounds:
-        share = 1 / math.sqrt(times)
-        return Bounds(value * math.exp(-down * share), value * math.exp(up * share))
+        a, b = (each.with_samples(times) for each in (first, second) if each.with_samples)
+        down = math.hypot(math.log(first.value / a.low), math.log(b.high / second.value))
+        up = math.hypot(math.log(a.high / first.value), math.log(second.value / b.low))
+        return Bounds(value * math.exp(-down), value * math.exp(up))
 
-    return Estimate(value, bounds(1), pairs, bounds)
+    return Estimate(
+        value,
+        bounds(1),
+        min(first.n, second.n),
+        bounds,
+        min(first.processes, second.processes),
+        is_held=first.is_held or second.is_held,
+    )

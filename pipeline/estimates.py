@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from pipeline.intervals import Bounds, drop_bounds, share_bounds, table_bounds
+from pipeline.intervals import Bounds, drop_bounds, normal_quantile, share_bounds, table_bounds
 
 Measurements = Mapping[str, Any]
 
@@ -28,6 +28,20 @@ class Estimate(NamedTuple):
     n: int
     with_samples: Callable[[float], Bounds] | None
     """The bounds that so many times as many samples with the same shares would give."""
+    processes: int = 1
+    """Where above 1, it is processes that are the samples: their medians alone count."""
+    is_held: bool = False
+    """Whether the bounds hold a spread between processes that no sample of one narrows."""
+
+
+class Absent(NamedTuple):
+    """Why a measure has no value in these measurements."""
+
+    reason: str
+    needed: int | None = None
+    """How many samples would give it one, where more of them would."""
+    is_elsewhere: bool = False
+    """Whether the engine is for a GPU that is not here, so that nobody expected a value."""
 
 
 def estimate(name: str, measurements: Measurements, confidence: float) -> Estimate | None:
@@ -53,17 +67,26 @@ def estimate(name: str, measurements: Measurements, confidence: float) -> Estima
     return _share(measurements.get(_SHARES[quantity], {}).get(subject), confidence)
 
 
-def why_absent(name: str, measurements: Measurements) -> str:
+def why_absent(name: str, measurements: Measurements) -> Absent:
     """Return why a measure has no value in these measurements."""
+    is_engines = name.startswith(("engine", "speedup"))
+    if is_engines and (why := measurements.get("engine_absent")):
+        return Absent(f"not measured in this run: {why}", is_elsewhere=True)
+    if needed := _calls_needed(name, measurements):
+        told = f"{needed} calls would do (validate.pairs)"
+        return Absent(f"the sample is too small to claim it, {told}", needed)
     reason = _reason(name, measurements)
-    return f"not measured in this run: {reason}" if reason else "not measured in this run"
+    return Absent(f"not measured in this run: {reason}" if reason else "not measured in this run")
+
+
+def _calls_needed(name: str, measurements: Measurements) -> int | None:
+    engine = (headline_batch(measurements) or {}).get("engine") or {}
+    needs: Mapping[str, int] = engine.get("needs", {})
+    return needs.get(name.removeprefix("engine_")) if name in _TIMES else None
 
 
 def _reason(name: str, measurements: Measurements) -> str | None:
     accuracy, batch = measurements.get("accuracy", {}), headline_batch(measurements)
-    is_engines = name.startswith(("engine", "speedup"))
-    if is_engines and (why := measurements.get("engine_absent")):
-        return str(why)
     if name.startswith("graph") and not measurements.get("engine_absent"):
         return "the engine itself ran here"
     if name.endswith("bank_agreement"):
@@ -71,9 +94,6 @@ def _reason(name: str, measurements: Measurements) -> str | None:
     if name == "speedup_same_backend" and batch:
         why = measurements["latency"].get("teacher_engine_absent")
         return str(why or "validate.teacher_engine is off")
-    if name in _TIMES and batch and batch.get("engine"):
-        needs = batch["engine"].get("needs", {}).get(name.removeprefix("engine_"))
-        return f"the sample is too small to claim it, {needs} calls would do (validate.pairs)"
     if not accuracy and measurements.get("bank_agreement"):
         return "there are no labelled images, only the bank"
     if name.endswith("top5_drop") and accuracy:
@@ -120,20 +140,49 @@ def _resampled(record: Mapping[str, Any] | None, key: str, confidence: float) ->
         return None
     tables = record["quantiles"]
     table = tables[key] if isinstance(next(iter(tables.values())), Mapping) else tables
-    return table_estimate(record[key], table, record.get("pairs", record.get("n", 0)), confidence)
+    return table_estimate(
+        record[key],
+        table,
+        record.get("pairs", record.get("n", 0)),
+        confidence,
+        spread=record.get("spread", 0.0),
+        processes=record.get("processes", 1),
+    )
 
 
 def table_estimate(
-    value: float, quantiles: Mapping[str, float], n: int, confidence: float
+    value: float,
+    quantiles: Mapping[str, float],
+    n: int,
+    confidence: float,
+    *,
+    spread: float = 0.0,
+    processes: int = 1,
 ) -> Estimate:
-    """Return a value with bounds from a table of quantiles; they narrow as the root of n grows."""
+    """Return a value with bounds from a table of quantiles; they narrow as the root of n grows.
+
+    Args:
+        value: What was measured.
+        quantiles: Of its distribution, by their levels.
+        n: Samples behind it.
+        confidence: Of each bound.
+        spread: Relative standard deviation that the bounds hold and that no sample of one
+            process narrows, positive values only.
+        processes: How many measured it.
+    """
     bounds = table_bounds(dict(quantiles), confidence)
+    steady = normal_quantile(confidence) * spread if processes == 1 else 0.0
 
     def narrowed(times: float) -> Bounds:
-        share = 1 / math.sqrt(times)
-        return Bounds(*(value + (each - value) * share for each in bounds))
+        if not steady:
+            share = 1 / math.sqrt(times)
+            return Bounds(*(value + (each - value) * share for each in bounds))
+        reaches = (abs(math.log(each / value)) for each in bounds)
+        own = (max(reach**2 - steady**2, 0.0) for reach in reaches)
+        down, up = (math.hypot(steady, math.sqrt(each / times)) for each in own)
+        return Bounds(value * math.exp(-down), value * math.exp(up))
 
-    return Estimate(value, bounds, n, narrowed)
+    return Estimate(value, bounds, n, narrowed, processes, is_held=bool(steady))
 
 
 def _throughput(measurements: Measurements, confidence: float) -> Estimate | None:
@@ -152,5 +201,10 @@ def _throughput(measurements: Measurements, confidence: float) -> Estimate | Non
     slower = time.with_samples
     assert slower is not None
     return Estimate(
-        images / time.value, turned(time.bounds), time.n, lambda times: turned(slower(times))
+        images / time.value,
+        turned(time.bounds),
+        time.n,
+        lambda times: turned(slower(times)),
+        time.processes,
+        time.is_held,
     )

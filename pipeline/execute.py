@@ -3,8 +3,9 @@
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
-from pipeline import runs
+from pipeline import hostinfo, runs
 from pipeline.errors import MadpipeError, StoreError
 from pipeline.events import Sink, broadcast
 from pipeline.gates import EXIT_PASS, Verdict, exit_code
@@ -67,7 +68,7 @@ def execute(
             command=command,
             elapsed_s=seconds,
             stages=_records(runner, failure),
-            gates=project.settings.gates,
+            **_circumstances(project),
         )
         _save(project, record, failure)
     code = EXIT_PASS
@@ -126,6 +127,15 @@ def _run_locked(project: Project, runner: Runner, stages: list[Stage], command: 
         stop=stop,
     ):
         runner.run(stages)
+
+
+def _circumstances(project: Project) -> dict[str, Any]:
+    """Return by what a run is judged, and where it ran."""
+    return {
+        "gates": project.settings.gates,
+        "file_gates": project.file_gates(),
+        "environment": hostinfo.environment(project.path.resolve().parent),
+    }
 
 
 def _records(runner: Runner, failure: MadpipeError | None) -> list[runs.StageRecord]:

@@ -9,15 +9,35 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from pipeline.estimates import Estimate, Measurements, estimate, headline_batch, why_absent
+from pipeline.estimates import (
+    Absent,
+    Estimate,
+    Measurements,
+    estimate,
+    headline_batch,
+    why_absent,
+)
 from pipeline.intervals import Bounds
 from pipeline.settings import Gate
 
-__all__ = ["Estimate", "Verdict", "estimate", "exit_code", "headline_batch", "judge", "verdict_on"]
+__all__ = [
+    "Absent",
+    "Estimate",
+    "Verdict",
+    "estimate",
+    "exit_code",
+    "headline_batch",
+    "is_open",
+    "judge",
+    "verdict_on",
+]
 
 Outcome = Literal["pass", "fail", "inconclusive", "skipped"]
 
 _MOST_TIMES = 1e6
+_UNDECIDABLE = (
+    "no number of calls in one process would decide it, more processes may (validate.processes)"
+)
 _BISECTIONS = 40
 
 EXIT_PASS, EXIT_FAIL, EXIT_INCONCLUSIVE = 0, 3, 4
@@ -38,6 +58,8 @@ class Verdict(NamedTuple):
     n: int | None = None
     needed: int | None = None
     """About how many samples would decide it, None where it is decided or none would."""
+    is_elsewhere: bool = False
+    """Skipped because the engine is for a GPU that is not here; no other skipping is excused."""
 
 
 def judge(measurements: Measurements, gates: Mapping[str, Gate]) -> list[Verdict]:
@@ -46,26 +68,45 @@ def judge(measurements: Measurements, gates: Mapping[str, Gate]) -> list[Verdict
         verdict_on(
             name,
             gate,
-            estimate(name, measurements, gate.confidence),
-            why_absent(name, measurements),
+            estimate(name, measurements, gate.confidence) or why_absent(name, measurements),
         )
         for name, gate in gates.items()
     ]
 
 
 def exit_code(verdicts: Sequence[Verdict], inconclusive: int = EXIT_INCONCLUSIVE) -> int:
-    """Return what a command that judged should exit with; gates that only warn do not count."""
-    outcomes = {each.verdict for each in verdicts if each.severity == "error"}
-    if "fail" in outcomes:
+    """Return what a command that judged should exit with; gates that only warn do not count.
+
+    A gate on what was not measured has decided nothing, and counts as inconclusive.
+    """
+    counted = [each for each in verdicts if each.severity == "error"]
+    if any(each.verdict == "fail" for each in counted):
         return EXIT_FAIL
-    return inconclusive if "inconclusive" in outcomes else EXIT_PASS
+    return inconclusive if any(map(is_open, counted)) else EXIT_PASS
 
 
-def verdict_on(name: str, gate: Gate, found: Estimate | None, absent: str) -> Verdict:
-    """Return the verdict of one gate on one estimate; `absent` says why there is none."""
+def is_open(verdict: Verdict) -> bool:
+    """Tell whether a gate was to decide and did not."""
+    is_skipped = verdict.verdict == "skipped" and not verdict.is_elsewhere
+    return is_skipped or verdict.verdict == "inconclusive"
+
+
+def verdict_on(name: str, gate: Gate, found: Estimate | Absent) -> Verdict:
+    """Return the verdict of one gate on an estimate, or on why there is none."""
     threshold = gate.most if gate.most is not None else gate.min
-    if found is None:
-        return Verdict(name, "skipped", None, None, threshold, absent, gate.severity)
+    if isinstance(found, Absent):
+        return Verdict(
+            name,
+            "skipped" if found.needed is None else "inconclusive",
+            None,
+            None,
+            threshold,
+            found.reason,
+            gate.severity,
+            gate.confidence,
+            needed=found.needed,
+            is_elsewhere=found.is_elsewhere,
+        )
     low, high = found.bounds
     outcome = _outcome(gate, found.bounds)
     if gate.most is not None and gate.min is not None and found.value < gate.min:
@@ -96,8 +137,9 @@ def _reason(outcome: Outcome, gate: Gate, found: Estimate, needed: int | None) -
     if outcome != "inconclusive":
         return base
     if needed is None:
-        return f"{base}: too close to decide"
-    return f"{base}: about {needed} samples would decide it"
+        return f"{base}: {_UNDECIDABLE if found.is_held else 'too close to decide'}"
+    unit = "processes" if found.processes > 1 else "samples"
+    return f"{base}: about {needed} {unit} would decide it"
 
 
 def _outcome(gate: Gate, bounds: Bounds) -> Outcome:
@@ -123,7 +165,7 @@ def _samples_to_decide(gate: Gate, found: Estimate) -> int | None:
         middle = (low + high) / 2
         is_decided = _outcome(gate, found.with_samples(middle)) != "inconclusive"
         low, high = (low, middle) if is_decided else (middle, high)
-    return math.ceil(found.n * high)
+    return math.ceil((found.processes if found.processes > 1 else found.n) * high)
 
 
 def as_record(verdict: Verdict) -> dict[str, Any]:

@@ -21,7 +21,7 @@ PACKAGES = (
 
 
 def host() -> dict[str, str]:
-    """Return what a reader needs to place a figure: system, processor, memory, GPU, Python."""
+    """Return what a reader needs to place a figure: the machine, and versions of what matters."""
     facts = {
         "madpipe": __version__,
         "python": platform.python_version(),
@@ -32,13 +32,12 @@ def host() -> dict[str, str]:
     }
     for number, gpu in enumerate(machine.gpus()):
         facts[f"gpu{number}"] = f"{gpu.name} (driver {gpu.driver})"
-    return facts
+    return facts | {name.partition("|")[0]: machine.version(name) for name in PACKAGES}
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return `host`, the versions of the packages that matter, and the git revision of `folder`."""
-    versions = {name.partition("|")[0]: machine.version(name) for name in PACKAGES}
-    return host() | versions | {"git": _git_revision(folder)}
+    """Return `host` and the git revision of `folder`."""
+    return host() | {"git": _git_revision(folder)}
 
 
 def _memory_gib() -> str:

@@ -17,7 +17,7 @@ import msgspec
 
 from pipeline import machine
 from pipeline.codedigest import code_digests, file_digests
-from pipeline.errors import StageError
+from pipeline.errors import SettingsFault, StageError
 from pipeline.memo import Memo
 from pipeline.settings import Settings
 from pipeline.stage import External, Stage
@@ -78,11 +78,12 @@ def external_digest(external: External, memo: Memo) -> str:
     A folder whose names, sizes and times are unchanged since its last digest is not read again.
 
     Raises:
+        SettingsFault: A file that is named as code is no Python.
         StageError: There is nothing at the path.
     """
     path = external.path
     if path.is_file() and path.suffix == ".py":
-        return hashlib.sha256(json.dumps(file_digests(path, memo)).encode()).hexdigest()
+        return _code_digest(external, memo)
     if path.is_file():
         return file_sha256(path)
     if not path.is_dir():
@@ -96,6 +97,19 @@ def external_digest(external: External, memo: Memo) -> str:
     for name, size, time_ns in files:
         seen.update(f"{name}\0{size}\0{time_ns}\n".encode())
     return str(memo.get("folder", seen.hexdigest(), lambda: _folder(path, files))["digest"])
+
+
+def _code_digest(external: External, memo: Memo) -> str:
+    try:
+        digests = file_digests(external.path, memo)
+    except (SyntaxError, ValueError) as error:
+        if isinstance(error, SyntaxError):
+            told = f"{error.filename}, line {error.lineno}: {error.msg}"
+        else:
+            told = f"{external.path}: {error}"
+        key = tuple(external.needed_by.split("."))
+        raise SettingsFault([(key, f"is not Python ({told})", "correct the file")]) from error
+    return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
 
 
 def _files(root: Path) -> list[tuple[str, int, int]]:

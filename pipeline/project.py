@@ -14,7 +14,7 @@ from pipeline.graph import ordered, require_stage, selected
 from pipeline.measured import read_measured
 from pipeline.memo import Memo
 from pipeline.planner import Planned, plan
-from pipeline.settings import Settings
+from pipeline.settings import Gate, Settings
 from pipeline.stage import Stage
 from pipeline.store import Store, damage_of
 
@@ -72,15 +72,15 @@ class Project:
         """Return what a run would do, without running or writing anything.
 
         Raises:
-            ConfigError: A setting names a file that is not there.
+            ConfigError: A setting names a file that is not there, or code that is no Python.
             UsageError: A target is no stage.
         """
         stages = selected(self.stages, targets)
         try:
             _check_externals(stages)
+            return plan(stages, self.settings, self.store, Memo(self.store.memo_path), force)
         except SettingsFault as fault:
             raise config.locate(self.path, self.overrides, fault) from fault
-        return plan(stages, self.settings, self.store, Memo(self.store.memo_path), force)
 
     def forced(self, names: Sequence[str]) -> frozenset[str]:
         """Return the stages that `--force` names; `all` names every one.
@@ -99,6 +99,17 @@ class Project:
             StoreError: The stored measurements are damaged or of another schema.
         """
         return measurements_of(self.store)
+
+    def file_gates(self) -> dict[str, Gate]:
+        """Return the gates of pipeline.toml itself, without what --set changes.
+
+        Raises:
+            ConfigError: Without what --set changes the settings are wrong.
+        """
+        others = [each for each in self.overrides if not each.lstrip().startswith("gates")]
+        if len(others) == len(self.overrides):
+            return self.settings.gates
+        return config.load(self.path, others).gates
 
     def verdicts(self) -> list[Verdict]:
         """Judge the stored measurements by the gates of the settings; measures nothing.

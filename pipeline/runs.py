@@ -35,6 +35,10 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     stages: list[StageRecord]
     gates: dict[str, Gate] = {}
     """The gates that it was judged by, so that its report says what it said."""
+    file_gates: dict[str, Gate] | None = None
+    """Those of pipeline.toml at the time, without what --set changed; None in older records."""
+    environment: dict[str, str] = {}
+    """Where it ran, with which versions and of which git revision; empty in older records."""
 
 
 def save(store: Store, record: RunRecord) -> None:

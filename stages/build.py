@@ -75,8 +75,7 @@ def build(
         place: What named that path, for messages.
         threads: CPU threads with which candidates are measured.
         cache: A folder for what a backend keeps from build to build; None: nothing is kept.
-        graph: Where to leave the ONNX graph at the engine's precision, if one is named and not
-            chosen by measuring; None: nowhere.
+        graph: Where to leave the graph at the precision that was named; None: nowhere.
         tell: Called with done, total and the unit while building.
 
     Returns:

@@ -16,6 +16,7 @@ from pipeline.stage import External, Fetch, Stage
 from stages.data.specs import SPECS, loader_module, spec_of, where_of
 from stages.engines import resolve
 from stages.engines.base import BACKENDS, BackendInfo
+from stages.upfront import NeedsNetwork
 
 _TORCH = ("torch", "numpy")
 _DATA = tuple(f"data.{name}" for name in Data.__struct_fields__ if name != "download")
@@ -69,6 +70,7 @@ def _teacher(settings: Settings, root: Path, code: Mapping[str, External]) -> St
         outputs={"weights": "teacher.safetensors"},
         packages=(*_TORCH, *_data_packages(settings.data), *_library(teacher.arch)),
         code=(*registry.code_modules(teacher.arch), loader_module(settings.data.source)),
+        requires=_network("teacher", teacher.arch, code, settings, root),
     )
 
 
@@ -130,6 +132,8 @@ def _distill(
             *registry.code_modules(student),
             *(("stages.monitor", loader_module(settings.data.source)) if watched else ()),
         ),
+        # A student that does not fit is found before a teacher is trained for it.
+        requires=_network("student", student, student_code, settings, root),
     )
 
 
@@ -243,6 +247,22 @@ def _data_packages(data: Data) -> tuple[str, ...]:
 def _code(arch: str, who: str, root: Path) -> dict[str, External]:
     file = registry.source_file(arch)
     return {f"{who}_code": External(path=root / file, needed_by=f"{who}.arch")} if file else {}
+
+
+def _network(
+    who: str, arch: str, code: Mapping[str, External], settings: Settings, root: Path
+) -> tuple[NeedsNetwork, ...]:
+    file = code.get(f"{who}_code")
+    # With the bank alone the settings name no data: the teacher knows what it takes.
+    is_told = settings.validate.images != "bank"
+    needs = NeedsNetwork(
+        setting=f"{who}.arch",
+        arch=arch,
+        code=file.path if file else None,
+        data=settings.data if is_told else None,
+        root=root / settings.data.root,
+    )
+    return (needs,)
 
 
 def _library(arch: str) -> tuple[str, ...]:

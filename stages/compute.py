@@ -3,6 +3,7 @@
 import contextlib
 import resource
 import sys
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,21 @@ def _has_bf16(device: torch.device) -> bool:
     if not info.is_file():
         return False
     return bool(_BF16_FLAGS & set(info.read_text(encoding="utf-8", errors="replace").split()))
+
+
+def chance() -> dict[str, torch.Tensor]:
+    """Return the states of torch's own generators, from which layers such as dropout draw."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def set_chance(states: Mapping[str, torch.Tensor]) -> None:
+    """Go on drawing from where `chance` was called."""
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])
 
 
 def seeded(seed: int, stage: str, device: torch.device) -> torch.Generator:

@@ -19,12 +19,15 @@ from stages import bank, curves, networks, picture, progressfile, weights
 from stages import card as cards
 from stages.card import Card
 from stages.mad import crew, health, setup
+from stages.mad import ema as averaging
 from stages.mad.game import Game
 from stages.mad.group import Group
 from stages.mad.tally import Window
 
 _PROGRESS_EVERY_S = 0.5
 _PICTURE_IMAGES = 32
+_FEWEST_JUDGED = 256
+"""Synthetic images on which a collapse is told at the end, however small the bank is."""
 
 Monitor = Callable[[], float]
 
@@ -58,8 +61,11 @@ def _text(path: object) -> str | None:
 
 def _say(ctx: Context, game: Game) -> None:
     if not game.moments.layers and game.terms.batch_norm:
-        ctx.note("the teacher has no BatchNorm layers, so the moment-matching term is off")
-    if not game.is_folded:
+        ctx.note(
+            "the teacher has no BatchNorm2d layers with running statistics, so the "
+            "moment-matching term is off"
+        )
+    if not game.is_folded and game.moments.layers:
         ctx.note("the teacher's BatchNorm cannot be folded into its layers, so steps are slower")
 
 
@@ -106,13 +112,17 @@ def _monitor(ctx: Context, game: Game, card: Card) -> Monitor | None:
 def _leave(ctx: Context, game: Game, card: Card) -> None:
     """Write the outputs, unless the student did not learn."""
     size = ctx.settings.distill.bank_size
-    x_NCHW = torch.cat(
-        [_samples(game, game.generator, size - size // 2), _samples(game, game.ema, size // 2)]
-    )
-    teacher_N = _decisions(game.teacher, x_NCHW, game)
-    student_N = _decisions(game.student.eval(), x_NCHW, game)
+    drawn = max(size, _FEWEST_JUDGED)
+    parts = [
+        _samples(game, game.generator, drawn - drawn // 2),
+        _samples(game, game.ema, drawn // 2),
+    ]
+    judged_NCHW = torch.cat(parts)
+    teacher_N = _decisions(game.teacher, judged_NCHW, game)
+    student_N = _decisions(game.student.eval(), judged_NCHW, game)
     agreement = float((teacher_N == student_N).double().mean())
-    shares_K = torch.bincount(teacher_N, minlength=card.num_classes).double() / size
+    shares_K = torch.bincount(teacher_N, minlength=card.num_classes).double() / drawn
+    x_NCHW = torch.cat([parts[0][: size - size // 2], parts[1][: size // 2]])
     if agreement <= float(shares_K.max()) and card.num_classes > 1:
         raise StageError(
             "distill",
@@ -148,9 +158,11 @@ def _count(ctx: Context, game: Game, group: Group) -> None:
 def _samples(game: Game, generator: Generator, count: int) -> Tensor:
     """Draw images as the student saw them: normalised by a batch of the size it saw."""
     parts: list[Tensor] = []
-    while (left := count - sum(len(each) for each in parts)) > 0:
-        part: Tensor = generator(*game.dice.throw(game.options.batch_size))
-        parts.append(part[:left])
+    # Its running statistics are part of what is kept, and drawing is no training.
+    with averaging.untracked(generator):
+        while (left := count - sum(len(each) for each in parts)) > 0:
+            part: Tensor = generator(*game.dice.throw(game.options.batch_size))
+            parts.append(part[:left])
     return torch.cat(parts)
 
 

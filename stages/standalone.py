@@ -29,9 +29,9 @@ from stages.data.specs import SPECS
 from stages.engines import resolve
 from stages.engines.base import AUTO, BACKENDS, MANIFEST_FILE, EngineManifest
 from stages.engines.manifests import read_folder
-from stages.measuring import accuracy, latency
+from stages.measuring import latency
 from stages.measuring.engine import open_here, sizes
-from stages.measuring.shown import bank_images
+from stages.measuring.shown import bank_images, check_images
 from stages.precision.graph import CALIBRATED
 
 _CHECK_IMAGES = 64
@@ -129,15 +129,16 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> dict[
     manifest, path = read_folder(folder, "--engine")
     tensors = weights.read(teacher, "--teacher")
     size = SPECS[spec[0].source].image_size_px if spec else _bank_size(data)
+    has_card = recognise.has_card(teacher)
     card = recognise.card_for(
         teacher,
         tensors,
         arch=None,
         num_classes=None,
-        image_size_px=None if recognise.has_card(teacher) else size,
+        image_size_px=None if has_card else size,
     )
     network = _network(card, tensors, arch_place="--teacher", weights_place="--teacher")
-    shown = _shown(data, spec, card)
+    shown = _shown(data, spec, card, has_names=has_card)
     engine = open_here(manifest, path, threads=options.threads)
     logits = {
         "teacher": validating.torch_logits(network, shown),
@@ -158,8 +159,10 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> dict[
     return measured | sizes(manifest, path, engine.resident_bytes)
 
 
-def _shown(data: str, spec: tuple[Data, Path | None] | None, card: Card) -> Images:
-    """Return the images that `--data` names."""
+def _shown(
+    data: str, spec: tuple[Data, Path | None] | None, card: Card, *, has_names: bool
+) -> Images:
+    """Return the images that `--data` names; `has_names` tells whether the classes' are known."""
     if spec is None:
         return bank_images(Path(data.removeprefix(_BANK)), card)
     source, root = spec
@@ -167,7 +170,12 @@ def _shown(data: str, spec: tuple[Data, Path | None] | None, card: Card) -> Imag
         source, image_size_px=card.image_size_px, mean=card.mean, std=card.std
     )
     shown = images.load(settings, root).held_out
-    accuracy.check_labels(shown.y_N.numpy(), card.num_classes)
+    if not has_names:
+        # Another program's file numbers its classes; that the numbers fit is all that can be told.
+        card = msgspec.structs.replace(
+            card, classes=shown.classes if len(shown.classes) == card.num_classes else card.classes
+        )
+    check_images(shown, card)
     return shown
 
 

@@ -111,6 +111,13 @@ def _tell(ctx: Context, measured: dict[str, Any]) -> None:
             ctx.metric(name, first[name]["median"])
     if why := measured["latency"].get("teacher_engine_absent"):
         ctx.note(why)
+    unsteady = [
+        str(each["batch"])
+        for each in measured["latency"]["batches"]
+        if not each["warmup"]["is_steady"]
+    ]
+    if unsteady:
+        ctx.note(f"warming up ended before latencies were steady at batch {', '.join(unsteady)}")
     causes = {
         cause for each in measured["latency"]["batches"] for cause in each["engine"]["causes"]
     }

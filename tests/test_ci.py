@@ -81,6 +81,7 @@ def run_the_action(folder: Path, **inputs: str) -> "subprocess.CompletedProcess[
             "PATH": f"{programs}:{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
+            "HOME_FOLDER": ".madpipe",
             "GITHUB_ACTIONS": "true",
             "GITHUB_OUTPUT": str(folder / "output"),
             "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),

@@ -70,7 +70,7 @@ def test_with_nothing_changed_a_comparison_of_two_runs_seldom_alarms() -> None:
         )
         for head, is_slow in ((same, False), (slow, True)):
             found = ratio_estimate(base, head, 0.95)
-            failed = verdict_on("latency_ratio", Gate(max=1.0), found, "").verdict == "fail"
+            failed = verdict_on("latency_ratio", Gate(max=1.0), found).verdict == "fail"
             alarms += failed and not is_slow
             caught += failed and is_slow
     assert alarms <= MOST_ALARMS

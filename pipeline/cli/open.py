@@ -1,8 +1,10 @@
 """Where the core meets the stages: the one place that knows both, and opens projects."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.errors import UsageError
 from pipeline.gates import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 from pipeline.project import Project
 from stages.catalog import declare
@@ -12,10 +14,30 @@ def open_project(config: Path, overrides: Sequence[str] | None) -> Project:
     """Read the settings, declare the stages and name the working folder.
 
     Raises:
-        ConfigError: The settings are wrong.
+        ConfigError: The settings are wrong, also for the processes that torchrun started.
+        UsageError: torchrun started other processes than the settings say.
         StoreError: The working folder is of a newer layout.
     """
-    return Project.open(config, overrides or (), declare)
+    asked = tuple(overrides or ())
+    project = Project.open(config, asked, declare)
+    size = torchrun_size()
+    if size is None or project.settings.distill.processes == size:
+        return project
+    if project.settings.distill.processes != 1:
+        raise UsageError(
+            "distill.processes",
+            f"torchrun started {size} processes, the settings say "
+            f"{project.settings.distill.processes}",
+            "start as many, or leave the setting out",
+        )
+    return Project.open(config, (*asked, f"distill.processes={size}"), declare)
+
+
+def torchrun_size() -> int | None:
+    """Return how many processes torchrun started, None where it did not start this one."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return None
+    return int(os.environ["WORLD_SIZE"])
 
 
 def inconclusive_code(choice: str | None) -> int:

@@ -11,7 +11,7 @@ import typer
 from pipeline.cli import say
 from pipeline.cli.open import inconclusive_code, open_project
 from pipeline.cli.options import DEFAULT_CONFIG, Config, Json, Set
-from pipeline.errors import StageError, UsageError
+from pipeline.errors import Interrupted, MadpipeError, UsageError
 from pipeline.execute import execute
 from pipeline.graph import require_stage
 from pipeline.screen.choose import choose
@@ -41,7 +41,7 @@ def sweep(
     What is stored is not run again, so a sweep can be widened or gone on with. A combination
     that fails is a row of the table, and the exit code is 1 then.
     """
-    combinations = _combinations(axes)
+    combinations = _combinations(axes, set_ or ())
     # Every combination is read before the first one runs.
     for combination in combinations:
         require_stage(open_project(config, [*(set_ or ()), *combination]).stages, stage)
@@ -57,14 +57,37 @@ def sweep(
     raise typer.Exit(1 if any("error" in row for row in rows) else 0)
 
 
-def _combinations(axes: Sequence[str]) -> list[list[str]]:
+def _combinations(axes: Sequence[str], fixed: Sequence[str]) -> list[list[str]]:
     values = []
+    seen = {each.partition("=")[0].strip() for each in fixed}
     for axis in axes:
         key, equals, listed = axis.partition("=")
         if not (key and equals and listed):
             raise UsageError("sweep", f"is no KEY=VALUE,VALUE ({axis})", "give a key and values")
-        values.append([f"{key}={each}" for each in listed.split(",")])
+        if key in seen:
+            raise UsageError(
+                "sweep", f"is given twice ({key})", "name it once, with all its values"
+            )
+        seen.add(key)
+        values.append([f"{key}={each}" for each in _values(listed)])
     return [list(each) for each in itertools.product(*values)]
+
+
+def _values(listed: str) -> list[str]:
+    """Split at commas, but not within the brackets or quotes of a value."""
+    parts, quote, depth = [""], "", 0
+    for letter in listed:
+        if letter == "," and not quote and not depth:
+            parts.append("")
+            continue
+        parts[-1] += letter
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'":
+            quote = letter
+        else:
+            depth += (letter in "[{") - (letter in "]}")
+    return parts
 
 
 def _row(
@@ -84,7 +107,9 @@ def _row(
             command=shlex.join(["madpipe", *sys.argv[1:]]),
             inconclusive=inconclusive_code("pass"),
         )
-    except StageError as error:
+    except Interrupted:
+        raise
+    except MadpipeError as error:
         return row | {"error": str(error)}
     finally:
         screen.close()
@@ -100,7 +125,11 @@ def _show(rows: Sequence[Row]) -> None:
     """Print the table: what was varied, and the figures that differ."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     if len(rows) > 1:
-        names = [name for name in names if len({str(row.get(name)) for row in rows}) > 1]
+        names = [
+            name
+            for name in names
+            if name == "error" or len({str(row.get(name)) for row in rows}) > 1
+        ]
     say.columns([names, *([_cell(row.get(name)) for name in names] for row in rows)])
 
 

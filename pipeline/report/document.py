@@ -4,7 +4,7 @@ Built from records alone: the last run, the entries it used, and the gates of th
 it also works after a run that failed half-way.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline import hostinfo, runs
@@ -12,9 +12,12 @@ from pipeline.errors import StoreError
 from pipeline.gates import Verdict, as_record, headline_batch, judge
 from pipeline.project import JUDGED_STAGE, Project
 from pipeline.report import extras
+from pipeline.settings import Gate
 from pipeline.store import Entry
 
 SCHEMA = "madpipe.report/1"
+_TELLING = ("madpipe", "cpu", "cores", "gpu0", "torch", "onnxruntime-gpu", "openvino", "tensorrt")
+"""Facts of a host that change what is measured there."""
 
 
 def document(project: Project, verdicts: Sequence[Verdict] | None = None) -> dict[str, Any]:
@@ -29,9 +32,8 @@ def document(project: Project, verdicts: Sequence[Verdict] | None = None) -> dic
             str(project.store.home), "holds no run to report (none stored)", "madpipe run all first"
         )
     measured = _measured(project, run)
-    # Gates given with --set ask for a report by them; else it says what the run said.
-    is_asked = any(each.startswith("gates") for each in project.overrides)
-    gates = judge(measured, project.settings.gates if is_asked else run.gates) if measured else []
+    gates = judge(measured, _gates(project, run)) if measured else []
+    environment = run.environment or hostinfo.environment(project.path.resolve().parent)
     entries = {record.name: _entry(project, record) for record in run.stages}
     return {
         "schema": SCHEMA,
@@ -55,7 +57,29 @@ def document(project: Project, verdicts: Sequence[Verdict] | None = None) -> dic
         "candidates": extras.candidates(entries.get("build")),
         "curves": extras.curves(entries.get("distill")),
         "gates": [as_record(verdict) for verdict in (gates if verdicts is None else verdicts)],
-        "environment": hostinfo.environment(project.store.home.parent),
+        "environment": environment,
+        "measured_on": _differing(entries.get(JUDGED_STAGE), environment),
+    }
+
+
+def _gates(project: Project, run: runs.RunRecord) -> Mapping[str, Gate]:
+    """Return the gates to report by: those of the run, unless other ones were asked for since.
+
+    They are asked for by --set, or by an edit of pipeline.toml.
+    """
+    file_gates = project.file_gates()
+    is_set = project.settings.gates != file_gates
+    is_edited = run.file_gates is not None and run.file_gates != file_gates
+    return project.settings.gates if is_set or is_edited else run.gates
+
+
+def _differing(entry: Entry | None, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what was otherwise where the measurements were made than where the run was."""
+    host = entry.manifest.host if entry else {}
+    return {
+        name: host[name]
+        for name in _TELLING
+        if name in host and host[name] != environment.get(name)
     }
 
 

@@ -33,6 +33,7 @@ def render(report: dict[str, Any]) -> str:
     )
     environment.filters |= {
         "duration": words.duration,
+        "candidate": _candidate,
         "figure": words.number,
         "metrics": words.metrics,
         "size": words.size,
@@ -45,6 +46,7 @@ def render(report: dict[str, Any]) -> str:
         because=because,
         picture=_picture(report),
         latency_plots=_latency_plots(report),
+        noise=_noise(report["latency"]["batches"]),
         reliability=_reliability(report),
         curves=_curve_plots(report["curves"]),
         candidate_columns=_candidate_columns(report["candidates"]),
@@ -100,6 +102,30 @@ def _curve_plots(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
         if names:
             drawn.append((title, plots.lines(rows, names[:4], title)))
     return drawn
+
+
+def _noise(batches: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what disturbed the latencies, one line for each side, and where warming up failed."""
+    sides = {"teacher": "teacher", "teacher_engine": "teacher as engine", "engine": "engine"}
+    lines = []
+    for name, label in sides.items():
+        found = [cause for each in batches for cause in (each.get(name) or {}).get("causes", [])]
+        if found:
+            lines.append(f"Latencies of the {label} were noisy: {'; '.join(dict.fromkeys(found))}.")
+    unsteady = [each["batch"] for each in batches if not each["warmup"]["is_steady"]]
+    if unsteady:
+        told = ", ".join(map(str, unsteady))
+        lines.append(f"Warming up ended before latencies were steady at batch {told}.")
+    return lines
+
+
+def _candidate(value: Any, column: str) -> str:
+    """Return a cell of the table of candidates."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return words.size(value) if column == "bytes" else words.number(value)
 
 
 def _candidate_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,5 +1,6 @@
 """What the whole report says in one word and one sentence."""
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -10,22 +11,33 @@ def overall(report: dict[str, Any]) -> tuple[str, str]:
         return "fail", f"stage {failed[0]['name']} failed: {failed[0].get('message', '')}".rstrip(
             ": "
         )
-    outcomes = [gate["verdict"] for gate in report["gates"]]
-    warned = {
-        gate["name"]
-        for gate in report["gates"]
-        if gate.get("severity") == "warn" and gate["verdict"] in {"fail", "inconclusive"}
-    }
+    gates = report["gates"]
+    outcomes = [gate["verdict"] for gate in gates]
     if not outcomes or set(outcomes) == {"skipped"}:
         return "none", "nothing was judged in this run"
-    for outcome in ("fail", "inconclusive"):
-        if outcome in outcomes:
-            names = [
-                gate["name"]
-                for gate in report["gates"]
-                if gate["verdict"] == outcome and gate["name"] not in warned
-            ]
-            if names:
-                return outcome, f"{', '.join(names)}"
-    passed = f"{outcomes.count('pass')} of {len(outcomes)} gates passed"
-    return "pass", f"{passed}, warned of {', '.join(sorted(warned))}" if warned else passed
+    strict = [gate for gate in gates if gate.get("severity") != "warn"]
+    if failed_names := [gate["name"] for gate in strict if gate["verdict"] == "fail"]:
+        return "fail", ", ".join(failed_names)
+    if undecided := [_undecided(gate) for gate in strict if _is_open(gate)]:
+        return "inconclusive", ", ".join(undecided)
+    warned = sorted(
+        gate["name"]
+        for gate in gates
+        if gate not in strict and (gate["verdict"] == "fail" or _is_open(gate))
+    )
+    said = [f"{outcomes.count('pass')} of {len(outcomes)} gates passed"]
+    if elsewhere := sum(gate.get("is_elsewhere", False) for gate in gates):
+        said.append(f"{elsewhere} wait for the engine's GPU")
+    if warned:
+        said.append(f"warned of {', '.join(warned)}")
+    return "pass", ", ".join(said)
+
+
+def _is_open(gate: Mapping[str, Any]) -> bool:
+    is_skipped = gate["verdict"] == "skipped" and not gate.get("is_elsewhere")
+    return is_skipped or bool(gate["verdict"] == "inconclusive")
+
+
+def _undecided(gate: Mapping[str, Any]) -> str:
+    is_skipped = gate["verdict"] == "skipped"
+    return f"{gate['name']} (not measured)" if is_skipped else str(gate["name"])

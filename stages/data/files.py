@@ -16,6 +16,9 @@ from pipeline.stage import StageError
 from stages.data.specs import Spec
 
 _NAMED_FAULTS = 3
+_GREY_MODES = {"1", "L", "LA", "I", "I;16", "F"}
+_COLOUR_LEVELS = 32
+"""Between the channels of a pixel; grey images in JPEG files have a few."""
 _UNREADABLE = (
     OSError,
     SyntaxError,
@@ -52,7 +55,8 @@ class Files:
         """Read some images, of shape BCHW.
 
         Raises:
-            StageError: Files are no images; says how many and names some.
+            StageError: Files are no images, or in colour where one channel is wanted; says how
+                many and names some.
         """
         if isinstance(indices, slice):
             return self._read(self.paths[indices])
@@ -66,10 +70,13 @@ class Files:
         _, channels, size, _ = self.shape
         x_BHWC = np.empty((len(paths), size, size, channels), np.uint8)
         faults: list[str] = []
+        coloured: list[str] = []
 
         def read(number: int) -> None:
             try:
                 x_BHWC[number] = _pixels(paths[number], self.spec)
+            except _Coloured:
+                coloured.append(paths[number])
             except _UNREADABLE:
                 faults.append(paths[number])
 
@@ -82,13 +89,33 @@ class Files:
                 f"{len(faults)} files are no readable images ({named})",
                 "remove or repair them",
             )
+        if coloured:
+            raise StageError(
+                "data.root",
+                f"{len(coloured)} files are in colour, and the images have one channel "
+                f"({', '.join(sorted(coloured)[:_NAMED_FAULTS])})",
+                "convert them to grey, or give data.mean and data.std a number for each channel",
+            )
         return torch.from_numpy(np.ascontiguousarray(x_BHWC.transpose(0, 3, 1, 2)))
+
+
+class _Coloured(Exception):
+    """An image has more channels than the network takes, so that converting it loses some."""
 
 
 def _pixels(path: str, spec: Spec) -> "np.ndarray":
     with Image.open(path) as image:
+        if spec.channels == 1 and _is_coloured(image):
+            raise _Coloured
         fitted = _fitted(image.convert("L" if spec.channels == 1 else "RGB"), spec)
         return np.asarray(fitted).reshape(spec.image_size_px, spec.image_size_px, spec.channels)
+
+
+def _is_coloured(image: Image.Image) -> bool:
+    if image.mode in _GREY_MODES:
+        return False
+    spread_HW = np.ptp(np.asarray(image.convert("RGB")).astype(np.int16), axis=2)
+    return bool((spread_HW > _COLOUR_LEVELS).any())
 
 
 def _fitted(image: Image.Image, spec: Spec) -> Image.Image:

@@ -27,7 +27,7 @@ def load(data: Data, spec: Spec, root: Path | None) -> Parts:
     assert root is not None
     if not root.is_dir():
         raise StageError("data.root", f"is no folder ({root})", "name the folder of the classes")
-    if layout.has_parts(root):
+    if layout.has_parts(root) or layout.class_folders(root) == [layout.held_out_name(root)]:
         train, held_out, classes = layout.parts(root)
         _check_count(classes, root)
     else:
@@ -41,8 +41,9 @@ def _check_count(classes: list[str], root: Path) -> None:
     if len(classes) < _FEWEST_CLASSES:
         raise StageError(
             "data.root",
-            f"holds {len(classes)} class folders ({root})",
-            "put the images of each class into a sub-folder of its own",
+            f"holds {len(classes)} class folders ({', '.join(classes) or 'none'} in {root})",
+            "put the images of each class into a sub-folder of its own, or name the parts train "
+            "and val",
         )
 
 

@@ -65,6 +65,12 @@ def held_out_folder(root: Path) -> Path | None:
     return next((root / name for name in _HELD_OUT if (root / name).is_dir()), None)
 
 
+def held_out_name(root: Path) -> str | None:
+    """Return the name of the folder of the held-out part, None where there is none."""
+    found = held_out_folder(root)
+    return found.name if found else None
+
+
 def has_parts(root: Path) -> bool:
     """Tell whether `root` holds a folder train/ and one of val/, validation/ and test/."""
     return (root / _TRAIN).is_dir() and held_out_folder(root) is not None

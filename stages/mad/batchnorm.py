@@ -5,7 +5,9 @@ torch has it for GPUs only. Shape legend: B batch, C channel, H W space.
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from pipeline.stage import StageError
 from stages.mad.group import Group
 
 
@@ -31,7 +33,8 @@ class GroupBatchNorm2d(nn.BatchNorm2d):
         if not self.track_running_stats or self.running_mean is None or self.running_var is None:
             return
         n = count * self.group.size
-        momentum = 0.1 if self.momentum is None else self.momentum
+        momentum = self.momentum
+        assert momentum is not None, "one without is not shared"
         self.running_mean.lerp_(mean_C, momentum)
         self.running_var.lerp_(var_C * (n / (n - 1)), momentum)
         if self.num_batches_tracked is not None:
@@ -51,12 +54,22 @@ def moments_over(x_BCHW: Tensor, group: Group) -> tuple[Tensor, Tensor]:
 
 
 def share(network: nn.Module, group: Group) -> None:
-    """Put the BatchNorm layers inside `network` over `group`; nothing for one process."""
+    """Put the BatchNorm layers inside `network` over `group`; nothing for one process.
+
+    Raises:
+        StageError: It normalises by the batch in a way that cannot be shared.
+    """
     if group.size == 1:
         return
     for name, child in list(network.named_children()):
-        if type(child) is nn.BatchNorm2d and child.affine:
+        if type(child) is nn.BatchNorm2d and child.affine and child.momentum is not None:
             setattr(network, name, _over(child, group))
+        elif isinstance(child, _BatchNorm) and not isinstance(child, GroupBatchNorm2d):
+            raise StageError(
+                "distill.processes",
+                f"only BatchNorm2d with weights and a momentum is shared among processes ({child})",
+                "set distill.processes = 1",
+            )
         else:
             share(child, group)
 

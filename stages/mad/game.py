@@ -19,6 +19,7 @@ from models.classifier import Classifier
 from models.generator import Generator
 from pipeline.settings import Distill
 from stages import augment
+from stages import compute as computing
 from stages.compute import Compute
 from stages.mad import ema as averaging
 from stages.mad import methods, optimisers
@@ -269,6 +270,7 @@ class Game:
         """Return all that decides the rounds to come, and the windows of those gone by."""
         numbers = {"round": self.round, "pretrained": self.pretrained}
         past = {"rng": self.rng.get_state(), "windows": msgspec.to_builtins(self.windows)}
+        past["chance"] = computing.chance()
         parts = {name: part.state_dict() for name, part in self._parts().items()}
         return numbers | past | parts
 
@@ -276,6 +278,7 @@ class Game:
         """Go on from what `state` returned."""
         self.round, self.pretrained = saved["round"], saved["pretrained"]
         self.rng.set_state(saved["rng"])
+        computing.set_chance(saved["chance"])
         self.windows = msgspec.convert(saved["windows"], list[Window])
         for name, part in self._parts().items():
             part.load_state_dict(saved[name])

@@ -21,10 +21,13 @@ class Window(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     agreement: float
     """Share of the synthetic images on which student and teacher say the same."""
     class_entropy: float
-    """Entropy of the teacher's decisions on the generator's images over ln K: 1 is balanced."""
+    """Entropy of the teacher's decisions over ln K: 1 is balanced.
+
+    On the generator's images, or on its EMA's where lambda0 = 0 and the student sees no others.
+    """
     largest_class_share: float
     divergence_generator: float | None = None
-    """JS divergence of the student's predictions across one generator step, in nats."""
+    """JS divergence of the student's predictions across a round's generator steps, in nats."""
     divergence_ema: float | None = None
     """The same for the EMA generator."""
     student_top1: float | None = None

@@ -54,18 +54,18 @@ def check_labels(y_N: NDArray[np.int64], num_classes: int) -> None:
         StageError: There are none, all are of one class, or one is no class.
     """
     if not len(y_N):
-        raise StageError("validate", "there are no held-out images (0)", "correct data.root")
+        raise StageError("data.root", "holds no held-out images (0)", "correct data.root")
     low, high = int(y_N.min()), int(y_N.max())
     if low < 0 or high >= num_classes:
         outside = low if low < 0 else high
         raise StageError(
-            "validate",
+            "data.root",
             f"a label lies outside the {num_classes} classes ({outside})",
             "validate on the data that the teacher is for",
         )
     if low == high:
         raise StageError(
-            "validate",
+            "data.root",
             f"all {len(y_N)} held-out images are of one class ({low}), which a constant answer "
             "gets right",
             "hold out images of every class",

@@ -48,6 +48,7 @@ def summary(samples_PR: Samples, batch: int, spread: float) -> dict[str, Any]:
     """Return the latency record of one side, as the report has it."""
     value, quantiles = median(samples_PR, spread)
     record: dict[str, Any] = {"batch": batch, "n": samples_PR.size, "p50_ms": value}
+    record |= {"processes": len(samples_PR), "spread": spread}
     needs = {}
     tables = {"p50_ms": quantiles}
     for name, share in PERCENTILES.items():
@@ -76,6 +77,7 @@ def ratio(above_PR: Samples, below_PR: Samples, spread: float) -> dict[str, Any]
         "confidence": _INTERVAL_CONFIDENCE,
         "pairs": above_PR.size,
         "processes": len(above_PR),
+        "spread": spread,
         "quantiles": quantiles,
     }
 
@@ -141,9 +143,9 @@ def _percentile_table(
     resampled = np.quantile(
         np.quantile(flat[block_indices(n, rng)], share, axis=1, method="inverted_cdf"), LEVELS
     )
-    ranks = np.clip(np.ceil(special.bdtrik(LEVELS, n, share)).astype(int), 0, n - 1)
-    ordered = np.sort(flat)[ranks]
     upper = np.asarray(LEVELS) > 0.5  # noqa: PLR2004  (the median)
+    ranks = np.ceil(special.bdtrik(LEVELS, n, share)).astype(int) - ~upper
+    ordered = np.sort(flat)[np.clip(ranks, 0, n - 1)]
     wider = np.where(upper, np.maximum(resampled, ordered), np.minimum(resampled, ordered))
     return _table(_widened(value, wider, spread / len(samples_PR) ** 0.5))
 

@@ -83,6 +83,7 @@ class Training:
             "average": self.average.state_dict() if self.average is not None else None,
             "optimiser": self.optimiser.state_dict(),
             "rng": self.rng.get_state(),
+            "chance": compute.chance(),
             "order": self.order_N,
             "coins": self.coins_N,
         }
@@ -94,6 +95,7 @@ class Training:
             self.average.load_state_dict(saved["average"])
         self.optimiser.load_state_dict(saved["optimiser"])
         self.rng.set_state(saved["rng"])
+        compute.set_chance(saved["chance"])
         self.step, self.order_N = saved["step"], saved["order"]
         self.coins_N = saved["coins"]
 

@@ -179,14 +179,44 @@ def test_without_batch_size_1_the_first_is_judged(measured: Measured) -> None:
     ("outcomes", "code"),
     [
         ([], 0),
-        (["pass", "skipped"], 0),
+        (["pass", "skipped"], 4),
         (["pass", "inconclusive"], 4),
+        (["skipped", "fail"], 3),
         (["inconclusive", "fail", "pass"], 3),
     ],
 )
 def test_worst_verdict_decides_the_exit_code(outcomes: list[Any], code: int) -> None:
     verdicts = [Verdict("x", each, None, None, None, "") for each in outcomes]
     assert exit_code(verdicts) == code
+
+
+def test_a_gate_on_an_engine_for_elsewhere_is_excused_and_no_other() -> None:
+    elsewhere = Verdict("x", "skipped", None, None, None, "", is_elsewhere=True)
+    assert exit_code([elsewhere]) == 0
+    absent = {"engine_absent": "built for sm89 and not run"}
+    verdict = one(absent, "speedup", Gate(min=1.0))
+    assert (verdict.verdict, verdict.is_elsewhere) == ("skipped", True)
+    assert not one(absent, "student_top1", Gate(min=1.0)).is_elsewhere
+
+
+def test_a_percentile_that_the_sample_cannot_support_is_inconclusive(measured: Measured) -> None:
+    verdict = one(measured, "engine_p99_ms", Gate(max=5.0))
+    assert (verdict.verdict, verdict.value, verdict.needed) == ("inconclusive", None, 459)
+    assert exit_code([verdict]) == 4
+
+
+def test_a_latency_too_close_for_one_process_asks_for_processes(measured: Measured) -> None:
+    ratio = measured["latency"]["batches"][0]["speedup"]
+    table = {"0.05": 1.012 * 0.98, "0.95": 1.012 * 1.02}
+    ratio |= {"median": 1.012, "quantiles": table, "spread": 0.01}
+    verdict = one(measured, "speedup", Gate(min=1.0))
+    assert (verdict.verdict, verdict.needed) == ("inconclusive", None)
+    assert verdict.reason.endswith("more processes may (validate.processes)")
+    ratio |= {"processes": 5}
+    verdict = one(measured, "speedup", Gate(min=1.0))
+    assert verdict.needed is not None
+    assert 5 < verdict.needed < 50
+    assert f"about {verdict.needed} processes would decide it" in verdict.reason
 
 
 def test_inconclusive_can_be_taken_as_passed_but_a_failure_cannot() -> None:

@@ -33,6 +33,45 @@ def test_a_wrong_value_is_refused_before_anything_runs(madpipe: Call, tmp_path: 
     assert not (tmp_path / ".madpipe").exists()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("distill.alpha=0.2", "distill.alpha=0.3"),
+        ("distill.alpha=0.2,0.5", "--set", "distill.alpha=0.4"),
+    ],
+)
+def test_a_key_that_is_given_twice_is_refused(madpipe: Call, words: tuple[str, ...]) -> None:
+    code, _, err = madpipe("sweep", *words)
+    assert (code, err) == (
+        2,
+        "sweep: is given twice (distill.alpha); name it once, with all its values\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("listed", "values"),
+    [
+        ("1,2", ["1", "2"]),
+        ('["a","b"],["c"]', ['["a","b"]', '["c"]']),
+        ("'x,y',z", ["'x,y'", "z"]),
+        ("{a=1,b=2}", ["{a=1,b=2}"]),
+    ],
+)
+def test_commas_within_a_value_do_not_split_it(listed: str, values: list[str]) -> None:
+    from pipeline.cli.sweeping import _values
+
+    assert _values(listed) == values
+
+
+def test_what_the_machine_lacks_is_a_row_too_and_its_reason_is_shown(madpipe: Call) -> None:
+    words = ("sweep", "build.backend=tensorrt,tensorrt-rtx", "--stage", "build")
+    code, out, _ = madpipe(*words)
+    assert code == 1
+    assert "[2/2]" in out
+    assert "error" in out
+    assert "tensorrt" in out.rpartition("error")[2]
+
+
 def test_an_unknown_stage_is_refused(madpipe: Call) -> None:
     assert madpipe("sweep", "seed=0,1", "--stage", "nonsense")[0] == 2
 

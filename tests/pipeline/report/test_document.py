@@ -41,6 +41,7 @@ def test_document_has_exactly_these_fields(report: dict[str, Any]) -> None:
         "curves",
         "gates",
         "environment",
+        "measured_on",
     ]
     assert report["schema"] == "madpipe.report/1"
     assert set(report["run"]) == {"command", "started_utc", "elapsed_s"}
@@ -93,7 +94,7 @@ def test_accuracy_and_latency_have_exactly_these_fields(report: dict[str, Any]) 
 
 def test_gates_have_exactly_these_fields(report: dict[str, Any]) -> None:
     names = ["name", "verdict", "value", "interval", "threshold", "reason"]
-    names += ["severity", "confidence", "n", "needed"]
+    names += ["severity", "confidence", "n", "needed", "is_elsewhere"]
     assert [list(gate) for gate in report["gates"]] == [names] * 3
     assert [(gate["name"], gate["verdict"]) for gate in report["gates"]] == [
         ("student_top1_drop", "pass"),

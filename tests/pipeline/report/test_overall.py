@@ -17,7 +17,8 @@ def report(*verdicts: str, status: str = "ran") -> dict[str, Any]:
     [
         ((), ("none", "nothing was judged in this run")),
         (("pass", "pass"), ("pass", "2 of 2 gates passed")),
-        (("pass", "skipped"), ("pass", "1 of 2 gates passed")),
+        (("pass", "skipped"), ("inconclusive", "g1 (not measured)")),
+        (("skipped", "inconclusive", "fail"), ("fail", "g2")),
         (("pass", "inconclusive"), ("inconclusive", "g1")),
         (("inconclusive", "fail", "fail"), ("fail", "g1, g2")),
     ],
@@ -34,6 +35,12 @@ def test_failed_stage_comes_before_every_gate() -> None:
 
 def test_report_in_which_every_gate_was_skipped_did_not_pass() -> None:
     assert overall(report("skipped", "skipped"))[0] != "pass"
+
+
+def test_a_gate_that_waits_for_the_engines_gpu_is_told_and_excused() -> None:
+    made = report("pass", "skipped")
+    made["gates"][1]["is_elsewhere"] = True
+    assert overall(made) == ("pass", "1 of 2 gates passed, 1 wait for the engine's GPU")
 
 
 def test_gate_that_only_warns_does_not_decide_but_is_named() -> None:

@@ -98,6 +98,21 @@ def test_one_channel_gives_grey_images(tmp_path: Path) -> None:
     assert loaded.train.x_NCHW.shape == (2, 1, 8, 8)
 
 
+def test_colour_where_one_channel_is_wanted_is_counted_and_named(tmp_path: Path) -> None:
+    data = Data(source="folder", image_size_px=8, mean=(0.5,), std=(0.5,))
+    _fill(tmp_path, {"a": 3, "b": 3})
+    for number in range(3):
+        Image.new("RGB", (8, 8), (200, 10, 10)).save(tmp_path / "a" / f"{number:02d}.png")
+    with pytest.raises(StageError, match=r"files are in colour, and .* one channel \(.*a/0"):
+        images.load(data, tmp_path)
+
+
+def test_a_validation_part_alone_is_read_as_one(tmp_path: Path) -> None:
+    _fill(tmp_path / "val", {"a": 3, "b": 3})
+    train, held_out, classes = folder.load(DATA, spec_of(DATA), tmp_path)
+    assert (len(train[1]), len(held_out[1]), classes) == (0, 6, ("a", "b"))
+
+
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n broken"])
 def test_an_unreadable_file_is_named(tmp_path: Path, content: bytes) -> None:
     root = _fill(tmp_path, {"a": 4, "b": 4})

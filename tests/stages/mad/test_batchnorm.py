@@ -1,8 +1,10 @@
 """BatchNorm over a group: for one process nothing changes; of several, see test_crew."""
 
+import pytest
 import torch
 from torch import nn
 
+from pipeline.errors import StageError
 from stages.mad.batchnorm import GroupBatchNorm2d, moments_over, share
 from stages.mad.group import Group
 
@@ -35,6 +37,20 @@ def test_every_layer_of_several_is_replaced_with_its_state() -> None:
     after = network.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [nn.BatchNorm1d(3), nn.BatchNorm2d(3, affine=False), nn.BatchNorm2d(3, momentum=None)],
+    ids=str,
+)
+def test_what_cannot_be_shared_is_refused_among_several_and_left_alone_by_one(
+    layer: nn.Module,
+) -> None:
+    network = nn.Sequential(nn.Sequential(layer))
+    share(network, Group())
+    with pytest.raises(StageError, match=r"^distill.processes: only BatchNorm2d with weights"):
+        share(network, Group(0, 2))
 
 
 def test_moments_are_those_of_both_halves_together() -> None:

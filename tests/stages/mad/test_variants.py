@@ -63,6 +63,27 @@ VARIANTS: list[dict[str, Any]] = [
 ]
 
 
+def test_a_student_that_draws_by_itself_goes_on_bit_by_bit(game: Any, tmp_path: Path) -> None:
+    def with_dropout() -> Game:
+        made: Game = game()
+        made.student.backbone.register_forward_hook(
+            lambda module, _, logits_BK: torch.dropout(logits_BK, 0.3, module.training)
+        )
+        return made
+
+    whole = with_dropout()
+    for _ in range(2):
+        whole.play_round()
+    progressfile.save(tmp_path / "kept", whole.state())
+    for _ in range(2):
+        whole.play_round()
+    resumed = with_dropout()
+    resumed.restore(progressfile.load(tmp_path / "kept"))
+    for _ in range(2):
+        resumed.play_round()
+    assert _far(whole, resumed) == 0
+
+
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
 def test_a_game_goes_on_from_its_checkpoint_bit_by_bit(
     game: Any, tmp_path: Path, options: dict[str, Any]
