@@ -34,7 +34,8 @@ INTERRUPTED = 130
 JUDGED = (0, 3, 4)
 TINY = (
     "teacher.arch=resnet8",
-    "teacher.epochs=1",
+    "teacher.epochs=10",
+    "teacher.learning_rate=0.1",
     "teacher.batch_size=64",
     "student.arch=resnet8",
     "distill.rounds=30",
@@ -95,8 +96,8 @@ def main() -> None:
     config = given.home / "pipeline.toml"
     if not config.is_file():
         command(["init", "--preset", "cifar10", "--config", str(config)], given.home)
-    shared = [f"data.root={given.data.resolve()}", "distill.monitor=held-out", *given.set]
-    shared += TINY if given.tiny else ()
+    shared = [f"data.root={given.data.resolve()}", "distill.monitor=held-out"]
+    shared += [*(TINY if given.tiny else ()), *given.set]
     left = undone(given, shared, time.monotonic() + given.budget_s)
     rows = {task.name: figures(task, shared, given.home) for task in TASKS}
     texts = {each.name: given.home / f"{each.name}.md" for each in SCRIPTS}
@@ -185,7 +186,7 @@ def brought(task: Task, shared: Sequence[str], home: Path, budget_s: float, stop
                 process.kill()
                 process.wait()
                 return False
-    if code == INTERRUPTED:
+    if code in (INTERRUPTED, -signal.SIGTERM):  # the second: stopped before it could listen
         return False
     if code not in JUDGED:
         sys.exit(f"{task.name} left with {code}; the log is {home / f'{task.name}.jsonl'}")

@@ -1,9 +1,9 @@
 """Where the core meets the stages: the one place that knows both, and opens projects."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.cli import together
 from pipeline.errors import UsageError
 from pipeline.gates import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 from pipeline.project import Project
@@ -20,7 +20,7 @@ def open_project(config: Path, overrides: Sequence[str] | None) -> Project:
     """
     asked = tuple(overrides or ())
     project = Project.open(config, asked, declare)
-    size = torchrun_size()
+    size = together.size()
     if size is None or project.settings.distill.processes == size:
         return project
     if project.settings.distill.processes != 1:
@@ -31,13 +31,6 @@ def open_project(config: Path, overrides: Sequence[str] | None) -> Project:
             "start as many, or leave the setting out",
         )
     return Project.open(config, (*asked, f"distill.processes={size}"), declare)
-
-
-def torchrun_size() -> int | None:
-    """Return how many processes torchrun started, None where it did not start this one."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
-        return None
-    return int(os.environ["WORLD_SIZE"])
 
 
 def inconclusive_code(choice: str | None) -> int:

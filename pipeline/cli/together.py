@@ -12,9 +12,16 @@ from collections.abc import Iterator
 _STARTED_BY_TORCHRUN = "TORCHELASTIC_RUN_ID"
 
 
+def size() -> int | None:
+    """Return how many processes torchrun started, None where it did not start this one."""
+    if _STARTED_BY_TORCHRUN not in os.environ:
+        return None
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def is_helper() -> bool:
     """Tell whether torchrun started this process as another rank than the first."""
-    return _STARTED_BY_TORCHRUN in os.environ and os.environ.get("RANK", "0") != "0"
+    return size() is not None and os.environ.get("RANK", "0") != "0"
 
 
 def help_out() -> None:
@@ -30,7 +37,7 @@ def helpers_released() -> Iterator[None]:
     try:
         yield
     finally:
-        if _STARTED_BY_TORCHRUN in os.environ:
+        if size() is not None:
             from stages.mad import worker  # noqa: PLC0415
 
             worker.release()
