@@ -44,6 +44,21 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Settings:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([_syntax_fault(path, error)]) from error
     set_paths = {_override(table, each) for each in overrides}
+    return _settings(table, path, text, set_paths)
+
+
+def defaults(overrides: Sequence[str]) -> Settings:
+    """Return the settings where there is no file: the defaults, changed by `overrides`.
+
+    Raises:
+        ConfigError: With one line for each fault.
+    """
+    table: dict[str, Any] = {}
+    set_paths = {_override(table, each) for each in overrides}
+    return _settings(table, Path("--set"), "", set_paths)
+
+
+def _settings(table: dict[str, Any], path: Path, text: str, set_paths: set[KeyPath]) -> Settings:
     faults = list(_faults(Settings, table, ()))
     if not faults:
         settings = msgspec.convert(table, Settings)

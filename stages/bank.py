@@ -2,7 +2,9 @@
 
 import io
 import zipfile
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +16,17 @@ from pipeline.stage import StageError
 
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 _NHWC = 4
+_NO_ARCHIVE = (
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What numpy and zipfile raise for a file that is damaged or something else."""
 
 
 def save(path: Path, x_NCHW: Tensor) -> None:
@@ -27,19 +40,32 @@ def save(path: Path, x_NCHW: Tensor) -> None:
     write_bytes(path, archive_bytes.getvalue())
 
 
+def array_of(path: Path, place: str, *, remedy: str) -> NDArray[Any]:
+    """Return the array `x` of an .npz file, which is never unpickled.
+
+    Raises:
+        StageError: It is no such file, or damaged; `remedy` says what to do.
+    """
+    try:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise StageError(place, f"is no .npz file ({path}: one array)", remedy)
+            with archive:
+                return np.asarray(archive["x"])
+    except _NO_ARCHIVE as error:
+        # numpy's own text for what is no array file at all advises to unpickle it.
+        told = "no file of arrays" if "pickle" in str(error) else str(error)
+        raise StageError(place, f"is no bank of images ({path}: {told})", remedy) from error
+
+
 def load(path: Path, place: str) -> NDArray[np.float32]:
     """Return the images of a bank as float in [0, 1], shape NCHW.
 
     Raises:
         StageError: The file holds no such array.
     """
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            x = archive["x"]
-    except (OSError, EOFError, ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
-        raise StageError(
-            place, f"is no bank of images ({path}: {error})", "give an .npz with x"
-        ) from error
+    x = array_of(path, place, remedy="give an .npz with x")
     if x.ndim != _NHWC or not len(x):
         raise StageError(place, f"holds no images ({path}: shape {x.shape})", "give an .npz with x")
     if x.dtype == np.uint8:

@@ -141,7 +141,7 @@ def _single(
         backend=name,
         precision=precision,
         engine=folder / "made.engine",
-        float_layers=tuple(each.node for each in prepared.left if each.why == "asked for"),
+        float_layers=prepared.float_layers,
         verdict="chosen",
         reason="named in the settings" if options.precision != "auto" else "no images to compare",
     )

@@ -3,7 +3,6 @@
 Shape legend: N images, C channel, H W space.
 """
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from onnx import ModelProto, TensorProto
 from PIL import Image, UnidentifiedImageError
 
 from pipeline.stage import StageError
+from stages import bank
 
 _DIMENSIONS = 4
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -60,13 +60,7 @@ def taken_by(model: ModelProto) -> tuple[int, int, int]:
 
 
 def _archive(path: Path, place: str) -> NDArray[np.float32]:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            x = np.asarray(archive["x"])
-    except (OSError, EOFError, ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
-        raise StageError(
-            place, f"is no bank of images ({path}: {error})", "give an .npz with x, or a folder"
-        ) from error
+    x = bank.array_of(path, place, remedy="give an .npz with x, or a folder")
     if x.ndim != _DIMENSIONS or not len(x):
         raise StageError(
             place,

@@ -121,7 +121,7 @@ class Trial:
         begin_s = time.perf_counter()
         try:
             made = self._maker.at(precision, info, more_float)
-            tried.float_layers = tuple(each.node for each in made.left if each.why == "asked for")
+            tried.float_layers = made.float_layers
             source = self._folder / f"{stem}.onnx"
             onnxfile.save(made.model, source)
             order = Order(

@@ -1,6 +1,7 @@
 """The export stage: the student as one ONNX file, checked against torch."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -77,11 +78,30 @@ def export(
     model = onnxfile.convert(
         network, card, opset=opset, is_bytes=is_bytes, student_sha256=student_sha256
     )
-    onnxfile.save(model, path)
-    onnxfile.read(path, "export")
     if is_bytes:
         images_NCHW = (images_NCHW * 255).round() / np.float32(255)
-    opened = onnxfile.session(path)
+    # Under another name until it has passed: a file that differs from torch is not left behind.
+    with TemporaryDirectory(prefix="madpipe-", dir=path.parent) as folder:
+        made = Path(folder) / path.name
+        onnxfile.save(model, made)
+        onnxfile.read(made, "export")
+        opened = onnxfile.session(made)
+        checked = _checked(network, opened, images_NCHW, options)
+        made.replace(path)
+    return checked
+
+
+def _checked(
+    network: Classifier,
+    opened: onnxruntime.InferenceSession,
+    images_NCHW: NDArray[np.float32],
+    options: Export,
+) -> Checked:
+    """Return how an exported file compares with torch.
+
+    Raises:
+        StageError: It says other things than torch.
+    """
     largest = 0.0
     for batch in _BATCHES:
         x_BCHW = np.resize(images_NCHW, (batch, *images_NCHW.shape[1:]))

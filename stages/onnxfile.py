@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, TensorProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 from torch import Tensor, nn
 
 from pipeline.atomic import write_bytes
@@ -122,7 +122,8 @@ def read(path: Path, place: str) -> ModelProto:
         raise StageError(place, f"no such file ({path})", "correct the path") from error
     except Exception as error:  # protobuf's decode error has no public name
         raise StageError(place, f"is no ONNX file ({path}: {error})", "export it again") from error
-    outside = [each.name for each in _tensors(model.graph) if each.external_data]
+    held = [*_tensors(model.graph), *(t for f in model.functions for t in _of_nodes(f.node))]
+    outside = [each.name for each in held if each.external_data]
     if outside:
         raise StageError(
             place, f"keeps weights outside itself ({path}: {outside[0]})", "export it as one file"
@@ -199,7 +200,11 @@ def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)
-    for node in graph.node:
+    yield from _of_nodes(graph.node)
+
+
+def _of_nodes(nodes: Iterable[NodeProto]) -> Iterator[TensorProto]:
+    for node in nodes:
         for attribute in node.attribute:
             yield from (attribute.t, *attribute.tensors)
             for inner in (attribute.g, *attribute.graphs):

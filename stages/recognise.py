@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +16,25 @@ from stages.card import Card
 from stages.data.specs import SPECS
 
 Shape = tuple[int, ...]
+
+
+class Difference(NamedTuple):
+    """How a file differs from a network."""
+
+    names: list[str]
+    """Of tensors that only one has, or in another shape."""
+    total: int
+    """Names that either has."""
+
+    def told(self) -> str:
+        """Return it in words, with the first names."""
+        more = ", ..." if len(self.names) > _NAMES else ""
+        first = ", ".join(self.names[:_NAMES])
+        return f"{len(self.names)} of {self.total} tensors differ, {first}{more}"
+
+
+_CANDIDATES = 3
+_NAMES = 2
 
 _MATRIX = 2
 _IMAGE_WEIGHT = 4
@@ -98,9 +118,9 @@ def recognise(tensors: Mapping[str, Tensor], *, channels: int, num_classes: int,
     """
     wanted = {name: tuple(each.shape) for name, each in tensors.items()}
     found = _differing(registry.ARCHITECTURES, wanted, channels, num_classes)
-    if 0 not in found.values() and channels == _RGB:
+    if channels == _RGB and all(each.names for each in found.values()):
         found |= _differing(_TORCHVISION, wanted, channels, num_classes)
-    matches = [arch for arch, differing in found.items() if differing == 0]
+    matches = [arch for arch, differing in found.items() if not differing.names]
     if len(matches) == 1:
         return matches[0]
     if matches:
@@ -110,18 +130,19 @@ def recognise(tensors: Mapping[str, Tensor], *, channels: int, num_classes: int,
             f"({', '.join(matches)})",
             "name the one it was trained as with --arch",
         )
-    nearest = min(found, key=lambda arch: found[arch])
+    nearest = sorted(found, key=lambda arch: len(found[arch].names) / found[arch].total)
+    told = "; ".join(f"{arch}: {found[arch].told()}" for arch in nearest[:_CANDIDATES])
     raise StageError(
         str(path),
-        f"is of no known architecture (nearest {nearest}, {found[nearest]} tensors differ)",
+        f"is of no known architecture (nearest {told})",
         "name it with --arch: torchvision:NAME, timm:NAME or FILE.py:FUNCTION",
     )
 
 
 def _differing(
     archs: Iterable[str], wanted: Mapping[str, Shape], channels: int, num_classes: int
-) -> dict[str, int]:
-    """Return for each network how many names and shapes of tensors it does not share."""
+) -> dict[str, Difference]:
+    """Return for each network the names and shapes of tensors that it does not share."""
     found = {}
     for arch in archs:
         with torch.device("meta"):
@@ -131,7 +152,8 @@ def _differing(
         own = {name: tuple(each.shape) for name, each in network.state_dict().items()}
         given = respelled(wanted, own.keys())
         differing = {name for name, _ in own.items() ^ given.items()}
-        found[arch] = len({name for name in differing if not _is_optional(name, given)})
+        names = sorted(name for name in differing if not _is_optional(name, given))
+        found[arch] = Difference(names, len(own.keys() | given.keys()))
     return found
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from models import registry
 from models.classifier import Classifier
 from pipeline.atomic import write_bytes
-from pipeline.errors import UsageError
+from pipeline.errors import MadpipeError, UsageError
 from pipeline.keys import file_sha256
 from pipeline.nearest import nearest
 from pipeline.settings import Build, Data, Export, Validate
@@ -36,6 +36,7 @@ from stages.precision.graph import CALIBRATED
 
 _CHECK_IMAGES = 64
 _BANK = "bank:"
+_TABLE = "candidates.json"
 
 
 def export(
@@ -103,6 +104,7 @@ def build(
             f"needs images to calibrate with ({options.precision}, none given)",
             "give --calibration: the bank of a distill run, an .npz with x, or a folder of images",
         )
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     is_measured = calibration is not None and resolve.is_chosen_by_measuring(options)
     file = (
@@ -110,11 +112,18 @@ def build(
         if is_measured
         else BACKENDS[resolve.backend_name(options)].engine_file
     )
-    manifest, table = building.build(
-        onnx, folder / file, folder / MANIFEST_FILE, options, calibration_path=calibration
-    )
+    try:
+        manifest, table = building.build(
+            onnx, folder / file, folder / MANIFEST_FILE, options, calibration_path=calibration
+        )
+    except MadpipeError:
+        if is_new:
+            folder.rmdir()
+        raise
+    # Of an engine that was there before it would tell what is no longer so.
+    (folder / _TABLE).unlink(missing_ok=True)
     if is_measured:
-        write_bytes(folder / "candidates.json", json.dumps(table, allow_nan=False).encode())
+        write_bytes(folder / _TABLE, json.dumps(table, allow_nan=False).encode())
     return manifest
 
 

@@ -7,7 +7,7 @@ import io
 import pickle
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import safetensors.torch
@@ -24,7 +24,11 @@ _WRAPPERS = (
     "state_dict_ema", "ema_state_dict", "model_ema", "ema_model", "ema", "shadow",
 )  # fmt: skip
 """Where people put the state dict; what was trained comes before its moving average."""
-_PREFIXES = ("module.", "_orig_mod.", "backbone.", "ema_model.", "ema.")
+_PREFIXES = (
+    "module.", "_orig_mod.", "backbone.", "ema_model.", "ema.", "online_model.", "model.", "net.",
+)  # fmt: skip
+_PAIRS = (("online_model.", "ema_model."),)
+"""Two networks in one state dict: what was trained, and its moving average."""
 _COUNTERS = frozenset({"n_averaged", "num_updates", "decay", "initted", "step"})
 """What moving averages keep beside the weights, at the top level."""
 _SHOWN = 3
@@ -87,7 +91,7 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], *, arch: str, place:
         StageError: They belong to another architecture or class count; says what differs.
     """
     own = network.state_dict()
-    tensors = respelled(tensors, own.keys())
+    tensors = respelled(_with_prefix(tensors, own.keys()), own.keys())
     optional = {name for name in own if name.endswith("num_batches_tracked")}
     missing = sorted(own.keys() - tensors.keys() - optional)
     surplus = sorted(tensors.keys() - own.keys())
@@ -109,6 +113,14 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], *, arch: str, place:
         f"weights do not fit {arch} as the settings describe it ({'; '.join(differs)})",
         "name the architecture and the classes that the file was made with",
     )
+
+
+def _with_prefix(tensors: Mapping[str, Tensor], own: Collection[str]) -> Mapping[str, Tensor]:
+    """Give back a prefix that `read` took for a wrapper's, where a network's own names have it."""
+    for prefix in _PREFIXES:
+        if own and all(n.startswith(prefix) for n in own):
+            return {n if n.startswith(prefix) else prefix + n: t for n, t in tensors.items()}
+    return tensors
 
 
 def _torch(content: bytes, path: Path, place: str) -> object:
@@ -167,6 +179,10 @@ def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors under their bare names, without the counters of moving averages."""
     weights = {n: each for n, each in tensors.items() if each.ndim or n not in _COUNTERS}
     tensors = weights or tensors
+    for trained, average in _PAIRS:
+        names = {n for n in tensors if n.startswith(trained)}
+        if names and all(n in names or n.startswith(average) for n in tensors):
+            tensors = {n: tensors[n] for n in tensors if n in names}
     while prefix := next((p for p in _PREFIXES if all(n.startswith(p) for n in tensors)), None):
         tensors = {name.removeprefix(prefix): each for name, each in tensors.items()}
     return tensors

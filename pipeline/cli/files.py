@@ -12,17 +12,18 @@ import typer
 from pipeline.cli import say
 from pipeline.cli.options import DEFAULT_CONFIG, Config, Force, Json, Out, Set
 from pipeline.cli.running import bring
+from pipeline.config import defaults
 from pipeline.errors import UsageError
 from pipeline.screen import words
 from pipeline.settings import (
     BackendName,
     Build,
     DeviceName,
-    Export,
     InputName,
     PrecisionName,
-    Validate,
+    Settings,
 )
+from stages.engines.base import BACKENDS
 
 _Path = Path | None
 Student = Annotated[
@@ -61,7 +62,7 @@ ImageSize = Annotated[
     int | None, typer.Option("--image-size", min=8, help="Pixels; absent: from the file's card.")
 ]
 Input = Annotated[
-    InputName,
+    InputName | None,
     typer.Option("--input", help="What the graph takes: floats in [0, 1], or bytes as decoded."),
 ]
 Precision = Annotated[PrecisionName, typer.Option("--precision", help="Arithmetic of the engine.")]
@@ -83,7 +84,7 @@ def export(
     arch: Arch = None,
     num_classes: NumClasses = None,
     image_size: ImageSize = None,
-    input_: Input = "float-nchw",
+    input_: Input = None,
     precision: Precision = "auto",
     out: Out = None,
     config: Config = DEFAULT_CONFIG,
@@ -95,6 +96,7 @@ def export(
     """Export weights to ONNX; without --student, run the export stage."""
     if student is None:
         bring(["export"], config, set_, force, None, as_json=as_json)
+    settings = _settings("--student", config, set_, force)
     if precision not in ("auto", "fp32"):
         raise UsageError(
             "--precision", f"exports are fp32 ({precision})", "give the precision to madpipe build"
@@ -109,7 +111,7 @@ def export(
         arch=arch,
         num_classes=num_classes,
         image_size_px=image_size,
-        options=Export(input=input_),
+        options=msgspec.structs.replace(settings.export, input=input_ or settings.export.input),
     )
     if as_json:
         say.as_json(result | {"path": str(path)})
@@ -134,6 +136,9 @@ def build(
     """Build an engine from an ONNX file; without --onnx, run the build stage."""
     if onnx is None:
         bring(["build"], config, set_, force, None, as_json=as_json)
+    asked = _settings("--onnx", config, set_, force).build
+    options = _build(asked, backend, device, precision, target)
+    precision = options.precision
     if calibration is not None and precision not in ("auto", "int8", "fp8"):
         raise UsageError(
             "--calibration", f"only int8 and fp8 are calibrated ({precision})", "drop one of both"
@@ -141,9 +146,6 @@ def build(
     from stages import standalone  # noqa: PLC0415
 
     assert onnx is not None
-    options = Build(
-        backend=backend, device=device, precision=precision, targets=tuple(target or ())
-    )
     folder = out or onnx.with_suffix("")
     manifest = standalone.build(onnx, folder, options, calibration)
     if as_json:
@@ -166,12 +168,13 @@ def validate(
     """Measure an engine against a teacher; without --engine, run the validate stage."""
     if engine is None:
         bring(["validate"], config, set_, force, None, as_json=as_json)
+    settings = _settings("--engine", config, set_, force)
     if teacher is None:
         raise UsageError("--teacher", "is needed with --engine (absent)", "name its weights file")
     from stages import standalone  # noqa: PLC0415
 
     assert engine is not None
-    measured = standalone.validate(engine, teacher, data, Validate())
+    measured = standalone.validate(engine, teacher, data, settings.validate)
     if as_json:
         say.as_json(measured)
         return
@@ -191,3 +194,37 @@ def validate(
         if "speedup_same_backend" in batch:
             median = batch["speedup_same_backend"]["median"]
             say.line(f"{'':<10} over the teacher in the same backend {median:.2f}")
+
+
+def _settings(
+    option: str, config: Path, set_: list[str] | None, force: list[str] | None
+) -> Settings:
+    """Return the defaults changed by --set; a command on a file has no pipeline around it.
+
+    Raises:
+        ConfigError: A change is wrong.
+        UsageError: An option was given that only a pipeline has.
+    """
+    for name, value, default in (("--config", config, DEFAULT_CONFIG), ("--force", force, None)):
+        if value not in (default, []):
+            raise UsageError(
+                name, f"has no meaning with {option} ({value})", f"drop it, or {option}"
+            )
+    return defaults(set_ or ())
+
+
+def _build(
+    asked: Build,
+    backend: BackendName,
+    device: DeviceName,
+    precision: PrecisionName,
+    target: list[str] | None,
+) -> Build:
+    """Return what --set asks for, changed by the options that name more than `auto`."""
+    options = {"backend": backend, "device": device, "precision": precision}
+    named: dict[str, str] = {name: value for name, value in options.items() if value != "auto"}
+    targets = tuple(target or asked.targets)
+    if targets and "backend" not in named and asked.backend == "auto":
+        # Only one backend builds for GPUs that are elsewhere.
+        named["backend"] = next(name for name, info in BACKENDS.items() if info.architectures)
+    return msgspec.structs.replace(asked, targets=targets, **named)

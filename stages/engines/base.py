@@ -147,6 +147,8 @@ class BackendInfo:
     """Where its engines run."""
     architectures: tuple[str, ...] = ()
     """GPU architectures that it builds for without having them."""
+    not_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Precisions that an architecture cannot compute in."""
     lacks: tuple[str, ...] = ()
     """Settings of [build.tensorrt] that this edition has not."""
     scheme: str = "s8s8"
@@ -199,6 +201,7 @@ BACKENDS: Mapping[str, BackendInfo] = MappingProxyType(
             facts=("gpu", "driver"),
             devices=("cuda",),
             architectures=("sm75", "sm80", "sm86", "sm89", "sm120", "sm121"),
+            not_on={"sm75": ("bf16", "fp8"), "sm80": ("fp8",), "sm86": ("fp8",)},
             lacks=("hardware_compatibility", "version_compatible"),
         ),
         "openvino": BackendInfo(

@@ -86,7 +86,15 @@ class OrtSession:
 def build(order: Order) -> None:
     """Make an engine from a checked ONNX file: the file itself, once it has run here."""
     shutil.copyfile(order.onnx, order.engine)
-    OrtSession(order.engine, device=order.device, threads=1)
+    try:
+        OrtSession(order.engine, device=order.device, threads=1)
+    except StageError as error:
+        because = str(error.__cause__).replace(str(order.engine), "it")
+        raise StageError(
+            "the ONNX file",
+            f"holds what ONNX Runtime does not run ({' '.join(because.split())})",
+            "replace the layer that it names, or use another backend",
+        ) from error
 
 
 def open(engine: Path, *, device: str, threads: int) -> OrtSession:  # noqa: A001  (the protocol)

@@ -10,6 +10,9 @@ from pipeline.requirements import NeedsGpu, NeedsModule, Refused, Requirement
 from pipeline.settings import Build, TensorRT
 from stages.engines.base import AUTO, BACKENDS, Backend, BackendInfo
 
+_OTHER_GPUS = {"sm70", "sm72", "sm87", "sm90", "sm100", "sm101", "sm103", "sm110"}
+"""Architectures of NVIDIA's that no backend builds for ahead of time."""
+
 
 class WrongTarget(NamedTuple):
     """A target architecture that cannot be built for: what is wrong, what to do."""
@@ -74,11 +77,20 @@ def lack(name: str, wanted: str, build: Build) -> Refused | None:
     """Return why a backend does not have a precision here, None where it has."""
     info = BACKENDS[name]
     if wanted not in info.precisions:
+        others = [each for each, other in BACKENDS.items() if wanted in other.precisions]
         return Refused(
             setting="build.precision",
             wrong=f"{name} does not build it ({wanted})",
-            remedy=f"use {', '.join(info.precisions)}",
+            remedy=f"use {', '.join(info.precisions)}, or backend {' or '.join(others)}",
         )
+    for target in build.targets:
+        if wanted in info.not_on.get(target, ()):
+            able = [each for each in info.precisions if each not in info.not_on[target]]
+            return Refused(
+                setting="build.precision",
+                wrong=f"GPUs of {target} cannot compute in it ({wanted})",
+                remedy=f"use {', '.join(able)}, or leave the target out",
+            )
     return None if build.targets else _misses(name, wanted, device(build))
 
 
@@ -136,10 +148,11 @@ def wrong_target(build: Build) -> WrongTarget | None:
         return WrongTarget(f"{name} builds only for the machine it is on", f"use {others}")
     for target in build.targets:
         if target not in known:
-            guess = nearest(target, known)
+            # One that exists is no slip of the pen, and its nearest neighbour is another GPU.
+            guess = "" if target in _OTHER_GPUS else nearest(target.lower(), known)
             return WrongTarget(
                 f"{name} knows no such architecture{guess} ({target})",
-                f"name some of {', '.join(known)}",
+                f"name some of {', '.join(known)}, or build where the GPU is, by tensorrt",
             )
     return None
 

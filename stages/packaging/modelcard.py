@@ -6,7 +6,8 @@ from stages.engines.base import EngineManifest, Signature
 from stages.packaging import triton
 
 _EXAMPLE = (
-    "`python run.py IMAGE...` names the class of each image; its first line says what it needs."
+    "`python run.py IMAGE...` names the class of each image, of which it scales the shorter side "
+    "and takes the middle; its first line says what it needs."
 )
 _TRITON = "`triton/` is a model repository for Triton Inference Server."
 _UNJUDGED = "This engine has not been validated; `madpipe validate` measures it."

@@ -12,7 +12,14 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, version_converter
 
 from pipeline.stage import StageError
-from stages.precision.layers import Left, Prepared, before_first_layer, float_names, with_names
+from stages.precision.layers import (
+    PREPROCESSING,
+    Left,
+    Prepared,
+    before_first_layer,
+    float_names,
+    with_names,
+)
 
 TYPES = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 
@@ -97,7 +104,7 @@ def _why_float(
     if node.name in keep:
         return "asked for"
     if node.name in ahead:
-        return "preprocessing"
+        return PREPROCESSING
     if node.op_type not in _SAFE or node.domain not in ("", "ai.onnx"):
         return "operator not known to be safe"
     if precision == "fp16":

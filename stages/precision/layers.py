@@ -14,6 +14,9 @@ LAYER_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _SHOWN = 4
 
 
+PREPROCESSING = "preprocessing"
+
+
 class Left(NamedTuple):
     """A node that was left in float."""
 
@@ -28,6 +31,11 @@ class Prepared(NamedTuple):
     model: ModelProto
     left: tuple[Left, ...]
     """Nodes that were left in float, in the order of the graph."""
+
+    @property
+    def float_layers(self) -> tuple[str, ...]:
+        """Return the nodes that were left in float, but for those that prepare the images."""
+        return tuple(each.node for each in self.left if each.why != PREPROCESSING)
 
 
 def with_names(model: ModelProto) -> ModelProto:

@@ -12,6 +12,14 @@ from pipeline.settings import Gate, Settings
 MEASURE_NAMES = ", ".join(sorted(MEASURES))
 SEED = "an integer >= 0 and < 4294967296"
 
+
+def test_without_a_file_changes_apply_to_the_defaults() -> None:
+    assert config.defaults(["build.bisect_layers=0"]).build.bisect_layers == 0
+    assert config.defaults([]) == Settings()
+    with pytest.raises(ConfigError, match=r"^--set build.nonsense: unknown key"):
+        config.defaults(["build.nonsense=3"])
+
+
 BAD = {
     "misspelt key": (
         "[distill]\nalhpa = 0.9\n",

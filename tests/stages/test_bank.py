@@ -46,6 +46,25 @@ def test_a_damaged_file_is_refused_with_its_place(tmp_path: Path, content: bytes
         bank.load(tmp_path / "bank.npz", "the bank")
 
 
+def test_a_bank_whose_compressed_bytes_are_damaged_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bank.npz"
+    bank.save(path, torch.rand(8, 1, 16, 16))
+    content = bytearray(path.read_bytes())
+    content[60:90] = b"\xff" * 30
+    path.write_bytes(content)
+    with pytest.raises(StageError, match=r"^the bank: is no bank of images"):
+        bank.load(path, "the bank")
+
+
+def test_numpys_advice_to_unpickle_is_not_passed_on(tmp_path: Path) -> None:
+    (tmp_path / "bank.npz").write_bytes(b"\x80\x04K\x03.")
+    np.save(tmp_path / "bank.npy", np.zeros((1, 2, 2, 1), np.uint8))
+    for name, told in (("bank.npz", "no file of arrays"), ("bank.npy", "one array")):
+        with pytest.raises(StageError, match=told) as caught:
+            bank.load(tmp_path / name, "here")
+        assert "allow_pickle" not in str(caught.value)
+
+
 def test_an_absent_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="is no bank of images"):
         bank.load(tmp_path / "none.npz", "here")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pipeline.errors import StageError, UsageError
-from pipeline.settings import Export
+from pipeline.settings import Build, Export
 from stages import onnxfile, standalone
 from tests.stages.tiny import card, resnet8, weights_file
 
@@ -37,6 +37,27 @@ def test_a_file_can_be_exported_to_take_bytes(tmp_path: Path) -> None:
     )
     signature = onnxfile.signature(onnxfile.read(tmp_path / "w.onnx", "here"))
     assert (signature.input_type, signature.shape) == ("UINT8", (1, 8, 8))
+
+
+def test_a_network_that_fails_its_checks_leaves_what_was_there(tmp_path: Path) -> None:
+    network = resnet8()
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    arguments = {"arch": None, "num_classes": None, "image_size_px": 8}
+    standalone.export(tmp_path / "w.pth", tmp_path / "w.onnx", **arguments)  # type: ignore[arg-type]
+    before = (tmp_path / "w.onnx").read_bytes()
+    next(network.parameters()).data.fill_(torch.nan)
+    torch.save(network.state_dict(), tmp_path / "nan.pth")
+    with pytest.raises(StageError, match="not finite"):
+        standalone.export(tmp_path / "nan.pth", tmp_path / "w.onnx", **arguments)  # type: ignore[arg-type]
+    assert (tmp_path / "w.onnx").read_bytes() == before
+    assert {each.name for each in tmp_path.iterdir()} == {"w.pth", "nan.pth", "w.onnx"}
+
+
+def test_a_build_that_fails_leaves_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "torn.onnx").write_bytes(b"\x08")
+    with pytest.raises(StageError):
+        standalone.build(tmp_path / "torn.onnx", tmp_path / "engine", Build(device="cpu"))
+    assert not (tmp_path / "engine").exists()
 
 
 def test_a_checkpoint_of_another_program_needs_its_image_size(tmp_path: Path) -> None:

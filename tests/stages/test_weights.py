@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models import registry
 from pipeline.errors import StageError
@@ -49,6 +49,15 @@ WRAPPERS: dict[str, Callable[[State], Any]] = {
     "both": lambda state: {
         "state_dict": {f"_orig_mod.module.{name}": each for name, each in state.items()}
     },
+    "lightning": lambda state: {
+        "state_dict": {f"model.{name}": each for name, each in state.items()}
+    },
+    "trained and average": lambda state: {
+        **{f"online_model.{name}": each for name, each in state.items()},
+        **{f"ema_model.{name}": torch.zeros_like(each) for name, each in state.items()},
+        "initted": torch.tensor(data=True),
+        "step": torch.tensor(3),
+    },
     "with a tensor beside it": lambda state: {
         "best_acc1": torch.tensor(98.7),
         "state_dict": state,
@@ -60,6 +69,20 @@ WRAPPERS: dict[str, Callable[[State], Any]] = {
 def test_a_torch_checkpoint_is_read_whatever_wraps_it(tmp_path: Path, name: str) -> None:
     torch.save(WRAPPERS[name](_state()), tmp_path / "w.pth")
     assert _same(weights.read(tmp_path / "w.pth", "here"), _state())
+
+
+def test_a_network_whose_own_names_look_wrapped_is_filled(tmp_path: Path) -> None:
+    class Holder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = resnet8()
+
+    wanted = Holder()
+    torch.save(wanted.state_dict(), tmp_path / "w.pth")
+    found = Holder()
+    next(found.parameters()).data.zero_()
+    weights.fill(found, weights.read(tmp_path / "w.pth", "here"), arch="x", place="here")
+    assert _same(found.state_dict(), wanted.state_dict())
 
 
 def test_a_torch_checkpoint_in_the_old_format_is_read(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import UnavailableError
 from pipeline.stage import StageError
+from stages import pixels
 from stages.engines import fit
 from stages.engines.base import MANIFEST_FILE, EngineManifest
 from stages.engines.tensorrt.edition import Edition
@@ -116,8 +117,9 @@ class TrtSession:
         return logits.float().cpu().numpy()
 
     def _on_gpu(self, x_BCHW: NDArray[np.float32]) -> torch.Tensor:
+        x = pixels.taken(x_BCHW, is_bytes=self._input_dtype == torch.uint8)
         with torch.cuda.stream(self._stream):
-            return torch.from_numpy(x_BCHW).to("cuda", self._input_dtype).contiguous()
+            return torch.from_numpy(x).to("cuda", self._input_dtype).contiguous()
 
     def _bind(self, images: torch.Tensor) -> torch.Tensor:
         """Give the context its input and an output of the right size; return the output."""

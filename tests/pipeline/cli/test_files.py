@@ -27,6 +27,25 @@ def _files(tmp_path: Path) -> None:
             "--calibration: only int8 and fp8 are calibrated (fp32); drop one of both",
         ),
         (
+            ("build", "--onnx", "net.onnx", "--config", "other.toml"),
+            "--config: has no meaning with --onnx (other.toml); drop it, or --onnx",
+        ),
+        (
+            ("build", "--onnx", "net.onnx", "--set", "build.pairs=3"),
+            (
+                "--set build.pairs: unknown key (pairs); known here: backend, device, precision, "
+                "targets, calibration_method, calibration_images, float_layers, max_disagreement, "
+                "bisect_layers, tensorrt"
+            ),
+        ),
+        (
+            ("build", "--onnx", "net.onnx", "--precision", "fp32", "--target", "sm90"),
+            (
+                "--target: tensorrt-rtx knows no such architecture (sm90); name some of sm75, "
+                "sm80, sm86, sm89, sm120, sm121, or build where the GPU is, by tensorrt"
+            ),
+        ),
+        (
             ("validate", "--engine", "engine"),
             "--teacher: is needed with --engine (absent); name its weights file",
         ),

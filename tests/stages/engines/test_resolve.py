@@ -71,6 +71,22 @@ def test_without_a_gpu_tensorrt_rtx_asks_for_targets_and_tensorrt_for_the_gpu() 
     assert any(isinstance(e, NeedsGpu) for e in resolve.requirements(Build(backend="tensorrt")))
 
 
+@pytest.mark.parametrize(("target", "precision"), [("sm75", "bf16"), ("sm86", "fp8")])
+def test_what_a_target_cannot_compute_in_is_refused_with_what_it_can(
+    target: str, precision: str
+) -> None:
+    build = Build(backend="tensorrt-rtx", targets=("sm89", target), precision=precision)  # type: ignore[arg-type]
+    (only,) = _lacking(build)
+    assert only.setting == "build.precision"
+    assert f"{target} cannot compute in it ({precision})" in only.wrong
+    assert "fp16" in only.remedy
+
+
+def test_a_precision_of_other_backends_names_them() -> None:
+    (only,) = _lacking(Build(backend="onnxruntime", precision="fp8"))
+    assert "backend tensorrt or tensorrt-rtx" in only.remedy
+
+
 @pytest.mark.parametrize("device", ["auto", "cuda"])
 def test_with_targets_no_gpu_is_needed(device: str) -> None:
     build = Build(backend="tensorrt-rtx", targets=("sm89",), device=device)  # type: ignore[arg-type]
@@ -106,3 +122,8 @@ def test_a_known_target_is_right_and_another_gets_the_nearest() -> None:
     assert wrong is not None
     assert "'sm89'" in wrong.wrong
     assert resolve.wrong_target(Build(targets=("sm89",))) is not None
+    for target, guess in (("sm90", ""), ("SM89", "'sm89'")):
+        wrong = resolve.wrong_target(Build(backend="tensorrt-rtx", targets=(target,)))
+        assert wrong is not None
+        assert guess in wrong.wrong
+        assert ("did you mean" in wrong.wrong) == bool(guess)

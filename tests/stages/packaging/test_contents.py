@@ -103,6 +103,28 @@ def test_the_example_names_the_class_of_a_digit(
     assert sum(right) >= 40
 
 
+def test_the_example_takes_the_middle_of_an_image_as_validation_does(
+    tiny: Brought, tmp_path: Path
+) -> None:
+    onnx, folder = tmp_path / "teacher.onnx", tmp_path / "engine"
+    standalone.export(
+        tiny.path("teacher/weights"), onnx, arch=None, num_classes=None, image_size_px=None
+    )
+    standalone.build(onnx, folder, Build(backend="onnxruntime", device="cpu", precision="fp32"))
+    archive.write(_collect(folder)[1], tmp_path / "package", overwrite=False)
+    digit = images.load(tiny.settings.data, None).held_out.x_NCHW[:][0, 0].numpy()
+    wide = Image.new("L", (24, 8), 255)
+    wide.paste(Image.fromarray(digit, "L"), (8, 0))
+    wide.save(tmp_path / "wide.png")
+    Image.fromarray(digit, "L").save(tmp_path / "square.png")
+    done = subprocess.run(
+        [sys.executable, "-I", str(tmp_path / "package" / "run.py"), "wide.png", "square.png"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    one, other = (line.split("\t")[1:] for line in done.stdout.splitlines())
+    assert one == other
+
+
 def test_the_example_refuses_an_engine_with_another_byte(built: Path, tmp_path: Path) -> None:
     _, files = _collect(built)
     archive.write(files, tmp_path / "package", overwrite=False)
