@@ -110,7 +110,9 @@ def test_an_operator_that_the_backend_does_not_know_is_refused(tmp_path: Path) -
     onnx.save(
         helper.make_model(graph, opset_imports=opsets, ir_version=10), str(tmp_path / "m.onnx")
     )
-    with pytest.raises(StageError, match=r"ONNX Runtime cannot load it|no sound ONNX file"):
+    with pytest.raises(
+        StageError, match=r"does not run .*Nonsense.*; replace the layer|no sound ONNX file"
+    ):
         standalone.build(tmp_path / "m.onnx", tmp_path / "engine", Build())
 
 
@@ -143,7 +145,7 @@ def test_a_graph_that_takes_no_batches_of_images_is_refused(
     path = _identity(tmp_path / "m.onnx", shape, kind)
     with pytest.raises(StageError, match=f"^the ONNX file: .*{message}"):
         standalone.build(path, tmp_path / "engine", Build())
-    assert not list((tmp_path / "engine").iterdir())
+    assert not (tmp_path / "engine").exists()
 
 
 @pytest.mark.parametrize("target", ["sm90", "sm8", "89"])

@@ -31,9 +31,9 @@ def _files(tmp_path: Path) -> None:
             "--config: has no meaning with --onnx (other.toml); drop it, or --onnx",
         ),
         (
-            ("build", "--onnx", "net.onnx", "--set", "build.pairs=3"),
+            ("build", "--onnx", "net.onnx", "--set", "build.zzz=3"),
             (
-                "--set build.pairs: unknown key (pairs); known here: backend, device, precision, "
+                "--set build.zzz: unknown key (zzz); known here: backend, device, precision, "
                 "targets, calibration_method, calibration_images, float_layers, max_disagreement, "
                 "bisect_layers, tensorrt"
             ),
