@@ -21,21 +21,14 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.pairs import PAIRS
 from benchmarks.plain_loop import PlainLoop
-from models import registry
-from models.classifier import Classifier
-from models.generator import Generator
 from pipeline import hostinfo
 from pipeline.settings import Distill
-from stages import compute
 from stages.mad.game import Game
 
 ROOT = Path(__file__).parent.parent
 MADPIPE = str(Path(sys.executable).with_name("madpipe"))
-PAIRS = {
-    "digits": ("resnet14", "resnet8", 1, 8),
-    "cifar": ("resnet20", "resnet8", 3, 32),
-}
 _Loop = Game | PlainLoop
 
 
@@ -47,43 +40,13 @@ def heading(title: str) -> None:
     print(", ".join(f"{name} {facts[name]}" for name in names if name in facts), end="\n\n")
 
 
-def players(pair: str, width: int) -> tuple[Classifier, Classifier, Generator]:
-    """Return teacher, student and generator of a pair, with random weights."""
-    torch.manual_seed(0)
-    teacher, student, channels, size = PAIRS[pair]
-    classifiers = [
-        Classifier(
-            registry.create(arch, in_channels=channels, num_classes=10, code=None),
-            (0.5,) * channels,
-            (0.25,) * channels,
-        )
-        for arch in (teacher, student)
-    ]
-    generator = Generator(noise_dim=100, image_size_px=size, channels=channels, width=width)
-    return classifiers[0], classifiers[1], generator
-
-
-def ours(pair: str, options: Distill) -> Game:
-    """Return the game as the stage plays it."""
-    teacher, student, generator = players(pair, options.generator_width)
-    place = compute.choose("auto")
-    return Game(
-        teacher=teacher.to(memory_format=torch.channels_last),
-        student=student.to(memory_format=torch.channels_last),
-        generator=generator,
-        options=options,
-        compute=place,
-        rng=compute.seeded(0, "distill", place.device),
-    )
-
-
 def throughput(pair: str, steps: int, repeats: int) -> None:
     """Time rounds of all sides in turns."""
     options = Distill(student_steps=steps, rounds=10_000)
-    fresh = ours(pair, options)
-    reused = ours(pair, Distill(student_steps=steps, draw_every=steps, rounds=10_000))
+    fresh = PAIRS[pair].game(options)
+    reused = PAIRS[pair].game(Distill(student_steps=steps, draw_every=steps, rounds=10_000))
     sides: dict[str, _Loop] = {
-        "plain loop": PlainLoop(*players(pair, options.generator_width), options),
+        "plain loop": PAIRS[pair].plain(options),
         "madpipe, a draw each step": fresh,
         f"madpipe, a draw for {steps} steps": reused,
     }
@@ -99,7 +62,8 @@ def throughput(pair: str, steps: int, repeats: int) -> None:
             times[name].append(time.perf_counter() - begin_s)
     images = 2 * options.batch_size * steps
     base = statistics.median(times["plain loop"])
-    print(f"### {pair}: {PAIRS[pair][0]} to {PAIRS[pair][1]}, {steps} student steps a round\n")
+    who = f"{PAIRS[pair].teacher} to {PAIRS[pair].student}"
+    print(f"### {pair}: {who}, {steps} student steps a round\n")
     print(f"| loop | student samples/s | against the plain loop | (n = {repeats} rounds, in turns)")
     print("| --- | --- | --- | --- |")
     for name, each in times.items():
@@ -162,9 +126,9 @@ def one(folder: Path, sets: Sequence[str]) -> dict[str, float]:
 _ONE_GAME = """
 import resource, sys
 sys.path.insert(0, {folder!r})
-from benchmarks.distill import ours
+from benchmarks.pairs import PAIRS
 from pipeline.settings import Distill
-game = ours({pair!r}, Distill(rounds=100, method={method!r}, memory_size={size}))
+game = PAIRS[{pair!r}].game(Distill(rounds=100, method={method!r}, memory_size={size}))
 for _ in range(6):
     game.play_round()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

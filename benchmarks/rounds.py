@@ -12,68 +12,21 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import msgspec
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.distill import heading
+from benchmarks.pairs import Pair
 from benchmarks.plain_loop import PlainLoop
-from models import registry
-from models.classifier import Classifier
-from models.generator import Generator
 from pipeline.presets import PRESETS
 from pipeline.settings import Distill
 from stages import compute
 from stages.mad.game import Game
 
-_CHANNELS, _SIZE_PX, _CLASSES = 3, 32, 10
 _MATRIX = {"cuda": 8192, "cpu": 1024}
 _WARM_ROUNDS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Two architectures by their names in the registry."""
-
-    teacher: str
-    student: str
-
-    def players(self, width: int, noise_dim: int) -> tuple[Classifier, Classifier, Generator]:
-        """Return teacher, student and generator with random weights."""
-        torch.manual_seed(0)
-        made = [
-            Classifier(
-                registry.create(arch, in_channels=_CHANNELS, num_classes=_CLASSES, code=None),
-                (0.5,) * _CHANNELS,
-                (0.25,) * _CHANNELS,
-            )
-            for arch in (self.teacher, self.student)
-        ]
-        generator = Generator(
-            noise_dim=noise_dim, image_size_px=_SIZE_PX, channels=_CHANNELS, width=width
-        )
-        return made[0], made[1], generator
-
-    def game(self, options: Distill) -> Game:
-        """Return the game as the stage plays it."""
-        place = compute.choose("auto")
-        teacher, student, generator = self.players(options.generator_width, options.noise_dim)
-        return Game(
-            teacher=teacher.to(memory_format=torch.channels_last),
-            student=student.to(memory_format=torch.channels_last),
-            generator=generator,
-            options=options,
-            compute=place,
-            rng=compute.seeded(0, "distill", place.device),
-        )
-
-    def plain(self, options: Distill) -> PlainLoop:
-        """Return the plain loop on the same device."""
-        device = compute.choose("auto").device
-        players = self.players(options.generator_width, options.noise_dim)
-        return PlainLoop(*players, options, device=device)
 
 
 def waited(call: Callable[[], object]) -> float:
@@ -206,7 +159,7 @@ def main() -> None:
     changes = {"batch_size": given.batch, "generator_width": given.width}
     options = msgspec.structs.replace(options, **{k: v for k, v in changes.items() if v})
     pair = Pair(given.teacher, given.student)
-    heading(f"A round of {pair.teacher} to {pair.student}, {_SIZE_PX} pixels")
+    heading(f"A round of {pair.teacher} to {pair.student}, {pair.image_size_px} pixels")
     peak = peak_flops()
     print(
         f"Batch {options.batch_size} from each generator, {options.student_steps} student steps; "
