@@ -35,7 +35,7 @@ _Loop = Game | PlainLoop
 def heading(title: str) -> None:
     """Print what was measured where."""
     facts = hostinfo.environment(ROOT)
-    names = ("cpu", "cores", "gpu", "python", "torch", "git")
+    names = ("cpu", "cores", "gpu0", "python", "torch", "git")
     print(f"## {title}\n")
     print(", ".join(f"{name} {facts[name]}" for name in names if name in facts), end="\n\n")
 

@@ -55,7 +55,7 @@ AGAIN_ROUNDS = 1000
 def heading(title: str) -> None:
     """Print what was measured where."""
     facts = hostinfo.environment(Path(__file__).parent.parent)
-    names = ("gpu", "driver", "cpu", "cores", "python", "torch", "onnxruntime-gpu", "git")
+    names = ("gpu0", "cpu", "cores", "python", "torch", "onnxruntime-gpu", "git")
     shown = [f"{name} {facts[name]}" for name in names if name in facts]
     shown += [
         f"{info.distribution} {machine.version(info.distribution)}"

@@ -201,20 +201,25 @@ def written(script: Script, home: Path, budget_s: float, *, is_tiny: bool) -> bo
     words = (script.tiny if is_tiny else script.words).split()
     part = home / f"{script.name}.part"
     with part.open("wb") as text:
+        process = subprocess.Popen(
+            [sys.executable, *words],
+            cwd=ROOT,
+            env=environment(),
+            stdout=text,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
         try:
-            done = subprocess.run(
-                [sys.executable, *words],
-                cwd=ROOT,
-                env=environment(),
-                stdout=text,
-                stderr=subprocess.STDOUT,
-                timeout=budget_s,
-                check=False,
-            )
+            code = process.wait(timeout=budget_s)
         except subprocess.TimeoutExpired:
+            # With all that it started, which would go on beside the next task.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
             return False
     with part.open("ab") as text:
-        text.write(f"\n`{' '.join(words)}` left with {done.returncode}.\n".encode())
+        text.write(f"\n`{' '.join(words)}` left with {code}.\n".encode())
+    if code:
+        print(f"{script.name}: left with {code}, see {kept}")
     part.replace(kept)
     return True
 

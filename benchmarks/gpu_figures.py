@@ -62,7 +62,7 @@ def split(path: Path, out: Path) -> None:
 
 def table(rows: Rows, facts: Mapping[str, Any]) -> str:
     """Return what is known so far as Markdown."""
-    names = ("gpu", "driver", "cpu", "torch", "git")
+    names = ("gpu0", "cpu", "torch", "git")
     lines = [", ".join(f"{name} {facts[name]}" for name in names if name in facts), ""]
     lines += ["| method | teacher | last | best | mu | sigma^2 | distill s | student samples/s |"]
     lines += ["| --- " * 8 + "|"]

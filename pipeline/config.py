@@ -39,12 +39,26 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Settings:
         ConfigError: With one line for each fault.
     """
     text = _read(path)
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([_syntax_fault(path, error)]) from error
+    table = _parsed(path, text)
     set_paths = {_override(table, each) for each in overrides}
     return _settings(table, path, text, set_paths)
+
+
+def table_of(path: Path, name: str) -> dict[str, Any]:
+    """Return a table of a file as it stands there, empty where there is none.
+
+    Raises:
+        ConfigError: The file cannot be read, or is not TOML.
+    """
+    found = _parsed(path, _read(path)).get(name, {})
+    return found if isinstance(found, dict) else {}
+
+
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([_syntax_fault(path, error)]) from error
 
 
 def defaults(overrides: Sequence[str]) -> Settings:

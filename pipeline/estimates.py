@@ -18,6 +18,7 @@ _SHARES = {
 }
 _RATIOS = {"speedup", "speedup_same_backend"}
 _TIMES = {"engine_p50_ms", "engine_p90_ms", "engine_p99_ms"}
+_MEDIANS = {"median", "p50_ms"}
 
 
 class Estimate(NamedTuple):
@@ -29,7 +30,7 @@ class Estimate(NamedTuple):
     with_samples: Callable[[float], Bounds] | None
     """The bounds that so many times as many samples with the same shares would give."""
     processes: int = 1
-    """Where above 1, it is processes that are the samples: their medians alone count."""
+    """Where above 1, it is processes that are the samples: only their medians count."""
     is_held: bool = False
     """Whether the bounds hold a spread between processes that no sample of one narrows."""
 
@@ -87,8 +88,9 @@ def _calls_needed(name: str, measurements: Measurements) -> int | None:
 
 def _reason(name: str, measurements: Measurements) -> str | None:
     accuracy, batch = measurements.get("accuracy", {}), headline_batch(measurements)
-    if name.startswith("graph") and not measurements.get("engine_absent"):
-        return "the engine itself ran here"
+    if name.startswith("graph"):
+        why = measurements.get("graph_absent")
+        return str(why or "the engine was built for no other machine (build.targets is empty)")
     if name.endswith("bank_agreement"):
         return 'validate.images is "held-out"' if accuracy else None
     if name == "speedup_same_backend" and batch:
@@ -140,13 +142,17 @@ def _resampled(record: Mapping[str, Any] | None, key: str, confidence: float) ->
         return None
     tables = record["quantiles"]
     table = tables[key] if isinstance(next(iter(tables.values())), Mapping) else tables
+    spread, processes = record.get("spread", 0.0), record.get("processes", 1)
+    if key not in _MEDIANS:
+        # Of all calls together, whose bounds hold what is left of the spread among processes.
+        spread, processes = spread / math.sqrt(processes), 1
     return table_estimate(
         record[key],
         table,
         record.get("pairs", record.get("n", 0)),
         confidence,
-        spread=record.get("spread", 0.0),
-        processes=record.get("processes", 1),
+        spread=spread,
+        processes=processes,
     )
 
 

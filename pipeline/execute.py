@@ -55,6 +55,8 @@ def execute(
     runner = Runner(
         project.settings, project.store, Memo(project.store.memo_path), sinks, force=forced
     )
+    # Of the start, which hours of training may lie behind at the end.
+    circumstances = _circumstances(project)
     failure: MadpipeError | None = None
     try:
         _bring(project, runner, planned, command)
@@ -68,7 +70,7 @@ def execute(
             command=command,
             elapsed_s=seconds,
             stages=_records(runner, failure),
-            **_circumstances(project),
+            **circumstances,
         )
         _save(project, record, failure)
     code = EXIT_PASS
@@ -93,8 +95,10 @@ def _bring(project: Project, runner: Runner, planned: Sequence[Planned], command
         runner.use(planned)
     else:
         for item in planned:
+            runner.current, runner.current_key = item.stage.name, item.key
             for requirement in item.stage.requires if item.action != "hit" else ():
                 requirement.check()
+        runner.current = runner.current_key = None
         with stop_on_signals() as stop_asked:
             runner.stop_asked = stop_asked
             _run_locked(project, runner, [item.stage for item in planned], command)

@@ -57,7 +57,10 @@ class Verdict(NamedTuple):
     confidence: float | None = None
     n: int | None = None
     needed: int | None = None
-    """About how many samples would decide it, None where it is decided or none would."""
+    """About how many samples would decide it, or processes where several measured a median.
+
+    None where it is decided or none would.
+    """
     is_elsewhere: bool = False
     """Skipped because the engine is for a GPU that is not here; no other skipping is excused."""
 
@@ -82,13 +85,13 @@ def exit_code(verdicts: Sequence[Verdict], inconclusive: int = EXIT_INCONCLUSIVE
     counted = [each for each in verdicts if each.severity == "error"]
     if any(each.verdict == "fail" for each in counted):
         return EXIT_FAIL
-    return inconclusive if any(map(is_open, counted)) else EXIT_PASS
+    is_any_open = any(is_open(each.verdict, each.is_elsewhere) for each in counted)
+    return inconclusive if is_any_open else EXIT_PASS
 
 
-def is_open(verdict: Verdict) -> bool:
+def is_open(verdict: str, is_elsewhere: bool) -> bool:  # noqa: FBT001  (the two fields that tell)
     """Tell whether a gate was to decide and did not."""
-    is_skipped = verdict.verdict == "skipped" and not verdict.is_elsewhere
-    return is_skipped or verdict.verdict == "inconclusive"
+    return verdict == "inconclusive" or (verdict == "skipped" and not is_elsewhere)
 
 
 def verdict_on(name: str, gate: Gate, found: Estimate | Absent) -> Verdict:

@@ -14,7 +14,7 @@ from pipeline.graph import ordered, require_stage, selected
 from pipeline.measured import read_measured
 from pipeline.memo import Memo
 from pipeline.planner import Planned, plan
-from pipeline.settings import Gate, Settings
+from pipeline.settings import Settings
 from pipeline.stage import Stage
 from pipeline.store import Store, damage_of
 
@@ -100,16 +100,20 @@ class Project:
         """
         return measurements_of(self.store)
 
-    def file_gates(self) -> dict[str, Gate]:
-        """Return the gates of pipeline.toml itself, without what --set changes.
+    def file_gates(self) -> dict[str, Any]:
+        """Return the table [gates] as pipeline.toml itself has it, without what --set changes.
+
+        It need not make sense without that, and is only compared.
 
         Raises:
-            ConfigError: Without what --set changes the settings are wrong.
+            ConfigError: The file cannot be read any more.
         """
-        others = [each for each in self.overrides if not each.lstrip().startswith("gates")]
-        if len(others) == len(self.overrides):
-            return self.settings.gates
-        return config.load(self.path, others).gates
+        return config.table_of(self.path, "gates")
+
+    @property
+    def sets_gates(self) -> bool:
+        """Tell whether --set changes a gate."""
+        return any(each.partition("=")[0].strip().startswith("gates") for each in self.overrides)
 
     def verdicts(self) -> list[Verdict]:
         """Judge the stored measurements by the gates of the settings; measures nothing.

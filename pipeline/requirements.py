@@ -18,7 +18,7 @@ class Requirement(Protocol):
         """Make sure that it is there.
 
         Raises:
-            UnavailableError: It is not.
+            MadpipeError: It is not; UnavailableError where it is the machine that lacks it.
         """
 
 

@@ -3,7 +3,7 @@
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -35,8 +35,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     stages: list[StageRecord]
     gates: dict[str, Gate] = {}
     """The gates that it was judged by, so that its report says what it said."""
-    file_gates: dict[str, Gate] | None = None
-    """Those of pipeline.toml at the time, without what --set changed; None in older records."""
+    file_gates: dict[str, Any] | None = None
+    """The table of pipeline.toml at the time, as it stood there; None in older records."""
     environment: dict[str, str] = {}
     """Where it ran, with which versions and of which git revision; empty in older records."""
 

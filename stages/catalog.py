@@ -11,6 +11,7 @@ from pathlib import Path
 from models import registry
 from models.doubling import start_size
 from pipeline.errors import SettingsFault
+from pipeline.requirements import NeedsModule, Requirement
 from pipeline.settings import Data, Settings
 from pipeline.stage import External, Fetch, Stage
 from stages.data.specs import SPECS, loader_module, spec_of, where_of
@@ -251,7 +252,7 @@ def _code(arch: str, who: str, root: Path) -> dict[str, External]:
 
 def _network(
     who: str, arch: str, code: Mapping[str, External], settings: Settings, root: Path
-) -> tuple[NeedsNetwork, ...]:
+) -> tuple[Requirement, ...]:
     file = code.get(f"{who}_code")
     # With the bank alone the settings name no data: the teacher knows what it takes.
     is_told = settings.validate.images != "bank"
@@ -262,7 +263,11 @@ def _network(
         data=settings.data if is_told else None,
         root=root / settings.data.root,
     )
-    return (needs,)
+    library = registry.package(arch)
+    if library is None:
+        return (needs,)
+    install = f"pip install {library}"
+    return NeedsModule(setting=f"{who}.arch", module=library, install=install), needs
 
 
 def _library(arch: str) -> tuple[str, ...]:

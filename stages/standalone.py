@@ -1,5 +1,6 @@
 """export, build and validate on files from anywhere, without a pipeline around them."""
 
+import contextlib
 import json
 import tempfile
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from torch import Tensor
 from models import registry
 from models.classifier import Classifier
 from pipeline.atomic import write_bytes
-from pipeline.errors import MadpipeError, UsageError
+from pipeline.errors import UsageError
 from pipeline.keys import file_sha256
 from pipeline.nearest import nearest
 from pipeline.settings import Build, Data, Export, Validate
@@ -116,9 +117,10 @@ def build(
         manifest, table = building.build(
             onnx, folder / file, folder / MANIFEST_FILE, options, calibration_path=calibration
         )
-    except MadpipeError:
+    except BaseException:
         if is_new:
-            folder.rmdir()
+            with contextlib.suppress(OSError):
+                folder.rmdir()
         raise
     # Of an engine that was there before it would tell what is no longer so.
     (folder / _TABLE).unlink(missing_ok=True)
@@ -138,16 +140,15 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> dict[
     manifest, path = read_folder(folder, "--engine")
     tensors = weights.read(teacher, "--teacher")
     size = SPECS[spec[0].source].image_size_px if spec else _bank_size(data)
-    has_card = recognise.has_card(teacher)
     card = recognise.card_for(
         teacher,
         tensors,
         arch=None,
         num_classes=None,
-        image_size_px=None if has_card else size,
+        image_size_px=None if recognise.has_card(teacher) else size,
     )
     network = _network(card, tensors, arch_place="--teacher", weights_place="--teacher")
-    shown = _shown(data, spec, card, has_names=has_card)
+    shown = _shown(data, spec, card)
     engine = open_here(manifest, path, threads=options.threads)
     logits = {
         "teacher": validating.torch_logits(network, shown),
@@ -168,10 +169,8 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> dict[
     return measured | sizes(manifest, path, engine.resident_bytes)
 
 
-def _shown(
-    data: str, spec: tuple[Data, Path | None] | None, card: Card, *, has_names: bool
-) -> Images:
-    """Return the images that `--data` names; `has_names` tells whether the classes' are known."""
+def _shown(data: str, spec: tuple[Data, Path | None] | None, card: Card) -> Images:
+    """Return the images that `--data` names."""
     if spec is None:
         return bank_images(Path(data.removeprefix(_BANK)), card)
     source, root = spec
@@ -179,11 +178,6 @@ def _shown(
         source, image_size_px=card.image_size_px, mean=card.mean, std=card.std
     )
     shown = images.load(settings, root).held_out
-    if not has_names:
-        # Another program's file numbers its classes; that the numbers fit is all that can be told.
-        card = msgspec.structs.replace(
-            card, classes=shown.classes if len(shown.classes) == card.num_classes else card.classes
-        )
     check_images(shown, card)
     return shown
 

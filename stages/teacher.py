@@ -13,7 +13,7 @@ from stages import compute, evaluate, networks, progressfile, weights
 from stages.card import Card
 from stages.data import images
 from stages.data.images import Dataset
-from stages.measuring import accuracy
+from stages.data.labels import check_labels
 from stages.teaching.training import Training
 
 _CONFIDENCE = 0.99
@@ -46,7 +46,7 @@ def run(ctx: Context) -> None:
 
 def _check(ctx: Context, network: Classifier, dataset: Dataset, device: torch.device) -> None:
     """Refuse a teacher that is no better than chance: nothing good can be distilled from it."""
-    accuracy.check_labels(dataset.held_out.y_N.numpy(), len(dataset.held_out.classes))
+    check_labels(dataset.held_out.y_N.numpy(), len(dataset.held_out.classes))
     logits_NK = evaluate.predict(network, dataset.held_out, device)
     n = len(dataset.held_out.y_N)
     top1 = evaluate.top1(logits_NK, dataset.held_out.y_N)

@@ -6,9 +6,6 @@ Light: declarations hold these, and torch is imported only when one has to look.
 from dataclasses import dataclass
 from pathlib import Path
 
-from models import registry
-from pipeline import machine
-from pipeline.errors import UnavailableError
 from pipeline.settings import Data
 from stages.data import layout
 from stages.data.specs import spec_of
@@ -31,15 +28,7 @@ class NeedsNetwork:
 
         Raises:
             StageError: It cannot be built, or takes other images or classes.
-            UnavailableError: Its library is not installed.
         """
-        library = registry.package(self.arch)
-        if library and not machine.has_module(library):
-            raise UnavailableError(
-                self.setting,
-                f"needs a package that is not installed ({library})",
-                f"run pip install {library}",
-            )
         if self.data is None or (classes := self._classes(self.data)) is None:
             return
         from stages import networks  # noqa: PLC0415  (torch, only when there is something to run)
@@ -61,6 +50,4 @@ class NeedsNetwork:
         known = spec_of(data).num_classes
         if known is not None or not self.root.is_dir():
             return known
-        parts = (self.root / "train", layout.held_out_folder(self.root))
-        folder = next((each for each in parts if each and each.is_dir()), self.root)
-        return len(layout.class_folders(folder)) or None
+        return len(layout.classes(self.root)) or None

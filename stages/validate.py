@@ -53,9 +53,10 @@ def run(ctx: Context) -> None:
     }
     path = ctx.input("build/engine")
     manifest = read_manifest(ctx.input("build/manifest"), path)
-    absent = fit.not_run(manifest)
-    if absent:
-        logits |= _of_graph(ctx, manifest, shown)
+    about: dict[str, Any] = {}
+    if manifest.targets:
+        about = _of_graph(ctx, manifest, shown, logits)
+    if absent := fit.not_run(manifest):
         measured, samples = judged_by(logits, shown, is_bank=options.images == "bank")
         measured |= {"engine_absent": absent, "latency": None} | sizes(manifest, path, None)
     else:
@@ -76,6 +77,7 @@ def run(ctx: Context) -> None:
                 tell=lambda done, total: ctx.progress(done, total, "parts"),
             )
         measured |= sizes(manifest, path, engine.resident_bytes)
+    measured |= about
     write_json(ctx.output("measurements"), measured)
     write_json(ctx.output("samples"), samples)
     _tell(ctx, measured)
@@ -87,15 +89,17 @@ def run(ctx: Context) -> None:
         )
 
 
-def _of_graph(ctx: Context, manifest: EngineManifest, shown: Images) -> Logits:
-    """Return what the graph says that an engine for elsewhere was built from, if it can be run."""
+def _of_graph(
+    ctx: Context, manifest: EngineManifest, shown: Images, logits: Logits
+) -> dict[str, Any]:
+    """Add what the graph says that an engine for elsewhere was built from; return why it cannot."""
     graph, threads = ctx.input("build/graph"), ctx.settings.validate.threads
     try:
-        logits_NK = elsewhere.graph_logits(graph, manifest.precision, shown, threads=threads)
+        logits["graph"] = elsewhere.graph_logits(graph, manifest.precision, shown, threads=threads)
     except StageError as error:
         ctx.note(str(error))
-        return {}
-    return {"graph": logits_NK}
+        return {"graph_absent": str(error)}
+    return {}
 
 
 def _tell(ctx: Context, measured: dict[str, Any]) -> None:

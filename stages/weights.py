@@ -116,11 +116,11 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], *, arch: str, place:
 
 
 def _with_prefix(tensors: Mapping[str, Tensor], own: Collection[str]) -> Mapping[str, Tensor]:
-    """Give back a prefix that `read` took for a wrapper's, where a network's own names have it."""
-    for prefix in _PREFIXES:
-        if own and all(n.startswith(prefix) for n in own):
-            return {n if n.startswith(prefix) else prefix + n: t for n, t in tensors.items()}
-    return tensors
+    """Give back the prefixes that `read` took for wrappers', where they are a network's own."""
+    prefix = _prefix(own)
+    if all(name.startswith(prefix) for name in tensors):
+        return tensors
+    return {prefix + name: each for name, each in tensors.items()}
 
 
 def _torch(content: bytes, path: Path, place: str) -> object:
@@ -183,6 +183,15 @@ def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         names = {n for n in tensors if n.startswith(trained)}
         if names and all(n in names or n.startswith(average) for n in tensors):
             tensors = {n: tensors[n] for n in tensors if n in names}
-    while prefix := next((p for p in _PREFIXES if all(n.startswith(p) for n in tensors)), None):
-        tensors = {name.removeprefix(prefix): each for name, each in tensors.items()}
-    return tensors
+    prefix = _prefix(tensors)
+    return {name.removeprefix(prefix): each for name, each in tensors.items()}
+
+
+def _prefix(names: Collection[str]) -> str:
+    """Return the wrappers' prefixes that all of the names have, one after the other."""
+    found = ""
+    while more := next(
+        (p for p in _PREFIXES if names and all(n.startswith(found + p) for n in names)), None
+    ):
+        found += more
+    return found

@@ -3,8 +3,10 @@
 Without a file each is the stage of the same name: `madpipe export` is `madpipe run export`.
 """
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -17,7 +19,6 @@ from pipeline.errors import UsageError
 from pipeline.screen import words
 from pipeline.settings import (
     BackendName,
-    Build,
     DeviceName,
     InputName,
     PrecisionName,
@@ -96,7 +97,7 @@ def export(
     """Export weights to ONNX; without --student, run the export stage."""
     if student is None:
         bring(["export"], config, set_, force, None, as_json=as_json)
-    settings = _settings("--student", config, set_, force)
+    settings = _settings("--student", "export", config, set_, force)
     if precision not in ("auto", "fp32"):
         raise UsageError(
             "--precision", f"exports are fp32 ({precision})", "give the precision to madpipe build"
@@ -136,8 +137,9 @@ def build(
     """Build an engine from an ONNX file; without --onnx, run the build stage."""
     if onnx is None:
         bring(["build"], config, set_, force, None, as_json=as_json)
-    asked = _settings("--onnx", config, set_, force).build
-    options = _build(asked, backend, device, precision, target)
+    named = _named(backend, device, precision, target)
+    asked = _settings("--onnx", "build", config, set_, force, named).build
+    options = msgspec.structs.replace(asked, **named)
     precision = options.precision
     if calibration is not None and precision not in ("auto", "int8", "fp8"):
         raise UsageError(
@@ -168,7 +170,7 @@ def validate(
     """Measure an engine against a teacher; without --engine, run the validate stage."""
     if engine is None:
         bring(["validate"], config, set_, force, None, as_json=as_json)
-    settings = _settings("--engine", config, set_, force)
+    settings = _settings("--engine", "validate", config, set_, force)
     if teacher is None:
         raise UsageError("--teacher", "is needed with --engine (absent)", "name its weights file")
     from stages import standalone  # noqa: PLC0415
@@ -197,34 +199,50 @@ def validate(
 
 
 def _settings(
-    option: str, config: Path, set_: list[str] | None, force: list[str] | None
+    option: str,
+    table: str,
+    config: Path,
+    set_: list[str] | None,
+    force: list[str] | None,
+    named: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Return the defaults changed by --set; a command on a file has no pipeline around it.
 
+    Args:
+        option: What named the file.
+        table: The one table of settings that the command uses.
+        config: As given; only the default will do.
+        set_: Changes to the table.
+        force: As given; only none will do.
+        named: What other options ask for in that table, so that changes fit them.
+
     Raises:
         ConfigError: A change is wrong.
-        UsageError: An option was given that only a pipeline has.
+        UsageError: An option was given that only a pipeline has, or a change to another table.
     """
     for name, value, default in (("--config", config, DEFAULT_CONFIG), ("--force", force, None)):
         if value not in (default, []):
             raise UsageError(
                 name, f"has no meaning with {option} ({value})", f"drop it, or {option}"
             )
-    return defaults(set_ or ())
+    for change in set_ or ():
+        if not change.lstrip().startswith(f"{table}."):
+            raise UsageError(
+                "--set", f"has no part in this command ({change})", f"change [{table}] alone"
+            )
+    given = [f"{table}.{name}={json.dumps(value)}" for name, value in (named or {}).items()]
+    return defaults([*(set_ or ()), *given] if set_ else ())
 
 
-def _build(
-    asked: Build,
-    backend: BackendName,
-    device: DeviceName,
-    precision: PrecisionName,
-    target: list[str] | None,
-) -> Build:
-    """Return what --set asks for, changed by the options that name more than `auto`."""
+def _named(
+    backend: BackendName, device: DeviceName, precision: PrecisionName, target: list[str] | None
+) -> dict[str, Any]:
+    """Return the settings of [build] that options name, by their names there."""
     options = {"backend": backend, "device": device, "precision": precision}
-    named: dict[str, str] = {name: value for name, value in options.items() if value != "auto"}
-    targets = tuple(target or asked.targets)
-    if targets and "backend" not in named and asked.backend == "auto":
+    named: dict[str, Any] = {name: value for name, value in options.items() if value != "auto"}
+    if target:
+        named["targets"] = tuple(target)
         # Only one backend builds for GPUs that are elsewhere.
-        named["backend"] = next(name for name, info in BACKENDS.items() if info.architectures)
-    return msgspec.structs.replace(asked, targets=targets, **named)
+        builder = next(name for name, info in BACKENDS.items() if info.architectures)
+        named.setdefault("backend", builder)
+    return named

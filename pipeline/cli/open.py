@@ -23,7 +23,8 @@ def open_project(config: Path, overrides: Sequence[str] | None) -> Project:
     size = together.size()
     if size is None or project.settings.distill.processes == size:
         return project
-    if project.settings.distill.processes != 1:
+    is_asked = any(each.partition("=")[0].strip() == "distill.processes" for each in asked)
+    if is_asked or project.settings.distill.processes != 1:
         raise UsageError(
             "distill.processes",
             f"torchrun started {size} processes, the settings say "

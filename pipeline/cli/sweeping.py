@@ -87,6 +87,8 @@ def _values(listed: str) -> list[str]:
             quote = letter
         else:
             depth += (letter in "[{") - (letter in "]}")
+    if quote or depth:
+        raise UsageError("sweep", f"a quote or bracket has no other end ({listed})", "close it")
     return parts
 
 

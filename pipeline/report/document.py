@@ -16,7 +16,10 @@ from pipeline.settings import Gate
 from pipeline.store import Entry
 
 SCHEMA = "madpipe.report/1"
-_TELLING = ("madpipe", "cpu", "cores", "gpu0", "torch", "onnxruntime-gpu", "openvino", "tensorrt")
+_TELLING = (
+    "madpipe", "cpu", "cores", "gpu0",
+    "torch", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx",
+)  # fmt: skip
 """Facts of a host that change what is measured there."""
 
 
@@ -67,10 +70,8 @@ def _gates(project: Project, run: runs.RunRecord) -> Mapping[str, Gate]:
 
     They are asked for by --set, or by an edit of pipeline.toml.
     """
-    file_gates = project.file_gates()
-    is_set = project.settings.gates != file_gates
-    is_edited = run.file_gates is not None and run.file_gates != file_gates
-    return project.settings.gates if is_set or is_edited else run.gates
+    is_edited = run.file_gates is not None and run.file_gates != project.file_gates()
+    return project.settings.gates if project.sets_gates or is_edited else run.gates
 
 
 def _differing(entry: Entry | None, environment: Mapping[str, str]) -> dict[str, str]:

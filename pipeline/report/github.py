@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pipeline.gates import is_open
 from pipeline.report import markdown
 
 _MOST_SUMMARY_BYTES = 1_000_000
-_LEVELS = {"fail": "error", "inconclusive": "warning"}
 
 
 def is_here() -> bool:
@@ -28,9 +28,9 @@ def annotations(report: dict[str, Any]) -> list[str]:
         if stage["status"] == "failed"
     ]
     for gate in report["gates"]:
-        level = _LEVELS.get(gate["verdict"])
-        if level is not None:
-            level = "warning" if gate["severity"] == "warn" else level
+        is_open_gate = is_open(gate["verdict"], gate["is_elsewhere"])
+        if gate["verdict"] == "fail" or is_open_gate:
+            level = "warning" if gate["severity"] == "warn" or is_open_gate else "error"
             title = f"madpipe: {gate['name']} {gate['verdict']}"
             lines.append(_command(level, title, gate["reason"]))
     return lines

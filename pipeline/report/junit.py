@@ -4,14 +4,17 @@ import re
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from pipeline.gates import is_open
+
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def render(report: dict[str, Any]) -> str:
     """Return the report as JUnit XML.
 
-    A failed gate is a failure, an inconclusive one an error, and so is a failed stage. A gate
-    that only warns is a passed case with its warning as output.
+    A failed gate is a failure, an inconclusive one an error. So are a failed stage, and a gate on
+    what was not measured unless its engine is for a GPU elsewhere. A gate that only warns is
+    a passed case with its warning as output.
     """
     suite = ET.Element("testsuite", name="madpipe", timestamp=report["run"]["started_utc"])
     for stage in report["stages"]:
@@ -45,10 +48,11 @@ def _case(suite: ET.Element, gate: dict[str, Any]) -> None:
         if value is not None:
             ET.SubElement(properties, "property", name=name, value=repr(value))
     ET.SubElement(properties, "property", name="severity", value=gate["severity"])
-    if gate["severity"] == "warn" and gate["verdict"] in {"fail", "inconclusive"}:
+    is_open_gate = is_open(gate["verdict"], gate["is_elsewhere"])
+    if gate["severity"] == "warn" and (gate["verdict"] == "fail" or is_open_gate):
         said = ET.SubElement(case, "system-out")
         said.text = _NOT_XML.sub("?", f"warning: {gate['verdict']}: {gate['reason']}")
         return
-    tags = {"fail": "failure", "inconclusive": "error", "skipped": "skipped"}
-    if tag := tags.get(gate["verdict"]):
+    tags = {"fail": "failure", "skipped": "skipped"}
+    if tag := "error" if is_open_gate else tags.get(gate["verdict"]):
         ET.SubElement(case, tag, message=gate["reason"])

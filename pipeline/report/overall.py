@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.gates import is_open
+
 
 def overall(report: dict[str, Any]) -> tuple[str, str]:
     """Return the verdict of a report (pass, fail, inconclusive or none) and why."""
@@ -13,7 +15,7 @@ def overall(report: dict[str, Any]) -> tuple[str, str]:
         )
     gates = report["gates"]
     outcomes = [gate["verdict"] for gate in gates]
-    if not outcomes or set(outcomes) == {"skipped"}:
+    if all(gate.get("is_elsewhere", False) for gate in gates):
         return "none", "nothing was judged in this run"
     strict = [gate for gate in gates if gate.get("severity") != "warn"]
     if failed_names := [gate["name"] for gate in strict if gate["verdict"] == "fail"]:
@@ -34,8 +36,7 @@ def overall(report: dict[str, Any]) -> tuple[str, str]:
 
 
 def _is_open(gate: Mapping[str, Any]) -> bool:
-    is_skipped = gate["verdict"] == "skipped" and not gate.get("is_elsewhere")
-    return is_skipped or bool(gate["verdict"] == "inconclusive")
+    return is_open(gate["verdict"], gate.get("is_elsewhere", False))
 
 
 def _undecided(gate: Mapping[str, Any]) -> str:

@@ -27,7 +27,7 @@ def load(data: Data, spec: Spec, root: Path | None) -> Parts:
     assert root is not None
     if not root.is_dir():
         raise StageError("data.root", f"is no folder ({root})", "name the folder of the classes")
-    if layout.has_parts(root) or layout.class_folders(root) == [layout.held_out_name(root)]:
+    if layout.is_parted(root):
         train, held_out, classes = layout.parts(root)
         _check_count(classes, root)
     else:

@@ -65,15 +65,23 @@ def held_out_folder(root: Path) -> Path | None:
     return next((root / name for name in _HELD_OUT if (root / name).is_dir()), None)
 
 
-def held_out_name(root: Path) -> str | None:
-    """Return the name of the folder of the held-out part, None where there is none."""
-    found = held_out_folder(root)
-    return found.name if found else None
-
-
 def has_parts(root: Path) -> bool:
     """Tell whether `root` holds a folder train/ and one of val/, validation/ and test/."""
     return (root / _TRAIN).is_dir() and held_out_folder(root) is not None
+
+
+def is_parted(root: Path) -> bool:
+    """Tell whether `root` holds parts, not classes: train/ and a held-out one, or that alone."""
+    held_out = held_out_folder(root)
+    return has_parts(root) or (held_out is not None and class_folders(root) == [held_out.name])
+
+
+def classes(root: Path) -> list[str]:
+    """Return the names of the classes of a folder, in parts or not."""
+    if not is_parted(root):
+        return class_folders(root)
+    train = root / _TRAIN
+    return class_folders(train if train.is_dir() else held_out_folder(root) or root)
 
 
 def parts(root: Path) -> tuple[Listing, Listing, list[str]]:
@@ -93,6 +101,6 @@ def parts(root: Path) -> tuple[Listing, Listing, list[str]]:
             "add a folder val/ with one sub-folder for each class",
         )
     train = root / _TRAIN
-    classes = class_folders(train if train.is_dir() else held_out)
-    first = listing(train, classes) if train.is_dir() else ([], [])
-    return first, listing(held_out, classes), classes
+    names = class_folders(train if train.is_dir() else held_out)
+    first = listing(train, names) if train.is_dir() else ([], [])
+    return first, listing(held_out, names), names

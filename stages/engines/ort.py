@@ -18,6 +18,7 @@ from stages.engines.base import Order
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _FATAL = 4
+_UNKNOWN_LAYER = ("NOT_IMPLEMENTED", "is not a registered function/op", "No Op registered")
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
@@ -90,6 +91,8 @@ def build(order: Order) -> None:
         OrtSession(order.engine, device=order.device, threads=1)
     except StageError as error:
         because = str(error.__cause__).replace(str(order.engine), "it")
+        if not any(word in because for word in _UNKNOWN_LAYER):
+            raise
         raise StageError(
             "the ONNX file",
             f"holds what ONNX Runtime does not run ({' '.join(because.split())})",

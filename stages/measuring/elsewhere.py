@@ -30,7 +30,7 @@ def graph_logits(
     try:
         opened = onnxfile.session(graph, threads, is_optimised=precision not in _UNOPTIMISED)
     except Exception as error:  # its exceptions share no public base class
-        first = str(error).splitlines()[0]
+        first = next(iter(str(error).splitlines()), type(error).__name__)
         raise StageError(
             "validate",
             f"ONNX Runtime cannot run the engine's graph on the CPU ({precision}: {first})",

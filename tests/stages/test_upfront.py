@@ -71,7 +71,11 @@ def test_a_library_that_is_absent_is_what_the_machine_lacks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pipeline import machine
+    from pipeline.settings import Settings, Student
+    from stages.catalog import declare
 
     monkeypatch.setattr(machine, "has_module", lambda name: name != "timm")
+    stages = declare(Settings(student=Student(arch="timm:resnet18")), tmp_path)
+    distill = next(each for each in stages if each.name == "distill")
     with pytest.raises(UnavailableError, match=r"not installed \(timm\); run pip install timm"):
-        _needs("timm:resnet18", tmp_path, Data()).check()
+        distill.requires[0].check()

@@ -46,6 +46,10 @@ def _files(tmp_path: Path) -> None:
             ),
         ),
         (
+            ("build", "--onnx", "net.onnx", "--set", "distill.rounds=3"),
+            "--set: has no part in this command (distill.rounds=3); change [build] alone",
+        ),
+        (
             ("validate", "--engine", "engine"),
             "--teacher: is needed with --engine (absent); name its weights file",
         ),
