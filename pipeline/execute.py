@@ -45,7 +45,6 @@ def execute(
         MadpipeError: A stage failed, the machine lacks something, or a signal came.
     """
     begin_s = time.perf_counter()
-    started_utc = datetime.now(UTC).isoformat(timespec="seconds")
     forced = project.forced(force)
     project.fetch(targets)
     planned = project.plan(targets, forced)
@@ -66,7 +65,6 @@ def execute(
     finally:
         seconds = time.perf_counter() - begin_s
         record = runs.RunRecord(
-            started_utc=started_utc,
             command=command,
             elapsed_s=seconds,
             stages=_records(runner, failure),
@@ -134,8 +132,9 @@ def _run_locked(project: Project, runner: Runner, stages: list[Stage], command: 
 
 
 def _circumstances(project: Project) -> dict[str, Any]:
-    """Return by what a run is judged, and where it ran."""
+    """Return when and where a run began, and by what it is judged."""
     return {
+        "started_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "gates": project.settings.gates,
         "file_gates": project.file_gates(),
         "environment": hostinfo.environment(project.path.resolve().parent),

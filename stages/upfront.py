@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.settings import Data
-from stages.data import layout
 from stages.data.specs import spec_of
+
+_FEWEST_CLASSES = 2
+"""With fewer the folder is not what it should be, which its loader tells better."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,4 +52,7 @@ class NeedsNetwork:
         known = spec_of(data).num_classes
         if known is not None or not self.root.is_dir():
             return known
-        return len(layout.classes(self.root)) or None
+        from stages.data import layout  # noqa: PLC0415  (only a folder's classes are counted)
+
+        count = len(layout.classes(self.root))
+        return count if count >= _FEWEST_CLASSES else None

@@ -174,7 +174,10 @@ def test_a_teacher_without_batch_norm_is_told_of_and_works(tmp_path: Path) -> No
     chosen = settings({"teacher": {"arch": "net.py:make", "epochs": 2}})
     brought = bring(chosen, tmp_path, count=2)
     assert brought.notes() == [
-        "the teacher has no BatchNorm layers, so the moment-matching term is off"
+        (
+            "the teacher has no BatchNorm2d layers with running statistics, so the "
+            "moment-matching term is off"
+        )
     ]
     assert brought.path("distill/student").is_file()
 

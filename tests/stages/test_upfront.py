@@ -35,12 +35,15 @@ def test_another_number_of_classes_is_refused_by_what_the_source_has(tmp_path: P
         _needs("net.py:make", tmp_path, Data(), SEVEN).check()
 
 
-@pytest.mark.parametrize("part", ["", "train", "val"])
-def test_classes_of_a_folder_are_counted_in_its_parts(tmp_path: Path, part: str) -> None:
-    for number in range(7):
-        (tmp_path / part / str(number)).mkdir(parents=True)
+@pytest.mark.parametrize("parts", [("",), ("val",), ("train", "test")])
+def test_classes_of_a_folder_are_counted_in_its_parts(
+    tmp_path: Path, parts: tuple[str, ...]
+) -> None:
+    for part in parts:
+        for number in range(7):
+            (tmp_path / part / str(number)).mkdir(parents=True)
     _needs("net.py:make", tmp_path, FOLDER, SEVEN).check()
-    (tmp_path / part / "more").mkdir()
+    (tmp_path / parts[0] / "more").mkdir()
     with pytest.raises(StageError, match="outputs for 8 classes"):
         _needs("net.py:make", tmp_path, FOLDER, SEVEN).check()
 

@@ -21,6 +21,7 @@ def counts(text: str) -> dict[str, str | None]:
 def test_junit_counts_verdicts_of_every_kind(report: Report) -> None:
     made = report(*MIXED)
     made["gates"][2] |= {"verdict": "skipped", "value": None, "interval": None}
+    made["gates"][2] |= {"is_elsewhere": True}
     assert counts(forms.render("junit", made)) == {
         "tests": "3",
         "failures": "1",
@@ -70,3 +71,14 @@ def test_junit_passes_a_gate_that_only_warns_and_says_so(report: Report) -> None
     text = forms.render("junit", made)
     assert counts(text) == {"tests": "1", "failures": "0", "errors": "0", "skipped": "0"}
     assert "<system-out>warning: fail: 5 in [4.6, 5.4]" in text
+
+
+def test_a_gate_on_what_was_not_measured_is_an_error(report: Report) -> None:
+    made = report()
+    made["gates"] = [made["gates"][0] | {"verdict": "skipped", "value": None, "interval": None}]
+    assert counts(forms.render("junit", made)) == {
+        "tests": "1",
+        "failures": "0",
+        "errors": "1",
+        "skipped": "0",
+    }
