@@ -121,7 +121,7 @@ def weigh_down(engine: Path, manifest_path: Path) -> None:
     images, logits = graph.input[0], graph.output[0]
     channels = images.type.tensor_type.shape.dim[1].dim_value
     for node in graph.node:
-        node.output[:] = ["light" if name == logits.name else name for name in node.output]
+        node.output[:] = ["heavy_light" if name == logits.name else name for name in node.output]
     rng = np.random.default_rng(0)
     before, width = images.name, channels
     for number in range(SLOWER_LAYERS):
@@ -130,18 +130,18 @@ def weigh_down(engine: Path, manifest_path: Path) -> None:
         names = ([before, f"heavy_w{number}"], [f"heavy_{number}"])
         graph.node.append(helper.make_node("Conv", *names, pads=[1, 1, 1, 1]))
         before, width = f"heavy_{number}", SLOWER_CHANNELS
-    nothing = numpy_helper.from_array(np.zeros(1, np.float32), "nothing")
-    axes = numpy_helper.from_array(np.array([1, 2, 3], np.int64), "axes")
+    nothing = numpy_helper.from_array(np.zeros(1, np.float32), "heavy_nothing")
+    axes = numpy_helper.from_array(np.array([1, 2, 3], np.int64), "heavy_axes")
     graph.initializer.extend((nothing, axes))
     graph.node.extend(
         (
-            helper.make_node("ReduceMean", [before, "axes"], ["mean"], keepdims=0),
-            helper.make_node("Unsqueeze", ["mean", "one"], ["column"]),
-            helper.make_node("Mul", ["column", "nothing"], ["zero"]),
-            helper.make_node("Add", ["light", "zero"], [logits.name]),
+            helper.make_node("ReduceMean", [before, "heavy_axes"], ["heavy_mean"], keepdims=0),
+            helper.make_node("Unsqueeze", ["heavy_mean", "heavy_one"], ["heavy_column"]),
+            helper.make_node("Mul", ["heavy_column", "heavy_nothing"], ["heavy_zero"]),
+            helper.make_node("Add", ["heavy_light", "heavy_zero"], [logits.name]),
         )
     )
-    graph.initializer.append(helper.make_tensor("one", TensorProto.INT64, [1], [1]))
+    graph.initializer.append(helper.make_tensor("heavy_one", TensorProto.INT64, [1], [1]))
     onnx.checker.check_model(model, full_check=True)
     engine.write_bytes(model.SerializeToString())
     manifest = msgspec.json.decode(manifest_path.read_bytes())
