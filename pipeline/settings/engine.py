@@ -57,7 +57,7 @@ class Build(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = ()
     calibration_method: Annotated[
         CalibrationMethodName, Meta(description="int8: how ranges come from the bank's activations")
-    ] = "minmax"
+    ] = "percentile"
     calibration_images: Annotated[
         Count, Meta(description="int8, fp8: images of the bank that ranges come from")
     ] = 256
