@@ -47,13 +47,12 @@ def execute(
     begin_s = time.perf_counter()
     forced = project.forced(force)
     project.fetch(targets)
-    planned = project.plan(targets, forced)
+    memo = Memo(project.store.memo_path)
+    planned = project.plan(targets, forced, memo)
     names = [item.stage.name for item in planned]
     broadcast(sinks, "run_started", None, {"stages": names, "command": command})
     project.store.prepare()
-    runner = Runner(
-        project.settings, project.store, Memo(project.store.memo_path), sinks, force=forced
-    )
+    runner = Runner(project.settings, project.store, memo, sinks, force=forced)
     # Of the start, which hours of training may lie behind at the end.
     circumstances = _circumstances(project)
     failure: MadpipeError | None = None

@@ -38,10 +38,12 @@ class Memo:
     def save(self) -> None:
         """Write what this process used, dropping the rest, if it differs from the file.
 
+        Where it used nothing, as a run that only finds what is stored, the file stays as it is.
+
         Raises:
             OSError: The file cannot be written.
         """
-        if self._path is not None and self._used != self._known:
+        if self._path is not None and self._used and self._used != self._known:
             write_bytes(self._path, json.dumps(self._used, sort_keys=True).encode())
             self._known = self._used
 

@@ -68,8 +68,18 @@ class Project:
                 module, _, function = fetch.call.partition(":")
                 getattr(importlib.import_module(module), function)(self.settings, external.path)
 
-    def plan(self, targets: Sequence[str], force: frozenset[str] = frozenset()) -> list[Planned]:
+    def plan(
+        self,
+        targets: Sequence[str],
+        force: frozenset[str] = frozenset(),
+        memo: Memo | None = None,
+    ) -> list[Planned]:
         """Return what a run would do, without running or writing anything.
+
+        Args:
+            targets: Stages, or `all`.
+            force: Stages to run although they are stored.
+            memo: Gets what was computed for it; None: one of its own, which is not kept.
 
         Raises:
             ConfigError: A setting names a file that is not there, or code that is no Python.
@@ -78,7 +88,8 @@ class Project:
         stages = selected(self.stages, targets)
         try:
             _check_externals(stages)
-            return plan(stages, self.settings, self.store, Memo(self.store.memo_path), force)
+            memo = memo or Memo(self.store.memo_path)
+            return plan(stages, self.settings, self.store, memo, force)
         except SettingsFault as fault:
             raise config.locate(self.path, self.overrides, fault) from fault
 

@@ -71,3 +71,12 @@ def test_memo_without_a_file_saves_nothing() -> None:
     memo = Memo()
     memo.get("code", "k", dict)
     memo.save()
+
+
+def test_a_memo_of_which_nothing_was_used_keeps_what_it_knows(tmp_path: Path) -> None:
+    first = Memo(tmp_path / "memo.json")
+    first.get("code", "a", lambda: {"digest": "1"})
+    first.save()
+    before = (tmp_path / "memo.json").read_bytes()
+    Memo(tmp_path / "memo.json").save()
+    assert (tmp_path / "memo.json").read_bytes() == before
