@@ -192,7 +192,7 @@ def _located(
         length = min(len(each), len(fault.key))
         is_of_set = each[:length] == fault.key[:length]
         is_in_file = fault.key in lines
-        if is_of_set and (not is_in_file or number is None or len(each) <= len(fault.key)):
+        if is_of_set and (not is_in_file or len(each) <= len(fault.key)):
             return 10**9, f"--set {key}: {fault.wrong}; {fault.remedy}"
     place = f"{path}:{number}" if number else str(path)
     return number or 0, f"{place}: {key}: {fault.wrong}; {fault.remedy}"
