@@ -25,11 +25,11 @@ from benchmarks.pairs import PAIRS
 from benchmarks.plain_loop import PlainLoop
 from pipeline import hostinfo
 from pipeline.settings import Distill
-from stages.mad.game import Game
+from stages.distill.trainer import DistillTrainer
 
 ROOT = Path(__file__).parent.parent
 MADPIPE = str(Path(sys.executable).with_name("madpipe"))
-_Loop = Game | PlainLoop
+_Loop = DistillTrainer | PlainLoop
 
 
 def heading(title: str) -> None:
@@ -51,14 +51,14 @@ def throughput(pair: str, steps: int, repeats: int) -> None:
         f"madpipe, a draw for {steps} steps": reused,
     }
     for side in sides.values():
-        side.play_round()
-        side.play_round()
+        side.train_round()
+        side.train_round()
     times: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(repeats):
         order = list(sides.items())
         for name, side in order if number % 2 == 0 else reversed(order):
             begin_s = time.perf_counter()
-            side.play_round()
+            side.train_round()
             times[name].append(time.perf_counter() - begin_s)
     images = 2 * options.batch_size * steps
     base = statistics.median(times["plain loop"])
@@ -130,7 +130,7 @@ from benchmarks.pairs import PAIRS
 from pipeline.settings import Distill
 game = PAIRS[{pair!r}].game(Distill(rounds=100, method={method!r}, memory_size={size}))
 for _ in range(6):
-    game.play_round()
+    game.train_round()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

@@ -30,14 +30,18 @@ from torch import nn
 from models.classifier import Classifier
 from pipeline import hostinfo, machine
 from pipeline.settings import Build, Data, Export
-from stages import bank, candidates, export, networks, onnxfile, timing
-from stages.card import Card
+from stages import bank
+from stages.build import autotune
 from stages.data import images
 from stages.data.images import Dataset
-from stages.engines import resolve
+from stages.engines import selection, timing
 from stages.engines.base import BACKENDS, Order, silent
-from stages.precision.graph import Maker
-from stages.precision.ranges import METHODS
+from stages.export import stage as export_stage
+from stages.networks import factory
+from stages.networks.card import Card
+from stages.onnxgraph import io as onnx_io
+from stages.onnxgraph.calibrate import METHODS
+from stages.onnxgraph.convert import Maker
 
 Call = Callable[[], object]
 Network = Callable[[torch.Tensor], object]
@@ -69,7 +73,7 @@ def cifar_resnet(depth: int) -> Classifier:
     """Return a ResNet-18 or -34 with a stem for 32x32 images, its batch norms not trivial."""
     torch.manual_seed(depth)
     card = msgspec.structs.replace(CARD, arch=f"resnet{depth}")
-    network = networks.build(card, code=None, place=card.arch).train()
+    network = factory.build(card, code=None, place=card.arch).train()
     with torch.no_grad():
         network(torch.rand(64, 3, 32, 32))
     return network.eval()
@@ -106,7 +110,7 @@ def engines(
     source = folder / "fp32.onnx"
     generator = np.random.default_rng(0)
     calibration_NCHW = generator.random((64, 3, 32, 32), dtype=np.float32)
-    export.export(
+    export_stage.export(
         network,
         CARD,
         source,
@@ -115,15 +119,15 @@ def engines(
         images_NCHW=calibration_NCHW,
         student_sha256="",
     )
-    maker = Maker(onnxfile.read(source, "here"), calibration_NCHW, Build())
+    maker = Maker(onnx_io.read(source, "here"), calibration_NCHW, Build())
     calls: dict[str, Call] = {}
-    for name, precision in resolve.candidates(Build(), device):
+    for name, precision in selection.candidates(Build(), device):
         stem = folder / f"{name}-{precision}"
-        onnxfile.save(maker.at(precision, BACKENDS[name]).model, stem.with_suffix(".onnx"))
+        onnx_io.save(maker.at(precision, BACKENDS[name]).model, stem.with_suffix(".onnx"))
         order = Order(
             onnx=stem.with_suffix(".onnx"), engine=stem, device=device, precision=precision
         )
-        backend = resolve.backend(name)
+        backend = selection.backend(name)
         backend.build(order)
         opened = backend.open(stem, device=device, threads=1)
         calls[f"{name} {precision}"] = opened.prepared(x_BCHW)
@@ -211,8 +215,8 @@ def students(work: Path) -> Iterator[tuple[str, ModelProto, NDArray[np.float32]]
     """Yield the name, fp32 graph and bank of every distilled student in a working folder."""
     files = sorted((work / "entries" / "distill").glob("*/student.safetensors"))
     for folder in (each.parent for each in files):
-        network, card = networks.load(folder / "student.safetensors", code=None, place="student")
-        graph = onnxfile.convert(network, card, opset=22)
+        network, card = factory.load(folder / "student.safetensors", code=None, place="student")
+        graph = onnx_io.convert(network, card, opset=22)
         yield folder.name[:8], graph, bank.load(folder / "bank.npz", "the bank")
 
 
@@ -222,7 +226,7 @@ def auto(work: Path) -> None:
     heading('What precision = "auto" picks')
     for name, graph, bank_NCHW in students(work):
         with tempfile.TemporaryDirectory() as folder:
-            trial = candidates.Trial(
+            trial = autotune.Autotuner(
                 Maker(graph, bank_NCHW, Build()),
                 bank_NCHW,
                 Build(),
@@ -230,7 +234,7 @@ def auto(work: Path) -> None:
                 folder=Path(folder),
                 threads=1,
             )
-            trial.run(resolve.candidates(Build(), "cpu"), silent)
+            trial.run(selection.candidates(Build(), "cpu"), silent)
             trial.chosen()
             running = [each for each in trial.tried if each.session is not None]
             calls = [each.session.prepared(bank_NCHW[:1]) for each in running if each.session]
@@ -287,10 +291,8 @@ def hits(
     model: ModelProto, x_NCHW: NDArray[np.float32], y_N: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
     """Return which images, of N, a model gives their class."""
-    opened = onnxfile.session(model.SerializeToString())
-    found: NDArray[np.bool_] = (
-        candidates.classes(lambda x: onnxfile.logits(opened, x), x_NCHW) == y_N
-    )
+    opened = onnx_io.session(model.SerializeToString())
+    found: NDArray[np.bool_] = autotune.classes(lambda x: onnx_io.logits(opened, x), x_NCHW) == y_N
     return found
 
 

@@ -27,14 +27,17 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from pipeline import hostinfo
+from pipeline.cache.keys import file_sha256
+from pipeline.cache.store import Store
 from pipeline.checkpoint import FileCheckpoints
-from pipeline.gates import judge
-from pipeline.intervals import share_bounds
-from pipeline.keys import file_sha256
+from pipeline.gates.intervals import share_bounds
+from pipeline.gates.judge import judge
 from pipeline.settings import Build, Gate, Settings, Validate
 from pipeline.stage import Context, Stage
-from pipeline.store import Store
-from stages import build, catalog, export, validate
+from stages import catalog
+from stages.build import stage as build_stage
+from stages.export import stage as export_stage
+from stages.validate import stage as validate_stage
 
 ROOT = Path(__file__).parent.parent
 NOISE = 0.6
@@ -61,12 +64,12 @@ def child(home: Path, kind: str, seed: int) -> None:
         folder = Path(scratch)
         if kind == "worse":
             files["distill/student"] = noisy(files["distill/student"], folder, seed)
-        for name, run in (("export", export.run), ("build", build.run)):
+        for name, run in (("export", export_stage.run), ("build", build_stage.run)):
             files |= brought(stages[name], run, files, folder)
         if kind == "slower":
             weigh_down(files["build/engine"], files["build/manifest"])
         begin_s = time.perf_counter()
-        found = brought(stages["validate"], validate.run, files, folder)
+        found = brought(stages["validate"], validate_stage.run, files, folder)
         seconds = time.perf_counter() - begin_s
         measured = json.loads(found["validate/measurements"].read_bytes())
     json.dump({"measured": measured, "seconds": seconds}, sys.stdout)

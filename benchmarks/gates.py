@@ -30,14 +30,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import hostinfo
-from pipeline.comparison import ratio_estimate
-from pipeline.gates import judge, verdict_on
-from pipeline.intervals import share_bounds
+from pipeline.cache.store import Store
+from pipeline.gates.compare import ratio_estimate
+from pipeline.gates.intervals import share_bounds
+from pipeline.gates.judge import judge, verdict_on
 from pipeline.settings import Gate
-from pipeline.store import Store
-from stages import timing
-from stages.engines import ort
-from stages.measuring import latencies
+from stages.engines import ort, timing
+from stages.validate import latency_stats
 
 ROOT = Path(__file__).parent.parent
 SLOWER = 0.10
@@ -109,8 +108,8 @@ def of_latency(engine: Path, options: argparse.Namespace) -> None:
     for number in range(max(options.null_runs, options.slow_runs)):
         times_PRS = measured(engine, options)
         base, same, slower = (times_PRS[..., side] for side in range(3))
-        equal = latencies.ratio(base, same, options.spread)
-        changed = latencies.ratio(base, slower, options.spread)
+        equal = latency_stats.ratio(base, same, options.spread)
+        changed = latency_stats.ratio(base, slower, options.spread)
         nulls.append(equal)
         slows.append(changed)
         medians.append(equal["median"])
@@ -146,15 +145,16 @@ def of_accuracy(store: Store, options: argparse.Namespace) -> None:
     from onnx import numpy_helper  # noqa: PLC0415
 
     from pipeline.settings import Data  # noqa: PLC0415
-    from stages import onnxfile, validate  # noqa: PLC0415
     from stages.data import images  # noqa: PLC0415
-    from stages.measuring import accuracy  # noqa: PLC0415
-    from stages.networks import load  # noqa: PLC0415
+    from stages.networks.factory import load  # noqa: PLC0415
+    from stages.onnxgraph import io as onnx_io  # noqa: PLC0415
+    from stages.validate import accuracy  # noqa: PLC0415
+    from stages.validate import stage as validate_stage  # noqa: PLC0415
 
     held_out = images.load(Data(), None).held_out
     labels = held_out.y_N.numpy()
     teacher, _ = load(output(store, "teacher", "weights"), code=None, place="teacher")
-    said = {"teacher": validate.torch_logits(teacher, held_out)}
+    said = {"teacher": validate_stage.torch_logits(teacher, held_out)}
     stored = onnx.load(str(output(store, "export", "onnx")))
     x_NCHW = held_out.batch(slice(0, len(labels)), said_device()).contiguous().numpy()
 
@@ -168,7 +168,7 @@ def of_accuracy(store: Store, options: argparse.Namespace) -> None:
                 noise = rng.normal(0, strength * values.std(), values.shape)
                 changed = (values + noise).astype(np.float32)
                 each.CopyFrom(numpy_helper.from_array(changed, each.name))
-        logits = onnxfile.logits(onnxfile.session(model.SerializeToString()), x_NCHW)
+        logits = onnx_io.logits(onnx_io.session(model.SerializeToString()), x_NCHW)
         found = accuracy.measure(said | {"student": logits}, labels, held_out.classes)
         gate = {"student_top1_drop": Gate(max=options.margin)}
         (judged,) = judge(found, gate)

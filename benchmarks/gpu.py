@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.gpu_figures import collect
+from pipeline.cache.store import Store
 from pipeline.project import HOME_FOLDER
-from pipeline.store import Store
 
 ROOT = Path(__file__).parent.parent
-ENTRY = "from pipeline.cli.entry import main; main()"
+ENTRY = "from pipeline.cli.main import main; main()"
 STOP_S = 45.0
 LEAST_S = 30.0
 INTERRUPTED = 130

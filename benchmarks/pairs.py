@@ -9,8 +9,8 @@ from models import registry
 from models.classifier import Classifier
 from models.generator import Generator
 from pipeline.settings import Distill
-from stages import compute
-from stages.mad.game import Game
+from stages.distill.trainer import DistillTrainer
+from stages.training import device as devices
 
 _CLASSES = 10
 
@@ -43,22 +43,22 @@ class Pair:
         )
         return teacher, student, generator
 
-    def game(self, options: Distill) -> Game:
+    def game(self, options: Distill) -> DistillTrainer:
         """Return the game as the stage plays it."""
-        place = compute.choose("auto")
+        place = devices.choose("auto")
         teacher, student, generator = self.players(options)
-        return Game(
+        return DistillTrainer(
             teacher=teacher.to(memory_format=torch.channels_last),
             student=student.to(memory_format=torch.channels_last),
             generator=generator,
             options=options,
             compute=place,
-            rng=compute.seeded(0, "distill", place.device),
+            rng=devices.seeded(0, "distill", place.device),
         )
 
     def plain(self, options: Distill) -> PlainLoop:
         """Return the plain loop on the same device."""
-        return PlainLoop(*self.players(options), options, device=compute.choose("auto").device)
+        return PlainLoop(*self.players(options), options, device=devices.choose("auto").device)
 
 
 PAIRS = {

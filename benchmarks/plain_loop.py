@@ -81,7 +81,7 @@ class PlainLoop:
     def _noise(self) -> Tensor:
         return torch.randn(self.options.batch_size, self.options.noise_dim, device=self.device)
 
-    def play_round(self) -> None:
+    def train_round(self) -> None:
         """Take the generator step and the student steps of one round."""
         self._generator_step()
         for _ in range(self.options.student_steps):

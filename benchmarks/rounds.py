@@ -20,10 +20,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.distill import heading
 from benchmarks.pairs import Pair
 from benchmarks.plain_loop import PlainLoop
-from pipeline.presets import PRESETS
+from pipeline.config.presets import PRESETS
 from pipeline.settings import Distill
-from stages import compute
-from stages.mad.game import Game
+from stages.distill.trainer import DistillTrainer
+from stages.training import device as devices
 
 _MATRIX = {"cuda": 8192, "cpu": 1024}
 _WARM_ROUNDS = 3
@@ -45,7 +45,7 @@ def _wait() -> None:
 
 def peak_flops() -> float:
     """Return what a large bf16 matrix product reaches here, the best of ten, in FLOP/s."""
-    device = compute.choose("auto").device
+    device = devices.choose("auto").device
     n = _MATRIX[device.type]
     a, b = (torch.randn(n, n, device=device, dtype=torch.bfloat16) for _ in range(2))
     return float(2 * n**3 / min(waited(lambda: a @ b) for _ in range(10)))
@@ -66,7 +66,7 @@ def phases(pair: Pair, options: Distill, repeats: int, peak: float) -> float:
     times = {"generator step": options.generator_steps, "draw": draws}
     times["student step"] = options.student_steps
 
-    def calls(game: Game) -> dict[str, Callable[[], object]]:
+    def calls(game: DistillTrainer) -> dict[str, Callable[[], object]]:
         draw = [game._drawn()]
         return {
             "generator step": game._generator_step,
@@ -75,7 +75,7 @@ def phases(pair: Pair, options: Distill, repeats: int, peak: float) -> float:
         }
 
     for _ in range(_WARM_ROUNDS):
-        playing.play_round()
+        playing.train_round()
     timed, operations = calls(playing), calls(counting)
     print("| phase | times a round | ms | share of the round | TFLOP/s | of the bf16 peak |")
     print("| --- | --- | --- | --- | --- | --- |")
@@ -118,16 +118,16 @@ def variants(options: Distill) -> dict[str, Distill]:
 def compare(pair: Pair, options: Distill, repeats: int, *, flops: float, peak: float) -> None:
     """Time rounds of every way and of the plain loop in turns."""
     ways = variants(options)
-    sides: dict[str, Game | PlainLoop] = {"plain loop": pair.plain(options)}
+    sides: dict[str, DistillTrainer | PlainLoop] = {"plain loop": pair.plain(options)}
     sides |= {name: pair.game(each) for name, each in ways.items()}
     for side in sides.values():
         for _ in range(_WARM_ROUNDS):
-            side.play_round()
+            side.train_round()
     times: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(repeats):
         order = list(sides.items())
         for name, side in order if number % 2 == 0 else reversed(order):
-            times[name].append(waited(side.play_round))
+            times[name].append(waited(side.train_round))
     print("| way | samples/s | against the plain loop | against the first | of the bf16 peak |")
     print("| --- | --- | --- | --- | --- |")
     rates = {}

@@ -169,11 +169,11 @@ def entries(repeats: int) -> None:
 
 def fill(folder: Path, count: int) -> None:
     """Store `count` entries of the stages by running a stage of nothing under other seeds."""
-    from pipeline.memo import Memo  # noqa: PLC0415  (only this measurement needs them)
+    from pipeline.cache.digest_cache import Memo  # noqa: PLC0415  (only this measurement needs them)
+    from pipeline.cache.store import Store  # noqa: PLC0415
     from pipeline.runner import Runner  # noqa: PLC0415
     from pipeline.settings import Settings  # noqa: PLC0415
     from pipeline.stage import Stage  # noqa: PLC0415
-    from pipeline.store import Store  # noqa: PLC0415
 
     sys.path.insert(0, str(Path(__file__).parent))
     store = Store(folder / ".madpipe")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from models.ownimports import OwnImports
+from models.isolated_imports import OwnImports
 from models.registry import UnknownArchitecture
 
 _RGB = 3

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.doubling import map_widths, start_size
+from models.upsampling import map_widths, start_size
 
 
 class DoublingConv2d(nn.Conv2d):

@@ -103,7 +103,7 @@ def check_name(arch: str) -> None:
     """
     if arch in ARCHITECTURES or source_file(arch) or package(arch):
         return
-    from pipeline.nearest import nearest  # noqa: PLC0415  (only a mistake pays for it)
+    from pipeline.did_you_mean import nearest  # noqa: PLC0415  (only a mistake pays for it)
 
     raise UnknownArchitecture(
         f"no such architecture{nearest(arch, ARCHITECTURES)} ({arch})",

@@ -6,7 +6,7 @@ Shape legend: B batch, C channel, H W space, K classes. Knows nothing of trainin
 import torch
 from torch import Tensor, nn
 
-from models.starting import initialise
+from models.init import initialise
 
 
 def _conv3x3(in_channels: int, out_channels: int, stride: int) -> nn.Conv2d:

@@ -2,7 +2,7 @@
 
 Layers are called as in the CIFAR repositories that most checkpoints come from: conv1, bn1,
 layer1 to layer4, shortcut, linear. Checkpoints that say downsample and fc, as torchvision does,
-are read as well (`models.spelling`).
+are read as well (`models.key_names`).
 
 Shape legend: B batch, C channel, H W space, K classes. Knows nothing of training or files.
 """
@@ -10,8 +10,8 @@ Shape legend: B batch, C channel, H W space, K classes. Knows nothing of trainin
 import torch
 from torch import Tensor, nn
 
+from models.init import initialise
 from models.resnet import BasicBlock, shortcut
-from models.starting import initialise
 
 _WIDTHS = (64, 128, 256, 512)
 _BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}

@@ -9,7 +9,7 @@ Shape legend: B batch, C channel, H W space, K classes. Knows nothing of trainin
 import torch
 from torch import Tensor, nn
 
-from models.starting import initialise
+from models.init import initialise
 
 _STEM = 16
 _STAGES = 3

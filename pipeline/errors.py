@@ -11,8 +11,8 @@
     +-- UnavailableError    5   the machine lacks what was asked for by name
     +-- Interrupted       130   stopped by a signal; the same command resumes
 
-Gates that fail or cannot decide are results, not errors: see `pipeline.gates`.
-Knows nothing of the screen: only `pipeline.cli.entry` prints and exits.
+Gates that fail or cannot decide are results, not errors: see `pipeline.gates.judge`.
+Knows nothing of the screen: only `pipeline.cli.main` prints and exits.
 """
 
 from collections.abc import Sequence

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline import hostinfo, runs
+from pipeline.cache.digest_cache import Memo
+from pipeline.cache.lock import writing
 from pipeline.errors import MadpipeError, StoreError
 from pipeline.events import Sink, broadcast
-from pipeline.gates import EXIT_PASS, Verdict, exit_code
-from pipeline.lock import writing
-from pipeline.memo import Memo
+from pipeline.gates.judge import EXIT_PASS, Verdict, exit_code
 from pipeline.planner import Planned
 from pipeline.project import JUDGED_STAGE, Project
 from pipeline.runner import Runner

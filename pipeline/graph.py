@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from pipeline.did_you_mean import nearest
 from pipeline.errors import UsageError
-from pipeline.nearest import nearest
 from pipeline.stage import Stage
 
 ALL = "all"

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from pipeline.keys import Parts, differences, key_of, key_parts
-from pipeline.memo import Memo
+from pipeline.cache.digest_cache import Memo
+from pipeline.cache.keys import Parts, differences, key_of, key_parts
+from pipeline.cache.store import Entry, Store
 from pipeline.settings import Settings
 from pipeline.stage import Stage
-from pipeline.store import Entry, Store
 
 Action = Literal["hit", "run", "resume", "wait"]
 

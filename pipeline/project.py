@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import config
+from pipeline.cache.digest_cache import Memo
+from pipeline.cache.store import Store, damage_of
+from pipeline.config import load as config
 from pipeline.errors import SettingsFault, StoreError
-from pipeline.gates import Verdict, judge
+from pipeline.gates.judge import Verdict, judge
+from pipeline.gates.measured import read_measured
 from pipeline.graph import ordered, require_stage, selected
-from pipeline.measured import read_measured
-from pipeline.memo import Memo
 from pipeline.planner import Planned, plan
 from pipeline.settings import Settings
 from pipeline.stage import Stage
-from pipeline.store import Store, damage_of
 
 HOME_VARIABLE = "MADPIPE_HOME"
 HOME_FOLDER = ".madpipe"

@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline import __version__, hostinfo
+from pipeline.cache.digest_cache import Memo
+from pipeline.cache.keys import file_sha256
+from pipeline.cache.manifest import Manifest, OutputRecord
+from pipeline.cache.store import Entry, Store, remove_tree
 from pipeline.checkpoint import FileCheckpoints
 from pipeline.errors import Interrupted, MadpipeError, StageError
 from pipeline.eventlog import EventLog, spent_s
 from pipeline.events import Sink, broadcast
-from pipeline.keys import file_sha256
-from pipeline.manifest import Manifest, OutputRecord
-from pipeline.memo import Memo
 from pipeline.planner import Planned, plan_stage
 from pipeline.settings import Settings
 from pipeline.stage import Context, Stage
-from pipeline.store import Entry, Store, remove_tree
 
 Status = Literal["hit", "ran", "resumed"]
 

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import msgspec
 
 from pipeline.atomic import write_bytes
+from pipeline.cache.store import Store
 from pipeline.errors import StoreError
 from pipeline.settings import Gate
-from pipeline.store import Store
 
 SCHEMA = 1
 

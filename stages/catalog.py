@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from models import registry
-from models.doubling import start_size
+from models.upsampling import start_size
 from pipeline.errors import SettingsFault
 from pipeline.requirements import NeedsModule, Requirement
 from pipeline.settings import Data, Settings
 from pipeline.stage import External, Fetch, Stage
 from stages.data.specs import SPECS, loader_module, spec_of, where_of
-from stages.engines import resolve
+from stages.engines import selection
 from stages.engines.base import BACKENDS, BackendInfo
-from stages.upfront import NeedsNetwork
+from stages.preflight import NeedsNetwork
 
 _TORCH = ("torch", "numpy")
 _DATA = tuple(f"data.{name}" for name in Data.__struct_fields__ if name != "download")
@@ -36,7 +36,7 @@ def declare(settings: Settings, root: Path) -> tuple[Stage, ...]:
     """
     _check_architectures(settings)
     _check_image_size(settings.data)
-    if wrong := resolve.wrong_target(settings.build):
+    if wrong := selection.wrong_target(settings.build):
         raise SettingsFault([(("build", "targets"), wrong.wrong, wrong.remedy)])
     teacher_code = _code(settings.teacher.arch, "teacher", root)
     student_code = _code(settings.student.arch, "student", root)
@@ -65,7 +65,7 @@ def _teacher(settings: Settings, root: Path, code: Mapping[str, External]) -> St
         slices = (*_DATA, "teacher.arch")
     return Stage(
         name="teacher",
-        run="stages.teacher:run",
+        run="stages.teacher.stage:run",
         settings=slices,
         externals=externals,
         outputs={"weights": "teacher.safetensors"},
@@ -79,7 +79,7 @@ def _given_teacher(settings: Settings, weights: Path, code: Mapping[str, Externa
     """Return the stage that takes a teacher on trust, where no labelled image is there to check."""
     return Stage(
         name="teacher",
-        run="stages.given:run",
+        run="stages.teacher.from_weights:run",
         settings=("teacher.arch", "data.image_size_px", "data.mean", "data.std"),
         externals={
             **code,
@@ -106,7 +106,7 @@ def _distill(
     watched = settings.distill.monitor != "off"
     return Stage(
         name="distill",
-        run="stages.distill:run",
+        run="stages.distill.stage:run",
         settings=("seed", "student", "distill", *(_DATA if watched else ())),
         inputs=("teacher/weights",),
         externals={
@@ -131,7 +131,7 @@ def _distill(
         code=(
             *registry.code_modules(teacher),
             *registry.code_modules(student),
-            *(("stages.monitor", loader_module(settings.data.source)) if watched else ()),
+            *(("stages.distill.monitor", loader_module(settings.data.source)) if watched else ()),
         ),
         # A student that does not fit is found before a teacher is trained for it.
         requires=_network("student", student, student_code, settings, root),
@@ -142,7 +142,7 @@ def _export(settings: Settings, code: Mapping[str, External]) -> Stage:
     arch = settings.student.arch
     return Stage(
         name="export",
-        run="stages.export:run",
+        run="stages.export.stage:run",
         settings=("export", "build.backend"),
         inputs=("distill/student", "distill/bank"),
         externals=code,
@@ -154,17 +154,17 @@ def _export(settings: Settings, code: Mapping[str, External]) -> Stage:
 
 def _build(settings: Settings) -> Stage:
     build = settings.build
-    infos = [BACKENDS[name] for name in resolve.backends_used(build)]
-    is_measured = resolve.is_chosen_by_measuring(build)
+    infos = [BACKENDS[name] for name in selection.backends_used(build)]
+    is_measured = selection.is_chosen_by_measuring(build)
     facts = ["gpu", "driver", *(("cpu", "cpu_features") if is_measured else ())]
     facts += [fact for info in infos for fact in info.facts if fact not in facts]
     return Stage(
         name="build",
-        run="stages.build:run",
+        run="stages.build.stage:run",
         settings=("build", "validate.threads"),
         inputs=("export/onnx", "distill/bank"),
         outputs={
-            "engine": resolve.engine_file(build),
+            "engine": selection.engine_file(build),
             "manifest": "manifest.json",
             "candidates": "candidates.json",
             # What stands for an engine that cannot run where it is built.
@@ -173,7 +173,7 @@ def _build(settings: Settings) -> Stage:
         packages=("onnx", "onnxruntime-gpu|onnxruntime", *_distributions(infos)),
         facts=tuple(dict.fromkeys(facts)),
         code=tuple(info.module for info in infos),
-        requires=resolve.requirements(build),
+        requires=selection.requirements(build),
     )
 
 
@@ -188,13 +188,13 @@ def _validate(
     teacher_code: Mapping[str, External],
     student_code: Mapping[str, External],
 ) -> Stage:
-    infos = [BACKENDS[name] for name in resolve.backends_used(settings.build)]
+    infos = [BACKENDS[name] for name in selection.backends_used(settings.build)]
     teacher, student = settings.teacher.arch, settings.student.arch
     has_none = settings.validate.images == "bank"
     data = {} if has_none else _data(settings.data, root)
     return Stage(
         name="validate",
-        run="stages.validate:run",
+        run="stages.validate.stage:run",
         settings=("validate", "export.opset", *(() if has_none else _DATA)),
         inputs=(
             *(("distill/bank",) if has_none else ()),

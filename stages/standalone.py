@@ -14,26 +14,27 @@ from torch import Tensor
 from models import registry
 from models.classifier import Classifier
 from pipeline.atomic import write_bytes
+from pipeline.cache.keys import file_sha256
+from pipeline.did_you_mean import nearest
 from pipeline.errors import UsageError
-from pipeline.keys import file_sha256
-from pipeline.nearest import nearest
 from pipeline.settings import Build, Data, Export, Validate
 from pipeline.stage import StageError
-from stages import bank, networks, recognise, weights
-from stages import build as building
-from stages import export as exporting
-from stages import validate as validating
-from stages.card import Card
+from stages import bank
+from stages.build import stage as build_stage
 from stages.data import images
 from stages.data.images import Images
 from stages.data.specs import SPECS
-from stages.engines import resolve
+from stages.engines import selection
 from stages.engines.base import AUTO, BACKENDS, MANIFEST_FILE, EngineManifest
 from stages.engines.manifests import read_folder
-from stages.measuring import latency
-from stages.measuring.engine import open_here, sizes
-from stages.measuring.shown import bank_images, check_images
-from stages.precision.graph import CALIBRATED
+from stages.export import stage as export_stage
+from stages.networks import factory, identify, weights
+from stages.networks.card import Card
+from stages.onnxgraph.convert import CALIBRATED
+from stages.validate import latency
+from stages.validate import stage as validate_stage
+from stages.validate.images import bank_images, check_images
+from stages.validate.open_engine import open_here, sizes
 
 _CHECK_IMAGES = 64
 _BANK = "bank:"
@@ -56,13 +57,13 @@ def export(
     """
     options = options or Export()
     tensors = weights.read(student, "--student")
-    card = recognise.card_for(
+    card = identify.card_for(
         student, tensors, arch=arch, num_classes=num_classes, image_size_px=image_size_px
     )
     network = _network(card, tensors, arch_place="--arch", weights_place="--student")
     shape = (_CHECK_IMAGES, card.channels, card.image_size_px, card.image_size_px)
     random_NCHW = np.random.default_rng(0).random(shape, dtype=np.float32)
-    checked = exporting.export(
+    checked = export_stage.export(
         network,
         card,
         out,
@@ -95,9 +96,9 @@ def build(
         UnavailableError: The machine lacks what the options name.
         UsageError: A target is no architecture that the backend builds for.
     """
-    if wrong := resolve.wrong_target(options):
+    if wrong := selection.wrong_target(options):
         raise UsageError("--target", wrong.wrong, wrong.remedy)
-    for requirement in resolve.requirements(options):
+    for requirement in selection.requirements(options):
         requirement.check()
     if calibration is None and options.precision in CALIBRATED:
         raise StageError(
@@ -107,14 +108,14 @@ def build(
         )
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    is_measured = calibration is not None and resolve.is_chosen_by_measuring(options)
+    is_measured = calibration is not None and selection.is_chosen_by_measuring(options)
     file = (
-        resolve.engine_file(options)
+        selection.engine_file(options)
         if is_measured
-        else BACKENDS[resolve.backend_name(options)].engine_file
+        else BACKENDS[selection.backend_name(options)].engine_file
     )
     try:
-        manifest, table = building.build(
+        manifest, table = build_stage.build(
             onnx, folder / file, folder / MANIFEST_FILE, options, calibration_path=calibration
         )
     except BaseException:
@@ -140,21 +141,21 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> dict[
     manifest, path = read_folder(folder, "--engine")
     tensors = weights.read(teacher, "--teacher")
     size = SPECS[spec[0].source].image_size_px if spec else _bank_size(data)
-    card = recognise.card_for(
+    card = identify.card_for(
         teacher,
         tensors,
         arch=None,
         num_classes=None,
-        image_size_px=None if recognise.has_card(teacher) else size,
+        image_size_px=None if identify.has_card(teacher) else size,
     )
     network = _network(card, tensors, arch_place="--teacher", weights_place="--teacher")
     shown = _shown(data, spec, card)
     engine = open_here(manifest, path, threads=options.threads)
     logits = {
-        "teacher": validating.torch_logits(network, shown),
-        "engine": validating.engine_logits(engine.session, shown),
+        "teacher": validate_stage.torch_logits(network, shown),
+        "engine": validate_stage.engine_logits(engine.session, shown),
     }
-    measured, _ = validating.judged_by(logits, shown, is_bank=spec is None)
+    measured, _ = validate_stage.judged_by(logits, shown, is_bank=spec is None)
     with tempfile.TemporaryDirectory() as scratch:
         measured["latency"], _ = latency.measure(
             network,
@@ -190,7 +191,7 @@ def _network(
     card: Card, tensors: Mapping[str, Tensor], *, arch_place: str, weights_place: str
 ) -> Classifier:
     """Return the network of a card, filled and ready for inference."""
-    network = networks.build(card, code=_code(card.arch), place=arch_place)
+    network = factory.build(card, code=_code(card.arch), place=arch_place)
     weights.fill(network.backbone, tensors, arch=card.arch, place=weights_place)
     return network.eval()
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
+from pipeline.cache.digest_cache import Memo
+from pipeline.cache.store import Store
 from pipeline.events import Event
-from pipeline.measures import SCHEMA
-from pipeline.memo import Memo
+from pipeline.gates.measures import SCHEMA
 from pipeline.project import Project
 from pipeline.runner import Runner
 from pipeline.settings import Settings
 from pipeline.stage import External, Stage
-from pipeline.store import Store
 
 Ran = list[str]
 
@@ -269,7 +269,7 @@ def madpipe(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:
     """Call the command in the folder of the test; returns exit code, output and errors."""
-    from pipeline.cli.entry import main
+    from pipeline.cli.main import main
 
     monkeypatch.delenv("MADPIPE_HOME", raising=False)
     monkeypatch.chdir(tmp_path)

@@ -46,7 +46,7 @@ def test_no_input_is_pasted_into_a_script() -> None:
 
 
 def test_every_command_in_the_snippets_is_one_that_there_is() -> None:
-    from pipeline.cli.entry import app
+    from pipeline.cli.main import app
 
     known = {
         each.name or each.callback.__name__ for each in app.registered_commands if each.callback

@@ -4,9 +4,10 @@ import re
 import tomllib
 from pathlib import Path
 
-from pipeline import __version__, config
+from pipeline import __version__
+from pipeline.config import load as config
+from pipeline.config.template import render
 from pipeline.settings import Settings
-from pipeline.template import render
 
 ROOT = Path(__file__).parent.parent
 HOSTS = re.compile(r"(pypi|pythonhosted|debian|ubuntu|npmjs|conda)\.[a-z]{2,}", re.IGNORECASE)

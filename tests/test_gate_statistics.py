@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.comparison import ratio_estimate
-from pipeline.gates import judge, verdict_on
+from pipeline.gates.compare import ratio_estimate
+from pipeline.gates.judge import judge, verdict_on
 from pipeline.settings import Gate
-from stages.measuring import latencies
+from stages.validate import latency_stats
 
 RUNS = 200
 MOST_ALARMS = 21  # of 200 at 5 %: the 99.9th percentile of binomial(200, 0.05)
@@ -41,7 +41,7 @@ def speedup_gate(slower: float, *, processes: int, seed: int) -> dict[str, int]:
     for _ in range(RUNS):
         sides = calls(rng, slower, processes=processes, rounds=400 // processes)
         measured: dict[str, Any] = {
-            "latency": {"batches": [{"batch": 1, "speedup": latencies.ratio(*sides, SPREAD)}]}
+            "latency": {"batches": [{"batch": 1, "speedup": latency_stats.ratio(*sides, SPREAD)}]}
         }
         (verdict,) = judge(measured, {"speedup": Gate(min=1.0)})
         counts[verdict.verdict] = counts.get(verdict.verdict, 0) + 1
@@ -66,7 +66,7 @@ def test_with_nothing_changed_a_comparison_of_two_runs_seldom_alarms() -> None:
     alarms = caught = 0
     for _ in range(RUNS):
         base, same, slow = (
-            latencies.ratio(*calls(rng, slower), SPREAD) for slower in (1.0, 1.0, 1.1)
+            latency_stats.ratio(*calls(rng, slower), SPREAD) for slower in (1.0, 1.0, 1.1)
         )
         for head, is_slow in ((same, False), (slow, True)):
             found = ratio_estimate(base, head, 0.95)

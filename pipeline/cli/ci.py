@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 
 from pipeline.errors import StoreError
-from pipeline.gates import Verdict
+from pipeline.gates.judge import Verdict
 from pipeline.project import Project
 
 _VARIABLES = ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY")

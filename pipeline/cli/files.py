@@ -13,10 +13,10 @@ import typer
 
 from pipeline.cli import say
 from pipeline.cli.options import DEFAULT_CONFIG, Config, Force, Json, Out, Set
-from pipeline.cli.running import bring
-from pipeline.config import defaults
+from pipeline.cli.run import bring
+from pipeline.config.load import defaults
 from pipeline.errors import UsageError
-from pipeline.screen import words
+from pipeline.screen import formatting
 from pipeline.settings import (
     BackendName,
     DeviceName,
@@ -117,7 +117,7 @@ def export(
     if as_json:
         say.as_json(result | {"path": str(path)})
     else:
-        say.line(f"{path}  {words.size(path.stat().st_size)}  {words.metrics(result)}")
+        say.line(f"{path}  {formatting.size(path.stat().st_size)}  {formatting.metrics(result)}")
 
 
 def build(

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.cli import together
+from pipeline.cli import torchrun
 from pipeline.errors import UsageError
-from pipeline.gates import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
+from pipeline.gates.judge import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 from pipeline.project import Project
 from stages.catalog import declare
 
@@ -20,7 +20,7 @@ def open_project(config: Path, overrides: Sequence[str] | None) -> Project:
     """
     asked = tuple(overrides or ())
     project = Project.open(config, asked, declare)
-    size = together.size()
+    size = torchrun.size()
     if size is None or project.settings.distill.processes == size:
         return project
     is_asked = any(each.partition("=")[0].strip() == "distill.processes" for each in asked)

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline import hostinfo, runs
+from pipeline.cache.store import Entry
 from pipeline.errors import StoreError
-from pipeline.gates import Verdict, as_record, headline_batch, judge
+from pipeline.gates.judge import Verdict, as_record, headline_batch, judge
 from pipeline.project import JUDGED_STAGE, Project
 from pipeline.report import extras
 from pipeline.settings import Gate
-from pipeline.store import Entry
 
 SCHEMA = "madpipe.report/1"
 _TELLING = (

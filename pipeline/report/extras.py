@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline.store import Entry
+from pipeline.cache.store import Entry
 
 _MOST_POINTS = 400
 

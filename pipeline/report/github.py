@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline.gates import is_open
+from pipeline.gates.judge import is_open
 from pipeline.report import markdown
 
 _MOST_SUMMARY_BYTES = 1_000_000

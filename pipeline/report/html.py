@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.report import plots
-from pipeline.report.overall import overall
-from pipeline.screen import words
+from pipeline.report.summary import overall
+from pipeline.screen import formatting
 
 _GROUPS: Mapping[str, Sequence[str]] = {
     "Losses": ("loss",),
@@ -32,12 +32,12 @@ def render(report: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "duration": words.duration,
+        "duration": formatting.duration,
         "candidate": _candidate,
-        "figure": words.number,
-        "metrics": words.metrics,
-        "size": words.size,
-        "verdict": words.verdict,
+        "figure": formatting.number,
+        "metrics": formatting.metrics,
+        "size": formatting.size,
+        "verdict": formatting.verdict,
     }
     verdict, because = overall(report)
     return environment.get_template("page.html.jinja").render(
@@ -125,7 +125,7 @@ def _candidate(value: Any, column: str) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return words.size(value) if column == "bytes" else words.number(value)
+    return formatting.size(value) if column == "bytes" else formatting.number(value)
 
 
 def _candidate_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from pipeline.report.overall import overall
-from pipeline.screen import words
+from pipeline.report.summary import overall
+from pipeline.screen import formatting
 
 _MARKER = "<!-- madpipe report -->"
 
@@ -14,7 +14,7 @@ def render(report: dict[str, Any]) -> str:
     lines = [_MARKER, f"## madpipe: {verdict}", "", because, ""]
     lines += _table(
         ("gate", "verdict", "because"),
-        [(g["name"], words.verdict(g), g["reason"]) for g in report["gates"]],
+        [(g["name"], formatting.verdict(g), g["reason"]) for g in report["gates"]],
     )
     lines += _table(
         ("network", "top-1", "top-5", "calibration error", "agrees with teacher", "n"),
@@ -49,7 +49,7 @@ def render(report: dict[str, Any]) -> str:
     lines += _table(
         ("stage", "status", "seconds", "figures"),
         [
-            (s["name"], s["status"], f"{s['seconds']:.1f}", words.metrics(s["metrics"]))
+            (s["name"], s["status"], f"{s['seconds']:.1f}", formatting.metrics(s["metrics"]))
             for s in report["stages"]
         ],
     )

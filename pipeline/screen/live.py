@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.events import Event
-from pipeline.screen import words
+from pipeline.screen import formatting
 
 _REFRESH_HZ = 8
 _BAR_WIDTH = 18
@@ -86,7 +86,7 @@ class LiveScreen:
             case "progress":
                 row.recent.append((event.time_s, fields["done"]))
                 row.progress = fields
-                row.figures = words.progress_figures(fields)
+                row.figures = formatting.progress_figures(fields)
             case "metric":
                 row.figures[fields["name"]] = fields["value"]
             case "stage_done":
@@ -124,7 +124,7 @@ class LiveScreen:
         for gate in self._gates:
             style = _VERDICT_STYLES[gate["verdict"]]
             table.add_row(
-                gate["name"], Text(words.verdict(gate), style=style), Text(gate["reason"])
+                gate["name"], Text(formatting.verdict(gate), style=style), Text(gate["reason"])
             )
         return table
 
@@ -134,12 +134,12 @@ def _cells(row: _Row) -> dict[str, RenderableType]:
     label, style = _STATES[row.state]
     cells: dict[str, RenderableType] = {
         "state": Text(label, style=style),
-        "figures": Text(words.metrics(row.figures), style="dim" if row.state == "hit" else ""),
+        "figures": Text(formatting.metrics(row.figures), style="dim" if row.state == "hit" else ""),
     }
     if row.state != "running":
-        return cells | ({} if row.seconds is None else {"time": words.duration(row.seconds)})
+        return cells | ({} if row.seconds is None else {"time": formatting.duration(row.seconds)})
     cells["state"] = Spinner("dots", text=Text(label, style=style), style=style)
-    cells["time"] = words.duration(time.time() - row.begin_s)
+    cells["time"] = formatting.duration(time.time() - row.begin_s)
     if not row.progress:
         return cells
     done, total = row.progress["done"], row.progress["total"]
@@ -147,7 +147,7 @@ def _cells(row: _Row) -> dict[str, RenderableType]:
     first_s, first_done = row.recent[0]
     spent_s, gained = time.time() - first_s, done - first_done
     if gained > 0 and spent_s > 0:
-        cells["left"] = words.duration((total - done) * spent_s / gained)
-        rate = f"{words.number(gained / spent_s)} {row.progress['unit']}/s"
+        cells["left"] = formatting.duration((total - done) * spent_s / gained)
+        rate = f"{formatting.number(gained / spent_s)} {row.progress['unit']}/s"
         cells["rate"] = Text(rate, style="cyan")
     return cells

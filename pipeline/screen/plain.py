@@ -4,7 +4,7 @@ import sys
 from typing import TextIO
 
 from pipeline.events import Event
-from pipeline.screen import words
+from pipeline.screen import formatting
 
 _PROGRESS_EVERY_S = 10.0
 
@@ -37,19 +37,19 @@ class PlainScreen:
                 return f"{event.stage:<9} {verb:<6} {'; '.join(fields['reason'][:3])}"
             case "progress" if event.time_s - self._last_s >= _PROGRESS_EVERY_S:
                 self._last_s = event.time_s
-                figures = words.metrics(words.progress_figures(fields))
+                figures = formatting.metrics(formatting.progress_figures(fields))
                 done = f"{fields['done']}/{fields['total']} {fields['unit']}"
                 return f"{event.stage:<9} {done}  {figures}".rstrip()
             case "note" | "waiting":
                 return f"{event.stage or 'madpipe':<9} note   {fields['text']}"
             case "stage_done":
-                time = words.duration(fields["seconds"])
-                figures = words.metrics(fields["metrics"])
+                time = formatting.duration(fields["seconds"])
+                figures = formatting.metrics(fields["metrics"])
                 return f"{event.stage:<9} {fields['status']:<6} {time:>8}  {figures}".rstrip()
             case "gate":
-                verdict = words.verdict(fields)
+                verdict = formatting.verdict(fields)
                 return f"gate      {verdict:<12} {fields['name']}: {fields['reason']}"
             case "run_done":
-                return f"madpipe   done in {words.duration(fields['seconds'])}"
+                return f"madpipe   done in {formatting.duration(fields['seconds'])}"
             case _:
                 return None

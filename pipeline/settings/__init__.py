@@ -2,7 +2,7 @@
 
 Each field carries its bounds and the one sentence that documents it; pipeline.toml is
 rendered from them, so a default and its description live here and nowhere else.
-Knows nothing of files: reading and fault reports are in `pipeline.config`.
+Knows nothing of files: reading and fault reports are in `pipeline.config.load`.
 """
 
 from pipeline.settings.data import Data, SourceName
@@ -15,10 +15,10 @@ from pipeline.settings.engine import (
     InputName,
     PrecisionName,
 )
-from pipeline.settings.everything import Settings
 from pipeline.settings.judging import DEFAULT_COMPARE, DEFAULT_GATES, Gate, Validate
 from pipeline.settings.kinds import Table
 from pipeline.settings.networks import Student, Teacher
+from pipeline.settings.root import Settings
 from pipeline.settings.running import Run
 from pipeline.settings.tensorrt import TensorRT
 

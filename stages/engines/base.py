@@ -152,7 +152,7 @@ class BackendInfo:
     lacks: tuple[str, ...] = ()
     """Settings of [build.tensorrt] that this edition has not."""
     scheme: str = "s8s8"
-    """How int8 graphs are quantized for it; see `stages.precision.int8`."""
+    """How int8 graphs are quantized for it; see `stages.onnxgraph.int8`."""
     opset: int = 22
     """The ONNX operator set it is given where the settings name none."""
     only_on: Mapping[str, str] = field(default_factory=dict)

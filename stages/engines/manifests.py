@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.keys import file_sha256
+from pipeline.cache.keys import file_sha256
 from pipeline.stage import StageError
 from stages.engines.base import BACKENDS, MANIFEST_FILE, EngineManifest
 

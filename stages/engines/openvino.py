@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from pipeline.errors import UnavailableError
 from pipeline.stage import StageError
-from stages import pixels
 from stages.engines.base import Order
+from stages.onnxgraph import pixels
 
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from pipeline.errors import UnavailableError
 from pipeline.stage import StageError
-from stages import pixels
 from stages.engines.base import Order
+from stages.onnxgraph import pixels
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _FATAL = 4

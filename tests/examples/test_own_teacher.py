@@ -19,7 +19,7 @@ def test_a_plain_checkpoint_of_a_user_s_network_becomes_an_engine(tmp_path: Path
     )
     subprocess.run([sys.executable, "prepare.py"], cwd=tmp_path, check=True, capture_output=True)
     command = ["run", "all", *(part for each in QUICK for part in ("--set", each))]
-    script = f"from pipeline.cli.entry import main; main({command!r})"
+    script = f"from pipeline.cli.main import main; main({command!r})"
     run = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
     )
@@ -28,7 +28,7 @@ def test_a_plain_checkpoint_of_a_user_s_network_becomes_an_engine(tmp_path: Path
         [
             sys.executable,
             "-c",
-            "from pipeline.cli.entry import main; main(['report', '--format', 'json'])",
+            "from pipeline.cli.main import main; main(['report', '--format', 'json'])",
         ],
         cwd=tmp_path,
         capture_output=True,

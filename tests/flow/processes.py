@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-ENTRY = "import sys; from pipeline.cli.entry import main; main(sys.argv[1:])"
+ENTRY = "import sys; from pipeline.cli.main import main; main(sys.argv[1:])"
 ROOT = Path(__file__).parents[2]
 
 Event = dict[str, Any]

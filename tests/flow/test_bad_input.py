@@ -16,10 +16,10 @@ from PIL import Image
 
 from models.resnet import CifarResNet
 from pipeline import machine
-from pipeline.cli.entry import main
-from stages import card as cards
-from stages import weights
-from stages.card import Card
+from pipeline.cli.main import main
+from stages.networks import card as cards
+from stages.networks import weights
+from stages.networks.card import Card
 
 FEW = ("teacher.arch=resnet8", "teacher.epochs=1", "distill.rounds=2", "distill.bank_size=2")
 

@@ -20,7 +20,7 @@ TELLS_MODULES = """
 import atexit, sys
 
 atexit.register(lambda: open(sys.argv[1], "w").write("\\n".join(sys.modules)))
-from pipeline.cli.entry import main
+from pipeline.cli.main import main
 main(sys.argv[2:])
 """
 

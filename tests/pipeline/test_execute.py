@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from pipeline import runs
+from pipeline.cache.lock import writing
 from pipeline.errors import LockedError, StageError, UnavailableError
 from pipeline.events import Event
 from pipeline.execute import execute
-from pipeline.lock import writing
 from pipeline.project import Project
 from pipeline.requirements import Refused
 from pipeline.settings import Settings

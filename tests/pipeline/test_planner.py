@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.memo import Memo
+from pipeline.cache.digest_cache import Memo
+from pipeline.cache.store import Store
 from pipeline.planner import Planned, plan
 from pipeline.settings import Distill, Gate, Settings, Student
 from pipeline.stage import Stage
-from pipeline.store import Store
 
 Run = Callable[..., object]
 

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
+from pipeline.cache.digest_cache import Memo
+from pipeline.cache.store import Store
 from pipeline.errors import Interrupted, StageError, StoreError, UnavailableError, UndeclaredAccess
 from pipeline.events import Event
-from pipeline.memo import Memo
 from pipeline.requirements import Refused
 from pipeline.runner import Runner
 from pipeline.settings import Gate, Settings
 from pipeline.settings import Run as RunSettings
 from pipeline.stage import Stage
-from pipeline.store import Store
 
 Run = Callable[..., Runner]
 Code = Callable[..., None]

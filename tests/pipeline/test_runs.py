@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from pipeline import runs
+from pipeline.cache.store import Store
 from pipeline.errors import StoreError
 from pipeline.runs import RunRecord, StageRecord
-from pipeline.store import Store
 
 
 def record(command: str) -> RunRecord:

@@ -5,8 +5,8 @@ import typing
 import msgspec
 import pytest
 
-from pipeline.measures import MEASURES
-from pipeline.rules import broken_rules
+from pipeline.config.rules import broken_rules
+from pipeline.gates.measures import MEASURES
 from pipeline.settings import DEFAULT_GATES, Settings, Table
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipeline.codedigest import code_digests
+from pipeline.cache.code_digest import code_digests
+from pipeline.cache.digest_cache import Memo
+from pipeline.cache.keys import key_parts
 from pipeline.errors import SettingsFault
-from pipeline.keys import key_parts
-from pipeline.memo import Memo
 from pipeline.settings import Settings
 from pipeline.stage import Fetch, Stage
 from stages.catalog import declare
@@ -55,7 +55,7 @@ def test_without_labelled_images_no_stage_reaches_data() -> None:
     )
     assert not [name for name, stage in stages.items() if "data" in stage.settings]
     assert not [name for name, stage in stages.items() if "data" in stage.externals]
-    assert stages["teacher"].run == "stages.given:run"
+    assert stages["teacher"].run == "stages.teacher.from_weights:run"
     assert "distill/bank" in stages["validate"].inputs
 
 

@@ -7,7 +7,8 @@ import torch
 
 from pipeline.errors import StageError, UsageError
 from pipeline.settings import Build, Export
-from stages import onnxfile, standalone
+from stages import standalone
+from stages.onnxgraph import io as onnx_io
 from tests.stages.tiny import card, resnet8, weights_file
 
 
@@ -22,7 +23,7 @@ def test_a_file_with_its_card_needs_nothing_more(tmp_path: Path) -> None:
     )
     assert (told["arch"], told["classes"], told["image_size_px"]) == ("resnet8", 10, 8)
     assert told["max_logit_difference"] < 1e-3
-    assert onnxfile.card_of(onnxfile.read(tmp_path / "w.onnx", "here")) == card()
+    assert onnx_io.card_of(onnx_io.read(tmp_path / "w.onnx", "here")) == card()
 
 
 def test_a_file_can_be_exported_to_take_bytes(tmp_path: Path) -> None:
@@ -35,7 +36,7 @@ def test_a_file_can_be_exported_to_take_bytes(tmp_path: Path) -> None:
         image_size_px=None,
         options=Export(input="uint8-nhwc"),
     )
-    signature = onnxfile.signature(onnxfile.read(tmp_path / "w.onnx", "here"))
+    signature = onnx_io.signature(onnx_io.read(tmp_path / "w.onnx", "here"))
     assert (signature.input_type, signature.shape) == ("UINT8", (1, 8, 8))
 
 

@@ -9,17 +9,17 @@ import msgspec
 import torch
 
 from models.resnet import CifarResNet
+from pipeline.cache.digest_cache import Memo
+from pipeline.cache.store import Store
 from pipeline.checkpoint import FileCheckpoints
 from pipeline.events import Event
-from pipeline.memo import Memo
 from pipeline.runner import Runner
 from pipeline.settings import Settings
 from pipeline.stage import Context, Stage
-from pipeline.store import Store
-from stages import card as cards
-from stages import weights
-from stages.card import Card
 from stages.catalog import declare
+from stages.networks import card as cards
+from stages.networks import weights
+from stages.networks.card import Card
 
 Values = Mapping[str, Mapping[str, Any]]
 

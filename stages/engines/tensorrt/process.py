@@ -13,9 +13,9 @@ import onnx
 from pipeline import machine
 from pipeline.stage import StageError
 from stages.engines.base import Order
-from stages.engines.tensorrt import child, graph
+from stages.engines.tensorrt import graph, worker
 from stages.engines.tensorrt.edition import RTX, Edition
-from stages.engines.tensorrt.request import Built, Line, Request, as_error
+from stages.engines.tensorrt.messages import Built, Line, Request, as_error
 
 _ROOT = Path(__file__).parents[3]
 _SHOWN_CHARACTERS = 300
@@ -61,7 +61,7 @@ def _run(request: Request, folder: Path, order: Order, edition: Edition) -> Line
     with (
         (folder / "messages").open("w+b") as messages,
         subprocess.Popen(  # noqa: S603  (our own module)
-            [sys.executable, "-P", "-m", child.__name__, str(path)],
+            [sys.executable, "-P", "-m", worker.__name__, str(path)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=messages,

@@ -5,7 +5,7 @@ from pathlib import Path
 from stages.engines.base import Order
 from stages.engines.tensorrt import process
 from stages.engines.tensorrt.edition import RTX
-from stages.engines.tensorrt.request import Built
+from stages.engines.tensorrt.messages import Built
 from stages.engines.tensorrt.session import TrtSession
 
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from pipeline.errors import UnavailableError
 from pipeline.stage import StageError
-from stages import pixels
-from stages.engines import fit
+from stages.engines import compatibility
 from stages.engines.base import MANIFEST_FILE, EngineManifest
+from stages.engines.tensorrt.builder import logger, sizes
 from stages.engines.tensorrt.edition import Edition
-from stages.engines.tensorrt.native import logger, sizes
+from stages.onnxgraph import pixels
 
 if TYPE_CHECKING:
     import tensorrt as trt  # noqa: F401  (mypy's name for what __init__ gets from the edition)
@@ -163,9 +163,9 @@ def _manifest(engine: Path, edition: Edition) -> EngineManifest:
         raise StageError(
             "the engine",
             f"is of another edition of TensorRT ({manifest.backend}, not {edition.backend})",
-            fit.rebuild(manifest),
+            compatibility.rebuild(manifest),
         )
-    fit.check(manifest)
+    compatibility.check(manifest)
     if manifest.settings.get("weights") == "stripped":
         raise StageError(
             "the engine",

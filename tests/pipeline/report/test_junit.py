@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from pipeline.report import forms
+from pipeline.report import renderers
 
 Report = Callable[..., dict[str, Any]]
 MIXED = ("gates.speedup.min=5", "gates.engine_bytes.max=9", "gates.onnx_top1_drop.max=0.1")
@@ -22,7 +22,7 @@ def test_junit_counts_verdicts_of_every_kind(report: Report) -> None:
     made = report(*MIXED)
     made["gates"][2] |= {"verdict": "skipped", "value": None, "interval": None}
     made["gates"][2] |= {"is_elsewhere": True}
-    assert counts(forms.render("junit", made)) == {
+    assert counts(renderers.render("junit", made)) == {
         "tests": "3",
         "failures": "1",
         "errors": "1",
@@ -31,7 +31,7 @@ def test_junit_counts_verdicts_of_every_kind(report: Report) -> None:
 
 
 def test_junit_gives_each_gate_its_figures(report: Report) -> None:
-    text = forms.render("junit", report("gates.speedup.min=50"))
+    text = renderers.render("junit", report("gates.speedup.min=50"))
     root = ET.fromstring(text.partition("\n")[2])  # noqa: S314  (our own text)
     case = root.find("testsuite/testcase[@name='speedup']")
     assert case is not None
@@ -53,7 +53,7 @@ def test_junit_gives_each_gate_its_figures(report: Report) -> None:
 def test_junit_of_a_failed_stage_is_an_error_with_its_message(
     failed: Callable[[str], dict[str, Any]],
 ) -> None:
-    text = forms.render("junit", failed("no <luck> & no more"))
+    text = renderers.render("junit", failed("no <luck> & no more"))
     assert counts(text) == {"tests": "1", "failures": "0", "errors": "1", "skipped": "0"}
     assert "no &lt;luck&gt; &amp; no more" in text
 
@@ -62,13 +62,13 @@ def test_junit_of_a_failed_stage_is_an_error_with_its_message(
 def test_junit_is_xml_whatever_a_stage_says(
     failed: Callable[[str], dict[str, Any]], text: str
 ) -> None:
-    assert counts(forms.render("junit", failed(text)))["errors"] == "1"
+    assert counts(renderers.render("junit", failed(text)))["errors"] == "1"
 
 
 def test_junit_passes_a_gate_that_only_warns_and_says_so(report: Report) -> None:
     made = report("gates.speedup.min=50")
     made["gates"][0]["severity"] = "warn"
-    text = forms.render("junit", made)
+    text = renderers.render("junit", made)
     assert counts(text) == {"tests": "1", "failures": "0", "errors": "0", "skipped": "0"}
     assert "<system-out>warning: fail: 5 in [4.6, 5.4]" in text
 
@@ -76,7 +76,7 @@ def test_junit_passes_a_gate_that_only_warns_and_says_so(report: Report) -> None
 def test_a_gate_on_what_was_not_measured_is_an_error(report: Report) -> None:
     made = report()
     made["gates"] = [made["gates"][0] | {"verdict": "skipped", "value": None, "interval": None}]
-    assert counts(forms.render("junit", made)) == {
+    assert counts(renderers.render("junit", made)) == {
         "tests": "1",
         "failures": "0",
         "errors": "1",

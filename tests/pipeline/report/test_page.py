@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.report import forms
+from pipeline.report import renderers
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = (
@@ -51,7 +51,7 @@ def page(report: Report, tmp_path: Path) -> Path:
         {"backend": "onnxruntime", "precision": "int8", "median_ms": 0.1, "kept": True, "why": "x"}
     ]
     path = tmp_path / "report.html"
-    path.write_text(forms.render("html", made), encoding="utf-8")
+    path.write_text(renderers.render("html", made), encoding="utf-8")
     return path
 
 

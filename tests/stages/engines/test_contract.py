@@ -11,11 +11,12 @@ import torch
 from pipeline import machine
 from pipeline.errors import StageError, UnavailableError
 from pipeline.settings import Build, Export
-from stages import networks, standalone
+from stages import standalone
 from stages.data import images
-from stages.engines import resolve
+from stages.engines import selection
 from stages.engines.base import BACKENDS, EngineManifest, Session
-from stages.measuring.engine import open_engine
+from stages.networks import factory
+from stages.validate.open_engine import open_engine
 from tests.stages.tiny import Brought
 
 HERE = [name for name, info in BACKENDS.items() if machine.has_module(info.needs)]
@@ -24,7 +25,7 @@ ENGINES = [
     for name in HERE
     if "cpu" in BACKENDS[name].devices
     for precision in BACKENDS[name].precisions
-    if resolve.lack(name, precision, Build(device="cpu")) is None
+    if selection.lack(name, precision, Build(device="cpu")) is None
 ]
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.05, "int8": 0.2}
 """Largest difference to torch, as a share of the largest logit."""
@@ -58,7 +59,7 @@ def test_there_is_a_backend_to_test() -> None:
 
 @pytest.mark.parametrize("batch", [1, 2, 7, 64])
 def test_an_engine_says_what_torch_says(built: Path, tiny: Brought, batch: int) -> None:
-    student, _ = networks.load(tiny.path("distill/student"), code=None, place="student")
+    student, _ = factory.load(tiny.path("distill/student"), code=None, place="student")
     manifest, session = _opened(built)
     x_BCHW = _held_out(tiny, batch)
     with torch.no_grad():
@@ -105,7 +106,7 @@ def test_images_of_another_shape_are_refused_with_both_shapes(built: Path) -> No
 def test_more_threads_say_the_same(built: Path, tiny: Brought) -> None:
     manifest, session = _opened(built)
     x_BCHW = _held_out(tiny, 5).numpy()
-    backend = resolve.backend(manifest.backend)
+    backend = selection.backend(manifest.backend)
     other = backend.open(built / manifest.engine, device="cpu", threads=2)
     np.testing.assert_allclose(other.infer(x_BCHW), session.infer(x_BCHW), rtol=1e-3, atol=1e-3)
 
@@ -147,7 +148,7 @@ def test_a_file_that_is_no_engine_is_refused_by_the_backend(built: Path, tmp_pat
     manifest, _ = _opened(built)
     (tmp_path / "e").write_bytes(b"no engine")
     with pytest.raises(StageError, match="build it again"):
-        resolve.backend(manifest.backend).open(tmp_path / "e", device="cpu", threads=1)
+        selection.backend(manifest.backend).open(tmp_path / "e", device="cpu", threads=1)
 
 
 @pytest.mark.skipif(bool(machine.gpus()), reason="a GPU is here")
@@ -155,7 +156,7 @@ def test_a_device_that_is_not_here_is_refused_and_never_replaced(
     built: Path, tmp_path: Path
 ) -> None:
     manifest, _ = _opened(built)
-    backend = resolve.backend(manifest.backend)
+    backend = selection.backend(manifest.backend)
     with pytest.raises(UnavailableError, match="device"):
         backend.open(built / manifest.engine, device="cuda", threads=1)
     del tmp_path
@@ -166,7 +167,7 @@ def test_a_device_that_is_not_here_is_refused_and_never_replaced(
 def test_an_engine_on_the_gpu_says_what_torch_says(tiny: Brought, tmp_path: Path) -> None:
     manifest = standalone.build(tiny.path("export/onnx"), tmp_path, Build(device="cuda"))
     assert manifest.device == "cuda"
-    student, _ = networks.load(tiny.path("distill/student"), code=None, place="student")
+    student, _ = factory.load(tiny.path("distill/student"), code=None, place="student")
     _, session = _opened(tmp_path)
     x_BCHW = _held_out(tiny, 7)
     with torch.no_grad():

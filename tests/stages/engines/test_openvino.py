@@ -11,7 +11,7 @@ from pipeline import machine
 from pipeline.errors import UnavailableError
 from pipeline.settings import Build
 from stages import standalone
-from stages.engines import resolve
+from stages.engines import selection
 from tests.stages.tiny import Brought
 
 pytestmark = pytest.mark.skipif(not machine.has_module("openvino"), reason="openvino is absent")
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not machine.has_module("openvino"), reason="open
 PRECISIONS = [
     each
     for each in ("fp32", "bf16", "int8")
-    if resolve.lack("openvino", each, Build(device="cpu")) is None
+    if selection.lack("openvino", each, Build(device="cpu")) is None
 ]
 REACHED = {"fp32": {"f32"}, "bf16": {"bf16"}, "int8": {"i8", "u8"}}
 
@@ -38,7 +38,7 @@ def test_the_layers_compute_in_what_was_asked_for(
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_session_has_the_threads_that_were_asked_for(tiny: Brought, threads: int) -> None:
-    session = resolve.backend("openvino").open(
+    session = selection.backend("openvino").open(
         tiny.path("export/onnx"), device="cpu", threads=threads
     )
     compiled = session._compiled  # type: ignore[attr-defined]
@@ -49,7 +49,7 @@ def test_bf16_on_a_processor_without_it_is_refused_with_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(machine, "cpu_features", lambda: frozenset({"avx2"}))
-    refused = resolve.lack("openvino", "bf16", Build(device="cpu"))
+    refused = selection.lack("openvino", "bf16", Build(device="cpu"))
     assert refused is not None
     with pytest.raises(UnavailableError, match=r"this processor cannot .*use fp32, int8"):
         refused.check()
@@ -63,8 +63,8 @@ def test_a_session_sends_nothing_and_leaves_no_identifier(tiny: Brought, tmp_pat
         "socket.socket.connect = refuse\n"
         "from pathlib import Path\n"
         "import numpy\n"
-        "from stages.engines import resolve\n"
-        "session = resolve.backend('openvino').open(\n"
+        "from stages.engines import selection\n"
+        "session = selection.backend('openvino').open(\n"
         "    Path(sys.argv[1]), device='cpu', threads=1)\n"
         "session.infer(numpy.zeros((1, 1, 8, 8), numpy.float32))\n"
         "assert sys.modules['openvino_telemetry'] is None\n"

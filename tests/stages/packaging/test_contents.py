@@ -18,8 +18,8 @@ from pipeline.settings import BackendName, Build, Export, InputName, PrecisionNa
 from stages import standalone
 from stages.data import images
 from stages.engines.base import BACKENDS, EngineManifest
-from stages.measuring.engine import open_engine
 from stages.packaging import archive, contents
+from stages.validate.open_engine import open_engine
 from tests.stages.tiny import Brought
 
 

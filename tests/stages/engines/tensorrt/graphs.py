@@ -9,7 +9,7 @@ from onnxruntime import quantization
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from models.resnet import CifarResNet
-from stages import onnxfile
+from stages.onnxgraph import io as onnx_io
 from tests.stages.tiny import card
 
 WIDTH = 64
@@ -19,8 +19,8 @@ def write(folder: Path) -> dict[str, Path]:
     """Write the graphs and return them by their precision."""
     paths = {name: folder / f"{name}.onnx" for name in ("fp32", "fp16", "int8")}
     network = CifarResNet(depth=8, width=WIDTH, in_channels=1, num_classes=10).eval()
-    model = onnxfile.convert(network, card(), opset=18)
-    onnxfile.save(model, paths["fp32"])
+    model = onnx_io.convert(network, card(), opset=18)
+    onnx_io.save(model, paths["fp32"])
     onnx.save(convert_float_to_float16(model, keep_io_types=True), str(paths["fp16"]))
     quantization.quantize_static(
         str(paths["fp32"]),
@@ -47,4 +47,4 @@ class _Noise(quantization.CalibrationDataReader):  # type: ignore[misc]
         self._left = [rng.random((4, 1, 8, 8), dtype=np.float32) for _ in range(2)]
 
     def get_next(self) -> dict[str, Any] | None:
-        return {onnxfile.INPUT: self._left.pop()} if self._left else None
+        return {onnx_io.INPUT: self._left.pop()} if self._left else None

@@ -7,10 +7,11 @@ import pytest
 
 from pipeline import machine
 from pipeline.settings import BackendName, Build, PrecisionName, TensorRT
-from stages import onnxfile, standalone
+from stages import standalone
 from stages.engines.base import BACKENDS
-from stages.engines.fit import sm
-from stages.measuring.engine import open_engine
+from stages.engines.compatibility import sm
+from stages.onnxgraph import io as onnx_io
+from stages.validate.open_engine import open_engine
 
 pytestmark = [
     pytest.mark.gpu,
@@ -45,7 +46,7 @@ def test_an_engine_says_what_its_graph_says(
     assert manifest.signature is not None
     shape = (7, *manifest.signature.shape)
     x_BCHW = np.random.default_rng(0).random(shape, dtype=np.float32)
-    wanted_BK = onnxfile.logits(onnxfile.session(made["fp32"]), x_BCHW)
+    wanted_BK = onnx_io.logits(onnx_io.session(made["fp32"]), x_BCHW)
     found_BK = session.infer(x_BCHW)
     tolerance = {"fp32": 1e-3, "fp16": 3e-2}[precision] * np.abs(wanted_BK).max()
     assert np.abs(found_BK - wanted_BK).max() <= tolerance

@@ -8,9 +8,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from pipeline.errors import Interrupted, StageError
-from stages import onnxfile
 from stages.engines.base import BACKENDS, Order
 from stages.engines.tensorrt import rtx
+from stages.onnxgraph import io as onnx_io
 from tests.stages.engines.tensorrt.conftest import MakeOrder
 
 
@@ -115,7 +115,7 @@ def _graph(path: Path, *nodes: onnx.NodeProto, kind: int = TensorProto.FLOAT) ->
     weights = helper.make_tensor("w", kind, [1], [2.0])
     graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], [weights])
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("nowhere", 1)]
-    onnxfile.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
+    onnx_io.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
     return path
 
 
@@ -143,6 +143,6 @@ def test_an_unsigned_int8_graph_is_refused_with_the_parsers_words(
     points = {n.input[2] for n in model.graph.node if n.op_type.endswith("QuantizeLinear")}
     point = next(each for each in model.graph.initializer if each.name in points)
     point.CopyFrom(helper.make_tensor(point.name, TensorProto.INT8, point.dims, b"\x07", raw=True))
-    onnxfile.save(model, tmp_path / "m.onnx")
+    onnx_io.save(model, tmp_path / "m.onnx")
     with pytest.raises(StageError, match=r"TensorRT-RTX .*[zZ]ero"):
         rtx.build(order("int8", onnx=tmp_path / "m.onnx"))

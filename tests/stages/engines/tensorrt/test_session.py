@@ -14,7 +14,7 @@ from pipeline.settings import Build
 from stages import standalone
 from stages.engines.base import EngineManifest
 from stages.engines.tensorrt import rtx, standard
-from stages.measuring.engine import open_engine
+from stages.validate.open_engine import open_engine
 
 pytestmark = pytest.mark.skipif(
     not machine.has_module("tensorrt_rtx") or bool(machine.gpus()),

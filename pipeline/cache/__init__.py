@@ -1,0 +1,1 @@
+"""Finished stages on disk: their keys, their entries, and who may write them."""

@@ -1,0 +1,141 @@
+"""The digest of the code that a stage runs: its module and all of ours that it imports.
+
+Found statically, so nothing is imported. Comments, formatting and docstrings do not count; any
+other edit does. Modules of the core (`pipeline.*`) do not count: they hand things over and keep
+them, and a change there that would change results raises `KEY_SCHEMA` in `pipeline.cache.keys`.
+"""
+
+import ast
+import hashlib
+import sys
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from pipeline.cache.digest_cache import Memo
+
+_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+_CORE = "pipeline"
+
+
+def code_digests(modules: Iterable[str], memo: Memo) -> dict[str, str]:
+    """Return module name -> digest for `modules` and every first-party module they import.
+
+    First-party are `stages`, `models` and the top-level packages of `modules` themselves.
+
+    Raises:
+        ModuleNotFoundError: One of `modules` does not exist.
+    """
+    waiting = sorted(set(modules))
+    for name in waiting:
+        if _source_path(name) is None:
+            message = f"no module named {name!r}"
+            raise ModuleNotFoundError(message)
+    packages = {"stages", "models"} | {name.partition(".")[0] for name in waiting}
+    packages.discard(_CORE)
+    digests: dict[str, str] = {}
+    while waiting:
+        name = waiting.pop()
+        path = _source_path(name)
+        if name in digests or path is None:
+            continue
+        entry = _digest_of(path, name, memo)
+        digests[name] = entry["digest"]
+        for candidate in entry["imports"]:
+            if candidate.partition(".")[0] in packages:
+                waiting.append(candidate)
+    return dict(sorted(digests.items()))
+
+
+def file_digests(path: Path, memo: Memo) -> dict[str, str]:
+    """Return the digests of a file of the user's and of all that it imports from beside it.
+
+    Names are relative to the file's folder.
+
+    Raises:
+        SyntaxError: One of them is not Python.
+        ValueError: The same, where its bytes are no text.
+    """
+    folder = path.parent
+    waiting, digests = [path], dict[str, str]()
+    while waiting:
+        each = waiting.pop()
+        name = each.relative_to(folder).as_posix()
+        if name in digests:
+            continue
+        entry = _digest_of(each, ".".join(each.relative_to(folder).with_suffix("").parts), memo)
+        digests[name] = entry["digest"]
+        for module in entry["imports"]:
+            base = folder.joinpath(*module.split("."))
+            candidates = (base.with_suffix(".py"), base / "__init__.py") if module else ()
+            waiting += [candidate for candidate in candidates if candidate.is_file()]
+    return dict(sorted(digests.items()))
+
+
+def _source_path(module: str) -> Path | None:
+    """Return the source file of a dotted name, None where it names no module (an attribute)."""
+    top, *rest = module.split(".")
+    spec = find_spec(top)
+    if spec is None:
+        message = f"no module named {module!r}"
+        raise ModuleNotFoundError(message)
+    for folder in spec.submodule_search_locations or []:
+        base = Path(folder, *rest)
+        for path in (base.with_suffix(".py") if rest else None, base / "__init__.py"):
+            if path is not None and path.is_file():
+                return path
+    if not rest and spec.origin and spec.submodule_search_locations is None:
+        return Path(spec.origin)
+    return None
+
+
+def _digest_of(path: Path, module: str, memo: Memo) -> dict[str, Any]:
+    source = path.read_bytes()
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    memo_key = hashlib.sha256(f"{_PYTHON}\0{package}\0".encode() + source).hexdigest()
+    return memo.get("code", memo_key, lambda: _parse(source, package, path))
+
+
+def _parse(source: bytes, package: str, path: Path) -> dict[str, Any]:
+    tree = ast.parse(source, filename=str(path))
+    imports = sorted({name for node in ast.walk(tree) for name in _imports(node, package)})
+    for node in ast.walk(tree):
+        _drop_docstring(node)
+    return {"digest": hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), "imports": imports}
+
+
+def _imports(node: ast.AST, package: str) -> list[str]:
+    """Return the dotted names that an import may load; `from a import b` gives a and a.b."""
+    if isinstance(node, ast.Import):
+        return [parent for alias in node.names for parent in _with_parents(alias.name)]
+    if not isinstance(node, ast.ImportFrom):
+        return []
+    base = node.module or ""
+    if node.level:
+        parents = package.split(".")[: len(package.split(".")) - node.level + 1]
+        base = ".".join([*parents, *([base] if base else [])])
+    return [*_with_parents(base), *(f"{base}.{alias.name}" for alias in node.names)]
+
+
+def _with_parents(module: str) -> list[str]:
+    """Return a dotted name and its packages, which Python runs on the way to it."""
+    parts = module.split(".")
+    return [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
+
+
+def _drop_docstring(node: ast.AST) -> None:
+    """Drop strings that stand alone as statements: docstrings and field comments."""
+    body = getattr(node, "body", None)
+    if not isinstance(body, list):
+        return
+    kept = [
+        each
+        for each in body
+        if not (
+            isinstance(each, ast.Expr)
+            and isinstance(each.value, ast.Constant)
+            and isinstance(each.value.value, str)
+        )
+    ]
+    node.body = kept or [ast.Pass()]  # type: ignore[attr-defined]

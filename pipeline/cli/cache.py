@@ -1,0 +1,99 @@
+"""Commands that look after the store: cache ls, verify, gc, push, pull."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cache import sync
+from pipeline.cache.store import Store, damage_of
+from pipeline.cli import say
+from pipeline.cli.options import DEFAULT_CONFIG, Config, Json
+from pipeline.errors import StoreError
+from pipeline.project import home_of
+from pipeline.screen import formatting
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder that others can reach.")]
+Keep = Annotated[int, typer.Option(min=1, help="Entries to keep of each stage, the newest.")]
+
+Unfinished = Annotated[
+    bool, typer.Option("--unfinished", help="Also remove unfinished stages and their checkpoints.")
+]
+
+
+def _store(config: Path) -> Store:
+    store = Store(home_of(config))
+    store.check_layout()
+    return store
+
+
+def ls(config: Config = DEFAULT_CONFIG, *, as_json: Json = False) -> None:
+    """List the stored stages."""
+    records = []
+    for path, lookup in _store(config).entries():
+        manifest = lookup.entry.manifest if lookup.entry else None
+        records.append(
+            {
+                "stage": path.parent.name,
+                "key": path.name,
+                "created_utc": manifest.created_utc if manifest else None,
+                "bytes": sum(o.bytes for o in manifest.outputs.values()) if manifest else None,
+                "damage": lookup.damage,
+            }
+        )
+    if as_json:
+        say.as_json(records)
+        return
+    if not records:
+        say.line("nothing stored")
+        return
+    say.columns(
+        [
+            (
+                str(each["stage"]),
+                str(each["key"]),
+                str(each["created_utc"] or "damaged"),
+                str(each["damage"] or formatting.size(int(str(each["bytes"])))),
+            )
+            for each in records
+        ]
+    )
+
+
+def verify(config: Config = DEFAULT_CONFIG) -> None:
+    """Read every byte of every stored stage and compare it with its record."""
+    damaged = []
+    count = 0
+    for path, lookup in _store(config).entries():
+        count += 1
+        damage = damage_of(lookup.entry) if lookup.entry else lookup.damage
+        if damage:
+            damaged.append(path)
+            say.line(f"damaged  {path}: {damage}")
+    say.line(f"{count} entries read, {len(damaged)} damaged")
+    if damaged:
+        raise StoreError(
+            str(damaged[0]), f"is damaged ({len(damaged)} entries)", "madpipe run all makes it anew"
+        )
+
+
+def gc(config: Config = DEFAULT_CONFIG, keep: Keep = 3, *, unfinished: Unfinished = False) -> None:
+    """Remove damaged entries and all but the newest of each stage."""
+    removed, freed = sync.collect(_store(config), keep=keep, unfinished=unfinished)
+    say.line(f"removed {removed} folders, {formatting.size(freed)}")
+
+
+def push(folder: Folder, config: Config = DEFAULT_CONFIG) -> None:
+    """Copy the stored stages that DIR lacks to it, for other machines to pull."""
+    copied = sync.copy_entries(_store(config), Store(folder))
+    say.line(f"copied {copied} entries to {folder}")
+
+
+def pull(folder: Folder, config: Config = DEFAULT_CONFIG) -> None:
+    """Copy the stored stages that are missing here from DIR, checking every byte."""
+    if not folder.is_dir():
+        raise StoreError(str(folder), "no such folder", "name the folder that was pushed to")
+    store = Store(folder)
+    store.check_layout()
+    copied = sync.copy_entries(store, _store(config))
+    say.line(f"copied {copied} entries from {folder}")

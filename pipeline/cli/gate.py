@@ -1,0 +1,85 @@
+"""Commands on stored measurements: gate, compare and report."""
+
+import os
+from typing import Annotated, Literal
+
+import typer
+
+from pipeline.atomic import write_bytes
+from pipeline.cli import say
+from pipeline.cli.ci import tell_ci
+from pipeline.cli.open import inconclusive_code, open_project
+from pipeline.cli.options import DEFAULT_CONFIG, Config, Inconclusive, Json, Out, Set
+from pipeline.errors import StoreError
+from pipeline.execute import tell_verdicts
+from pipeline.gates.compare import compare as compare_runs
+from pipeline.gates.judge import exit_code
+from pipeline.gates.sides import find
+from pipeline.screen.jsonlines import JsonScreen
+from pipeline.screen.plain import PlainScreen
+
+Format = Annotated[
+    Literal["html", "json", "markdown", "junit"], typer.Option("--format", help="The form.")
+]
+
+_FILES = {"html": "report.html", "markdown": "report.md", "junit": "junit.xml"}
+
+
+def gate(
+    config: Config = DEFAULT_CONFIG,
+    set_: Set = None,
+    inconclusive: Inconclusive = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Judge the stored measurements by the gates, measuring nothing."""
+    project = open_project(config, set_)
+    verdicts = project.verdicts()
+    tell_verdicts(verdicts, [JsonScreen() if as_json else PlainScreen()])
+    tell_ci(project, verdicts)
+    raise typer.Exit(exit_code(verdicts, inconclusive_code(inconclusive)))
+
+
+def compare(
+    base: Annotated[str, typer.Argument(metavar="A", help="The run to measure against.")],
+    head: Annotated[str, typer.Argument(metavar="B", help="The run to judge.")],
+    config: Config = DEFAULT_CONFIG,
+    set_: Set = None,
+    inconclusive: Inconclusive = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Judge run B against run A from what both stored, by the bounds of the table compare.
+
+    Each is a run's id (a file in the working folder's runs), a working folder, or a report.json.
+    """
+    project = open_project(config, set_)
+    sides = find(base, project.store), find(head, project.store)
+    verdicts = compare_runs(*sides, project.settings.compare)
+    tell_verdicts(verdicts, [JsonScreen() if as_json else PlainScreen()])
+    raise typer.Exit(exit_code(verdicts, inconclusive_code(inconclusive)))
+
+
+def report(
+    config: Config = DEFAULT_CONFIG,
+    set_: Set = None,
+    form: Format = "html",
+    out: Out = None,
+) -> None:
+    """Write the report of the last run; JSON goes to standard output without --out."""
+    from pipeline.report import renderers  # noqa: PLC0415  (only this command needs the renderers)
+    from pipeline.report.document import document  # noqa: PLC0415
+
+    project = open_project(config, set_)
+    text = renderers.render(form, document(project))
+    if out is None and form == "json":
+        say.line(text)
+        return
+    path = out or project.store.home / _FILES[form]
+    try:
+        write_bytes(path, text.encode())
+    except OSError as error:
+        raise StoreError(
+            str(path), f"cannot be written ({error.strerror})", "give another path with --out"
+        ) from error
+    say.line(os.fspath(path))

@@ -1,0 +1,53 @@
+"""Commands to begin with: init and doctor."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.atomic import write_bytes
+from pipeline.cli import say
+from pipeline.cli.options import DEFAULT_CONFIG, Config, Json
+from pipeline.config import template
+from pipeline.config.presets import PRESETS
+from pipeline.did_you_mean import nearest
+from pipeline.errors import StoreError, UsageError
+from pipeline.project import home_of
+
+Preset = Annotated[str, typer.Option("--preset", help=f"One of {', '.join(PRESETS)}.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")]
+
+
+def init(
+    preset: Preset = "digits", config: Config = DEFAULT_CONFIG, *, overwrite: Overwrite = False
+) -> None:
+    """Write a commented pipeline.toml."""
+    if preset not in PRESETS:
+        raise UsageError(
+            "--preset",
+            f"no such preset{nearest(preset, PRESETS)} ({preset})",
+            f"name one of {', '.join(PRESETS)}",
+        )
+    if config.exists() and not overwrite:
+        raise UsageError(str(config), "is already there", "give --overwrite or another --config")
+    try:
+        write_bytes(config, template.render(PRESETS[preset]).encode())
+    except OSError as error:
+        raise StoreError(
+            str(config), f"cannot be written ({error.strerror})", "give another --config"
+        ) from error
+    say.line(f"wrote {config}; next: madpipe run all")
+
+
+def doctor(config: Config = DEFAULT_CONFIG, *, as_json: Json = False) -> None:
+    """Tell what this machine can and cannot do, with the fix for each lack."""
+    from stages.doctor import checkup  # noqa: PLC0415  (it imports what it examines)
+
+    findings = checkup(home_of(Path(config)))
+    if as_json:
+        say.as_json([finding._asdict() for finding in findings])
+        return
+    for finding in findings:
+        say.line(f"{finding.state:<7} {finding.name:<22} {finding.detail}")
+        if finding.fix:
+            say.line(f"{'':<7} {'':<22} fix: {finding.fix}")

@@ -1,0 +1,156 @@
+"""Commands that run stages or tell what a run would do: run, distill, plan, status, why."""
+
+import shlex
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.cli import say
+from pipeline.cli.ci import tell_ci
+from pipeline.cli.open import inconclusive_code, open_project
+from pipeline.cli.options import DEFAULT_CONFIG, Config, Force, Inconclusive, Json, Set
+from pipeline.errors import StageError
+from pipeline.execute import execute
+from pipeline.graph import ALL, require_stage
+from pipeline.planner import Planned, reasons_for
+from pipeline.screen import formatting
+from pipeline.screen.choose import choose
+
+Stages = Annotated[list[str], typer.Argument(metavar="all | STAGE...", help="What to bring up.")]
+
+
+def run(
+    targets: Stages,
+    config: Config = DEFAULT_CONFIG,
+    set_: Set = None,
+    force: Force = None,
+    inconclusive: Inconclusive = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Run stages and all that they need; what is stored is not run again.
+
+    The stages are teacher, distill, export, build and validate. After validate the gates judge.
+    """
+    bring(targets, config, set_, force, inconclusive, as_json=as_json)
+
+
+def distill(
+    config: Config = DEFAULT_CONFIG,
+    set_: Set = None,
+    force: Force = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Distil the student from the teacher, without data (the same as run distill)."""
+    bring(["distill"], config, set_, force, None, as_json=as_json)
+
+
+def bring(
+    targets: list[str],
+    config: Config,
+    set_: Set,
+    force: Force,
+    inconclusive: Inconclusive,
+    *,
+    as_json: bool,
+) -> None:
+    """Run `targets` on the screen that fits, and leave with the run's exit code."""
+    project = open_project(config, set_)
+    screen = choose(as_json=as_json)
+    try:
+        code = execute(
+            project,
+            targets,
+            force=force or (),
+            sinks=[screen],
+            command=shlex.join(["madpipe", *sys.argv[1:]]),
+            inconclusive=inconclusive_code(inconclusive),
+        )
+    except StageError:
+        screen.close()
+        tell_ci(project)
+        raise
+    finally:
+        screen.close()
+    tell_ci(project)
+    raise typer.Exit(code)
+
+
+def plan(config: Config = DEFAULT_CONFIG, set_: Set = None, *, as_json: Json = False) -> None:
+    """Tell for each stage whether it is stored or has to run, and why. Runs nothing."""
+    planned = open_project(config, set_).plan([ALL])
+    if as_json:
+        say.as_json([_plan_record(item) for item in planned])
+        return
+    for item in planned:
+        first, *rest = item.reasons or ("stored",)
+        say.line(f"{item.stage.name:<9} {item.action:<7} {first}")
+        for reason in rest:
+            say.line(f"{'':<17} {reason}")
+
+
+def _plan_record(item: Planned) -> dict[str, Any]:
+    return {
+        "name": item.stage.name,
+        "action": item.action,
+        "reasons": list(item.reasons),
+        "key": item.key,
+    }
+
+
+def status(config: Config = DEFAULT_CONFIG, set_: Set = None, *, as_json: Json = False) -> None:
+    """Tell what is stored of each stage: when it ran, how long, and its figures."""
+    project = open_project(config, set_)
+    records = []
+    for stage in project.stages:
+        entry = project.store.newest(stage.name)
+        record: dict[str, Any] = {"name": stage.name, "stored": entry is not None}
+        if entry is not None:
+            manifest = entry.manifest
+            record |= {
+                "key": manifest.key,
+                "created_utc": manifest.created_utc,
+                "seconds": round(manifest.seconds, 3),
+                "bytes": sum(each.bytes for each in manifest.outputs.values()),
+                "metrics": manifest.metrics,
+                "path": str(entry.path),
+            }
+        records.append(record)
+    if as_json:
+        say.as_json({"home": str(project.store.home), "stages": records})
+        return
+    say.line(f"working folder: {project.store.home}")
+    for record in records:
+        if not record["stored"]:
+            say.line(f"{record['name']:<9} nothing stored")
+            continue
+        say.line(
+            f"{record['name']:<9} {record['created_utc']}"
+            f"  {formatting.duration(record['seconds']):>8}"
+            f"  {formatting.size(record['bytes']):>9}  {formatting.metrics(record['metrics'])}"
+        )
+
+
+def why(
+    stage: Annotated[str, typer.Argument(metavar="STAGE", help="The stage to explain.")],
+    config: Config = DEFAULT_CONFIG,
+    set_: Set = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Tell what in a stage's key differs from its newest stored run."""
+    project = open_project(config, set_)
+    require_stage(project.stages, stage)
+    item = next(each for each in project.plan([stage]) if each.stage.name == stage)
+    reasons = list(item.reasons)
+    if item.parts is not None and item.action == "resume" and project.store.newest(stage):
+        reasons += reasons_for(item.stage, item.parts, project.store)
+    if as_json:
+        say.as_json(_plan_record(item) | {"reasons": reasons})
+        return
+    if item.action == "hit":
+        say.line(f"{stage}: stored, nothing differs")
+    for reason in reasons:
+        say.line(f"{stage}: {reason}")

@@ -1,0 +1,1 @@
+"""Reading pipeline.toml, checking it, and writing one."""

@@ -1,0 +1,198 @@
+"""Reading pipeline.toml and `--set` into settings, with every fault reported at once.
+
+Each fault is one line, `file:line: key: what is wrong (value); what to do`, sorted by line.
+Knows nothing of what the settings mean: bounds are in `pipeline.settings`, rules between
+settings in `pipeline.config.rules`.
+"""
+
+import contextlib
+import math
+import tomllib
+import typing
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from pipeline.config.rules import broken_rules
+from pipeline.config.toml_lines import key_lines, line_of
+from pipeline.did_you_mean import nearest
+from pipeline.errors import ConfigError, SettingsFault
+from pipeline.settings import Settings, Table
+
+KeyPath = tuple[str, ...]
+
+
+class Fault(NamedTuple):
+    """One thing wrong with the settings."""
+
+    key: KeyPath
+    wrong: str
+    remedy: str
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Settings:
+    """Read the settings from `path`, changed by `overrides` of the form `table.key=value`.
+
+    Raises:
+        ConfigError: With one line for each fault.
+    """
+    text = _read(path)
+    table = _parsed(path, text)
+    set_paths = {_override(table, each) for each in overrides}
+    return _settings(table, path, text, set_paths)
+
+
+def table_of(path: Path, name: str) -> dict[str, Any]:
+    """Return a table of a file as it stands there, empty where there is none.
+
+    Raises:
+        ConfigError: The file cannot be read, or is not TOML.
+    """
+    found = _parsed(path, _read(path)).get(name, {})
+    return found if isinstance(found, dict) else {}
+
+
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([_syntax_fault(path, error)]) from error
+
+
+def defaults(overrides: Sequence[str]) -> Settings:
+    """Return the settings where there is no file: the defaults, changed by `overrides`.
+
+    Raises:
+        ConfigError: With one line for each fault.
+    """
+    table: dict[str, Any] = {}
+    set_paths = {_override(table, each) for each in overrides}
+    return _settings(table, Path("--set"), "", set_paths)
+
+
+def _settings(table: dict[str, Any], path: Path, text: str, set_paths: set[KeyPath]) -> Settings:
+    faults = list(_faults(Settings, table, ()))
+    if not faults:
+        settings = msgspec.convert(table, Settings)
+        faults = [Fault(*each) for each in broken_rules(settings)]
+        if not faults:
+            return settings
+    raise _located_error(path, text, faults, set_paths)
+
+
+def locate(path: Path, overrides: Sequence[str], fault: SettingsFault) -> ConfigError:
+    """Return `fault` with the file and line, or the `--set`, of each of its keys."""
+    set_paths = {_override({}, each) for each in overrides}
+    return _located_error(path, _read(path), [Fault(*each) for each in fault.faults], set_paths)
+
+
+def _located_error(
+    path: Path, text: str, faults: Sequence[Fault], set_paths: set[KeyPath]
+) -> ConfigError:
+    lines = key_lines(text)
+    located = sorted(_located(fault, path, lines, set_paths) for fault in faults)
+    return ConfigError([line for _, line in located])
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        fault = f"{path}: no such file; write one with 'madpipe init' or name it with --config"
+        raise ConfigError([fault]) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: cannot be read ({error}); check the file"]) from error
+
+
+def _syntax_fault(path: Path, error: tomllib.TOMLDecodeError) -> str:
+    message = str(error)
+    head, _, rest = message.partition(" (at line ")
+    number = rest.partition(",")[0]
+    place = f"{path}:{number}" if number.isdigit() else str(path)
+    return f"{place}: not TOML ({head.lower()}); correct the syntax"
+
+
+def _override(table: dict[str, Any], text: str) -> KeyPath:
+    """Put one `table.key=value` into `table`; a value that is not TOML is taken as text."""
+    key, equals, value = text.partition("=")
+    path = tuple(part.strip() for part in key.split("."))
+    if not equals or not all(path):
+        raise ConfigError([f"--set {text}: not KEY=VALUE ({text}); write for instance seed=1"])
+    parsed: Any = value
+    if "\n" not in value:  # a line break would begin another key, so such a value is text
+        with contextlib.suppress(tomllib.TOMLDecodeError):
+            parsed = tomllib.loads(f"value = {value}")["value"]
+    for name in path[:-1]:
+        inner = table.setdefault(name, {})
+        if not isinstance(inner, dict):
+            fault = f"--set {key}: '{name}' is not a table ({inner}); name a key of a table"
+            raise ConfigError([fault])
+        table = inner
+    table[path[-1]] = parsed
+    return path
+
+
+def _faults(kind: Any, value: Any, path: KeyPath) -> Iterator[Fault]:
+    """Yield what is wrong with `value`, which should convert to the type `kind`."""
+    if isinstance(kind, type) and issubclass(kind, Table):
+        yield from _table_faults(kind, value, path)
+    elif typing.get_origin(kind) is dict:
+        if not isinstance(value, dict):
+            yield _wrong_value(dict, value, path)
+            return
+        for name, each in value.items():
+            yield from _faults(typing.get_args(kind)[1], each, (*path, name))
+    elif _not_finite(value):
+        yield _wrong_value(kind, value, path)
+    else:
+        try:
+            msgspec.convert(value, kind)
+        except msgspec.ValidationError:
+            yield _wrong_value(kind, value, path)
+
+
+def _table_faults(kind: type[Table], value: Any, path: KeyPath) -> Iterator[Fault]:
+    if not isinstance(value, dict):
+        yield _wrong_value(kind, value, path)
+        return
+    kinds = typing.get_type_hints(kind, include_extras=True)
+    fields = {name: kinds[name] for name in kind.__struct_fields__}
+    for name, each in value.items():
+        if name in fields:
+            yield from _faults(fields[name], each, (*path, name))
+        else:
+            guess = nearest(name, fields)
+            remedy = "correct or remove it" if guess else f"known here: {', '.join(fields)}"
+            yield Fault((*path, name), f"unknown key{guess} ({name})", remedy)
+
+
+def _not_finite(value: Any) -> bool:
+    values = value if isinstance(value, list) else [value]
+    return any(isinstance(each, float) and not math.isfinite(each) for each in values)
+
+
+def _wrong_value(kind: Any, value: Any, path: KeyPath) -> Fault:
+    from msgspec import inspect  # noqa: PLC0415  (only a fault pays for its import)
+
+    from pipeline.config.fields import accepted  # noqa: PLC0415
+
+    words = accepted(inspect.type_info(kind))
+    return Fault(path, f"not {words} ({value!r})", f"give {words}")
+
+
+def _located(
+    fault: Fault, path: Path, lines: dict[KeyPath, int], set_paths: set[KeyPath]
+) -> tuple[int, str]:
+    """Return the fault's sort key and its finished line."""
+    key = ".".join(fault.key)
+    number = line_of(lines, fault.key)
+    for each in set_paths:
+        length = min(len(each), len(fault.key))
+        is_of_set = each[:length] == fault.key[:length]
+        is_in_file = fault.key in lines
+        if is_of_set and (not is_in_file or len(each) <= len(fault.key)):
+            return 10**9, f"--set {key}: {fault.wrong}; {fault.remedy}"
+    place = f"{path}:{number}" if number else str(path)
+    return number or 0, f"{place}: {key}: {fault.wrong}; {fault.remedy}"

@@ -1,0 +1,119 @@
+"""pipeline.toml as a text: every key, its default, and a comment with what it is and takes.
+
+Rendered from the settings' declarations, so that there is one place to change.
+"""
+
+import json
+import textwrap
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+from pipeline.config.fields import bounds, description
+from pipeline.gates.measures import COMPARED, MEASURES
+from pipeline.settings import Gate, Settings, Table
+
+_WIDTH = 96
+_COLUMN = 34
+_JOINED = "\0"  # stands for a space at which no line is broken
+
+_HEAD = """\
+# Settings of madpipe. Every key is here with its default; units are in the names.
+# madpipe plan      shows what a change would run again
+# madpipe run all   teacher -> distill -> export -> build -> validate -> gates
+"""
+
+
+def render(settings: Settings) -> str:
+    """Return the text of a pipeline.toml that holds `settings`."""
+    lines = [_HEAD]
+    lines += _keys(settings)
+    for name, kind in typing.get_type_hints(Settings).items():
+        if isinstance(kind, type) and issubclass(kind, Table):
+            lines += _table(name, getattr(settings, name))
+    return "\n".join(lines + _gates(settings)) + "\n"
+
+
+def _table(name: str, table: Table) -> list[str]:
+    """Return the lines of a table and of the tables in it."""
+    lines = ["", f"[{name}]", *_comment(type(table).__doc__ or ""), *_keys(table)]
+    for inner in table.__struct_fields__:
+        value = getattr(table, inner)
+        if isinstance(value, Table):
+            lines += _table(f"{name}.{inner}", value)
+    return lines
+
+
+def _keys(table: Table) -> list[str]:
+    lines = []
+    declared = inspect.type_info(type(table))
+    assert isinstance(declared, inspect.StructType)
+    for field in declared.fields:
+        value = getattr(table, field.name)
+        if isinstance(value, Table | dict):
+            continue
+        words = description(field.type)
+        limits = bounds(field.type)
+        if len(limits) < _WIDTH - _COLUMN - len("# ()"):
+            limits = limits.replace(" ", _JOINED)
+        comment = f"{words} ({limits})" if limits else words
+        setting = f"{field.name} = {_toml(value)}" if value is not None else f"# {field.name} ="
+        lines += _beside(setting, comment)
+    return lines
+
+
+def _gates(settings: Settings) -> list[str]:
+    return [
+        *_bounds(
+            "gates",
+            "One key for each bound, MEASURE.min or MEASURE.max; MEASURE.margin says max for a "
+            f"drop; MEASURE.confidence is one-sided, {Gate().confidence} where absent; "
+            'MEASURE.severity is "error" or "warn". A changed bound measures nothing again. '
+            "Measures:",
+            MEASURES,
+            settings.gates,
+        ),
+        *_bounds(
+            "compare",
+            "Bounds of the same kind for madpipe compare A B. Measures:",
+            COMPARED,
+            settings.compare,
+        ),
+    ]
+
+
+def _bounds(
+    table: str, words: str, measures: Mapping[str, str], gates: Mapping[str, Gate]
+) -> list[str]:
+    lines = ["", f"[{table}]", *_comment(words)]
+    width = max(map(len, measures))
+    lines += [f"#   {name:<{width}} {meaning}" for name, meaning in measures.items()]
+    for name, gate in gates.items():
+        for bound, value in msgspec.to_builtins(gate).items():
+            if value is not None and value != getattr(Gate(), bound):
+                lines.append(f"{name}.{bound} = {_toml(value)}")
+    return lines
+
+
+def _beside(setting: str, comment: str) -> list[str]:
+    """Put a comment behind its key, going on in lines below it where it is long."""
+    wrapped = [line.replace(_JOINED, " ") for line in textwrap.wrap(comment, _WIDTH - _COLUMN - 2)]
+    first = f"{setting:<{_COLUMN}}# {wrapped[0]}"
+    return [first, *(f"{'':<{_COLUMN}}# {line}" for line in wrapped[1:])]
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(
+        " ".join(text.split()), _WIDTH, initial_indent="# ", subsequent_indent="# "
+    )
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(each) for each in value) + "]"
+    if isinstance(value, bool | str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)

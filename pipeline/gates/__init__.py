@@ -1,0 +1,1 @@
+"""What was measured, its intervals, and the verdicts on it."""

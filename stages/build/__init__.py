@@ -1,0 +1,1 @@
+"""The build stage: the fastest engine that agrees with its ONNX file."""

@@ -1,0 +1,1 @@
+"""The distill stage: a student by Momentum Adversarial Distillation, without images."""

@@ -1,0 +1,56 @@
+"""Telling a collapse while it happens, from the windows of a run so far.
+
+Two ways to fail are known: the generator makes one class only, and the student learns nothing
+but the commonest decision. The thresholds are madpipe's own.
+"""
+
+import math
+from collections.abc import Sequence
+
+from pipeline.stage import StageError
+from stages.distill.metrics import Window
+
+_ONE_CLASS_SHARE = 0.95
+_ONE_CLASS_WINDOWS = 5
+_NO_BETTER_WINDOWS = 20
+
+
+def check(windows: Sequence[Window], num_classes: int) -> None:
+    """Make sure that the run is worth going on with.
+
+    Raises:
+        StageError: A loss is not finite, or generator or student have collapsed.
+    """
+    newest = windows[-1]
+    for name in ("student_loss", "generator_loss"):
+        value = getattr(newest, name)
+        if not math.isfinite(value):
+            raise StageError(
+                "distill",
+                f"{name} is not finite by round {newest.round} ({value})",
+                "lower distill.student_learning_rate or distill.generator_learning_rate",
+            )
+    if num_classes < 2:  # noqa: PLR2004  (one class cannot collapse)
+        return
+    last = windows[-_ONE_CLASS_WINDOWS:]
+    if len(last) == _ONE_CLASS_WINDOWS and all(
+        each.largest_class_share >= _ONE_CLASS_SHARE for each in last
+    ):
+        raise StageError(
+            "distill",
+            f"the generator collapsed by round {newest.round}: for the teacher "
+            f"{newest.largest_class_share:.3f} of its images are of one class",
+            "raise distill.balance_weight, lower distill.generator_learning_rate, or use "
+            'distill.generator = "sum"',
+        )
+    last = windows[-_NO_BETTER_WINDOWS:]
+    if len(last) == _NO_BETTER_WINDOWS and all(
+        each.agreement <= each.largest_class_share for each in last
+    ):
+        raise StageError(
+            "distill",
+            f"the student collapsed by round {newest.round}: it says what the teacher says on "
+            f"{newest.agreement:.3f} of the images, one class alone has "
+            f"{newest.largest_class_share:.3f} of them",
+            "lower distill.student_learning_rate, or raise distill.student_steps",
+        )

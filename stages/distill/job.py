@@ -1,0 +1,68 @@
+"""Setting the game up from what can be written down: the same in every process that plays it."""
+
+from pathlib import Path
+
+import msgspec
+
+from models.generator import Generator
+from pipeline.settings import Distill
+from pipeline.stage import StageError
+from stages.distill.distributed.group import Group
+from stages.distill.trainer import DistillTrainer
+from stages.networks import factory
+from stages.networks.card import Card
+from stages.training import device as devices
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What a process needs to know, besides the teacher's weights, to play along."""
+
+    options: Distill
+    seed: int
+    student_arch: str
+    teacher_code: str | None
+    student_code: str | None
+
+
+def build_trainer(job: Job, teacher_weights: Path, group: Group) -> tuple[DistillTrainer, Card]:
+    """Return a game at its start and the student's card.
+
+    Raises:
+        StageError: A network cannot be built, or takes other images or classes.
+    """
+    options = job.options
+    teacher, card = factory.load(
+        teacher_weights, code=_path(job.teacher_code), place="teacher.arch"
+    )
+    student_card = msgspec.structs.replace(card, arch=job.student_arch)
+    place = devices.choose(options.precision)
+    rng = devices.seeded(job.seed, "distill", place.device)
+    student = factory.build(student_card, code=_path(job.student_code), place="student.arch")
+    made = DistillTrainer(
+        teacher=teacher,
+        student=student,
+        generator=_generator(options, card),
+        options=options,
+        compute=place,
+        rng=rng,
+        group=group,
+    )
+    return made, student_card
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+
+
+def _generator(options: Distill, card: Card) -> Generator:
+    try:
+        return Generator(
+            noise_dim=options.noise_dim,
+            image_size_px=card.image_size_px,
+            channels=card.channels,
+            width=options.generator_width,
+            kind=options.generator,
+            num_classes=card.num_classes if options.generator != "uncond" else 0,
+        )
+    except ValueError as error:
+        raise StageError("distill", str(error), "use images of 8, 28, 32, 64 or 224 px") from error

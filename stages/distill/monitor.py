@@ -1,0 +1,32 @@
+"""The monitor: the student's accuracy while it learns, which nobody acts on."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from models.classifier import Classifier
+from pipeline.settings import Data
+from pipeline.stage import StageError
+from stages.data import images
+from stages.networks.card import Card
+from stages.training import predict
+
+
+def opened(
+    data: Data, root: Path | None, card: Card, student: Classifier, device: torch.device
+) -> Callable[[], float]:
+    """Return a call that measures the student's top-1 on the held-out images.
+
+    Raises:
+        StageError: The images are of other classes than the teacher's.
+    """
+    held_out = images.load(data, root).held_out
+    if held_out.classes != card.classes:
+        raise StageError(
+            "distill.monitor",
+            f"the classes of [data] are not the teacher's ({held_out.classes[:3]}, "
+            f"{card.classes[:3]})",
+            "monitor on the data that the teacher is for, or switch it off",
+        )
+    return lambda: predict.top1(predict.predict(student, held_out, device), held_out.y_N)

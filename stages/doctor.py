@@ -1,0 +1,173 @@
+"""What this machine can and cannot do, found out by trying, with the fix for each lack."""
+
+import importlib
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from pipeline import machine
+from stages import version_conflicts
+from stages.engines.base import BACKENDS
+
+State = Literal["ok", "lacking", "note"]
+_LEAST_DISK_GIB = 2.0
+_CUDA_PROVIDER = "CUDAExecutionProvider"
+_CPUFREQ = Path("/sys/devices/system/cpu/cpu0/cpufreq")
+_FEATURES = {
+    "AVX2": "avx2",
+    "AVX-512": "avx512f",
+    "VNNI (fast int8)": "avx512_vnni",
+    "bf16": "avx512_bf16",
+    "AMX": "amx_tile",
+}
+
+
+class Finding(NamedTuple):
+    """One thing that was examined."""
+
+    name: str
+    state: State
+    detail: str
+    fix: str = ""
+
+
+def checkup(home: Path) -> list[Finding]:
+    """Examine this machine for running madpipe with its working folder at `home`."""
+    checks: list[Callable[[], Finding]] = [
+        _python,
+        _processor,
+        _clocks,
+        lambda: _disk(home),
+        _gpu,
+        _torch,
+        _onnxruntime,
+    ]
+    findings = [check() for check in checks]
+    findings += [_backend(name) for name in BACKENDS if name != "onnxruntime"]
+    return findings + _versions()
+
+
+def _python() -> Finding:
+    return Finding("python", "ok", f"{platform.python_version()} ({sys.executable})")
+
+
+def _processor() -> Finding:
+    has = [name for name, flag in _FEATURES.items() if flag in _cpu_flags()]
+    detail = f"{machine.cpu_model()}, {machine.cpu_count()} cores"
+    return Finding("cpu", "ok", f"{detail}, {', '.join(has) or 'no vector features told'}")
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return set()
+    first = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return set(first.partition(":")[2].split())
+
+
+def _clocks() -> Finding:
+    """Tell whether the processor keeps its clock, on which the noise of latencies depends."""
+    try:
+        governor = (_CPUFREQ / "scaling_governor").read_text(encoding="utf-8").strip()
+    except OSError:
+        return Finding("clocks", "ok", "the system does not tell (as on most virtual machines)")
+    if governor == "performance":
+        return Finding("clocks", "ok", "governor performance")
+    fix = "for steady latencies: cpupower frequency-set --governor performance"
+    return Finding("clocks", "note", f"governor {governor}, so latencies vary with the clock", fix)
+
+
+def _versions() -> list[Finding]:
+    """Tell which versions do not fit each other."""
+    found = [
+        Finding("versions", "note", each.detail, each.fix) for each in version_conflicts.conflicts()
+    ]
+    return found or [Finding("versions", "ok", "what is installed fits together")]
+
+
+def _disk(home: Path) -> Finding:
+    folder = next(each for each in (home, *home.resolve().parents) if each.exists())
+    free_gib = shutil.disk_usage(folder).free / 2**30
+    detail = f"{free_gib:.1f} GiB free at {folder}"
+    if free_gib < _LEAST_DISK_GIB:
+        return Finding("disk", "lacking", detail, "free some, or set MADPIPE_HOME to another disk")
+    return Finding("disk", "ok", detail)
+
+
+def _gpu() -> Finding:
+    found = machine.gpus()
+    if not found:
+        fix = "none needed to run on the CPU; else install the NVIDIA driver"
+        return Finding("gpu", "note", "nvidia-smi reports no NVIDIA GPU", fix)
+    names = ", ".join(f"{each.name} (sm{each.compute_capability})" for each in found)
+    return Finding("gpu", "ok", f"{names}, driver {found[0].driver}")
+
+
+def _torch() -> Finding:
+    try:
+        import torch  # noqa: PLC0415
+        import torchvision  # noqa: PLC0415
+    except (ImportError, RuntimeError) as error:
+        fix = "pip install --upgrade torch torchvision, both of one release"
+        return Finding("torch", "lacking", f"does not import: {error}", fix)
+    detail = f"{torch.__version__}, torchvision {torchvision.__version__}"
+    for gpu in machine.gpus()[:1]:
+        if old := version_conflicts.driver(torch.version.cuda, gpu.driver):
+            return Finding("torch", "lacking", f"{detail}: {old.detail}", old.fix)
+    if torch.cuda.is_available():
+        return Finding("torch", "ok", f"{detail}, CUDA {torch.version.cuda}")
+    if machine.gpus():
+        fix = "install a torch built for CUDA, or a newer driver"
+        return Finding("torch", "lacking", f"{detail} does not see the GPU", fix)
+    return Finding("torch", "ok", f"{detail}, on the CPU")
+
+
+def _onnxruntime() -> Finding:
+    try:
+        ort = importlib.import_module("onnxruntime")
+    except ImportError as error:
+        return Finding(
+            "onnxruntime", "lacking", f"does not import: {error}", BACKENDS["onnxruntime"].install
+        )
+    detail = f"{ort.__version__}, CPU"
+    if not machine.gpus():
+        listed = "CUDA is listed but not tried, without a GPU"
+        has_cuda = _CUDA_PROVIDER in ort.get_available_providers()
+        return Finding("onnxruntime", "ok", f"{detail}; {listed}" if has_cuda else detail)
+    if _loads_cuda():
+        return Finding("onnxruntime", "ok", f"{detail} and CUDA")
+    fix = "match the CUDA libraries of torch to those of onnxruntime-gpu"
+    return Finding("onnxruntime", "lacking", f"{detail}; {_CUDA_PROVIDER} does not load", fix)
+
+
+def _loads_cuda() -> bool:
+    """Tell whether the CUDA provider really loads, by opening the smallest graph with it."""
+    import onnx  # noqa: PLC0415
+    import onnxruntime  # noqa: PLC0415
+
+    onnxruntime.set_default_logger_severity(4)
+    onnxruntime.preload_dlls()
+    kind = onnx.TensorProto.FLOAT
+    node = onnx.helper.make_node("Relu", ["x"], ["y"])
+    ends = [onnx.helper.make_tensor_value_info(name, kind, [1]) for name in "xy"]
+    graph = onnx.helper.make_graph([node], "probe", ends[:1], ends[1:])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
+    model.ir_version = 10
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=[_CUDA_PROVIDER])
+    return _CUDA_PROVIDER in session.get_providers()
+
+
+def _backend(name: str) -> Finding:
+    info = BACKENDS[name]
+    if not machine.has_module(info.needs):
+        return Finding(name, "note", "not installed", info.install)
+    try:
+        importlib.import_module(info.needs)
+    except (ImportError, OSError, RuntimeError) as error:
+        first = (str(error).splitlines() or [""])[0]
+        return Finding(name, "lacking", f"installed but does not import: {first}", info.install)
+    return Finding(name, "ok", machine.version(info.distribution))

@@ -1,0 +1,214 @@
+"""From names in the settings to a backend, a device and a precision that exist here."""
+
+import importlib
+from collections.abc import Iterator
+from typing import NamedTuple, cast
+
+from pipeline import machine
+from pipeline.did_you_mean import nearest
+from pipeline.requirements import NeedsGpu, NeedsModule, Refused, Requirement
+from pipeline.settings import Build, TensorRT
+from stages.engines.base import AUTO, BACKENDS, Backend, BackendInfo
+
+_OTHER_GPUS = {"sm70", "sm72", "sm87", "sm90", "sm100", "sm101", "sm103", "sm110"}
+"""Architectures of NVIDIA's that no backend builds for ahead of time."""
+
+
+class WrongTarget(NamedTuple):
+    """A target architecture that cannot be built for: what is wrong, what to do."""
+
+    wrong: str
+    remedy: str
+
+
+class Candidate(NamedTuple):
+    """An engine that could be built."""
+
+    backend: str
+    precision: str
+
+
+def backend_name(build: Build) -> str:
+    """Return the backend's name; `auto` is the first that is here and has the precision."""
+    if build.backend != "auto":
+        return build.backend
+    if build.precision == "auto":
+        return AUTO
+    able = [
+        name for name in backends_here(device(build)) if lack(name, build.precision, build) is None
+    ]
+    return able[0] if able else AUTO
+
+
+def precision(build: Build) -> str:
+    """Return the precision with `auto` resolved to the backend's default."""
+    info = BACKENDS[backend_name(build)]
+    return info.precisions[0] if build.precision == "auto" else build.precision
+
+
+def backends_here(where: str) -> tuple[str, ...]:
+    """Return the backends whose package is installed and that run engines on a device."""
+    return tuple(
+        name
+        for name, info in BACKENDS.items()
+        if where in info.devices and machine.has_module(info.needs)
+    )
+
+
+def is_chosen_by_measuring(build: Build) -> bool:
+    """Tell whether candidates are to be built and measured: nothing is for another machine."""
+    return build.precision == "auto" and not build.targets
+
+
+def candidates(build: Build, where: str | None = None) -> tuple[Candidate, ...]:
+    """Return what `precision = "auto"` builds and measures on a device, the most exact first."""
+    where = where or device(build)
+    names = backends_here(where) if build.backend == "auto" else (build.backend,)
+    found = [
+        Candidate(name, each)
+        for name in names
+        for each in BACKENDS[name].precisions
+        if where in BACKENDS[name].devices and _misses(name, each, where) is None
+    ]
+    return tuple(sorted(found, key=lambda each: each.precision != "fp32"))
+
+
+def lack(name: str, wanted: str, build: Build) -> Refused | None:
+    """Return why a backend does not have a precision here, None where it has."""
+    info = BACKENDS[name]
+    if wanted not in info.precisions:
+        others = [each for each, other in BACKENDS.items() if wanted in other.precisions]
+        return Refused(
+            setting="build.precision",
+            wrong=f"{name} does not build it ({wanted})",
+            remedy=f"use {', '.join(info.precisions)}, or backend {' or '.join(others)}",
+        )
+    for target in build.targets:
+        if wanted in info.not_on.get(target, ()):
+            able = [each for each in info.precisions if each not in info.not_on[target]]
+            return Refused(
+                setting="build.precision",
+                wrong=f"GPUs of {target} cannot compute in it ({wanted})",
+                remedy=f"use {', '.join(able)}, or leave the target out",
+            )
+    return None if build.targets else _misses(name, wanted, device(build))
+
+
+def _misses(name: str, wanted: str, where: str) -> Refused | None:
+    info = BACKENDS[name]
+    only = info.only_on.get(wanted, where)
+    if only != where:
+        return Refused(
+            setting="build.precision",
+            wrong=f"{name} is fast in it on {only} alone, not on {where} ({wanted})",
+            remedy=f'use {", ".join(p for p in info.precisions if p != wanted)} or device "{only}"',
+        )
+    features = info.needs_feature.get(wanted)
+    if features and not set(features) & machine.cpu_features():
+        return Refused(
+            setting="build.precision",
+            wrong=f"this processor cannot compute in it ({wanted} needs {' or '.join(features)})",
+            remedy=f"use {', '.join(p for p in info.precisions if p != wanted)}",
+        )
+    return None
+
+
+def engine_file(build: Build) -> str:
+    """Return the name of the engine's file, the same for all candidates."""
+    if not is_chosen_by_measuring(build):
+        return BACKENDS[backend_name(build)].engine_file
+    names = {BACKENDS[each.backend].engine_file for each in candidates(build)}
+    if len(names) == 1:
+        return names.pop()
+    return "engine" if names else BACKENDS[backend_name(build)].engine_file
+
+
+def backends_used(build: Build) -> tuple[str, ...]:
+    """Return the backends that may make the engine."""
+    if is_chosen_by_measuring(build) and build.backend == "auto":
+        return tuple(BACKENDS)
+    return (backend_name(build),)
+
+
+def device(build: Build) -> str:
+    """Return cpu or cuda; `auto` takes a GPU where the driver reports one."""
+    if build.device != "auto":
+        return build.device
+    if build.backend != "auto" and len(BACKENDS[build.backend].devices) == 1:
+        return BACKENDS[build.backend].devices[0]
+    return "cuda" if machine.gpus() else "cpu"
+
+
+def wrong_target(build: Build) -> WrongTarget | None:
+    """Return what is wrong with the target architectures, None where they can be built for."""
+    name = backend_name(build)
+    known = BACKENDS[name].architectures
+    if build.targets and not known:
+        others = ", ".join(each for each, info in BACKENDS.items() if info.architectures)
+        return WrongTarget(f"{name} builds only for the machine it is on", f"use {others}")
+    for target in build.targets:
+        if target not in known:
+            # One that exists is no slip of the pen, and its nearest neighbour is another GPU.
+            guess = "" if target in _OTHER_GPUS else nearest(target.lower(), known)
+            return WrongTarget(
+                f"{name} knows no such architecture{guess} ({target})",
+                f"name some of {', '.join(known)}, or build where the GPU is, by tensorrt",
+            )
+    return None
+
+
+def requirements(build: Build) -> tuple[Requirement, ...]:
+    """Return what the machine must have for these settings; checked before anything runs."""
+    name = backend_name(build)
+    info = BACKENDS[name]
+    needs: list[Requirement] = [
+        NeedsModule(setting="build.backend", module=info.needs, install=info.install)
+    ]
+    refused = None if build.precision == "auto" else lack(name, build.precision, build)
+    if refused is not None:
+        needs.append(refused)
+    needs += _for_device(build, name, info)
+    needs += _for_edition(build.tensorrt, name, info)
+    return tuple(needs)
+
+
+def _for_device(build: Build, name: str, info: BackendInfo) -> Iterator[Requirement]:
+    if build.device not in ("auto", *info.devices):
+        yield Refused(
+            setting="build.device",
+            wrong=f"{name} has no engines for it ({build.device})",
+            remedy=f"use {', '.join(info.devices)}",
+        )
+    elif build.targets:
+        return  # built ahead of time, for GPUs that need not be here
+    elif info.architectures and not machine.gpus():
+        yield Refused(
+            setting="build.backend",
+            wrong=f"{name} needs a GPU to build for, and none is here (build.targets is empty)",
+            remedy=f"name some of {', '.join(info.architectures)} as targets, or build where "
+            "the GPU is",
+        )
+    elif build.device == "cuda" or info.devices == ("cuda",):
+        yield NeedsGpu(setting="build.device" if build.device == "cuda" else "build.backend")
+
+
+def _for_edition(asked: TensorRT, name: str, info: BackendInfo) -> Iterator[Requirement]:
+    for setting in info.lacks:
+        value = getattr(asked, setting)
+        if value != getattr(TensorRT(), setting):
+            yield Refused(
+                setting=f"build.tensorrt.{setting}",
+                wrong=f"{name} has no such thing ({value})",
+                remedy="leave it at its default, or use backend tensorrt",
+            )
+    if info.architectures and asked.weights != "kept" and not machine.gpus():
+        yield Refused(
+            setting="build.tensorrt.weights",
+            wrong=f"{name} makes such engines only where a GPU is ({asked.weights})",
+            remedy='set it to "kept", or build where the GPU is',
+        )
+
+
+def backend(name: str) -> Backend:
+    """Import a backend's module; what it drives is imported when it is used."""
+    return cast("Backend", importlib.import_module(BACKENDS[name].module))

@@ -1,0 +1,1 @@
+"""The export stage: the student as an ONNX file."""

@@ -1,1 +1,0 @@
-"""Momentum Adversarial Distillation: the game, its losses and its moments."""

@@ -1,1 +1,0 @@
-"""What validate measures: accuracy, calibration, latency, and the conditions around them."""

@@ -1,0 +1,1 @@
+"""What a weights file is: its card, its architecture, and the network it makes."""

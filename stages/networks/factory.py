@@ -1,0 +1,84 @@
+"""Building the classifier that a card describes, and filling it with weights."""
+
+from pathlib import Path
+
+import torch
+
+from models import registry
+from models.classifier import Classifier
+from pipeline.stage import StageError
+from stages.networks import card as cards
+from stages.networks import weights
+from stages.networks.card import Card
+
+
+def build(card: Card, *, code: Path | None, place: str) -> Classifier:
+    """Build the network of a card with random weights, channels last.
+
+    Raises:
+        StageError: There is no such architecture, or it does not take the card's images.
+    """
+    try:
+        backbone = registry.create(
+            card.arch, in_channels=card.channels, num_classes=card.num_classes, code=code
+        )
+    except registry.UnknownArchitecture as error:
+        raise StageError(place, error.wrong, error.remedy) from error
+    network = Classifier(backbone, card.mean, card.std)
+    check_shapes(network, card, place)
+    return network.to(memory_format=torch.channels_last)
+
+
+def check_shapes(network: Classifier, card: Card, place: str) -> None:
+    """Make sure that the network maps the card's images to one logit for each class.
+
+    Raises:
+        StageError: It does not.
+    """
+    size = card.image_size_px
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            logits_BK = network(torch.zeros(2, card.channels, size, size))
+    except Exception as error:  # a user's network may raise anything
+        first = (str(error).splitlines() or [""])[0]
+        raise StageError(
+            place,
+            f"{card.arch} does not take images of {card.channels}x{size}x{size} "
+            f"({type(error).__name__}: {first})",
+            "name an architecture for this size",
+        ) from error
+    network.train(was_training)
+    if not isinstance(logits_BK, torch.Tensor):
+        raise StageError(
+            place,
+            f"{card.arch} returns no tensor ({type(logits_BK).__name__})",
+            "return the logits alone",
+        )
+    if tuple(logits_BK.shape) != (2, card.num_classes):
+        raise StageError(
+            place,
+            f"{card.arch} gives {tuple(logits_BK.shape)[1:]} outputs for "
+            f"{card.num_classes} classes",
+            "name an architecture with as many outputs as there are classes",
+        )
+
+
+def load(path: Path, *, code: Path | None, place: str) -> tuple[Classifier, Card]:
+    """Return the network of a weights file that carries its card, ready for inference.
+
+    Raises:
+        StageError: It carries none, or the weights do not fit it.
+    """
+    card = cards.read(path)
+    if card is None:
+        raise StageError(place, f"carries no card ({path})", "give a file that madpipe wrote")
+    network = build(card, code=code, place=place)
+    weights.fill(network.backbone, weights.read(path, place), arch=card.arch, place=place)
+    return network.eval(), card
+
+
+def parameters(network: torch.nn.Module) -> int:
+    """Return the number of trained values."""
+    return sum(each.numel() for each in network.parameters())

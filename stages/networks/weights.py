@@ -1,0 +1,197 @@
+"""Weights files: written as safetensors with a card, read from what people have.
+
+A torch checkpoint is only ever read with `weights_only=True`, so that no file can run code.
+"""
+
+import io
+import pickle
+import warnings
+import zipfile
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from models.key_names import respelled
+from pipeline.atomic import write_bytes
+from pipeline.stage import StageError
+
+_WRAPPERS = (
+    "state_dict", "model_state_dict", "model", "net", "network", "student", "teacher", "module",
+    "state_dict_ema", "ema_state_dict", "model_ema", "ema_model", "ema", "shadow",
+)  # fmt: skip
+"""Where people put the state dict; what was trained comes before its moving average."""
+_PREFIXES = (
+    "module.", "_orig_mod.", "backbone.", "ema_model.", "ema.", "online_model.", "model.", "net.",
+)  # fmt: skip
+_PAIRS = (("online_model.", "ema_model."),)
+"""Two networks in one state dict: what was trained, and its moving average."""
+_COUNTERS = frozenset({"n_averaged", "num_updates", "decay", "initted", "step"})
+"""What moving averages keep beside the weights, at the top level."""
+_SHOWN = 3
+_TORN = (
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    OSError,
+    zipfile.BadZipFile,
+)
+"""What torch raises for a file that is not whole."""
+
+
+def save(path: Path, network: nn.Module, metadata: Mapping[str, str]) -> None:
+    """Write a network's weights with at most one line of metadata.
+
+    The same weights give the same bytes; the format does not order several lines of metadata.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    tensors = {
+        name: each.detach().to("cpu").contiguous() for name, each in network.state_dict().items()
+    }
+    write_bytes(path, safetensors.torch.save(tensors, dict(metadata)))
+
+
+def read(path: Path, place: str) -> dict[str, Tensor]:
+    """Return the tensors of a weights file, unwrapped and with wrapper prefixes removed.
+
+    Args:
+        path: A safetensors file or a torch checkpoint.
+        place: The setting or option that named it, for messages.
+
+    Raises:
+        StageError: No such file, or it holds no weights that can be read safely.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StageError(
+            place, f"cannot be read ({path}: {error.strerror})", "correct the path"
+        ) from error
+    # The first byte alone does not tell: the length that begins a safetensors file may have it.
+    is_named = content[4:9] == b"\0\0\0\0{"
+    is_torch = not is_named and (content[:2] == b"PK" or content[:1] == b"\x80")
+    loaded = _torch(content, path, place) if is_torch else _safetensors(content, path, place)
+    return _without_prefixes(_unwrapped(loaded, path, place))
+
+
+def fill(network: nn.Module, tensors: Mapping[str, Tensor], *, arch: str, place: str) -> None:
+    """Load `tensors` into `network`, all of them and no others.
+
+    Names may be in another repository's spelling, as `models.key_names` knows it.
+
+    Raises:
+        StageError: They belong to another architecture or class count; says what differs.
+    """
+    own = network.state_dict()
+    tensors = respelled(_with_prefix(tensors, own.keys()), own.keys())
+    optional = {name for name in own if name.endswith("num_batches_tracked")}
+    missing = sorted(own.keys() - tensors.keys() - optional)
+    surplus = sorted(tensors.keys() - own.keys())
+    shapes = [
+        f"{name} is {tuple(tensors[name].shape)}, not {tuple(own[name].shape)}"
+        for name in sorted(own.keys() & tensors.keys())
+        if tensors[name].shape != own[name].shape
+    ]
+    if not (missing or surplus or shapes):
+        network.load_state_dict(dict(tensors), strict=False)
+        return
+    differs = [
+        f"{len(names)} {word}: {', '.join(names[:_SHOWN])}"
+        for word, names in (("missing", missing), ("too many", surplus), ("of other shape", shapes))
+        if names
+    ]
+    raise StageError(
+        place,
+        f"weights do not fit {arch} as the settings describe it ({'; '.join(differs)})",
+        "name the architecture and the classes that the file was made with",
+    )
+
+
+def _with_prefix(tensors: Mapping[str, Tensor], own: Collection[str]) -> Mapping[str, Tensor]:
+    """Give back the prefixes that `read` took for wrappers', where they are a network's own."""
+    prefix = _prefix(own)
+    if all(name.startswith(prefix) for name in tensors):
+        return tensors
+    return {prefix + name: each for name, each in tensors.items()}
+
+
+def _torch(content: bytes, path: Path, place: str) -> object:
+    try:
+        with warnings.catch_warnings():
+            # What it warns of, another pickle protocol, ends in one of the errors below.
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise StageError(
+            place,
+            f"holds more than weights and is not loaded, since that could run code ({path})",
+            "save only the state dict: torch.save(model.state_dict(), FILE) or safetensors",
+        ) from error
+    except _TORN as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise StageError(
+            place,
+            f"is truncated or no torch checkpoint ({path}: {first})",
+            "copy the file again",
+        ) from error
+
+
+def _safetensors(content: bytes, path: Path, place: str) -> object:
+    try:
+        return safetensors.torch.load(content)
+    except SafetensorError as error:
+        raise StageError(
+            place,
+            f"is truncated or no weights file ({path}: {error})",
+            "give a safetensors file or a torch checkpoint",
+        ) from error
+
+
+def _unwrapped(loaded: object, path: Path, place: str) -> dict[str, Tensor]:
+    """Return the state dict in `loaded`, looking into the usual wrappers."""
+    while isinstance(loaded, Mapping):
+        # Wrappers first: beside them people save single tensors, such as the best accuracy.
+        inner = next((loaded[n] for n in _WRAPPERS if isinstance(loaded.get(n), Mapping)), None)
+        if inner is not None:
+            loaded = inner
+            continue
+        tensors = {str(k): v for k, v in loaded.items() if isinstance(v, Tensor)}
+        if tensors:
+            return tensors
+        break
+    found = list(loaded)[:_SHOWN] if isinstance(loaded, Mapping) else type(loaded).__name__
+    raise StageError(
+        place,
+        f"holds no state dict ({path}: {found})",
+        f"save the state dict, bare or under one of {', '.join(_WRAPPERS)}",
+    )
+
+
+def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors under their bare names, without the counters of moving averages."""
+    weights = {n: each for n, each in tensors.items() if each.ndim or n not in _COUNTERS}
+    tensors = weights or tensors
+    for trained, average in _PAIRS:
+        names = {n for n in tensors if n.startswith(trained)}
+        if names and all(n in names or n.startswith(average) for n in tensors):
+            tensors = {n: tensors[n] for n in tensors if n in names}
+    prefix = _prefix(tensors)
+    return {name.removeprefix(prefix): each for name, each in tensors.items()}
+
+
+def _prefix(names: Collection[str]) -> str:
+    """Return the wrappers' prefixes that all of the names have, one after the other."""
+    found = ""
+    while more := next(
+        (p for p in _PREFIXES if names and all(n.startswith(found + p) for n in names)), None
+    ):
+        found += more
+    return found

@@ -1,0 +1,1 @@
+"""ONNX files: written and read, and turned into graphs of another precision."""

@@ -1,0 +1,242 @@
+"""ONNX files: written from torch in one portable piece, and checked before anyone loads them."""
+
+import contextlib
+import io
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+from torch import Tensor, nn
+
+from pipeline.atomic import write_bytes
+from pipeline.stage import StageError
+from stages.engines.base import Signature
+from stages.networks import card as cards
+from stages.networks.card import Card
+from stages.onnxgraph import pixels
+
+INPUT, OUTPUT = "images", "logits"
+INPUT_KEY, STUDENT_KEY = "madpipe.input", "madpipe.student_sha256"
+_PRODUCER = "madpipe"
+_IMAGE_DIMS = 4
+_IMAGE_TYPES = (TensorProto.FLOAT, TensorProto.UINT8)
+_INPUTS = {
+    False: '{"layout":"NCHW","type":"float32","range":[0,1]}',
+    True: '{"layout":"NHWC","type":"uint8","range":[0,255]}',
+}
+
+
+class _FromBytes(nn.Module):
+    """A network behind what turns decoded images, uint8 of shape BHWC, into floats of BCHW."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        logits_BK: Tensor = self.network((x_BHWC.float() / 255).permute(0, 3, 1, 2))
+        return logits_BK
+
+
+def convert(
+    network: nn.Module,
+    card: Card,
+    *,
+    opset: int,
+    is_bytes: bool = False,
+    student_sha256: str | None = None,
+) -> ModelProto:
+    """Return the network as an ONNX model with a dynamic batch and its card as metadata.
+
+    The graph takes float images of shape NCHW in [0, 1], or uint8 of shape NHWC where `is_bytes`,
+    and holds all weights; nodes carry no paths or stack traces, so the same network gives the same
+    bytes wherever it is exported.
+    """
+    size = card.image_size_px
+    network = network.cpu().eval()
+    example = torch.zeros(2, card.channels, size, size)
+    if is_bytes:
+        network = _FromBytes(network).eval()
+        example = torch.zeros(2, size, size, card.channels, dtype=torch.uint8)
+    # Older exporters print what they did, which would get between our lines of JSON.
+    with contextlib.redirect_stdout(io.StringIO()):
+        program = torch.onnx.export(
+            network,
+            (example,),
+            dynamo=True,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=65536)},),
+            opset_version=opset,
+            external_data=False,
+            optimize=True,
+            verbose=False,
+        )
+    assert program is not None
+    model: ModelProto = program.model_proto
+    _strip(model)
+    model.producer_name, model.producer_version = _PRODUCER, ""
+    props = cards.metadata(card) | {INPUT_KEY: _INPUTS[is_bytes]}
+    if student_sha256 is not None:
+        props[STUDENT_KEY] = student_sha256
+    onnx.helper.set_model_props(model, dict(sorted(props.items())))
+    return model
+
+
+def _strip(model: ModelProto) -> None:
+    """Remove what tells of the machine that exported: paths, stack traces, module names."""
+    del model.metadata_props[:]
+    model.doc_string = ""
+    graph = model.graph
+    del graph.metadata_props[:]
+    graph.doc_string = ""
+    graph.name = "classifier"
+    for part in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+
+
+def save(model: ModelProto, path: Path) -> None:
+    """Write a model as one file.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    write_bytes(path, model.SerializeToString(deterministic=True))
+
+
+def read(path: Path, place: str) -> ModelProto:
+    """Return the model of a file after checking that it stands alone and is sound.
+
+    Raises:
+        StageError: No such file, damaged, not ONNX, or data kept outside the file.
+    """
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except FileNotFoundError as error:
+        raise StageError(place, f"no such file ({path})", "correct the path") from error
+    except Exception as error:  # protobuf's decode error has no public name
+        raise StageError(place, f"is no ONNX file ({path}: {error})", "export it again") from error
+    held = [*_tensors(model.graph), *(t for f in model.functions for t in _of_nodes(f.node))]
+    outside = [each.name for each in held if each.external_data]
+    if outside:
+        raise StageError(
+            place, f"keeps weights outside itself ({path}: {outside[0]})", "export it as one file"
+        )
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        first = str(error).splitlines()[0]
+        raise StageError(
+            place, f"is no sound ONNX file ({path}: {first})", "export it again"
+        ) from error
+    if len(model.graph.input) != 1 or len(model.graph.output) != 1:
+        counts = f"{len(model.graph.input)} and {len(model.graph.output)}"
+        raise StageError(
+            place, f"needs one input and one output ({path} has {counts})", "export a classifier"
+        )
+    return model
+
+
+def check_images(model: ModelProto, place: str) -> None:
+    """Make sure that a model takes batches of images of any length.
+
+    Raises:
+        StageError: Its input has other dimensions, a fixed batch, or a type that no engine takes.
+    """
+    kind = model.graph.input[0].type.tensor_type
+    sizes = [each.dim_value if each.HasField("dim_value") else None for each in kind.shape.dim]
+    if kind.elem_type not in _IMAGE_TYPES:
+        seen = TensorProto.DataType.Name(kind.elem_type)
+        known = ", ".join(TensorProto.DataType.Name(each) for each in _IMAGE_TYPES)
+        raise StageError(place, f"takes images of another type ({seen})", f"export with {known}")
+    if len(sizes) != _IMAGE_DIMS or not all(sizes[1:]):
+        raise StageError(
+            place,
+            f"takes no batches of images of one size ({_shown(sizes)})",
+            "export a classifier whose input is (batch, channels, height, width)",
+        )
+    if sizes[0] is not None:
+        raise StageError(
+            place,
+            f"has a fixed batch ({_shown(sizes)})",
+            "export it with a dynamic first dimension",
+        )
+
+
+def signature(model: ModelProto) -> Signature:
+    """Return what a model whose images were checked takes and gives."""
+    images, logits = model.graph.input[0], model.graph.output[0]
+    kind = images.type.tensor_type
+    sizes = [each.dim_value for each in kind.shape.dim[1:]]
+    if kind.elem_type == TensorProto.UINT8:
+        sizes = [sizes[2], *sizes[:2]]
+    channels, height, width = sizes
+    outputs = logits.type.tensor_type
+    card = card_of(model)
+    return Signature(
+        input=images.name,
+        input_type=TensorProto.DataType.Name(kind.elem_type),
+        shape=(channels, height, width),
+        output=logits.name,
+        output_type=TensorProto.DataType.Name(outputs.elem_type),
+        num_classes=outputs.shape.dim[-1].dim_value if outputs.shape.dim else 0,
+        arch=card.arch if card else "",
+        classes=card.classes if card else (),
+    )
+
+
+def _shown(sizes: list[int | None]) -> str:
+    return " x ".join("any" if size is None else str(size) for size in sizes) or "a scalar"
+
+
+def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
+    """Yield every tensor that a graph holds, also in its nodes and their subgraphs."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    yield from _of_nodes(graph.node)
+
+
+def _of_nodes(nodes: Iterable[NodeProto]) -> Iterator[TensorProto]:
+    for node in nodes:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for inner in (attribute.g, *attribute.graphs):
+                if inner.node or inner.initializer:
+                    yield from _tensors(inner)
+
+
+def card_of(model: ModelProto) -> Card | None:
+    """Return the card that a model carries, None where it is not ours."""
+    texts = {each.key: each.value for each in model.metadata_props}
+    return cards.decode(texts[cards.METADATA_KEY]) if cards.METADATA_KEY in texts else None
+
+
+def session(
+    model: bytes | Path, threads: int = 1, *, is_optimised: bool = True
+) -> onnxruntime.InferenceSession:
+    """Open a model in ONNX Runtime on the CPU, the reference for every engine."""
+    onnxruntime.set_default_logger_severity(4)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    if not is_optimised:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    source = str(model) if isinstance(model, Path) else model
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def logits(
+    opened: onnxruntime.InferenceSession, x_NCHW: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return the logits of shape NK of a batch."""
+    taken = opened.get_inputs()[0]
+    x = pixels.taken(x_NCHW, is_bytes=taken.type == "tensor(uint8)")
+    (first,) = opened.run(None, {taken.name: x})
+    return np.asarray(first, dtype=np.float32)

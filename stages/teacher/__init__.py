@@ -1,0 +1,1 @@
+"""The teacher stage: a teacher from given weights, or trained on labelled images."""

@@ -1,0 +1,81 @@
+"""The teacher stage where there are no labelled images: the user's weights, taken on trust.
+
+What the weights do not say themselves is in the settings: the image size, mean and std.
+"""
+
+from pathlib import Path
+
+import msgspec
+import torch
+
+from pipeline.stage import Context, StageError
+from stages.networks import card as cards
+from stages.networks import factory, identify, weights
+from stages.networks.card import Card
+
+_PROBES = 8
+
+
+def run(ctx: Context) -> None:
+    """Leave the teacher's weights with its card."""
+    path = ctx.external("teacher_weights")
+    assert path is not None
+    settings = ctx.settings
+    size = settings.data.image_size_px
+    mean, std = settings.data.mean, settings.data.std
+    card = describe(path, arch=settings.teacher.arch, image_size_px=size, mean=mean, std=std)
+    network = factory.build(card, code=ctx.external("teacher_code"), place="teacher.arch")
+    tensors = weights.read(path, "teacher.weights")
+    weights.fill(network.backbone, tensors, arch=card.arch, place="teacher.weights")
+    network.eval()
+    x_BCHW = torch.rand(_PROBES, card.channels, card.image_size_px, card.image_size_px)
+    with torch.inference_mode():
+        if not torch.isfinite(network(x_BCHW)).all():
+            raise StageError(
+                "teacher", "gives outputs that are not finite (nan)", "check its weights"
+            )
+    ctx.note(
+        "the teacher was not checked, since validate.images says that no labelled images exist"
+    )
+    ctx.metric("params", factory.parameters(network))
+    weights.save(ctx.output("weights"), network.backbone, cards.metadata(card))
+
+
+def describe(
+    path: Path,
+    *,
+    arch: str,
+    image_size_px: int | None,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+) -> Card:
+    """Return the card of a weights file, its own or one made from settings and shapes.
+
+    Raises:
+        StageError: The architecture is not the one that the card names.
+        UsageError: The image size is not to be known.
+    """
+    if identify.has_card(path):
+        own = cards.read(path)
+        assert own is not None
+        if own.arch != arch:
+            raise StageError(
+                "teacher.arch",
+                f"contradicts the card in {path.name} ({arch}, not {own.arch})",
+                f'set teacher.arch = "{own.arch}"',
+            )
+        return own
+    if image_size_px is None:
+        raise StageError(
+            "data.image_size_px",
+            f"is needed, since {path.name} does not say it (absent)",
+            "set it to the height and width that the teacher takes",
+        )
+    card = identify.card_for(
+        path,
+        weights.read(path, "teacher.weights"),
+        arch=arch,
+        num_classes=None,
+        image_size_px=image_size_px,
+    )
+    return msgspec.structs.replace(card, mean=mean or card.mean, std=std or card.std)

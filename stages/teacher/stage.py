@@ -1,0 +1,86 @@
+"""The teacher stage: train the network to distil from, or load the user's weights.
+
+The only stage besides validate that sees labelled images.
+"""
+
+import torch
+
+from models.classifier import Classifier
+from pipeline.gates.intervals import share_bounds
+from pipeline.stage import Context, StageError
+from stages.data import images
+from stages.data.images import Dataset
+from stages.data.labels import check_labels
+from stages.networks import card as cards
+from stages.networks import factory, weights
+from stages.networks.card import Card
+from stages.teacher.trainer import Training
+from stages.training import checkpoint_io, predict
+from stages.training import device as devices
+
+_CONFIDENCE = 0.99
+
+
+def run(ctx: Context) -> None:
+    """Leave the teacher's weights with its card."""
+    dataset = images.load(ctx.settings.data, ctx.external("data"))
+    card = Card(
+        arch=ctx.settings.teacher.arch,
+        channels=dataset.spec.channels,
+        image_size_px=dataset.spec.image_size_px,
+        mean=dataset.spec.mean,
+        std=dataset.spec.std,
+        classes=dataset.train.classes,
+    )
+    path = ctx.external("teacher_weights")
+    device = devices.choose("fp32").device
+    if path is None:
+        network = _train(ctx, card, dataset)
+    else:
+        network = factory.build(card, code=ctx.external("teacher_code"), place="teacher.arch")
+        tensors = weights.read(path, "teacher.weights")
+        weights.fill(network.backbone, tensors, arch=card.arch, place="teacher.weights")
+        network.to(device)
+    _check(ctx, network, dataset, device)
+    ctx.metric("params", factory.parameters(network))
+    weights.save(ctx.output("weights"), network.backbone, cards.metadata(card))
+
+
+def _check(ctx: Context, network: Classifier, dataset: Dataset, device: torch.device) -> None:
+    """Refuse a teacher that is no better than chance: nothing good can be distilled from it."""
+    check_labels(dataset.held_out.y_N.numpy(), len(dataset.held_out.classes))
+    logits_NK = predict.predict(network, dataset.held_out, device)
+    n = len(dataset.held_out.y_N)
+    top1 = predict.top1(logits_NK, dataset.held_out.y_N)
+    chance = float(torch.bincount(dataset.held_out.y_N).max()) / n
+    if not torch.isfinite(logits_NK).all():
+        raise StageError("teacher", "gives outputs that are not finite (nan)", "check its weights")
+    if share_bounds(round(top1 * n), n, _CONFIDENCE).low <= chance:
+        raise StageError(
+            "teacher",
+            f"is no better than chance (top-1 {top1:.3f} on {n} images, chance {chance:.3f})",
+            "check its weights, the order of the classes, and data.mean and data.std",
+        )
+    ctx.metric("top1", top1)
+
+
+def _train(ctx: Context, card: Card, dataset: Dataset) -> Classifier:
+    """Train on the labelled images, with checkpoints."""
+    if len(dataset.train.y_N) == 0:
+        raise StageError(
+            "data.root",
+            "holds no training images (0 found)",
+            "add the training part, or set teacher.weights",
+        )
+    rng = devices.seeded(ctx.settings.seed, "teacher", torch.device("cpu"))
+    network = factory.build(card, code=ctx.external("teacher_code"), place="teacher.arch")
+    training = Training(network, dataset.train, ctx.settings.teacher, rng)
+    if (kept := ctx.checkpoints.load()) is not None:
+        training.restore(checkpoint_io.load(kept))
+    while training.step < training.steps:
+        loss = training.advance()
+        ctx.checkpoints.keep(lambda path: checkpoint_io.save(path, training.state()))
+        if training.step % training.batches == 0:
+            done = training.step // training.batches
+            ctx.progress(done, ctx.settings.teacher.epochs, "epochs", loss=loss.item())
+    return training.result()

@@ -1,1 +1,0 @@
-"""How a teacher is trained on labelled images. Imported by the teacher stage alone."""

@@ -1,0 +1,1 @@
+"""What training a teacher and distilling a student share."""

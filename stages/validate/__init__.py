@@ -1,0 +1,1 @@
+"""The validate stage: accuracy and latency of each step of the chain."""

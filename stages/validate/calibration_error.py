@@ -1,0 +1,77 @@
+"""Expected calibration error: how far confidence is from being right.
+
+Guo et al., On Calibration of Modern Neural Networks, ICML 2017, equation 5: 15 bins of equal
+width. Shape legend: N images, K classes, M bins, R resamples.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.validate.latency_stats import LEVELS
+
+BINS = 15
+_RESAMPLES = 2000
+_SEED = 0
+
+
+def measure(logits_NK: NDArray[np.float32], right_N: NDArray[np.bool_]) -> dict[str, Any]:
+    """Return the error, the mean confidence, the filled bins, and bounds for gates."""
+    confidence_N = _confidence(logits_NK)
+    bin_N = np.minimum((confidence_N * BINS).astype(np.int64), BINS - 1)
+    gap_NM = np.zeros((len(right_N), BINS))
+    gap_NM[np.arange(len(right_N)), bin_N] = confidence_N - right_N
+    error = float(np.abs(gap_NM.mean(axis=0)).sum())
+    return {
+        "error": error,
+        "mean_confidence": float(confidence_N.mean()),
+        "n": len(right_N),
+        "bins": [
+            {
+                "n": int((bin_N == m).sum()),
+                "confidence": float(confidence_N[bin_N == m].mean()),
+                "accuracy": float(right_N[bin_N == m].mean()),
+            }
+            for m in range(BINS)
+            if (bin_N == m).any()
+        ],
+        "quantiles": _quantiles(error, _resampled(gap_NM)),
+    }
+
+
+def _confidence(logits_NK: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the largest probability of each row."""
+    wide_NK = logits_NK.astype(np.float64)
+    powers_NK = np.exp(wide_NK - wide_NK.max(axis=1, keepdims=True))
+    largest_N: NDArray[np.float64] = 1.0 / powers_NK.sum(axis=1)
+    return largest_N
+
+
+def _resampled(gap_NM: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the error of shape R on as many other images.
+
+    A bin's mean gap over n images is close to normal, with the covariance that the images show.
+    """
+    n = len(gap_NM)
+    covariance_MM = np.cov(gap_NM, rowvar=False, ddof=0) / n
+    rng = np.random.default_rng(_SEED)
+    drawn_RM = rng.multivariate_normal(
+        gap_NM.mean(axis=0), covariance_MM, size=_RESAMPLES, check_valid="ignore"
+    )
+    errors_R: NDArray[np.float64] = np.abs(drawn_RM).sum(axis=1)
+    return errors_R
+
+
+def _quantiles(error: float, resampled_R: NDArray[np.float64]) -> dict[str, float]:
+    """Return a table of bounds that is wide on both sides.
+
+    Resampled errors lie above the measured one, since noise in a bin never cancels. So their upper
+    quantile is a cautious upper bound, and its mirror image a cautious lower one.
+    """
+    table = {}
+    for level in LEVELS:
+        outer = float(np.quantile(resampled_R, max(level, 1 - level)))
+        reach = max(0.0, outer - error) if level != 0.5 else 0.0  # noqa: PLR2004  (the median)
+        table[f"{level:g}"] = max(0.0, error + (reach if level > 0.5 else -reach))  # noqa: PLR2004
+    return table

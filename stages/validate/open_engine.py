@@ -1,0 +1,68 @@
+"""Opening an engine after checking that it is the one its manifest describes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from stages.engines import compatibility, selection
+from stages.engines.base import EngineManifest, Session
+from stages.engines.manifests import read_manifest
+from stages.validate import machine_load
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """An opened engine and what its manifest says of it."""
+
+    manifest: EngineManifest
+    session: Session
+    path: Path
+    resident_bytes: int | None
+    """By how much loading it made this process grow."""
+
+
+def open_here(manifest: EngineManifest, path: Path, *, threads: int) -> Engine:
+    """Open an engine whose manifest was read, and note what it takes of memory.
+
+    Raises:
+        StageError: It is damaged or for another machine.
+        UnavailableError: Its backend or device is not to be had here.
+    """
+    before = machine_load.resident_bytes()
+    session = _session(manifest, path, threads=threads)
+    after = machine_load.resident_bytes()
+    grown = None if before is None or after is None else max(0, after - before)
+    return Engine(manifest=manifest, session=session, path=path, resident_bytes=grown)
+
+
+def sizes(manifest: EngineManifest, path: Path, resident_bytes: int | None) -> dict[str, Any]:
+    """Return what is known of the engine's size in files and in memory, and its manifest."""
+    return {
+        "engine": msgspec.to_builtins(manifest, str_keys=True),
+        "engine_bytes": path.stat().st_size,
+        "memory": {
+            "engine_resident_bytes": resident_bytes,
+            "process_peak_bytes": machine_load.peak_bytes(),
+        },
+    }
+
+
+def open_engine(
+    manifest_path: Path, engine: Path, *, threads: int
+) -> tuple[EngineManifest, Session]:
+    """Load an engine after checking that it is the one its manifest describes, and fits here.
+
+    Raises:
+        StageError: The manifest is none, the engine has other bytes, or it is for another machine.
+        UnavailableError: Its backend or device is not to be had here.
+    """
+    manifest = read_manifest(manifest_path, engine)
+    return manifest, _session(manifest, engine, threads=threads)
+
+
+def _session(manifest: EngineManifest, engine: Path, *, threads: int) -> Session:
+    compatibility.check(manifest)
+    backend = selection.backend(manifest.backend)
+    return backend.open(engine, device=manifest.device, threads=threads)

@@ -1,0 +1,165 @@
+"""Versions that do not fit each other, told before they fail in the middle of a run.
+
+What packages declare of each other is read from their metadata; what they load at run time and
+do not declare is read from their libraries.
+"""
+
+import mmap
+import re
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline import machine
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "torch-tensorrt",
+    "tensorrt",
+    "tensorrt-cu13",
+    "tensorrt-rtx",
+    "onnx",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxscript",
+    "openvino",
+    "nvidia-modelopt",
+)
+
+LEAST_DRIVER = {13: 580, 12: 525, 11: 450}
+"""CUDA major -> the oldest driver branch that runs it (CUDA's table of minor-version
+compatibility)."""
+
+Version = Callable[[str], str]
+
+
+class Conflict(NamedTuple):
+    """Two things that do not fit, and what to do."""
+
+    detail: str
+    fix: str
+
+
+def conflicts(version: Version = machine.version) -> Iterator[Conflict]:
+    """Yield everything installed here that does not fit what else is installed."""
+    yield from declared(version)
+    yield from _two_runtimes(version)
+    yield from _split_tensorrt(version)
+    if version("tensorrt") != machine.ABSENT:
+        linked = _library_major("libonnxruntime_providers_tensorrt.so", "libnvinfer")
+        yield from tensorrt_of_onnxruntime(linked, version)
+    if machine.gpus():
+        linked = _library_major("libonnxruntime_providers_cuda.so", "libcublas")
+        yield from cublas_of_onnxruntime(linked, version)
+
+
+def declared(version: Version) -> Iterator[Conflict]:
+    """Yield each package whose own requirements are not met by what is installed."""
+    from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415
+
+    for name in PACKAGES:
+        if version(name) == machine.ABSENT:
+            continue
+        for line in metadata.requires(name) or ():
+            try:
+                wanted = Requirement(line)
+            except InvalidRequirement:
+                continue
+            if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
+                continue
+            found = version(wanted.name)
+            if found != machine.ABSENT and not wanted.specifier.contains(found, prereleases=True):
+                yield Conflict(
+                    f"{name} {version(name)} wants {wanted.name}{wanted.specifier} ({found})",
+                    f"pip install '{wanted.name}{wanted.specifier}', or remove {name}",
+                )
+
+
+def driver(cuda: str | None, found: str) -> Conflict | None:
+    """Return that a driver is too old for the CUDA that torch was built for, None where it is not.
+
+    Args:
+        cuda: Such as 13.2; None: torch was built without.
+        found: The driver's version, such as 580.95.05.
+    """
+    if cuda is None or not found[:1].isdigit():
+        return None
+    major = int(cuda.partition(".")[0])
+    least = LEAST_DRIVER.get(major)
+    if least is None or int(found.partition(".")[0]) >= least:
+        return None
+    return Conflict(
+        f"torch is built for CUDA {cuda}, which needs a driver of branch {least} ({found})",
+        f"install driver {least} or newer, or a torch built for an older CUDA",
+    )
+
+
+def _two_runtimes(version: Version) -> Iterator[Conflict]:
+    both = ("onnxruntime", "onnxruntime-gpu")
+    if all(version(name) != machine.ABSENT for name in both):
+        yield Conflict(
+            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other",
+            "pip uninstall onnxruntime onnxruntime-gpu, then install one of them",
+        )
+
+
+def _split_tensorrt(version: Version) -> Iterator[Conflict]:
+    for stem in ("tensorrt-cu13", "tensorrt-cu12", "tensorrt-rtx-cu13"):
+        parts = {part: version(f"{stem}-{part}") for part in ("bindings", "libs")}
+        if parts["bindings"] == machine.ABSENT:
+            continue
+        if parts["libs"] != parts["bindings"]:
+            yield Conflict(
+                f"{stem}-bindings is {parts['bindings']} and {stem}-libs {parts['libs']}",
+                f"pip install {stem}-libs=={parts['bindings']}, or NVIDIA's own packages",
+            )
+
+
+def tensorrt_of_onnxruntime(major: int | None, version: Version) -> Iterator[Conflict]:
+    """Yield that ONNX Runtime's TensorRT provider links another TensorRT than is installed."""
+    found = version("tensorrt")
+    if major is not None and found[:1].isdigit() and int(found.partition(".")[0]) != major:
+        yield Conflict(
+            f"ONNX Runtime's TensorrtExecutionProvider links libnvinfer.so.{major} and cannot load "
+            f"(tensorrt {found})",
+            'none needed: build.backend = "tensorrt" drives TensorRT itself',
+        )
+
+
+def cublas_of_onnxruntime(major: int | None, version: Version) -> Iterator[Conflict]:
+    """Yield that ONNX Runtime's CUDA provider finds no cuBLAS of its major version."""
+    if major is None:
+        return
+    names = ("nvidia-cublas", f"nvidia-cublas-cu{major}")
+    found = [version(name) for name in names if version(name) != machine.ABSENT]
+    if not any(each.partition(".")[0] == str(major) for each in found):
+        yield Conflict(
+            f"ONNX Runtime's CUDAExecutionProvider needs libcublas.so.{major} "
+            f"(cuBLAS {', '.join(found) or machine.ABSENT})",
+            f"pip install 'nvidia-cublas=={major}.*', or the onnxruntime-gpu of your CUDA",
+        )
+
+
+def _library_major(library: str, needed: str) -> int | None:
+    """Return the major version of a library that one of ONNX Runtime's libraries links."""
+    spec = find_spec("onnxruntime")
+    if spec is None or spec.origin is None:
+        return None
+    return linked_major(Path(spec.origin).parent / "capi" / library, needed)
+
+
+def linked_major(path: Path, needed: str) -> int | None:
+    """Return N of `needed.so.N` in a library's table of strings, None where it names none."""
+    pattern = re.compile(re.escape(needed.encode()) + rb"\.so\.(\d+)\0")
+    try:
+        with (
+            path.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        ):
+            found = pattern.search(content)
+            return int(found[1]) if found else None
+    except (OSError, ValueError):
+        return None

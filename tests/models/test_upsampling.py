@@ -1,0 +1,35 @@
+"""Sizes by doubling, and the widths of the maps on the way."""
+
+import pytest
+
+from models.upsampling import map_widths, start_size
+
+
+@pytest.mark.parametrize(
+    ("size", "start", "doublings"),
+    [(8, 2, 2), (16, 4, 2), (28, 7, 2), (32, 8, 2), (64, 8, 3), (96, 6, 4), (224, 7, 5)],
+)
+def test_an_image_is_made_by_doubling_a_small_map(size: int, start: int, doublings: int) -> None:
+    assert start_size(size) == (start, doublings)
+    assert start * 2**doublings == size
+
+
+@pytest.mark.parametrize("size", [10, 30, 33, 225, 3, 0])
+def test_a_size_that_no_doubling_gives_is_refused_with_the_value(size: int) -> None:
+    with pytest.raises(ValueError, match=rf"no generator for images of {size} px"):
+        start_size(size)
+
+
+@pytest.mark.parametrize(
+    ("width", "doublings", "widths"),
+    [
+        (128, 2, [128, 64]),
+        (128, 3, [128, 64, 32]),
+        (256, 5, [256, 128, 64, 32, 16]),
+        (4, 2, [4, 2]),
+    ],
+)
+def test_maps_get_narrower_as_they_get_larger(
+    width: int, doublings: int, widths: list[int]
+) -> None:
+    assert map_widths(width, doublings) == widths

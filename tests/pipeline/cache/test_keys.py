@@ -1,0 +1,251 @@
+"""The key of a stage: all that decides its result, and nothing else."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from pipeline.cache.digest_cache import Memo
+from pipeline.cache.keys import Parts, differences, external_digest, file_sha256, key_of, key_parts
+from pipeline.errors import StageError
+from pipeline.settings import Data, Distill, Gate, Run, Settings
+from pipeline.stage import External, Stage
+
+DEFAULTS = Settings()
+PARTS: Parts = {
+    "schema": 1,
+    "stage": "distill",
+    "python": "3.11",
+    "settings": {"seed": 0, "distill": {"alpha": 0.95, "rounds": 1000, "method": "mad"}},
+    "inputs": {"teacher/weights": "00" * 32},
+    "externals": {},
+    "outputs": {"student": "student.safetensors"},
+    "code": {"stages.distill.stage": "11" * 32},
+    "packages": {"torch": "2.11.0", "tensorrt": "absent"},
+    "facts": {"gpu": "NVIDIA H200 (9.0)"},
+}
+
+
+def reversed_deep(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {name: reversed_deep(value[name]) for name in reversed(list(value))}
+
+
+@pytest.fixture
+def parts(code: Callable[..., None]) -> Callable[..., Parts]:
+    """Build the parts of a fake stage with some of its declaration changed."""
+    code("def run(ctx): ...\n")
+    base = Stage(
+        name="make",
+        run="fakestages:run",
+        settings=("seed", "distill", "data.source"),
+        outputs={"out": "out.bin"},
+    )
+
+    def make(of: Settings = DEFAULTS, **changes: Any) -> Parts:
+        inputs = dict.fromkeys(changes.get("inputs", ()), "ab" * 32)
+        fields = {name: getattr(base, name) for name in base.__dataclass_fields__}
+        return key_parts(Stage(**fields | changes), of, inputs, Memo())
+
+    return make
+
+
+# These keys name entries that people hold: a change here makes all of them run again.
+@pytest.mark.parametrize(
+    ("document", "key"),
+    [
+        (PARTS, "5a762c1a4025862ca9414c5da01524ad48b3f0fe8755598e8ed2871918558d89"),
+        ({}, "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"),
+        (
+            {"a": "é", "b": None, "c": [1, 2.5, True]},
+            "bb0004f244134dd7fe1d72ec9db26aa60b141c3f66f5ef19e13411f940397c94",
+        ),
+    ],
+)
+def test_key_of_a_document_is_the_same_for_ever(document: Parts, key: str) -> None:
+    assert key_of(document) == key
+
+
+def test_key_of_a_stage_is_the_same_for_ever(parts: Callable[..., Parts]) -> None:
+    document = parts(settings=("seed", "student")) | {"python": "3.11"}
+    assert document["settings"] == {"seed": 0, "student": {"arch": "resnet8"}}
+    assert key_of(document) == "4df165e83dba5f8a1a9f4af4e8ce7a104e0dcf66d2c4f01a214978cc2544a96f"
+
+
+def test_order_of_the_document_does_not_count() -> None:
+    assert key_of(reversed_deep(PARTS)) == key_of(PARTS)
+
+
+def test_number_that_is_not_finite_has_no_key() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        key_of({"x": float("nan")})
+
+
+def test_value_without_a_canonical_form_has_no_key() -> None:
+    with pytest.raises(TypeError):
+        key_of({"x": {1, 2}})
+
+
+def test_document_has_every_part_of_the_declaration(parts: Callable[..., Parts]) -> None:
+    settings = Settings(distill=Distill(rounds=1000))
+    document = parts(
+        settings, packages=("msgspec", "no-such-package"), facts=("cpu",), inputs=("a/b",)
+    )
+    assert list(document) == [*PARTS]
+    assert document["settings"]["data.source"] == "digits"
+    assert document["settings"]["distill"]["rounds"] == 1000
+    assert document["inputs"] == {"a/b": "ab" * 32}
+    assert document["packages"]["no-such-package"] == "absent"
+    assert document["packages"]["msgspec"] == msgspec.__version__
+    assert list(document["code"]) == ["fakestages"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(seed=1),
+        Settings(distill=Distill(rounds=999)),
+        Settings(distill=Distill(alpha=0.5)),
+        Settings(data=Data(source="cifar10")),
+    ],
+)
+def test_declared_setting_changes_the_key(parts: Callable[..., Parts], settings: Settings) -> None:
+    assert key_of(parts(settings)) != key_of(parts())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(data=Data(root="elsewhere")),
+        Settings(gates={"speedup": Gate(min=9.0)}),
+        Settings(run=Run(lock_wait_s=0.0)),
+    ],
+)
+def test_undeclared_setting_keeps_the_key(parts: Callable[..., Parts], settings: Settings) -> None:
+    assert key_of(parts(settings)) == key_of(parts())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "other"},
+        {"outputs": {"out": "renamed.bin"}},
+        {"outputs": {"out": "out.bin", "more": "more.bin"}},
+        {"settings": ("seed",)},
+        {"inputs": ("a/b",)},
+        {"packages": ("msgspec",)},
+        {"facts": ("cpu",)},
+        {"code": ("models.registry",)},
+    ],
+)
+def test_every_part_of_the_declaration_changes_the_key(
+    parts: Callable[..., Parts], changes: dict[str, Any]
+) -> None:
+    assert key_of(parts(**changes)) != key_of(parts())
+
+
+def test_outside_file_counts_by_its_bytes_not_its_path(
+    parts: Callable[..., Parts], tmp_path: Path
+) -> None:
+    keys = []
+    for name, content in (("a", b"x"), ("b", b"x"), ("c", b"y")):
+        (tmp_path / name).write_bytes(content)
+        external = External(path=tmp_path / name, needed_by="data.root")
+        keys.append(key_of(parts(externals={"data": external})))
+    assert keys[0] == keys[1]
+    assert keys[0] != keys[2]
+
+
+def test_missing_outside_file_names_the_setting_that_needs_it(tmp_path: Path) -> None:
+    external = External(path=tmp_path / "gone", needed_by="teacher.weights")
+    with pytest.raises(StageError) as caught:
+        external_digest(external, Memo())
+    assert str(caught.value) == (
+        f"teacher.weights: no such file or folder ({tmp_path / 'gone'}); "
+        "put it there or correct the path"
+    )
+
+
+def test_outside_folder_counts_by_names_and_bytes(tmp_path: Path) -> None:
+    folder = External(path=tmp_path, needed_by="data.root")
+    (tmp_path / "cats").mkdir()
+    (tmp_path / "cats" / "1.png").write_bytes(b"one")
+    first = external_digest(folder, Memo())
+    os.utime(tmp_path / "cats" / "1.png", (1, 1))
+    assert external_digest(folder, Memo()) == first
+    (tmp_path / "cats" / "1.png").write_bytes(b"two")
+    changed = external_digest(folder, Memo())
+    (tmp_path / "cats" / "1.png").write_bytes(b"one")
+    (tmp_path / "cats" / "1.png").rename(tmp_path / "cats" / "2.png")
+    assert len({first, changed, external_digest(folder, Memo())}) == 3
+
+
+def test_touched_file_of_a_folder_is_read_again_despite_the_memo(tmp_path: Path) -> None:
+    memo = Memo()
+    folder = External(path=tmp_path, needed_by="data.root")
+    (tmp_path / "1.png").write_bytes(b"one")
+    first = external_digest(folder, memo)
+    (tmp_path / "1.png").write_bytes(b"two")
+    os.utime(tmp_path / "1.png", (1, 1))
+    assert external_digest(folder, memo) != first
+
+
+def test_digest_of_a_file_is_the_sha256_of_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert file_sha256(tmp_path / "abc") == (
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )
+
+
+def test_differences_are_told_leaf_by_leaf() -> None:
+    changed = PARTS | {
+        "python": "3.12",
+        "settings": {"seed": 0, "distill": {"alpha": 0.9, "rounds": 1000, "method": "abm"}},
+        "inputs": {"teacher/weights": "ff" * 32},
+        "packages": {"torch": "2.11.0", "onnx": "1.20"},
+    }
+    assert differences(PARTS, changed) == [
+        "inputs.teacher/weights: 00000000 -> ffffffff",
+        'packages.onnx: (absent) -> "1.20"',
+        'packages.tensorrt: "absent" -> (absent)',
+        'python: "3.11" -> "3.12"',
+        "settings.distill.alpha: 0.95 -> 0.9",
+        'settings.distill.method: "mad" -> "abm"',
+    ]
+
+
+def test_equal_documents_have_no_differences() -> None:
+    assert differences(PARTS, reversed_deep(PARTS)) == []
+
+
+def test_files_behind_a_link_to_a_folder_count(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.png").write_bytes(b"one")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train").symlink_to(tmp_path / "elsewhere")
+    folder = External(path=tmp_path / "data", needed_by="data.root")
+    first = external_digest(folder, Memo())
+    (tmp_path / "elsewhere" / "a.png").write_bytes(b"two!")
+    assert external_digest(folder, Memo()) != first
+
+
+def test_a_link_to_a_folder_around_it_ends(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"one")
+    plain = external_digest(External(path=tmp_path, needed_by="data.root"), Memo())
+    (tmp_path / "loop").symlink_to(tmp_path)
+    assert external_digest(External(path=tmp_path, needed_by="data.root"), Memo()) == plain
+
+
+def test_a_document_is_the_same_once_it_is_stored_and_read_again(
+    code: Callable[..., None],
+) -> None:
+    code("def run(ctx): ...\n")
+    stage = Stage(name="make", run="fakestages:run", settings=("data.mean", "validate"), outputs={})
+    settings = Settings(data=Data(mean=(0.5, 0.5), std=(0.2, 0.2)))
+    document = key_parts(stage, settings, {}, Memo())
+    assert json.loads(json.dumps(document)) == document

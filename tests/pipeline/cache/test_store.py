@@ -1,0 +1,191 @@
+"""The working folder: entries are whole or not there, and what is wrong with one is said."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pipeline.cache import manifest as manifests
+from pipeline.cache.manifest import Manifest, OutputRecord
+from pipeline.cache.store import Entry, Store, damage_of
+from pipeline.errors import StoreError
+
+KEY = "ab" * 32
+
+
+def put(store: Store, content: bytes = b"weights", key: str = KEY, stage: str = "make") -> Entry:
+    out = store.work_path(stage, key) / "out"
+    out.mkdir(parents=True)
+    (out / "w.bin").write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    record = OutputRecord(file="w.bin", sha256=digest, bytes=len(content))
+    manifest = Manifest(
+        stage=stage,
+        key=key,
+        parts={"settings": {"seed": 0}},
+        outputs={"weights": record},
+        metrics={"top1": 0.985},
+        seconds=1.0,
+        resumed=False,
+        created_utc="2026-01-01T00:00:00+00:00",
+        madpipe="0",
+        host={},
+    )
+    return store.commit(out, manifest)
+
+
+def test_committed_entry_is_found_whole(store: Store) -> None:
+    entry = put(store)
+    assert store.find("make", KEY) == (entry, None)
+    assert entry.output("weights").read_bytes() == b"weights"
+    assert entry.path == store.home / "entries" / "make" / KEY[:16]
+    assert store.newest("make") == entry
+    assert [path for path, _ in store.entries()] == [entry.path]
+
+
+def test_committed_files_are_read_only(store: Store) -> None:
+    assert put(store).output("weights").stat().st_mode & 0o222 == 0
+
+
+def test_entry_of_another_key_is_not_found(store: Store) -> None:
+    put(store)
+    assert store.find("make", "cd" * 32) == (None, None)
+    assert store.find("other", KEY) == (None, None)
+
+
+def test_newest_is_the_entry_that_was_used_last(store: Store) -> None:
+    first = put(store)
+    second = put(store, key="cd" * 32)
+    assert store.newest("make") == second
+    store.mark_newest("make", KEY)
+    assert store.newest("make") == first
+
+
+def test_committing_a_key_again_replaces_its_entry(store: Store) -> None:
+    put(store)
+    put(store, b"other bytes")
+    entry = store.find("make", KEY).entry
+    assert entry is not None
+    assert entry.output("weights").read_bytes() == b"other bytes"
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(bytes(content))
+
+
+def edit(old: str, new: str) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        text = path.read_text(encoding="utf-8")
+        assert text.count(old) == 1
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "harm", "expected"),
+    [
+        ("w.bin", flip, "w.bin has other bytes than were stored"),
+        ("w.bin", lambda path: path.unlink(), "w.bin is missing"),
+        ("entry.json", lambda path: path.unlink(), "its record is missing"),
+        ("entry.json", lambda path: path.write_bytes(b""), "its record cannot be read"),
+        ("entry.json", lambda path: path.write_bytes(b"\xff{}"), "its record cannot be read"),
+        ("entry.json", edit(KEY, "cd" * 32), "its record cannot be read: it was changed"),
+    ],
+)
+def test_damage_is_a_miss_with_its_reason(
+    store: Store, name: str, harm: Callable[[Path], None], expected: str
+) -> None:
+    entry = put(store)
+    harm(entry.path / name)
+    found, damage = store.find("make", KEY)
+    assert found is None
+    assert damage is not None
+    assert damage.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("0.985", "0.185"), ('"seed": 0', '"seed": 1'), ('"make"', '"fake"')]
+)
+def test_changed_figure_in_the_record_is_a_miss(store: Store, old: str, new: str) -> None:
+    entry = put(store)
+    edit(old, new)(entry.path / "entry.json")
+    assert store.find("make", KEY).entry is None
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"\0", b"gone", b"../../layout.json"])
+def test_damaged_pointer_to_the_newest_is_as_if_it_were_not_there(
+    store: Store, content: bytes
+) -> None:
+    entry = put(store)
+    pointer = entry.path.parent / "newest"
+    pointer.write_bytes(content)
+    assert store.newest("make") is None
+    store.mark_newest("make", KEY)
+    assert store.newest("make") == entry
+
+
+def test_file_name_in_a_record_cannot_lead_out_of_its_folder(store: Store) -> None:
+    entry = put(store)
+    leading_out = msgspec.structs.replace(
+        entry.manifest.outputs["weights"], file="../../../layout.json"
+    )
+    forged = msgspec.structs.replace(entry.manifest, outputs={"weights": leading_out})
+    (entry.path / "entry.json").write_bytes(manifests.encode(forged))
+    damaged = store.read("make", KEY)
+    assert damaged is not None
+    assert damaged.output("weights").parent == entry.path
+    assert damage_of(damaged) == "../../../layout.json is missing"
+
+
+def test_folder_of_a_newer_layout_is_refused(store: Store) -> None:
+    (store.home / "layout.json").write_text('{"layout": 99}', encoding="utf-8")
+    with pytest.raises(StoreError) as caught:
+        store.check_layout()
+    assert str(caught.value) == (
+        f"{store.home}: was written by a newer madpipe (layout 99, this one knows 1); "
+        "update madpipe, or name another folder with MADPIPE_HOME"
+    )
+    assert caught.value.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[1]", b"null", b'{"layout": "x"}', b'{"layout": 1e999}', b"\xff"]
+)
+def test_layout_that_is_no_record_is_refused(store: Store, content: bytes) -> None:
+    (store.home / "layout.json").write_bytes(content)
+    with pytest.raises(StoreError, match="is not a layout record"):
+        store.check_layout()
+
+
+def test_preparing_a_new_folder_writes_its_layout_and_hides_it_from_git(store: Store) -> None:
+    assert json.loads((store.home / "layout.json").read_bytes()) == {"layout": 1}
+    assert (store.home / ".gitignore").read_text(encoding="utf-8") == "*\n"
+    store.prepare()
+
+
+def test_file_in_place_of_the_folder_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "home").write_bytes(b"")
+    for act in (Store(tmp_path / "home").check_layout, Store(tmp_path / "home").prepare):
+        with pytest.raises(StoreError, match="home") as caught:
+            act()
+        assert "is a file, not a folder; name a folder with MADPIPE_HOME" in str(caught.value)
+
+
+def test_folder_that_cannot_be_made_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    store = Store(tmp_path / "file" / "deep")
+    with pytest.raises(StoreError, match="free space or give write access"):
+        store.prepare()
+
+
+def test_damaged_entries_are_listed_with_their_damage(store: Store) -> None:
+    entry = put(store)
+    (entry.path / "entry.json").unlink()
+    assert list(store.entries()) == [(entry.path, (None, "its record is missing"))]

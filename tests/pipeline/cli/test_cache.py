@@ -1,0 +1,100 @@
+"""The cache is listed, checked, cleaned and shared."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.cache.store import Store
+from pipeline.execute import execute
+from pipeline.project import Project
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def stored(project: Callable[..., Project]) -> Store:
+    """The store of a project that has run."""
+    opened = project()
+    execute(opened, ["all"], force=(), sinks=[], command="run all", inconclusive=4)
+    return opened.store
+
+
+def damage(store: Store) -> Path:
+    entry = store.newest("distill")
+    assert entry is not None
+    entry.output("student").chmod(0o644)
+    entry.output("student").write_bytes(b"X")
+    return entry.path
+
+
+def test_empty_cache_says_so(madpipe: Call) -> None:
+    assert madpipe("cache", "ls") == (0, "nothing stored\n", "")
+    assert madpipe("cache", "ls", "--json") == (0, "[]\n", "")
+    assert madpipe("cache", "verify") == (0, "0 entries read, 0 damaged\n", "")
+
+
+def test_listing_has_a_line_for_each_entry(madpipe: Call, stored: Store) -> None:
+    lines = madpipe("cache", "ls")[1].splitlines()
+    assert [line.split()[0] for line in lines] == ["distill", "validate"]
+    records = json.loads(madpipe("cache", "ls", "--json")[1])
+    assert [(each["stage"], each["damage"]) for each in records] == [
+        ("distill", None),
+        ("validate", None),
+    ]
+    assert records[0]["bytes"] == 21
+    assert stored.entry_path("distill", records[0]["key"]).is_dir()
+
+
+def test_damaged_record_is_listed_as_such(madpipe: Call, stored: Store) -> None:
+    entry = stored.newest("distill")
+    assert entry is not None
+    (entry.path / "entry.json").unlink()
+    assert "damaged" in madpipe("cache", "ls")[1].splitlines()[0]
+
+
+def test_verify_reads_every_byte(madpipe: Call, stored: Store) -> None:
+    assert madpipe("cache", "verify") == (0, "2 entries read, 0 damaged\n", "")
+    path = damage(stored)
+    code, out, err = madpipe("cache", "verify")
+    assert code == 1
+    assert out.splitlines() == [
+        f"damaged  {path}: student.bin has other bytes than were stored",
+        "2 entries read, 1 damaged",
+    ]
+    assert err == f"{path}: is damaged (1 entries); madpipe run all makes it anew\n"
+
+
+def test_gc_tells_what_it_removed(madpipe: Call, stored: Store) -> None:
+    assert madpipe("cache", "gc", "--keep", "1") == (0, "removed 0 folders, 0 B\n", "")
+    assert len(list(stored.entries())) == 2
+
+
+def test_gc_keeps_at_least_one(madpipe: Call) -> None:
+    code, _, err = madpipe("cache", "gc", "--keep", "0")
+    assert code == 2
+    assert err.startswith("command line: Invalid value for '--keep'")
+
+
+def test_push_and_pull_share_entries(madpipe: Call, stored: Store, tmp_path: Path) -> None:
+    assert madpipe("cache", "push", "shared")[:2] == (0, "copied 2 entries to shared\n")
+    assert madpipe("cache", "push", "shared")[1] == "copied 0 entries to shared\n"
+    (tmp_path / "fresh").mkdir()
+    config = ("--config", "fresh/pipeline.toml")
+    assert madpipe("cache", "pull", "shared", *config)[1] == "copied 2 entries from shared\n"
+    copied = Store(tmp_path / "fresh" / ".madpipe")
+    assert [path.name for path, _ in copied.entries()] == [p.name for p, _ in stored.entries()]
+
+
+def test_damaged_entries_are_not_pushed(madpipe: Call, stored: Store) -> None:
+    damage(stored)
+    assert madpipe("cache", "push", "shared")[1] == "copied 1 entries to shared\n"
+
+
+def test_pull_from_nowhere_is_an_error(madpipe: Call) -> None:
+    assert madpipe("cache", "pull", "gone") == (
+        1,
+        "",
+        "gone: no such folder; name the folder that was pushed to\n",
+    )

@@ -1,0 +1,96 @@
+"""Rules between settings are told with the key to blame."""
+
+import pytest
+
+from pipeline.config.rules import broken_rules
+from pipeline.settings import Build, Data, Distill, Gate, Settings, Teacher, TensorRT, Validate
+
+BROKEN = [
+    (Settings(distill=Distill(lambda0=0, lambda1=0)), [("distill", "lambda1")]),
+    (Settings(distill=Distill(method="abm", lambda0=0)), [("distill", "lambda0")]),
+    (
+        Settings(distill=Distill(method="abm", lambda0=0, lambda1=0)),
+        [("distill", "lambda1"), ("distill", "lambda0")],
+    ),
+    (Settings(distill=Distill(method="dfq", lambda0=0)), [("distill", "lambda0")]),
+    (Settings(distill=Distill(delta=1.0)), [("distill", "delta")]),
+    (Settings(distill=Distill(batch_size=9, processes=2)), [("distill", "batch_size")]),
+    (
+        Settings(distill=Distill(batch_size=4, processes=2, accumulation_steps=2)),
+        [("distill", "batch_size")],
+    ),
+    (Settings(distill=Distill(method="dfkd-mem", processes=2)), [("distill", "processes")]),
+    (Settings(data=Data(mean=(0.5,))), [("data", "std")]),
+    (Settings(data=Data(source="folder")), [("data", "source")]),
+    (Settings(build=Build(targets=("sm89",))), [("build", "targets")]),
+    (
+        Settings(build=Build(tensorrt=TensorRT(opt_batch=300))),
+        [("build", "tensorrt", "opt_batch")],
+    ),
+    (
+        Settings(build=Build(backend="tensorrt"), validate=Validate(batch_sizes=(1, 512))),
+        [("validate", "batch_sizes")],
+    ),
+    (Settings(gates={"nope": Gate(max=1)}), [("gates", "nope")]),
+    (Settings(gates={"speedup": Gate()}), [("gates", "speedup")]),
+    (Settings(gates={"speedup": Gate(min=2, max=1)}), [("gates", "speedup", "min")]),
+    (Settings(gates={"speedup": Gate(margin=1)}), [("gates", "speedup", "margin")]),
+    (
+        Settings(gates={"engine_top1_drop": Gate(margin=0.1, max=0.1)}),
+        [("gates", "engine_top1_drop", "margin")],
+    ),
+    (Settings(gates={"engine_top1_drop": Gate(max=0)}), [("gates", "engine_top1_drop", "max")]),
+    (
+        Settings(compare={"engine_top1_drop": Gate(margin=0)}),
+        [("compare", "engine_top1_drop", "margin")],
+    ),
+    (Settings(compare={"speedup": Gate(min=1)}), [("compare", "speedup")]),
+    (
+        Settings(gates={"engine_p50_ms": Gate(max=1, confidence=0.999)}),
+        [("gates", "engine_p50_ms", "confidence")],
+    ),
+    (Settings(validate=Validate(images="bank")), [("validate", "images")]),
+]
+
+KEPT = [
+    Settings(),
+    Settings(validate=Validate(batch_sizes=(1, 512))),
+    Settings(
+        build=Build(backend="tensorrt", tensorrt=TensorRT(max_batch=512)),
+        validate=Validate(batch_sizes=(1, 512)),
+    ),
+    Settings(distill=Distill(lambda0=0)),
+    Settings(distill=Distill(generator="cat", delta=1.0)),
+    Settings(distill=Distill(batch_size=8, processes=2, accumulation_steps=2)),
+    Settings(distill=Distill(lambda1=0)),
+    Settings(distill=Distill(method="abm", lambda1=0)),
+    Settings(data=Data(source="folder", image_size_px=32)),
+    Settings(data=Data(mean=(0.5,), std=(0.5,))),
+    Settings(build=Build(backend="tensorrt-rtx", targets=("sm89",))),
+    Settings(gates={}),
+    Settings(gates={"engine_top1_drop": Gate(max=-0.001, confidence=0.999)}),
+    Settings(validate=Validate(images="bank"), teacher=Teacher(weights="t.pth")),
+    Settings(gates={"speedup": Gate(min=2, max=2)}),
+]
+
+
+@pytest.mark.parametrize(("settings", "keys"), BROKEN)
+def test_broken_rule_blames_its_key(settings: Settings, keys: list[tuple[str, ...]]) -> None:
+    assert [each.key for each in broken_rules(settings)] == keys
+
+
+@pytest.mark.parametrize("settings", KEPT)
+def test_settings_that_fit_break_no_rule(settings: Settings) -> None:
+    assert list(broken_rules(settings)) == []
+
+
+def test_bounds_the_wrong_way_round_are_told_with_both() -> None:
+    (broken,) = broken_rules(Settings(gates={"speedup": Gate(min=2, max=1.5)}))
+    assert broken.wrong == "min is above max (2 > 1.5), so nothing passes"
+    assert broken.remedy == "exchange them"
+
+
+def test_a_margin_of_zero_is_refused_with_what_to_do() -> None:
+    (broken,) = broken_rules(Settings(gates={"engine_top1_drop": Gate(max=0)}))
+    assert broken.wrong == "no sample can show that nothing at all is lost (0)"
+    assert broken.remedy.startswith("set the loss that you accept, such as 0.005")

@@ -1,0 +1,109 @@
+"""`precision = "auto"`: candidates built, compared and measured, and the fastest taken."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import StageError
+from pipeline.settings import Build
+from stages import standalone
+from stages.build import autotune
+from stages.build import stage as build_stage
+from stages.build.autotune import AutotuneResult
+from stages.engines import selection
+from tests.stages.tiny import Brought
+
+
+def _built(tiny: Brought, folder: Path, **options: Any) -> dict[str, Any]:
+    _, table = build_stage.build(
+        tiny.path("export/onnx"),
+        folder / "engine.onnx",
+        folder / "manifest.json",
+        Build(device="cpu", **options),
+        calibration_path=tiny.path("distill/bank"),
+    )
+    return table
+
+
+def test_the_stage_stores_the_table_and_takes_the_fastest_that_is_admissible(
+    tiny: Brought,
+) -> None:
+    table = json.loads(tiny.path("build/candidates").read_bytes())
+    rows = table["candidates"]
+    assert table["schema"] == autotune.SCHEMA
+    wanted = selection.candidates(tiny.settings.build, table["device"])
+    assert [(r["backend"], r["precision"]) for r in rows][: len(wanted)] == list(wanted)
+    (chosen,) = (r for r in rows if r["verdict"] == "chosen")
+    fit = [r for r in rows if r["verdict"] in ("chosen", "admissible")]
+    assert chosen["p50_ms"] == min(r["p50_ms"] for r in fit)
+    assert all(r["disagreement"] <= table["max_disagreement"] for r in fit)
+    manifest = json.loads(tiny.path("build/manifest").read_bytes())
+    assert (manifest["backend"], manifest["precision"]) == (
+        chosen["backend"], chosen["precision"],
+    )  # fmt: skip
+
+
+def test_what_differs_too_much_is_missed_and_mixed_with_float_layers(
+    tiny: Brought, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = autotune.classes
+    calls = 0
+
+    def classes(infer: Any, x_NCHW: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        said_N = real(infer, x_NCHW)
+        # After the reference and fp32 comes plain int8: here all of it is wrong.
+        return (said_N + 1) % 10 if calls == 3 else said_N
+
+    monkeypatch.setattr(autotune, "classes", classes)
+    table = _built(tiny, tmp_path, backend="onnxruntime", max_disagreement=0.5)
+    fp32, int8, mixed = table["candidates"]
+    assert fp32["verdict"] in ("chosen", "admissible")
+    assert int8["verdict"] == "missed"
+    assert "more than 0.5" in int8["reason"]
+    assert mixed["precision"] == "int8"
+    assert mixed["verdict"] in ("chosen", "admissible")
+    assert mixed["float_layers"] == [each["layer"] for each in table["costly_layers"]]
+    assert len(mixed["float_layers"]) == 1
+
+
+def test_without_bisection_nothing_is_mixed(tiny: Brought, tmp_path: Path) -> None:
+    table = _built(tiny, tmp_path, backend="onnxruntime", max_disagreement=0.0, bisect_layers=0)
+    assert len(table["candidates"]) == 2
+    assert table["costly_layers"] == []
+
+
+def test_where_none_is_admissible_each_says_what_it_missed(
+    tiny: Brought, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = autotune.classes, 0
+
+    def classes(infer: Any, x_NCHW: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return real(infer, x_NCHW) if calls == 1 else (real(infer, x_NCHW) + 1) % 10
+
+    monkeypatch.setattr(autotune, "classes", classes)
+    message = r"no candidate is admissible \(onnxruntime fp32: 1\.0000 of 32 .*onnxruntime int8: "
+    with pytest.raises(StageError, match=message):
+        _built(tiny, tmp_path, backend="onnxruntime")
+
+
+def test_a_file_with_images_is_built_by_measuring_too(tiny: Brought, tmp_path: Path) -> None:
+    manifest = standalone.build(
+        tiny.path("export/onnx"), tmp_path, Build(device="cpu"), tiny.path("distill/bank")
+    )
+    table = json.loads((tmp_path / "candidates.json").read_bytes())
+    (chosen,) = (r for r in table["candidates"] if r["verdict"] == "chosen")
+    assert chosen["precision"] == manifest.precision
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted(
+        ["candidates.json", "manifest.json", manifest.engine]
+    )
+
+
+def test_a_candidate_that_was_never_built_has_no_figures(tmp_path: Path) -> None:
+    record = AutotuneResult(backend="b", precision="fp32", engine=tmp_path / "none").record()
+    assert (record["verdict"], record["bytes"], record["p50_ms"]) == ("unavailable", None, None)

@@ -1,0 +1,96 @@
+"""The moment-matching terms against a direct computation."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from stages.distill.bn_stats import BNStatsLoss
+
+
+def _network() -> nn.Sequential:
+    torch.manual_seed(3)
+    network = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.BatchNorm2d(3))
+    for module in network:
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2.0)
+    return network.eval()
+
+
+def _term(layer: nn.Module, h_BCHW: Tensor) -> float:
+    """Compute the term with loops, in double precision."""
+    assert isinstance(layer, nn.BatchNorm2d)
+    assert layer.running_mean is not None
+    assert layer.running_var is not None
+    of_mean = of_var = 0.0
+    for channel in range(h_BCHW.shape[1]):
+        values = h_BCHW[:, channel].double().flatten()
+        mean = values.sum() / len(values)
+        var = ((values - mean) ** 2).sum() / len(values)
+        of_mean += float(mean - layer.running_mean[channel]) ** 2
+        of_var += float(var - layer.running_var[channel]) ** 2
+    return math.sqrt(of_mean) + math.sqrt(of_var)
+
+
+def test_each_term_equals_a_direct_computation_on_the_input_of_its_layer() -> None:
+    network = _network()
+    x_BCHW = torch.rand(5, 2, 6, 6)
+    with torch.no_grad(), BNStatsLoss(network).watched() as terms:
+        network(x_BCHW)
+        before_first = network[0](x_BCHW)
+        before_second = network[:3](x_BCHW)
+    wanted = [_term(network[1], before_first), _term(network[3], before_second)]
+    # The slice network[:3] passed the first layer again, which added a third term.
+    assert [each.item() for each in terms[:2]] == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_term_is_zero_where_the_moments_are_those_stored() -> None:
+    layer = nn.BatchNorm2d(2, momentum=None).eval()
+    x_BCHW = torch.rand(4, 2, 3, 3)
+    layer.running_mean = x_BCHW.mean(dim=(0, 2, 3))
+    layer.running_var = x_BCHW.var(dim=(0, 2, 3), correction=0)
+    with BNStatsLoss(layer).watched() as terms:
+        layer(x_BCHW)
+    assert terms[0].item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_terms_carry_gradients_to_the_images() -> None:
+    x_BCHW = torch.rand(3, 2, 6, 6, requires_grad=True)
+    network = _network()
+    with BNStatsLoss(network).watched() as terms:
+        network(x_BCHW)
+    torch.stack(terms).sum().backward()  # type: ignore[no-untyped-call]
+    assert x_BCHW.grad is not None
+    assert x_BCHW.grad.abs().sum() > 0
+
+
+def test_watching_leaves_the_output_and_the_stored_moments_unchanged() -> None:
+    network = _network()
+    x_BCHW = torch.rand(3, 2, 6, 6)
+    before = {name: each.clone() for name, each in network.state_dict().items()}
+    plain = network(x_BCHW)
+    with BNStatsLoss(network).watched():
+        watched = network(x_BCHW)
+    assert torch.equal(plain, watched)
+    assert all(torch.equal(before[name], each) for name, each in network.state_dict().items())
+
+
+def test_nothing_is_watched_any_more_after_the_block_even_after_an_error() -> None:
+    network = _network()
+    moments = BNStatsLoss(network)
+    with pytest.raises(RuntimeError, match="stop"), moments.watched() as terms:
+        raise RuntimeError("stop")
+    network(torch.rand(2, 2, 6, 6))
+    assert terms == []
+    assert all(not layer._forward_pre_hooks for layer in moments.layers)
+
+
+def test_only_batch_norm_of_images_with_running_statistics_counts() -> None:
+    network = nn.Sequential(
+        nn.BatchNorm2d(3, track_running_stats=False), nn.GroupNorm(1, 3), nn.BatchNorm1d(4)
+    )
+    assert BNStatsLoss(network).layers == []

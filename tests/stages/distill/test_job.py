@@ -1,0 +1,43 @@
+"""The same job sets up the same game wherever it is read."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+
+from pipeline.errors import StageError
+from stages.distill.distributed.group import Group
+from stages.distill.job import Job, build_trainer
+from stages.networks import card as cards
+from stages.networks import weights
+from tests.stages.distill.tiny_training import job, teacher
+from tests.stages.tiny import card, resnet8
+
+
+def test_two_processes_that_read_one_job_begin_alike(tmp_path: Path) -> None:
+    path = teacher(tmp_path)
+    sent = msgspec.json.encode(job(generator="cat"))
+    games = [build_trainer(msgspec.json.decode(sent, type=Job), path, Group())[0] for _ in range(2)]
+    one, other = (each.state() for each in games)
+    for part in ("student", "generator", "ema"):
+        assert all(torch.equal(one[part][name], other[part][name]) for name in one[part])
+    assert torch.equal(one["rng"], other["rng"])
+
+
+def test_the_students_card_is_the_teachers_with_another_architecture(tmp_path: Path) -> None:
+    described = build_trainer(job(), teacher(tmp_path), Group())[1]
+    assert described == card(arch="resnet8")
+
+
+def test_a_conditional_generator_has_a_label_for_each_class(tmp_path: Path) -> None:
+    game, _ = build_trainer(job(generator="sum"), teacher(tmp_path), Group())
+    assert game.generator.num_classes == 10
+    assert game.generator.kind == "sum"
+
+
+def test_a_size_that_no_generator_makes_is_refused_with_those_that_it_can(tmp_path: Path) -> None:
+    path = tmp_path / "teacher.safetensors"
+    weights.save(path, resnet8(), cards.metadata(card(image_size_px=30)))
+    with pytest.raises(StageError, match=r"no generator for images of 30 px.*use images of 8, 28"):
+        build_trainer(job(), path, Group())

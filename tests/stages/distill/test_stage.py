@@ -1,0 +1,204 @@
+"""The distill stage: what it may reach, what it leaves, and what it refuses."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors
+import safetensors.torch
+import torch
+from PIL import Image
+
+from models.generator import Generator
+from pipeline.cache.code_digest import code_digests
+from pipeline.cache.digest_cache import Memo
+from pipeline.errors import StageError, UndeclaredAccess
+from pipeline.stage import Stage
+from stages.distill import stage as distill_stage
+from stages.networks import card as cards
+from tests.stages.tiny import Brought, bring, card, context, settings, weights_file
+
+BARE = """
+from torch import nn
+
+def make():
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10)
+    )
+"""
+
+
+def _stage(brought: Brought) -> Stage:
+    return next(each for each in brought.stages if each.name == "distill")
+
+
+def test_its_declaration_names_the_teachers_weights_and_no_data(tiny: Brought) -> None:
+    stage = _stage(tiny)
+    assert stage.inputs == ("teacher/weights",)
+    assert stage.externals == {}
+    assert not [each for each in stage.settings if each.partition(".")[0] == "data"]
+    assert "scikit-learn" not in stage.packages
+
+
+def test_no_module_that_it_imports_is_one_of_data(tiny: Brought) -> None:
+    stage = _stage(tiny)
+    closure = code_digests([stage.run.partition(":")[0], *stage.code], Memo())
+    assert "stages.distill.trainer" in closure
+    assert not [name for name in closure if name.startswith("stages.data")]
+
+
+@pytest.mark.parametrize("name", ["data", "teacher", "validate"])
+def test_settings_that_it_does_not_declare_raise(tiny: Brought, tmp_path: Path, name: str) -> None:
+    ctx, _ = context(_stage(tiny), tiny.settings, {}, tmp_path)
+    with pytest.raises(UndeclaredAccess, match=rf"setting .*\({name}\)"):
+        getattr(ctx.settings, name)
+
+
+def test_data_cannot_be_asked_for_as_input_external_or_output(
+    tiny: Brought, tmp_path: Path
+) -> None:
+    ctx, _ = context(_stage(tiny), tiny.settings, {}, tmp_path)
+    assert ctx.external("data") is None
+    with pytest.raises(UndeclaredAccess, match="input"):
+        ctx.input("data")
+    with pytest.raises(UndeclaredAccess, match="output"):
+        ctx.output("data")
+
+
+AUDITED = """
+import atexit, json, sys
+
+opened = []
+sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+
+def tell():
+    json.dump({"opened": opened, "modules": sorted(sys.modules)}, open(sys.argv[1], "w"))
+
+atexit.register(tell)
+from pipeline.cli.main import main
+main(sys.argv[2:])
+"""
+
+
+def test_a_process_that_distils_opens_no_data_set_and_imports_no_sklearn(
+    tiny: Brought, tmp_path: Path
+) -> None:
+    (tmp_path / "pipeline.toml").touch()
+    report, weights = tmp_path / "report.json", tiny.path("teacher/weights")
+    sets = ["teacher.arch=resnet8", f"teacher.weights={weights}", "distill.rounds=40"]
+    sets += ["distill.batch_size=32", "distill.generator_width=16", "distill.bank_size=32"]
+    bring(settings({"teacher": {"weights": str(weights), "epochs": 40}}), tmp_path, count=1)
+    command = [sys.executable, "-c", AUDITED, str(report), "distill", "--json"]
+    command += [word for each in sets for word in ("--set", each)]
+    command += ["--config", str(tmp_path / "pipeline.toml")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    statuses = {e["stage"]: e["status"] for e in events if e["kind"] == "stage_done"}
+    assert statuses == {"teacher": "hit", "distill": "ran"}
+    seen = json.loads(report.read_text(encoding="utf-8"))
+    assert any("teacher.safetensors" in each for each in seen["opened"])
+    files = [Path(each) for each in seen["opened"]]
+    assert not [p for p in files if "sklearn" in p.parts or p.suffix in {".gz", ".csv"}]
+    heavy = [m for m in seen["modules"] if m.partition(".")[0] in {"sklearn", "torchvision"}]
+    assert not heavy
+    assert not [m for m in seen["modules"] if m.startswith("stages.data.") and "specs" not in m]
+
+
+def test_it_leaves_a_student_of_the_teachers_classes(tiny: Brought) -> None:
+    assert cards.read(tiny.path("distill/student")) == card(arch=tiny.settings.student.arch)
+
+
+def test_both_generators_can_be_built_again_from_their_files(tiny: Brought) -> None:
+    for output in ("generator", "ema_generator"):
+        path = tiny.path(f"distill/{output}")
+        with safetensors.safe_open(path, "pt") as file:
+            arguments = json.loads(file.metadata()["madpipe.generator"])
+        generator = Generator(**arguments)
+        generator.load_state_dict(safetensors.torch.load_file(path))
+        assert generator(torch.randn(2, 100)).shape == (2, 1, 8, 8)
+
+
+def test_the_bank_holds_as_many_images_as_asked_for(tiny: Brought) -> None:
+    with np.load(tiny.path("distill/bank")) as archive:
+        x_NHWC = archive["x"]
+    assert x_NHWC.shape == (32, 8, 8, 1)
+    assert x_NHWC.dtype == np.uint8
+    assert len(np.unique(x_NHWC, axis=0)) > 8
+
+
+def test_the_picture_opens(tiny: Brought) -> None:
+    with Image.open(tiny.path("distill/picture")) as image:
+        image.load()
+        assert image.format == "PNG"
+
+
+def _distil(teacher: Path, folder: Path, **options: Any) -> list[str]:
+    """Run the stage's own function on a teacher's file; return the notes."""
+    chosen = settings({"distill": options})
+    stage = _stage(Brought(chosen, _declared(chosen, folder), None, []))  # type: ignore[arg-type]
+    ctx, emitted = context(stage, chosen, {"teacher/weights": teacher}, folder)
+    distill_stage.run(ctx)
+    return [fields["text"] for kind, fields in emitted if kind == "note"]
+
+
+def _declared(chosen: Any, root: Path) -> tuple[Stage, ...]:
+    from stages.catalog import declare
+
+    return declare(chosen, root)
+
+
+@pytest.mark.parametrize(
+    "options", [{"method": "abm"}, {"loss": "kl", "temperature": 4.0}, {"precision": "bf16"}]
+)
+def test_every_choice_runs_and_gives_the_same_bytes_again(
+    tiny: Brought, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    teacher = tiny.path("teacher/weights")
+    for name in ("one", "two"):
+        assert _distil(teacher, tmp_path / name, **options) == []
+    files = ("student.safetensors", "generator.safetensors", "bank.npz", "samples.png")
+    for file in files:
+        one, two = (tmp_path / name / "out" / file for name in ("one", "two"))
+        assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_teacher_without_batch_norm_is_told_of_and_works(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(BARE, encoding="utf-8")
+    chosen = settings({"teacher": {"arch": "net.py:make", "epochs": 2}})
+    brought = bring(chosen, tmp_path, count=2)
+    assert brought.notes() == [
+        (
+            "the teacher has no BatchNorm2d layers with running statistics, so the "
+            "moment-matching term is off"
+        )
+    ]
+    assert brought.path("distill/student").is_file()
+
+
+def test_an_image_size_that_no_generator_makes_is_refused_with_those_that_it_does(
+    tmp_path: Path,
+) -> None:
+    teacher = weights_file(tmp_path / "teacher.safetensors", image_size_px=10)
+    with pytest.raises(StageError, match=r"10 px.*use images of 8, 28, 32"):
+        _distil(teacher, tmp_path)
+
+
+def test_losses_that_are_not_finite_stop_it_and_name_the_setting(
+    tiny: Brought, tmp_path: Path
+) -> None:
+    with pytest.raises(StageError, match=r"not finite.*distill\.student_learning_rate"):
+        _distil(tiny.path("teacher/weights"), tmp_path, student_learning_rate=1e30)
+
+
+def test_a_teachers_file_without_a_card_is_refused(tmp_path: Path) -> None:
+    bare = tmp_path / "teacher.safetensors"
+    safetensors.torch.save_file({"x": torch.zeros(1)}, bare)
+    with pytest.raises(StageError, match="carries no card"):
+        _distil(bare, tmp_path)

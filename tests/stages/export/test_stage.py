@@ -1,0 +1,123 @@
+"""The export stage: a file that says what the student says, or a refusal."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models import registry
+from models.classifier import Classifier
+from pipeline.cache.keys import file_sha256
+from pipeline.errors import StageError
+from pipeline.settings import Export
+from stages.engines.base import BACKENDS
+from stages.export import stage as export_stage
+from stages.onnxgraph import io as onnx_io
+from tests.stages.tiny import Brought, card, resnet8
+
+
+def _images(count: int = 5) -> np.ndarray:
+    return np.random.default_rng(0).random((count, 1, 8, 8), dtype=np.float32)
+
+
+def _export(network: Classifier, path: Path, options: Export) -> export_stage.Checked:
+    return export_stage.export(
+        network,
+        card(),
+        path,
+        options=options,
+        opset=18,
+        images_NCHW=_images(),
+        student_sha256="0" * 64,
+    )
+
+
+def test_the_stage_leaves_a_sound_file_with_the_students_card(tiny: Brought) -> None:
+    model = onnx_io.read(tiny.path("export/onnx"), "here")
+    assert onnx_io.card_of(model) == card(arch=tiny.settings.student.arch)
+
+
+def test_the_difference_to_torch_is_recorded_and_small(tiny: Brought) -> None:
+    assert 0 <= tiny.metrics("export")["max_logit_difference"] < 1e-3
+
+
+def test_the_file_is_at_most_the_students_size_and_the_graph(tiny: Brought) -> None:
+    student = tiny.path("distill/student").stat().st_size
+    size = tiny.path("export/onnx").stat().st_size
+    assert size <= 1.05 * student
+    assert tiny.metrics("export")["bytes"] == size
+
+
+def test_a_difference_above_the_tolerance_is_refused_with_both(tmp_path: Path) -> None:
+    network = Classifier(resnet8(), card().mean, card().std).eval()
+    with pytest.raises(StageError, match=r"differs from torch by .*max_logit_difference"):
+        _export(network, tmp_path / "m.onnx", Export(max_logit_difference=1e-30))
+
+
+def test_a_student_whose_outputs_are_not_finite_is_refused(tmp_path: Path) -> None:
+    backbone = resnet8()
+    torch.nn.init.constant_(backbone.fc.weight, float("nan"))
+    network = Classifier(backbone, card().mean, card().std).eval()
+    with pytest.raises(StageError, match="not finite"):
+        _export(network, tmp_path / "m.onnx", Export())
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "wrn16-1", "vgg11", "mobilenetv2"])
+def test_each_kind_of_network_for_small_images_becomes_a_file_that_says_the_same(
+    arch: str, tmp_path: Path
+) -> None:
+    described = card(arch=arch, image_size_px=32)
+    torch.manual_seed(0)
+    backbone = registry.create(arch, in_channels=1, num_classes=10, code=None)
+    network = Classifier(backbone, described.mean, described.std).eval()
+    images_NCHW = np.random.default_rng(0).random((2, 1, 32, 32), dtype=np.float32)
+    out = tmp_path / "m.onnx"
+    checked = export_stage.export(
+        network,
+        described,
+        out,
+        options=Export(),
+        opset=18,
+        images_NCHW=images_NCHW,
+        student_sha256="0" * 64,
+    )
+    assert checked.max_logit_difference < 1e-3
+    assert onnx_io.card_of(onnx_io.read(out, "here")) == described
+
+
+def test_too_few_images_of_torchs_class_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = Classifier(resnet8(), card().mean, card().std).eval()
+    real = onnx_io.logits
+    turned = Export(max_logit_difference=1e9)
+    monkeypatch.setattr(onnx_io, "logits", lambda opened, x: -real(opened, x))
+    with pytest.raises(StageError, match=r"torch's class to too few images .*min_agreement"):
+        _export(network, tmp_path / "m.onnx", turned)
+
+
+def test_a_graph_that_takes_bytes_says_the_same_and_tells_what_it_takes(tmp_path: Path) -> None:
+    network = Classifier(resnet8(), card().mean, card().std).eval()
+    checked = _export(network, tmp_path / "m.onnx", Export(input="uint8-nhwc"))
+    assert checked.max_logit_difference < 1e-3
+    model = onnx_io.read(tmp_path / "m.onnx", "here")
+    (taken,) = onnx_io.session(tmp_path / "m.onnx").get_inputs()
+    assert (taken.type, taken.shape[1:]) == ("tensor(uint8)", [8, 8, 1])
+    told = {each.key: each.value for each in model.metadata_props}
+    assert json.loads(told[onnx_io.INPUT_KEY]) == {
+        "layout": "NHWC", "type": "uint8", "range": [0, 255],
+    }  # fmt: skip
+    assert told[onnx_io.STUDENT_KEY] == "0" * 64
+
+
+def test_the_student_in_the_file_is_the_one_that_was_exported(tiny: Brought) -> None:
+    model = onnx_io.read(tiny.path("export/onnx"), "here")
+    told = {each.key: each.value for each in model.metadata_props}
+    assert told[onnx_io.STUDENT_KEY] == file_sha256(tiny.path("distill/student"))
+
+
+def test_the_opset_is_the_backends_where_none_is_named(tiny: Brought) -> None:
+    model = onnx_io.read(tiny.path("export/onnx"), "here")
+    assert model.opset_import[0].version == BACKENDS["onnxruntime"].opset

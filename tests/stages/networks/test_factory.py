@@ -1,0 +1,98 @@
+"""Building the network of a card, and refusing those that do not fit it."""
+
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from pipeline.errors import StageError
+from stages.networks import factory
+from tests.stages.tiny import card, resnet8, weights_file
+
+
+def _user(folder: Path, forward: str) -> Path:
+    path = folder / "net.py"
+    path.write_text(
+        "import torch\nfrom torch import nn\n\n\nclass Net(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n"
+        "        self.fc = nn.Linear(64, 10)\n\n"
+        f"    def forward(self, x):\n        {forward}\n\n\ndef make():\n    return Net()\n",
+        encoding="utf-8",
+    )
+    return path
+
+
+def test_a_network_takes_images_and_gives_a_logit_for_each_class() -> None:
+    network = factory.build(card(), code=None, place="here")
+    assert network.training
+    assert network(torch.rand(3, 1, 8, 8)).shape == (3, 10)
+
+
+def test_its_weights_are_laid_out_channels_last() -> None:
+    network = factory.build(card(), code=None, place="here")
+    convolution = network.get_parameter("backbone.stage1.0.conv1.weight")
+    assert convolution.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_normalisation_of_the_card_is_inside() -> None:
+    network = factory.build(card(mean=(0.2,), std=(0.5,)), code=None, place="here").eval()
+    x_BCHW = torch.rand(2, 1, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(network(x_BCHW), network.backbone((x_BCHW - 0.2) / 0.5))
+
+
+def test_an_unknown_architecture_is_blamed_on_its_place() -> None:
+    with pytest.raises(StageError, match=r"^student\.arch: no such architecture.*\(resnet9\)"):
+        factory.build(card(arch="resnet9"), code=None, place="student.arch")
+
+
+def test_a_network_for_other_images_is_refused_with_the_size(tmp_path: Path) -> None:
+    code = _user(tmp_path, "return self.fc(x.flatten(1))")
+    with pytest.raises(StageError, match=r"does not take images of 1x16x16"):
+        factory.build(card(arch="net.py:make", image_size_px=16), code=code, place="here")
+
+
+def test_a_network_with_other_outputs_is_refused_with_both_counts(tmp_path: Path) -> None:
+    code = _user(tmp_path, "return self.fc(x.flatten(1))[:, :7]")
+    with pytest.raises(StageError, match=r"gives \(7,\) outputs for 10 classes"):
+        factory.build(card(arch="net.py:make"), code=code, place="here")
+
+
+@pytest.mark.parametrize(
+    "forward",
+    ["raise ValueError('wants 224')", "return self.nothing", "assert x.shape[1] == 3"],
+)
+def test_a_network_that_raises_on_the_images_is_refused_by_name(
+    tmp_path: Path, forward: str
+) -> None:
+    code = _user(tmp_path, forward)
+    with pytest.raises(StageError, match=r"^here: net\.py:make does not take images of 1x8x8"):
+        factory.build(card(arch="net.py:make"), code=code, place="here")
+
+
+@pytest.mark.parametrize("forward", ["return (self.fc(x.flatten(1)),)", "return None"])
+def test_a_network_that_gives_no_tensor_is_refused_by_name(tmp_path: Path, forward: str) -> None:
+    code = _user(tmp_path, forward)
+    with pytest.raises(StageError, match=r"^here: net\.py:make"):
+        factory.build(card(arch="net.py:make"), code=code, place="here")
+
+
+def test_a_weights_file_with_its_card_becomes_the_network_that_was_saved(tmp_path: Path) -> None:
+    path = weights_file(tmp_path / "w.safetensors")
+    network, found = factory.load(path, code=None, place="here")
+    assert found == card()
+    assert not network.training
+    wanted = resnet8().state_dict()
+    state = network.backbone.state_dict()
+    assert all(torch.equal(state[name], each) for name, each in wanted.items())
+
+
+def test_a_weights_file_without_a_card_is_refused(tmp_path: Path) -> None:
+    safetensors.torch.save_file(resnet8().state_dict(), tmp_path / "w.safetensors")
+    with pytest.raises(StageError, match="carries no card"):
+        factory.load(tmp_path / "w.safetensors", code=None, place="here")
+
+
+def test_parameters_counts_what_is_trained_and_no_buffers() -> None:
+    assert factory.parameters(torch.nn.BatchNorm2d(7)) == 14

@@ -1,0 +1,255 @@
+"""Weights files: what people have is read, what could do harm or does not fit is refused."""
+
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from models import registry
+from pipeline.errors import StageError
+from stages.networks import card as cards
+from stages.networks import weights
+from tests.stages.tiny import card, resnet8
+
+State = dict[str, Tensor]
+
+
+def _state() -> State:
+    return resnet8().state_dict()
+
+
+def _same(found: State, wanted: State) -> bool:
+    return found.keys() == wanted.keys() and all(torch.equal(found[n], wanted[n]) for n in wanted)
+
+
+def test_saved_weights_are_read_back_whole(tmp_path: Path) -> None:
+    weights.save(tmp_path / "w.safetensors", resnet8(), cards.metadata(card()))
+    assert _same(weights.read(tmp_path / "w.safetensors", "here"), _state())
+
+
+def test_the_same_weights_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        weights.save(tmp_path / name, resnet8(), cards.metadata(card()))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+WRAPPERS: dict[str, Callable[[State], Any]] = {
+    "bare": lambda state: state,
+    "state_dict": lambda state: {"epoch": 3, "state_dict": state},
+    "model": lambda state: {"model": state, "optimizer": {"lr": 0.1}},
+    "nested": lambda state: {"model": {"state_dict": state}},
+    "module.": lambda state: {f"module.{name}": each for name, each in state.items()},
+    "_orig_mod.": lambda state: {f"_orig_mod.{name}": each for name, each in state.items()},
+    "both": lambda state: {
+        "state_dict": {f"_orig_mod.module.{name}": each for name, each in state.items()}
+    },
+    "lightning": lambda state: {
+        "state_dict": {f"model.{name}": each for name, each in state.items()}
+    },
+    "trained and average": lambda state: {
+        **{f"online_model.{name}": each for name, each in state.items()},
+        **{f"ema_model.{name}": torch.zeros_like(each) for name, each in state.items()},
+        "initted": torch.tensor(data=True),
+        "step": torch.tensor(3),
+    },
+    "with a tensor beside it": lambda state: {
+        "best_acc1": torch.tensor(98.7),
+        "state_dict": state,
+    },
+}
+
+
+@pytest.mark.parametrize("name", list(WRAPPERS))
+def test_a_torch_checkpoint_is_read_whatever_wraps_it(tmp_path: Path, name: str) -> None:
+    torch.save(WRAPPERS[name](_state()), tmp_path / "w.pth")
+    assert _same(weights.read(tmp_path / "w.pth", "here"), _state())
+
+
+def test_a_network_whose_own_names_look_wrapped_is_filled(tmp_path: Path) -> None:
+    class Holder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = resnet8()
+
+    wanted = Holder()
+    torch.save(wanted.state_dict(), tmp_path / "w.pth")
+    found = Holder()
+    next(found.parameters()).data.zero_()
+    weights.fill(found, weights.read(tmp_path / "w.pth", "here"), arch="x", place="here")
+    assert _same(found.state_dict(), wanted.state_dict())
+
+
+def test_a_torch_checkpoint_in_the_old_format_is_read(tmp_path: Path) -> None:
+    torch.save(_state(), tmp_path / "w.pth", _use_new_zipfile_serialization=False)
+    assert _same(weights.read(tmp_path / "w.pth", "here"), _state())
+
+
+class Bomb:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.target),)
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_code_in_a_checkpoint_is_never_run(tmp_path: Path, *, is_zip: bool) -> None:
+    target = tmp_path / "harm"
+    state = {"state_dict": _state(), "extra": Bomb(target)}
+    torch.save(state, tmp_path / "w.pth", _use_new_zipfile_serialization=is_zip)
+    with pytest.raises(StageError, match="could run code"):
+        weights.read(tmp_path / "w.pth", "teacher.weights")
+    assert not target.exists()
+
+
+def test_a_bare_pickle_is_never_run(tmp_path: Path) -> None:
+    target = tmp_path / "harm"
+    (tmp_path / "w.pkl").write_bytes(pickle.dumps(Bomb(target), protocol=2))
+    with pytest.raises(StageError, match=r"^teacher\.weights: "):
+        weights.read(tmp_path / "w.pkl", "teacher.weights")
+    assert not target.exists()
+
+
+def test_a_whole_pickled_module_is_refused_with_what_to_save_instead(tmp_path: Path) -> None:
+    torch.save(resnet8(), tmp_path / "w.pth")
+    with pytest.raises(StageError, match=r"torch\.save\(model\.state_dict\(\), FILE\)"):
+        weights.read(tmp_path / "w.pth", "here")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
+@pytest.mark.parametrize("kind", ["w.pth", "old.pth", "w.safetensors"])
+def test_a_truncated_file_is_refused(tmp_path: Path, kind: str, share: float) -> None:
+    path = tmp_path / kind
+    if kind == "w.safetensors":
+        weights.save(path, resnet8(), {})
+    else:
+        torch.save(_state(), path, _use_new_zipfile_serialization=kind == "w.pth")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(StageError, match=r"^teacher\.weights: .*w\.|old\."):
+        weights.read(path, "teacher.weights")
+
+
+@pytest.mark.parametrize("content", [b"hello, I am a text file\n" * 40, b"\x80", b"PK", b"\0" * 64])
+def test_a_file_of_another_kind_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "w").write_bytes(content)
+    with pytest.raises(StageError, match=r"^here: "):
+        weights.read(tmp_path / "w", "here")
+
+
+def test_an_absent_file_and_a_folder_are_named(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.pth", tmp_path):
+        with pytest.raises(StageError, match="cannot be read"):
+            weights.read(path, "here")
+
+
+@pytest.mark.parametrize("content", [{"epoch": 3}, [1, 2], 7])
+def test_a_checkpoint_without_a_state_dict_says_what_it_holds(
+    tmp_path: Path, content: object
+) -> None:
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(StageError, match="holds no state dict"):
+        weights.read(tmp_path / "w.pth", "here")
+
+
+def test_filling_puts_every_tensor_in_place() -> None:
+    network = resnet8(seed=1)
+    weights.fill(network, _state(), arch="resnet8", place="here")
+    assert _same(network.state_dict(), _state())
+
+
+def test_counts_of_batches_may_be_missing() -> None:
+    state = {name: t for name, t in _state().items() if not name.endswith("num_batches_tracked")}
+    weights.fill(resnet8(seed=1), state, arch="resnet8", place="here")
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        (lambda s: s.pop("fc.bias"), r"1 missing: fc\.bias"),
+        (lambda s: s.update({"head.weight": torch.zeros(1)}), r"1 too many: head\.weight"),
+        (lambda s: s.update({"fc.bias": torch.zeros(3)}), r"fc\.bias is \(3,\), not \(10,\)"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused_with_what_differs(
+    change: Callable[[State], object], wanted: str
+) -> None:
+    state, network = dict(_state()), resnet8(seed=1)
+    before = {name: each.clone() for name, each in network.state_dict().items()}
+    change(state)
+    with pytest.raises(StageError, match=rf"weights do not fit resnet8 .*{wanted}"):
+        weights.fill(network, state, arch="resnet8", place="here")
+    assert _same(network.state_dict(), before)
+
+
+def test_weights_saved_and_read_by_the_safetensors_library_agree(tmp_path: Path) -> None:
+    safetensors.torch.save_file(_state(), tmp_path / "w.safetensors")
+    assert _same(weights.read(tmp_path / "w.safetensors", "here"), _state())
+
+
+def test_a_pickle_of_a_newer_protocol_is_refused_without_a_warning(tmp_path: Path) -> None:
+    target = tmp_path / "harm"
+    (tmp_path / "w.pkl").write_bytes(pickle.dumps(Bomb(target), protocol=4))
+    with pytest.raises(StageError, match=r"^teacher\.weights: "):
+        weights.read(tmp_path / "w.pkl", "teacher.weights")
+    assert not target.exists()
+
+
+def test_weights_in_the_spelling_of_another_repository_are_loaded() -> None:
+    network = registry.create("resnet18", in_channels=1, num_classes=3, code=None)
+    tensors = {
+        name.replace("shortcut", "downsample").replace("linear", "fc"): torch.ones_like(each)
+        for name, each in network.state_dict().items()
+    }
+    weights.fill(network, tensors, arch="resnet18", place="here")
+    for name in ("linear.weight", "layer2.0.shortcut.0.weight"):
+        loaded = network.get_parameter(name).detach()
+        assert torch.equal(loaded, torch.ones_like(loaded))
+
+
+@pytest.mark.parametrize("first", [b"\x80", b"PK"])
+def test_a_file_whose_header_length_begins_like_a_torch_file_is_read(
+    tmp_path: Path, first: bytes
+) -> None:
+    length = int.from_bytes(first, "little")
+    header = b'{"w":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}}'.ljust(length)
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(length.to_bytes(8, "little") + header + bytes(12))
+    assert path.read_bytes().startswith(first)
+    assert torch.equal(weights.read(path, "here")["w"], torch.zeros(3))
+
+
+def _prefixed(prefix: str) -> State:
+    return {prefix + name: each for name, each in _state().items()}
+
+
+AVERAGED: dict[str, Callable[[], dict[str, Any]]] = {
+    "ema_state_dict": lambda: {"ema_state_dict": _state(), "epoch": 3},
+    "model_ema": lambda: {"model_ema": _prefixed("module.")},
+    "state_dict_ema": lambda: {"state_dict_ema": _state()},
+    "nested": lambda: {"state_dict": {"model": _prefixed("_orig_mod.module.")}},
+    "AveragedModel": lambda: {"n_averaged": torch.tensor(5), **_prefixed("module.")},
+    "ema_model": lambda: {"initted": torch.tensor(1.0), **_prefixed("ema_model.")},
+    "ema.module": lambda: _prefixed("ema.module."),
+    "compiled EMA": lambda: {"ema": _prefixed("module._orig_mod.")},
+}
+
+
+@pytest.mark.parametrize("name", list(AVERAGED))
+def test_moving_averages_are_read_in_whatever_they_are_wrapped(tmp_path: Path, name: str) -> None:
+    torch.save(AVERAGED[name](), tmp_path / "w.pth")
+    assert _same(weights.read(tmp_path / "w.pth", "here"), _state())
+
+
+def test_what_was_trained_comes_before_its_moving_average(tmp_path: Path) -> None:
+    averaged = {name: each * 0 for name, each in _state().items()}
+    torch.save({"model_ema": averaged, "model": _state()}, tmp_path / "w.pth")
+    assert _same(weights.read(tmp_path / "w.pth", "here"), _state())

@@ -1,0 +1,76 @@
+"""Images to calibrate with: what is taken, and what is refused with a reason."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import ModelProto, TensorProto, helper
+from PIL import Image
+
+from pipeline.errors import StageError
+from stages.onnxgraph import calibration_images
+
+
+def _model(channels: int = 1, kind: int = TensorProto.FLOAT) -> ModelProto:
+    shape: list[str | int] = ["n", channels, 8, 8]
+    if kind == TensorProto.UINT8:
+        shape = ["n", 8, 8, channels]
+    ends = [helper.make_tensor_value_info(name, kind, shape) for name in ("x", "y")]
+    node = helper.make_node("Identity", ["x"], ["y"])
+    return helper.make_model(helper.make_graph([node], "g", ends[:1], ends[1:]))
+
+
+def _npz(path: Path, x: np.ndarray) -> Path:
+    np.savez(path, x=x)
+    return path
+
+
+def test_bytes_with_channels_last_and_floats_with_channels_first_are_the_same_images(
+    tmp_path: Path,
+) -> None:
+    x_NHWC = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1), dtype=np.uint8)
+    x_NCHW = x_NHWC.transpose(0, 3, 1, 2).astype(np.float32) / 255
+    one = calibration_images.load(_npz(tmp_path / "a.npz", x_NHWC), _model(), "here")
+    other = calibration_images.load(_npz(tmp_path / "b.npz", x_NCHW), _model(), "here")
+    np.testing.assert_allclose(one, other, atol=1e-7)
+    assert one.dtype == np.float32
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.UINT8])
+def test_a_folder_of_images_is_fitted_to_the_input(
+    tmp_path: Path, channels: int, kind: int
+) -> None:
+    for number, size in enumerate([(8, 8), (20, 9), (5, 30)]):
+        Image.new("RGB", size, (255, 255, 255)).save(tmp_path / f"{number}.png")
+    x_NCHW = calibration_images.load(tmp_path, _model(channels, kind), "here")
+    assert x_NCHW.shape == (3, channels, 8, 8)
+    np.testing.assert_array_equal(x_NCHW, 1.0)
+
+
+REFUSED = [
+    (np.zeros((0, 8, 8, 1), np.uint8), r"here: holds no images .*\(0, 8, 8, 1\)"),
+    (np.zeros((8, 8), np.uint8), r"here: holds no images"),
+    (np.zeros((2, 9, 9, 1), np.uint8), r"another shape .*the network takes \(1, 8, 8\)"),
+    (np.full((2, 1, 8, 8), 3.0), r"floats in \[0, 1\]"),
+    (np.full((2, 1, 8, 8), np.nan), r"floats in \[0, 1\]"),
+    (np.zeros((2, 1, 8, 8), np.int64), r"floats in \[0, 1\]"),
+]
+
+
+@pytest.mark.parametrize(("x", "message"), REFUSED)
+def test_images_that_do_not_fit_are_refused(tmp_path: Path, x: np.ndarray, message: str) -> None:
+    with pytest.raises(StageError, match=message):
+        calibration_images.load(_npz(tmp_path / "a.npz", x), _model(), "here")
+
+
+def test_files_that_hold_no_images_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.npz").write_bytes(b"nothing")
+    with pytest.raises(StageError, match="is no bank of images"):
+        calibration_images.load(tmp_path / "a.npz", _model(), "here")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(StageError, match="holds no images"):
+        calibration_images.load(tmp_path / "empty", _model(), "here")
+    (tmp_path / "empty" / "a.png").write_bytes(b"nothing")
+    with pytest.raises(StageError, match=r"no readable image .*a\.png"):
+        calibration_images.load(tmp_path / "empty", _model(), "here")

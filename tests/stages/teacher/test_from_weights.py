@@ -1,0 +1,51 @@
+"""A teacher where there are no labelled images: its card, or settings in its place."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline.errors import StageError, UsageError
+from stages.networks import card as cards
+from stages.teacher.from_weights import describe
+from tests.stages.tiny import Brought, bring, card, resnet8, settings, weights_file
+
+NOTHING: Mapping[str, Any] = {"image_size_px": None, "mean": (), "std": ()}
+
+
+def test_a_file_with_its_card_needs_no_settings(tmp_path: Path) -> None:
+    path = weights_file(tmp_path / "t.safetensors")
+    assert describe(path, arch="resnet8", **NOTHING) == card()
+
+
+def test_a_card_of_another_architecture_is_refused(tmp_path: Path) -> None:
+    path = weights_file(tmp_path / "t.safetensors")
+    with pytest.raises(StageError, match=r"contradicts the card .*resnet14, not resnet8"):
+        describe(path, arch="resnet14", **NOTHING)
+
+
+def test_a_bare_file_is_described_by_the_settings(tmp_path: Path) -> None:
+    torch.save(resnet8().state_dict(), tmp_path / "t.pth")
+    with pytest.raises((StageError, UsageError), match="image_size_px"):
+        describe(tmp_path / "t.pth", arch="resnet8", **NOTHING)
+    found = describe(tmp_path / "t.pth", arch="resnet8", image_size_px=8, mean=(0.4,), std=(0.2,))
+    assert (found.image_size_px, found.mean, found.num_classes) == (8, (0.4,), 10)
+
+
+@pytest.mark.slow
+def test_the_whole_pipeline_runs_without_a_labelled_image(tiny: Brought, tmp_path: Path) -> None:
+    chosen = settings(
+        {
+            "teacher": {"weights": str(tiny.path("teacher/weights"))},
+            "validate": {"images": "bank", "teacher_engine": False},
+        }
+    )
+    brought = bring(chosen, tmp_path)
+    assert not [name for stage in brought.stages for name in stage.settings if name == "data"]
+    metrics = brought.metrics("validate")
+    assert "engine_bank_agreement" in metrics
+    assert "engine_top1" not in metrics
+    assert cards.read(brought.path("teacher/weights")) == cards.read(tiny.path("teacher/weights"))
+    assert any("not checked" in note for note in brought.notes())

@@ -1,0 +1,118 @@
+"""The teacher stage: training on real digits, loading what users have, refusing what is no use."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from pipeline.errors import StageError
+from stages.networks import card as cards
+from stages.networks import weights
+from tests.stages.data.trees import put
+from tests.stages.tiny import Brought, bring, card, resnet8, settings
+
+SMALL = {"epochs": 1}
+
+
+def _given(path: Path, arch: str = "resnet8") -> Mapping[str, Mapping[str, Any]]:
+    return {"teacher": {"arch": arch, "weights": str(path)}}
+
+
+def test_a_trained_teacher_is_far_better_than_chance(tiny: Brought) -> None:
+    assert tiny.metrics("teacher")["top1"] > 0.8
+    assert tiny.metrics("teacher")["params"] == sum(p.numel() for p in resnet8().parameters())
+
+
+def test_the_weights_carry_the_card_of_the_network_and_its_images(tiny: Brought) -> None:
+    found = cards.read(tiny.path("teacher/weights"))
+    assert found == card()
+
+
+def test_training_tells_every_epoch_with_its_loss(tiny: Brought) -> None:
+    told = [e.fields for e in tiny.events if e.kind == "progress" and e.stage == "teacher"]
+    assert [(each["done"], each["total"], each["unit"]) for each in told] == [
+        (1, 3, "epochs"),
+        (2, 3, "epochs"),
+        (3, 3, "epochs"),
+    ]
+    assert told[-1]["loss"] < told[0]["loss"]
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_gives_others(tmp_path: Path) -> None:
+    one = bring(settings({"teacher": SMALL}), tmp_path / "one", count=1)
+    same = bring(settings({"teacher": SMALL}), tmp_path / "same", count=1)
+    other = bring(settings({"teacher": SMALL}, seed=1), tmp_path / "other", count=1)
+    content = one.path("teacher/weights").read_bytes()
+    assert same.path("teacher/weights").read_bytes() == content
+    assert other.path("teacher/weights").read_bytes() != content
+
+
+def test_given_weights_are_used_as_they_are(tiny: Brought, tmp_path: Path) -> None:
+    given = tiny.path("teacher/weights")
+    brought = bring(settings(_given(given)), tmp_path, count=1)
+    assert brought.path("teacher/weights").read_bytes() == given.read_bytes()
+    assert brought.metrics("teacher")["top1"] == tiny.metrics("teacher")["top1"]
+    assert not [each for each in brought.events if each.kind == "progress"]
+
+
+def test_a_torch_checkpoint_of_a_training_script_is_read(tiny: Brought, tmp_path: Path) -> None:
+    tensors = safetensors.torch.load_file(tiny.path("teacher/weights"))
+    wrapped = {"epoch": 3, "state_dict": {f"module.{name}": t for name, t in tensors.items()}}
+    torch.save(wrapped, tmp_path / "teacher.pth")
+    brought = bring(settings(_given(tmp_path / "teacher.pth")), tmp_path, count=1)
+    assert brought.path("teacher/weights").read_bytes() == tiny.path("teacher/weights").read_bytes()
+
+
+def test_a_teacher_no_better_than_chance_is_refused(tmp_path: Path) -> None:
+    network = resnet8()
+    torch.nn.init.zeros_(network.fc.weight)
+    weights.save(tmp_path / "blind.safetensors", network, {})
+    with pytest.raises(StageError, match=r"no better than chance \(top-1 0\.\d+ on 540 images"):
+        bring(settings(_given(tmp_path / "blind.safetensors")), tmp_path, count=1)
+
+
+def test_a_teacher_whose_outputs_are_not_finite_is_refused(tmp_path: Path) -> None:
+    network = resnet8()
+    torch.nn.init.constant_(network.fc.weight, float("nan"))
+    weights.save(tmp_path / "nan.safetensors", network, {})
+    with pytest.raises(StageError, match="not finite"):
+        bring(settings(_given(tmp_path / "nan.safetensors")), tmp_path, count=1)
+
+
+def test_weights_of_another_architecture_are_refused_with_what_differs(tmp_path: Path) -> None:
+    weights.save(tmp_path / "w.safetensors", resnet8(), {})
+    with pytest.raises(StageError, match=r"do not fit resnet20 .*missing: stage1\.1"):
+        bring(settings(_given(tmp_path / "w.safetensors", "resnet20")), tmp_path, count=1)
+
+
+def test_weights_for_other_classes_are_refused_with_both_shapes(tmp_path: Path) -> None:
+    weights.save(tmp_path / "w.safetensors", resnet8(classes=7), {})
+    with pytest.raises(StageError, match=r"fc\.weight is \(7, 64\), not \(10, 64\)"):
+        bring(settings(_given(tmp_path / "w.safetensors")), tmp_path, count=1)
+
+
+def test_absent_weights_are_named_by_their_setting(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match=r"teacher\.weights: .*none\.pth"):
+        bring(settings(_given(tmp_path / "none.pth")), tmp_path, count=1)
+
+
+def test_a_network_in_a_users_file_is_trained(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\ndef make():\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n",
+        encoding="utf-8",
+    )
+    chosen = settings({"teacher": {"arch": "net.py:make", "epochs": 2}})
+    brought = bring(chosen, tmp_path, count=1)
+    assert brought.metrics("teacher")["params"] == 650
+    assert brought.metrics("teacher")["top1"] > 0.5
+
+
+def test_a_set_without_its_training_part_needs_a_given_teacher(tmp_path: Path) -> None:
+    put(tmp_path / "data", [f"val/{number}/1.jpg" for number in range(10)])
+    chosen = settings({"data": {"source": "cifar10"}, "teacher": {"epochs": 1}})
+    with pytest.raises(StageError, match=r"holds no training images .*teacher\.weights"):
+        bring(chosen, tmp_path, count=1)

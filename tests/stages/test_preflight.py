@@ -1,0 +1,84 @@
+"""What does not fit is found before anything runs, and only where it can be known."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import StageError, UnavailableError
+from pipeline.settings import Data
+from stages.preflight import NeedsNetwork
+
+FOLDER = Data(source="folder", image_size_px=8, mean=(0.5,), std=(0.5,))
+
+
+def _needs(arch: str, folder: Path, data: Data | None = None, code: str = "") -> NeedsNetwork:
+    file = folder / "net.py"
+    file.write_text(code, encoding="utf-8")
+    return NeedsNetwork(
+        setting="student.arch", arch=arch, code=file if code else None, data=data, root=folder
+    )
+
+
+SEVEN = """
+from torch import nn
+def make():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 7))
+"""
+
+
+def test_a_network_that_fits_is_let_through(tmp_path: Path) -> None:
+    _needs("resnet8", tmp_path, Data()).check()
+
+
+def test_another_number_of_classes_is_refused_by_what_the_source_has(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match=r"^student.arch: .* gives \(7,\) outputs for 10 classes"):
+        _needs("net.py:make", tmp_path, Data(), SEVEN).check()
+
+
+@pytest.mark.parametrize("parts", [("",), ("val",), ("train", "test")])
+def test_classes_of_a_folder_are_counted_in_its_parts(
+    tmp_path: Path, parts: tuple[str, ...]
+) -> None:
+    for part in parts:
+        for number in range(7):
+            (tmp_path / part / str(number)).mkdir(parents=True)
+    _needs("net.py:make", tmp_path, FOLDER, SEVEN).check()
+    (tmp_path / parts[0] / "more").mkdir()
+    with pytest.raises(StageError, match="outputs for 8 classes"):
+        _needs("net.py:make", tmp_path, FOLDER, SEVEN).check()
+
+
+@pytest.mark.parametrize("data", [None, FOLDER])
+def test_where_classes_cannot_be_known_nothing_is_claimed(
+    tmp_path: Path, data: Data | None
+) -> None:
+    _needs("net.py:make", tmp_path, data, SEVEN).check()
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("def make():\n    raise ValueError('bad\\nday')", r"raises ValueError: bad \("),
+        ("def make():\n    return 3", "returns int, not a torch module"),
+    ],
+)
+def test_a_factory_that_gives_no_network_is_told_in_one_line(
+    tmp_path: Path, code: str, told: str
+) -> None:
+    with pytest.raises(StageError, match=told) as caught:
+        _needs("net.py:make", tmp_path, Data(), code).check()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_library_that_is_absent_is_what_the_machine_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline import machine
+    from pipeline.settings import Settings, Student
+    from stages.catalog import declare
+
+    monkeypatch.setattr(machine, "has_module", lambda name: name != "timm")
+    stages = declare(Settings(student=Student(arch="timm:resnet18")), tmp_path)
+    distill = next(each for each in stages if each.name == "distill")
+    with pytest.raises(UnavailableError, match=r"not installed \(timm\); run pip install timm"):
+        distill.requires[0].check()

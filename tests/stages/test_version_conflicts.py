@@ -1,0 +1,100 @@
+"""Pairs of versions that are known not to fit are told with the fix."""
+
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from pipeline import machine
+from stages import version_conflicts
+
+
+def installed(versions: Mapping[str, str]) -> version_conflicts.Version:
+    return lambda name: versions.get(name, machine.ABSENT)
+
+
+def test_what_is_installed_here_fits() -> None:
+    told = [
+        each
+        for each in version_conflicts.conflicts()
+        if "TensorrtExecutionProvider" not in each.detail
+    ]
+    assert told == []
+
+
+def test_a_package_that_pins_an_older_one_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    needs = {"torch-tensorrt": ["torch<2.15", 'odd; extra == "x"', "tensorrt-cu13<11.2"]}
+    monkeypatch.setattr(metadata, "requires", lambda name: needs.get(name, []))
+    versions = {"torch": "2.15.0", "torch-tensorrt": "2.14.0", "tensorrt-cu13": "11.1.0"}
+    (found,) = version_conflicts.declared(installed(versions))
+    assert found.detail == "torch-tensorrt 2.14.0 wants torch<2.15 (2.15.0)"
+    assert found.fix == "pip install 'torch<2.15', or remove torch-tensorrt"
+
+
+@pytest.mark.parametrize(
+    ("cuda", "driver", "is_old"),
+    [
+        ("13.2", "550.54", True),
+        ("13.2", "580.95.05", False),
+        ("12.8", "525.60", False),
+        ("12.8", "470.1", True),
+        (None, "470.1", False),
+        ("13.2", "absent", False),
+        ("99.0", "470.1", False),
+    ],
+)
+def test_a_driver_too_old_for_the_build_of_torch_is_told(
+    cuda: str | None, driver: str, *, is_old: bool
+) -> None:
+    found = version_conflicts.driver(cuda, driver)
+    assert (found is not None) is is_old
+    if found is not None:
+        assert driver in found.detail
+
+
+def test_two_onnxruntimes_at_once_are_told() -> None:
+    both = installed({"onnxruntime": "1.31", "onnxruntime-gpu": "1.31"})
+    (found,) = version_conflicts._two_runtimes(both)
+    assert "overwrite each other" in found.detail
+    assert list(version_conflicts._two_runtimes(installed({"onnxruntime": "1.31"}))) == []
+
+
+def test_bindings_without_their_libraries_are_told() -> None:
+    bare = installed({"tensorrt-cu13-bindings": "11.4.0"})
+    (found,) = version_conflicts._split_tensorrt(bare)
+    assert found.detail == "tensorrt-cu13-bindings is 11.4.0 and tensorrt-cu13-libs absent"
+    whole = installed({"tensorrt-cu13-bindings": "11.4.0", "tensorrt-cu13-libs": "11.4.0"})
+    assert list(version_conflicts._split_tensorrt(whole)) == []
+
+
+def test_a_provider_that_links_another_tensorrt_is_told() -> None:
+    (found,) = version_conflicts.tensorrt_of_onnxruntime(10, installed({"tensorrt": "11.4.0.106"}))
+    assert "libnvinfer.so.10" in found.detail
+    assert (
+        list(version_conflicts.tensorrt_of_onnxruntime(10, installed({"tensorrt": "10.12"}))) == []
+    )
+    assert (
+        list(version_conflicts.tensorrt_of_onnxruntime(None, installed({"tensorrt": "11.4"}))) == []
+    )
+    assert list(version_conflicts.tensorrt_of_onnxruntime(10, installed({}))) == []
+
+
+def test_cublas_of_another_major_version_is_told() -> None:
+    (found,) = version_conflicts.cublas_of_onnxruntime(13, installed({"nvidia-cublas": "12.8.0"}))
+    assert "libcublas.so.13" in found.detail
+    assert (
+        list(version_conflicts.cublas_of_onnxruntime(13, installed({"nvidia-cublas": "13.4"})))
+        == []
+    )
+    assert list(version_conflicts.cublas_of_onnxruntime(None, installed({}))) == []
+
+
+def test_the_major_version_is_read_from_a_librarys_strings(tmp_path: Path) -> None:
+    library = tmp_path / "lib.so"
+    library.write_bytes(b"\x7fELF\0libnvinfer_x.so.9\0libnvinfer.so.10\0libc.so.6\0")
+    assert version_conflicts.linked_major(library, "libnvinfer") == 10
+    assert version_conflicts.linked_major(library, "libcublas") is None
+    assert version_conflicts.linked_major(tmp_path / "none.so", "libnvinfer") is None
+    library.write_bytes(b"")
+    assert version_conflicts.linked_major(library, "libnvinfer") is None

@@ -1,0 +1,65 @@
+"""Images are moved and mirrored, each by its own draw."""
+
+import torch
+
+from stages.training.augment import mirrored, shifted, steps
+
+
+def _rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _moved(
+    x_BCHW: torch.Tensor, mirrored_B: torch.Tensor | None, rng: torch.Generator
+) -> torch.Tensor:
+    return shifted(x_BCHW, steps(len(x_BCHW), x_BCHW.shape[-1], rng), mirrored_B)
+
+
+def _images(count: int = 64, size: int = 32) -> torch.Tensor:
+    return torch.rand(count, 3, size, size, generator=_rng(9)) + 0.1
+
+
+def test_each_image_is_a_crop_of_itself_padded_with_black() -> None:
+    x_BCHW = _images()
+    moved_BCHW = _moved(x_BCHW, None, _rng())
+    steps = set()
+    for before_CHW, after_CHW in zip(x_BCHW, moved_BCHW, strict=True):
+        padded_CHW = torch.nn.functional.pad(before_CHW, (4,) * 4)
+        found = [
+            (top, left)
+            for top in range(9)
+            for left in range(9)
+            if torch.equal(padded_CHW[:, top : top + 32, left : left + 32], after_CHW)
+        ]
+        assert len(found) == 1
+        steps.add(found[0])
+    assert len(steps) > 20  # one step for all images would be one
+
+
+def test_a_mirrored_image_is_the_mirror_of_its_crop() -> None:
+    x_BCHW = _images()
+    plain_BCHW = _moved(x_BCHW, None, _rng())
+    chosen_B = torch.arange(64) % 2 == 0
+    both_BCHW = _moved(x_BCHW, chosen_B, _rng())
+    assert torch.equal(both_BCHW[chosen_B], plain_BCHW[chosen_B].flip(-1))
+    assert torch.equal(both_BCHW[~chosen_B], plain_BCHW[~chosen_B])
+
+
+def test_small_images_move_by_a_pixel_at_most() -> None:
+    x_BCHW = torch.zeros(200, 1, 8, 8)
+    x_BCHW[:, :, 4, 4] = 1
+    places = _moved(x_BCHW, None, _rng()).flatten(1).argmax(dim=1)
+    assert set(places.tolist()) == {8 * row + column for row in (3, 4, 5) for column in (3, 4, 5)}
+
+
+def test_the_result_is_laid_out_channels_last_and_the_draw_repeats() -> None:
+    one, same = (_moved(_images(), None, _rng(3)) for _ in range(2))
+    assert torch.equal(one, same)
+    assert one.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_every_image_is_mirrored_in_every_second_epoch() -> None:
+    coins_N = torch.tensor([True, False, True, False])
+    indices_B = torch.tensor([3, 0])
+    epochs = [mirrored(coins_N, indices_B, epoch).tolist() for epoch in range(3)]
+    assert epochs == [[False, True], [True, False], [False, True]]

@@ -1,0 +1,48 @@
+"""Checkpoints of training."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from stages.training import checkpoint_io
+
+
+def test_tensors_numbers_and_optimisers_survive(tmp_path: Path) -> None:
+    weight = torch.nn.Parameter(torch.rand(3))
+    optimiser = torch.optim.Adam([weight])
+    weight.grad = torch.ones(3)
+    optimiser.step()
+    rng = torch.Generator().manual_seed(5)
+    state = {"step": 7, "optimiser": optimiser.state_dict(), "rng": rng.get_state()}
+    checkpoint_io.save(tmp_path / "state", state)
+    found = checkpoint_io.load(tmp_path / "state")
+    assert found["step"] == 7
+    assert torch.equal(found["rng"], rng.get_state())
+    kept, wanted = found["optimiser"]["state"][0], optimiser.state_dict()["state"][0]
+    assert all(torch.equal(kept[name], wanted[name]) for name in wanted)
+
+
+def test_a_checkpoint_replaces_the_one_before(tmp_path: Path) -> None:
+    for step in (1, 2):
+        checkpoint_io.save(tmp_path / "state", {"step": step})
+    assert checkpoint_io.load(tmp_path / "state") == {"step": 2}
+    assert [each.name for each in tmp_path.iterdir()] == ["state"]
+
+
+class Bomb:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.target),)
+
+
+def test_code_in_a_checkpoint_is_never_run(tmp_path: Path) -> None:
+    torch.save({"x": Bomb(tmp_path / "harm")}, tmp_path / "state")
+    with pytest.raises(pickle.UnpicklingError):
+        checkpoint_io.load(tmp_path / "state")
+    assert not (tmp_path / "harm").exists()

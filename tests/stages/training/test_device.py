@@ -1,0 +1,45 @@
+"""Where training runs and how chance is seeded."""
+
+import pytest
+import torch
+
+from stages.training import device as devices
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_precision_that_is_named_is_taken(precision: str) -> None:
+    assert devices.choose(precision).precision == precision
+
+
+def test_auto_is_one_of_both_precisions_and_the_gpu_where_there_is_one() -> None:
+    chosen = devices.choose("auto")
+    assert chosen.precision in {"fp32", "bf16"}
+    assert chosen.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_fp32_networks_run_in_fp32_and_bf16_networks_in_bf16() -> None:
+    layer, x_BC = torch.nn.Linear(2, 2), torch.rand(1, 2)
+    with devices.Compute(CPU, "fp32").autocast():
+        assert layer(x_BC).dtype == torch.float32
+    with devices.Compute(CPU, "bf16").autocast():
+        assert layer(x_BC).dtype == torch.bfloat16
+
+
+def test_the_same_seed_and_stage_draw_the_same_numbers() -> None:
+    first = torch.rand(3, generator=devices.seeded(0, "teacher", CPU))
+    whole_of_torch = torch.rand(3)
+    second = torch.rand(3, generator=devices.seeded(0, "teacher", CPU))
+    assert torch.equal(first, second)
+    assert torch.equal(whole_of_torch, torch.rand(3))
+
+
+def test_another_seed_or_another_stage_draws_others() -> None:
+    drawn = [
+        torch.rand(3, generator=devices.seeded(seed, stage, CPU))
+        for seed, stage in ((0, "teacher"), (0, "distill"), (1, "teacher"), (2**32 - 1, "teacher"))
+    ]
+    assert all(
+        not torch.equal(one, other) for i, one in enumerate(drawn) for other in drawn[i + 1 :]
+    )

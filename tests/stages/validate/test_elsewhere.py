@@ -1,0 +1,54 @@
+"""The graph of an engine for elsewhere says what the engine would, as far as a CPU can tell."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.errors import StageError
+from pipeline.settings import Build
+from stages.data import images
+from stages.engines.base import BACKENDS
+from stages.onnxgraph import calibration_images
+from stages.onnxgraph import io as onnx_io
+from stages.onnxgraph.convert import Maker
+from stages.validate import elsewhere
+from stages.validate.predict import batched
+from tests.stages.tiny import Brought
+
+
+@pytest.fixture(scope="module")
+def maker(tiny: Brought) -> Maker:
+    """Makes the tiny student at every precision of TensorRT-RTX."""
+    model = onnx_io.read(tiny.path("export/onnx"), "here")
+    bank_NCHW = calibration_images.load(tiny.path("distill/bank"), model, "the bank")
+    return Maker(model, bank_NCHW, Build())
+
+
+def _graph(maker: Maker, precision: str, folder: Path) -> Path:
+    path = folder / "graph.onnx"
+    onnx_io.save(maker.at(precision, BACKENDS["tensorrt-rtx"]).model, path)
+    return path
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8", "fp8"])
+def test_a_graph_agrees_with_fp32_on_most_images(
+    tiny: Brought, maker: Maker, tmp_path: Path, precision: str
+) -> None:
+    shown = images.load(tiny.settings.data, None).held_out
+    opened = onnx_io.session(tiny.path("export/onnx"))
+    wanted_NK = batched(lambda x: onnx_io.logits(opened, x), shown)
+    graph = _graph(maker, precision, tmp_path)
+    found_NK = elsewhere.graph_logits(graph, precision, shown, threads=1)
+    assert found_NK.shape == wanted_NK.shape
+    assert not np.array_equal(found_NK, wanted_NK)
+    assert (found_NK.argmax(1) == wanted_NK.argmax(1)).mean() > 0.9
+
+
+def test_bf16_is_refused_since_the_cpu_has_no_kernels_for_it(
+    tiny: Brought, maker: Maker, tmp_path: Path
+) -> None:
+    shown = images.load(tiny.settings.data, None).held_out
+    graph = _graph(maker, "bf16", tmp_path)
+    with pytest.raises(StageError, match=r"cannot run the engine's graph .*bf16.*where the GPU is"):
+        elsewhere.graph_logits(graph, "bf16", shown, threads=1)

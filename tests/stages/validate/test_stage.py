@@ -1,0 +1,249 @@
+"""The validate stage: figures worked out by hand, and engines that are not what they claim."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from pipeline import machine
+from pipeline.errors import StageError, UsageError
+from pipeline.gates.measures import SCHEMA
+from pipeline.settings import Data, Validate
+from stages import standalone
+from stages.networks import weights
+from stages.validate import stage as validate_stage
+from stages.validate.open_engine import open_engine
+from tests.stages.tiny import Brought, bring, card, settings, weights_file
+
+SHORT = Validate(pairs=20, warmup_s=0.01, batch_sizes=(2,), teacher_engine=False)
+
+
+def test_the_stage_measures_all_four_on_the_same_images(tiny: Brought) -> None:
+    measured = json.loads(tiny.path("validate/measurements").read_bytes())
+    assert measured["schema"] == SCHEMA
+    assert list(measured["accuracy"]) == ["teacher", "student", "onnx", "engine"]
+    assert {each["n"] for each in measured["accuracy"].values()} == {540}
+    assert measured["accuracy"]["teacher"]["top1"] == tiny.metrics("teacher")["top1"]
+    assert measured["engine_bytes"] == tiny.path("build/engine").stat().st_size
+    assert measured["engine"] == json.loads(tiny.path("build/manifest").read_bytes())
+
+
+def test_latency_is_measured_at_each_batch_size_with_its_raw_samples(tiny: Brought) -> None:
+    measured = json.loads(tiny.path("validate/measurements").read_bytes())
+    samples = json.loads(tiny.path("validate/samples").read_bytes())
+    latency = measured["latency"]
+    assert (latency["threads"], latency["device"]) == (1, measured["engine"]["device"])
+    assert [each["batch"] for each in latency["batches"]] == [1, 32]
+    for each in latency["batches"]:
+        raw = samples["latency"]["batches"][str(each["batch"])]
+        assert len(raw["teacher_engine_ms"]) == 20
+        assert len(raw["teacher_ms"]) == len(raw["engine_ms"]) == 20
+        assert each["teacher"]["p50_ms"] == pytest.approx(np.median(raw["teacher_ms"]))
+        assert each["engine"]["p50_ms"] == pytest.approx(np.median(raw["engine_ms"]))
+        ratios = np.array(raw["teacher_ms"]) / np.array(raw["engine_ms"])
+        assert each["speedup"]["median"] == pytest.approx(np.median(ratios))
+        assert each["teacher"]["p99_ms"] is None
+        between = np.array(raw["teacher_engine_ms"]) / np.array(raw["engine_ms"])
+        assert each["speedup_same_backend"]["median"] == pytest.approx(np.median(between))
+        assert each["warmup"]["seconds"] >= 0.01
+
+
+def test_what_each_network_said_is_kept_so_that_runs_can_be_compared(tiny: Brought) -> None:
+    measured = json.loads(tiny.path("validate/measurements").read_bytes())
+    samples = json.loads(tiny.path("validate/samples").read_bytes())
+    labels = np.array(samples["labels"])
+    for name, record in measured["accuracy"].items():
+        assert (np.array(samples["said"][name]) == labels).sum() == record["hits"]
+    assert samples["set"]["id"] == measured["set"]["id"]
+    assert measured["memory"]["process_peak_bytes"] is None or (
+        measured["memory"]["process_peak_bytes"] > measured["engine_bytes"]
+    )
+
+
+def test_the_number_of_threads_is_as_before_afterwards(tiny: Brought, tmp_path: Path) -> None:
+    folder = _engine(tiny, tmp_path)
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    try:
+        standalone.validate(folder, tiny.path("teacher/weights"), "digits", SHORT)
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def _engine(tiny: Brought, folder: Path) -> Path:
+    """Copy the tiny engine and its manifest to a folder that may be changed."""
+    for name in ("build/engine", "build/manifest"):
+        source = tiny.path(name)
+        (folder / source.name).write_bytes(source.read_bytes())
+    return folder
+
+
+def test_an_engine_is_measured_against_a_teachers_file_alone(tiny: Brought, tmp_path: Path) -> None:
+    folder = _engine(tiny, tmp_path)
+    measured = standalone.validate(folder, tiny.path("teacher/weights"), "digits", SHORT)
+    whole = json.loads(tiny.path("validate/measurements").read_bytes())
+    for name in ("teacher", "engine"):
+        assert measured["accuracy"][name] == whole["accuracy"][name]
+    assert [each["batch"] for each in measured["latency"]["batches"]] == [2]
+
+
+@pytest.mark.parametrize("where", [0, 1000, -1])
+def test_an_engine_with_one_flipped_byte_is_refused(
+    tiny: Brought, tmp_path: Path, where: int
+) -> None:
+    folder = _engine(tiny, tmp_path)
+    engine = folder / tiny.path("build/engine").name
+    content = bytearray(engine.read_bytes())
+    content[where] ^= 1
+    engine.write_bytes(content)
+    with pytest.raises(StageError, match=r"is not the one that its manifest describes .*, not "):
+        open_engine(folder / "manifest.json", engine, threads=1)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"backend": 3}'])
+def test_a_broken_manifest_is_refused(tiny: Brought, tmp_path: Path, content: bytes) -> None:
+    folder = _engine(tiny, tmp_path)
+    (folder / "manifest.json").write_bytes(content)
+    with pytest.raises(StageError, match="build it again"):
+        open_engine(folder / "manifest.json", folder / "engine.onnx", threads=1)
+    with pytest.raises(StageError, match="has no sound manifest"):
+        standalone.validate(folder, tiny.path("teacher/weights"), "digits", SHORT)
+
+
+def test_an_engine_that_is_missing_or_of_an_unknown_backend_is_refused(
+    tiny: Brought, tmp_path: Path
+) -> None:
+    folder = _engine(tiny, tmp_path)
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"backend": "abacus"}))
+    with pytest.raises(StageError, match=r"no known backend \(abacus\)"):
+        open_engine(folder / "manifest.json", folder / manifest["engine"], threads=1)
+    (folder / manifest["engine"]).unlink()
+    with pytest.raises(StageError, match="cannot be read"):
+        open_engine(folder / "manifest.json", folder / manifest["engine"], threads=1)
+
+
+def test_a_teacher_of_other_classes_is_refused_by_the_stage(tiny: Brought, tmp_path: Path) -> None:
+    chosen = settings()
+    brought = bring(chosen, tmp_path, count=0)
+    teacher = tmp_path / "teacher.safetensors"
+    tensors = safetensors.torch.load_file(tiny.path("teacher/weights"))
+    letters = card(classes=tuple("abcdefghij"))
+    from stages.networks import card as cards
+
+    teacher.write_bytes(safetensors.torch.save(tensors, cards.metadata(letters)))
+    inputs = {
+        name: teacher if name == "teacher/weights" else tiny.path(name)
+        for name in brought.stages[4].inputs
+    }
+    from tests.stages.tiny import context
+
+    ctx, _ = context(brought.stages[4], chosen, inputs, tmp_path)
+    with pytest.raises(StageError, match=r"the teacher's classes are not the data's \(\('a', 'b'"):
+        validate_stage.run(ctx)
+
+
+def test_a_source_that_does_not_exist_is_refused_with_the_nearest(
+    tiny: Brought, tmp_path: Path
+) -> None:
+    folder = _engine(tiny, tmp_path)
+    for spec, wanted in (("digit", "digits"), ("cifar10", "SOURCE:FOLDER")):
+        with pytest.raises(UsageError, match=wanted):
+            standalone.validate(folder, tiny.path("teacher/weights"), spec, SHORT)
+
+
+def test_a_folder_without_a_manifest_is_refused(tiny: Brought, tmp_path: Path) -> None:
+    with pytest.raises(StageError, match=r"--engine: has no manifest\.json"):
+        standalone.validate(tmp_path, tiny.path("teacher/weights"), "digits", SHORT)
+
+
+def test_a_teacher_for_images_of_another_size_is_refused(tiny: Brought, tmp_path: Path) -> None:
+    folder = _engine(tiny, tmp_path)
+    teacher = weights_file(tmp_path / "teacher.safetensors", image_size_px=16)
+    with pytest.raises(StageError, match=r"images are \(8, 8, 1\), the settings say \(16, 16, 1\)"):
+        standalone.validate(folder, teacher, "digits", SHORT)
+
+
+def test_a_teacher_without_a_card_is_recognised(tiny: Brought, tmp_path: Path) -> None:
+    folder = _engine(tiny, tmp_path)
+    torch.save(weights.read(tiny.path("teacher/weights"), "here"), tmp_path / "teacher.pth")
+    bare = standalone.validate(folder, tmp_path / "teacher.pth", "digits", SHORT)
+    carded = standalone.validate(folder, tiny.path("teacher/weights"), "digits", SHORT)
+    assert bare["accuracy"]["teacher"] == carded["accuracy"]["teacher"]
+
+
+def test_a_bank_gives_agreement_and_is_never_called_accuracy(tiny: Brought, tmp_path: Path) -> None:
+    folder = _engine(tiny, tmp_path)
+    spec = f"bank:{tiny.path('distill/bank')}"
+    measured = standalone.validate(folder, tiny.path("teacher/weights"), spec, SHORT)
+    assert (measured["accuracy"], measured["agreement"], measured["paired"]) == ({}, {}, {})
+    assert measured["set"]["kind"] == "bank"
+    assert measured["bank_agreement"]["engine"]["n"] == 32
+    assert 0 <= measured["bank_agreement"]["engine"]["value"] <= 1
+
+
+def test_a_bank_of_other_images_is_refused(tiny: Brought, tmp_path: Path) -> None:
+    folder = _engine(tiny, tmp_path)
+    np.savez(tmp_path / "other.npz", x=np.zeros((2, 9, 9, 3), dtype=np.uint8))
+    spec = f"bank:{tmp_path / 'other.npz'}"
+    with pytest.raises(StageError, match=r"images are 3x9x9, the teacher takes 1x8x8"):
+        standalone.validate(folder, tiny.path("teacher/weights"), spec, SHORT)
+
+
+def test_the_digits_need_no_folder() -> None:
+    found, root = standalone._source("digits")
+    assert found == Data()
+    assert root is None
+
+
+@pytest.mark.skipif(
+    not machine.has_module("tensorrt_rtx") or bool(machine.gpus()),
+    reason="TensorRT-RTX is not installed, or a GPU is here",
+)
+@pytest.mark.parametrize(
+    ("precision", "runs"), [("fp32", True), ("fp16", True), ("int8", True), ("bf16", False)]
+)
+def test_an_engine_for_other_gpus_is_built_and_measured_as_far_as_it_can_be(
+    tiny: Brought, tmp_path: Path, precision: str, *, runs: bool
+) -> None:
+    from pipeline.gates.judge import judge
+    from pipeline.settings import DEFAULT_GATES, Gate
+    from stages import catalog
+    from stages.build import stage as build_stage
+    from tests.stages.tiny import context
+
+    options = {"backend": "tensorrt-rtx", "precision": precision, "targets": ["sm89", "sm120"]}
+    chosen = settings({"build": options})
+    stages = {each.name: each for each in catalog.declare(chosen, tmp_path)}
+    onnx = {name: tiny.path(name) for name in ("export/onnx", "distill/bank")}
+    ctx, emitted = context(stages["build"], chosen, onnx, tmp_path / "build")
+    build_stage.run(ctx)
+    assert ctx.metrics["bytes"] > 100_000
+    assert [each["done"] for kind, each in emitted if kind == "progress"][-1] > 50
+
+    built = {f"build/{name}": ctx.output(name) for name in ("engine", "manifest", "graph")}
+    others = set(stages["validate"].inputs) - set(built)
+    inputs = {name: tiny.path(name) for name in others} | built
+    ctx, emitted = context(stages["validate"], chosen, inputs, tmp_path / "validate")
+    validate_stage.run(ctx)
+    measured = json.loads(ctx.output("measurements").read_bytes())
+    assert list(measured["accuracy"]) == ["teacher", "student", "onnx"] + ["graph"] * runs
+    assert measured["latency"] is None
+    assert measured["engine"]["targets"] == ["sm89", "sm120"]
+    assert ctx.metrics["engine"] == "built, not run"
+    *before, note = [each["text"] for kind, each in emitted if kind == "note"]
+    wanted = [] if runs else [True]
+    assert [("cannot run the engine's graph" in each) for each in before] == wanted
+    assert "built for sm89, sm120 and not run" in note
+    assert f"--engine {inputs['build/engine'].parent} --teacher" in note
+    gates = {**DEFAULT_GATES, "graph_top1_drop": Gate(max=0.02)}
+    verdicts = {each.name: each for each in judge(measured, gates)}
+    assert verdicts["student_top1_drop"].verdict != "skipped"
+    assert verdicts["graph_top1_drop"].verdict == ("pass" if runs else "skipped")
+    for name in ("engine_top1_drop", "speedup"):
+        assert verdicts[name].verdict == "skipped"
+        assert "not run, since this machine has no NVIDIA GPU" in verdicts[name].reason
