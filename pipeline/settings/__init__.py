@@ -5,22 +5,21 @@ rendered from them, so a default and its description live here and nowhere else.
 Knows nothing of files: reading and fault reports are in `pipeline.config.load`.
 """
 
-from pipeline.settings.data import Data, SourceName
-from pipeline.settings.distill import Distill
-from pipeline.settings.engine import (
+from pipeline.settings.build import (
     BackendName,
     Build,
     DeviceName,
     Export,
     InputName,
     PrecisionName,
+    TensorRT,
 )
-from pipeline.settings.judging import DEFAULT_COMPARE, DEFAULT_GATES, Gate, Validate
+from pipeline.settings.data import Data, SourceName
+from pipeline.settings.distill import Distill
 from pipeline.settings.kinds import Table
-from pipeline.settings.networks import Student, Teacher
-from pipeline.settings.root import Settings
-from pipeline.settings.running import Run
-from pipeline.settings.tensorrt import TensorRT
+from pipeline.settings.root import Run, Settings
+from pipeline.settings.teacher import Student, Teacher
+from pipeline.settings.validate import DEFAULT_COMPARE, DEFAULT_GATES, Gate, Validate
 
 __all__ = [
     "DEFAULT_COMPARE",

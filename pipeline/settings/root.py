@@ -1,17 +1,27 @@
-"""All of pipeline.toml as one record."""
+"""All of pipeline.toml as one record, and the table [run]: how to run."""
 
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
+from pipeline.settings.build import Build, Export
 from pipeline.settings.data import Data
 from pipeline.settings.distill import Distill
-from pipeline.settings.engine import Build, Export
-from pipeline.settings.judging import DEFAULT_COMPARE, DEFAULT_GATES, Gate, Validate
-from pipeline.settings.kinds import Table
-from pipeline.settings.networks import Student, Teacher
-from pipeline.settings.running import Run
+from pipeline.settings.kinds import Table, Weight
+from pipeline.settings.teacher import Student, Teacher
+from pipeline.settings.validate import DEFAULT_COMPARE, DEFAULT_GATES, Gate, Validate
+
+
+class Run(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How to run, none of which changes a result or is part of a key."""
+
+    checkpoint_every_s: Annotated[
+        Weight, Meta(description="seconds between checkpoints of teacher and distill")
+    ] = 15.0
+    lock_wait_s: Annotated[
+        Weight, Meta(description="how long to wait for another process on the working folder")
+    ] = 3600.0
 
 
 class Settings(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,17 +1,18 @@
-"""The tables [export] and [build]: from the student to an engine."""
+"""The tables [export], [build] and [build.tensorrt]: from the student to an engine."""
 
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from pipeline.settings.kinds import Count, Rate, Table
-from pipeline.settings.tensorrt import TensorRT
 
 BackendName = Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime", "openvino"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 PrecisionName = Literal["auto", "fp32", "fp16", "bf16", "int8", "fp8"]
 InputName = Literal["float-nchw", "uint8-nhwc"]
 CalibrationMethodName = Literal["minmax", "percentile", "entropy"]
+HardwareName = Literal["none", "same-compute-capability", "ampere-plus"]
+WeightsName = Literal["kept", "refittable", "stripped"]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 
 
@@ -33,6 +34,40 @@ class Export(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     min_agreement: Annotated[
         Share, Meta(description="least share of the bank on which the file says torch's class")
     ] = 0.998
+
+
+class TensorRT(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """For backends tensorrt and tensorrt-rtx. Networks are always strongly typed."""
+
+    min_batch: Annotated[Count, Meta(description="smallest batch that the engine takes")] = 1
+    opt_batch: Annotated[Count, Meta(description="batch that it is optimised for")] = 32
+    max_batch: Annotated[Count, Meta(description="largest batch that it takes")] = 256
+    optimization_level: Annotated[
+        int, Meta(ge=0, le=5, description="how long the builder searches; TensorRT's own is 3")
+    ] = 3
+    workspace_mib: (
+        Annotated[int, Meta(ge=1, description="most scratch memory; absent: TensorRT's own limit")]
+        | None
+    ) = None
+    tf32: Annotated[
+        bool, Meta(description="let fp32 convolutions use TF32, which has 10 bits of mantissa")
+    ] = True
+    timing_cache: Annotated[
+        bool, Meta(description="keep measured kernels for later builds; tensorrt only")
+    ] = True
+    hardware_compatibility: Annotated[
+        HardwareName, Meta(description="other GPUs that may load the engine; tensorrt only")
+    ] = "none"
+    version_compatible: Annotated[
+        bool, Meta(description="newer TensorRT may load the engine; tensorrt only")
+    ] = False
+    weights: Annotated[
+        WeightsName,
+        Meta(description="whether they can be replaced, or are left out, to be refitted"),
+    ] = "kept"
+    cuda_graph: Annotated[
+        bool, Meta(description="replay a captured CUDA graph instead of launching kernels")
+    ] = False
 
 
 class Build(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
