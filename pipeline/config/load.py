@@ -11,25 +11,15 @@ import tomllib
 import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from pipeline.config.rules import broken_rules
-from pipeline.config.toml_lines import key_lines, line_of
+from pipeline.config.rules import Fault, broken_rules
+from pipeline.config.toml_lines import KeyPath, key_lines, line_of
 from pipeline.did_you_mean import nearest
 from pipeline.errors import ConfigError, SettingsFault
 from pipeline.settings import Settings, Table
-
-KeyPath = tuple[str, ...]
-
-
-class Fault(NamedTuple):
-    """One thing wrong with the settings."""
-
-    key: KeyPath
-    wrong: str
-    remedy: str
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Settings:
@@ -40,7 +30,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Settings:
     """
     text = _read(path)
     table = _parsed(path, text)
-    set_paths = {_override(table, each) for each in overrides}
+    set_paths = {_override(table, change) for change in overrides}
     return _settings(table, path, text, set_paths)
 
 
@@ -50,15 +40,18 @@ def table_of(path: Path, name: str) -> dict[str, Any]:
     Raises:
         ConfigError: The file cannot be read, or is not TOML.
     """
-    found = _parsed(path, _read(path)).get(name, {})
-    return found if isinstance(found, dict) else {}
+    table = _parsed(path, _read(path)).get(name, {})
+    return table if isinstance(table, dict) else {}
 
 
 def _parsed(path: Path, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError([_syntax_fault(path, error)]) from error
+        message, _, position = str(error).partition(" (at line ")
+        line = position.partition(",")[0]
+        place = f"{path}:{line}" if line.isdigit() else str(path)
+        raise ConfigError([f"{place}: not TOML ({message.lower()}); correct the syntax"]) from error
 
 
 def defaults(overrides: Sequence[str]) -> Settings:
@@ -68,7 +61,7 @@ def defaults(overrides: Sequence[str]) -> Settings:
         ConfigError: With one line for each fault.
     """
     table: dict[str, Any] = {}
-    set_paths = {_override(table, each) for each in overrides}
+    set_paths = {_override(table, change) for change in overrides}
     return _settings(table, Path("--set"), "", set_paths)
 
 
@@ -76,7 +69,7 @@ def _settings(table: dict[str, Any], path: Path, text: str, set_paths: set[KeyPa
     faults = list(_faults(Settings, table, ()))
     if not faults:
         settings = msgspec.convert(table, Settings)
-        faults = [Fault(*each) for each in broken_rules(settings)]
+        faults = list(broken_rules(settings))
         if not faults:
             return settings
     raise _located_error(path, text, faults, set_paths)
@@ -84,8 +77,9 @@ def _settings(table: dict[str, Any], path: Path, text: str, set_paths: set[KeyPa
 
 def locate(path: Path, overrides: Sequence[str], fault: SettingsFault) -> ConfigError:
     """Return `fault` with the file and line, or the `--set`, of each of its keys."""
-    set_paths = {_override({}, each) for each in overrides}
-    return _located_error(path, _read(path), [Fault(*each) for each in fault.faults], set_paths)
+    set_paths = {_override({}, change) for change in overrides}
+    faults = [Fault(*parts) for parts in fault.faults]
+    return _located_error(path, _read(path), faults, set_paths)
 
 
 def _located_error(
@@ -104,14 +98,6 @@ def _read(path: Path) -> str:
         raise ConfigError([fault]) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: cannot be read ({error}); check the file"]) from error
-
-
-def _syntax_fault(path: Path, error: tomllib.TOMLDecodeError) -> str:
-    message = str(error)
-    head, _, rest = message.partition(" (at line ")
-    number = rest.partition(",")[0]
-    place = f"{path}:{number}" if number.isdigit() else str(path)
-    return f"{place}: not TOML ({head.lower()}); correct the syntax"
 
 
 def _override(table: dict[str, Any], text: str) -> KeyPath:
@@ -142,8 +128,8 @@ def _faults(kind: Any, value: Any, path: KeyPath) -> Iterator[Fault]:
         if not isinstance(value, dict):
             yield _wrong_value(dict, value, path)
             return
-        for name, each in value.items():
-            yield from _faults(typing.get_args(kind)[1], each, (*path, name))
+        for name, inner in value.items():
+            yield from _faults(typing.get_args(kind)[1], inner, (*path, name))
     elif _not_finite(value):
         yield _wrong_value(kind, value, path)
     else:
@@ -159,9 +145,9 @@ def _table_faults(kind: type[Table], value: Any, path: KeyPath) -> Iterator[Faul
         return
     kinds = typing.get_type_hints(kind, include_extras=True)
     fields = {name: kinds[name] for name in kind.__struct_fields__}
-    for name, each in value.items():
+    for name, inner in value.items():
         if name in fields:
-            yield from _faults(fields[name], each, (*path, name))
+            yield from _faults(fields[name], inner, (*path, name))
         else:
             guess = nearest(name, fields)
             remedy = "correct or remove it" if guess else f"known here: {', '.join(fields)}"
@@ -170,13 +156,13 @@ def _table_faults(kind: type[Table], value: Any, path: KeyPath) -> Iterator[Faul
 
 def _not_finite(value: Any) -> bool:
     values = value if isinstance(value, list) else [value]
-    return any(isinstance(each, float) and not math.isfinite(each) for each in values)
+    return any(isinstance(item, float) and not math.isfinite(item) for item in values)
 
 
 def _wrong_value(kind: Any, value: Any, path: KeyPath) -> Fault:
     from msgspec import inspect  # noqa: PLC0415  (only a fault pays for its import)
 
-    from pipeline.config.fields import accepted  # noqa: PLC0415
+    from pipeline.config.template import accepted  # noqa: PLC0415
 
     words = accepted(inspect.type_info(kind))
     return Fault(path, f"not {words} ({value!r})", f"give {words}")
@@ -188,11 +174,11 @@ def _located(
     """Return the fault's sort key and its finished line."""
     key = ".".join(fault.key)
     number = line_of(lines, fault.key)
-    for each in set_paths:
-        length = min(len(each), len(fault.key))
-        is_of_set = each[:length] == fault.key[:length]
+    for set_path in set_paths:
+        length = min(len(set_path), len(fault.key))
+        is_of_set = set_path[:length] == fault.key[:length]
         is_in_file = fault.key in lines
-        if is_of_set and (not is_in_file or len(each) <= len(fault.key)):
+        if is_of_set and (not is_in_file or len(set_path) <= len(fault.key)):
             return 10**9, f"--set {key}: {fault.wrong}; {fault.remedy}"
     place = f"{path}:{number}" if number else str(path)
     return number or 0, f"{place}: {key}: {fault.wrong}; {fault.remedy}"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from pipeline.config.toml_lines import KeyPath
 from pipeline.did_you_mean import nearest
 from pipeline.gates.measures import (
     COMPARED,
@@ -11,94 +12,90 @@ from pipeline.gates.measures import (
     is_drop,
     is_resampled,
 )
-from pipeline.settings import Distill, Gate, Settings
+from pipeline.settings import Gate, Settings
 
 
-class Broken(NamedTuple):
-    """A rule that does not hold: the key to blame, what is wrong, what to do."""
+class Fault(NamedTuple):
+    """One thing wrong with the settings: the key to blame, what is wrong, what to do."""
 
-    key: tuple[str, ...]
+    key: KeyPath
     wrong: str
     remedy: str
 
 
-def broken_rules(settings: Settings) -> Iterator[Broken]:
+def broken_rules(settings: Settings) -> Iterator[Fault]:
     """Yield every rule that `settings` breaks."""
     yield from _distill(settings)
     yield from _data(settings)
     yield from _build(settings)
     yield from _validate(settings)
-    yield from _gates(settings)
+    yield from _gate_bounds("gates", settings.gates, MEASURES)
+    yield from _gate_bounds("compare", settings.compare, COMPARED)
 
 
-def _distill(settings: Settings) -> Iterator[Broken]:
+def _distill(settings: Settings) -> Iterator[Fault]:
     distill = settings.distill
     if distill.lambda0 == 0 and distill.lambda1 == 0:
-        yield Broken(
+        yield Fault(
             ("distill", "lambda1"),
             "lambda0 and lambda1 are both 0, so the student learns nothing (0)",
             "set at least one of them above 0",
         )
     if distill.method in ("abm", "dfad", "dfq") and distill.lambda0 == 0:
-        yield Broken(
+        yield Fault(
             ("distill", "lambda0"),
             f'method "{distill.method}" has no EMA generator, so lambda0 is all it learns from (0)',
             "set lambda0 above 0",
         )
     if distill.delta is not None and distill.generator == "uncond":
-        yield Broken(
+        yield Fault(
             ("distill", "delta"),
             f'bounds class embeddings, and generator "uncond" has none ({distill.delta:g})',
             'set distill.generator = "sum" or "cat", or remove delta',
         )
-    yield from _shares(distill)
-
-
-def _shares(distill: Distill) -> Iterator[Broken]:
-    """Yield what hinders a batch from being shared out."""
     parts = distill.accumulation_steps * distill.processes
     if distill.batch_size % parts or distill.batch_size < 2 * parts:
-        yield Broken(
+        yield Fault(
             ("distill", "batch_size"),
             f"does not divide into {parts} parts of at least 2 images, one for each "
             f"process and accumulation step ({distill.batch_size})",
             f"use a multiple of {parts}",
         )
     if distill.method == "dfkd-mem" and distill.processes > 1:
-        yield Broken(
+        yield Fault(
             ("distill", "processes"),
             f'method "dfkd-mem" keeps its memory in one process ({distill.processes})',
             "set distill.processes = 1 or use another method",
         )
 
 
-def _data(settings: Settings) -> Iterator[Broken]:
+def _data(settings: Settings) -> Iterator[Fault]:
     data = settings.data
     if len(data.mean) != len(data.std):
-        yield Broken(
+        yield Fault(
             ("data", "std"),
             f"mean and std differ in length ({len(data.mean)} and {len(data.std)})",
             "give one number for each channel in both",
         )
     if data.source == "folder" and data.image_size_px is None:
-        yield Broken(
+        yield Fault(
             ("data", "source"),
             'source "folder" has no image size of its own (image_size_px is absent)',
             "set data.image_size_px to the height and width that the teacher takes",
         )
 
 
-def _build(settings: Settings) -> Iterator[Broken]:
+def _build(settings: Settings) -> Iterator[Fault]:
     build = settings.build
     if build.targets and build.backend != "tensorrt-rtx":
-        yield Broken(
+        yield Fault(
             ("build", "targets"),
             f'only backend "tensorrt-rtx" builds for other machines ({list(build.targets)})',
             'set build.backend = "tensorrt-rtx" or empty the list',
         )
     trt = build.tensorrt
     if not trt.min_batch <= trt.opt_batch <= trt.max_batch:
-        yield Broken(
+        yield Fault(
             ("build", "tensorrt", "opt_batch"),
             f"min_batch, opt_batch and max_batch do not rise ({trt.min_batch}, {trt.opt_batch}, "
             f"{trt.max_batch})",
@@ -107,64 +104,61 @@ def _build(settings: Settings) -> Iterator[Broken]:
     sizes = settings.validate.batch_sizes
     outside = [size for size in sizes if not trt.min_batch <= size <= trt.max_batch]
     if build.backend in {"tensorrt", "tensorrt-rtx"} and outside:
-        yield Broken(
+        yield Fault(
             ("validate", "batch_sizes"),
             f"the engine takes batches of {trt.min_batch} to {trt.max_batch} only ({outside[0]})",
             "set build.tensorrt.max_batch and min_batch to hold them",
         )
 
 
-def _validate(settings: Settings) -> Iterator[Broken]:
+def _validate(settings: Settings) -> Iterator[Fault]:
     if settings.validate.images == "bank" and settings.teacher.weights is None:
-        yield Broken(
+        yield Fault(
             ("validate", "images"),
             'without labelled images no teacher can be trained ("bank")',
             "name the teacher's file in teacher.weights",
         )
 
 
-def _gates(settings: Settings) -> Iterator[Broken]:
-    yield from _bounds("gates", settings.gates, MEASURES)
-    yield from _bounds("compare", settings.compare, COMPARED)
-
-
-def _bounds(table: str, gates: Mapping[str, Gate], measures: Mapping[str, str]) -> Iterator[Broken]:
+def _gate_bounds(
+    table: str, gates: Mapping[str, Gate], measures: Mapping[str, str]
+) -> Iterator[Fault]:
     for name, gate in gates.items():
         if name not in measures:
-            yield Broken(
+            yield Fault(
                 (table, name),
                 f"no such measure{nearest(name, measures)} ({name})",
                 f"use one of {', '.join(sorted(measures))}",
             )
         elif gate.margin is not None and not is_drop(name):
-            yield Broken(
+            yield Fault(
                 (table, name, "margin"),
                 f"only a drop has a margin ({gate.margin:g})",
                 "set min or max",
             )
         elif gate.margin is not None and gate.max is not None:
-            yield Broken(
+            yield Fault(
                 (table, name, "margin"),
                 f"margin and max say the same twice ({gate.margin:g} and {gate.max:g})",
                 "keep one of them",
             )
         elif gate.min is None and gate.most is None:
-            yield Broken((table, name), "has no bound (min and max absent)", "set min or max")
+            yield Fault((table, name), "has no bound (min and max absent)", "set min or max")
         elif gate.min is not None and gate.most is not None and gate.min > gate.most:
-            yield Broken(
+            yield Fault(
                 (table, name, "min"),
                 f"min is above max ({gate.min:g} > {gate.most:g}), so nothing passes",
                 "exchange them",
             )
         elif is_resampled(name) and gate.confidence > MOST_RESAMPLED_CONFIDENCE:
-            yield Broken(
+            yield Fault(
                 (table, name, "confidence"),
                 f"resampling supports no more than {MOST_RESAMPLED_CONFIDENCE:g} "
                 f"({gate.confidence:g})",
                 f"set {MOST_RESAMPLED_CONFIDENCE:g} or less",
             )
         elif is_drop(name) and gate.most == 0:
-            yield Broken(
+            yield Fault(
                 (table, name, "max" if gate.max is not None else "margin"),
                 "no sample can show that nothing at all is lost (0)",
                 "set the loss that you accept, such as 0.005; below 0 asks for a gain",

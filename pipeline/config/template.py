@@ -1,6 +1,7 @@
 """pipeline.toml as a text: every key, its default, and a comment with what it is and takes.
 
-Rendered from the settings' declarations, so that there is one place to change.
+Rendered from the settings' declarations, so that there is one place to change. What a field
+accepts, in words, serves the fault reports of `pipeline.config.load` as well.
 """
 
 import json
@@ -12,7 +13,6 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from pipeline.config.fields import bounds, description
 from pipeline.gates.measures import COMPARED, MEASURES
 from pipeline.settings import Gate, Settings, Table
 
@@ -67,7 +67,7 @@ def _keys(table: Table) -> list[str]:
 
 def _gates(settings: Settings) -> list[str]:
     return [
-        *_bounds(
+        *_gate_table(
             "gates",
             "One key for each bound, MEASURE.min or MEASURE.max; MEASURE.margin says max for a "
             f"drop; MEASURE.confidence is one-sided, {Gate().confidence} where absent; "
@@ -76,7 +76,7 @@ def _gates(settings: Settings) -> list[str]:
             MEASURES,
             settings.gates,
         ),
-        *_bounds(
+        *_gate_table(
             "compare",
             "Bounds of the same kind for madpipe compare A B. Measures:",
             COMPARED,
@@ -85,7 +85,7 @@ def _gates(settings: Settings) -> list[str]:
     ]
 
 
-def _bounds(
+def _gate_table(
     table: str, words: str, measures: Mapping[str, str], gates: Mapping[str, Gate]
 ) -> list[str]:
     lines = ["", f"[{table}]", *_comment(words)]
@@ -113,7 +113,66 @@ def _comment(text: str) -> list[str]:
 
 def _toml(value: Any) -> str:
     if isinstance(value, tuple):
-        return "[" + ", ".join(_toml(each) for each in value) + "]"
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, bool | str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return repr(value)
+
+
+def description(kind: inspect.Type) -> str:
+    """Return the sentence that documents a field, or an empty string."""
+    if isinstance(kind, inspect.Metadata):
+        extra = kind.extra_json_schema or {}
+        return str(extra.get("description", "")) or description(kind.type)
+    if isinstance(kind, inspect.UnionType):
+        return next(filter(None, map(description, kind.types)), "")
+    return ""
+
+
+def accepted(kind: inspect.Type) -> str:
+    """Return what a field accepts: `a number >= 0 and < 1`, `one of 'cpu', 'cuda'`."""
+    match kind:
+        case inspect.Metadata():
+            return accepted(kind.type)
+        case inspect.UnionType():
+            return " or ".join(
+                accepted(option)
+                for option in kind.types
+                if not isinstance(option, inspect.NoneType)
+            )
+        case inspect.LiteralType():
+            return "one of " + ", ".join(f"'{value}'" for value in kind.values)
+        case inspect.BoolType():
+            return "true or false"
+        case inspect.IntType():
+            return "an integer" + _bounds(kind)
+        case inspect.FloatType():
+            return "a number" + _bounds(kind)
+        case inspect.StrType():
+            return "a text" + (" that is not empty" if kind.min_length else "")
+        case inspect.VarTupleType():
+            least = " of at least one" if kind.min_length else ""
+            return f"a list{least}, each {accepted(kind.item_type)}"
+        case _:
+            return "a table"
+
+
+def bounds(kind: inspect.Type) -> str:
+    """Return only the choices or the bounds of a field, for a comment; may be empty."""
+    words = accepted(kind)
+    for noun in ("an integer", "a number", "a text that is not empty", "a text", "one of "):
+        if words.startswith(noun):
+            return words.removeprefix(noun).strip()
+    return ""
+
+
+def _bounds(kind: inspect.IntType | inspect.FloatType) -> str:
+    signs = ((">", kind.gt), (">=", kind.ge), ("<", kind.lt), ("<=", kind.le))
+    words = [
+        f"{sign} {bound}" if isinstance(bound, int) else f"{sign} {bound:g}"
+        for sign, bound in signs
+        if bound is not None
+    ]
+    if kind.multiple_of is not None:
+        words.append(f"a multiple of {kind.multiple_of}")
+    return f" {' and '.join(words)}" if words else ""

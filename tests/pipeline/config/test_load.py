@@ -1,4 +1,4 @@
-"""Settings are read whole, and every fault is told at once with its line."""
+"""Settings are read whole, and all faults are reported at once, each with its line."""
 
 from pathlib import Path
 
@@ -121,27 +121,27 @@ BAD = {
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
+def config_file(tmp_path: Path) -> Path:
     return tmp_path / "pipeline.toml"
 
 
-def message(file: Path, text: str, *overrides: str) -> str:
-    file.write_text(text, encoding="utf-8")
+def message(config_file: Path, text: str, *overrides: str) -> str:
+    config_file.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
-        config.load(file, overrides)
-    return str(caught.value).replace(str(file), "FILE")
+        config.load(config_file, overrides)
+    return str(caught.value).replace(str(config_file), "FILE")
 
 
 @pytest.mark.parametrize(("text", "expected"), BAD.values(), ids=BAD.keys())
-def test_fault_is_told_with_its_line_its_value_and_a_remedy(
-    file: Path, text: str, expected: str
+def test_fault_is_reported_with_its_line_its_value_and_a_remedy(
+    config_file: Path, text: str, expected: str
 ) -> None:
-    assert message(file, text) == expected
+    assert message(config_file, text) == expected
 
 
-def test_several_faults_are_told_at_once_sorted_by_line(file: Path) -> None:
+def test_several_faults_are_reported_at_once_sorted_by_line(config_file: Path) -> None:
     text = "\nseed = -1\n[distill]\nrounds = 0\n[data]\nroot = 3\n[student]\narch = 8\n"
-    assert message(file, text, "run.lock_wait_s=-1").splitlines() == [
+    assert message(config_file, text, "run.lock_wait_s=-1").splitlines() == [
         f"FILE:2: seed: not {SEED} (-1); give {SEED}",
         "FILE:4: distill.rounds: not an integer >= 1 (0); give an integer >= 1",
         "FILE:6: data.root: not a text (3); give a text",
@@ -150,9 +150,9 @@ def test_several_faults_are_told_at_once_sorted_by_line(file: Path) -> None:
     ]
 
 
-def test_lines_from_ten_on_come_after_the_lines_before(file: Path) -> None:
+def test_lines_from_ten_on_come_after_the_lines_before(config_file: Path) -> None:
     text = "[distill]\nrounds = 0\n" + "\n" * 8 + "alpha = 2\n"
-    assert [line.partition(": ")[0] for line in message(file, text).splitlines()] == [
+    assert [line.partition(": ")[0] for line in message(config_file, text).splitlines()] == [
         "FILE:2",
         "FILE:11",
     ]
@@ -182,59 +182,63 @@ def test_lines_from_ten_on_come_after_the_lines_before(file: Path) -> None:
         ),
     ],
 )
-def test_fault_of_an_override_names_the_override(file: Path, override: str, expected: str) -> None:
-    assert message(file, "seed = 3\n[distill]\nlambda0 = 0\n", override) == expected
+def test_fault_of_an_override_names_the_override(
+    config_file: Path, override: str, expected: str
+) -> None:
+    assert message(config_file, "seed = 3\n[distill]\nlambda0 = 0\n", override) == expected
 
 
-def test_override_that_is_more_than_one_line_is_refused(file: Path) -> None:
-    file.write_text("", encoding="utf-8")
+def test_override_that_is_more_than_one_line_is_refused(config_file: Path) -> None:
+    config_file.write_text("", encoding="utf-8")
     with pytest.raises(ConfigError):
-        config.load(file, ["seed=1\nother=2"])
+        config.load(config_file, ["seed=1\nother=2"])
 
 
-def test_override_wins_over_the_file_and_repairs_its_fault(file: Path) -> None:
-    file.write_text("[distill]\nrounds = 0\n", encoding="utf-8")
-    settings = config.load(file, ["distill.rounds=7", "distill.loss=kl", 'data.root="a b"'])
+def test_override_wins_over_the_file_and_repairs_its_fault(config_file: Path) -> None:
+    config_file.write_text("[distill]\nrounds = 0\n", encoding="utf-8")
+    settings = config.load(config_file, ["distill.rounds=7", "distill.loss=kl", 'data.root="a b"'])
     assert (settings.distill.rounds, settings.distill.loss) == (7, "kl")
     assert settings.data.root == "a b"
 
 
-def test_empty_file_gives_the_defaults(file: Path) -> None:
-    file.write_text("", encoding="utf-8")
-    assert config.load(file) == Settings()
+def test_empty_file_gives_the_defaults(config_file: Path) -> None:
+    config_file.write_text("", encoding="utf-8")
+    assert config.load(config_file) == Settings()
 
 
-def test_gates_of_the_file_replace_the_default_gates(file: Path) -> None:
-    file.write_text("[gates]\nengine_bytes.max = 9\n", encoding="utf-8")
-    assert config.load(file).gates == {"engine_bytes": Gate(max=9)}
+def test_gates_of_the_file_replace_the_default_gates(config_file: Path) -> None:
+    config_file.write_text("[gates]\nengine_bytes.max = 9\n", encoding="utf-8")
+    assert config.load(config_file).gates == {"engine_bytes": Gate(max=9)}
 
 
-def test_integer_is_taken_where_a_number_is_wanted(file: Path) -> None:
-    file.write_text("[distill]\nalpha = 0\n", encoding="utf-8")
-    assert repr(config.load(file).distill.alpha) == "0.0"
+def test_integer_is_accepted_where_a_number_is_wanted(config_file: Path) -> None:
+    config_file.write_text("[distill]\nalpha = 0\n", encoding="utf-8")
+    assert repr(config.load(config_file).distill.alpha) == "0.0"
 
 
-def test_number_too_large_for_a_float_is_a_fault(file: Path) -> None:
+def test_number_too_large_for_a_float_is_a_fault(config_file: Path) -> None:
     text = f"[distill]\ntemperature = 1{'0' * 400}\n"
-    assert message(file, text).startswith("FILE:2: distill.temperature: not a number > 0 (1000")
+    assert message(config_file, text).startswith(
+        "FILE:2: distill.temperature: not a number > 0 (1000"
+    )
 
 
-def test_missing_file_says_how_to_write_one(file: Path) -> None:
+def test_missing_file_explains_how_to_write_one(config_file: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        config.load(file)
+        config.load(config_file)
     assert str(caught.value) == (
-        f"{file}: no such file; write one with 'madpipe init' or name it with --config"
+        f"{config_file}: no such file; write one with 'madpipe init' or name it with --config"
     )
     assert caught.value.exit_code == 2
 
 
-def test_file_that_is_not_text_is_refused(file: Path) -> None:
-    file.write_bytes(b"seed = \xff\n")
+def test_file_that_is_not_text_is_refused(config_file: Path) -> None:
+    config_file.write_bytes(b"seed = \xff\n")
     with pytest.raises(ConfigError, match=r"pipeline\.toml: cannot be read \('utf-8' codec"):
-        config.load(file)
+        config.load(config_file)
 
 
-def test_folder_in_place_of_the_file_is_refused(file: Path) -> None:
-    file.mkdir()
+def test_folder_in_place_of_the_file_is_refused(config_file: Path) -> None:
+    config_file.mkdir()
     with pytest.raises(ConfigError, match="cannot be read"):
-        config.load(file)
+        config.load(config_file)

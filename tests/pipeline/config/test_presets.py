@@ -1,4 +1,4 @@
-"""Presets are settings that would be accepted from a file, and say what they lack."""
+"""Presets are settings that would be accepted from a file, and report what they lack."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def test_preset_breaks_no_rule(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
-def test_preset_is_what_its_file_says_and_can_be_declared(name: str, tmp_path: Path) -> None:
+def test_preset_reads_back_from_its_file_and_can_be_declared(name: str, tmp_path: Path) -> None:
     path = tmp_path / "pipeline.toml"
     path.write_text(render(PRESETS[name]), encoding="utf-8")
     settings = config.load(path)
@@ -39,7 +39,7 @@ def test_preset_is_what_its_file_says_and_can_be_declared(name: str, tmp_path: P
 
 
 @pytest.mark.parametrize("name", KNOWN_SETS)
-def test_a_preset_whose_data_is_absent_says_what_to_put_where(name: str, tmp_path: Path) -> None:
+def test_a_preset_whose_data_is_absent_reports_what_to_put_where(name: str, tmp_path: Path) -> None:
     path = tmp_path / "pipeline.toml"
     path.write_text(render(PRESETS[name]), encoding="utf-8")
     with pytest.raises(ConfigError) as caught:

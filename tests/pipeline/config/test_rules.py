@@ -1,4 +1,4 @@
-"""Rules between settings are told with the key to blame."""
+"""A rule between settings that does not hold blames its key."""
 
 import pytest
 
@@ -76,7 +76,7 @@ KEPT = [
 
 @pytest.mark.parametrize(("settings", "keys"), BROKEN)
 def test_broken_rule_blames_its_key(settings: Settings, keys: list[tuple[str, ...]]) -> None:
-    assert [each.key for each in broken_rules(settings)] == keys
+    assert [fault.key for fault in broken_rules(settings)] == keys
 
 
 @pytest.mark.parametrize("settings", KEPT)
@@ -84,13 +84,13 @@ def test_settings_that_fit_break_no_rule(settings: Settings) -> None:
     assert list(broken_rules(settings)) == []
 
 
-def test_bounds_the_wrong_way_round_are_told_with_both() -> None:
-    (broken,) = broken_rules(Settings(gates={"speedup": Gate(min=2, max=1.5)}))
-    assert broken.wrong == "min is above max (2 > 1.5), so nothing passes"
-    assert broken.remedy == "exchange them"
+def test_bounds_the_wrong_way_round_are_reported_with_both() -> None:
+    (fault,) = broken_rules(Settings(gates={"speedup": Gate(min=2, max=1.5)}))
+    assert fault.wrong == "min is above max (2 > 1.5), so nothing passes"
+    assert fault.remedy == "exchange them"
 
 
 def test_a_margin_of_zero_is_refused_with_what_to_do() -> None:
-    (broken,) = broken_rules(Settings(gates={"engine_top1_drop": Gate(max=0)}))
-    assert broken.wrong == "no sample can show that nothing at all is lost (0)"
-    assert broken.remedy.startswith("set the loss that you accept, such as 0.005")
+    (fault,) = broken_rules(Settings(gates={"engine_top1_drop": Gate(max=0)}))
+    assert fault.wrong == "no sample can show that nothing at all is lost (0)"
+    assert fault.remedy.startswith("set the loss that you accept, such as 0.005")

@@ -1,16 +1,19 @@
-"""pipeline.toml as written says what the settings are, and reads back to the same."""
+"""pipeline.toml as written documents every setting, and reads back to the same."""
 
 import re
 import tomllib
 import typing
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
+from msgspec import Meta, inspect
 
 from pipeline.config import load as config
 from pipeline.config import template
 from pipeline.config.presets import PRESETS
+from pipeline.config.template import accepted, bounds, description
 from pipeline.gates.measures import MEASURES
 from pipeline.settings import Build, Data, Distill, Gate, Settings, Teacher
 
@@ -76,7 +79,44 @@ def test_every_key_has_a_comment() -> None:
     assert [line for line in keys if not re.search(r"=.*  ?# \w", line)] == []
 
 
-def test_bounds_and_choices_are_told() -> None:
+def test_bounds_and_choices_are_in_the_comments() -> None:
     lines = " ".join(template.render(Settings()).replace("\n", " ").split()).replace(" # ", " ")
     assert "momentum of the EMA generator (paper: 0.95) (>= 0 and < 1)" in lines
     assert "('auto', 'cpu', 'cuda')" in lines
+
+
+TYPES = [
+    (int, "an integer", ""),
+    (Annotated[int, Meta(ge=1)], "an integer >= 1", ">= 1"),
+    (
+        Annotated[int, Meta(ge=2, multiple_of=2)],
+        "an integer >= 2 and a multiple of 2",
+        ">= 2 and a multiple of 2",
+    ),
+    (Annotated[float, Meta(gt=0.0, lt=1.0)], "a number > 0 and < 1", "> 0 and < 1"),
+    (Annotated[float, Meta(ge=0.5, le=1.0)] | None, "a number >= 0.5 and <= 1", ">= 0.5 and <= 1"),
+    (Literal["b", "a"], "one of 'a', 'b'", "'a', 'b'"),
+    (bool, "true or false", ""),
+    (str, "a text", ""),
+    (Annotated[str, Meta(min_length=1)], "a text that is not empty", ""),
+    (tuple[str, ...], "a list, each a text", ""),
+    (
+        Annotated[tuple[Annotated[int, Meta(ge=1)], ...], Meta(min_length=1)],
+        "a list of at least one, each an integer >= 1",
+        "",
+    ),
+    (dict[str, int], "a table", ""),
+]
+
+
+@pytest.mark.parametrize(("kind", "words", "limits"), TYPES)
+def test_type_and_bounds_in_words(kind: Any, words: str, limits: str) -> None:
+    info = inspect.type_info(kind)
+    assert accepted(info) == words
+    assert bounds(info) == limits
+
+
+def test_description_of_an_optional_type() -> None:
+    info = inspect.type_info(Annotated[int, Meta(description="how many")] | None)
+    assert description(info) == "how many"
+    assert description(inspect.type_info(int)) == ""

@@ -1,4 +1,4 @@
-"""Keys are found on the lines on which they stand, however they are written."""
+"""Keys have the lines on which they stand, however they are written."""
 
 from pipeline.config.toml_lines import key_lines, line_of
 
@@ -38,7 +38,7 @@ def test_quoted_and_spaced_keys_are_one_path() -> None:
     assert key_lines('[ "a b" ]\n"c.d" . e = 1\n')["a b", "c.d", "e"] == 2
 
 
-def test_array_of_tables_is_found_under_the_first_of_its_headers() -> None:
+def test_array_of_tables_has_the_line_of_the_first_of_its_headers() -> None:
     lines = key_lines("[[a]]\nx = 1\n[[a]]\nx = 2\n")
     assert (lines["a",], lines["a", "x"]) == (1, 2)
 
