@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline.events import Event
-from pipeline.screen.live import LiveScreen
+from pipeline.screen.live_table import LiveScreen
 
 COLUMNS = 112
 NAMES = ("time_s", "kind", "stage")

@@ -15,8 +15,7 @@ from pipeline.execute import tell_verdicts
 from pipeline.gates.compare import compare as compare_runs
 from pipeline.gates.judge import exit_code
 from pipeline.gates.sides import find
-from pipeline.screen.jsonlines import JsonScreen
-from pipeline.screen.plain import PlainScreen
+from pipeline.screen.plain import JsonScreen, PlainScreen
 
 Format = Annotated[
     Literal["html", "json", "markdown", "junit"], typer.Option("--format", help="The form.")

@@ -15,7 +15,7 @@ from pipeline.execute import execute
 from pipeline.graph import ALL, require_stage
 from pipeline.planner import Planned, reasons_for
 from pipeline.screen import formatting
-from pipeline.screen.choose import choose
+from pipeline.screen.plain import choose_screen
 
 Stages = Annotated[list[str], typer.Argument(metavar="all | STAGE...", help="What to bring up.")]
 
@@ -58,7 +58,7 @@ def bring(
 ) -> None:
     """Run `targets` on the screen that fits, and leave with the run's exit code."""
     project = open_project(config, set_)
-    screen = choose(as_json=as_json)
+    screen = choose_screen(as_json=as_json)
     try:
         code = execute(
             project,

@@ -14,8 +14,7 @@ from pipeline.cli.options import DEFAULT_CONFIG, Config, Json, Set
 from pipeline.errors import Interrupted, MadpipeError, UsageError
 from pipeline.execute import execute
 from pipeline.graph import require_stage
-from pipeline.screen.choose import choose
-from pipeline.screen.plain import PlainScreen
+from pipeline.screen.plain import PlainScreen, choose_screen
 
 Axes = Annotated[
     list[str],
@@ -99,7 +98,7 @@ def _row(
     row: Row = dict(each.split("=", 1) for each in combination)
     project = open_project(config, [*(set_ or ()), *combination])
     # Rows go to standard output, and for a program nothing else may.
-    screen = PlainScreen(sys.stderr) if as_json else choose(as_json=False)
+    screen = PlainScreen(sys.stderr) if as_json else choose_screen(as_json=False)
     try:
         execute(
             project,

@@ -1,7 +1,14 @@
-"""Plain lines, for logs and pipes: what starts, what ends, and now and then how far it is."""
+"""Screens without a live table, and the choice of a screen.
 
+JSON lines where a program asked for them, a live table on a terminal, else plain lines for logs
+and pipes: what starts, what ends, and now and then how far it is.
+"""
+
+import os
 import sys
-from typing import TextIO
+from typing import Protocol, TextIO
+
+import msgspec
 
 from pipeline.events import Event
 from pipeline.screen import formatting
@@ -9,13 +16,48 @@ from pipeline.screen import formatting
 _PROGRESS_EVERY_S = 10.0
 
 
+class Screen(Protocol):
+    """A sink that must be closed, so that a terminal is left in order."""
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+
+    def close(self) -> None:
+        """Finish."""
+
+
+def choose_screen(*, as_json: bool) -> Screen:
+    """Return the screen for this process."""
+    if as_json:
+        return JsonScreen()
+    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+        from rich.console import Console  # noqa: PLC0415  (only a terminal pays for rich)
+
+        from pipeline.screen.live_table import LiveScreen  # noqa: PLC0415
+
+        return LiveScreen(Console())
+    return PlainScreen()
+
+
+class JsonScreen:
+    """Writes every event as one JSON object a line on standard output, for programs."""
+
+    def __call__(self, event: Event) -> None:
+        """Write one event."""
+        sys.stdout.write(msgspec.json.encode(event.as_dict()).decode() + "\n")
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        """Do nothing: every line is already out."""
+
+
 class PlainScreen:
     """Writes one line for each event worth a line."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        """Start with nothing shown; lines go to `stream`, or to standard output."""
+        """Write lines to `stream`, or to standard output."""
         self._stream = stream
-        self._last_s = 0.0
+        self._last_progress_s = 0.0
 
     def __call__(self, event: Event) -> None:
         """Write the event's line, if it has one."""
@@ -32,11 +74,11 @@ class PlainScreen:
         fields = event.fields
         match event.kind:
             case "stage_started":
-                self._last_s = event.time_s
+                self._last_progress_s = event.time_s
                 verb = "resume" if fields["resumed"] else "start"
                 return f"{event.stage:<9} {verb:<6} {'; '.join(fields['reason'][:3])}"
-            case "progress" if event.time_s - self._last_s >= _PROGRESS_EVERY_S:
-                self._last_s = event.time_s
+            case "progress" if event.time_s - self._last_progress_s >= _PROGRESS_EVERY_S:
+                self._last_progress_s = event.time_s
                 figures = formatting.metrics(formatting.progress_figures(fields))
                 done = f"{fields['done']}/{fields['total']} {fields['unit']}"
                 return f"{event.stage:<9} {done}  {figures}".rstrip()

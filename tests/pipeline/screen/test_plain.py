@@ -1,11 +1,17 @@
-"""Plain lines tell what starts, what ends, and now and then how far it is."""
+"""Programs get JSON lines, terminals a live table, and everything else plain lines.
 
+Plain lines report what starts, what ends, and now and then how far it is.
+"""
+
+import json
+import sys
 from typing import Any
 
 import pytest
 
 from pipeline.events import Event
-from pipeline.screen.plain import PlainScreen
+from pipeline.screen.live_table import LiveScreen
+from pipeline.screen.plain import JsonScreen, PlainScreen, choose_screen
 
 
 @pytest.fixture
@@ -47,11 +53,11 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("shown", "expected"), CASES)
+@pytest.mark.parametrize(("emitted", "expected"), CASES)
 def test_event_has_its_line(
-    screen: PlainScreen, capsys: pytest.CaptureFixture[str], shown: Event, expected: str
+    screen: PlainScreen, capsys: pytest.CaptureFixture[str], emitted: Event, expected: str
 ) -> None:
-    screen(shown)
+    screen(emitted)
     screen.close()
     assert capsys.readouterr().out == expected
 
@@ -77,3 +83,35 @@ def test_progress_is_shown_every_ten_seconds(
         "distill   10/99 rounds  loss 0.5",
         "distill   20/99 rounds  loss 0.5",
     ]
+
+
+def test_each_event_is_one_line_of_json(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = JsonScreen()
+    screen(Event(time_s=1.0, kind="note", stage="make", fields={"text": "two\nlines"}))
+    screen(Event(time_s=2.0, kind="run_done", fields={"exit_code": 0}))
+    screen.close()
+    first, second = capsys.readouterr().out.splitlines()
+    assert json.loads(first) == {
+        "time_s": 1.0,
+        "kind": "note",
+        "stage": "make",
+        "text": "two\nlines",
+    }
+    assert json.loads(second) == {"time_s": 2.0, "kind": "run_done", "exit_code": 0}
+
+
+def test_json_is_for_programs_wherever_it_goes() -> None:
+    assert isinstance(choose_screen(as_json=True), JsonScreen)
+
+
+def test_pipe_gets_plain_lines() -> None:
+    assert isinstance(choose_screen(as_json=False), PlainScreen)
+
+
+@pytest.mark.parametrize(("term", "kind"), [("xterm", LiveScreen), ("dumb", PlainScreen)])
+def test_terminal_gets_a_live_table_unless_it_is_dumb(
+    term: str, kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert type(choose_screen(as_json=False)) is kind

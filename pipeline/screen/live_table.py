@@ -34,7 +34,7 @@ _VERDICT_STYLES = {"pass": "green", "fail": "red", "inconclusive": "yellow", "sk
 
 @dataclass(slots=True)
 class _Row:
-    """What is known of one stage."""
+    """The state of one stage."""
 
     state: str = "wait"
     begin_s: float = 0.0
@@ -59,7 +59,7 @@ class LiveScreen:
         self._is_started = False
 
     def __call__(self, event: Event) -> None:
-        """Take in one event."""
+        """Update the table by one event."""
         fields = event.fields
         if event.kind == "run_started":
             self._rows = {name: _Row() for name in fields["stages"]}
@@ -70,7 +70,7 @@ class LiveScreen:
         elif event.kind == "gate":
             self._gates.append(fields)
         elif event.stage is not None:
-            self._take(self._rows.setdefault(event.stage, _Row()), event)
+            self._update(self._rows.setdefault(event.stage, _Row()), event)
 
     def close(self) -> None:
         """Leave the table as it is and give the terminal back."""
@@ -78,7 +78,7 @@ class LiveScreen:
             self._live.stop()
 
     @staticmethod
-    def _take(row: _Row, event: Event) -> None:
+    def _update(row: _Row, event: Event) -> None:
         fields = event.fields
         match event.kind:
             case "stage_started":
@@ -103,16 +103,16 @@ class LiveScreen:
     def _render(self) -> RenderableType:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         is_running = any(row.state == "running" for row in self._rows.values())
-        shown = [column for column in _COLUMNS if is_running or column not in _WHILE_RUNNING]
+        columns = [column for column in _COLUMNS if is_running or column not in _WHILE_RUNNING]
         table.add_column("stage", style="bold")
-        for column in shown:
+        for column in columns:
             is_number = column in {"rate", "time", "left"}
             table.add_column(
                 "" if column == "state" else column, justify="right" if is_number else "left"
             )
         for name, row in self._rows.items():
             cells = _cells(row)
-            table.add_row(name, *(cells.get(column, "") for column in shown))
+            table.add_row(name, *(cells.get(column, "") for column in columns))
         notes = [Text(f"  {note}", style="yellow") for note in self._notes]
         return Group(table, *notes, *([self._verdicts()] if self._gates else []))
 
@@ -130,7 +130,7 @@ class LiveScreen:
 
 
 def _cells(row: _Row) -> dict[str, RenderableType]:
-    """Return what is to be shown of a stage, by column."""
+    """Return the cells of a stage by column; columns without a value are absent."""
     label, style = _STATES[row.state]
     cells: dict[str, RenderableType] = {
         "state": Text(label, style=style),
