@@ -50,7 +50,7 @@ class PlainLoop:
         self.generator = generator.to(self.device).to(memory_format=plain).train()
         for parent in list(self.generator.modules()):
             for name, child in parent.named_children():
-                if type(child).__name__ == "DoublingConv2d":
+                if type(child).__name__ == "UpsampleConv2d":
                     assert isinstance(child.weight, nn.Parameter)
                     setattr(parent, name, UpsampledConvolution(child.weight))
         self.ema = copy.deepcopy(self.generator)

@@ -1,5 +1,7 @@
 """A classifier with its preprocessing inside: images in [0, 1] go in, logits come out.
 
+Beside it, how the networks of the registry are initialised.
+
 Shape legend: B batch, C channel, H W space, K classes. Knows nothing of training or files.
 """
 
@@ -27,3 +29,12 @@ class Classifier(nn.Module):
         """Return logits of shape BK for images of shape BCHW with values in [0, 1]."""
         logits_BK: Tensor = self.backbone((x_BCHW - self.mean_1C11) / self.std_1C11)
         return logits_BK
+
+
+def initialise(network: nn.Module) -> None:
+    """Fill convolutions as He et al. 2015 did for rectifiers, by fan-out; their biases with 0."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

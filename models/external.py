@@ -6,14 +6,14 @@ from pathlib import Path
 
 from torch import nn
 
-from models.isolated_imports import OwnImports
+from models.isolated_imports import IsolatedImports
 from models.registry import UnknownArchitecture
 
 _RGB = 3
 
 
-def _told(error: BaseException) -> str:
-    """Return what an exception of others is and the first line of what it says."""
+def _first_line(error: BaseException) -> str:
+    """Return the class of another library's exception and the first line of its message."""
     first = (str(error).splitlines() or [""])[0]
     return f"{type(error).__name__}: {first}"
 
@@ -43,7 +43,7 @@ def from_library(library: str, name: str, *, in_channels: int, num_classes: int)
             network = module.get_model(name, weights=None, num_classes=num_classes)
     except (ValueError, RuntimeError, TypeError) as error:
         raise UnknownArchitecture(
-            f"{library} does not build it: {_told(error)} ({name})",
+            f"{library} does not build it: {_first_line(error)} ({name})",
             f"see the list of {library}'s models",
         ) from error
     if not isinstance(network, nn.Module):
@@ -52,7 +52,7 @@ def from_library(library: str, name: str, *, in_channels: int, num_classes: int)
 
 
 def from_file(path: Path, function: str) -> nn.Module:
-    """Call a function without arguments in a user's file and return the module it gives.
+    """Call a function without arguments in a user's file and return the module that it returns.
 
     The file may import packages of its own that lie beside it, also under names that ours have,
     and also later, in the middle of the network's forward pass.
@@ -63,14 +63,14 @@ def from_file(path: Path, function: str) -> nn.Module:
     place = f"{path}:{function}"
     if not path.is_file():
         raise UnknownArchitecture(f"no such file ({path})", "correct the path")
-    own = OwnImports(path.parent.resolve())
-    with own.first():
+    imports = IsolatedImports(path.parent.resolve())
+    with imports.active():
         try:
-            given = {"__builtins__": own.builtins}
-            factory = runpy.run_path(str(path), init_globals=given).get(function)
+            namespace = {"__builtins__": imports.builtins}
+            factory = runpy.run_path(str(path), init_globals=namespace).get(function)
         except (Exception, SystemExit) as error:
             raise UnknownArchitecture(
-                f"the file raises {_told(error)} ({path})", "correct the file"
+                f"the file raises {_first_line(error)} ({path})", "correct the file"
             ) from error
         if not callable(factory):
             raise UnknownArchitecture(f"has no such function ({place})", "correct its name")
@@ -78,7 +78,7 @@ def from_file(path: Path, function: str) -> nn.Module:
             network = factory()
         except (Exception, SystemExit) as error:
             raise UnknownArchitecture(
-                f"the function raises {_told(error)} ({place})", "correct it"
+                f"the function raises {_first_line(error)} ({place})", "correct it"
             ) from error
     if not isinstance(network, nn.Module):
         raise UnknownArchitecture(

@@ -13,7 +13,7 @@ from torch.nn import functional
 from models.upsampling import map_widths, start_size
 
 
-class DoublingConv2d(nn.Conv2d):
+class UpsampleConv2d(nn.Conv2d):
     """Nearest-neighbour upsampling by 2 and a 3x3 convolution in one, with 4/9 of its products.
 
     Upsampled pixels are equal in pairs, so some of the nine weights always meet the same value:
@@ -26,11 +26,11 @@ class DoublingConv2d(nn.Conv2d):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return the convolved map of twice the height and width."""
-        kernel_IO44 = _summed(_summed(self.weight.transpose(0, 1), dim=2), dim=3)
+        kernel_IO44 = _pair_sums(_pair_sums(self.weight.transpose(0, 1), dim=2), dim=3)
         return functional.conv_transpose2d(x_BCHW, kernel_IO44, stride=2, padding=1)
 
 
-def _summed(weight: Tensor, dim: int) -> Tensor:
+def _pair_sums(weight: Tensor, dim: int) -> Tensor:
     """Return the four sums of three weights that meet the same low-resolution pixel."""
     first, second, third = weight.unbind(dim)
     return torch.stack([third, second + third, first + second, first], dim=dim)
@@ -84,7 +84,7 @@ class Generator(nn.Module):
         before = width
         for after in map_widths(width, doublings):
             layers += [
-                DoublingConv2d(before, after),
+                UpsampleConv2d(before, after),
                 nn.BatchNorm2d(after),
                 nn.LeakyReLU(0.2, inplace=True),
             ]

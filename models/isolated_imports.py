@@ -1,7 +1,7 @@
-"""Imports of a user's file: its neighbours come first, under whatever name, and stay its own.
+"""Imports of a user's file, isolated: its neighbours come first, whatever they are called.
 
 The user's packages may be called as ours are. So while an import of theirs runs, ours are put
-aside; and their code is given an `__import__` that does so again whenever it imports later, in a
+aside; and their code gets an `__import__` that does so again whenever it imports later, in a
 factory or in the middle of a forward pass.
 """
 
@@ -19,27 +19,27 @@ from typing import Any
 _OUR_PACKAGES = ("models", "pipeline", "stages")
 
 
-class OwnImports(MetaPathFinder):
-    """The modules of one user's folder."""
+class IsolatedImports(MetaPathFinder):
+    """The modules of one user's folder, which are imported apart from ours."""
 
     def __init__(self, folder: Path) -> None:
         """Take what lies directly in `folder` for the user's: its .py files and packages."""
         self.folder = folder
-        self.names = {each.stem for each in folder.glob("*.py")}
-        self.names |= {each.parent.name for each in folder.glob("*/__init__.py")}
+        self.names = {file.stem for file in folder.glob("*.py")}
+        self.names |= {file.parent.name for file in folder.glob("*/__init__.py")}
         self.builtins = dict(vars(builtins)) | {"__import__": self._import}
         """What the user's code is to have as `__builtins__`."""
         self._modules: dict[str, ModuleType] = {}
         self._is_inside = False
 
     @contextlib.contextmanager
-    def first(self) -> Iterator[None]:
+    def active(self) -> Iterator[None]:
         """Let imports find the user's modules first; ours are back afterwards."""
         if self._is_inside:
             yield
             return
-        mine = self.names | set(_OUR_PACKAGES)
-        others = _taken_out(mine)
+        hidden = self.names | set(_OUR_PACKAGES)
+        others = _pop_modules(hidden)
         sys.modules.update(self._modules)
         sys.path.insert(0, str(self.folder))
         sys.meta_path.insert(0, self)
@@ -51,7 +51,7 @@ class OwnImports(MetaPathFinder):
             self._is_inside = False
             sys.meta_path.remove(self)
             sys.path.remove(str(self.folder))
-            self._modules = _taken_out(mine)
+            self._modules = _pop_modules(hidden)
             sys.modules.update(others)
 
     def find_spec(
@@ -75,23 +75,23 @@ class OwnImports(MetaPathFinder):
     ) -> ModuleType:
         if level == 0 and name.partition(".")[0] not in self.names:
             return builtins.__import__(name, globals, locals, fromlist, level)
-        with self.first():
+        with self.active():
             return builtins.__import__(name, globals, locals, fromlist, level)
 
 
 class _Loader(SourceFileLoader):
     """Runs a module of the user's with the `__import__` that finds its neighbours."""
 
-    def __init__(self, fullname: str, path: str, own_builtins: dict[str, Any]) -> None:
+    def __init__(self, fullname: str, path: str, user_builtins: dict[str, Any]) -> None:
         super().__init__(fullname, path)
-        self._own_builtins = own_builtins
+        self._user_builtins = user_builtins
 
     def exec_module(self, module: ModuleType) -> None:
-        vars(module)["__builtins__"] = self._own_builtins
+        vars(module)["__builtins__"] = self._user_builtins
         super().exec_module(module)
 
 
-def _taken_out(names: set[str]) -> dict[str, ModuleType]:
+def _pop_modules(names: set[str]) -> dict[str, ModuleType]:
     """Take the modules of these packages out of Python's table and return them."""
     return {
         name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in names

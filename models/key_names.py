@@ -12,21 +12,21 @@ _SAME = (("downsample", "shortcut"), ("fc", "linear"), ("fc", "classifier"))
 T = TypeVar("T")
 
 
-def respelled(named: Mapping[str, T], wanted: AbstractSet[str]) -> dict[str, T]:
+def match_key_names(named: Mapping[str, T], wanted: AbstractSet[str]) -> dict[str, T]:
     """Return `named` with each name spelled as `wanted` has it, where only the spelling differs.
 
     A part of a name, between dots, may be exchanged for its other spelling: downsample and
     shortcut, fc and linear or classifier. A name is left as it is where `wanted` has it or has
-    no other spelling of it, and where the other spelling is taken.
+    no other spelling of it, and where the other spelling is in use.
     """
-    found: dict[str, T] = {}
-    for name, each in named.items():
+    matched: dict[str, T] = {}
+    for name, value in named.items():
         spelling = name
         if name not in wanted:
             others = (other for other in _spellings(name) if other in wanted)
             spelling = next((other for other in others if other not in named), name)
-        found[spelling] = each
-    return found
+        matched[spelling] = value
+    return matched
 
 
 def _spellings(name: str) -> list[str]:

@@ -8,7 +8,7 @@ Shape legend: B batch, C channel, H W space, K classes. Knows nothing of trainin
 
 from torch import Tensor, nn
 
-from models.init import initialise
+from models.classifier import initialise
 
 _PLAN = (
     (1, 16, 1, 1),

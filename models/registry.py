@@ -35,7 +35,7 @@ def _cifar_resnet(depth: int, width: int) -> Architecture:
 
 
 def _small_resnet(depth: int) -> Architecture:
-    return Architecture("models.smallresnet", "SmallResNet", {"depth": depth})
+    return Architecture("models.resnet", "SmallResNet", {"depth": depth})
 
 
 def _wide_resnet(depth: int, widen: int) -> Architecture:
@@ -85,8 +85,8 @@ def source_file(arch: str) -> str | None:
 
 def code_modules(arch: str) -> tuple[str, ...]:
     """Return our own modules that building `arch` runs."""
-    known = ARCHITECTURES.get(arch)
-    return (known.module,) if known else ("models.external",)
+    architecture = ARCHITECTURES.get(arch)
+    return (architecture.module,) if architecture else ("models.external",)
 
 
 def package(arch: str) -> str | None:
@@ -124,11 +124,11 @@ def create(arch: str, *, in_channels: int, num_classes: int, code: Path | None) 
         UnknownArchitecture: There is no such network, or its library or file refuses.
     """
     check_name(arch)
-    known = ARCHITECTURES.get(arch)
-    if known is not None:
-        factory = getattr(importlib.import_module(known.module), known.factory)
+    architecture = ARCHITECTURES.get(arch)
+    if architecture is not None:
+        factory = getattr(importlib.import_module(architecture.module), architecture.factory)
         network: nn.Module = factory(
-            **known.arguments, in_channels=in_channels, num_classes=num_classes
+            **architecture.arguments, in_channels=in_channels, num_classes=num_classes
         )
         return network
     from models import external  # noqa: PLC0415  (only outside networks pay for it)

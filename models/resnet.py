@@ -1,4 +1,8 @@
-"""CIFAR-style residual networks: three stages of basic blocks for images of 8 to 64 pixels.
+"""Residual networks for small images: CIFAR's with three stages, ImageNet's with another stem.
+
+Layers of `SmallResNet` are called as in the CIFAR repositories that most checkpoints come from:
+conv1, bn1, layer1 to layer4, shortcut, linear. Checkpoints that say downsample and fc, as
+torchvision does, are read as well (`models.key_names`).
 
 Shape legend: B batch, C channel, H W space, K classes. Knows nothing of training or files.
 """
@@ -6,10 +10,15 @@ Shape legend: B batch, C channel, H W space, K classes. Knows nothing of trainin
 import torch
 from torch import Tensor, nn
 
-from models.init import initialise
+from models.classifier import initialise
+
+_WIDTHS = (64, 128, 256, 512)
+_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
+_BOTTLENECK_DEPTH = 50
 
 
-def _conv3x3(in_channels: int, out_channels: int, stride: int) -> nn.Conv2d:
+def conv3x3(in_channels: int, out_channels: int, stride: int) -> nn.Conv2d:
+    """Return a 3x3 convolution without bias that keeps the size at stride 1."""
     return nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
 
 
@@ -29,9 +38,9 @@ class BasicBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         """Build the block; the shortcut is a 1x1 projection where the shape changes."""
         super().__init__()
-        self.conv1 = _conv3x3(in_channels, out_channels, stride)
+        self.conv1 = conv3x3(in_channels, out_channels, stride)
         self.bn1 = nn.BatchNorm2d(out_channels)
-        self.conv2 = _conv3x3(out_channels, out_channels, 1)
+        self.conv2 = conv3x3(out_channels, out_channels, 1)
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.shortcut = shortcut(in_channels, out_channels, stride)
 
@@ -39,6 +48,34 @@ class BasicBlock(nn.Module):
         """Map features of shape BCHW to features of the block's output shape."""
         h_BCHW = torch.relu(self.bn1(self.conv1(x_BCHW)))
         h_BCHW = self.bn2(self.conv2(h_BCHW))
+        return torch.relu(h_BCHW + self.shortcut(x_BCHW))
+
+
+class Bottleneck(nn.Module):
+    """A 1x1, a 3x3 and a 1x1 convolution with a shortcut around them (He et al. 2016, figure 5).
+
+    The 3x3 convolution carries the stride, as is usual by now.
+    """
+
+    expansion = 4
+
+    def __init__(self, in_channels: int, width: int, stride: int) -> None:
+        """Build the block; it gives `expansion` times `width` channels."""
+        super().__init__()
+        out_channels = self.expansion * width
+        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride=stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.shortcut = shortcut(in_channels, out_channels, stride)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Map features of shape BCHW to features of the block's output shape."""
+        h_BCHW = torch.relu(self.bn1(self.conv1(x_BCHW)))
+        h_BCHW = torch.relu(self.bn2(self.conv2(h_BCHW)))
+        h_BCHW = self.bn3(self.conv3(h_BCHW))
         return torch.relu(h_BCHW + self.shortcut(x_BCHW))
 
 
@@ -65,7 +102,7 @@ class CifarResNet(nn.Module):
         if rest or blocks_per_stage < 1:
             message = f"depth must be 6n + 2 with n >= 1, got {depth}"
             raise ValueError(message)
-        self.conv1 = _conv3x3(in_channels, width, 1)
+        self.conv1 = conv3x3(in_channels, width, 1)
         self.bn1 = nn.BatchNorm2d(width)
         self.stage1 = self._stage(width, width, blocks_per_stage, stride=1)
         self.stage2 = self._stage(width, 2 * width, blocks_per_stage, stride=2)
@@ -84,4 +121,45 @@ class CifarResNet(nn.Module):
         h_BCHW = torch.relu(self.bn1(self.conv1(x_BCHW)))
         h_BCHW = self.stage3(self.stage2(self.stage1(h_BCHW)))
         logits_BK: Tensor = self.fc(h_BCHW.mean(dim=(2, 3)))
+        return logits_BK
+
+
+class SmallResNet(nn.Module):
+    """The ImageNet networks of He et al. 2016 with the stem that small images need."""
+
+    def __init__(self, *, depth: int, in_channels: int, num_classes: int) -> None:
+        """Build the network.
+
+        Args:
+            depth: Layers with weights: 18, 34 or 50.
+            in_channels: Channels of the input image.
+            num_classes: Size K of the output.
+
+        Raises:
+            ValueError: There is no network of this depth.
+        """
+        super().__init__()
+        if depth not in _BLOCKS:
+            message = f"depth must be one of {sorted(_BLOCKS)}, got {depth}"
+            raise ValueError(message)
+        block = Bottleneck if depth >= _BOTTLENECK_DEPTH else BasicBlock
+        expansion = Bottleneck.expansion if block is Bottleneck else 1
+        self.conv1 = nn.Conv2d(in_channels, _WIDTHS[0], 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(_WIDTHS[0])
+        channels = _WIDTHS[0]
+        for number, (width, count) in enumerate(zip(_WIDTHS, _BLOCKS[depth], strict=True)):
+            blocks = []
+            for i in range(count):
+                blocks.append(block(channels, width, 2 if number > 0 and i == 0 else 1))
+                channels = expansion * width
+            self.add_module(f"layer{number + 1}", nn.Sequential(*blocks))
+        self.linear = nn.Linear(channels, num_classes)
+        initialise(self)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Return logits of shape BK for images of shape BCHW."""
+        h_BCHW = torch.relu(self.bn1(self.conv1(x_BCHW)))
+        for number in range(len(_WIDTHS)):
+            h_BCHW = self.get_submodule(f"layer{number + 1}")(h_BCHW)
+        logits_BK: Tensor = self.linear(h_BCHW.mean(dim=(2, 3)))
         return logits_BK

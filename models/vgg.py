@@ -8,7 +8,7 @@ Shape legend: B batch, C channel, H W space, K classes. Knows nothing of trainin
 
 from torch import Tensor, nn
 
-from models.init import initialise
+from models.classifier import initialise
 
 _POOL = 0
 _PLAN = (64, _POOL, 128, _POOL, 256, 256, _POOL, 512, 512, _POOL, 512, 512, _POOL)

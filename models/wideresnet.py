@@ -9,14 +9,11 @@ Shape legend: B batch, C channel, H W space, K classes. Knows nothing of trainin
 import torch
 from torch import Tensor, nn
 
-from models.init import initialise
+from models.classifier import initialise
+from models.resnet import conv3x3
 
 _STEM = 16
 _STAGES = 3
-
-
-def _conv3x3(in_channels: int, out_channels: int, stride: int) -> nn.Conv2d:
-    return nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
 
 
 class PreActivationBlock(nn.Module):
@@ -29,9 +26,9 @@ class PreActivationBlock(nn.Module):
         """Build the block."""
         super().__init__()
         self.bn1 = nn.BatchNorm2d(in_channels)
-        self.conv1 = _conv3x3(in_channels, out_channels, stride)
+        self.conv1 = conv3x3(in_channels, out_channels, stride)
         self.bn2 = nn.BatchNorm2d(out_channels)
-        self.conv2 = _conv3x3(out_channels, out_channels, 1)
+        self.conv2 = conv3x3(out_channels, out_channels, 1)
         self.convShortcut: nn.Conv2d | None = None
         if stride != 1 or in_channels != out_channels:
             self.convShortcut = nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
@@ -80,7 +77,7 @@ class WideResNet(nn.Module):
             message = f"depth must be 6n + 4 with n >= 1, got {depth}"
             raise ValueError(message)
         widths = [_STEM * 2**i * widen for i in range(_STAGES)]
-        self.conv1 = _conv3x3(in_channels, _STEM, 1)
+        self.conv1 = conv3x3(in_channels, _STEM, 1)
         self.block1 = _Stage(_STEM, widths[0], blocks, 1)
         self.block2 = _Stage(widths[0], widths[1], blocks, 2)
         self.block3 = _Stage(widths[1], widths[2], blocks, 2)

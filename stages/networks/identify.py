@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from models import registry
-from models.key_names import respelled
+from models.key_names import match_key_names
 from pipeline.errors import UsageError
 from pipeline.stage import StageError
 from stages.data.specs import SPECS
@@ -150,7 +150,7 @@ def _differing(
                 arch, in_channels=channels, num_classes=num_classes, code=None
             )
         own = {name: tuple(each.shape) for name, each in network.state_dict().items()}
-        given = respelled(wanted, own.keys())
+        given = match_key_names(wanted, own.keys())
         differing = {name for name, _ in own.items() ^ given.items()}
         names = sorted(name for name in differing if not _is_optional(name, given))
         found[arch] = Difference(names, len(own.keys() | given.keys()))

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from models.key_names import respelled
+from models.key_names import match_key_names
 from pipeline.atomic import write_bytes
 from pipeline.stage import StageError
 
@@ -91,7 +91,7 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], *, arch: str, place:
         StageError: They belong to another architecture or class count; says what differs.
     """
     own = network.state_dict()
-    tensors = respelled(_with_prefix(tensors, own.keys()), own.keys())
+    tensors = match_key_names(_with_prefix(tensors, own.keys()), own.keys())
     optional = {name for name in own if name.endswith("num_batches_tracked")}
     missing = sorted(own.keys() - tensors.keys() - optional)
     surplus = sorted(tensors.keys() - own.keys())

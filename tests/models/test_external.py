@@ -41,12 +41,12 @@ def test_a_file_may_import_its_neighbours_under_names_that_ours_have(tmp_path: P
         "from stages import BIAS\n\n\ndef make():\n"
         "    return nn.Linear(DEPTH, CLASSES, bias=BIAS)\n"
     )
-    before = {name: each for name, each in sys.modules.items() if name.startswith("models")}
+    before = {name: module for name, module in sys.modules.items() if name.startswith("models")}
     path = list(sys.path)
     network = external.from_file(_file(tmp_path, text), "make")
     assert isinstance(network, nn.Linear)
     assert (network.in_features, network.out_features) == (6, 7)
-    assert {n: each for n, each in sys.modules.items() if n.startswith("models")} == before
+    assert {n: module for n, module in sys.modules.items() if n.startswith("models")} == before
     assert sys.path == path
 
 
@@ -90,7 +90,7 @@ def test_ours_are_back_also_after_a_file_that_raises(tmp_path: Path) -> None:
         ("raise ValueError('bad day')\n", "the file raises ValueError: bad day"),
         ("import nothing_like_this\n", "the file raises ModuleNotFoundError"),
         ("def make(:\n", "the file raises SyntaxError"),
-        ("def made():\n    pass\n", "has no such function"),
+        ("def build():\n    pass\n", "has no such function"),
         ("make = 3\n", "has no such function"),
         ("def make():\n    raise KeyError('w')\n", "the function raises KeyError: 'w'"),
         ("def make(width):\n    pass\n", "the function raises TypeError"),

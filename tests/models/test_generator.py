@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from models.generator import DoublingConv2d, Generator
+from models.generator import Generator, UpsampleConv2d
 
 
 @pytest.mark.parametrize(("size", "channels"), [(8, 1), (28, 1), (32, 3), (64, 3)])
@@ -33,18 +33,18 @@ def test_the_metadata_builds_the_same_generator_again() -> None:
     assert torch.equal(generator.eval()(z_BZ), again.eval()(z_BZ))
 
 
-def test_the_doubling_convolution_is_upsampling_and_a_3x3_convolution() -> None:
+def test_the_upsampling_convolution_is_upsampling_and_a_3x3_convolution() -> None:
     torch.manual_seed(0)
-    layer = DoublingConv2d(3, 5).double()
+    layer = UpsampleConv2d(3, 5).double()
     x_BCHW = torch.randn(2, 3, 4, 6, dtype=torch.float64, requires_grad=True)
     doubled_BCHW = functional.interpolate(x_BCHW, scale_factor=2, mode="nearest")
     wanted_BCHW = functional.conv2d(doubled_BCHW, layer.weight, padding=1)
-    found_BCHW = layer(x_BCHW)
-    torch.testing.assert_close(found_BCHW, wanted_BCHW, rtol=1e-12, atol=1e-12)
+    out_BCHW = layer(x_BCHW)
+    torch.testing.assert_close(out_BCHW, wanted_BCHW, rtol=1e-12, atol=1e-12)
     slope_BCHW = torch.randn_like(wanted_BCHW)
     wanted = torch.autograd.grad(wanted_BCHW, (x_BCHW, layer.weight), slope_BCHW)
-    found = torch.autograd.grad(found_BCHW, (x_BCHW, layer.weight), slope_BCHW)
-    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-10)
+    gradients = torch.autograd.grad(out_BCHW, (x_BCHW, layer.weight), slope_BCHW)
+    torch.testing.assert_close(gradients, wanted, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize(("kind", "in_features"), [("sum", 6), ("cat", 12)])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models import external
-from models.isolated_imports import OwnImports
+from models.isolated_imports import IsolatedImports
 
 
 def _write(folder: Path, name: str, text: str) -> Path:
@@ -66,7 +66,7 @@ def test_ours_and_the_path_are_back_after_every_import(net: Path) -> None:
     before, path, finders = dict(sys.modules), list(sys.path), list(sys.meta_path)
     network = external.from_file(net, "make")
     network(torch.ones(1))
-    assert {name: each for name, each in sys.modules.items() if name in before} == before
+    assert {name: sys.modules.get(name) for name in before} == before
     assert "models.scale" not in sys.modules
     assert (sys.path, sys.meta_path) == (path, finders)
 
@@ -88,7 +88,7 @@ def test_packages_installed_below_the_folder_are_not_taken_for_the_users(tmp_pat
     _write(site, "installed_thing/__init__.py", "VALUE = 1\n")
     sys.path.append(str(site))
     try:
-        with OwnImports(tmp_path).first():
+        with IsolatedImports(tmp_path).active():
             __import__("installed_thing")
         assert "installed_thing" in sys.modules
     finally:

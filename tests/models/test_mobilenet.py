@@ -21,4 +21,4 @@ def test_only_a_block_that_keeps_the_shape_has_a_shortcut() -> None:
 
 def test_with_stride_two_and_1000_classes_it_would_be_the_published_one() -> None:
     network = SmallMobileNetV2(in_channels=3, num_classes=1000)
-    assert sum(each.numel() for each in network.parameters()) == 3_504_872
+    assert sum(weight.numel() for weight in network.parameters()) == 3_504_872

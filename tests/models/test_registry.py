@@ -46,12 +46,12 @@ def test_every_network_takes_the_sizes_and_channels_of_small_images(
 def test_a_network_has_as_many_parameters_as_is_published(arch: str, parameters: int) -> None:
     with torch.device("meta"):
         network = registry.create(arch, in_channels=3, num_classes=10, code=None)
-    assert sum(each.numel() for each in network.parameters()) == parameters
+    assert sum(weight.numel() for weight in network.parameters()) == parameters
 
 
 def test_resnet14_has_as_many_parameters_as_its_description_says() -> None:
     network = registry.create("resnet14", in_channels=1, num_classes=10, code=None)
-    assert round(sum(each.numel() for each in network.parameters()) / 1e6, 2) == 0.70
+    assert round(sum(weight.numel() for weight in network.parameters()) / 1e6, 2) == 0.70
 
 
 @pytest.mark.parametrize(
