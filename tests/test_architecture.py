@@ -23,7 +23,9 @@ ALLOWED = {
         "pipeline.cache.keys",
         "pipeline.did_you_mean",
         "pipeline.errors",
+        "pipeline.gates.build_records",
         "pipeline.gates.intervals",
+        "pipeline.gates.measurements",
         "pipeline.gates.measures",
         "pipeline.machine",
         "pipeline.requirements",
@@ -36,6 +38,7 @@ ALLOWED = {
 # The core from the bottom to the top: a module imports from its own line or from those above it.
 ORDER = """
     __init__ errors events did_you_mean atomic signals config.toml_lines gates.measures
+    gates.build_records gates.measurements
     machine settings cache.digest_cache gates.intervals eventlog checkpoint
     requirements config.rules config.presets cache.code_digest config.template hostinfo
     gates.estimates gates.judge gates.measured cache.manifest

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
-import msgspec
-
+from pipeline.gates.build_records import EngineManifest as EngineManifest  # noqa: PLC0414
+from pipeline.gates.build_records import Signature as Signature  # noqa: PLC0414  (re-exported)
 from pipeline.settings import Build
 
 if TYPE_CHECKING:
@@ -18,57 +18,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MANIFEST_FILE = "manifest.json"
-
-
-class Signature(msgspec.Struct, frozen=True, kw_only=True):
-    """What an engine takes and gives."""
-
-    input: str
-    """Name of its input, images of shape NCHW."""
-    input_type: str
-    """As ONNX calls it: FLOAT, FLOAT16, BFLOAT16 or UINT8."""
-    shape: tuple[int, int, int]
-    """Channels, height and width."""
-    output: str
-    output_type: str
-    num_classes: int
-    arch: str = ""
-    """Empty where the ONNX file does not tell."""
-    classes: tuple[str, ...] = ()
-
-
-class EngineManifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What an engine is and where it may be loaded; lies beside it as manifest.json."""
-
-    backend: str
-    backend_version: str
-    device: str
-    precision: str
-    engine: str
-    """Name of the engine's file."""
-    sha256: str
-    onnx_sha256: str
-    """Of the ONNX file that the engine was built from."""
-    targets: tuple[str, ...] = ()
-    """GPU architectures that it was built for ahead of time; empty: the machine that built it."""
-    gpu: str = ""
-    """Name of the GPU that it was built on and for."""
-    compute_capability: str = ""
-    driver: str = ""
-    settings: Mapping[str, int | bool | str | None] = {}
-    """The settings that shape it, by their names in pipeline.toml."""
-    weights_bytes: Mapping[str, int] = {}
-    """Bytes of the graph's weights by their ONNX type, which a strongly typed engine keeps."""
-    signature: Signature | None = None
-    """None in manifests of older versions."""
-    layer_types: Mapping[str, int] = {}
-    """Tensors that the finished engine makes, by their type, as its inspector tells."""
-    layers: str = ""
-    """What the inspector tells of each layer, as JSON; empty where nothing was loaded."""
-    reached: dict[str, int] = {}
-    """Arithmetic that the runtime reports -> number of layers in it; empty where it tells none."""
-    float_layers: tuple[str, ...] = ()
-    """Layers that stayed in fp32."""
 
 
 class Session(Protocol):

@@ -1,0 +1,102 @@
+"""What build stores, as records: the manifest of an engine and the candidates that it tried.
+
+Field names are those of the JSON. Light: no numpy.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from msgspec import Struct
+
+
+class Signature(Struct, frozen=True, kw_only=True):
+    """Inputs and outputs of an engine."""
+
+    input: str
+    """Name of its input, images of shape NCHW."""
+    input_type: str
+    """As ONNX calls it: FLOAT, FLOAT16, BFLOAT16 or UINT8."""
+    shape: tuple[int, int, int]
+    """Channels, height and width."""
+    output: str
+    output_type: str
+    num_classes: int
+    arch: str = ""
+    """Empty where the ONNX file does not name it."""
+    classes: tuple[str, ...] = ()
+
+
+class EngineManifest(Struct, frozen=True, kw_only=True):
+    """What an engine is and where it may be loaded; lies beside it as manifest.json."""
+
+    backend: str
+    backend_version: str
+    device: str
+    precision: str
+    engine: str
+    """Name of the engine's file."""
+    sha256: str
+    onnx_sha256: str
+    """Of the ONNX file that the engine was built from."""
+    targets: tuple[str, ...] = ()
+    """GPU architectures that it was built for ahead of time; empty: the machine that built it."""
+    gpu: str = ""
+    """Name of the GPU that it was built on and for."""
+    compute_capability: str = ""
+    driver: str = ""
+    settings: Mapping[str, int | bool | str | None] = {}
+    """The settings that shape it, by their names in pipeline.toml."""
+    weights_bytes: Mapping[str, int] = {}
+    """Bytes of the graph's weights by their ONNX type, which a strongly typed engine keeps."""
+    signature: Signature | None = None
+    """None in manifests of older versions."""
+    layer_types: Mapping[str, int] = {}
+    """Tensors that the finished engine makes, by their type, as its inspector reports."""
+    layers: str = ""
+    """What the inspector reports of each layer, as JSON; empty where nothing was loaded."""
+    reached: dict[str, int] = {}
+    """Arithmetic that the runtime reports -> layers in it; empty where it reports none."""
+    float_layers: tuple[str, ...] = ()
+    """Layers that stayed in fp32."""
+
+
+class SensitiveLayer(Struct, frozen=True, kw_only=True):
+    """A layer that was returned to float, and the disagreement that remained then."""
+
+    layer: str
+    disagreement: float
+
+
+class Candidate(Struct, frozen=True, kw_only=True):
+    """A backend and precision that build tried. What was not measured is None."""
+
+    backend: str
+    precision: str
+    float_layers: tuple[str, ...]
+    disagreement: float | None
+    """Share of the images that get another class than in fp32."""
+    p50_ms: float | None
+    bytes: int | None
+    build_s: float | None
+    verdict: Literal["chosen", "admissible", "missed", "failed", "unavailable"]
+    reason: str
+
+
+class Candidates(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    tag_field="schema",
+    tag="madpipe.candidates/1",
+):
+    """All that build tried. The fields that may be None are there where it had a choice."""
+
+    max_disagreement: float
+    images: int
+    candidates: tuple[Candidate, ...]
+    device: str | None = None
+    rounds: int | None = None
+    """Repetitions of the timing."""
+    threads: int | None = None
+    costly_layers: tuple[SensitiveLayer, ...] | None = None

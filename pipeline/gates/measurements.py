@@ -1,0 +1,345 @@
+"""What validate stores and all else reads, as records: one tree, written and read here.
+
+`Measurements` is what was measured; gates, comparison, reports and the model card read it.
+`Samples` are the raw numbers behind it. Names are those of the JSON, where a field whose default
+is None is absent instead of null. Fractions are 0 to 1, times are seconds unless the name says
+`_ms`. Light: no numpy.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import msgspec
+from msgspec import Struct, field
+
+from pipeline.atomic import write_bytes
+from pipeline.errors import StoreError
+from pipeline.gates.build_records import Candidates, EngineManifest
+from pipeline.gates.measures import SCHEMA
+
+QuantileTable = dict[str, float]
+"""Quantiles of a resampled statistic by their levels, `{"0.05": value, ...}`."""
+
+
+class DatasetPart(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The images that the networks were compared on."""
+
+    kind: Literal["held-out", "bank"]
+    n: int
+    id: str
+    """SHA-256 over labels and some of the images."""
+    classes: tuple[str, ...] | None = None
+    """Names of the classes; not in the raw samples."""
+
+
+class CalibrationBin(Struct, frozen=True, kw_only=True):
+    """One filled bin of confidences."""
+
+    n: int
+    confidence: float
+    """Mean confidence in the bin."""
+    accuracy: float
+
+
+class CalibrationErrorSummary(Struct, frozen=True, kw_only=True):
+    """Expected calibration error over 15 bins of equal width; empty bins are left out."""
+
+    error: float
+    mean_confidence: float
+    n: int
+    bins: tuple[CalibrationBin, ...]
+
+
+class CalibrationError(CalibrationErrorSummary, frozen=True, kw_only=True):
+    """The same with the quantiles behind its gates."""
+
+    quantiles: QuantileTable
+
+
+class ClassRecall(Struct, frozen=True, kw_only=True):
+    """How many images of a class a network gets right."""
+
+    class_name: str = field(name="class")
+    hits: int
+    n: int
+
+
+class AccuracySummary(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One network on the labelled images."""
+
+    top1: float
+    hits: int
+    n: int
+    top5: float | None = None
+    """None with 5 classes or fewer, where top-5 means nothing."""
+    top5_hits: int | None = None
+    calibration: CalibrationErrorSummary
+    recall: tuple[ClassRecall, ...]
+
+
+class Accuracy(AccuracySummary, frozen=True, kw_only=True, omit_defaults=True):
+    """The same with the quantiles behind its gates."""
+
+    calibration: CalibrationError
+
+
+class Agreement(Struct, frozen=True, kw_only=True):
+    """On how many images a network predicts the class that the teacher predicts."""
+
+    hits: int
+    n: int
+    value: float
+
+
+class ClassLoss(Struct, frozen=True, kw_only=True):
+    """What one class lost and gained in a step of the chain."""
+
+    class_name: str = field(name="class")
+    lost: int
+    gained: int
+    n: int
+
+
+class StepChange(Struct, frozen=True, kw_only=True):
+    """What a network changed against the one right before it in the chain."""
+
+    reference: str
+    lost: int
+    gained: int
+    n: int
+    changed: int
+    """Images whose predicted class differs, right or wrong."""
+    worst: tuple[ClassLoss, ...]
+    """The classes that lost the largest shares, the worst first."""
+
+
+class PairedDrop(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Images that only the reference, or only this network, gets right."""
+
+    reference: str
+    lost: int
+    gained: int
+    n: int
+    top5_lost: int | None = None
+    top5_gained: int | None = None
+    step: StepChange
+
+
+class Drift(Struct, frozen=True, kw_only=True):
+    """Median of the last third of the samples over that of the first."""
+
+    ratio: float
+    interval: tuple[float, float]
+
+
+class PercentileNeeds(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """For each percentile that its sample cannot support, the least sample that would."""
+
+    p90_ms: int | None = None
+    p99_ms: int | None = None
+
+
+class LatencyQuantiles(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Bounds of the median and of each percentile that its sample supports."""
+
+    p50_ms: QuantileTable
+    p90_ms: QuantileTable | None = None
+    p99_ms: QuantileTable | None = None
+
+
+class LatencySummary(Struct, frozen=True, kw_only=True):
+    """Latency of one network at one batch size. A percentile beyond its sample is None."""
+
+    batch: int
+    n: int
+    p50_ms: float
+    processes: int
+    spread: float
+    """Relative standard deviation between processes, assumed where one process measured."""
+    p90_ms: float | None
+    p99_ms: float | None
+    needs: PercentileNeeds
+    mean_ms: float
+    coefficient_of_variation: float
+    drift: Drift | None
+    """None for short samples."""
+    causes: tuple[str, ...]
+    """What may have made it noisy; empty where it is steady."""
+
+
+class LatencyRecord(LatencySummary, frozen=True, kw_only=True):
+    """The same with the quantiles behind its gates."""
+
+    quantiles: LatencyQuantiles
+
+
+class RatioSummary(Struct, frozen=True, kw_only=True):
+    """Median of paired ratios of two latencies, with its interval."""
+
+    median: float
+    interval: tuple[float, float]
+    confidence: float
+    pairs: int
+    processes: int
+    spread: float
+
+
+class RatioRecord(RatioSummary, frozen=True, kw_only=True):
+    """The same with the quantiles behind its gates."""
+
+    quantiles: QuantileTable
+
+
+class WarmUp(Struct, frozen=True, kw_only=True):
+    """How the calls before the measured ones went."""
+
+    seconds: float
+    is_steady: bool
+
+
+class BatchLatency(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All networks at one batch size, measured in turns."""
+
+    batch: int
+    teacher: LatencyRecord
+    """In torch."""
+    teacher_engine: LatencyRecord | None = None
+    """The teacher as an fp32 engine of the same backend."""
+    engine: LatencyRecord
+    speedup: RatioRecord
+    """Teacher over engine."""
+    speedup_same_backend: RatioRecord | None = None
+    """Teacher's engine over engine."""
+    warmup: WarmUp
+
+
+class Conditions(Struct, frozen=True, kw_only=True):
+    """What else the machine did while latency was measured; None: it cannot be read."""
+
+    seconds: float
+    load_average: float | None
+    other_cores: float | None
+    """Cores that other processes kept busy."""
+    stolen_cores: float | None
+    throttled: int | None
+    clock_mhz: tuple[float | None, float | None]
+    """Mean clock before and after."""
+    cores: int
+
+
+class Latency(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Latencies at all batch sizes, and how they were measured."""
+
+    threads: int
+    device: str
+    processes: int
+    conditions: Conditions
+    teacher_engine_absent: str | None = None
+    """Why the teacher was not measured as an engine too."""
+    batches: tuple[BatchLatency, ...]
+
+    @property
+    def headline(self) -> BatchLatency:
+        """Return the latencies at batch size 1, or at the first size where 1 was not measured."""
+        return next((one for one in self.batches if one.batch == 1), self.batches[0])
+
+
+class Memory(Struct, frozen=True, kw_only=True):
+    """Memory in bytes; None where the system does not report it, or nothing was loaded."""
+
+    engine_resident_bytes: int | None
+    process_peak_bytes: int | None
+
+
+class Measurements(
+    Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="schema", tag=SCHEMA
+):
+    """What validate measured. Mappings are by network: teacher, student, onnx, graph, engine."""
+
+    dataset: DatasetPart = field(name="set")
+    accuracy: Mapping[str, Accuracy]
+    """Empty where there are no labelled images."""
+    agreement: Mapping[str, Agreement]
+    paired: Mapping[str, PairedDrop]
+    bank_agreement: Mapping[str, Agreement]
+    """Agreement on synthetic images, measured where there are no labelled ones."""
+    latency: Latency | None
+    """None where the engine cannot run here."""
+    engine: EngineManifest
+    engine_bytes: int
+    memory: Memory
+    engine_absent: str | None = None
+    """Why the engine did not run here."""
+    graph_absent: str | None = None
+    """Why the graph of an engine for another machine did not run here."""
+
+
+class BatchSamples(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Milliseconds of each call at one batch size, in the order in which they were made."""
+
+    teacher_ms: tuple[float, ...]
+    teacher_engine_ms: tuple[float, ...] | None = None
+    engine_ms: tuple[float, ...]
+
+
+class LatencySamples(Struct, frozen=True, kw_only=True):
+    """The raw latencies, by batch size."""
+
+    unit: Literal["ms"] = "ms"
+    processes: int
+    batches: Mapping[str, BatchSamples]
+
+
+class Samples(
+    Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="schema", tag=SCHEMA
+):
+    """The raw numbers behind the measurements."""
+
+    dataset: DatasetPart = field(name="set")
+    predictions: Mapping[str, tuple[int, ...]] = field(name="said")
+    """The class that each network predicts for each image."""
+    labels: tuple[int, ...] | None = None
+    """None for synthetic images."""
+    latency: LatencySamples | None = None
+    """None where the engine cannot run here."""
+
+
+Document = TypeVar("Document", Measurements, Samples)
+
+
+class _Schema(Struct):
+    schema: str | None = None
+
+
+def read(path: Path, kind: type[Document]) -> Document:
+    """Return stored measurements or raw samples.
+
+    Raises:
+        StoreError: They are not there, damaged, or of another schema.
+    """
+    remedy = "measure again: madpipe run validate"
+    try:
+        content = path.read_bytes()
+        schema = msgspec.json.decode(content, type=_Schema).schema
+        if schema == SCHEMA:
+            return msgspec.json.decode(content, type=kind)
+    except (OSError, msgspec.DecodeError) as error:
+        raise StoreError(
+            str(path), f"holds no {kind.__name__.lower()} ({error})", remedy
+        ) from error
+    raise StoreError(
+        str(path),
+        f"was measured by another version of madpipe ({schema}, this one reads {SCHEMA})",
+        remedy,
+    )
+
+
+def write(path: Path, document: Measurements | Samples | Candidates) -> None:
+    """Write a document as JSON.
+
+    Raises:
+        ValueError: It holds nan or infinity, for which JSON has no word.
+    """
+    write_bytes(path, json.dumps(msgspec.to_builtins(document), allow_nan=False).encode())
