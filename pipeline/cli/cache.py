@@ -7,8 +7,7 @@ import typer
 
 from pipeline.cache import sync
 from pipeline.cache.store import Store, damage_of
-from pipeline.cli import say
-from pipeline.cli.options import DEFAULT_CONFIG, Config, Json
+from pipeline.cli.common import DEFAULT_CONFIG, Config, Json, write_columns, write_json, write_line
 from pipeline.errors import StoreError
 from pipeline.project import home_of
 from pipeline.screen import formatting
@@ -31,31 +30,31 @@ def ls(config: Config = DEFAULT_CONFIG, *, as_json: Json = False) -> None:
     """List the stored stages."""
     records = []
     for path, lookup in _store(config).entries():
-        manifest = lookup.entry.manifest if lookup.entry else None
+        stored = lookup.entry.manifest if lookup.entry else None
         records.append(
             {
                 "stage": path.parent.name,
                 "key": path.name,
-                "created_utc": manifest.created_utc if manifest else None,
-                "bytes": sum(o.bytes for o in manifest.outputs.values()) if manifest else None,
+                "created_utc": stored.created_utc if stored else None,
+                "bytes": sum(file.bytes for file in stored.outputs.values()) if stored else None,
                 "damage": lookup.damage,
             }
         )
     if as_json:
-        say.as_json(records)
+        write_json(records)
         return
     if not records:
-        say.line("nothing stored")
+        write_line("nothing stored")
         return
-    say.columns(
+    write_columns(
         [
             (
-                str(each["stage"]),
-                str(each["key"]),
-                str(each["created_utc"] or "damaged"),
-                str(each["damage"] or formatting.size(int(str(each["bytes"])))),
+                str(record["stage"]),
+                str(record["key"]),
+                str(record["created_utc"] or "damaged"),
+                str(record["damage"] or formatting.size(int(str(record["bytes"])))),
             )
-            for each in records
+            for record in records
         ]
     )
 
@@ -69,8 +68,8 @@ def verify(config: Config = DEFAULT_CONFIG) -> None:
         damage = damage_of(lookup.entry) if lookup.entry else lookup.damage
         if damage:
             damaged.append(path)
-            say.line(f"damaged  {path}: {damage}")
-    say.line(f"{count} entries read, {len(damaged)} damaged")
+            write_line(f"damaged  {path}: {damage}")
+    write_line(f"{count} entries read, {len(damaged)} damaged")
     if damaged:
         raise StoreError(
             str(damaged[0]), f"is damaged ({len(damaged)} entries)", "madpipe run all makes it anew"
@@ -80,13 +79,13 @@ def verify(config: Config = DEFAULT_CONFIG) -> None:
 def gc(config: Config = DEFAULT_CONFIG, keep: Keep = 3, *, unfinished: Unfinished = False) -> None:
     """Remove damaged entries and all but the newest of each stage."""
     removed, freed = sync.collect(_store(config), keep=keep, unfinished=unfinished)
-    say.line(f"removed {removed} folders, {formatting.size(freed)}")
+    write_line(f"removed {removed} folders, {formatting.size(freed)}")
 
 
 def push(folder: Folder, config: Config = DEFAULT_CONFIG) -> None:
     """Copy the stored stages that DIR lacks to it, for other machines to pull."""
     copied = sync.copy_entries(_store(config), Store(folder))
-    say.line(f"copied {copied} entries to {folder}")
+    write_line(f"copied {copied} entries to {folder}")
 
 
 def pull(folder: Folder, config: Config = DEFAULT_CONFIG) -> None:
@@ -96,4 +95,4 @@ def pull(folder: Folder, config: Config = DEFAULT_CONFIG) -> None:
     store = Store(folder)
     store.check_layout()
     copied = sync.copy_entries(store, _store(config))
-    say.line(f"copied {copied} entries from {folder}")
+    write_line(f"copied {copied} entries from {folder}")

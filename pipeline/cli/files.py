@@ -11,9 +11,17 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from pipeline.cli import say
-from pipeline.cli.options import DEFAULT_CONFIG, Config, Force, Json, Out, Set
-from pipeline.cli.run import bring
+from pipeline.cli.common import (
+    DEFAULT_CONFIG,
+    Config,
+    Force,
+    Json,
+    Out,
+    Set,
+    write_json,
+    write_line,
+)
+from pipeline.cli.run import run_stages
 from pipeline.config.load import defaults
 from pipeline.errors import UsageError
 from pipeline.screen import formatting
@@ -54,10 +62,10 @@ Data = Annotated[
     ),
 ]
 Arch = Annotated[
-    str | None, typer.Option("--arch", help="Architecture; absent: told by names and shapes.")
+    str | None, typer.Option("--arch", help="Architecture; absent: identified by names and shapes.")
 ]
 NumClasses = Annotated[
-    int | None, typer.Option("--num-classes", min=1, help="Absent: told by the last layer.")
+    int | None, typer.Option("--num-classes", min=1, help="Absent: that of the last layer.")
 ]
 ImageSize = Annotated[
     int | None, typer.Option("--image-size", min=8, help="Pixels; absent: from the file's card.")
@@ -96,7 +104,7 @@ def export(
 ) -> None:
     """Export weights to ONNX; without --student, run the export stage."""
     if student is None:
-        bring(["export"], config, set_, force, None, as_json=as_json)
+        run_stages(["export"], config, set_, force, None, as_json=as_json)
     settings = _settings("--student", "export", config, set_, force)
     if precision not in ("auto", "fp32"):
         raise UsageError(
@@ -115,9 +123,9 @@ def export(
         options=msgspec.structs.replace(settings.export, input=input_ or settings.export.input),
     )
     if as_json:
-        say.as_json(result | {"path": str(path)})
+        write_json(result | {"path": str(path)})
     else:
-        say.line(f"{path}  {formatting.size(path.stat().st_size)}  {formatting.metrics(result)}")
+        write_line(f"{path}  {formatting.size(path.stat().st_size)}  {formatting.metrics(result)}")
 
 
 def build(
@@ -136,14 +144,15 @@ def build(
 ) -> None:
     """Build an engine from an ONNX file; without --onnx, run the build stage."""
     if onnx is None:
-        bring(["build"], config, set_, force, None, as_json=as_json)
-    named = _named(backend, device, precision, target)
-    asked = _settings("--onnx", "build", config, set_, force, named).build
-    options = msgspec.structs.replace(asked, **named)
-    precision = options.precision
-    if calibration is not None and precision not in ("auto", "int8", "fp8"):
+        run_stages(["build"], config, set_, force, None, as_json=as_json)
+    from_options = _build_options(backend, device, precision, target)
+    settings = _settings("--onnx", "build", config, set_, force, from_options)
+    options = msgspec.structs.replace(settings.build, **from_options)
+    if calibration is not None and options.precision not in ("auto", "int8", "fp8"):
         raise UsageError(
-            "--calibration", f"only int8 and fp8 are calibrated ({precision})", "drop one of both"
+            "--calibration",
+            f"only int8 and fp8 are calibrated ({options.precision})",
+            "drop one of both",
         )
     from stages import standalone  # noqa: PLC0415
 
@@ -151,10 +160,10 @@ def build(
     folder = out or onnx.with_suffix("")
     manifest = standalone.build(onnx, folder, options, calibration)
     if as_json:
-        say.as_json(msgspec.to_builtins(manifest) | {"path": str(folder)})
+        write_json(msgspec.to_builtins(manifest) | {"path": str(folder)})
     else:
         what = f"{manifest.backend} {manifest.backend_version}, {manifest.device}"
-        say.line(f"{folder}  {what}, {manifest.precision}")
+        write_line(f"{folder}  {what}, {manifest.precision}")
 
 
 def validate(
@@ -169,7 +178,7 @@ def validate(
 ) -> None:
     """Measure an engine against a teacher; without --engine, run the validate stage."""
     if engine is None:
-        bring(["validate"], config, set_, force, None, as_json=as_json)
+        run_stages(["validate"], config, set_, force, None, as_json=as_json)
     settings = _settings("--engine", "validate", config, set_, force)
     if teacher is None:
         raise UsageError("--teacher", "is needed with --engine (absent)", "name its weights file")
@@ -178,24 +187,24 @@ def validate(
     assert engine is not None
     measured = standalone.validate(engine, teacher, data, settings.validate)
     if as_json:
-        say.as_json(measured)
+        write_json(measured)
         return
     for name, record in measured["accuracy"].items():
-        say.line(f"{name:<9} top-1 {record['top1']:.4f}  (n = {record['n']})")
+        write_line(f"{name:<9} top-1 {record['top1']:.4f}  (n = {record['n']})")
     for name, record in measured["bank_agreement"].items():
-        same = f"{record['value']:.4f}  (n = {record['n']})"
-        say.line(f"{name:<9} agrees with the teacher on synthetic images {same}")
+        share = f"{record['value']:.4f}  (n = {record['n']})"
+        write_line(f"{name:<9} agrees with the teacher on synthetic images {share}")
     for batch in measured["latency"]["batches"]:
         ratio = batch["speedup"]
         low, high = ratio["interval"]
-        say.line(
+        write_line(
             f"batch {batch['batch']:<4} teacher {batch['teacher']['p50_ms']:.3f} ms  engine "
             f"{batch['engine']['p50_ms']:.3f} ms  speed-up {ratio['median']:.2f} "
             f"[{low:.2f}, {high:.2f}] ({ratio['pairs']} pairs)"
         )
         if "speedup_same_backend" in batch:
             median = batch["speedup_same_backend"]["median"]
-            say.line(f"{'':<10} over the teacher in the same backend {median:.2f}")
+            write_line(f"{'':<10} over the teacher in the same backend {median:.2f}")
 
 
 def _settings(
@@ -204,17 +213,17 @@ def _settings(
     config: Path,
     set_: list[str] | None,
     force: list[str] | None,
-    named: Mapping[str, Any] | None = None,
+    from_options: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Return the defaults changed by --set; a command on a file has no pipeline around it.
 
     Args:
-        option: What named the file.
+        option: The option that names the file.
         table: The one table of settings that the command uses.
-        config: As given; only the default will do.
+        config: Value of --config; only the default will do.
         set_: Changes to the table.
-        force: As given; only none will do.
-        named: What other options ask for in that table, so that changes fit them.
+        force: Values of --force; only none will do.
+        from_options: Settings of that table from other options, so that changes fit them.
 
     Raises:
         ConfigError: A change is wrong.
@@ -230,19 +239,21 @@ def _settings(
             raise UsageError(
                 "--set", f"has no part in this command ({change})", f"change [{table}] alone"
             )
-    given = [f"{table}.{name}={json.dumps(value)}" for name, value in (named or {}).items()]
-    return defaults([*(set_ or ()), *given] if set_ else ())
+    if not set_:
+        return defaults(())
+    options = (from_options or {}).items()
+    return defaults([*set_, *(f"{table}.{name}={json.dumps(value)}" for name, value in options)])
 
 
-def _named(
+def _build_options(
     backend: BackendName, device: DeviceName, precision: PrecisionName, target: list[str] | None
 ) -> dict[str, Any]:
-    """Return the settings of [build] that options name, by their names there."""
+    """Return the settings of [build] that options set, by their names there."""
     options = {"backend": backend, "device": device, "precision": precision}
-    named: dict[str, Any] = {name: value for name, value in options.items() if value != "auto"}
+    settings: dict[str, Any] = {name: value for name, value in options.items() if value != "auto"}
     if target:
-        named["targets"] = tuple(target)
+        settings["targets"] = tuple(target)
         # Only one backend builds for GPUs that are elsewhere.
         builder = next(name for name, info in BACKENDS.items() if info.architectures)
-        named.setdefault("backend", builder)
-    return named
+        settings.setdefault("backend", builder)
+    return settings

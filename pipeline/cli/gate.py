@@ -6,10 +6,18 @@ from typing import Annotated, Literal
 import typer
 
 from pipeline.atomic import write_bytes
-from pipeline.cli import say
-from pipeline.cli.ci import tell_ci
-from pipeline.cli.open import inconclusive_code, open_project
-from pipeline.cli.options import DEFAULT_CONFIG, Config, Inconclusive, Json, Out, Set
+from pipeline.cli.common import (
+    DEFAULT_CONFIG,
+    Config,
+    Inconclusive,
+    Json,
+    Out,
+    Set,
+    inconclusive_code,
+    open_project,
+    report_to_ci,
+    write_line,
+)
 from pipeline.errors import StoreError
 from pipeline.execute import tell_verdicts
 from pipeline.gates.compare import compare as compare_runs
@@ -35,7 +43,7 @@ def gate(
     project = open_project(config, set_)
     verdicts = project.verdicts()
     tell_verdicts(verdicts, [JsonScreen() if as_json else PlainScreen()])
-    tell_ci(project, verdicts)
+    report_to_ci(project, verdicts)
     raise typer.Exit(exit_code(verdicts, inconclusive_code(inconclusive)))
 
 
@@ -72,7 +80,7 @@ def report(
     project = open_project(config, set_)
     text = renderers.render(form, document(project))
     if out is None and form == "json":
-        say.line(text)
+        write_line(text)
         return
     path = out or project.store.home / _FILES[form]
     try:
@@ -81,4 +89,4 @@ def report(
         raise StoreError(
             str(path), f"cannot be written ({error.strerror})", "give another path with --out"
         ) from error
-    say.line(os.fspath(path))
+    write_line(os.fspath(path))

@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline.atomic import write_bytes
-from pipeline.cli import say
-from pipeline.cli.options import DEFAULT_CONFIG, Config, Json
+from pipeline.cli.common import DEFAULT_CONFIG, Config, Json, write_json, write_line
 from pipeline.config import template
 from pipeline.config.presets import PRESETS
 from pipeline.did_you_mean import nearest
@@ -36,18 +35,18 @@ def init(
         raise StoreError(
             str(config), f"cannot be written ({error.strerror})", "give another --config"
         ) from error
-    say.line(f"wrote {config}; next: madpipe run all")
+    write_line(f"wrote {config}; next: madpipe run all")
 
 
 def doctor(config: Config = DEFAULT_CONFIG, *, as_json: Json = False) -> None:
-    """Tell what this machine can and cannot do, with the fix for each lack."""
+    """Show what this machine can and cannot do, with the fix for each lack."""
     from stages.doctor import checkup  # noqa: PLC0415  (it imports what it examines)
 
     findings = checkup(home_of(Path(config)))
     if as_json:
-        say.as_json([finding._asdict() for finding in findings])
+        write_json([finding._asdict() for finding in findings])
         return
     for finding in findings:
-        say.line(f"{finding.state:<7} {finding.name:<22} {finding.detail}")
+        write_line(f"{finding.state:<7} {finding.name:<22} {finding.detail}")
         if finding.fix:
-            say.line(f"{'':<7} {'':<22} fix: {finding.fix}")
+            write_line(f"{'':<7} {'':<22} fix: {finding.fix}")

@@ -1,4 +1,4 @@
-"""The `madpipe` command: its verbs, its exit codes, and the one place where errors are printed."""
+"""The `madpipe` command: its subcommands, its exit codes, and the one place that prints errors."""
 
 import sys
 import traceback
@@ -29,7 +29,7 @@ app = typer.Typer(
 
 cache_app = typer.Typer(help="Look after the stored stages.", no_args_is_help=True)
 
-_VERBS: tuple[Callable[..., None], ...] = (
+_COMMANDS: tuple[Callable[..., None], ...] = (
     run.run,
     run.plan,
     run.status,
@@ -46,17 +46,17 @@ _VERBS: tuple[Callable[..., None], ...] = (
     init_doctor.doctor,
     init_doctor.init,
 )
-_CACHE_VERBS: tuple[Callable[..., None], ...] = (
+_CACHE_COMMANDS: tuple[Callable[..., None], ...] = (
     cache.ls,
     cache.verify,
     cache.gc,
     cache.push,
     cache.pull,
 )
-for _verb in _VERBS:
-    app.command()(_verb)
-for _verb in _CACHE_VERBS:
-    cache_app.command()(_verb)
+for _command in _COMMANDS:
+    app.command()(_command)
+for _command in _CACHE_COMMANDS:
+    cache_app.command()(_command)
 app.add_typer(cache_app, name="cache")
 
 # typer keeps the base of its usage errors to itself; its public subclass leads there.
@@ -85,12 +85,12 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit with its code; every error is one message on standard error."""
     arguments = sys.argv[1:] if arguments is None else arguments
     shows_traceback = _TRACEBACK in arguments
-    arguments = [each for each in arguments if each != _TRACEBACK]
-    if torchrun.is_helper():
-        torchrun.help_out()
+    arguments = [argument for argument in arguments if argument != _TRACEBACK]
+    if torchrun.is_worker():
+        torchrun.run_worker()
         return
     try:
-        with torchrun.helpers_released():
+        with torchrun.workers_released():
             code = app(args=arguments, prog_name="madpipe", standalone_mode=False)
     except MadpipeError as error:
         code = _fail(str(error), error.exit_code, shows_traceback=shows_traceback)
@@ -104,7 +104,7 @@ def main(arguments: list[str] | None = None) -> None:
         wrong = f"cannot be read or written ({error.strerror or error})"
         message = f"{error.filename or 'madpipe'}: {wrong}; check the path and the disk"
         code = _fail(message, _EXIT_FAILED, shows_traceback=shows_traceback)
-    except Exception as error:  # noqa: BLE001  (the last place that can say what happened)
+    except Exception as error:  # noqa: BLE001  (the last place that can report it)
         if isinstance(error, _UsageError) and not error.format_message():  # type: ignore[attr-defined]
             # A command group alone: typer has printed its help in making the error.
             code = _EXIT_USAGE

@@ -5,9 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli import say
-from pipeline.cli.open import open_project
-from pipeline.cli.options import DEFAULT_CONFIG, Config, Out, Set
+from pipeline.cli.common import DEFAULT_CONFIG, Config, Out, Set, open_project, write_line
 from pipeline.errors import StoreError
 
 Engine = Annotated[
@@ -35,14 +33,14 @@ def package(
 ) -> None:
     """Pack an engine with its card, labels, example and Triton folder; --out may be an archive."""
     report = _report(config, set_) if engine is None or config.exists() else None
-    folder = engine or _built(report or {}, config)
+    folder = engine or _engine_folder(report or {}, config)
     place = "--engine" if engine else "the built engine"
     from stages.packaging import archive, contents  # noqa: PLC0415  (only this command needs them)
 
-    called, files = contents.collect(folder, place=place, name=name, report=report)
-    target = out or Path(called)
+    package_name, files = contents.collect(folder, place=place, name=name, report=report)
+    target = out or Path(package_name)
     archive.write(files, target, overwrite=overwrite)
-    say.line(f"{target}  {len(files)} files")
+    write_line(f"{target}  {len(files)} files")
 
 
 def _report(config: Path, set_: list[str] | None) -> dict[str, Any] | None:
@@ -55,8 +53,8 @@ def _report(config: Path, set_: list[str] | None) -> dict[str, Any] | None:
         return None
 
 
-def _built(report: dict[str, Any], config: Path) -> Path:
-    """Return the folder of the engine that the last run built or found."""
+def _engine_folder(report: dict[str, Any], config: Path) -> Path:
+    """Return the folder of the last run's engine, built then or stored before."""
     for stage in report.get("stages", []):
         if stage["name"] == "build" and "engine" in stage["outputs"]:
             return Path(stage["outputs"]["engine"]["path"]).parent

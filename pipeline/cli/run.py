@@ -1,4 +1,4 @@
-"""Commands that run stages or tell what a run would do: run, distill, plan, status, why."""
+"""Commands that run stages or explain what a run would do: run, distill, plan, status, why."""
 
 import shlex
 import sys
@@ -6,10 +6,19 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli import say
-from pipeline.cli.ci import tell_ci
-from pipeline.cli.open import inconclusive_code, open_project
-from pipeline.cli.options import DEFAULT_CONFIG, Config, Force, Inconclusive, Json, Set
+from pipeline.cli.common import (
+    DEFAULT_CONFIG,
+    Config,
+    Force,
+    Inconclusive,
+    Json,
+    Set,
+    inconclusive_code,
+    open_project,
+    report_to_ci,
+    write_json,
+    write_line,
+)
 from pipeline.errors import StageError
 from pipeline.execute import execute
 from pipeline.graph import ALL, require_stage
@@ -33,7 +42,7 @@ def run(
 
     The stages are teacher, distill, export, build and validate. After validate the gates judge.
     """
-    bring(targets, config, set_, force, inconclusive, as_json=as_json)
+    run_stages(targets, config, set_, force, inconclusive, as_json=as_json)
 
 
 def distill(
@@ -44,10 +53,10 @@ def distill(
     as_json: Json = False,
 ) -> None:
     """Distil the student from the teacher, without data (the same as run distill)."""
-    bring(["distill"], config, set_, force, None, as_json=as_json)
+    run_stages(["distill"], config, set_, force, None, as_json=as_json)
 
 
-def bring(
+def run_stages(
     targets: list[str],
     config: Config,
     set_: Set,
@@ -70,25 +79,25 @@ def bring(
         )
     except StageError:
         screen.close()
-        tell_ci(project)
+        report_to_ci(project)
         raise
     finally:
         screen.close()
-    tell_ci(project)
+    report_to_ci(project)
     raise typer.Exit(code)
 
 
 def plan(config: Config = DEFAULT_CONFIG, set_: Set = None, *, as_json: Json = False) -> None:
-    """Tell for each stage whether it is stored or has to run, and why. Runs nothing."""
+    """Show for each stage whether it is stored or has to run, and why. Runs nothing."""
     planned = open_project(config, set_).plan([ALL])
     if as_json:
-        say.as_json([_plan_record(item) for item in planned])
+        write_json([_plan_record(item) for item in planned])
         return
     for item in planned:
         first, *rest = item.reasons or ("stored",)
-        say.line(f"{item.stage.name:<9} {item.action:<7} {first}")
+        write_line(f"{item.stage.name:<9} {item.action:<7} {first}")
         for reason in rest:
-            say.line(f"{'':<17} {reason}")
+            write_line(f"{'':<17} {reason}")
 
 
 def _plan_record(item: Planned) -> dict[str, Any]:
@@ -101,32 +110,32 @@ def _plan_record(item: Planned) -> dict[str, Any]:
 
 
 def status(config: Config = DEFAULT_CONFIG, set_: Set = None, *, as_json: Json = False) -> None:
-    """Tell what is stored of each stage: when it ran, how long, and its figures."""
+    """Show what is stored of each stage: when it ran, how long, and its figures."""
     project = open_project(config, set_)
     records = []
     for stage in project.stages:
         entry = project.store.newest(stage.name)
         record: dict[str, Any] = {"name": stage.name, "stored": entry is not None}
         if entry is not None:
-            manifest = entry.manifest
+            stored = entry.manifest
             record |= {
-                "key": manifest.key,
-                "created_utc": manifest.created_utc,
-                "seconds": round(manifest.seconds, 3),
-                "bytes": sum(each.bytes for each in manifest.outputs.values()),
-                "metrics": manifest.metrics,
+                "key": stored.key,
+                "created_utc": stored.created_utc,
+                "seconds": round(stored.seconds, 3),
+                "bytes": sum(output.bytes for output in stored.outputs.values()),
+                "metrics": stored.metrics,
                 "path": str(entry.path),
             }
         records.append(record)
     if as_json:
-        say.as_json({"home": str(project.store.home), "stages": records})
+        write_json({"home": str(project.store.home), "stages": records})
         return
-    say.line(f"working folder: {project.store.home}")
+    write_line(f"working folder: {project.store.home}")
     for record in records:
         if not record["stored"]:
-            say.line(f"{record['name']:<9} nothing stored")
+            write_line(f"{record['name']:<9} nothing stored")
             continue
-        say.line(
+        write_line(
             f"{record['name']:<9} {record['created_utc']}"
             f"  {formatting.duration(record['seconds']):>8}"
             f"  {formatting.size(record['bytes']):>9}  {formatting.metrics(record['metrics'])}"
@@ -140,17 +149,17 @@ def why(
     *,
     as_json: Json = False,
 ) -> None:
-    """Tell what in a stage's key differs from its newest stored run."""
+    """Show what in a stage's key differs from its newest stored run."""
     project = open_project(config, set_)
     require_stage(project.stages, stage)
-    item = next(each for each in project.plan([stage]) if each.stage.name == stage)
+    item = next(item for item in project.plan([stage]) if item.stage.name == stage)
     reasons = list(item.reasons)
     if item.parts is not None and item.action == "resume" and project.store.newest(stage):
         reasons += reasons_for(item.stage, item.parts, project.store)
     if as_json:
-        say.as_json(_plan_record(item) | {"reasons": reasons})
+        write_json(_plan_record(item) | {"reasons": reasons})
         return
     if item.action == "hit":
-        say.line(f"{stage}: stored, nothing differs")
+        write_line(f"{stage}: stored, nothing differs")
     for reason in reasons:
-        say.line(f"{stage}: {reason}")
+        write_line(f"{stage}: {reason}")

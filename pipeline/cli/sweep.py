@@ -8,9 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli import say
-from pipeline.cli.open import inconclusive_code, open_project
-from pipeline.cli.options import DEFAULT_CONFIG, Config, Json, Set
+from pipeline.cli.common import (
+    DEFAULT_CONFIG,
+    Config,
+    Json,
+    Set,
+    inconclusive_code,
+    open_project,
+    write_columns,
+    write_json,
+    write_line,
+)
 from pipeline.errors import Interrupted, MadpipeError, UsageError
 from pipeline.execute import execute
 from pipeline.graph import require_stage
@@ -47,29 +55,29 @@ def sweep(
     rows = []
     for number, combination in enumerate(combinations, start=1):
         if not as_json:
-            say.line(f"[{number}/{len(combinations)}] {' '.join(combination)}")
+            write_line(f"[{number}/{len(combinations)}] {' '.join(combination)}")
         rows.append(_row(combination, stage, config, set_, as_json=as_json))
     if as_json:
-        say.as_json(rows)
+        write_json(rows)
     else:
-        _show(rows)
+        _write_table(rows)
     raise typer.Exit(1 if any("error" in row for row in rows) else 0)
 
 
 def _combinations(axes: Sequence[str], fixed: Sequence[str]) -> list[list[str]]:
     values = []
-    seen = {each.partition("=")[0].strip() for each in fixed}
+    keys = {change.partition("=")[0].strip() for change in fixed}
     for axis in axes:
         key, equals, listed = axis.partition("=")
         if not (key and equals and listed):
             raise UsageError("sweep", f"is no KEY=VALUE,VALUE ({axis})", "give a key and values")
-        if key in seen:
+        if key in keys:
             raise UsageError(
                 "sweep", f"is given twice ({key})", "name it once, with all its values"
             )
-        seen.add(key)
-        values.append([f"{key}={each}" for each in _values(listed)])
-    return [list(each) for each in itertools.product(*values)]
+        keys.add(key)
+        values.append([f"{key}={value}" for value in _values(listed)])
+    return [list(combination) for combination in itertools.product(*values)]
 
 
 def _values(listed: str) -> list[str]:
@@ -95,7 +103,7 @@ def _row(
     combination: Sequence[str], stage: str, config: Config, set_: Set, *, as_json: bool
 ) -> Row:
     """Bring the stage up for one combination and return its settings and figures."""
-    row: Row = dict(each.split("=", 1) for each in combination)
+    row: Row = dict(change.split("=", 1) for change in combination)
     project = open_project(config, [*(set_ or ()), *combination])
     # Rows go to standard output, and for a program nothing else may.
     screen = PlainScreen(sys.stderr) if as_json else choose_screen(as_json=False)
@@ -122,8 +130,8 @@ def _row(
     return row | figures | {"seconds": round(entry.manifest.seconds, 1)}
 
 
-def _show(rows: Sequence[Row]) -> None:
-    """Print the table: what was varied, and the figures that differ."""
+def _write_table(rows: Sequence[Row]) -> None:
+    """Write the table: what was varied, and the figures that differ."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     if len(rows) > 1:
         names = [
@@ -131,7 +139,7 @@ def _show(rows: Sequence[Row]) -> None:
             for name in names
             if name == "error" or len({str(row.get(name)) for row in rows}) > 1
         ]
-    say.columns([names, *([_cell(row.get(name)) for name in names] for row in rows)])
+    write_columns([names, *([_cell(row.get(name)) for name in names] for row in rows)])
 
 
 def _cell(value: Any) -> str:

@@ -29,7 +29,7 @@ def damage(store: Store) -> Path:
     return entry.path
 
 
-def test_empty_cache_says_so(madpipe: Call) -> None:
+def test_empty_cache_is_reported(madpipe: Call) -> None:
     assert madpipe("cache", "ls") == (0, "nothing stored\n", "")
     assert madpipe("cache", "ls", "--json") == (0, "[]\n", "")
     assert madpipe("cache", "verify") == (0, "0 entries read, 0 damaged\n", "")
@@ -39,7 +39,7 @@ def test_listing_has_a_line_for_each_entry(madpipe: Call, stored: Store) -> None
     lines = madpipe("cache", "ls")[1].splitlines()
     assert [line.split()[0] for line in lines] == ["distill", "validate"]
     records = json.loads(madpipe("cache", "ls", "--json")[1])
-    assert [(each["stage"], each["damage"]) for each in records] == [
+    assert [(record["stage"], record["damage"]) for record in records] == [
         ("distill", None),
         ("validate", None),
     ]
@@ -66,7 +66,7 @@ def test_verify_reads_every_byte(madpipe: Call, stored: Store) -> None:
     assert err == f"{path}: is damaged (1 entries); madpipe run all makes it anew\n"
 
 
-def test_gc_tells_what_it_removed(madpipe: Call, stored: Store) -> None:
+def test_gc_reports_what_it_removed(madpipe: Call, stored: Store) -> None:
     assert madpipe("cache", "gc", "--keep", "1") == (0, "removed 0 folders, 0 B\n", "")
     assert len(list(stored.entries())) == 2
 

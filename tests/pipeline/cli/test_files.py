@@ -79,14 +79,14 @@ def test_what_does_not_fit_is_one_line_with_exit_code_2(
     assert madpipe(*arguments) == (2, "", message + "\n")
 
 
-@pytest.mark.parametrize("verb", ["export", "build", "validate", "distill"])
-def test_verb_without_a_file_is_the_stage_of_its_name(
-    madpipe: Call, tmp_path: Path, verb: str
+@pytest.mark.parametrize("command", ["export", "build", "validate", "distill"])
+def test_command_without_a_file_is_the_stage_of_its_name(
+    madpipe: Call, tmp_path: Path, command: str
 ) -> None:
     (tmp_path / "pipeline.toml").touch()
     (tmp_path / ".madpipe").mkdir()
     # The folder of runs is in the way, so that the run ends before any stage.
     (tmp_path / ".madpipe" / "runs").touch()
-    code, _, err = madpipe(verb)
+    code, _, err = madpipe(command)
     assert code == 1
     assert "runs: cannot be read or written (File exists)" in err

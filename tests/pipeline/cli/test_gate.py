@@ -41,17 +41,17 @@ def test_gate_fails_by_the_settings_of_now(madpipe: Call) -> None:
 
 
 @pytest.mark.parametrize(("choice", "expected"), [((), 4), (("pass",), 0), (("fail",), 3)])
-def test_inconclusive_gate_exits_as_asked(
+def test_inconclusive_gate_exits_as_chosen(
     madpipe: Call, choice: tuple[str, ...], expected: int
 ) -> None:
     arguments = ["gate", "--set", "gates.speedup.min=5"]
-    arguments += [f"--inconclusive={each}" for each in choice]
+    arguments += [f"--inconclusive={code}" for code in choice]
     assert madpipe(*arguments)[0] == expected
 
 
 def test_gate_as_json_is_one_record_a_line(madpipe: Call) -> None:
     records = [json.loads(line) for line in madpipe("gate", "--json")[1].splitlines()]
-    assert [(each["kind"], each["name"], each["verdict"]) for each in records] == [
+    assert [(record["kind"], record["name"], record["verdict"]) for record in records] == [
         ("gate", "student_top1_drop", "pass"),
         ("gate", "engine_top1_drop", "pass"),
         ("gate", "speedup", "pass"),

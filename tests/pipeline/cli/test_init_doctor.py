@@ -1,4 +1,4 @@
-"""init writes settings to start from and never overwrites unasked; doctor always answers."""
+"""init writes settings to start from and never overwrites unasked; doctor always works."""
 
 import json
 import os
@@ -48,10 +48,10 @@ def test_init_where_nothing_can_be_written_is_exit_code_1(madpipe: Call) -> None
 
 
 @pytest.mark.slow
-def test_doctor_answers_without_any_settings(tmp_path: Path) -> None:
+def test_doctor_works_without_any_settings(tmp_path: Path) -> None:
     root = Path(__file__).parents[3]
     script = "from pipeline.cli.main import main; main(['doctor', '--json'])"
-    answer = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", script],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(root)},
@@ -60,7 +60,7 @@ def test_doctor_answers_without_any_settings(tmp_path: Path) -> None:
         check=False,
         timeout=120,
     )
-    assert (answer.returncode, answer.stderr) == (0, "")
-    findings = json.loads(answer.stdout)
+    assert (process.returncode, process.stderr) == (0, "")
+    findings = json.loads(process.stdout)
     assert len(findings) > 3
-    assert all({"name", "state", "detail", "fix"} <= each.keys() for each in findings)
+    assert all({"name", "state", "detail", "fix"} <= finding.keys() for finding in findings)

@@ -11,52 +11,45 @@ import pytest
 from pipeline import __version__
 from pipeline.config.presets import PRESETS
 
-Result = subprocess.CompletedProcess[str]
-Madpipe = Callable[..., Result]
+Call = Callable[..., tuple[int, str, str]]
 
 MAIN = "import sys; from pipeline.cli.main import main; main(sys.argv[1:])"
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.fixture
-def in_a_process(tmp_path: Path) -> Madpipe:
-    """Run the command in the folder of the test."""
-
-    def call(*arguments: str, **variables: str) -> Result:
-        environment = {k: v for k, v in os.environ.items() if k != "MADPIPE_HOME"}
-        return subprocess.run(
-            [sys.executable, "-W", "error", "-c", MAIN, *arguments],
-            cwd=tmp_path,
-            env=environment | {"PYTHONPATH": str(ROOT)} | variables,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-
-    return call
+def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+    """Start the command as a process of its own in a folder."""
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", MAIN, *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
-def test_version_is_printed(in_a_process: Madpipe) -> None:
-    answer = in_a_process("--version")
-    assert (answer.returncode, answer.stdout) == (0, f"madpipe {__version__}\n")
+def test_version_is_printed(tmp_path: Path) -> None:
+    with start(tmp_path, "--version") as process:
+        assert process.communicate(timeout=60) == (f"madpipe {__version__}\n", "")
+        assert process.returncode == 0
 
 
-def test_help_names_the_verbs_and_the_exit_codes(in_a_process: Madpipe) -> None:
-    answer = in_a_process("--help")
-    assert answer.returncode == 0
+def test_help_names_the_commands_and_the_exit_codes(madpipe: Call) -> None:
+    code, out, _ = madpipe("--help")
+    assert code == 0
     for word in ("run", "plan", "why", "gate", "report", "doctor", "cache", "init", "130"):
-        assert word in answer.stdout
+        assert word in out
 
 
 @pytest.mark.parametrize("arguments", [(), ("cache",)])
 def test_command_alone_shows_its_help_and_no_empty_error(
-    in_a_process: Madpipe, arguments: tuple[str, ...]
+    madpipe: Call, arguments: tuple[str, ...]
 ) -> None:
-    answer = in_a_process(*arguments)
-    assert answer.returncode == 2
-    assert "Usage: madpipe" in answer.stdout + answer.stderr
-    assert "command line: ;" not in answer.stderr
+    code, out, err = madpipe(*arguments)
+    assert code == 2
+    assert "Usage: madpipe" in out + err
+    assert "command line: ;" not in err
 
 
 @pytest.mark.parametrize(
@@ -104,90 +97,77 @@ def test_command_alone_shows_its_help_and_no_empty_error(
     ],
 )
 def test_wrong_use_is_one_line_with_exit_code_2(
-    in_a_process: Madpipe, tmp_path: Path, arguments: tuple[str, ...], message: str
+    madpipe: Call, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     (tmp_path / "pipeline.toml").touch()
-    answer = in_a_process(*arguments)
-    assert (answer.returncode, answer.stdout) == (2, "")
-    assert answer.stderr == message + "\n"
+    assert madpipe(*arguments) == (2, "", message + "\n")
 
 
 def test_architecture_that_does_not_exist_is_a_fault_of_its_setting(
-    in_a_process: Madpipe, tmp_path: Path
+    madpipe: Call, tmp_path: Path
 ) -> None:
     (tmp_path / "pipeline.toml").write_text("\n[student]\narch = 'resnet99'\n", encoding="utf-8")
-    answer = in_a_process("plan", "--set", "teacher.arch=zzz")
-    assert answer.returncode == 2
-    in_the_file, of_the_override = answer.stderr.splitlines()
+    code, _, err = madpipe("plan", "--set", "teacher.arch=zzz")
+    assert code == 2
+    in_the_file, of_the_override = err.splitlines()
     assert in_the_file.startswith("pipeline.toml:3: student.arch: no such architecture, did you ")
     assert "(resnet99); name one of resnet" in in_the_file
     assert of_the_override.startswith("--set teacher.arch: no such architecture (zzz); name one of")
 
 
-def test_every_fault_of_the_settings_is_a_line_of_its_own(
-    in_a_process: Madpipe, tmp_path: Path
-) -> None:
+def test_every_fault_of_the_settings_is_a_line_of_its_own(madpipe: Call, tmp_path: Path) -> None:
     text = "[distill]\nrounds = 0\n[gates]\nspeedup = 1\n"
     (tmp_path / "pipeline.toml").write_text(text, encoding="utf-8")
-    answer = in_a_process("plan")
-    assert answer.returncode == 2
-    assert answer.stderr.splitlines() == [
+    code, _, err = madpipe("plan")
+    assert code == 2
+    assert err.splitlines() == [
         "pipeline.toml:2: distill.rounds: not an integer >= 1 (0); give an integer >= 1",
         "pipeline.toml:4: gates.speedup: not a table (1); give a table",
     ]
 
 
-def test_traceback_is_shown_only_when_asked_for(in_a_process: Madpipe) -> None:
-    assert "Traceback" not in in_a_process("plan").stderr
-    answer = in_a_process("plan", "--traceback")
-    assert "Traceback (most recent call last)" in answer.stderr
-    assert answer.stderr.splitlines()[-1].startswith("pipeline.toml: no such file; ")
-    assert answer.returncode == 2
+def test_traceback_is_shown_only_when_asked_for(madpipe: Call) -> None:
+    assert "Traceback" not in madpipe("plan")[2]
+    code, _, err = madpipe("plan", "--traceback")
+    assert "Traceback (most recent call last)" in err
+    assert err.splitlines()[-1].startswith("pipeline.toml: no such file; ")
+    assert code == 2
 
 
-def test_newer_working_folder_is_exit_code_1(in_a_process: Madpipe, tmp_path: Path) -> None:
+def test_newer_working_folder_is_exit_code_1(madpipe: Call, tmp_path: Path) -> None:
     (tmp_path / "pipeline.toml").touch()
     (tmp_path / ".madpipe").mkdir()
     (tmp_path / ".madpipe" / "layout.json").write_text('{"layout": 2}', encoding="utf-8")
-    for verb in (("plan",), ("run", "all"), ("cache", "ls"), ("report",)):
-        answer = in_a_process(*verb)
-        assert answer.returncode == 1
-        assert "was written by a newer madpipe (layout 2, this one knows 1)" in answer.stderr
+    for command in (("plan",), ("run", "all"), ("cache", "ls"), ("report",)):
+        code, _, err = madpipe(*command)
+        assert code == 1
+        assert "was written by a newer madpipe (layout 2, this one knows 1)" in err
 
 
 def test_file_in_place_of_the_working_folder_is_exit_code_1(
-    in_a_process: Madpipe, tmp_path: Path
+    madpipe: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "pipeline.toml").touch()
     (tmp_path / "file").touch()
-    answer = in_a_process("run", "all", MADPIPE_HOME=str(tmp_path / "file"))
-    assert answer.returncode == 1
-    assert answer.stderr == (
-        f"{tmp_path}/file: is a file, not a folder; name a folder with MADPIPE_HOME\n"
-    )
+    monkeypatch.setenv("MADPIPE_HOME", str(tmp_path / "file"))
+    code, _, err = madpipe("run", "all")
+    assert code == 1
+    assert err == (f"{tmp_path}/file: is a file, not a folder; name a folder with MADPIPE_HOME\n")
 
 
 def test_what_the_machine_lacks_is_exit_code_5_before_anything_runs(
-    in_a_process: Madpipe, tmp_path: Path
+    madpipe: Call, tmp_path: Path
 ) -> None:
     (tmp_path / "pipeline.toml").touch()
-    answer = in_a_process("run", "all", "--set", "build.precision=fp8")
-    assert answer.returncode == 5
-    assert answer.stderr.startswith("build.precision: onnxruntime does not build it (fp8); ")
+    code, _, err = madpipe("run", "all", "--set", "build.precision=fp8")
+    assert code == 5
+    assert err.startswith("build.precision: onnxruntime does not build it (fp8); ")
     assert not (tmp_path / ".madpipe" / "entries").exists()
 
 
-def test_reader_that_goes_away_is_no_traceback(in_a_process: Madpipe, tmp_path: Path) -> None:
+def test_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "pipeline.toml").touch()
-    assert in_a_process("plan").returncode == 0
-    with subprocess.Popen(
-        [sys.executable, "-c", MAIN, "plan"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with start(tmp_path, "plan") as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()

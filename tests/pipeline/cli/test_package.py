@@ -16,7 +16,7 @@ def test_without_a_run_there_is_nothing_to_pack(madpipe: Call, tmp_path: Path) -
     )
 
 
-def test_without_settings_and_engine_the_settings_are_missed(madpipe: Call) -> None:
+def test_without_settings_and_engine_the_settings_are_missing(madpipe: Call) -> None:
     code, _, err = madpipe("package")
     assert code == 2
     assert err.startswith("pipeline.toml: no such file; ")

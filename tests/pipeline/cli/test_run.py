@@ -1,4 +1,4 @@
-"""plan, status and why tell what is stored and what would run, and run nothing."""
+"""plan, status and why show what is stored and what would run, and run nothing."""
 
 import json
 from collections.abc import Callable
@@ -34,14 +34,14 @@ def test_plan_of_a_new_project_runs_the_first_stage_and_waits(
 
 def test_plan_as_json_has_a_record_for_each_stage(madpipe: Call) -> None:
     records = json.loads(madpipe("plan", "--json")[1])
-    assert [set(each) for each in records] == [{"name", "action", "reasons", "key"}] * 5
+    assert [set(record) for record in records] == [{"name", "action", "reasons", "key"}] * 5
     assert (records[0]["action"], len(records[0]["key"])) == ("run", 64)
     assert (records[1]["action"], records[1]["key"]) == ("wait", None)
 
 
 def test_key_of_a_plan_follows_the_settings_of_the_stage_alone(madpipe: Call) -> None:
     def key(*overrides: str) -> str:
-        arguments = [part for each in overrides for part in ("--set", each)]
+        arguments = [part for override in overrides for part in ("--set", override)]
         return str(json.loads(madpipe("plan", "--json", *arguments)[1])[0]["key"])
 
     assert key("teacher.epochs=3") != key()
@@ -60,10 +60,10 @@ def test_status_lists_every_stage(
     assert lines[2].endswith("params 77 850")
     document = json.loads(madpipe("status", "--json")[1])
     assert document["home"] == str(tmp_path / ".madpipe")
-    assert [each["stored"] for each in document["stages"]] == [False, True, False, False, True]
+    assert [stage["stored"] for stage in document["stages"]] == [False, True, False, False, True]
 
 
-def test_why_tells_what_differs_from_the_newest_run(
+def test_why_shows_what_differs_from_the_newest_run(
     madpipe: Call, project: Callable[..., Project]
 ) -> None:
     assert madpipe("why", "teacher")[:2] == (0, "teacher: never run\n")

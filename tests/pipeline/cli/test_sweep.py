@@ -70,7 +70,7 @@ def test_commas_within_a_value_do_not_split_it(listed: str, values: list[str]) -
     assert _values(listed) == values
 
 
-def test_what_the_machine_lacks_is_a_row_too_and_its_reason_is_shown(madpipe: Call) -> None:
+def test_what_the_machine_lacks_is_a_row_with_its_reason(madpipe: Call) -> None:
     words = ("sweep", "build.backend=tensorrt,tensorrt-rtx", "--stage", "build")
     code, out, _ = madpipe(*words)
     assert code == 1
@@ -101,7 +101,7 @@ def test_every_combination_is_a_row_and_a_second_sweep_runs_nothing(madpipe: Cal
 @pytest.mark.slow
 def test_a_combination_that_fails_is_a_row_and_the_code_is_1(madpipe: Call) -> None:
     code, out, _ = madpipe("sweep", "distill.student_learning_rate=0.05,1e30", "--json")
-    fine, failed = json.loads(out)
+    trained, failed = json.loads(out)
     assert code == 1
-    assert "error" not in fine
+    assert "error" not in trained
     assert "not finite" in failed["error"] or "collapsed" in failed["error"]

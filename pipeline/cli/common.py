@@ -1,0 +1,102 @@
+"""What several commands share: options, opening a project, writing results, and the CI report.
+
+Options stand here so that they are called and explained alike in every command.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from pipeline.cli import torchrun
+from pipeline.errors import StoreError, UsageError
+from pipeline.gates.judge import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS, Verdict
+from pipeline.project import Project
+from stages.catalog import declare
+
+Config = Annotated[
+    Path, typer.Option("--config", help="The settings file.", show_default="pipeline.toml")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. distill.rounds=200."),
+]
+Force = Annotated[
+    list[str] | None,
+    typer.Option("--force", metavar="STAGE", help="Run this stage although it is stored; or all."),
+]
+Json = Annotated[bool, typer.Option("--json", help="JSON on standard output, for programs.")]
+Inconclusive = Annotated[
+    Literal["pass", "fail"] | None,
+    typer.Option(help="Take a gate that cannot decide as passed or failed, instead of exit 4."),
+]
+Out = Annotated[Path | None, typer.Option("--out", help="Where to write.")]
+
+DEFAULT_CONFIG = Path("pipeline.toml")
+
+_CI_VARIABLES = ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY")
+
+
+def open_project(config: Path, overrides: Sequence[str] | None) -> Project:
+    """Read the settings, declare the stages and name the working folder.
+
+    Raises:
+        ConfigError: The settings are wrong, also for the processes that torchrun started.
+        UsageError: torchrun started other processes than the settings say.
+        StoreError: The working folder is of a newer layout.
+    """
+    changes = tuple(overrides or ())
+    project = Project.open(config, changes, declare)
+    size = torchrun.world_size()
+    if size is None or project.settings.distill.processes == size:
+        return project
+    is_set = any(change.partition("=")[0].strip() == "distill.processes" for change in changes)
+    if is_set or project.settings.distill.processes != 1:
+        raise UsageError(
+            "distill.processes",
+            f"torchrun started {size} processes, the settings say "
+            f"{project.settings.distill.processes}",
+            "start as many, or leave the setting out",
+        )
+    return Project.open(config, (*changes, f"distill.processes={size}"), declare)
+
+
+def inconclusive_code(choice: str | None) -> int:
+    """Return the exit code of a gate that cannot decide."""
+    return {"pass": EXIT_PASS, "fail": EXIT_FAIL}.get(choice or "", EXIT_INCONCLUSIVE)
+
+
+def write_line(text: str) -> None:
+    """Write one line to standard output."""
+    sys.stdout.write(text + "\n")
+
+
+def write_json(value: Any) -> None:
+    """Write one value to standard output as readable JSON."""
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+
+
+def write_columns(rows: Sequence[Sequence[str]]) -> None:
+    """Write rows to standard output in aligned columns."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)] if rows else []
+    for row in rows:
+        cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)]
+        write_line("  ".join([*cells, row[-1]]).rstrip())
+
+
+def report_to_ci(project: Project, verdicts: Sequence[Verdict] | None = None) -> None:
+    """Annotate and summarise the last run, where GitHub runs this; elsewhere do nothing."""
+    if not any(os.environ.get(name) for name in _CI_VARIABLES):
+        return
+    from pipeline.report import github  # noqa: PLC0415  (only a workflow pays for the report)
+    from pipeline.report.document import document  # noqa: PLC0415
+
+    try:
+        report = document(project, verdicts)
+    except StoreError:
+        return  # nothing has run: the command itself reports it
+    github.tell(report)
