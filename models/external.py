@@ -8,14 +8,9 @@ from torch import nn
 
 from models.isolated_imports import IsolatedImports
 from models.registry import UnknownArchitecture
+from pipeline.errors import error_summary
 
 _RGB = 3
-
-
-def _first_line(error: BaseException) -> str:
-    """Return the class of another library's exception and the first line of its message."""
-    first = (str(error).splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first}"
 
 
 def from_library(library: str, name: str, *, in_channels: int, num_classes: int) -> nn.Module:
@@ -43,7 +38,7 @@ def from_library(library: str, name: str, *, in_channels: int, num_classes: int)
             network = module.get_model(name, weights=None, num_classes=num_classes)
     except (ValueError, RuntimeError, TypeError) as error:
         raise UnknownArchitecture(
-            f"{library} does not build it: {_first_line(error)} ({name})",
+            f"{library} does not build it: {error_summary(error)} ({name})",
             f"see the list of {library}'s models",
         ) from error
     if not isinstance(network, nn.Module):
@@ -70,7 +65,7 @@ def from_file(path: Path, function: str) -> nn.Module:
             factory = runpy.run_path(str(path), init_globals=namespace).get(function)
         except (Exception, SystemExit) as error:
             raise UnknownArchitecture(
-                f"the file raises {_first_line(error)} ({path})", "correct the file"
+                f"the file raises {error_summary(error)} ({path})", "correct the file"
             ) from error
         if not callable(factory):
             raise UnknownArchitecture(f"has no such function ({place})", "correct its name")
@@ -78,7 +73,7 @@ def from_file(path: Path, function: str) -> nn.Module:
             network = factory()
         except (Exception, SystemExit) as error:
             raise UnknownArchitecture(
-                f"the function raises {_first_line(error)} ({place})", "correct it"
+                f"the function raises {error_summary(error)} ({place})", "correct it"
             ) from error
     if not isinstance(network, nn.Module):
         raise UnknownArchitecture(

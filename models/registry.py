@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
@@ -76,6 +78,10 @@ class UnknownArchitecture(ValueError):
         self.wrong = wrong
         self.remedy = remedy
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how it is made again in another process."""
+        return type(self), (self.wrong, self.remedy)
+
 
 def source_file(arch: str) -> str | None:
     """Return the file of `FILE.py:FUNCTION`, None for any other kind of name."""
@@ -103,10 +109,8 @@ def check_name(arch: str) -> None:
     """
     if arch in ARCHITECTURES or source_file(arch) or package(arch):
         return
-    from pipeline.did_you_mean import nearest  # noqa: PLC0415  (only a mistake pays for it)
-
     raise UnknownArchitecture(
-        f"no such architecture{nearest(arch, ARCHITECTURES)} ({arch})",
+        f"no such architecture{did_you_mean(arch, ARCHITECTURES)} ({arch})",
         f"name one of {', '.join(ARCHITECTURES)}, torchvision:NAME, timm:NAME or FILE.py:FUNCTION",
     )
 

@@ -1,4 +1,4 @@
-"""Every error that madpipe raises on purpose, with its exit code.
+"""Every error that madpipe raises on purpose, with its exit code, and what messages share.
 
     MadpipeError            1   something failed
     +-- UsageError          2   the command line is wrong
@@ -15,47 +15,76 @@ Gates that fail or cannot decide are results, not errors: see `pipeline.gates.ju
 Knows nothing of the screen: only `pipeline.cli.main` prints and exits.
 """
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+from pipeline import exit_codes
 
 
 class MadpipeError(Exception):
-    """An error with a place, what is wrong there, and what to do about it."""
+    """An error with a place, what is wrong there, and what to do about it.
 
-    exit_code: ClassVar[int] = 1
+    It can be pickled, so one that is raised in another process arrives as it was.
+    """
+
+    exit_code: ClassVar[int] = exit_codes.FAILED
 
     def __init__(self, place: str, wrong: str, remedy: str) -> None:
-        """Say `place: wrong; remedy`; `wrong` carries the value seen in parentheses."""
+        """Read as `place: wrong; remedy`; `wrong` carries the value seen in parentheses."""
         super().__init__(f"{place}: {wrong}; {remedy}")
+        self.place = place
+        self.wrong = wrong
+        self.remedy = remedy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how it is made again in another process: an exception keeps only its text."""
+        return type(self), (self.place, self.wrong, self.remedy)
 
 
 class UsageError(MadpipeError):
     """The command line asks for something that does not exist or does not fit."""
 
-    exit_code = 2
+    exit_code = exit_codes.WRONG_USAGE
 
 
 class ConfigError(MadpipeError):
-    """The settings are wrong; holds every fault that was found."""
+    """The settings are wrong; holds every fault, a line each."""
 
-    exit_code = 2
+    exit_code = exit_codes.WRONG_USAGE
 
     def __init__(self, faults: Sequence[str]) -> None:
         """Take one finished line for each fault, `file:line: key: what (value); what to do`."""
-        Exception.__init__(self, "\n".join(faults))
+        super().__init__("settings", f"are wrong ({len(faults)} faults)", "correct each")
         self.faults = tuple(faults)
+
+    def __str__(self) -> str:
+        """Return all faults, a line each."""
+        return "\n".join(self.faults)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how it is made again in another process."""
+        return type(self), (self.faults,)
 
 
 class SettingsFault(MadpipeError):
     """Settings that are right by themselves but name what does not exist."""
 
-    exit_code = 2
+    exit_code = exit_codes.WRONG_USAGE
 
     def __init__(self, faults: Sequence[tuple[tuple[str, ...], str, str]]) -> None:
         """Take for each fault its key path, what is wrong, and what to do."""
-        lines = [f"{'.'.join(key)}: {wrong}; {remedy}" for key, wrong, remedy in faults]
-        Exception.__init__(self, "\n".join(lines))
+        super().__init__("settings", f"name what is not there ({len(faults)} faults)", "see each")
         self.faults = tuple(faults)
+
+    def __str__(self) -> str:
+        """Return all faults, a line each."""
+        return "\n".join(
+            f"{'.'.join(key)}: {wrong}; {remedy}" for key, wrong, remedy in self.faults
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how it is made again in another process."""
+        return type(self), (self.faults,)
 
 
 class StageError(MadpipeError):
@@ -77,10 +106,34 @@ class LockedError(StoreError):
 class UnavailableError(MadpipeError):
     """The machine lacks what was asked for by name."""
 
-    exit_code = 5
+    exit_code = exit_codes.UNAVAILABLE
 
 
 class Interrupted(MadpipeError):
     """Stopped by a signal; the same command resumes."""
 
-    exit_code = 130
+    exit_code = exit_codes.INTERRUPTED
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of a foreign exception's message, or its class where it has none.
+
+    Messages of ours are one line; those of libraries may be pages with a trace of C++ calls.
+    """
+    return next(
+        (line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__
+    )
+
+
+def error_summary(error: BaseException) -> str:
+    """Return a foreign exception as `Class: first line of its message`, in one line."""
+    name, line = type(error).__name__, first_line(error)
+    return name if line == name else f"{name}: {line}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `, did you mean 'x'?` for the known name nearest to `name`, or an empty string."""
+    import difflib  # noqa: PLC0415  (only a mistake pays for its import)
+
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f", did you mean '{matches[0]}'?" if matches else ""

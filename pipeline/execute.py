@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline import hostinfo, runs
+from pipeline import exit_codes, hostinfo, runs
 from pipeline.cache.digest_cache import Memo
 from pipeline.cache.lock import writing
 from pipeline.errors import MadpipeError, StoreError
 from pipeline.events import Sink, broadcast
-from pipeline.gates.judge import EXIT_PASS, Verdict, exit_code
+from pipeline.gates.judge import Verdict, exit_code
 from pipeline.planner import Planned
 from pipeline.project import JUDGED_STAGE, Project
 from pipeline.runner import Runner
@@ -70,7 +70,7 @@ def execute(
             **circumstances,
         )
         _save(project, record, failure)
-    code = EXIT_PASS
+    code = exit_codes.DONE
     if JUDGED_STAGE in names:
         verdicts = project.verdicts()
         tell_verdicts(verdicts, sinks)

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from pipeline.did_you_mean import nearest
-from pipeline.errors import UsageError
+from pipeline.errors import UsageError, did_you_mean
 from pipeline.stage import Stage
 
 ALL = "all"
@@ -65,7 +64,7 @@ def require_stage(stages: Sequence[Stage], name: str, *, allow_all: bool = False
     if name not in names:
         raise UsageError(
             "command line",
-            f"no such stage{nearest(name, names)} ({name})",
+            f"no such stage{did_you_mean(name, names)} ({name})",
             f"name one of {', '.join(names)}",
         )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pipeline import machine
+from pipeline.errors import first_line
 from stages import version_conflicts
 from stages.engines.base import BACKENDS
 
@@ -113,7 +114,7 @@ def _torch() -> Finding:
         import torchvision  # noqa: PLC0415
     except (ImportError, RuntimeError) as error:
         fix = "pip install --upgrade torch torchvision, both of one release"
-        return Finding("torch", "lacking", f"does not import: {error}", fix)
+        return Finding("torch", "lacking", f"does not import: {first_line(error)}", fix)
     detail = f"{torch.__version__}, torchvision {torchvision.__version__}"
     for gpu in machine.gpus()[:1]:
         if old := version_conflicts.driver(torch.version.cuda, gpu.driver):
@@ -131,7 +132,10 @@ def _onnxruntime() -> Finding:
         ort = importlib.import_module("onnxruntime")
     except ImportError as error:
         return Finding(
-            "onnxruntime", "lacking", f"does not import: {error}", BACKENDS["onnxruntime"].install
+            "onnxruntime",
+            "lacking",
+            f"does not import: {first_line(error)}",
+            BACKENDS["onnxruntime"].install,
         )
     detail = f"{ort.__version__}, CPU"
     if not machine.gpus():
@@ -168,6 +172,7 @@ def _backend(name: str) -> Finding:
     try:
         importlib.import_module(info.needs)
     except (ImportError, OSError, RuntimeError) as error:
-        first = (str(error).splitlines() or [""])[0]
-        return Finding(name, "lacking", f"installed but does not import: {first}", info.install)
+        return Finding(
+            name, "lacking", f"installed but does not import: {first_line(error)}", info.install
+        )
     return Finding(name, "ok", machine.version(info.distribution))

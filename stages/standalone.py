@@ -15,8 +15,7 @@ from models import registry
 from models.classifier import Classifier
 from pipeline.atomic import write_bytes
 from pipeline.cache.keys import file_sha256
-from pipeline.did_you_mean import nearest
-from pipeline.errors import UsageError
+from pipeline.errors import UsageError, did_you_mean
 from pipeline.settings import Build, Data, Export, Validate
 from pipeline.stage import StageError
 from stages import bank
@@ -202,7 +201,7 @@ def _source(data: str) -> tuple[Data, Path | None]:
     if source not in SPECS or (source != "digits" and not folder):
         raise UsageError(
             "--data",
-            f"names no source of images{nearest(source, SPECS)} ({data})",
+            f"names no source of images{did_you_mean(source, SPECS)} ({data})",
             f"give digits, bank:FILE.npz, or SOURCE:FOLDER with one of {', '.join(SPECS)}",
         )
     settings = msgspec.convert({"source": source, "root": folder or "data"}, Data)

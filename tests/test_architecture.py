@@ -15,13 +15,12 @@ MAX_FUNCTION_LINES = 60
 
 # What each part may import of ours; the order goes from the bottom to the top.
 ALLOWED = {
-    "models": {"models", "pipeline.did_you_mean"},
+    "models": {"models", "pipeline.errors"},
     "stages": {
         "stages",
         "models",
         "pipeline.atomic",
         "pipeline.cache.keys",
-        "pipeline.did_you_mean",
         "pipeline.errors",
         "pipeline.gates.build_records",
         "pipeline.gates.intervals",
@@ -37,7 +36,7 @@ ALLOWED = {
 }
 # The core from the bottom to the top: a module imports from its own line or from those above it.
 ORDER = """
-    __init__ errors events did_you_mean atomic signals config.toml_lines gates.measures
+    __init__ exit_codes errors events atomic signals config.toml_lines gates.measures
     gates.build_records gates.measurements
     machine settings cache.digest_cache gates.intervals eventlog checkpoint
     requirements config.rules config.presets cache.code_digest config.template hostinfo

@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from pipeline import exit_codes
 from pipeline.cli import torchrun
 from pipeline.errors import StoreError, UsageError
-from pipeline.gates.judge import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS, Verdict
+from pipeline.gates.judge import Verdict
 from pipeline.project import Project
 from stages.catalog import declare
 
@@ -67,7 +68,8 @@ def open_project(config: Path, overrides: Sequence[str] | None) -> Project:
 
 def inconclusive_code(choice: str | None) -> int:
     """Return the exit code of a gate that cannot decide."""
-    return {"pass": EXIT_PASS, "fail": EXIT_FAIL}.get(choice or "", EXIT_INCONCLUSIVE)
+    codes = {"pass": exit_codes.DONE, "fail": exit_codes.GATE_FAILED}
+    return codes.get(choice or "", exit_codes.GATE_INCONCLUSIVE)
 
 
 def write_line(text: str) -> None:

@@ -9,8 +9,7 @@ from pipeline.atomic import write_bytes
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Json, write_json, write_line
 from pipeline.config import template
 from pipeline.config.presets import PRESETS
-from pipeline.did_you_mean import nearest
-from pipeline.errors import StoreError, UsageError
+from pipeline.errors import StoreError, UsageError, did_you_mean
 from pipeline.project import home_of
 
 Preset = Annotated[str, typer.Option("--preset", help=f"One of {', '.join(PRESETS)}.")]
@@ -24,7 +23,7 @@ def init(
     if preset not in PRESETS:
         raise UsageError(
             "--preset",
-            f"no such preset{nearest(preset, PRESETS)} ({preset})",
+            f"no such preset{did_you_mean(preset, PRESETS)} ({preset})",
             f"name one of {', '.join(PRESETS)}",
         )
     if config.exists() and not overwrite:

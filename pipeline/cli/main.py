@@ -7,13 +7,11 @@ from typing import Annotated
 
 import typer
 
-from pipeline import __version__
+from pipeline import __version__, exit_codes
 from pipeline.cli import cache, files, gate, init_doctor, package, run, sweep, torchrun
-from pipeline.errors import Interrupted, MadpipeError
+from pipeline.errors import MadpipeError
 
 _TRACEBACK = "--traceback"
-_EXIT_FAILED = 1
-_EXIT_USAGE = 2
 
 app = typer.Typer(
     name="madpipe",
@@ -96,28 +94,28 @@ def main(arguments: list[str] | None = None) -> None:
         code = _fail(str(error), error.exit_code, shows_traceback=shows_traceback)
     except (KeyboardInterrupt, typer.Abort):
         message = "madpipe: interrupted; the same command goes on from the last checkpoint"
-        code = _fail(message, Interrupted.exit_code, shows_traceback=shows_traceback)
+        code = _fail(message, exit_codes.INTERRUPTED, shows_traceback=shows_traceback)
     except BrokenPipeError:
         sys.stderr.close()
-        code = _EXIT_FAILED
+        code = exit_codes.FAILED
     except OSError as error:
         wrong = f"cannot be read or written ({error.strerror or error})"
         message = f"{error.filename or 'madpipe'}: {wrong}; check the path and the disk"
-        code = _fail(message, _EXIT_FAILED, shows_traceback=shows_traceback)
+        code = _fail(message, exit_codes.FAILED, shows_traceback=shows_traceback)
     except Exception as error:  # noqa: BLE001  (the last place that can report it)
         if isinstance(error, _UsageError) and not error.format_message():  # type: ignore[attr-defined]
             # A command group alone: typer has printed its help in making the error.
-            code = _EXIT_USAGE
+            code = exit_codes.WRONG_USAGE
         elif isinstance(error, _UsageError):
             wrong = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
             message = f"command line: {wrong}; see madpipe --help"
-            code = _fail(message, _EXIT_USAGE, shows_traceback=shows_traceback)
+            code = _fail(message, exit_codes.WRONG_USAGE, shows_traceback=shows_traceback)
         else:
             message = (
                 f"madpipe: unexpected {type(error).__name__} ({error}); repeat with --traceback"
             )
-            code = _fail(message, _EXIT_FAILED, shows_traceback=shows_traceback)
-    sys.exit(code if isinstance(code, int) else 0)
+            code = _fail(message, exit_codes.FAILED, shows_traceback=shows_traceback)
+    sys.exit(code if isinstance(code, int) else exit_codes.DONE)
 
 
 def _fail(message: str, code: int, *, shows_traceback: bool) -> int:

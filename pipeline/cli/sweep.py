@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline import exit_codes
 from pipeline.cli.common import (
     DEFAULT_CONFIG,
     Config,
@@ -61,7 +62,8 @@ def sweep(
         write_json(rows)
     else:
         _write_table(rows)
-    raise typer.Exit(1 if any("error" in row for row in rows) else 0)
+    is_any_failed = any("error" in row for row in rows)
+    raise typer.Exit(exit_codes.FAILED if is_any_failed else exit_codes.DONE)
 
 
 def _combinations(axes: Sequence[str], fixed: Sequence[str]) -> list[list[str]]:

@@ -17,8 +17,7 @@ import msgspec
 
 from pipeline.config.rules import Fault, broken_rules
 from pipeline.config.toml_lines import KeyPath, key_lines, line_of
-from pipeline.did_you_mean import nearest
-from pipeline.errors import ConfigError, SettingsFault
+from pipeline.errors import ConfigError, SettingsFault, did_you_mean
 from pipeline.settings import Settings, Table
 
 
@@ -149,7 +148,7 @@ def _table_faults(kind: type[Table], value: Any, path: KeyPath) -> Iterator[Faul
         if name in fields:
             yield from _faults(fields[name], inner, (*path, name))
         else:
-            guess = nearest(name, fields)
+            guess = did_you_mean(name, fields)
             remedy = "correct or remove it" if guess else f"known here: {', '.join(fields)}"
             yield Fault((*path, name), f"unknown key{guess} ({name})", remedy)
 

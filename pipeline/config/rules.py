@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from pipeline.config.toml_lines import KeyPath
-from pipeline.did_you_mean import nearest
+from pipeline.errors import did_you_mean
 from pipeline.gates.measures import (
     COMPARED,
     MEASURES,
@@ -127,7 +127,7 @@ def _gate_bounds(
         if name not in measures:
             yield Fault(
                 (table, name),
-                f"no such measure{nearest(name, measures)} ({name})",
+                f"no such measure{did_you_mean(name, measures)} ({name})",
                 f"use one of {', '.join(sorted(measures))}",
             )
         elif gate.margin is not None and not is_drop(name):

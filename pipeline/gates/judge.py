@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from pipeline import exit_codes
 from pipeline.gates.estimates import (
     Absent,
     Estimate,
@@ -39,8 +40,6 @@ _UNDECIDABLE = (
     "no number of calls in one process would decide it, more processes may (validate.processes)"
 )
 _BISECTIONS = 40
-
-EXIT_PASS, EXIT_FAIL, EXIT_INCONCLUSIVE = 0, 3, 4
 
 
 class Verdict(NamedTuple):
@@ -77,16 +76,16 @@ def judge(measurements: Measurements, gates: Mapping[str, Gate]) -> list[Verdict
     ]
 
 
-def exit_code(verdicts: Sequence[Verdict], inconclusive: int = EXIT_INCONCLUSIVE) -> int:
+def exit_code(verdicts: Sequence[Verdict], inconclusive: int = exit_codes.GATE_INCONCLUSIVE) -> int:
     """Return what a command that judged should exit with; gates that only warn do not count.
 
     A gate on what was not measured has decided nothing, and counts as inconclusive.
     """
     counted = [each for each in verdicts if each.severity == "error"]
     if any(each.verdict == "fail" for each in counted):
-        return EXIT_FAIL
+        return exit_codes.GATE_FAILED
     is_any_open = any(is_open(each.verdict, each.is_elsewhere) for each in counted)
-    return inconclusive if is_any_open else EXIT_PASS
+    return inconclusive if is_any_open else exit_codes.DONE
 
 
 def is_open(verdict: str, is_elsewhere: bool) -> bool:  # noqa: FBT001  (the two fields that tell)

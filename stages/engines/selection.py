@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, cast
 
 from pipeline import machine
-from pipeline.did_you_mean import nearest
+from pipeline.errors import did_you_mean
 from pipeline.requirements import NeedsGpu, NeedsModule, Refused, Requirement
 from pipeline.settings import Build, TensorRT
 from stages.engines.base import AUTO, BACKENDS, Backend, BackendInfo
@@ -149,7 +149,7 @@ def wrong_target(build: Build) -> WrongTarget | None:
     for target in build.targets:
         if target not in known:
             # One that exists is no slip of the pen, and its nearest neighbour is another GPU.
-            guess = "" if target in _OTHER_GPUS else nearest(target.lower(), known)
+            guess = "" if target in _OTHER_GPUS else did_you_mean(target.lower(), known)
             return WrongTarget(
                 f"{name} knows no such architecture{guess} ({target})",
                 f"name some of {', '.join(known)}, or build where the GPU is, by tensorrt",

@@ -6,6 +6,7 @@ import torch
 
 from models import registry
 from models.classifier import Classifier
+from pipeline.errors import error_summary
 from pipeline.stage import StageError
 from stages.networks import card as cards
 from stages.networks import weights
@@ -42,11 +43,10 @@ def check_shapes(network: Classifier, card: Card, place: str) -> None:
         with torch.no_grad():
             logits_BK = network(torch.zeros(2, card.channels, size, size))
     except Exception as error:  # a user's network may raise anything
-        first = (str(error).splitlines() or [""])[0]
         raise StageError(
             place,
             f"{card.arch} does not take images of {card.channels}x{size}x{size} "
-            f"({type(error).__name__}: {first})",
+            f"({error_summary(error)})",
             "name an architecture for this size",
         ) from error
     network.train(was_training)

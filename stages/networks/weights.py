@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from models.key_names import match_key_names
 from pipeline.atomic import write_bytes
+from pipeline.errors import first_line
 from pipeline.stage import StageError
 
 _WRAPPERS = (
@@ -136,10 +137,9 @@ def _torch(content: bytes, path: Path, place: str) -> object:
             "save only the state dict: torch.save(model.state_dict(), FILE) or safetensors",
         ) from error
     except _TORN as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
         raise StageError(
             place,
-            f"is truncated or no torch checkpoint ({path}: {first})",
+            f"is truncated or no torch checkpoint ({path}: {first_line(error)})",
             "copy the file again",
         ) from error
 

@@ -14,6 +14,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 from torch import Tensor, nn
 
 from pipeline.atomic import write_bytes
+from pipeline.errors import first_line
 from pipeline.stage import StageError
 from stages.engines.base import Signature
 from stages.networks import card as cards
@@ -131,9 +132,8 @@ def read(path: Path, place: str) -> ModelProto:
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        first = str(error).splitlines()[0]
         raise StageError(
-            place, f"is no sound ONNX file ({path}: {first})", "export it again"
+            place, f"is no sound ONNX file ({path}: {first_line(error)})", "export it again"
         ) from error
     if len(model.graph.input) != 1 or len(model.graph.output) != 1:
         counts = f"{len(model.graph.input)} and {len(model.graph.output)}"

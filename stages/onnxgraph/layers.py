@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from onnx import ModelProto, NodeProto, TensorProto
 
-from pipeline.did_you_mean import nearest
+from pipeline.errors import did_you_mean
 from pipeline.stage import StageError
 
 LAYER_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -77,7 +77,7 @@ def chosen(model: ModelProto, names: Sequence[str], place: str) -> set[str]:
         some = ", ".join(node.name for node in found[:_SHOWN])
         raise StageError(
             place,
-            f"names no layer of the network{nearest(unknown[0], by_name)} ({unknown[0]})",
+            f"names no layer of the network{did_you_mean(unknown[0], by_name)} ({unknown[0]})",
             f"use first, last or a layer's name, such as {some}",
         )
     return {by_name[name] for name in names}

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.errors import first_line
 from pipeline.stage import StageError
 from stages.data.images import Images
 from stages.onnxgraph import io as onnx_io
@@ -30,10 +31,10 @@ def graph_logits(
     try:
         opened = onnx_io.session(graph, threads, is_optimised=precision not in _UNOPTIMISED)
     except Exception as error:  # its exceptions share no public base class
-        first = next(iter(str(error).splitlines()), type(error).__name__)
         raise StageError(
             "validate",
-            f"ONNX Runtime cannot run the engine's graph on the CPU ({precision}: {first})",
+            "ONNX Runtime cannot run the engine's graph on the CPU "
+            f"({precision}: {first_line(error)})",
             "validate it where the GPU is",
         ) from error
     return batched(lambda x_BCHW: onnx_io.logits(opened, x_BCHW), shown)

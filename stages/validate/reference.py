@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from models.classifier import Classifier
-from pipeline.errors import MadpipeError, UnavailableError
+from pipeline.errors import MadpipeError, UnavailableError, error_summary
 from pipeline.stage import StageError
 from stages.engines import selection
 from stages.engines.base import BACKENDS, EngineManifest, Order
@@ -32,10 +32,9 @@ def build(
             "validate", f"the teacher makes no engine of {like.backend} ({error})", "none needed"
         ) from error
     except Exception as error:  # the exporter may raise anything on a user's network
-        first = (str(error).splitlines() or [""])[0]
         raise CannotBuild(
             "validate",
-            f"the teacher makes no engine of {like.backend} ({type(error).__name__}: {first})",
+            f"the teacher makes no engine of {like.backend} ({error_summary(error)})",
             "none needed",
         ) from error
     return engine

@@ -4,7 +4,7 @@ import importlib
 from types import ModuleType
 from typing import NamedTuple
 
-from pipeline.errors import UnavailableError
+from pipeline.errors import UnavailableError, first_line
 from stages.engines.base import BACKENDS
 
 _LEAST_MAJOR = 10
@@ -26,9 +26,10 @@ class Edition(NamedTuple):
         try:
             module = importlib.import_module(info.needs)
         except (ImportError, OSError, RuntimeError) as error:
-            first = (str(error).splitlines() or [type(error).__name__])[0]
             raise UnavailableError(
-                "build.backend", f"{self.title} does not load ({first})", f"run {info.install}"
+                "build.backend",
+                f"{self.title} does not load ({first_line(error)})",
+                f"run {info.install}",
             ) from error
         if self is STANDARD and int(module.__version__.split(".")[0]) < _LEAST_MAJOR:
             raise UnavailableError(
