@@ -45,10 +45,9 @@ class TensorRT(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     optimization_level: Annotated[
         int, Meta(ge=0, le=5, description="how long the builder searches; TensorRT's own is 3")
     ] = 3
-    workspace_mib: (
-        Annotated[int, Meta(ge=1, description="most scratch memory; absent: TensorRT's own limit")]
-        | None
-    ) = None
+    workspace_mib: Annotated[
+        Count | None, Meta(description="most scratch memory; absent: TensorRT's own limit")
+    ] = None
     tf32: Annotated[
         bool, Meta(description="let fp32 convolutions use TF32, which has 10 bits of mantissa")
     ] = True

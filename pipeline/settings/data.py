@@ -46,10 +46,9 @@ class Data(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             description='share of a "folder" without train/ and val/ that is held out',
         ),
     ] = 0.3
-    held_out_limit: (
-        Annotated[Count, Meta(description="validate on so many images, a fixed draw; absent: all")]
-        | None
-    ) = None
+    held_out_limit: Annotated[
+        Count | None, Meta(description="validate on so many images, a fixed draw; absent: all")
+    ] = None
     download: Annotated[
         bool,
         Meta(

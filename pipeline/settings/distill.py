@@ -80,30 +80,23 @@ class Distill(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         int, Meta(ge=2, multiple_of=2, description="channels of the generator's first map")
     ] = 128
     noise_dim: Annotated[Count, Meta(description="length of the noise vector")] = 100
-    delta: (
-        Annotated[
-            float,
-            Meta(
-                gt=0.0,
-                description="bound on the norm of a class embedding; absent: that of the noise, "
-                "the square root of noise_dim",
-            ),
-        ]
-        | None
-    ) = None
+    delta: Annotated[
+        Rate | None,
+        Meta(
+            description="bound on the norm of a class embedding; absent: that of the noise, "
+            "the square root of noise_dim",
+        ),
+    ] = None
     pretrain_steps: Annotated[
         int, Meta(ge=0, description="generator steps before the first round, not adversarial")
     ] = 0
-    loss: (
-        Annotated[
-            LossName,
-            Meta(
-                description="distance to the teacher: kl or js of predictions, l1 of logits; "
-                "absent: the method's (l1; dfq: kl)"
-            ),
-        ]
-        | None
-    ) = None
+    loss: Annotated[
+        LossName | None,
+        Meta(
+            description="distance to the teacher: kl or js of predictions, l1 of logits; "
+            "absent: the method's (l1; dfq: kl)"
+        ),
+    ] = None
     temperature: Annotated[Rate, Meta(description="of the softmax in kl and js")] = 1.0
     student_learning_rate: Annotated[
         Rate, Meta(description="peak of the student's one-cycle schedule (SGD)")
@@ -113,36 +106,27 @@ class Distill(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     adversarial_weight: Annotated[
         Weight, Meta(description="how much the generator seeks disagreement")
     ] = 1.0
-    batch_norm_weight: (
-        Annotated[
-            Weight,
-            Meta(
-                description="how much its images match the teacher's BatchNorm moments; absent: "
-                "the method's (1; dfad: 0)"
-            ),
-        ]
-        | None
-    ) = None
-    one_hot_weight: (
-        Annotated[
-            Weight,
-            Meta(
-                description="how much the teacher must be sure of its images; absent: the "
-                "method's (1; dfad and conditional generators: 0)"
-            ),
-        ]
-        | None
-    ) = None
-    balance_weight: (
-        Annotated[
-            Weight,
-            Meta(
-                description="how much its images spread over the classes; absent: the method's "
-                "(1; dfq: 20; dfad and conditional generators: 0)"
-            ),
-        ]
-        | None
-    ) = None
+    batch_norm_weight: Annotated[
+        Weight | None,
+        Meta(
+            description="how much its images match the teacher's BatchNorm moments; absent: "
+            "the method's (1; dfad: 0)"
+        ),
+    ] = None
+    one_hot_weight: Annotated[
+        Weight | None,
+        Meta(
+            description="how much the teacher must be sure of its images; absent: the "
+            "method's (1; dfad and conditional generators: 0)"
+        ),
+    ] = None
+    balance_weight: Annotated[
+        Weight | None,
+        Meta(
+            description="how much its images spread over the classes; absent: the method's "
+            "(1; dfq: 20; dfad and conditional generators: 0)"
+        ),
+    ] = None
     label_weight: Annotated[
         Weight, Meta(description="conditional: how much the teacher must see the label")
     ] = 1.0

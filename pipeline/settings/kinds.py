@@ -11,6 +11,7 @@ from msgspec import Meta
 Count = Annotated[int, Meta(ge=1)]
 Weight = Annotated[float, Meta(ge=0.0)]
 Rate = Annotated[float, Meta(gt=0.0)]
+Name = Annotated[str, Meta(min_length=1)]
 Confidence = Annotated[float, Meta(ge=0.5, lt=1.0)]
 
 

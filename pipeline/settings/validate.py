@@ -43,12 +43,11 @@ class Validate(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Gate(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bounds on one measured quantity. Changing them measures nothing again."""
 
-    min: Annotated[float, Meta(description="least value that passes")] | None = None
-    max: Annotated[float, Meta(description="largest value that passes")] | None = None
-    margin: (
-        Annotated[float, Meta(description="for drops, the same as max: the loss that is accepted")]
-        | None
-    ) = None
+    min: Annotated[float | None, Meta(description="least value that passes")] = None
+    max: Annotated[float | None, Meta(description="largest value that passes")] = None
+    margin: Annotated[
+        float | None, Meta(description="for drops, the same as max: the loss that is accepted")
+    ] = None
     confidence: Annotated[
         Confidence, Meta(description="one-sided confidence that a verdict needs")
     ] = 0.95
