@@ -149,12 +149,12 @@ def of_accuracy(store: Store, options: argparse.Namespace) -> None:
     from stages.networks.factory import load  # noqa: PLC0415
     from stages.onnxgraph import io as onnx_io  # noqa: PLC0415
     from stages.validate import accuracy  # noqa: PLC0415
-    from stages.validate import stage as validate_stage  # noqa: PLC0415
+    from stages.validate.logits import torch_logits  # noqa: PLC0415
 
     held_out = images.load(Data(), None).held_out
     labels = held_out.y_N.numpy()
     teacher, _ = load(output(store, "teacher", "weights"), code=None, place="teacher")
-    said = {"teacher": validate_stage.torch_logits(teacher, held_out)}
+    said = {"teacher": torch_logits(teacher, held_out)}
     stored = onnx.load(str(output(store, "export", "onnx")))
     x_NCHW = held_out.batch(slice(0, len(labels)), said_device()).contiguous().numpy()
 

@@ -33,6 +33,7 @@ from stages.onnxgraph.convert import CALIBRATED
 from stages.validate import latency
 from stages.validate import stage as validate_stage
 from stages.validate.images import bank_images, check_images
+from stages.validate.logits import engine_logits, torch_logits
 from stages.validate.open_engine import open_here, sizes
 
 _CHECK_IMAGES = 64
@@ -151,8 +152,8 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> dict[
     shown = _shown(data, spec, card)
     engine = open_here(manifest, path, threads=options.threads)
     logits = {
-        "teacher": validate_stage.torch_logits(network, shown),
-        "engine": validate_stage.engine_logits(engine.session, shown),
+        "teacher": torch_logits(network, shown),
+        "engine": engine_logits(engine.session, shown),
     }
     measured, _ = validate_stage.judged_by(logits, shown, is_bank=spec is None)
     with tempfile.TemporaryDirectory() as scratch:

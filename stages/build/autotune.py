@@ -21,12 +21,12 @@ from stages.build import bisect
 from stages.engines import selection, timing
 from stages.engines.base import BACKENDS, BackendInfo, Order, Session, Tell
 from stages.engines.selection import Candidate
+from stages.networks.predict import predict
 from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph.convert import Maker
 from stages.onnxgraph.layers import layers
 
 SCHEMA = "madpipe.candidates/1"
-_BATCH = 64
 _BUDGET_S = 1.5
 _MOST_ROUNDS = 300
 _BISECTION_IMAGES = 256
@@ -200,11 +200,8 @@ def classes(
     infer: Callable[[NDArray[np.float32]], NDArray[np.float32]], x_NCHW: NDArray[np.float32]
 ) -> NDArray[np.int64]:
     """Return the class, of shape N, that an engine gives each image."""
-    parts = [
-        infer(np.ascontiguousarray(x_NCHW[first : first + _BATCH])).argmax(axis=1)
-        for first in range(0, len(x_NCHW), _BATCH)
-    ]
-    return np.concatenate(parts)
+    classes_N: NDArray[np.int64] = predict(infer, x_NCHW).argmax(axis=1)
+    return classes_N
 
 
 def reached(session: Session) -> dict[str, int]:

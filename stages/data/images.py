@@ -50,6 +50,10 @@ class Images:
     """int64, below the number of classes."""
     classes: tuple[str, ...]
 
+    def __len__(self) -> int:
+        """Return the number N of images."""
+        return len(self.y_N)
+
     def batch(self, indices: Tensor | slice, device: torch.device) -> Tensor:
         """Return some images as float in [0, 1], channels last.
 

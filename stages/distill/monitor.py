@@ -10,7 +10,7 @@ from pipeline.settings import Data
 from pipeline.stage import StageError
 from stages.data import images
 from stages.networks.card import Card
-from stages.training import predict
+from stages.networks.predict import predict_torch, top1_accuracy
 
 
 def opened(
@@ -29,4 +29,4 @@ def opened(
             f"{card.classes[:3]})",
             "monitor on the data that the teacher is for, or switch it off",
         )
-    return lambda: predict.top1(predict.predict(student, held_out, device), held_out.y_N)
+    return lambda: top1_accuracy(predict_torch(student, held_out, device), held_out.y_N)

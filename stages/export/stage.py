@@ -17,6 +17,7 @@ from stages import bank
 from stages.engines.base import AUTO, BACKENDS
 from stages.networks import factory
 from stages.networks.card import Card
+from stages.networks.predict import predict
 from stages.onnxgraph import io as onnx_io
 
 _BATCHES = (1, 2, 7, 64)
@@ -137,12 +138,9 @@ def _agreement(
     Raises:
         StageError: It is below `least`.
     """
-    batch = _BATCHES[-1]
-    same = 0
-    for first in range(0, len(images_NCHW), batch):
-        x_BCHW = images_NCHW[first : first + batch]
-        wanted_B = _torch_logits(network, x_BCHW).argmax(axis=1)
-        same += int((onnx_io.logits(opened, x_BCHW).argmax(axis=1) == wanted_B).sum())
+    torch_NK = predict(lambda x_BCHW: _torch_logits(network, x_BCHW), images_NCHW)
+    onnx_NK = predict(lambda x_BCHW: onnx_io.logits(opened, x_BCHW), images_NCHW)
+    same = int((onnx_NK.argmax(axis=1) == torch_NK.argmax(axis=1)).sum())
     agreement = same / len(images_NCHW)
     if agreement < least:
         raise StageError(

@@ -14,8 +14,9 @@ from stages.data.labels import check_labels
 from stages.networks import card as cards
 from stages.networks import factory, weights
 from stages.networks.card import Card
+from stages.networks.predict import predict_torch, top1_accuracy
 from stages.teacher.trainer import Training
-from stages.training import checkpoint_io, predict
+from stages.training import checkpoint_io
 from stages.training import device as devices
 
 _CONFIDENCE = 0.99
@@ -49,9 +50,9 @@ def run(ctx: Context) -> None:
 def _check(ctx: Context, network: Classifier, dataset: Dataset, device: torch.device) -> None:
     """Refuse a teacher that is no better than chance: nothing good can be distilled from it."""
     check_labels(dataset.held_out.y_N.numpy(), len(dataset.held_out.classes))
-    logits_NK = predict.predict(network, dataset.held_out, device)
+    logits_NK = predict_torch(network, dataset.held_out, device)
     n = len(dataset.held_out.y_N)
-    top1 = predict.top1(logits_NK, dataset.held_out.y_N)
+    top1 = top1_accuracy(logits_NK, dataset.held_out.y_N)
     chance = float(torch.bincount(dataset.held_out.y_N).max()) / n
     if not torch.isfinite(logits_NK).all():
         raise StageError("teacher", "gives outputs that are not finite (nan)", "check its weights")

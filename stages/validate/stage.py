@@ -12,25 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from models.classifier import Classifier
 from pipeline.atomic import write_bytes
 from pipeline.gates.measures import SCHEMA
 from pipeline.stage import Context, StageError
 from stages.data import images
 from stages.data.images import Images
 from stages.engines import compatibility
-from stages.engines.base import BACKENDS, EngineManifest, Session
+from stages.engines.base import BACKENDS, EngineManifest
 from stages.engines.manifests import read_manifest
 from stages.networks import factory
-from stages.onnxgraph import io as onnx_io
-from stages.training import predict
-from stages.validate import accuracy, elsewhere, latency
+from stages.validate import accuracy, latency
 from stages.validate.images import bank_images, check_images, identity
+from stages.validate.logits import engine_logits, graph_logits, onnx_logits, torch_logits
 from stages.validate.open_engine import open_here, sizes
-from stages.validate.predict import batched
 
 Logits = dict[str, NDArray[np.float32]]
 
@@ -97,7 +93,7 @@ def _of_graph(
     """Add what the graph says that an engine for elsewhere was built from; return why it cannot."""
     graph, threads = ctx.input("build/graph"), ctx.settings.validate.threads
     try:
-        logits["graph"] = elsewhere.graph_logits(graph, manifest.precision, shown, threads=threads)
+        logits["graph"] = graph_logits(graph, manifest.precision, shown, threads=threads)
     except StageError as error:
         ctx.note(str(error))
         return {"graph_absent": str(error)}
@@ -152,22 +148,6 @@ def judged_by(
     samples["labels"] = y_N.tolist()
     measured |= accuracy.measure(logits, y_N, shown.classes)
     return measured | {"bank_agreement": {}}, samples
-
-
-def torch_logits(network: Classifier, shown: Images) -> NDArray[np.float32]:
-    """Return the logits of a torch network, in fp32 on the CPU, the reference for all others."""
-    return predict.predict(network, shown, torch.device("cpu")).numpy()
-
-
-def onnx_logits(path: Path, shown: Images) -> NDArray[np.float32]:
-    """Return the logits of an ONNX file in ONNX Runtime on the CPU."""
-    opened = onnx_io.session(path)
-    return batched(lambda x_BCHW: onnx_io.logits(opened, x_BCHW), shown)
-
-
-def engine_logits(session: Session, shown: Images) -> NDArray[np.float32]:
-    """Return the logits of an engine."""
-    return batched(session.infer, shown)
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from stages.engines import compatibility
 from stages.engines.base import MANIFEST_FILE, EngineManifest
 from stages.engines.tensorrt.builder import logger, sizes
 from stages.engines.tensorrt.edition import Edition
+from stages.networks.predict import predict
 from stages.onnxgraph import pixels
 
 if TYPE_CHECKING:
@@ -74,11 +75,7 @@ class TrtSession:
 
     def infer(self, x_BCHW: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return logits of shape BK for images in [0, 1], in as many calls as the batch needs."""
-        parts = [
-            self._infer(x_BCHW[first : first + self._max_batch])
-            for first in range(0, len(x_BCHW), self._max_batch)
-        ]
-        return np.concatenate(parts)
+        return predict(self._infer, x_BCHW, batch_size=self._max_batch)
 
     def prepared(self, x_BCHW: NDArray[np.float32]) -> Callable[[], object]:
         """Return a call that runs these images, already on the GPU, until their result is there.

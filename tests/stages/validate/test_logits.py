@@ -12,8 +12,7 @@ from stages.engines.base import BACKENDS
 from stages.onnxgraph import calibration_images
 from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph.convert import Maker
-from stages.validate import elsewhere
-from stages.validate.predict import batched
+from stages.validate.logits import graph_logits, onnx_logits
 from tests.stages.tiny import Brought
 
 
@@ -36,10 +35,9 @@ def test_a_graph_agrees_with_fp32_on_most_images(
     tiny: Brought, maker: Maker, tmp_path: Path, precision: str
 ) -> None:
     shown = images.load(tiny.settings.data, None).held_out
-    opened = onnx_io.session(tiny.path("export/onnx"))
-    wanted_NK = batched(lambda x: onnx_io.logits(opened, x), shown)
+    wanted_NK = onnx_logits(tiny.path("export/onnx"), shown)
     graph = _graph(maker, precision, tmp_path)
-    found_NK = elsewhere.graph_logits(graph, precision, shown, threads=1)
+    found_NK = graph_logits(graph, precision, shown, threads=1)
     assert found_NK.shape == wanted_NK.shape
     assert not np.array_equal(found_NK, wanted_NK)
     assert (found_NK.argmax(1) == wanted_NK.argmax(1)).mean() > 0.9
@@ -51,4 +49,4 @@ def test_bf16_is_refused_since_the_cpu_has_no_kernels_for_it(
     shown = images.load(tiny.settings.data, None).held_out
     graph = _graph(maker, "bf16", tmp_path)
     with pytest.raises(StageError, match=r"cannot run the engine's graph .*bf16.*where the GPU is"):
-        elsewhere.graph_logits(graph, "bf16", shown, threads=1)
+        graph_logits(graph, "bf16", shown, threads=1)

@@ -1,0 +1,80 @@
+"""Batched inference: the one loop in which networks, ONNX files and engines run over many images.
+
+Shape legend: N images, B batch, C channel, H W space, K classes.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+BATCH_SIZE = 64
+"""Images in one call of an ONNX file or an engine."""
+
+TORCH_BATCH_SIZE = 256
+"""Images in one call of a torch network; another number gives other last bits."""
+
+
+class ImageSource(Protocol):
+    """Images that become floats batch by batch, such as `stages.data.images.Images`."""
+
+    def __len__(self) -> int:
+        """Return the number N of images."""
+
+    def batch(self, indices: slice, device: torch.device, /) -> Tensor:
+        """Return some images as floats in [0, 1], of shape BCHW, channels last."""
+
+
+def predict(
+    infer: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    images: ImageSource | NDArray[np.float32],
+    *,
+    batch_size: int = BATCH_SIZE,
+) -> NDArray[np.float32]:
+    """Return the logits, of shape NK, that `infer` gives to all images.
+
+    Args:
+        infer: Takes contiguous floats in [0, 1] of shape BCHW and returns logits of shape BK.
+        images: What to run: a source of images, or floats in [0, 1] of shape NCHW.
+        batch_size: Images in one call; the last has fewer where they do not divide.
+    """
+
+    def batch(rows: slice) -> NDArray[np.float32]:
+        if isinstance(images, np.ndarray):
+            return np.ascontiguousarray(images[rows])
+        x_BCHW: NDArray[np.float32] = images.batch(rows, torch.device("cpu")).contiguous().numpy()
+        return x_BCHW
+
+    return np.concatenate([infer(batch(rows)) for rows in _slices(len(images), batch_size)])
+
+
+def predict_torch(
+    network: nn.Module,
+    images: ImageSource,
+    device: torch.device,
+    *,
+    batch_size: int = TORCH_BATCH_SIZE,
+) -> Tensor:
+    """Return the logits, of shape NK, of a network in evaluation mode, on the CPU, in fp32."""
+    was_training = network.training
+    network.eval()
+    with torch.no_grad():
+        logits_BK = [
+            network(images.batch(rows, device)).float().cpu()
+            for rows in _slices(len(images), batch_size)
+        ]
+    network.train(was_training)
+    return torch.cat(logits_BK)
+
+
+def top1_accuracy(logits_NK: Tensor, y_N: Tensor) -> float:
+    """Return the share of rows, 0 to 1, whose largest logit is at the label."""
+    return float((logits_NK.argmax(dim=1) == y_N).double().mean())
+
+
+def _slices(count: int, batch_size: int) -> Iterator[slice]:
+    for first in range(0, count, batch_size):
+        yield slice(first, first + batch_size)
