@@ -25,7 +25,7 @@ from stages.data.images import Images
 from stages.data.specs import SPECS
 from stages.engines import selection
 from stages.engines.base import AUTO, BACKENDS, MANIFEST_FILE, EngineManifest
-from stages.engines.manifests import read_folder
+from stages.engines.open_engine import read_folder
 from stages.export import stage as export_stage
 from stages.networks import factory, identify, weights
 from stages.networks.card import Card

@@ -79,7 +79,7 @@ LIGHT_STAGE_FILES = {
     "stages/engines/__init__.py",
     "stages/engines/base.py",
     "stages/engines/compatibility.py",
-    "stages/engines/manifests.py",
+    "stages/engines/open_engine.py",
     "stages/engines/selection.py",
     "models/__init__.py",
     "models/upsampling.py",

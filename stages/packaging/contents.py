@@ -9,7 +9,7 @@ import msgspec
 from pipeline.errors import UsageError
 from pipeline.stage import StageError
 from stages.engines.base import BACKENDS, MANIFEST_FILE
-from stages.engines.manifests import read_folder
+from stages.engines.open_engine import read_folder
 from stages.packaging import modelcard, triton
 from stages.packaging.archive import Files
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import msgspec
 
-from stages.engines import compatibility, selection
 from stages.engines.base import EngineManifest, Session
-from stages.engines.manifests import read_manifest
+from stages.engines.open_engine import open_engine
 from stages.validate import machine_load
 
 
@@ -31,7 +30,7 @@ def open_here(manifest: EngineManifest, path: Path, *, threads: int) -> Engine:
         UnavailableError: Its backend or device is not to be had here.
     """
     before = machine_load.resident_bytes()
-    session = _session(manifest, path, threads=threads)
+    session = open_engine(manifest, path, threads=threads)
     after = machine_load.resident_bytes()
     grown = None if before is None or after is None else max(0, after - before)
     return Engine(manifest=manifest, session=session, path=path, resident_bytes=grown)
@@ -47,22 +46,3 @@ def sizes(manifest: EngineManifest, path: Path, resident_bytes: int | None) -> d
             "process_peak_bytes": machine_load.peak_bytes(),
         },
     }
-
-
-def open_engine(
-    manifest_path: Path, engine: Path, *, threads: int
-) -> tuple[EngineManifest, Session]:
-    """Load an engine after checking that it is the one its manifest describes, and fits here.
-
-    Raises:
-        StageError: The manifest is none, the engine has other bytes, or it is for another machine.
-        UnavailableError: Its backend or device is not to be had here.
-    """
-    manifest = read_manifest(manifest_path, engine)
-    return manifest, _session(manifest, engine, threads=threads)
-
-
-def _session(manifest: EngineManifest, engine: Path, *, threads: int) -> Session:
-    compatibility.check(manifest)
-    backend = selection.backend(manifest.backend)
-    return backend.open(engine, device=manifest.device, threads=threads)

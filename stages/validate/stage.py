@@ -21,7 +21,7 @@ from stages.data import images
 from stages.data.images import Images
 from stages.engines import compatibility
 from stages.engines.base import BACKENDS, EngineManifest
-from stages.engines.manifests import read_manifest
+from stages.engines.open_engine import read_manifest
 from stages.networks import factory
 from stages.validate import accuracy, latency
 from stages.validate.images import bank_images, check_images, identity

@@ -15,8 +15,8 @@ from stages import standalone
 from stages.data import images
 from stages.engines import selection
 from stages.engines.base import BACKENDS, EngineManifest, Session
+from stages.engines.open_engine import open_engine, read_manifest
 from stages.networks import factory
-from stages.validate.open_engine import open_engine
 from tests.stages.tiny import Brought
 
 HERE = [name for name, info in BACKENDS.items() if machine.has_module(info.needs)]
@@ -45,7 +45,8 @@ def built(request: pytest.FixtureRequest, tiny: Brought, tmp_path_factory: Any) 
 def _opened(folder: Path) -> tuple[EngineManifest, Session]:
     manifest_path = folder / "manifest.json"
     name = json.loads(manifest_path.read_bytes())["engine"]
-    return open_engine(manifest_path, folder / name, threads=1)
+    manifest = read_manifest(manifest_path, folder / name)
+    return manifest, open_engine(manifest, folder / name, threads=1)
 
 
 def _held_out(tiny: Brought, count: int) -> torch.Tensor:
@@ -141,7 +142,7 @@ def test_an_engine_with_one_flipped_byte_is_refused(
     content[int(len(content) * where)] ^= 1
     (tmp_path / manifest.engine).write_bytes(content)
     with pytest.raises(StageError, match="is not the one that its manifest describes"):
-        open_engine(built / "manifest.json", tmp_path / manifest.engine, threads=1)
+        read_manifest(built / "manifest.json", tmp_path / manifest.engine)
 
 
 def test_a_file_that_is_no_engine_is_refused_by_the_backend(built: Path, tmp_path: Path) -> None:

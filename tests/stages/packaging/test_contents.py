@@ -18,8 +18,8 @@ from pipeline.settings import BackendName, Build, Export, InputName, PrecisionNa
 from stages import standalone
 from stages.data import images
 from stages.engines.base import BACKENDS, EngineManifest
+from stages.engines.open_engine import open_engine, read_manifest
 from stages.packaging import archive, contents
-from stages.validate.open_engine import open_engine
 from tests.stages.tiny import Brought
 
 
@@ -97,7 +97,8 @@ def test_the_example_names_the_class_of_a_digit(
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     assert [row[0] for row in rows] == [str(each) for each in paths]
     x_NCHW = held_out.batch(slice(0, 50), torch.device("cpu")).contiguous().numpy()
-    _, opened = open_engine(folder / "manifest.json", folder / "engine.onnx", threads=1)
+    engine = folder / "engine.onnx"
+    opened = open_engine(read_manifest(folder / "manifest.json", engine), engine, threads=1)
     assert [int(row[1]) for row in rows] == opened.infer(x_NCHW).argmax(axis=1).tolist()
     right = [row[1] == held_out.classes[y] for row, y in zip(rows, held_out.y_N, strict=False)]
     assert sum(right) >= 40

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.settings import Data, Validate
 from stages.data import images
-from stages.engines.manifests import read_manifest
+from stages.engines.open_engine import read_manifest
 from stages.networks import factory
 from stages.validate import latency, reference
 from stages.validate.open_engine import open_here

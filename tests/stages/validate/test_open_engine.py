@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import StageError
-from stages.engines.manifests import read_manifest
-from stages.validate.open_engine import open_engine, open_here, sizes
+from stages.engines.open_engine import read_manifest
+from stages.validate.open_engine import open_here, sizes
 from tests.stages.tiny import Brought
 
 
@@ -26,4 +26,4 @@ def test_sizes_of_an_engine_are_those_of_its_file(tiny: Brought) -> None:
 def test_another_file_than_the_manifest_describes_is_refused(tiny: Brought, tmp_path: Path) -> None:
     (tmp_path / "engine.onnx").write_bytes(b"something else")
     with pytest.raises(StageError, match="is not the one that its manifest describes"):
-        open_engine(tiny.path("build/manifest"), tmp_path / "engine.onnx", threads=1)
+        read_manifest(tiny.path("build/manifest"), tmp_path / "engine.onnx")

@@ -13,9 +13,9 @@ from pipeline.errors import StageError, UsageError
 from pipeline.gates.measures import SCHEMA
 from pipeline.settings import Data, Validate
 from stages import standalone
+from stages.engines.open_engine import read_manifest
 from stages.networks import weights
 from stages.validate import stage as validate_stage
-from stages.validate.open_engine import open_engine
 from tests.stages.tiny import Brought, bring, card, settings, weights_file
 
 SHORT = Validate(pairs=20, warmup_s=0.01, batch_sizes=(2,), teacher_engine=False)
@@ -101,7 +101,7 @@ def test_an_engine_with_one_flipped_byte_is_refused(
     content[where] ^= 1
     engine.write_bytes(content)
     with pytest.raises(StageError, match=r"is not the one that its manifest describes .*, not "):
-        open_engine(folder / "manifest.json", engine, threads=1)
+        read_manifest(folder / "manifest.json", engine)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"backend": 3}'])
@@ -109,7 +109,7 @@ def test_a_broken_manifest_is_refused(tiny: Brought, tmp_path: Path, content: by
     folder = _engine(tiny, tmp_path)
     (folder / "manifest.json").write_bytes(content)
     with pytest.raises(StageError, match="build it again"):
-        open_engine(folder / "manifest.json", folder / "engine.onnx", threads=1)
+        read_manifest(folder / "manifest.json", folder / "engine.onnx")
     with pytest.raises(StageError, match="has no sound manifest"):
         standalone.validate(folder, tiny.path("teacher/weights"), "digits", SHORT)
 
@@ -121,10 +121,10 @@ def test_an_engine_that_is_missing_or_of_an_unknown_backend_is_refused(
     manifest = json.loads((folder / "manifest.json").read_bytes())
     (folder / "manifest.json").write_text(json.dumps(manifest | {"backend": "abacus"}))
     with pytest.raises(StageError, match=r"no known backend \(abacus\)"):
-        open_engine(folder / "manifest.json", folder / manifest["engine"], threads=1)
+        read_manifest(folder / "manifest.json", folder / manifest["engine"])
     (folder / manifest["engine"]).unlink()
     with pytest.raises(StageError, match="cannot be read"):
-        open_engine(folder / "manifest.json", folder / manifest["engine"], threads=1)
+        read_manifest(folder / "manifest.json", folder / manifest["engine"])
 
 
 def test_a_teacher_of_other_classes_is_refused_by_the_stage(tiny: Brought, tmp_path: Path) -> None:

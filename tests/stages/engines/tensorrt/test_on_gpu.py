@@ -10,8 +10,8 @@ from pipeline.settings import BackendName, Build, PrecisionName, TensorRT
 from stages import standalone
 from stages.engines.base import BACKENDS
 from stages.engines.compatibility import sm
+from stages.engines.open_engine import open_engine, read_manifest
 from stages.onnxgraph import io as onnx_io
-from stages.validate.open_engine import open_engine
 
 pytestmark = [
     pytest.mark.gpu,
@@ -42,7 +42,8 @@ def test_an_engine_says_what_its_graph_says(
     )
     manifest = standalone.build(made["fp32"], tmp_path, options)
     assert manifest.layer_types
-    _, session = open_engine(tmp_path / "manifest.json", tmp_path / manifest.engine, threads=1)
+    engine = tmp_path / manifest.engine
+    session = open_engine(read_manifest(tmp_path / "manifest.json", engine), engine, threads=1)
     assert manifest.signature is not None
     shape = (7, *manifest.signature.shape)
     x_BCHW = np.random.default_rng(0).random(shape, dtype=np.float32)

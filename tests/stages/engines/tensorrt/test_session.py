@@ -13,8 +13,8 @@ from pipeline.errors import StageError, UnavailableError
 from pipeline.settings import Build
 from stages import standalone
 from stages.engines.base import EngineManifest
+from stages.engines.open_engine import open_engine, read_manifest
 from stages.engines.tensorrt import rtx, standard
-from stages.validate.open_engine import open_engine
 
 pytestmark = pytest.mark.skipif(
     not machine.has_module("tensorrt_rtx") or bool(machine.gpus()),
@@ -51,7 +51,8 @@ def _manifest(folder: Path, **changes: object) -> EngineManifest:
 
 
 def _open(folder: Path) -> None:
-    open_engine(folder / "manifest.json", folder / "engine.plan", threads=1)
+    engine = folder / "engine.plan"
+    open_engine(read_manifest(folder / "manifest.json", engine), engine, threads=1)
 
 
 @pytest.mark.parametrize("where", [0, 0.5, 0.99999])

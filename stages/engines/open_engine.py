@@ -1,4 +1,7 @@
-"""Reading the manifest of an engine, and making sure that it describes these bytes. Light."""
+"""Loading an engine, after checking that its manifest describes these bytes and fits this machine.
+
+Light: a backend's module is imported only when an engine of it is opened.
+"""
 
 from pathlib import Path
 
@@ -6,7 +9,8 @@ import msgspec
 
 from pipeline.cache.keys import file_sha256
 from pipeline.stage import StageError
-from stages.engines.base import BACKENDS, MANIFEST_FILE, EngineManifest
+from stages.engines import compatibility, selection
+from stages.engines.base import BACKENDS, MANIFEST_FILE, EngineManifest, Session
 
 
 def read_manifest(manifest_path: Path, engine: Path) -> EngineManifest:
@@ -52,3 +56,15 @@ def read_folder(folder: Path, place: str) -> tuple[EngineManifest, Path]:
     if Path(name).name != name:
         raise StageError(place, f"its manifest leads out of the folder ({name})", "build it again")
     return read_manifest(path, folder / name), folder / name
+
+
+def open_engine(manifest: EngineManifest, engine: Path, *, threads: int) -> Session:
+    """Load an engine whose manifest was read with one of the functions above.
+
+    Raises:
+        StageError: It cannot be loaded, or was built by another version or for another GPU.
+        UnavailableError: Its backend or device is not available here.
+    """
+    compatibility.check(manifest)
+    backend = selection.backend(manifest.backend)
+    return backend.open(engine, device=manifest.device, threads=threads)

@@ -1,4 +1,4 @@
-"""Reading manifests; the rest of their faults are tested with validate and the sessions."""
+"""Manifests that describe no engine here; loading itself is tested with the sessions."""
 
 import hashlib
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import StageError
 from stages.engines.base import EngineManifest
-from stages.engines.manifests import read_folder, read_manifest
+from stages.engines.open_engine import read_folder, read_manifest
 
 
 def _write(folder: Path, **changes: Any) -> Path:
