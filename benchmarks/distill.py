@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.pairs import PAIRS
 from benchmarks.plain_loop import PlainLoop
-from pipeline import hostinfo
+from pipeline import machine
 from pipeline.settings import Distill
 from stages.distill.trainer import DistillTrainer
 
@@ -34,7 +34,7 @@ _Loop = DistillTrainer | PlainLoop
 
 def heading(title: str) -> None:
     """Print what was measured where."""
-    facts = hostinfo.environment(ROOT)
+    facts = machine.environment(ROOT)
     names = ("cpu", "cores", "gpu0", "python", "torch", "git")
     print(f"## {title}\n")
     print(", ".join(f"{name} {facts[name]}" for name in names if name in facts), end="\n\n")

@@ -28,7 +28,7 @@ from onnx import ModelProto
 from torch import nn
 
 from models.classifier import Classifier
-from pipeline import hostinfo, machine
+from pipeline import machine
 from pipeline.settings import Build, Data, Export
 from stages import bank
 from stages.build import autotune
@@ -58,7 +58,7 @@ AGAIN_ROUNDS = 1000
 
 def heading(title: str) -> None:
     """Print what was measured where."""
-    facts = hostinfo.environment(Path(__file__).parent.parent)
+    facts = machine.environment(Path(__file__).parent.parent)
     names = ("gpu0", "cpu", "cores", "python", "torch", "onnxruntime-gpu", "git")
     shown = [f"{name} {facts[name]}" for name in names if name in facts]
     shown += [

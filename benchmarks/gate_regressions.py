@@ -26,7 +26,7 @@ import safetensors.torch
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from pipeline import hostinfo
+from pipeline import machine
 from pipeline.cache.keys import file_sha256
 from pipeline.cache.store import Store
 from pipeline.checkpoint import FileCheckpoints
@@ -175,7 +175,7 @@ def main() -> None:
     if options.child:
         child(home, options.child, options.seed)
         return
-    facts = hostinfo.environment(ROOT)
+    facts = machine.environment(ROOT)
     names = ("cpu", "cores", "python", "torch", "onnxruntime-gpu", "git")
     print("## Whole runs through the gates\n")
     print(", ".join(f"{name} {facts[name]}" for name in names if name in facts), end="\n\n")

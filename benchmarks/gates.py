@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import hostinfo
+from pipeline import machine
 from pipeline.cache.store import Store
 from pipeline.gates.compare import ratio_estimate
 from pipeline.gates.intervals import share_bounds
@@ -218,7 +218,7 @@ def main() -> None:
     if options.child:
         child(options.child, options.shape, options.pairs)
         return
-    facts = hostinfo.environment(ROOT)
+    facts = machine.environment(ROOT)
     names = ("cpu", "cores", "memory_gib", "python", "torch", "onnxruntime-gpu", "numpy", "git")
     print("## How often the gates are wrong\n")
     print(", ".join(f"{name} {facts[name]}" for name in names))

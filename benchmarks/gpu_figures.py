@@ -7,7 +7,7 @@ from typing import Any
 
 import safetensors.torch
 
-from pipeline import hostinfo
+from pipeline import machine
 
 ROOT = Path(__file__).parent.parent
 MOST_BYTES = 16 << 20
@@ -28,7 +28,7 @@ def collect(
     Raises:
         RuntimeError: There are more or larger files than may come back.
     """
-    facts = hostinfo.environment(ROOT)
+    facts = machine.environment(ROOT)
     record = {"environment": facts, "rows": rows, "is_whole": is_whole}
     (out / "figures.json").write_text(json.dumps(record, indent=2, default=str), encoding="utf-8")
     shown = table(rows, facts)

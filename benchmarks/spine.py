@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipeline import hostinfo
+from pipeline import machine
 
 ROOT = Path(__file__).parent.parent
 MADPIPE = str(Path(sys.executable).with_name("madpipe"))
@@ -39,7 +39,7 @@ def timed(command: Sequence[str], folder: Path) -> float:
 
 def heading(title: str) -> None:
     """Print what was measured where."""
-    facts = hostinfo.environment(ROOT)
+    facts = machine.environment(ROOT)
     names = ("cpu", "cores", "python", "torch", "onnxruntime-gpu", "git")
     print(f"## {title}\n")
     print(", ".join(f"{name} {facts[name]}" for name in names), end="\n\n")

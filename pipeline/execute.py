@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline import exit_codes, hostinfo, runs
+from pipeline import exit_codes, machine, runs
 from pipeline.cache.digest_cache import Memo
 from pipeline.cache.lock import writing
 from pipeline.errors import MadpipeError, StoreError
@@ -136,7 +136,7 @@ def _circumstances(project: Project) -> dict[str, Any]:
         "started_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "gates": project.settings.gates,
         "file_gates": project.file_gates(),
-        "environment": hostinfo.environment(project.path.resolve().parent),
+        "environment": machine.environment(project.path.resolve().parent),
     }
 
 

@@ -1,17 +1,42 @@
-"""Facts of this machine, read without any heavy library: /proc, nvidia-smi, package metadata."""
+"""Facts of this machine, read without any heavy library: processor, GPUs, installed versions.
 
+`fact` gives those that may be part of a key; `host` and `environment` say where something ran,
+for records and reports, and are never part of one. Nothing else reads /proc/cpuinfo or NVML.
+"""
+
+import ctypes
 import functools
 import os
 import platform
-import shutil
 import subprocess
+import sys
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-_SMI_TIMEOUT_S = 20.0
+from pipeline import __version__
+
 ABSENT = "absent"
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "onnx",
+    "onnxscript",
+    "onnxruntime-gpu|onnxruntime",
+    "tensorrt",
+    "tensorrt-rtx",
+    "openvino",
+    "numpy",
+)
+"""Distributions whose versions place a figure, as `version` takes them."""
+
+_CPU_INFO = Path("/proc/cpuinfo")
+_PRECISION_FLAGS = frozenset(
+    ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8",
+     "asimddp", "i8mm", "bf16")
+)  # fmt: skip
+_NVML_LIBRARY = "libnvidia-ml.so.1"
 
 
 class Gpu(NamedTuple):
@@ -19,52 +44,73 @@ class Gpu(NamedTuple):
 
     name: str
     compute_capability: str
+    """Major and minor version, such as `8.9`."""
     driver: str
+    """Version of the driver."""
 
 
 @functools.cache
 def gpus() -> tuple[Gpu, ...]:
     """Return the NVIDIA GPUs that the driver reports; empty where there is no driver."""
-    smi = shutil.which("nvidia-smi")
-    if smi is None:
-        return ()
-    query = [smi, "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader"]
+    if sys.platform == "linux":
+        # Importing pynvml takes 30 ms, which no command on a machine without a driver need pay.
+        try:
+            ctypes.CDLL(_NVML_LIBRARY)
+        except OSError:
+            return ()
+    import pynvml  # noqa: PLC0415  (see above)
+
     try:
-        answer = subprocess.run(  # noqa: S603  (a fixed command, its path from PATH)
-            query, capture_output=True, text=True, check=True, timeout=_SMI_TIMEOUT_S
-        )
-    except (OSError, subprocess.SubprocessError):
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
         return ()
-    rows = (line.split(", ") for line in answer.stdout.splitlines())
-    return tuple(Gpu(*row) for row in rows if len(row) == len(Gpu._fields))
+    try:
+        driver = pynvml.nvmlSystemGetDriverVersion()
+        handles = [
+            pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())
+        ]
+        return tuple(
+            Gpu(
+                pynvml.nvmlDeviceGetName(handle),
+                "{}.{}".format(*pynvml.nvmlDeviceGetCudaComputeCapability(handle)),
+                driver,
+            )
+            for handle in handles
+        )
+    except pynvml.NVMLError:
+        return ()
+    finally:
+        pynvml.nvmlShutdown()
 
 
 @functools.cache
+def _cpu_info() -> dict[str, str]:
+    """Return the fields of the first processor in /proc/cpuinfo; empty where there is none."""
+    try:
+        text = _CPU_INFO.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        fields.setdefault(name.strip(), value.strip())
+    return fields
+
+
 def cpu_model() -> str:
     """Return the processor's name as the system gives it."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return _cpu_info().get("model name") or platform.processor() or platform.machine()
 
 
-_FEATURES = frozenset(
-    ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8",
-     "asimddp", "i8mm", "bf16")
-)  # fmt: skip
+def cpu_flags() -> frozenset[str]:
+    """Return all abilities that the processor claims, by Linux's names; empty elsewhere."""
+    info = _cpu_info()
+    return frozenset(info.get("flags", info.get("Features", "")).split())
 
 
-@functools.cache
 def cpu_features() -> frozenset[str]:
     """Return the processor's abilities that decide how fast and how right a precision is."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith(("flags", "Features")):
-                return _FEATURES & set(line.partition(":")[2].split())
-    return frozenset()
+    return _PRECISION_FLAGS & cpu_flags()
 
 
 def cpu_count() -> int:
@@ -108,3 +154,32 @@ def version(distribution: str) -> str:
 def has_module(name: str) -> bool:
     """Tell whether a top-level module can be imported, without importing it."""
     return find_spec(name) is not None
+
+
+def host() -> dict[str, str]:
+    """Return what a reader needs to place a figure: the machine, and versions of what matters."""
+    import psutil  # noqa: PLC0415  (20 ms, which a command that only plans need not pay)
+
+    facts = {
+        "madpipe": __version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "cpu": cpu_model(),
+        "cores": str(cpu_count()),
+        "memory_gib": f"{psutil.virtual_memory().total / 2**30:.1f}",
+    }
+    for number, gpu in enumerate(gpus()):
+        facts[f"gpu{number}"] = f"{gpu.name} (driver {gpu.driver})"
+    return facts | {name.partition("|")[0]: version(name) for name in PACKAGES}
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Return `host` and the git revision of `folder`, `absent` where it has none."""
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        answer = subprocess.run(  # noqa: S603  (a fixed command)
+            command, capture_output=True, text=True, check=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return host() | {"git": ABSENT}
+    return host() | {"git": answer.stdout.strip()}

@@ -37,7 +37,7 @@ class NeedsGpu:
         if not machine.gpus():
             raise UnavailableError(
                 self.setting,
-                "asks for an NVIDIA GPU and none is here (nvidia-smi reports none)",
+                "asks for an NVIDIA GPU and none is here (the driver reports none)",
                 'use device "cpu", or install the NVIDIA driver; madpipe doctor tells more',
             )
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline import __version__, hostinfo
+from pipeline import __version__, machine
 from pipeline.cache.digest_cache import Memo
 from pipeline.cache.keys import file_sha256
 from pipeline.cache.manifest import Manifest, OutputRecord
@@ -209,7 +209,7 @@ class Runner:
                 resumed=is_resumed,
                 created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
                 madpipe=__version__,
-                host=hostinfo.host(),
+                host=machine.host(),
             )
             entry = self.store.commit(work / "out", manifest)
             remove_tree(work)

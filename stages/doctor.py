@@ -56,18 +56,9 @@ def _python() -> Finding:
 
 
 def _processor() -> Finding:
-    has = [name for name, flag in _FEATURES.items() if flag in _cpu_flags()]
+    has = [name for name, flag in _FEATURES.items() if flag in machine.cpu_flags()]
     detail = f"{machine.cpu_model()}, {machine.cpu_count()} cores"
     return Finding("cpu", "ok", f"{detail}, {', '.join(has) or 'no vector features told'}")
-
-
-def _cpu_flags() -> set[str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return set()
-    first = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    return set(first.partition(":")[2].split())
 
 
 def _clocks() -> Finding:
@@ -103,7 +94,7 @@ def _gpu() -> Finding:
     found = machine.gpus()
     if not found:
         fix = "none needed to run on the CPU; else install the NVIDIA driver"
-        return Finding("gpu", "note", "nvidia-smi reports no NVIDIA GPU", fix)
+        return Finding("gpu", "note", "the NVIDIA driver reports no GPU", fix)
     names = ", ".join(f"{each.name} (sm{each.compute_capability})" for each in found)
     return Finding("gpu", "ok", f"{names}, driver {found[0].driver}")
 

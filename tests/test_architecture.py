@@ -39,7 +39,7 @@ ORDER = """
     __init__ exit_codes errors events atomic signals config.toml_lines gates.measures
     gates.build_records gates.measurements
     machine settings cache.digest_cache gates.intervals eventlog checkpoint
-    requirements config.rules config.presets cache.code_digest config.template hostinfo
+    requirements config.rules config.presets cache.code_digest config.template
     gates.estimates gates.judge gates.measured cache.manifest
     config.load stage
     cache.keys graph

@@ -7,7 +7,7 @@ it also works after a run that failed half-way.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline import hostinfo, runs
+from pipeline import machine, runs
 from pipeline.cache.store import Entry
 from pipeline.errors import StoreError
 from pipeline.gates.judge import Verdict, as_record, headline_batch, judge
@@ -36,7 +36,7 @@ def document(project: Project, verdicts: Sequence[Verdict] | None = None) -> dic
         )
     measured = _measured(project, run)
     gates = judge(measured, _gates(project, run)) if measured else []
-    environment = run.environment or hostinfo.environment(project.path.resolve().parent)
+    environment = run.environment or machine.environment(project.path.resolve().parent)
     entries = {record.name: _entry(project, record) for record in run.stages}
     return {
         "schema": SCHEMA,

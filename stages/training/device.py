@@ -6,11 +6,12 @@ import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import torch
 from torch import nn
+
+from pipeline import machine
 
 _Network = TypeVar("_Network", bound=nn.Module)
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
@@ -66,10 +67,7 @@ def choose(precision: str = "auto") -> Compute:
 def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    info = Path("/proc/cpuinfo")
-    if not info.is_file():
-        return False
-    return bool(_BF16_FLAGS & set(info.read_text(encoding="utf-8", errors="replace").split()))
+    return bool(_BF16_FLAGS & machine.cpu_flags())
 
 
 def chance() -> dict[str, torch.Tensor]:

@@ -1,53 +1,107 @@
-"""Facts of the machine come from its own tools, and their absence is a fact too."""
+"""Facts of the machine come from its own interfaces, and their absence is a fact too."""
 
-import os
-from collections.abc import Iterator
+import ctypes
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from pipeline import machine
+from pipeline import __version__, machine
 
 
 @pytest.fixture(autouse=True)
-def _gpus_are_asked_anew() -> Iterator[None]:
+def _facts_are_read_anew() -> Iterator[None]:
     machine.gpus.cache_clear()
+    machine._cpu_info.cache_clear()
     yield
     machine.gpus.cache_clear()
+    machine._cpu_info.cache_clear()
 
 
-def smi(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a program called nvidia-smi before all others."""
-    path = folder / "nvidia-smi"
-    path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
-    path.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+class NVMLError(Exception):
+    """What the driver's library raises."""
 
 
-def test_gpus_are_those_that_the_driver_reports(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    smi(tmp_path, "echo 'NVIDIA H200, 9.0, 570.1'; echo 'NVIDIA T4, 7.5, 570.1'", monkeypatch)
+def no_device() -> int:
+    raise NVMLError
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Replace NVML by one that reports two GPUs."""
+    gpus = [("NVIDIA H200", (9, 0)), ("NVIDIA T4", (7, 5))]
+    nvml = SimpleNamespace(
+        NVMLError=NVMLError,
+        nvmlInit=lambda: None,
+        nvmlShutdown=lambda: None,
+        nvmlSystemGetDriverVersion=lambda: "570.1",
+        nvmlDeviceGetCount=lambda: len(gpus),
+        nvmlDeviceGetHandleByIndex=lambda index: gpus[index],
+        nvmlDeviceGetName=lambda gpu: gpu[0],
+        nvmlDeviceGetCudaComputeCapability=lambda gpu: gpu[1],
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: None)
+    return nvml
+
+
+def test_gpus_are_those_that_the_driver_reports(driver: SimpleNamespace) -> None:
     assert machine.gpus() == (("NVIDIA H200", "9.0", "570.1"), ("NVIDIA T4", "7.5", "570.1"))
     assert machine.fact("gpu") == "NVIDIA H200 (9.0)"
-    assert machine.fact("driver") == "570.1"
+    assert machine.fact("driver") == driver.nvmlSystemGetDriverVersion()
+    assert machine.host()["gpu1"] == "NVIDIA T4 (driver 570.1)"
 
 
-@pytest.mark.parametrize("script", ["exit 9", "echo 'No devices were found'", "true"])
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [("nvmlInit", no_device), ("nvmlDeviceGetCount", no_device), ("nvmlDeviceGetCount", int)],
+)
 def test_driver_that_reports_none_is_no_gpu(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
+    driver: SimpleNamespace, name: str, call: Callable[[], Any]
 ) -> None:
-    smi(tmp_path, script, monkeypatch)
+    setattr(driver, name, call)
     assert machine.gpus() == ()
     assert machine.fact("gpu") == "absent (absent)"
     assert machine.fact("driver") == "absent"
 
 
-def test_processor_has_a_name_and_cores() -> None:
-    assert machine.cpu_model()
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere NVML itself looks for the driver")
+def test_without_the_drivers_library_nvml_is_not_even_imported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(machine, "_NVML_LIBRARY", "libno-such-library.so.1")
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert machine.gpus() == ()
+
+
+def test_processor_is_what_the_system_describes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "cpuinfo"
+    info.write_text(
+        "processor\t: 0\nmodel name\t: A CPU\nflags\t\t: fpu avx2 amx_tile\n\n"
+        "processor\t: 1\nmodel name\t: Another\nflags\t\t: fpu\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setattr(machine, "_CPU_INFO", info)
+    assert machine.cpu_model() == "A CPU"
+    assert machine.cpu_flags() == {"fpu", "avx2", "amx_tile"}
+    assert machine.fact("cpu_features") == "avx2"
+    assert machine.fact("cpu") == f"A CPU x{machine.cpu_count()}"
     assert machine.cpu_count() >= 1
-    assert machine.fact("cpu") == f"{machine.cpu_model()} x{machine.cpu_count()}"
+
+
+def test_system_without_a_description_has_a_processor_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "_CPU_INFO", tmp_path / "absent")
+    assert machine.cpu_model()
+    assert machine.fact("cpu_features") == "absent"
 
 
 def test_unknown_fact_is_an_error() -> None:
@@ -61,11 +115,28 @@ def test_versions_are_those_installed_or_absent() -> None:
     assert machine.version("no-such-package|pytest") == metadata.version("pytest")
 
 
-def test_modules_are_found_without_being_imported() -> None:
+def test_a_module_is_looked_up_without_being_imported() -> None:
     assert machine.has_module("msgspec")
     assert not machine.has_module("no_such_module")
 
 
-def test_abilities_of_the_processor_are_a_fact_of_their_own() -> None:
-    told = machine.fact("cpu_features")
-    assert told == (" ".join(sorted(machine.cpu_features())) or machine.ABSENT)
+def test_host_has_what_places_a_figure() -> None:
+    facts = machine.host()
+    assert {"madpipe", "python", "system", "cpu", "cores", "memory_gib"} <= facts.keys()
+    assert facts["madpipe"] == __version__
+    assert float(facts["memory_gib"]) > 0
+    assert all(isinstance(value, str) for value in facts.values())
+
+
+def test_environment_has_versions_and_the_revision(tmp_path: Path) -> None:
+    who = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    for command in (["init", "-q"], [*who, "commit", "-q", "-m", "x", "--allow-empty"]):
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)  # noqa: S607
+    facts = machine.environment(tmp_path)
+    assert len(facts["git"]) == 12
+    assert facts["onnxruntime-gpu"]
+    assert machine.host().items() <= facts.items()
+
+
+def test_folder_without_git_has_no_revision(tmp_path: Path) -> None:
+    assert machine.environment(tmp_path / "gone")["git"] == "absent"

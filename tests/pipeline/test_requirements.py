@@ -1,19 +1,10 @@
 """What the machine lacks is told with the setting that asks for it."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from pipeline import machine
 from pipeline.errors import UnavailableError
 from pipeline.requirements import NeedsGpu, NeedsModule, Refused
-
-
-@pytest.fixture(autouse=True)
-def _gpus_are_asked_anew() -> Iterator[None]:
-    machine.gpus.cache_clear()
-    yield
-    machine.gpus.cache_clear()
 
 
 def test_installed_module_is_enough() -> None:
@@ -31,7 +22,7 @@ def test_missing_module_is_told_with_its_remedy() -> None:
 
 
 def test_machine_without_a_driver_has_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(machine, "gpus", tuple)
     with pytest.raises(UnavailableError, match=r"^build.device: asks for an NVIDIA GPU and none"):
         NeedsGpu(setting="build.device").check()
 
