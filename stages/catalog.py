@@ -231,7 +231,7 @@ def _data(data: Data, root: Path) -> dict[str, External]:
     if data.source == "digits":
         return {}
     fetched = SPECS[data.source].fetched if data.download else ()
-    fetch = Fetch(call="stages.data.download:bring", leaves=(*fetched, "train"))
+    fetch = Fetch(call="stages.data.images:download", leaves=(*fetched, "train"))
     folder = External(
         path=root / data.root,
         needed_by="data.root",

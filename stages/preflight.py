@@ -52,7 +52,7 @@ class NeedsNetwork:
         known = spec_of(data).num_classes
         if known is not None or not self.root.is_dir():
             return known
-        from stages.data import layout  # noqa: PLC0415  (only a folder's classes are counted)
+        from stages.data import folder  # noqa: PLC0415  (only a folder's classes are counted)
 
-        count = len(layout.classes(self.root))
+        count = len(folder.class_names(self.root))
         return count if count >= _FEWEST_CLASSES else None

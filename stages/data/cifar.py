@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100: the files that torchvision knows, or a folder for each class."""
+"""CIFAR-10 and CIFAR-100: the files that torchvision reads, or a folder for each class."""
 
 from pathlib import Path
 
@@ -6,20 +6,19 @@ import numpy as np
 
 from pipeline.settings import Data
 from pipeline.stage import StageError
-from stages.data import known, layout
-from stages.data.images import Parts
+from stages.data import folder
+from stages.data.images import DatasetPart, LoadedSource
 from stages.data.specs import Spec, where_of
 
 
-def load(data: Data, spec: Spec, root: Path | None) -> Parts:
+def load(data: Data, spec: Spec, root: Path) -> LoadedSource:
     """Return the training and the test part, and the class names.
 
     Raises:
         StageError: The files are not in `root`.
     """
-    assert root is not None
-    if layout.held_out_folder(root) is not None:
-        return known.from_parts(data, spec, root)
+    if folder.held_out_folder(root) is not None:
+        return folder.load_parts(data, spec, root)
     from torchvision import datasets  # noqa: PLC0415  (seconds to import; only here)
 
     kind = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[data.source]
@@ -32,5 +31,5 @@ def load(data: Data, spec: Spec, root: Path | None) -> Parts:
             f"holds no {data.source} that torchvision can read ({root})",
             where_of(data),
         ) from error
-    parts = [(part.data, np.asarray(part.targets)) for part in (train, test)]
-    return parts[0], parts[1], tuple(train.classes)
+    parts = [DatasetPart(part.data, np.asarray(part.targets)) for part in (train, test)]
+    return LoadedSource(parts[0], parts[1], tuple(train.classes))

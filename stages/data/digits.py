@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.settings import Data
+from stages.data.images import DatasetPart, LoadedSource
 from stages.data.specs import Spec
 
 HELD_OUT = 540
@@ -15,9 +16,9 @@ _LEVELS = 16
 def load(
     data: Data,  # noqa: ARG001  (one signature for all sources)
     spec: Spec,  # noqa: ARG001
-    root: Path | None,  # noqa: ARG001
-) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray], tuple[str, ...]]:
-    """Return the training and the held-out part as (uint8 NHWC, labels), and the class names.
+    root: Path,  # noqa: ARG001
+) -> LoadedSource:
+    """Return the training and the held-out part, and the class names.
 
     The split is fixed: it does not depend on the settings' seed, so figures stay comparable.
     """
@@ -28,5 +29,8 @@ def load(
     y_N = bunch.target
     order = np.random.default_rng(_SPLIT_SEED).permutation(len(y_N))
     held_out, train = order[:HELD_OUT], order[HELD_OUT:]
-    classes = tuple(str(digit) for digit in range(10))
-    return (x_NHWC[train], y_N[train]), (x_NHWC[held_out], y_N[held_out]), classes
+    return LoadedSource(
+        DatasetPart(x_NHWC[train], y_N[train]),
+        DatasetPart(x_NHWC[held_out], y_N[held_out]),
+        tuple(str(digit) for digit in range(10)),
+    )

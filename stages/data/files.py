@@ -1,4 +1,4 @@
-"""Images in files, decoded when they are asked for or all at once.
+"""Images in files: read, scaled and cropped, one way for validation and for calibration.
 
 Shape legend: N images, B batch, C channels, H W space.
 """
@@ -9,12 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from pipeline.stage import StageError
 from stages.data.specs import Spec
 
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+"""Of files that are read as images, in lower case."""
 _NAMED_FAULTS = 3
 _GREY_MODES = {"1", "L", "LA", "I", "I;16", "F"}
 _COLOUR_LEVELS = 32
@@ -29,13 +32,13 @@ _UNREADABLE = (
 """What Pillow raises for a file that is no whole image."""
 
 
-class Files:
+class ImageFiles:
     """Images of shape NCHW and type uint8 that lie in files; indexing reads some of them."""
 
     dtype = torch.uint8
 
     def __init__(self, paths: Sequence[str], spec: Spec) -> None:
-        """Name the files, in order, and how their images are to be scaled and cut."""
+        """Name the files, in order, and how their images are to be scaled and cropped."""
         self.paths = paths
         self.spec = spec
 
@@ -59,56 +62,66 @@ class Files:
                 many and names some.
         """
         if isinstance(indices, slice):
-            return self._read(self.paths[indices])
-        return self._read([self.paths[i] for i in indices.tolist()])
-
-    def taken(self, indices_N: "np.ndarray") -> "Files":
-        """Return the files with these indices."""
-        return Files([self.paths[i] for i in indices_N], self.spec)
-
-    def _read(self, paths: Sequence[str]) -> Tensor:
-        _, channels, size, _ = self.shape
-        x_BHWC = np.empty((len(paths), size, size, channels), np.uint8)
-        faults: list[str] = []
-        coloured: list[str] = []
-
-        def read(number: int) -> None:
-            try:
-                x_BHWC[number] = _pixels(paths[number], self.spec)
-            except _Coloured:
-                coloured.append(paths[number])
-            except _UNREADABLE:
-                faults.append(paths[number])
-
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
-            list(threads.map(read, range(len(paths))))
-        if faults:
-            named = ", ".join(sorted(faults)[:_NAMED_FAULTS])
-            raise StageError(
-                "data.root",
-                f"{len(faults)} files are no readable images ({named})",
-                "remove or repair them",
-            )
-        if coloured:
-            raise StageError(
-                "data.root",
-                f"{len(coloured)} files are in colour, and the images have one channel "
-                f"({', '.join(sorted(coloured)[:_NAMED_FAULTS])})",
-                "convert them to grey, or give data.mean and data.std a number for each channel",
-            )
+            paths = self.paths[indices]
+        else:
+            paths = [self.paths[i] for i in indices.tolist()]
+        x_BHWC = read_images(paths, self.shape[1:], self.spec.resize_ratio, place="data.root")
         return torch.from_numpy(np.ascontiguousarray(x_BHWC.transpose(0, 3, 1, 2)))
 
+    def select(self, indices_N: NDArray[np.int64]) -> "ImageFiles":
+        """Return the files with these indices."""
+        return ImageFiles([self.paths[i] for i in indices_N], self.spec)
 
-class _Coloured(Exception):
-    """An image has more channels than the network takes, so that converting it loses some."""
 
+def read_images(
+    paths: Sequence[str], shape: tuple[int, int, int], resize_ratio: float, *, place: str
+) -> NDArray[np.uint8]:
+    """Read images and scale and crop them, as uint8 of shape NHWC.
 
-def _pixels(path: str, spec: Spec) -> "np.ndarray":
-    with Image.open(path) as image:
-        if spec.channels == 1 and _is_coloured(image):
-            raise _Coloured
-        fitted = _fitted(image.convert("L" if spec.channels == 1 else "RGB"), spec)
-        return np.asarray(fitted).reshape(spec.image_size_px, spec.image_size_px, spec.channels)
+    Args:
+        paths: The files.
+        shape: C, H and W of an image as the network takes it; C is 1 or 3.
+        resize_ratio: See `scale_and_crop`.
+        place: What named the files, for messages.
+
+    Raises:
+        StageError: Files are no images, or in colour where one channel is wanted; says how many
+            and names some.
+    """
+    channels, height, width = shape
+    x_NHWC = np.empty((len(paths), height, width, channels), np.uint8)
+    unreadable: list[str] = []
+    coloured: list[str] = []
+
+    def read(number: int) -> None:
+        try:
+            with Image.open(paths[number]) as image:
+                if channels == 1 and _is_coloured(image):
+                    coloured.append(paths[number])
+                    return
+                converted = image.convert("L" if channels == 1 else "RGB")
+            pixels = np.asarray(scale_and_crop(converted, (height, width), resize_ratio))
+            x_NHWC[number] = pixels.reshape(height, width, channels)
+        except _UNREADABLE:
+            unreadable.append(paths[number])
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        list(threads.map(read, range(len(paths))))
+    if unreadable:
+        raise StageError(
+            place,
+            f"{len(unreadable)} files are no readable images "
+            f"({', '.join(sorted(unreadable)[:_NAMED_FAULTS])})",
+            "remove or repair them",
+        )
+    if coloured:
+        raise StageError(
+            place,
+            f"{len(coloured)} files are in colour, and the images have one channel "
+            f"({', '.join(sorted(coloured)[:_NAMED_FAULTS])})",
+            "convert them to grey, or give data.mean and data.std a number for each channel",
+        )
+    return x_NHWC
 
 
 def _is_coloured(image: Image.Image) -> bool:
@@ -118,16 +131,23 @@ def _is_coloured(image: Image.Image) -> bool:
     return bool((spread_HW > _COLOUR_LEVELS).any())
 
 
-def _fitted(image: Image.Image, spec: Spec) -> Image.Image:
-    """Scale the shorter side and cut out the middle, rounding as torchvision's transforms do."""
-    size = spec.image_size_px
-    short = int(size * spec.resize_ratio)
-    width, height = image.size
-    if width <= height:
-        scaled = (short, int(short * height / width))
+def scale_and_crop(
+    image: Image.Image, size_HW: tuple[int, int], resize_ratio: float
+) -> Image.Image:
+    """Scale the shorter side and cut out the middle, rounding as torchvision's transforms do.
+
+    Args:
+        image: Of any size.
+        size_HW: Height and width to cut out.
+        resize_ratio: Shorter side after scaling over the side that is cut out.
+    """
+    height, width = size_HW
+    least_height, least_width = int(height * resize_ratio), int(width * resize_ratio)
+    if image.width * least_height <= image.height * least_width:
+        scaled = (least_width, int(least_width * image.height / image.width))
     else:
-        scaled = (int(short * width / height), short)
+        scaled = (int(least_height * image.width / image.height), least_height)
     if scaled != image.size:
         image = image.resize(scaled, Image.Resampling.BILINEAR)
-    left, top = (round((side - size) / 2.0) for side in scaled)
-    return image.crop((left, top, left + size, top + size))
+    left, top = round((scaled[0] - width) / 2.0), round((scaled[1] - height) / 2.0)
+    return image.crop((left, top, left + width, top + height))

@@ -1,64 +1,70 @@
-"""Images in one sub-folder for each class, split as given or by a fixed draw within each class."""
+"""Folders of images: one sub-folder for each class, in one folder for each part or in one for all.
 
+Finds the files, splits them, and checks what the loaders of the well-known sets have in common.
+"""
+
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from pipeline.settings import Data
 from pipeline.stage import StageError
-from stages.data import layout
-from stages.data.files import Files
-from stages.data.images import Parts
-from stages.data.layout import Listing
-from stages.data.specs import Spec
+from stages.data.files import SUFFIXES, ImageFiles
+from stages.data.images import DatasetPart, LoadedSource
+from stages.data.specs import Spec, where_of
 
+_HELD_OUT = ("val", "validation", "test")
+_TRAIN = "train"
 _SPLIT_SEED = 0
 _FEWEST_CLASSES = 2
 
 
-def load(data: Data, spec: Spec, root: Path | None) -> Parts:
+class Listing(NamedTuple):
+    """The files of a part."""
+
+    paths: list[str]
+    labels: list[int]
+    """The number of the class of each image."""
+
+    def part(self, spec: Spec) -> DatasetPart:
+        """Return the files as images and labels."""
+        return DatasetPart(ImageFiles(self.paths, spec), np.asarray(self.labels, np.int64))
+
+
+def load(data: Data, spec: Spec, root: Path) -> LoadedSource:
     """Return the training and the held-out part, and the class names.
 
-    A folder with train/ and val/ (or test/) is split as it is; any other by a draw.
+    A folder with train/ and val/ (or test/) is split as it is; any other by a fixed draw within
+    each class.
 
     Raises:
         StageError: Fewer than two classes, a class without images, or parts that do not fit.
     """
-    assert root is not None
     if not root.is_dir():
         raise StageError("data.root", f"is no folder ({root})", "name the folder of the classes")
-    if layout.is_parted(root):
-        train, held_out, classes = layout.parts(root)
-        _check_count(classes, root)
-    else:
-        classes = layout.class_folders(root)
-        _check_count(classes, root)
-        train, held_out = _drawn(root, classes, data.held_out_fraction)
-    return files(train, spec), files(held_out, spec), tuple(classes)
-
-
-def _check_count(classes: list[str], root: Path) -> None:
-    if len(classes) < _FEWEST_CLASSES:
+    names = class_names(root)
+    if len(names) < _FEWEST_CLASSES:
         raise StageError(
             "data.root",
-            f"holds {len(classes)} class folders ({', '.join(classes) or 'none'} in {root})",
+            f"holds {len(names)} class folders ({', '.join(names) or 'none'} in {root})",
             "put the images of each class into a sub-folder of its own, or name the parts train "
             "and val",
         )
+    if _has_parts(root):
+        train, held_out, _ = list_parts(root)
+    else:
+        train, held_out = _split(root, names, data.held_out_fraction)
+    return LoadedSource(train.part(spec), held_out.part(spec), tuple(names))
 
 
-def files(found: Listing, spec: Spec) -> tuple[Files, "np.ndarray"]:
-    """Return a listing as images and labels."""
-    paths, labels = found
-    return Files(paths, spec), np.asarray(labels, np.int64)
-
-
-def _drawn(root: Path, classes: list[str], fraction: float) -> tuple[Listing, Listing]:
+def _split(root: Path, classes: list[str], fraction: float) -> tuple[Listing, Listing]:
     rng = np.random.default_rng(_SPLIT_SEED)
-    train: Listing = ([], [])
-    held_out: Listing = ([], [])
+    train, held_out = Listing([], []), Listing([], [])
     for label, name in enumerate(classes):
-        paths = layout.image_files(root / name)
+        paths = image_files(root / name)
         if len(paths) < 2:  # noqa: PLR2004  (one for each part)
             raise StageError(
                 "data.root",
@@ -68,6 +74,124 @@ def _drawn(root: Path, classes: list[str], fraction: float) -> tuple[Listing, Li
         count = min(len(paths) - 1, max(1, round(len(paths) * fraction)))
         order = rng.permutation(len(paths))
         for part, chosen in ((held_out, order[:count]), (train, order[count:])):
-            part[0].extend(paths[i] for i in sorted(chosen))
-            part[1].extend([label] * len(chosen))
+            part.paths.extend(paths[i] for i in sorted(chosen))
+            part.labels.extend([label] * len(chosen))
     return train, held_out
+
+
+def class_folders(root: Path) -> list[str]:
+    """Return the names of the folders in `root`, sorted as torchvision's ImageFolder does."""
+    with os.scandir(root) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir())
+
+
+def image_files(folder: Path) -> list[str]:
+    """Return the paths of all images in `folder` and below it, sorted."""
+    return sorted(
+        os.path.join(parent, name)  # noqa: PTH118  (a million Path objects take a gigabyte)
+        for parent, _, names in os.walk(folder)
+        for name in names
+        if name.lower().endswith(SUFFIXES)
+    )
+
+
+def list_classes(folder: Path, classes: Sequence[str]) -> Listing:
+    """Return the images of `folder`, which has one sub-folder for each class.
+
+    Raises:
+        StageError: A sub-folder is no class, or there is no image.
+    """
+    labels = {name: label for label, name in enumerate(classes)}
+    listing = Listing([], [])
+    for name in class_folders(folder):
+        if name not in labels:
+            raise StageError(
+                "data.root",
+                f"{folder} has a folder that is no class of the training part ({name})",
+                "name the class folders of both parts alike",
+            )
+        paths = image_files(folder / name)
+        listing.paths.extend(paths)
+        listing.labels.extend([labels[name]] * len(paths))
+    if not listing.paths:
+        raise StageError(
+            "data.root", f"holds no images ({folder})", "put images into its class folders"
+        )
+    return listing
+
+
+def held_out_folder(root: Path) -> Path | None:
+    """Return the folder of the held-out part, None where there is none."""
+    return next((root / name for name in _HELD_OUT if (root / name).is_dir()), None)
+
+
+def _has_parts(root: Path) -> bool:
+    """Tell whether `root` holds parts, not classes: train/ and a held-out one, or that alone."""
+    held_out = held_out_folder(root)
+    if held_out is None:
+        return False
+    return (root / _TRAIN).is_dir() or class_folders(root) == [held_out.name]
+
+
+def class_names(root: Path) -> list[str]:
+    """Return the names of the classes of a folder, in parts or not."""
+    if not _has_parts(root):
+        return class_folders(root)
+    train = root / _TRAIN
+    return class_folders(train if train.is_dir() else held_out_folder(root) or root)
+
+
+def list_parts(root: Path) -> tuple[Listing, Listing, list[str]]:
+    """Return the training and the held-out part of a folder that has both, and the classes.
+
+    Without train/ the training part is empty and the classes are those of the other: enough
+    where the teacher's weights come from a file.
+
+    Raises:
+        StageError: No held-out part, or parts that do not fit each other.
+    """
+    held_out = held_out_folder(root)
+    if held_out is None:
+        raise StageError(
+            "data.root",
+            f"has no validation part (no {', '.join(_HELD_OUT)} in {root})",
+            "add a folder val/ with one sub-folder for each class",
+        )
+    train = root / _TRAIN
+    names = class_folders(train if train.is_dir() else held_out)
+    listing = list_classes(train, names) if train.is_dir() else Listing([], [])
+    return listing, list_classes(held_out, names), names
+
+
+def absent(data: Data, root: Path, missing: str) -> StageError:
+    """Return the error for a set of which `missing` is not in `root`; says what to put where."""
+    return StageError(
+        "data.root", f"holds no {data.source} (no {missing} in {root})", where_of(data)
+    )
+
+
+def check_class_count(data: Data, spec: Spec, classes: list[str], root: Path) -> None:
+    """Make sure that there are as many classes as the well-known set has.
+
+    Raises:
+        StageError: There are not; labels would be those of other classes.
+    """
+    if len(classes) != spec.num_classes:
+        raise StageError(
+            "data.root",
+            f"has {len(classes)} classes where {data.source} has {spec.num_classes} ({root})",
+            'complete it, or set data.source = "folder" and data.image_size_px for another set',
+        )
+
+
+def load_parts(data: Data, spec: Spec, root: Path) -> LoadedSource:
+    """Return a well-known set that lies in train/CLASS/ and val/CLASS/ or test/CLASS/.
+
+    Raises:
+        StageError: A part is missing or has other classes than the set.
+    """
+    if held_out_folder(root) is None:
+        raise absent(data, root, "val/")
+    train, held_out, classes = list_parts(root)
+    check_class_count(data, spec, classes, root)
+    return LoadedSource(train.part(spec), held_out.part(spec), tuple(classes))

@@ -4,14 +4,14 @@ import re
 from pathlib import Path
 
 from pipeline.settings import Data
-from stages.data import known
-from stages.data.images import Parts
+from stages.data import folder
+from stages.data.images import LoadedSource
 from stages.data.specs import Spec
 
 _WNID = re.compile(r"n\d{8}")
 
 
-def load(data: Data, spec: Spec, root: Path | None) -> Parts:
+def load(data: Data, spec: Spec, root: Path) -> LoadedSource:
     """Return the training and the validation part, and the class names.
 
     Labels count the WordNet numbers of the folders in order; torchvision's pre-trained networks
@@ -20,10 +20,9 @@ def load(data: Data, spec: Spec, root: Path | None) -> Parts:
     Raises:
         StageError: The files are not in `root`.
     """
-    assert root is not None
-    train, held_out, classes = known.from_parts(data, spec, root)
-    if not all(_WNID.fullmatch(each) for each in classes):
-        return train, held_out, classes
+    loaded = folder.load_parts(data, spec, root)
+    if not all(_WNID.fullmatch(name) for name in loaded.classes):
+        return loaded
     from torchvision.models import ResNet18_Weights  # noqa: PLC0415  (seconds to import)
 
-    return train, held_out, tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
+    return loaded._replace(classes=tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"]))

@@ -1,4 +1,4 @@
-"""Labelled images, and the one function that loads them from any source.
+"""Labelled images, and the functions that load or download them from any source.
 
 Shape legend: N images, B batch, C channels, H W space.
 """
@@ -6,23 +6,36 @@ Shape legend: N images, B batch, C channels, H W space.
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.settings import Data
+from pipeline.settings import Data, Settings
 from pipeline.stage import StageError
-from stages.data.files import Files
-from stages.data.specs import Spec, loader_module, spec_of
+from stages.data.files import ImageFiles
+from stages.data.specs import SPECS, Spec, loader_module, spec_of
 
 _LIMIT_SEED = 0
 _MEMORY_BYTES = 2 << 30
 
-Split = tuple["np.ndarray | Files", "np.ndarray"]
-Parts = tuple[Split, Split, tuple[str, ...]]
-"""The training and the held-out part, each as uint8 NHWC or files and labels, and the classes."""
+
+class DatasetPart(NamedTuple):
+    """The training or the held-out part of a source, as its loader returns it."""
+
+    x: "NDArray[np.uint8] | ImageFiles"
+    """uint8 of shape NHWC, or files."""
+    y_N: NDArray[np.int64]
+
+
+class LoadedSource(NamedTuple):
+    """What the loader of a source returns."""
+
+    train: DatasetPart
+    held_out: DatasetPart
+    classes: tuple[str, ...]
 
 
 class Pixels(Protocol):
@@ -84,27 +97,21 @@ def load(data: Data, root: Path | None) -> Dataset:
         StageError: Files are missing or do not fit.
     """
     spec = spec_of(data)
-    train, held_out, classes = importlib.import_module(loader_module(data.source)).load(
-        data, spec, root
-    )
-    limited = _limited(held_out, data.held_out_limit)
-    return Dataset(_images(train, classes, spec), _images(limited, classes, spec), spec)
+    loader = importlib.import_module(loader_module(data.source))
+    train, held_out, classes = loader.load(data, spec, root or Path())
+    x, y_N = held_out
+    if data.held_out_limit is not None and data.held_out_limit < len(y_N):
+        order_N = np.random.default_rng(_LIMIT_SEED).permutation(len(y_N))
+        kept_N = np.sort(order_N[: data.held_out_limit])
+        kept = x.select(kept_N) if isinstance(x, ImageFiles) else x[kept_N]
+        held_out = DatasetPart(kept, y_N[kept_N])
+    return Dataset(_images(train, classes, spec), _images(held_out, classes, spec), spec)
 
 
-def _limited(split: Split, limit: int | None) -> Split:
-    """Return at most `limit` images of a part, drawn once and for all."""
-    x, y_N = split
-    if limit is None or limit >= len(y_N):
-        return split
-    order_N = np.random.default_rng(_LIMIT_SEED).permutation(len(y_N))
-    kept_N = np.sort(order_N[:limit])
-    return (x.taken(kept_N) if isinstance(x, Files) else x[kept_N]), y_N[kept_N]
-
-
-def _images(split: Split, classes: tuple[str, ...], spec: Spec) -> Images:
-    x, y_N = split
+def _images(part: DatasetPart, classes: tuple[str, ...], spec: Spec) -> Images:
+    x, y_N = part
     labels_N = torch.from_numpy(y_N.astype(np.int64))
-    if isinstance(x, Files):
+    if isinstance(x, ImageFiles):
         pixels: Pixels = x[:] if x.size_bytes <= _MEMORY_BYTES else x
         return Images(pixels, labels_N, classes)
     size = spec.image_size_px
@@ -116,3 +123,61 @@ def _images(split: Split, classes: tuple[str, ...], spec: Spec) -> Images:
         )
     x_NCHW = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
     return Images(x_NCHW, labels_N, classes)
+
+
+def check_labels(y_N: NDArray[np.int64], num_classes: int) -> None:
+    """Make sure that an accuracy over these labels means something.
+
+    Raises:
+        StageError: There are none, all are of one class, or one is no class.
+    """
+    if not len(y_N):
+        raise StageError("data.root", "holds no held-out images (0)", "correct data.root")
+    low, high = int(y_N.min()), int(y_N.max())
+    if low < 0 or high >= num_classes:
+        outside = low if low < 0 else high
+        raise StageError(
+            "data.root",
+            f"a label lies outside the {num_classes} classes ({outside})",
+            "validate on the data that the teacher is for",
+        )
+    if low == high:
+        raise StageError(
+            "data.root",
+            f"all {len(y_N)} held-out images are of one class ({low}), which a constant answer "
+            "gets right",
+            "hold out images of every class",
+        )
+
+
+def download(settings: Settings, root: Path) -> None:
+    """Let torchvision download the source of the settings into `root` and unpack it there.
+
+    Raises:
+        StageError: It cannot be downloaded.
+    """
+    from torchvision import datasets  # noqa: PLC0415  (seconds to import; only here)
+
+    source = settings.data.source
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        match source:
+            case "cifar10":
+                datasets.CIFAR10(root, download=True)
+            case "cifar100":
+                datasets.CIFAR100(root, download=True)
+            case "food101":
+                datasets.Food101(root, download=True)
+            case "places365":
+                for split in ("train-standard", "val"):
+                    datasets.Places365(root, split, small=True, download=True)
+            case _:
+                raise StageError(
+                    "data.download", f"torchvision has no {source} ({source})", SPECS[source].where
+                )
+    except (OSError, RuntimeError) as error:
+        raise StageError(
+            "data.download",
+            f"{source} cannot be downloaded ({type(error).__name__}: {error})",
+            SPECS[source].where,
+        ) from error

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from pipeline.settings import Data
 from pipeline.stage import StageError
-from stages.data import folder, known, layout
-from stages.data.images import Parts
-from stages.data.layout import Listing
+from stages.data import folder
+from stages.data.folder import Listing
+from stages.data.images import LoadedSource
 from stages.data.specs import Spec
 
 _CATEGORIES = "categories_places365.txt"
@@ -14,7 +14,7 @@ _LISTS = ("places365_train_standard.txt", "places365_val.txt")
 _FOLDERS = ("data_256_standard", "val_256")
 
 
-def load(data: Data, spec: Spec, root: Path | None) -> Parts:
+def load(data: Data, spec: Spec, root: Path) -> LoadedSource:
     """Return the training and the validation part, and the class names.
 
     Labels are those of the published lists, which published teachers have too.
@@ -22,32 +22,30 @@ def load(data: Data, spec: Spec, root: Path | None) -> Parts:
     Raises:
         StageError: The files are not in `root`.
     """
-    assert root is not None
-    if layout.held_out_folder(root) is not None:
-        return known.from_parts(data, spec, root)
+    if folder.held_out_folder(root) is not None:
+        return folder.load_parts(data, spec, root)
     for missing in (_CATEGORIES, _LISTS[1], _FOLDERS[1]):
         if not (root / missing).exists():
-            raise known.absent(data, root, missing)
-    numbered = _pairs(root / _CATEGORIES)
-    numbered = sorted(numbered, key=lambda pair: pair[1])
-    classes = [name.removeprefix("/")[2:] for name, _ in numbered]
-    known.check_classes(data, spec, classes, root)
-    empty: Listing = ([], [])
+            raise folder.absent(data, root, missing)
+    categories = sorted(_pairs(root / _CATEGORIES), key=lambda pair: pair[1])
+    classes = [name.removeprefix("/")[2:] for name, _ in categories]
+    folder.check_class_count(data, spec, classes, root)
     has_train = (root / _LISTS[0]).is_file() and (root / _FOLDERS[0]).is_dir()
-    train = _listed(root, 0, len(classes)) if has_train else empty
-    held_out = _listed(root, 1, len(classes))
-    return folder.files(train, spec), folder.files(held_out, spec), tuple(classes)
+    train = _read_list(root, 0, len(classes)) if has_train else Listing([], [])
+    held_out = _read_list(root, 1, len(classes))
+    return LoadedSource(train.part(spec), held_out.part(spec), tuple(classes))
 
 
-def _listed(root: Path, part: int, num_classes: int) -> Listing:
+def _read_list(root: Path, part: int, num_classes: int) -> Listing:
     pairs = _pairs(root / _LISTS[part])
-    worst = max((number for _, number in pairs), default=0)
+    worst = max((label for _, label in pairs), default=0)
     if worst >= num_classes:
         raise StageError(
             str(root / _LISTS[part]), f"names no class ({worst})", "unpack places365 again"
         )
     base = root / _FOLDERS[part]
-    return [str(base / name.lstrip("/")) for name, _ in pairs], [number for _, number in pairs]
+    paths = [str(base / name.lstrip("/")) for name, _ in pairs]
+    return Listing(paths, [label for _, label in pairs])
 
 
 def _pairs(file: Path) -> list[tuple[str, int]]:

@@ -1,4 +1,4 @@
-"""What is known of each source of images without opening it: size, channels, classes.
+"""The facts of each source of images that need no file: size, channels, classes.
 
 Light: imported by declarations, so it imports nothing heavy.
 """
@@ -137,13 +137,22 @@ def where_of(data: Data) -> str:
 
 
 def spec_of(data: Data) -> Spec:
-    """Return what the settings say of the images, filled up with what the source is known for."""
-    known = SPECS[data.source]
-    mean = data.mean or known.mean
+    """Return the spec of the images: the settings, and the source's own facts for the rest."""
+    spec = SPECS[data.source]
+    mean = data.mean or spec.mean
     return replace(
-        known,
+        spec,
         channels=len(mean),
-        image_size_px=data.image_size_px or known.image_size_px,
+        image_size_px=data.image_size_px or spec.image_size_px,
         mean=mean,
-        std=data.std or known.std,
+        std=data.std or spec.std,
     )
+
+
+def matching_spec(*, channels: int, num_classes: int) -> Spec:
+    """Return the spec of the well-known set that a network seems made for, else a folder's.
+
+    A weights or ONNX file without more to go by names no set: channels and classes have to do.
+    """
+    sets = (spec for spec in SPECS.values() if spec.num_classes == num_classes)
+    return next((spec for spec in sets if spec.channels == channels), SPECS["folder"])

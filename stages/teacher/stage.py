@@ -9,8 +9,7 @@ from models.classifier import Classifier
 from pipeline.gates.intervals import share_bounds
 from pipeline.stage import Context, StageError
 from stages.data import images
-from stages.data.images import Dataset
-from stages.data.labels import check_labels
+from stages.data.images import Dataset, check_labels
 from stages.networks import card as cards
 from stages.networks import factory, weights
 from stages.networks.card import Card

@@ -8,8 +8,7 @@ import torch
 
 from pipeline.stage import StageError
 from stages import bank
-from stages.data.images import Images
-from stages.data.labels import check_labels
+from stages.data.images import Images, check_labels
 from stages.networks.card import Card
 
 _IDENTIFYING = 256

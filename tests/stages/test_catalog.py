@@ -177,7 +177,7 @@ def test_who_brought_the_images_is_in_no_key(stage: str) -> None:
 def test_a_folder_is_fetched_only_where_the_settings_ask_for_it() -> None:
     asked = _stages(data={"source": "food101", "download": True})["teacher"].externals["data"]
     assert asked.fetch == Fetch(
-        call="stages.data.download:bring", leaves=("food-101/images", "train")
+        call="stages.data.images:download", leaves=("food-101/images", "train")
     )
     assert asked.remedy == "madpipe run downloads it"
     other = _stages(data={"source": "food101"})["teacher"].externals["data"]

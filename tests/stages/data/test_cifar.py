@@ -20,7 +20,7 @@ from tests.stages.data.trees import put
 @pytest.mark.parametrize(
     ("source", "base"), [("cifar10", "cifar-10-batches-py"), ("cifar100", "cifar-100-python")]
 )
-def test_missing_files_are_told_with_where_to_put_them(
+def test_the_error_of_missing_files_says_where_to_put_them(
     tmp_path: Path, source: str, base: str
 ) -> None:
     data = Data(source=source)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from torchvision.transforms import functional
 
 from pipeline.errors import StageError
 from pipeline.settings import Data
-from stages.data.files import Files
+from stages.data.files import ImageFiles
 from stages.data.specs import Spec, spec_of
 
 SPEC = spec_of(Data(source="folder", image_size_px=16))
@@ -19,7 +19,7 @@ SPEC = spec_of(Data(source="folder", image_size_px=16))
 
 def _files(
     root: Path, count: int = 5, spec: Spec = SPEC, size: tuple[int, int] = (20, 16)
-) -> Files:
+) -> ImageFiles:
     rng = np.random.default_rng(0)
     paths = []
     for number in range(count):
@@ -27,7 +27,7 @@ def _files(
         x_HWC[..., 0] = number
         paths.append(str(root / f"{number}.png"))
         Image.fromarray(x_HWC).save(paths[-1])
-    return Files(paths, spec)
+    return ImageFiles(paths, spec)
 
 
 @pytest.mark.parametrize("indices", [slice(1, 4), torch.tensor([1, 2, 3])])
@@ -41,13 +41,13 @@ def test_images_come_in_the_order_they_are_asked_for(
 
 
 def test_the_size_is_known_without_reading(tmp_path: Path) -> None:
-    files = Files([str(tmp_path / "none.png")] * 7, SPEC)
+    files = ImageFiles([str(tmp_path / "none.png")] * 7, SPEC)
     assert files.shape == (7, 3, 16, 16)
     assert files.size_bytes == 7 * 3 * 16 * 16
 
 
 def test_a_choice_of_files_keeps_their_order(tmp_path: Path) -> None:
-    chosen = _files(tmp_path).taken(np.array([0, 4]))
+    chosen = _files(tmp_path).select(np.array([0, 4]))
     assert chosen[:][:, 0, 0, 0].tolist() == [0, 4]
 
 

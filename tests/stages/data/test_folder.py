@@ -1,4 +1,4 @@
-"""Images in a folder for each class: real PNG files, made here."""
+"""Images in a folder for each class: where they lie, how they are split, what is refused."""
 
 from pathlib import Path
 
@@ -9,15 +9,17 @@ from PIL import Image
 from pipeline.errors import StageError
 from pipeline.settings import Data
 from stages.data import folder, images
-from stages.data.files import Files
+from stages.data.files import ImageFiles
 from stages.data.specs import spec_of
+from tests.stages.data.trees import put
 
 Read = tuple[np.ndarray, np.ndarray]
 DATA = Data(source="folder", image_size_px=8, mean=(0.5,) * 3, std=(0.5,) * 3)
+CIFAR = Data(source="cifar10", image_size_px=8)
 
 
 def _fill(root: Path, counts: dict[str, int], suffix: str = "png") -> Path:
-    """Make images whose grey level tells their class and number."""
+    """Write images whose grey level encodes their class and number."""
     for label, (name, count) in enumerate(counts.items()):
         (root / name).mkdir(parents=True)
         for number in range(count):
@@ -32,9 +34,9 @@ def _load(data: Data, root: Path) -> tuple[Read, Read, tuple[str, ...]]:
     return _read(train), _read(held_out), classes
 
 
-def _read(split: images.Split) -> Read:
-    x_NCHW, y_N = split
-    assert isinstance(x_NCHW, Files)
+def _read(part: images.DatasetPart) -> Read:
+    x_NCHW, y_N = part
+    assert isinstance(x_NCHW, ImageFiles)
     return x_NCHW[:].permute(0, 2, 3, 1).numpy(), y_N
 
 
@@ -170,3 +172,60 @@ def test_a_class_that_only_the_held_out_part_has_is_refused_by_name(tmp_path: Pa
 def test_two_classes_of_which_one_is_called_train_are_classes(tmp_path: Path) -> None:
     _fill(tmp_path, {"bus": 3, "train": 3})
     assert _load(DATA, tmp_path)[2] == ("bus", "train")
+
+
+def _touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def test_class_folders_are_sorted_and_files_are_none(tmp_path: Path) -> None:
+    _touch(tmp_path, "10/a.jpg", "2/a.jpg", "cat/a.jpg", "words.txt")
+    assert folder.class_folders(tmp_path) == ["10", "2", "cat"]
+
+
+def test_only_images_are_listed_at_any_depth(tmp_path: Path) -> None:
+    _touch(tmp_path, "b.JPEG", "a/c.png", "boxes.txt", "d.xml")
+    assert folder.image_files(tmp_path) == [str(tmp_path / "a/c.png"), str(tmp_path / "b.JPEG")]
+
+
+def test_a_part_without_images_is_refused(tmp_path: Path) -> None:
+    _touch(tmp_path, "train/a/notes.txt", "val/a/1.png")
+    with pytest.raises(StageError, match=r"holds no images \(.*train\)"):
+        folder.list_parts(tmp_path)
+
+
+def test_without_a_training_part_the_classes_are_those_of_the_other(tmp_path: Path) -> None:
+    _touch(tmp_path, "val/b/1.png", "val/a/1.png")
+    train, held_out, classes = folder.list_parts(tmp_path)
+    assert train == ([], [])
+    assert held_out.labels == [0, 1]
+    assert classes == ["a", "b"]
+
+
+def test_without_a_validation_part_there_is_no_split(tmp_path: Path) -> None:
+    _touch(tmp_path, "train/a/1.png")
+    with pytest.raises(StageError, match=r"no validation part .*add a folder val/"):
+        folder.list_parts(tmp_path)
+
+
+def test_the_error_of_an_absent_set_says_what_to_put_where() -> None:
+    error = folder.absent(CIFAR, Path("sets"), "val/")
+    assert str(error).startswith("data.root: holds no cifar10 (no val/ in sets); unpack")
+
+
+def test_parts_of_a_well_known_set_with_all_classes_are_listed(tmp_path: Path) -> None:
+    names = [f"{part}/{number}/1.jpg" for part in ("train", "test") for number in range(10)]
+    (_, y_train), (_, y_held), classes = folder.load_parts(
+        CIFAR, spec_of(CIFAR), put(tmp_path, names)
+    )
+    assert y_train.tolist() == y_held.tolist() == list(range(10))
+    assert classes == tuple("0123456789")
+
+
+def test_another_number_of_classes_is_refused_with_both(tmp_path: Path) -> None:
+    put(tmp_path, ["train/a/1.jpg", "test/a/1.jpg"])
+    with pytest.raises(StageError, match="has 1 classes where cifar10 has 10"):
+        folder.load_parts(CIFAR, spec_of(CIFAR), tmp_path)

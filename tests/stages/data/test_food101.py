@@ -17,9 +17,9 @@ DISHES = [f"dish_{number:03d}" for number in range(101)]
 def _published(root: Path) -> Path:
     train = [f"{dish}/1" for dish in reversed(DISHES)]
     test = [f"{DISHES[5]}/2", f"{DISHES[2]}/3"]
-    for name, listed in (("train", train), ("test", test)):
-        put(root, [f"food-101/images/{each}.jpg" for each in listed])
-        file = root / "food-101" / "meta" / f"{name}.txt"
+    for part, listed in (("train", train), ("test", test)):
+        put(root, [f"food-101/images/{name}.jpg" for name in listed])
+        file = root / "food-101" / "meta" / f"{part}.txt"
         file.parent.mkdir(exist_ok=True)
         file.write_text("\n".join(listed) + "\n", encoding="utf-8")
     return root
@@ -43,9 +43,9 @@ def test_folders_for_each_part_are_read_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", ["meta/train.txt", "images"])
-def test_what_is_missing_is_told_with_where_it_belongs(tmp_path: Path, missing: str) -> None:
+def test_the_error_of_a_missing_file_says_where_it_belongs(tmp_path: Path, missing: str) -> None:
     path = _published(tmp_path) / "food-101" / missing
-    path.rename(tmp_path / "elsewhere")
+    path.rename(tmp_path / "moved")
     with pytest.raises(StageError, match=rf"no food-101/{missing} in .*data\.download = true"):
         food101.load(DATA, spec_of(DATA), tmp_path)
 

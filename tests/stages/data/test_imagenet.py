@@ -41,7 +41,7 @@ def test_a_limit_keeps_a_fixed_draw_of_the_validation_part(validation: Path) -> 
     assert max(one) > 500  # not just the first ones
 
 
-def test_an_absent_set_is_told_what_to_put_where(tmp_path: Path) -> None:
+def test_the_error_of_an_absent_set_says_what_to_put_where(tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"holds no imagenet .*train/WNID/ and val/WNID/"):
         imagenet.load(DATA, spec_of(DATA), tmp_path)
 

@@ -1,14 +1,16 @@
-"""Labelled images in memory."""
+"""Labelled images: loaded, limited, checked, and downloaded where the settings ask for it."""
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torchvision import datasets
 
 from pipeline.errors import StageError
-from pipeline.settings import Data
+from pipeline.settings import Data, Settings, SourceName
 from stages.data import images
-from stages.data.files import Files
+from stages.data.files import ImageFiles
 from tests.stages.data.trees import put
 
 CPU = torch.device("cpu")
@@ -49,16 +51,76 @@ def test_a_source_too_big_for_memory_stays_in_its_files(
 ) -> None:
     put(tmp_path, [f"{name}/{number}.jpg" for name in "ab" for number in range(4)])
     data = Data(source="folder", image_size_px=8, held_out_fraction=0.5)
-    held = images.load(data, tmp_path)
+    loaded = images.load(data, tmp_path)
     monkeypatch.setattr(images, "_MEMORY_BYTES", 100)
     lazy = images.load(data, tmp_path)
-    assert isinstance(held.train.x_NCHW, torch.Tensor)
-    assert isinstance(lazy.train.x_NCHW, Files)
-    assert torch.equal(lazy.held_out.y_N, held.held_out.y_N)
+    assert isinstance(loaded.train.x_NCHW, torch.Tensor)
+    assert isinstance(lazy.train.x_NCHW, ImageFiles)
+    assert torch.equal(lazy.held_out.y_N, loaded.held_out.y_N)
     for indices in (slice(1, 3), torch.tensor([3, 0])):
-        assert torch.equal(lazy.train.batch(indices, CPU), held.train.batch(indices, CPU))
+        assert torch.equal(lazy.train.batch(indices, CPU), loaded.train.batch(indices, CPU))
 
 
 def test_a_limit_above_the_number_of_images_keeps_all() -> None:
     assert len(images.load(Data(held_out_limit=541), None).held_out.y_N) == 540
     assert len(images.load(Data(held_out_limit=100), None).held_out.y_N) == 100
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([], "no held-out images"),
+        ([1, 1, 1], "all 3 held-out images are of one class"),
+        ([0, 3], r"outside the 3 classes \(3\)"),
+        ([0, -1], r"outside the 3 classes \(-1\)"),
+    ],
+)
+def test_labels_on_which_no_accuracy_means_anything_are_refused(
+    labels: list[int], message: str
+) -> None:
+    with pytest.raises(StageError, match=message):
+        images.check_labels(np.array(labels, dtype=np.int64), 3)
+
+
+def _settings(source: SourceName) -> Settings:
+    return Settings(data=Data(source=source, download=True))
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        ("cifar10", "CIFAR10"),
+        ("cifar100", "CIFAR100"),
+        ("food101", "Food101"),
+        ("places365", "Places365"),
+    ],
+)
+def test_torchvision_downloads_the_set(
+    tmp_path: Path, source: SourceName, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[object, ...]] = []
+    monkeypatch.setattr(datasets, kind, lambda *args, **named: calls.append((*args, named)))
+    images.download(_settings(source), tmp_path / "data")
+    assert (tmp_path / "data").is_dir()
+    assert all(call[0] == tmp_path / "data" for call in calls)
+    assert all(isinstance(call[-1], dict) and call[-1]["download"] for call in calls)
+    assert len(calls) == (2 if source == "places365" else 1)
+
+
+def test_a_download_that_fails_says_what_to_do_by_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object, **_named: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(datasets, "CIFAR10", fail)
+    with pytest.raises(StageError, match=r"data\.download: cifar10 .*no route.*cifar-10-batches"):
+        images.download(_settings("cifar10"), tmp_path)
+
+
+@pytest.mark.parametrize("source", ["imagenet", "tiny-imagenet"])
+def test_a_set_that_torchvision_does_not_have_is_refused(
+    tmp_path: Path, source: SourceName
+) -> None:
+    with pytest.raises(StageError, match=rf"torchvision has no {source}"):
+        images.download(_settings(source), tmp_path)

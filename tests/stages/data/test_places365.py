@@ -42,8 +42,8 @@ def test_without_the_training_part_there_is_only_validation(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("missing", ["categories_places365.txt", "places365_val.txt", "val_256"])
-def test_what_is_missing_is_told_with_where_it_belongs(tmp_path: Path, missing: str) -> None:
-    (_published(tmp_path / "set") / missing).rename(tmp_path / "elsewhere")
+def test_the_error_of_a_missing_file_says_where_it_belongs(tmp_path: Path, missing: str) -> None:
+    (_published(tmp_path / "set") / missing).rename(tmp_path / "moved")
     with pytest.raises(StageError, match=rf"no {missing} in .*data_256_standard/"):
         places365.load(DATA, spec_of(DATA), tmp_path / "set")
 

@@ -1,11 +1,11 @@
-"""What is known of the sources without opening them."""
+"""The facts of the sources that need no file."""
 
 import typing
 
 import pytest
 
 from pipeline.settings import Data, SourceName
-from stages.data.specs import SPECS, spec_of
+from stages.data.specs import SPECS, matching_spec, spec_of
 
 
 def test_there_is_a_row_for_every_source_of_the_settings() -> None:
@@ -17,10 +17,20 @@ def test_every_row_has_a_mean_and_a_deviation_for_each_channel(source: SourceNam
     spec = spec_of(Data(source=source))
     assert spec == SPECS[source]
     assert len(spec.mean) == len(spec.std) == spec.channels
-    assert all(0 < each < 1 for each in (*spec.mean, *spec.std))
+    assert all(0 < value < 1 for value in (*spec.mean, *spec.std))
 
 
-def test_the_settings_come_before_what_is_known() -> None:
+def test_the_settings_come_before_the_facts_of_the_source() -> None:
     data = Data(source="folder", image_size_px=28, mean=(0.1,), std=(0.2,))
     spec = spec_of(data)
     assert (spec.channels, spec.image_size_px, spec.mean, spec.std) == (1, 28, (0.1,), (0.2,))
+
+
+@pytest.mark.parametrize(
+    ("channels", "num_classes", "source"),
+    [(1, 10, "digits"), (3, 10, "cifar10"), (3, 1000, "imagenet"), (3, 7, "folder")],
+)
+def test_channels_and_classes_lead_to_the_well_known_set(
+    channels: int, num_classes: int, source: str
+) -> None:
+    assert matching_spec(channels=channels, num_classes=num_classes) == SPECS[source]

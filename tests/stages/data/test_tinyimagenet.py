@@ -63,7 +63,7 @@ def test_a_line_that_names_no_class_is_refused_by_its_number(tmp_path: Path) -> 
         tinyimagenet.load(DATA, spec_of(DATA), tmp_path)
 
 
-def test_an_empty_folder_is_told_what_to_unpack(tmp_path: Path) -> None:
+def test_the_error_of_an_empty_folder_says_what_to_unpack(tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"holds no tiny-imagenet .*tiny-imagenet-200\.zip"):
         tinyimagenet.load(DATA, spec_of(DATA), tmp_path)
 
