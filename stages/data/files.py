@@ -1,4 +1,4 @@
-"""Images in files: read, scaled and cropped, one way for validation and for calibration.
+"""Images in files: listed, read, scaled and cropped, alike for validation and calibration.
 
 Shape legend: N images, B batch, C channels, H W space.
 """
@@ -6,6 +6,7 @@ Shape legend: N images, B batch, C channels, H W space.
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from pipeline.stage import StageError
 from stages.data.specs import Spec
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 """Of files that are read as images, in lower case."""
 _NAMED_FAULTS = 3
 _GREY_MODES = {"1", "L", "LA", "I", "I;16", "F"}
@@ -71,6 +72,16 @@ class ImageFiles:
     def select(self, indices_N: NDArray[np.int64]) -> "ImageFiles":
         """Return the files with these indices."""
         return ImageFiles([self.paths[i] for i in indices_N], self.spec)
+
+
+def image_files(folder: Path) -> list[str]:
+    """Return the paths of all images in `folder` and below it, sorted."""
+    return sorted(
+        os.path.join(parent, name)  # noqa: PTH118  (a million Path objects take a gigabyte)
+        for parent, _, names in os.walk(folder)
+        for name in names
+        if name.lower().endswith(_SUFFIXES)
+    )
 
 
 def read_images(

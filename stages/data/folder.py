@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.settings import Data
 from pipeline.stage import StageError
-from stages.data.files import SUFFIXES, ImageFiles
+from stages.data.files import ImageFiles, image_files
 from stages.data.images import DatasetPart, LoadedSource
 from stages.data.specs import Spec, where_of
 
@@ -83,16 +83,6 @@ def class_folders(root: Path) -> list[str]:
     """Return the names of the folders in `root`, sorted as torchvision's ImageFolder does."""
     with os.scandir(root) as entries:
         return sorted(entry.name for entry in entries if entry.is_dir())
-
-
-def image_files(folder: Path) -> list[str]:
-    """Return the paths of all images in `folder` and below it, sorted."""
-    return sorted(
-        os.path.join(parent, name)  # noqa: PTH118  (a million Path objects take a gigabyte)
-        for parent, _, names in os.walk(folder)
-        for name in names
-        if name.lower().endswith(SUFFIXES)
-    )
 
 
 def list_classes(folder: Path, classes: Sequence[str]) -> Listing:

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
-from PIL import Image, UnidentifiedImageError
 
 from pipeline.stage import StageError
 from stages import bank
+from stages.data.files import image_files, read_images
+from stages.data.specs import matching_spec
 
 _DIMENSIONS = 4
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 _MOST = 4096
 
 
@@ -23,7 +23,7 @@ def load(path: Path, model: ModelProto, place: str) -> NDArray[np.float32]:
 
     Args:
         path: An .npz with `x` (uint8 NHWC or float NCHW), or a folder of images, which are scaled
-            to the input and cut in the middle; at most 4096 of them are read.
+            and cropped as for validation; at most 4096 of them are read.
         model: The graph that takes them.
         place: The option or output that named the path, for messages.
 
@@ -31,7 +31,7 @@ def load(path: Path, model: ModelProto, place: str) -> NDArray[np.float32]:
         StageError: No such file, no images in it, or images that do not fit.
     """
     wanted = taken_by(model)
-    x_NCHW = _folder(path, wanted, place) if path.is_dir() else _archive(path, place)
+    x_NCHW = _folder(path, model, place) if path.is_dir() else _archive(path, place)
     if tuple(x_NCHW.shape[1:]) != wanted:
         raise StageError(
             place,
@@ -78,34 +78,25 @@ def _archive(path: Path, place: str) -> NDArray[np.float32]:
     return np.ascontiguousarray(x, dtype=np.float32)
 
 
-def _folder(path: Path, wanted: tuple[int, int, int], place: str) -> NDArray[np.float32]:
-    channels, height, width = wanted
-    files = sorted(each for each in path.rglob("*") if each.suffix.lower() in _SUFFIXES)[:_MOST]
+def _folder(path: Path, model: ModelProto, place: str) -> NDArray[np.float32]:
+    """Return a folder's images with the preprocessing that validation has.
+
+    The graph does not name the data that it is for, so its channels and classes have to tell
+    whether images are scaled to more than the network takes before they are cropped.
+    """
+    shape = taken_by(model)
+    files = image_files(path)[:_MOST]
     if not files:
         raise StageError(place, f"holds no images ({path})", "name a folder with image files")
-    x_NCHW = np.empty((len(files), *wanted), np.float32)
-    for number, file in enumerate(files):
-        try:
-            with Image.open(file) as image:
-                fitted = _fitted(image.convert("L" if channels == 1 else "RGB"), width, height)
-        except (OSError, UnidentifiedImageError) as error:
-            raise StageError(
-                place, f"a file is no readable image ({file})", "remove or repair it"
-            ) from error
-        pixels_HWC = np.asarray(fitted, np.float32).reshape(height, width, -1) / 255
-        if pixels_HWC.shape[2] != channels:
-            raise StageError(
-                place,
-                f"images have 1 or 3 channels, the network takes another number ({channels})",
-                "give an .npz with x",
-            )
-        x_NCHW[number] = pixels_HWC.transpose(2, 0, 1)
+    if shape[0] not in (1, 3):
+        raise StageError(
+            place,
+            f"images have 1 or 3 channels, the network takes another number ({shape[0]})",
+            "give an .npz with x",
+        )
+    num_classes = model.graph.output[0].type.tensor_type.shape.dim[-1].dim_value
+    ratio = matching_spec(channels=shape[0], num_classes=num_classes).resize_ratio
+    x_NHWC = read_images(files, shape, ratio, place=place)
+    x_NCHW = np.ascontiguousarray(x_NHWC.transpose(0, 3, 1, 2), np.float32)
+    x_NCHW /= 255
     return x_NCHW
-
-
-def _fitted(image: Image.Image, width: int, height: int) -> Image.Image:
-    scale = max(width / image.width, height / image.height)
-    size = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
-    image = image.resize(size, Image.Resampling.BILINEAR)
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    return image.crop((left, top, left + width, top + height))

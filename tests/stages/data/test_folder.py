@@ -8,7 +8,7 @@ from PIL import Image
 
 from pipeline.errors import StageError
 from pipeline.settings import Data
-from stages.data import folder, images
+from stages.data import files, folder, images
 from stages.data.files import ImageFiles
 from stages.data.specs import spec_of
 from tests.stages.data.trees import put
@@ -188,7 +188,7 @@ def test_class_folders_are_sorted_and_files_are_none(tmp_path: Path) -> None:
 
 def test_only_images_are_listed_at_any_depth(tmp_path: Path) -> None:
     _touch(tmp_path, "b.JPEG", "a/c.png", "boxes.txt", "d.xml")
-    assert folder.image_files(tmp_path) == [str(tmp_path / "a/c.png"), str(tmp_path / "b.JPEG")]
+    assert files.image_files(tmp_path) == [str(tmp_path / "a/c.png"), str(tmp_path / "b.JPEG")]
 
 
 def test_a_part_without_images_is_refused(tmp_path: Path) -> None:

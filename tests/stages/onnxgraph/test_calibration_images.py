@@ -8,16 +8,22 @@ from onnx import ModelProto, TensorProto, helper
 from PIL import Image
 
 from pipeline.errors import StageError
+from pipeline.settings import Data, SourceName
+from stages.data.files import ImageFiles
+from stages.data.specs import spec_of
 from stages.onnxgraph import calibration_images
 
 
-def _model(channels: int = 1, kind: int = TensorProto.FLOAT) -> ModelProto:
-    shape: list[str | int] = ["n", channels, 8, 8]
+def _model(
+    channels: int = 1, kind: int = TensorProto.FLOAT, size: int = 8, classes: int = 10
+) -> ModelProto:
+    shape: list[str | int] = ["n", channels, size, size]
     if kind == TensorProto.UINT8:
-        shape = ["n", 8, 8, channels]
-    ends = [helper.make_tensor_value_info(name, kind, shape) for name in ("x", "y")]
+        shape = ["n", size, size, channels]
+    x = helper.make_tensor_value_info("x", kind, shape)
+    y = helper.make_tensor_value_info("y", kind, ["n", classes])
     node = helper.make_node("Identity", ["x"], ["y"])
-    return helper.make_model(helper.make_graph([node], "g", ends[:1], ends[1:]))
+    return helper.make_model(helper.make_graph([node], "g", [x], [y]))
 
 
 def _npz(path: Path, x: np.ndarray) -> Path:
@@ -38,7 +44,7 @@ def test_bytes_with_channels_last_and_floats_with_channels_first_are_the_same_im
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.UINT8])
-def test_a_folder_of_images_is_fitted_to_the_input(
+def test_a_folder_of_images_is_scaled_and_cropped_to_the_input(
     tmp_path: Path, channels: int, kind: int
 ) -> None:
     for number, size in enumerate([(8, 8), (20, 9), (5, 30)]):
@@ -46,6 +52,25 @@ def test_a_folder_of_images_is_fitted_to_the_input(
     x_NCHW = calibration_images.load(tmp_path, _model(channels, kind), "here")
     assert x_NCHW.shape == (3, channels, 8, 8)
     np.testing.assert_array_equal(x_NCHW, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("source", "size"), [("food101", 224), ("imagenet", 64), ("cifar10", 32), ("folder", 224)]
+)
+def test_images_of_a_folder_are_preprocessed_as_for_validation(
+    tmp_path: Path, source: SourceName, size: int
+) -> None:
+    rng = np.random.default_rng(0)
+    paths = []
+    for number, (width, height) in enumerate([(300, 231), (97, 310), (64, 64)]):
+        paths.append(str(tmp_path / f"{number}.png"))
+        pixels = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(paths[-1])
+    spec = spec_of(Data(source=source, image_size_px=size))
+    validated = ImageFiles(paths, spec)[:].numpy()
+    model = _model(3, size=size, classes=spec.num_classes or 7)
+    calibrated = calibration_images.load(tmp_path, model, "here")
+    np.testing.assert_array_equal(np.rint(calibrated * 255), validated)
 
 
 REFUSED = [
@@ -72,5 +97,5 @@ def test_files_that_hold_no_images_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="holds no images"):
         calibration_images.load(tmp_path / "empty", _model(), "here")
     (tmp_path / "empty" / "a.png").write_bytes(b"nothing")
-    with pytest.raises(StageError, match=r"no readable image .*a\.png"):
+    with pytest.raises(StageError, match=r"1 files are no readable images .*a\.png"):
         calibration_images.load(tmp_path / "empty", _model(), "here")
