@@ -193,9 +193,9 @@ def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Pat
         "from pipeline.cli.main import main\n"
         "try:\n"
         f"    main({arguments!r})\n"
-        "except SystemExit as leaving:\n"
+        "except SystemExit as exit_:\n"
         f"    heavy = sorted({HEAVY!r} & set(sys.modules))\n"
-        "    sys.exit(f'imported {heavy}' if heavy else leaving.code)\n"
+        "    sys.exit(f'imported {heavy}' if heavy else exit_.code)\n"
     )
     process = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False

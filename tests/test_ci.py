@@ -19,8 +19,9 @@ ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
 
 
 def step(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = next(each for each in ACTION["runs"]["steps"] if each["name"] == name)
-    return found
+    (matching,) = [item for item in ACTION["runs"]["steps"] if item["name"] == name]
+    assert isinstance(matching, dict)
+    return matching
 
 
 @pytest.mark.parametrize("path", ["action.yml", "docs/ci/github.yml", "docs/ci/gitlab-ci.yml"])
@@ -30,9 +31,9 @@ def test_files_are_yaml(path: str) -> None:
 
 def test_the_workflow_gives_the_action_only_inputs_that_it_has() -> None:
     workflow = yaml.safe_load((ROOT / "docs/ci/github.yml").read_text(encoding="utf-8"))
-    given = workflow["jobs"]["gate"]["steps"][-1]
-    assert given["uses"] == "./"
-    assert given["with"].keys() <= ACTION["inputs"].keys()
+    action_step = workflow["jobs"]["gate"]["steps"][-1]
+    assert action_step["uses"] == "./"
+    assert action_step["with"].keys() <= ACTION["inputs"].keys()
 
 
 def test_every_input_is_used_and_every_one_that_is_used_is_declared() -> None:
@@ -41,7 +42,7 @@ def test_every_input_is_used_and_every_one_that_is_used_is_declared() -> None:
 
 
 def test_no_input_is_pasted_into_a_script() -> None:
-    scripts = [each.get("run", "") for each in ACTION["runs"]["steps"]]
+    scripts = [item.get("run", "") for item in ACTION["runs"]["steps"]]
     assert not [script for script in scripts if "${{" in script]
 
 
@@ -49,7 +50,9 @@ def test_every_command_in_the_snippets_is_one_that_there_is() -> None:
     from pipeline.cli.main import app
 
     known = {
-        each.name or each.callback.__name__ for each in app.registered_commands if each.callback
+        command.name or command.callback.__name__
+        for command in app.registered_commands
+        if command.callback
     }
     files = [ROOT / "action.yml", *(ROOT / "docs" / "ci").iterdir()]
     named = {
@@ -69,7 +72,7 @@ def run_the_action(folder: Path, **inputs: str) -> "subprocess.CompletedProcess[
     program = programs / "madpipe"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{ENTRY}" "$@"\n', encoding="utf-8")
     program.chmod(0o755)
-    defaults = {name: str(each["default"]) for name, each in ACTION["inputs"].items()}
+    defaults = {name: str(declared["default"]) for name, declared in ACTION["inputs"].items()}
     values = {name.upper(): value for name, value in (defaults | inputs).items()}
     work = folder / "work"
     work.mkdir()
@@ -97,11 +100,11 @@ def run_the_action(folder: Path, **inputs: str) -> "subprocess.CompletedProcess[
 @pytest.mark.slow
 def test_the_action_fails_on_a_gate_and_leaves_every_report(tmp_path: Path) -> None:
     settings = "\n".join((*SMALL, "gates.speedup.min=1000"))
-    done = run_the_action(tmp_path, settings=settings)
-    assert done.returncode == 3, done.stderr
+    process = run_the_action(tmp_path, settings=settings)
+    assert process.returncode == 3, process.stderr
     assert (tmp_path / "output").read_text(encoding="utf-8") == "exit-code=3\n"
     reports = tmp_path / "work" / "madpipe-report"
-    names = {each.name for each in reports.iterdir()}
+    names = {path.name for path in reports.iterdir()}
     assert names == {
         "report.html",
         "report.json",
@@ -111,13 +114,13 @@ def test_the_action_fails_on_a_gate_and_leaves_every_report(tmp_path: Path) -> N
         "samples.json",
     }
     assert json.loads((reports / "report.json").read_bytes())["gates"][0]["verdict"] == "fail"
-    assert "::error title=madpipe%3A speedup fail::" in done.stderr
+    assert "::error title=madpipe%3A speedup fail::" in process.stderr
     summary = (tmp_path / "summary.md").read_text(encoding="utf-8")
     assert summary.count("## madpipe: fail") == 1
 
 
 @pytest.mark.slow
 def test_the_action_passes_on_the_exit_code_of_wrong_settings(tmp_path: Path) -> None:
-    done = run_the_action(tmp_path, settings="no.such=1")
-    assert done.returncode == 2
+    process = run_the_action(tmp_path, settings="no.such=1")
+    assert process.returncode == 2
     assert (tmp_path / "output").read_text(encoding="utf-8") == "exit-code=2\n"

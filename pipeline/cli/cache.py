@@ -7,7 +7,7 @@ import typer
 
 from pipeline.cache import sync
 from pipeline.cache.store import Store, damage_of
-from pipeline.cli.common import DEFAULT_CONFIG, Config, Json, write_columns, write_json, write_line
+from pipeline.cli.common import DEFAULT_CONFIG, Config, Json, write_columns, write_json
 from pipeline.errors import StoreError
 from pipeline.project import home_of
 from pipeline.screen import formatting
@@ -44,7 +44,7 @@ def ls(config: Config = DEFAULT_CONFIG, *, as_json: Json = False) -> None:
         write_json(records)
         return
     if not records:
-        write_line("nothing stored")
+        typer.echo("nothing stored")
         return
     write_columns(
         [
@@ -68,8 +68,8 @@ def verify(config: Config = DEFAULT_CONFIG) -> None:
         damage = damage_of(lookup.entry) if lookup.entry else lookup.damage
         if damage:
             damaged.append(path)
-            write_line(f"damaged  {path}: {damage}")
-    write_line(f"{count} entries read, {len(damaged)} damaged")
+            typer.echo(f"damaged  {path}: {damage}")
+    typer.echo(f"{count} entries read, {len(damaged)} damaged")
     if damaged:
         raise StoreError(
             str(damaged[0]), f"is damaged ({len(damaged)} entries)", "madpipe run all makes it anew"
@@ -79,13 +79,13 @@ def verify(config: Config = DEFAULT_CONFIG) -> None:
 def gc(config: Config = DEFAULT_CONFIG, keep: Keep = 3, *, unfinished: Unfinished = False) -> None:
     """Remove damaged entries and all but the newest of each stage."""
     removed, freed = sync.collect(_store(config), keep=keep, unfinished=unfinished)
-    write_line(f"removed {removed} folders, {formatting.size(freed)}")
+    typer.echo(f"removed {removed} folders, {formatting.size(freed)}")
 
 
 def push(folder: Folder, config: Config = DEFAULT_CONFIG) -> None:
     """Copy the stored stages that DIR lacks to it, for other machines to pull."""
     copied = sync.copy_entries(_store(config), Store(folder))
-    write_line(f"copied {copied} entries to {folder}")
+    typer.echo(f"copied {copied} entries to {folder}")
 
 
 def pull(folder: Folder, config: Config = DEFAULT_CONFIG) -> None:
@@ -95,4 +95,4 @@ def pull(folder: Folder, config: Config = DEFAULT_CONFIG) -> None:
     store = Store(folder)
     store.check_layout()
     copied = sync.copy_entries(store, _store(config))
-    write_line(f"copied {copied} entries from {folder}")
+    typer.echo(f"copied {copied} entries from {folder}")

@@ -5,7 +5,6 @@ Options stand here so that they are called and explained alike in every command.
 
 import json
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -72,14 +71,9 @@ def inconclusive_code(choice: str | None) -> int:
     return codes.get(choice or "", exit_codes.GATE_INCONCLUSIVE)
 
 
-def write_line(text: str) -> None:
-    """Write one line to standard output."""
-    sys.stdout.write(text + "\n")
-
-
 def write_json(value: Any) -> None:
     """Write one value to standard output as readable JSON."""
-    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+    typer.echo(json.dumps(value, indent=2, default=str))
 
 
 def write_columns(rows: Sequence[Sequence[str]]) -> None:
@@ -87,7 +81,7 @@ def write_columns(rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)] if rows else []
     for row in rows:
         cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)]
-        write_line("  ".join([*cells, row[-1]]).rstrip())
+        typer.echo("  ".join([*cells, row[-1]]).rstrip())
 
 
 def report_to_ci(project: Project, verdicts: Sequence[Verdict] | None = None) -> None:

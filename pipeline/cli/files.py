@@ -11,17 +11,8 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from pipeline.cli.common import (
-    DEFAULT_CONFIG,
-    Config,
-    Force,
-    Json,
-    Out,
-    Set,
-    write_json,
-    write_line,
-)
-from pipeline.cli.run import run_stages
+from pipeline.cli.common import DEFAULT_CONFIG, Config, Force, Json, Out, Set, write_json
+from pipeline.cli.run import run
 from pipeline.config.load import defaults
 from pipeline.errors import UsageError
 from pipeline.screen import formatting
@@ -104,7 +95,7 @@ def export(
 ) -> None:
     """Export weights to ONNX; without --student, run the export stage."""
     if student is None:
-        run_stages(["export"], config, set_, force, None, as_json=as_json)
+        run(["export"], config, set_, force, as_json=as_json)
     settings = _settings("--student", "export", config, set_, force)
     if precision not in ("auto", "fp32"):
         raise UsageError(
@@ -112,7 +103,6 @@ def export(
         )
     from stages import standalone  # noqa: PLC0415  (torch, only when there is something to do)
 
-    assert student is not None
     path = out or student.with_suffix(".onnx")
     result = standalone.export(
         student,
@@ -125,7 +115,7 @@ def export(
     if as_json:
         write_json(result | {"path": str(path)})
     else:
-        write_line(f"{path}  {formatting.size(path.stat().st_size)}  {formatting.metrics(result)}")
+        typer.echo(f"{path}  {formatting.size(path.stat().st_size)}  {formatting.metrics(result)}")
 
 
 def build(
@@ -144,7 +134,7 @@ def build(
 ) -> None:
     """Build an engine from an ONNX file; without --onnx, run the build stage."""
     if onnx is None:
-        run_stages(["build"], config, set_, force, None, as_json=as_json)
+        run(["build"], config, set_, force, as_json=as_json)
     from_options = _build_options(backend, device, precision, target)
     settings = _settings("--onnx", "build", config, set_, force, from_options)
     options = msgspec.structs.replace(settings.build, **from_options)
@@ -156,14 +146,13 @@ def build(
         )
     from stages import standalone  # noqa: PLC0415
 
-    assert onnx is not None
     folder = out or onnx.with_suffix("")
     manifest = standalone.build(onnx, folder, options, calibration)
     if as_json:
         write_json(msgspec.to_builtins(manifest) | {"path": str(folder)})
     else:
         what = f"{manifest.backend} {manifest.backend_version}, {manifest.device}"
-        write_line(f"{folder}  {what}, {manifest.precision}")
+        typer.echo(f"{folder}  {what}, {manifest.precision}")
 
 
 def validate(
@@ -178,33 +167,32 @@ def validate(
 ) -> None:
     """Measure an engine against a teacher; without --engine, run the validate stage."""
     if engine is None:
-        run_stages(["validate"], config, set_, force, None, as_json=as_json)
+        run(["validate"], config, set_, force, as_json=as_json)
     settings = _settings("--engine", "validate", config, set_, force)
     if teacher is None:
         raise UsageError("--teacher", "is needed with --engine (absent)", "name its weights file")
     from stages import standalone  # noqa: PLC0415
 
-    assert engine is not None
     measured = standalone.validate(engine, teacher, data, settings.validate)
     if as_json:
         write_json(measured)
         return
     for name, record in measured["accuracy"].items():
-        write_line(f"{name:<9} top-1 {record['top1']:.4f}  (n = {record['n']})")
+        typer.echo(f"{name:<9} top-1 {record['top1']:.4f}  (n = {record['n']})")
     for name, record in measured["bank_agreement"].items():
         share = f"{record['value']:.4f}  (n = {record['n']})"
-        write_line(f"{name:<9} agrees with the teacher on synthetic images {share}")
+        typer.echo(f"{name:<9} agrees with the teacher on synthetic images {share}")
     for batch in measured["latency"]["batches"]:
         ratio = batch["speedup"]
         low, high = ratio["interval"]
-        write_line(
+        typer.echo(
             f"batch {batch['batch']:<4} teacher {batch['teacher']['p50_ms']:.3f} ms  engine "
             f"{batch['engine']['p50_ms']:.3f} ms  speed-up {ratio['median']:.2f} "
             f"[{low:.2f}, {high:.2f}] ({ratio['pairs']} pairs)"
         )
         if "speedup_same_backend" in batch:
             median = batch["speedup_same_backend"]["median"]
-            write_line(f"{'':<10} over the teacher in the same backend {median:.2f}")
+            typer.echo(f"{'':<10} over the teacher in the same backend {median:.2f}")
 
 
 def _settings(

@@ -16,7 +16,6 @@ from pipeline.cli.common import (
     inconclusive_code,
     open_project,
     report_to_ci,
-    write_line,
 )
 from pipeline.errors import StoreError
 from pipeline.execute import tell_verdicts
@@ -26,7 +25,7 @@ from pipeline.gates.sides import find
 from pipeline.screen.plain import JsonScreen, PlainScreen
 
 Format = Annotated[
-    Literal["html", "json", "markdown", "junit"], typer.Option("--format", help="The form.")
+    Literal["html", "json", "markdown", "junit"], typer.Option("--format", help="Format of the report.")
 ]
 
 _FILES = {"html": "report.html", "markdown": "report.md", "junit": "junit.xml"}
@@ -80,7 +79,7 @@ def report(
     project = open_project(config, set_)
     text = renderers.render(form, document(project))
     if out is None and form == "json":
-        write_line(text)
+        typer.echo(text)
         return
     path = out or project.store.home / _FILES[form]
     try:
@@ -89,4 +88,4 @@ def report(
         raise StoreError(
             str(path), f"cannot be written ({error.strerror})", "give another path with --out"
         ) from error
-    write_line(os.fspath(path))
+    typer.echo(os.fspath(path))

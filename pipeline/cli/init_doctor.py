@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline.atomic import write_bytes
-from pipeline.cli.common import DEFAULT_CONFIG, Config, Json, write_json, write_line
+from pipeline.cli.common import DEFAULT_CONFIG, Config, Json, write_json
 from pipeline.config import template
 from pipeline.config.presets import PRESETS
 from pipeline.errors import StoreError, UsageError, did_you_mean
@@ -34,7 +34,7 @@ def init(
         raise StoreError(
             str(config), f"cannot be written ({error.strerror})", "give another --config"
         ) from error
-    write_line(f"wrote {config}; next: madpipe run all")
+    typer.echo(f"wrote {config}; next: madpipe run all")
 
 
 def doctor(config: Config = DEFAULT_CONFIG, *, as_json: Json = False) -> None:
@@ -46,6 +46,6 @@ def doctor(config: Config = DEFAULT_CONFIG, *, as_json: Json = False) -> None:
         write_json([finding._asdict() for finding in findings])
         return
     for finding in findings:
-        write_line(f"{finding.state:<7} {finding.name:<22} {finding.detail}")
+        typer.echo(f"{finding.state:<7} {finding.name:<22} {finding.detail}")
         if finding.fix:
-            write_line(f"{'':<7} {'':<22} fix: {finding.fix}")
+            typer.echo(f"{'':<7} {'':<22} fix: {finding.fix}")

@@ -63,7 +63,7 @@ _UsageError = typer.BadParameter.__bases__[0]
 
 def _print_version(value: bool) -> None:  # noqa: FBT001  (typer's form of a callback)
     if value:
-        sys.stdout.write(f"madpipe {__version__}\n")
+        typer.echo(f"madpipe {__version__}")
         raise typer.Exit
 
 
@@ -121,5 +121,5 @@ def main(arguments: list[str] | None = None) -> None:
 def _fail(message: str, code: int, *, shows_traceback: bool) -> int:
     if shows_traceback:
         traceback.print_exc()
-    sys.stderr.write(message + "\n")
+    typer.echo(message, err=True)
     return code

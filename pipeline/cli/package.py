@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli.common import DEFAULT_CONFIG, Config, Out, Set, open_project, write_line
+from pipeline.cli.common import DEFAULT_CONFIG, Config, Out, Set, open_project
 from pipeline.errors import StoreError
 
 Engine = Annotated[
@@ -40,7 +40,7 @@ def package(
     package_name, files = contents.collect(folder, place=place, name=name, report=report)
     target = out or Path(package_name)
     archive.write(files, target, overwrite=overwrite)
-    write_line(f"{target}  {len(files)} files")
+    typer.echo(f"{target}  {len(files)} files")
 
 
 def _report(config: Path, set_: list[str] | None) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -17,7 +17,6 @@ from pipeline.cli.common import (
     open_project,
     report_to_ci,
     write_json,
-    write_line,
 )
 from pipeline.errors import StageError
 from pipeline.execute import execute
@@ -26,7 +25,7 @@ from pipeline.planner import Planned, reasons_for
 from pipeline.screen import formatting
 from pipeline.screen.plain import choose_screen
 
-Stages = Annotated[list[str], typer.Argument(metavar="all | STAGE...", help="What to bring up.")]
+Stages = Annotated[list[str], typer.Argument(metavar="all | STAGE...", help="Stages to run, or all.")]
 
 
 def run(
@@ -37,35 +36,11 @@ def run(
     inconclusive: Inconclusive = None,
     *,
     as_json: Json = False,
-) -> None:
+) -> NoReturn:
     """Run stages and all that they need; what is stored is not run again.
 
     The stages are teacher, distill, export, build and validate. After validate the gates judge.
     """
-    run_stages(targets, config, set_, force, inconclusive, as_json=as_json)
-
-
-def distill(
-    config: Config = DEFAULT_CONFIG,
-    set_: Set = None,
-    force: Force = None,
-    *,
-    as_json: Json = False,
-) -> None:
-    """Distil the student from the teacher, without data (the same as run distill)."""
-    run_stages(["distill"], config, set_, force, None, as_json=as_json)
-
-
-def run_stages(
-    targets: list[str],
-    config: Config,
-    set_: Set,
-    force: Force,
-    inconclusive: Inconclusive,
-    *,
-    as_json: bool,
-) -> None:
-    """Run `targets` on the screen that fits, and leave with the run's exit code."""
     project = open_project(config, set_)
     screen = choose_screen(as_json=as_json)
     try:
@@ -87,6 +62,17 @@ def run_stages(
     raise typer.Exit(code)
 
 
+def distill(
+    config: Config = DEFAULT_CONFIG,
+    set_: Set = None,
+    force: Force = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Distil the student from the teacher, without data (the same as run distill)."""
+    run(["distill"], config, set_, force, as_json=as_json)
+
+
 def plan(config: Config = DEFAULT_CONFIG, set_: Set = None, *, as_json: Json = False) -> None:
     """Show for each stage whether it is stored or has to run, and why. Runs nothing."""
     planned = open_project(config, set_).plan([ALL])
@@ -95,9 +81,9 @@ def plan(config: Config = DEFAULT_CONFIG, set_: Set = None, *, as_json: Json = F
         return
     for item in planned:
         first, *rest = item.reasons or ("stored",)
-        write_line(f"{item.stage.name:<9} {item.action:<7} {first}")
+        typer.echo(f"{item.stage.name:<9} {item.action:<7} {first}")
         for reason in rest:
-            write_line(f"{'':<17} {reason}")
+            typer.echo(f"{'':<17} {reason}")
 
 
 def _plan_record(item: Planned) -> dict[str, Any]:
@@ -130,12 +116,12 @@ def status(config: Config = DEFAULT_CONFIG, set_: Set = None, *, as_json: Json =
     if as_json:
         write_json({"home": str(project.store.home), "stages": records})
         return
-    write_line(f"working folder: {project.store.home}")
+    typer.echo(f"working folder: {project.store.home}")
     for record in records:
         if not record["stored"]:
-            write_line(f"{record['name']:<9} nothing stored")
+            typer.echo(f"{record['name']:<9} nothing stored")
             continue
-        write_line(
+        typer.echo(
             f"{record['name']:<9} {record['created_utc']}"
             f"  {formatting.duration(record['seconds']):>8}"
             f"  {formatting.size(record['bytes']):>9}  {formatting.metrics(record['metrics'])}"
@@ -160,6 +146,6 @@ def why(
         write_json(_plan_record(item) | {"reasons": reasons})
         return
     if item.action == "hit":
-        write_line(f"{stage}: stored, nothing differs")
+        typer.echo(f"{stage}: stored, nothing differs")
     for reason in reasons:
-        write_line(f"{stage}: {reason}")
+        typer.echo(f"{stage}: {reason}")

@@ -18,7 +18,6 @@ from pipeline.cli.common import (
     open_project,
     write_columns,
     write_json,
-    write_line,
 )
 from pipeline.errors import Interrupted, MadpipeError, UsageError
 from pipeline.execute import execute
@@ -56,7 +55,7 @@ def sweep(
     rows = []
     for number, combination in enumerate(combinations, start=1):
         if not as_json:
-            write_line(f"[{number}/{len(combinations)}] {' '.join(combination)}")
+            typer.echo(f"[{number}/{len(combinations)}] {' '.join(combination)}")
         rows.append(_row(combination, stage, config, set_, as_json=as_json))
     if as_json:
         write_json(rows)
@@ -104,7 +103,7 @@ def _values(listed: str) -> list[str]:
 def _row(
     combination: Sequence[str], stage: str, config: Config, set_: Set, *, as_json: bool
 ) -> Row:
-    """Bring the stage up for one combination and return its settings and figures."""
+    """Run the stage for one combination and return its settings and figures."""
     row: Row = dict(change.split("=", 1) for change in combination)
     project = open_project(config, [*(set_ or ()), *combination])
     # Rows go to standard output, and for a program nothing else may.

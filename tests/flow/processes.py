@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[2]
 Event = dict[str, Any]
 
 
-class Done(NamedTuple):
-    """What a process left behind."""
+class Result(NamedTuple):
+    """Exit code, events and standard error of a process that ended."""
 
     code: int
     events: list[Event]
@@ -28,9 +28,9 @@ class Done(NamedTuple):
         return {e["stage"]: e["status"] for e in self.events if e["kind"] == "stage_done"}
 
     def progress(self, stage: str) -> list[int]:
-        """Return how far a stage said it was, in order."""
+        """Return the progress that a stage reported, in order."""
         of_stage = [e for e in self.events if e["kind"] == "progress" and e["stage"] == stage]
-        return [each["done"] for each in of_stage]
+        return [event["done"] for event in of_stage]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,12 @@ class Folder:
 
     def command(self, *words: str) -> list[str]:
         """Return the command line of a madpipe command in this folder."""
-        sets = [word for each in self.settings for word in ("--set", each)]
+        sets = [word for change in self.settings for word in ("--set", change)]
         return [sys.executable, "-c", ENTRY, *words, *sets]
 
-    def run(self, *words: str) -> Done:
+    def run(self, *words: str) -> Result:
         """Run a command to its end; its events are those it wrote with --json."""
-        done = subprocess.run(
+        process = subprocess.run(
             self.command(*words),
             cwd=self.path,
             env=environment(),
@@ -55,12 +55,12 @@ class Folder:
             text=True,
             check=False,
         )
-        lines = done.stdout.splitlines() if "--json" in words and words[0] in RUNS else []
-        return Done(done.returncode, [json.loads(line) for line in lines], done.stderr)
+        lines = process.stdout.splitlines() if "--json" in words and words[0] in RUNS else []
+        return Result(process.returncode, [json.loads(line) for line in lines], process.stderr)
 
     def run_and_signal(
         self, *words: str, when: Callable[[Event], bool], number: signal.Signals
-    ) -> Done:
+    ) -> Result:
         """Run a command and send it a signal as soon as it writes an event that fits."""
         events = []
         with subprocess.Popen(
@@ -81,19 +81,19 @@ class Folder:
                     is_sent = True
             errors = process.stderr.read()
             code = process.wait()
-        return Done(code, events, errors)
+        return Result(code, events, errors)
 
     def output(self, stage: str, file: str) -> Path:
         """Return a file of the only entry of a stage."""
-        (found,) = self.path.glob(f".madpipe/entries/{stage}/*/{file}")
-        return found
+        (path,) = self.path.glob(f".madpipe/entries/{stage}/*/{file}")
+        return path
 
 
 RUNS = ("run", "distill")
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of the processes: our code found, one thread."""
+    """Return the environment of the processes: this code importable, one thread."""
     dropped = {"MADPIPE_HOME", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"}
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
     return {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from stages.data.specs import SPECS
+
 Call = Callable[..., tuple[int, str, str]]
 
 
@@ -52,6 +54,20 @@ def _files(tmp_path: Path) -> None:
         (
             ("validate", "--engine", "engine"),
             "--teacher: is needed with --engine (absent); name its weights file",
+        ),
+        (
+            ("validate", "--engine", "engine", "--teacher", "weights.safetensors", "--data", "dig"),
+            (
+                "--data: names no source of images, did you mean 'digits'? (dig); give digits, "
+                f"bank:FILE.npz, or SOURCE:FOLDER with one of {', '.join(SPECS)}"
+            ),
+        ),
+        (
+            ("build", "--onnx", "net.onnx", "--backend", "trt"),
+            (
+                "command line: Invalid value for '--backend': 'trt' is not one of 'auto', "
+                "'tensorrt', 'tensorrt-rtx', 'onnxruntime', 'openvino'; see madpipe --help"
+            ),
         ),
         (
             ("export", "--student", "gone.safetensors"),

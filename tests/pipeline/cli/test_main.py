@@ -155,16 +155,6 @@ def test_file_in_place_of_the_working_folder_is_exit_code_1(
     assert err == (f"{tmp_path}/file: is a file, not a folder; name a folder with MADPIPE_HOME\n")
 
 
-def test_what_the_machine_lacks_is_exit_code_5_before_anything_runs(
-    madpipe: Call, tmp_path: Path
-) -> None:
-    (tmp_path / "pipeline.toml").touch()
-    code, _, err = madpipe("run", "all", "--set", "build.precision=fp8")
-    assert code == 5
-    assert err.startswith("build.precision: onnxruntime does not build it (fp8); ")
-    assert not (tmp_path / ".madpipe" / "entries").exists()
-
-
 def test_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "pipeline.toml").touch()
     with start(tmp_path, "plan") as process:
