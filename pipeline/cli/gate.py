@@ -25,7 +25,8 @@ from pipeline.gates.sides import find
 from pipeline.screen.plain import JsonScreen, PlainScreen
 
 Format = Annotated[
-    Literal["html", "json", "markdown", "junit"], typer.Option("--format", help="Format of the report.")
+    Literal["html", "json", "markdown", "junit"],
+    typer.Option("--format", help="Format of the report."),
 ]
 
 _FILES = {"html": "report.html", "markdown": "report.md", "junit": "junit.xml"}

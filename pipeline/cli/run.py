@@ -25,7 +25,9 @@ from pipeline.planner import Planned, reasons_for
 from pipeline.screen import formatting
 from pipeline.screen.plain import choose_screen
 
-Stages = Annotated[list[str], typer.Argument(metavar="all | STAGE...", help="Stages to run, or all.")]
+Stages = Annotated[
+    list[str], typer.Argument(metavar="all | STAGE...", help="Stages to run, or all.")
+]
 
 
 def run(
