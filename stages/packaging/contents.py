@@ -8,6 +8,7 @@ import msgspec
 
 from pipeline.errors import UsageError
 from pipeline.stage import StageError
+from stages.data.specs import matching_spec
 from stages.engines.base import BACKENDS, MANIFEST_FILE
 from stages.engines.open_engine import read_folder
 from stages.packaging import modelcard, triton
@@ -52,8 +53,10 @@ def collect(
     if report and report.get("engine", {}).get("sha256") != manifest.sha256:
         report = None
     labels = signature.classes or tuple(str(k) for k in range(signature.num_classes))
-    text = "".join(" ".join(each.split()) + "\n" for each in labels).encode()
+    text = "".join(" ".join(label.split()) + "\n" for label in labels).encode()
+    spec = matching_spec(channels=signature.shape[0], num_classes=signature.num_classes)
     example = (Path(__file__).parent / EXAMPLES[manifest.backend]).read_text(encoding="utf-8")
+    example = example.replace("RESIZE_RATIO = 1.0", f"RESIZE_RATIO = {spec.resize_ratio!r}")
     files: dict[str, bytes | Path] = {
         manifest.engine: engine,
         MANIFEST_FILE: msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n",

@@ -2,21 +2,25 @@
 
 import ast
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from pipeline import machine
 from pipeline.errors import StageError, UsageError
-from pipeline.settings import BackendName, Build, Export, InputName, PrecisionName
+from pipeline.settings import BackendName, Build, Data, Export, InputName, PrecisionName, SourceName
 from stages import standalone
 from stages.data import images
+from stages.data.files import ImageFiles
+from stages.data.specs import spec_of
 from stages.engines.base import BACKENDS, EngineManifest
 from stages.engines.open_engine import open_engine, read_manifest
 from stages.packaging import archive, contents
@@ -36,8 +40,8 @@ def _collect(folder: Path, **more: Any) -> tuple[str, archive.Files]:
 
 
 def _changed(built: Path, folder: Path, **changes: Any) -> Path:
-    for each in built.iterdir():
-        (folder / each.name).write_bytes(each.read_bytes())
+    for file in built.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
     manifest = msgspec.json.decode((folder / "manifest.json").read_bytes(), type=EngineManifest)
     manifest = msgspec.structs.replace(manifest, **changes)
     (folder / "manifest.json").write_bytes(msgspec.json.encode(manifest))
@@ -95,7 +99,7 @@ def test_the_example_names_the_class_of_a_digit(
         cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip
     rows = [line.split("\t") for line in done.stdout.splitlines()]
-    assert [row[0] for row in rows] == [str(each) for each in paths]
+    assert [row[0] for row in rows] == [str(path) for path in paths]
     x_NCHW = held_out.batch(slice(0, 50), torch.device("cpu")).contiguous().numpy()
     engine = folder / "engine.onnx"
     opened = open_engine(read_manifest(folder / "manifest.json", engine), engine, threads=1)
@@ -124,6 +128,27 @@ def test_the_example_takes_the_middle_of_an_image_as_validation_does(
     )  # fmt: skip
     one, other = (line.split("\t")[1:] for line in done.stdout.splitlines())
     assert one == other
+
+
+@pytest.mark.parametrize(("classes", "source"), [(1000, "imagenet"), (7, "folder")])
+def test_the_example_scales_and_crops_as_validation_does(
+    built: Path, tmp_path: Path, classes: int, source: SourceName
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (131, 200, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    manifest = msgspec.json.decode((built / "manifest.json").read_bytes(), type=EngineManifest)
+    assert manifest.signature is not None
+    signature = msgspec.structs.replace(
+        manifest.signature, shape=(3, 64, 64), input_type="UINT8", num_classes=classes, classes=()
+    )
+    (tmp_path / "engine").mkdir()
+    files = _collect(_changed(built, tmp_path / "engine", signature=signature))[1]
+    (tmp_path / "run.py").write_bytes(bytes(files["run.py"]))
+    read = runpy.run_path(str(tmp_path / "run.py"))["read"]
+    spec = spec_of(Data(source=source, image_size_px=64))
+    validated = ImageFiles([str(tmp_path / "image.png")], spec)[:].permute(0, 2, 3, 1).numpy()
+    x_BHWC = read(tmp_path / "image.png", msgspec.to_builtins(signature))
+    np.testing.assert_array_equal(x_BHWC, validated)
 
 
 def test_the_example_refuses_an_engine_with_another_byte(built: Path, tmp_path: Path) -> None:
