@@ -232,10 +232,10 @@ def figures(task: Task, shared: Sequence[str], home: Path) -> dict[str, Any]:
     for each in json.loads(said.stdout):
         entry = store.read(each["name"], each["key"]) if each["action"] == "hit" else None
         if entry is not None:
-            manifest = entry.manifest
+            record = entry.record
             found[each["name"]] = {
-                "metrics": manifest.metrics,
-                "seconds": manifest.seconds,
+                "metrics": record.metrics,
+                "seconds": record.seconds,
                 "path": str(entry.path),
             }
     return found

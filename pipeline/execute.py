@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline import exit_codes, machine, runs
-from pipeline.cache.digest_cache import Memo
-from pipeline.cache.lock import writing
+from pipeline.cache.digest_cache import DigestCache
+from pipeline.cache.lock import write_lock
 from pipeline.errors import MadpipeError, StoreError
 from pipeline.events import Sink, broadcast
 from pipeline.gates.judge import Verdict, exit_code
@@ -47,12 +47,12 @@ def execute(
     begin_s = time.perf_counter()
     forced = project.forced(force)
     project.fetch(targets)
-    memo = Memo(project.store.memo_path)
-    planned = project.plan(targets, forced, memo)
+    digest_cache = DigestCache(project.store.digest_cache_path)
+    planned = project.plan(targets, forced, digest_cache)
     names = [item.stage.name for item in planned]
     broadcast(sinks, "run_started", None, {"stages": names, "command": command})
     project.store.prepare()
-    runner = Runner(project.settings, project.store, memo, sinks, force=forced)
+    runner = Runner(project.settings, project.store, digest_cache, sinks, force=forced)
     # Of the start, which hours of training may lie behind at the end.
     circumstances = _circumstances(project)
     failure: MadpipeError | None = None
@@ -100,7 +100,7 @@ def _bring(project: Project, runner: Runner, planned: Sequence[Planned], command
             runner.stop_asked = stop_asked
             _run_locked(project, runner, [item.stage for item in planned], command)
     try:
-        runner.memo.save()
+        runner.digest_cache.save()
     except OSError as error:
         raise project.store.failure(error) from error
 
@@ -116,16 +116,16 @@ def _save(project: Project, record: runs.RunRecord, failure: MadpipeError | None
 
 
 def _run_locked(project: Project, runner: Runner, stages: list[Stage], command: str) -> None:
-    def stop() -> None:
+    def stop_if_asked() -> None:
         if runner.stop_asked():
             raise Interrupted("madpipe", "interrupted while waiting", "repeat the command")
 
-    with writing(
+    with write_lock(
         project.store,
         wait_s=project.settings.run.lock_wait_s,
         command=command,
-        tell=lambda text: broadcast(runner.sinks, "waiting", None, {"text": text}),
-        stop=stop,
+        on_wait=lambda text: broadcast(runner.sinks, "waiting", None, {"text": text}),
+        stop_if_asked=stop_if_asked,
     ):
         runner.run(stages)
 
@@ -146,7 +146,7 @@ def _records(runner: Runner, failure: MadpipeError | None) -> list[runs.StageRec
         runs.StageRecord(
             name=each.stage,
             status=each.status,
-            key=each.entry.manifest.key,
+            key=each.entry.record.key,
             elapsed_s=each.elapsed_s,
         )
         for each in runner.outcomes

@@ -1,6 +1,7 @@
 """The order of the stages, which follows from what they read: nobody writes it down."""
 
 from collections.abc import Iterable, Sequence
+from graphlib import CycleError, TopologicalSorter
 
 from pipeline.errors import UsageError, did_you_mean
 from pipeline.stage import Stage
@@ -14,25 +15,30 @@ def ordered(stages: Iterable[Stage]) -> tuple[Stage, ...]:
     Raises:
         ValueError: Two have one name, an input names nothing, or they depend on each other.
     """
-    waiting = list(stages)
-    names = [stage.name for stage in waiting]
+    stages = list(stages)
+    names = [stage.name for stage in stages]
     if len(set(names)) != len(names):
         message = f"two stages have one name: {names}"
         raise ValueError(message)
-    offered = {f"{stage.name}/{output}" for stage in waiting for output in stage.outputs}
-    for stage in waiting:
+    offered = {f"{stage.name}/{output}" for stage in stages for output in stage.outputs}
+    for stage in stages:
         if missing := set(stage.inputs) - offered:
             message = f"stage {stage.name} reads what no stage leaves: {sorted(missing)}"
             raise ValueError(message)
-    done: list[Stage] = []
-    while waiting:
-        ready = next((s for s in waiting if not {i.name for i in waiting} & _sources(s)), None)
-        if ready is None:
-            message = f"stages depend on each other: {[stage.name for stage in waiting]}"
-            raise ValueError(message)
-        waiting.remove(ready)
-        done.append(ready)
-    return tuple(done)
+    sorter = TopologicalSorter({stage.name: sorted(stage.sources) for stage in stages})
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        message = f"stages depend on each other: {sorted(set(error.args[1]))}"
+        raise ValueError(message) from error
+    in_order: list[Stage] = []
+    ready: list[str] = []
+    while sorter.is_active():
+        # One at a time: what becomes ready may stand before what is ready already.
+        first, *ready = sorted([*ready, *sorter.get_ready()], key=names.index)
+        in_order.append(stages[names.index(first)])
+        sorter.done(first)
+    return tuple(in_order)
 
 
 def selected(stages: Sequence[Stage], targets: Sequence[str]) -> tuple[Stage, ...]:
@@ -50,7 +56,7 @@ def selected(stages: Sequence[Stage], targets: Sequence[str]) -> tuple[Stage, ..
         name = waiting.pop()
         if name not in wanted:
             wanted.add(name)
-            waiting += _sources(by_name[name])
+            waiting += by_name[name].sources
     return tuple(stage for stage in stages if stage.name in wanted)
 
 
@@ -67,7 +73,3 @@ def require_stage(stages: Sequence[Stage], name: str, *, allow_all: bool = False
             f"no such stage{did_you_mean(name, names)} ({name})",
             f"name one of {', '.join(names)}",
         )
-
-
-def _sources(stage: Stage) -> set[str]:
-    return {name.partition("/")[0] for name in stage.inputs}

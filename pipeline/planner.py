@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from pipeline.cache.digest_cache import Memo
-from pipeline.cache.keys import Parts, differences, key_of, key_parts
+from pipeline.cache.digest_cache import DigestCache
+from pipeline.cache.keys import KeyDocument, differences, key_document, key_of
 from pipeline.cache.store import Entry, Store
 from pipeline.settings import Settings
 from pipeline.stage import Stage
@@ -23,7 +23,7 @@ class Planned(NamedTuple):
     action: Action
     reasons: tuple[str, ...]
     key: str | None = None
-    parts: Parts | None = None
+    key_document: KeyDocument | None = None
     entry: Entry | None = None
 
 
@@ -31,19 +31,17 @@ def plan(
     stages: Sequence[Stage],
     settings: Settings,
     store: Store,
-    memo: Memo,
+    digest_cache: DigestCache,
     force: frozenset[str] = frozenset(),
 ) -> list[Planned]:
     """Return what would happen to each of the ordered `stages`."""
     planned: list[Planned] = []
     hits: dict[str, Entry] = {}
     for stage in stages:
-        sources = {name.partition("/")[0] for name in stage.inputs}
-        if waits := sorted(source for source in sources if source not in hits):
-            reason = f"waits for {', '.join(waits)}"
-            planned.append(Planned(stage, "wait", (reason,)))
+        if waits := sorted(stage.sources - hits.keys()):
+            planned.append(Planned(stage, "wait", (f"waits for {', '.join(waits)}",)))
             continue
-        item = plan_stage(stage, settings, store, memo, hits, force=stage.name in force)
+        item = plan_stage(stage, settings, store, digest_cache, hits, force=stage.name in force)
         planned.append(item)
         if item.action == "hit" and item.entry is not None:
             hits[stage.name] = item.entry
@@ -54,43 +52,41 @@ def plan_stage(
     stage: Stage,
     settings: Settings,
     store: Store,
-    memo: Memo,
+    digest_cache: DigestCache,
     entries: Mapping[str, Entry],
     *,
     force: bool = False,
 ) -> Planned:
     """Return what would happen to a stage whose inputs lie in `entries`."""
     inputs = {name: input_sha256(entries, name) for name in stage.inputs}
-    parts = key_parts(stage, settings, inputs, memo)
-    key = key_of(parts)
+    document = key_document(stage, settings, inputs, digest_cache)
+    key = key_of(document)
     if force:
-        return Planned(stage, "run", ("forced",), key, parts)
-    lookup = store.find(stage.name, key)
-    if lookup.entry is not None:
-        return Planned(stage, "hit", (), key, parts, lookup.entry)
-    if (store.work_path(stage.name, key) / "checkpoint" / "state").is_file():
-        return Planned(
-            stage,
-            "resume",
-            ("an unfinished run with this key goes on from its checkpoint",),
-            key,
-            parts,
-        )
-    if lookup.damage is not None:
-        return Planned(stage, "run", (f"the stored entry is damaged: {lookup.damage}",), key, parts)
-    return Planned(stage, "run", tuple(reasons_for(stage, parts, store)), key, parts)
+        return Planned(stage, "run", ("forced",), key, document)
+    entry, damage = store.find(stage.name, key)
+    action: Action = "run"
+    if entry is not None:
+        action, reasons = "hit", []
+    elif (store.work_path(stage.name, key) / "checkpoint" / "state").is_file():
+        action = "resume"
+        reasons = ["an unfinished run with this key goes on from its checkpoint"]
+    elif damage is not None:
+        reasons = [f"the stored entry is damaged: {damage}"]
+    else:
+        reasons = reasons_for(stage, document, store)
+    return Planned(stage, action, tuple(reasons), key, document, entry)
 
 
-def reasons_for(stage: Stage, parts: Parts, store: Store) -> list[str]:
+def reasons_for(stage: Stage, document: KeyDocument, store: Store) -> list[str]:
     """Return what differs from the stage's newest entry, or that there is none."""
     newest = store.newest(stage.name)
     if newest is None:
         return ["never run"]
-    changed = differences(newest.manifest.parts, parts)
+    changed = differences(newest.record.key_document, document)
     return changed or ["the stored entry is gone"]
 
 
 def input_sha256(entries: Mapping[str, Entry], name: str) -> str:
     """Return the digest of the input `stage/output`."""
     source, _, output = name.partition("/")
-    return entries[source].manifest.outputs[output].sha256
+    return entries[source].record.outputs[output].sha256

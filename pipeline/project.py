@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.cache.digest_cache import Memo
+from pipeline.cache.digest_cache import DigestCache
 from pipeline.cache.store import Store, damage_of
 from pipeline.config import load as config
 from pipeline.errors import SettingsFault, StoreError
@@ -72,14 +72,14 @@ class Project:
         self,
         targets: Sequence[str],
         force: frozenset[str] = frozenset(),
-        memo: Memo | None = None,
+        digest_cache: DigestCache | None = None,
     ) -> list[Planned]:
         """Return what a run would do, without running or writing anything.
 
         Args:
             targets: Stages, or `all`.
             force: Stages to run although they are stored.
-            memo: Gets what was computed for it; None: one of its own, which is not kept.
+            digest_cache: Gets what was computed for it; None: one of its own, not kept.
 
         Raises:
             ConfigError: A setting names a file that is not there, or code that is no Python.
@@ -88,8 +88,8 @@ class Project:
         stages = selected(self.stages, targets)
         try:
             _check_externals(stages)
-            memo = memo or Memo(self.store.memo_path)
-            return plan(stages, self.settings, self.store, memo, force)
+            digest_cache = digest_cache or DigestCache(self.store.digest_cache_path)
+            return plan(stages, self.settings, self.store, digest_cache, force)
         except SettingsFault as fault:
             raise config.locate(self.path, self.overrides, fault) from fault
 

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline import __version__, machine
-from pipeline.cache.digest_cache import Memo
+from pipeline.cache.digest_cache import DigestCache
 from pipeline.cache.keys import file_sha256
-from pipeline.cache.manifest import Manifest, OutputRecord
-from pipeline.cache.store import Entry, Store, remove_tree
+from pipeline.cache.store import Entry, EntryRecord, OutputRecord, Store, remove_tree
 from pipeline.checkpoint import FileCheckpoints
 from pipeline.errors import Interrupted, MadpipeError, StageError
 from pipeline.eventlog import EventLog, spent_s
@@ -46,7 +45,7 @@ class Runner:
 
     settings: Settings
     store: Store
-    memo: Memo
+    digest_cache: DigestCache
     sinks: list[Sink]
     stop_asked: Callable[[], bool] = lambda: False
     force: frozenset[str] = frozenset()
@@ -76,7 +75,12 @@ class Runner:
                 raise Interrupted("madpipe", "interrupted", "the same command goes on from here")
             begin_s = time.perf_counter()
             item = plan_stage(
-                stage, self.settings, self.store, self.memo, entries, force=stage.name in self.force
+                stage,
+                self.settings,
+                self.store,
+                self.digest_cache,
+                entries,
+                force=stage.name in self.force,
             )
             self.current_key = item.key
             status: Status = "hit"
@@ -92,15 +96,15 @@ class Runner:
 
     def _done(self, stage: str, status: Status, entry: Entry, elapsed_s: float) -> None:
         try:
-            self.store.mark_newest(stage, entry.manifest.key)
+            self.store.mark_newest(stage, entry.record.key)
         except OSError as error:
             raise self.store.failure(error) from error
         self.outcomes.append(Outcome(stage, status, entry, elapsed_s))
         fields = {
             "status": status,
-            "seconds": round(entry.manifest.seconds, 3),
-            "key": entry.manifest.key,
-            "metrics": entry.manifest.metrics,
+            "seconds": round(entry.record.seconds, 3),
+            "key": entry.record.key,
+            "metrics": entry.record.metrics,
         }
         broadcast(self.sinks, "stage_done", stage, fields)
 
@@ -190,7 +194,7 @@ class Runner:
     ) -> Entry:
         stage = item.stage
         assert item.key is not None
-        assert item.parts is not None
+        assert item.key_document is not None
         try:
             outputs = {}
             for name, file in stage.outputs.items():
@@ -199,10 +203,10 @@ class Runner:
                     file=file, sha256=file_sha256(path), bytes=path.stat().st_size
                 )
             (work / "events.jsonl").rename(work / "out" / "events.jsonl")
-            manifest = Manifest(
+            record = EntryRecord(
                 stage=stage.name,
                 key=item.key,
-                parts=item.parts,
+                key_document=item.key_document,
                 outputs=outputs,
                 metrics=context.metrics,
                 seconds=seconds,
@@ -211,7 +215,7 @@ class Runner:
                 madpipe=__version__,
                 host=machine.host(),
             )
-            entry = self.store.commit(work / "out", manifest)
+            entry = self.store.commit(work / "out", record)
             remove_tree(work)
         except OSError as error:
             raise self.store.failure(error) from error

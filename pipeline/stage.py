@@ -75,6 +75,11 @@ class Stage:
     requires: tuple[Requirement, ...] = ()
     """What must be present for the stage to run."""
 
+    @property
+    def sources(self) -> frozenset[str]:
+        """The stages whose outputs it reads."""
+        return frozenset(name.partition("/")[0] for name in self.inputs)
+
 
 class Checkpoints(Protocol):
     """Progress that survives a kill, bound to one key: other settings never see it."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.cache.digest_cache import Memo
+from pipeline.cache.digest_cache import DigestCache
 from pipeline.cache.store import Store
 from pipeline.events import Event
 from pipeline.gates.measures import SCHEMA
@@ -81,7 +81,7 @@ def run(store: Store, events: list[Event]) -> Callable[..., Runner]:
         settings: Settings | None = None,
         force: frozenset[str] = frozenset(),
     ) -> Runner:
-        runner = Runner(settings or Settings(), store, Memo(), [events.append], force=force)
+        runner = Runner(settings or Settings(), store, DigestCache(), [events.append], force=force)
         runner.run(stages)
         return runner
 

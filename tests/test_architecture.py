@@ -40,7 +40,7 @@ ORDER = """
     gates.build_records gates.measurements
     machine settings cache.digest_cache gates.intervals eventlog checkpoint
     requirements config.rules config.presets cache.code_digest config.template
-    gates.estimates gates.judge gates.measured cache.manifest
+    gates.estimates gates.judge gates.measured
     config.load stage
     cache.keys graph
     cache.store
@@ -163,9 +163,9 @@ def test_declarations_import_nothing_heavy() -> None:
 
 def test_distill_reaches_no_module_that_loads_images() -> None:
     from pipeline.cache.code_digest import code_digests
-    from pipeline.cache.digest_cache import Memo
+    from pipeline.cache.digest_cache import DigestCache
 
-    reached = code_digests(["stages.distill.stage"], Memo())
+    reached = code_digests(["stages.distill.stage"], DigestCache())
     assert "stages.distill.trainer" in reached
     assert not [name for name in reached if name.startswith("stages.data")]
 

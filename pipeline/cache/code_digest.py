@@ -1,7 +1,7 @@
 """The digest of the code that a stage runs: its module and all of ours that it imports.
 
 Found statically, so nothing is imported. Comments, formatting and docstrings do not count; any
-other edit does. Modules of the core (`pipeline.*`) do not count: they hand things over and keep
+other edit does. Modules of the core (`pipeline.*`) do not count: they pass things on and store
 them, and a change there that would change results raises `KEY_SCHEMA` in `pipeline.cache.keys`.
 """
 
@@ -13,13 +13,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pipeline.cache.digest_cache import Memo
+from pipeline.cache.digest_cache import DigestCache
 
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 _CORE = "pipeline"
 
 
-def code_digests(modules: Iterable[str], memo: Memo) -> dict[str, str]:
+def code_digests(modules: Iterable[str], digest_cache: DigestCache) -> dict[str, str]:
     """Return module name -> digest for `modules` and every first-party module they import.
 
     First-party are `stages`, `models` and the top-level packages of `modules` themselves.
@@ -40,7 +40,7 @@ def code_digests(modules: Iterable[str], memo: Memo) -> dict[str, str]:
         path = _source_path(name)
         if name in digests or path is None:
             continue
-        entry = _digest_of(path, name, memo)
+        entry = _digest_of(path, name, digest_cache)
         digests[name] = entry["digest"]
         for candidate in entry["imports"]:
             if candidate.partition(".")[0] in packages:
@@ -48,7 +48,7 @@ def code_digests(modules: Iterable[str], memo: Memo) -> dict[str, str]:
     return dict(sorted(digests.items()))
 
 
-def file_digests(path: Path, memo: Memo) -> dict[str, str]:
+def file_digests(path: Path, digest_cache: DigestCache) -> dict[str, str]:
     """Return the digests of a file of the user's and of all that it imports from beside it.
 
     Names are relative to the file's folder.
@@ -60,11 +60,12 @@ def file_digests(path: Path, memo: Memo) -> dict[str, str]:
     folder = path.parent
     waiting, digests = [path], dict[str, str]()
     while waiting:
-        each = waiting.pop()
-        name = each.relative_to(folder).as_posix()
+        file = waiting.pop()
+        name = file.relative_to(folder).as_posix()
         if name in digests:
             continue
-        entry = _digest_of(each, ".".join(each.relative_to(folder).with_suffix("").parts), memo)
+        own_module = ".".join(file.relative_to(folder).with_suffix("").parts)
+        entry = _digest_of(file, own_module, digest_cache)
         digests[name] = entry["digest"]
         for module in entry["imports"]:
             base = folder.joinpath(*module.split("."))
@@ -90,11 +91,11 @@ def _source_path(module: str) -> Path | None:
     return None
 
 
-def _digest_of(path: Path, module: str, memo: Memo) -> dict[str, Any]:
+def _digest_of(path: Path, module: str, digest_cache: DigestCache) -> dict[str, Any]:
     source = path.read_bytes()
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    memo_key = hashlib.sha256(f"{_PYTHON}\0{package}\0".encode() + source).hexdigest()
-    return memo.get("code", memo_key, lambda: _parse(source, package, path))
+    cache_key = hashlib.sha256(f"{_PYTHON}\0{package}\0".encode() + source).hexdigest()
+    return digest_cache.get("code", cache_key, lambda: _parse(source, package, path))
 
 
 def _parse(source: bytes, package: str, path: Path) -> dict[str, Any]:
@@ -130,12 +131,12 @@ def _drop_docstring(node: ast.AST) -> None:
     if not isinstance(body, list):
         return
     kept = [
-        each
-        for each in body
+        statement
+        for statement in body
         if not (
-            isinstance(each, ast.Expr)
-            and isinstance(each.value, ast.Constant)
-            and isinstance(each.value.value, str)
+            isinstance(statement, ast.Expr)
+            and isinstance(statement.value, ast.Constant)
+            and isinstance(statement.value.value, str)
         )
     ]
     node.body = kept or [ast.Pass()]  # type: ignore[attr-defined]

@@ -11,27 +11,30 @@ from typing import Any
 from pipeline.atomic import write_bytes
 
 
-class Memo:
-    """What was computed for each (kind, content), kept in one JSON file."""
+class DigestCache:
+    """What was computed for each (kind, key), kept in one JSON file.
+
+    Kinds are `code` (of one source file) and `folder` (of one listing of an outside folder).
+    """
 
     def __init__(self, path: Path | None = None) -> None:
         """Read what `path` holds; an unreadable or outdated file counts as empty."""
         self._path = path
-        self._known: dict[str, dict[str, Any]] = {}
+        self._stored: dict[str, dict[str, Any]] = {}
         self._used: dict[str, dict[str, Any]] = {}
         if path is not None and path.is_file():
             try:
                 loaded = json.loads(path.read_bytes())
             except ValueError:
                 loaded = {}
-            self._known = _sound(loaded)
+            self._stored = _well_formed(loaded)
 
     def get(self, kind: str, key: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Return what is known of `key`, computing it the first time."""
+        """Return what is stored of `key`, computing it the first time."""
         used = self._used.setdefault(kind, {})
         if key not in used:
-            known = self._known.get(kind, {}).get(key)
-            used[key] = known if known is not None else compute()
+            stored = self._stored.get(kind, {}).get(key)
+            used[key] = stored if stored is not None else compute()
         entry: dict[str, Any] = used[key]
         return entry
 
@@ -43,13 +46,13 @@ class Memo:
         Raises:
             OSError: The file cannot be written.
         """
-        if self._path is not None and self._used and self._used != self._known:
+        if self._path is not None and self._used and self._used != self._stored:
             write_bytes(self._path, json.dumps(self._used, sort_keys=True).encode())
-            self._known = self._used
+            self._stored = self._used
 
 
-def _sound(loaded: Any) -> dict[str, dict[str, Any]]:
-    """Return of a loaded file what has the form of a memo."""
+def _well_formed(loaded: Any) -> dict[str, dict[str, Any]]:
+    """Return of a loaded file what has the form of a cache."""
     kinds = loaded.items() if isinstance(loaded, dict) else ()
     return {
         kind: {key: entry for key, entry in entries.items() if isinstance(entry, dict)}

@@ -17,25 +17,29 @@ import msgspec
 
 from pipeline import machine
 from pipeline.cache.code_digest import code_digests, file_digests
-from pipeline.cache.digest_cache import Memo
+from pipeline.cache.digest_cache import DigestCache
 from pipeline.errors import SettingsFault, StageError
 from pipeline.settings import Settings
 from pipeline.stage import External, Stage
 
 KEY_SCHEMA = 1
-_CHUNK_BYTES = 1 << 20
+ABSENT = "(absent)"
+_DIGEST_DIGITS = 64
 
-Parts = dict[str, Any]
+KeyDocument = dict[str, Any]
+"""What `key_document` returns, and what is read again from a stored entry."""
 
 
-def key_parts(stage: Stage, settings: Settings, inputs: Mapping[str, str], memo: Memo) -> Parts:
+def key_document(
+    stage: Stage, settings: Settings, inputs: Mapping[str, str], digest_cache: DigestCache
+) -> KeyDocument:
     """Return the document whose digest is the key of `stage`.
 
     Args:
         stage: The declaration.
         settings: Of which only the declared slices are taken.
         inputs: sha256 of the bytes of each declared input.
-        memo: What is already known of code and of outside folders.
+        digest_cache: Digests known already of code and of outside folders.
     """
     return {
         "schema": KEY_SCHEMA,
@@ -44,23 +48,24 @@ def key_parts(stage: Stage, settings: Settings, inputs: Mapping[str, str], memo:
         "settings": {name: _slice(settings, name) for name in stage.settings},
         "inputs": {name: inputs[name] for name in stage.inputs},
         "externals": {
-            name: external_digest(each, memo) for name, each in sorted(stage.externals.items())
+            name: external_digest(external, digest_cache)
+            for name, external in sorted(stage.externals.items())
         },
         "outputs": dict(stage.outputs),
-        "code": code_digests([stage.run.partition(":")[0], *stage.code], memo),
+        "code": code_digests([stage.run.partition(":")[0], *stage.code], digest_cache),
         "packages": {name: machine.version(name) for name in stage.packages},
         "facts": {name: machine.fact(name) for name in stage.facts},
     }
 
 
-def key_of(parts: Parts) -> str:
+def key_of(document: KeyDocument) -> str:
     """Return the 64-digit key of a document.
 
     Raises:
-        TypeError: A part has no canonical form.
+        TypeError: A value has no canonical form.
         ValueError: A number is not finite.
     """
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -70,7 +75,7 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def external_digest(external: External, memo: Memo) -> str:
+def external_digest(external: External, digest_cache: DigestCache) -> str:
     """Return the digest of an outside file's bytes, or of a folder's names and bytes.
 
     Of a Python file the code counts, with that of the files beside it that it imports.
@@ -83,7 +88,7 @@ def external_digest(external: External, memo: Memo) -> str:
     """
     path = external.path
     if path.is_file() and path.suffix == ".py":
-        return _code_digest(external, memo)
+        return _code_digest(external, digest_cache)
     if path.is_file():
         return file_sha256(path)
     if not path.is_dir():
@@ -93,22 +98,29 @@ def external_digest(external: External, memo: Memo) -> str:
             external.remedy,
         )
     files = _files(path)
-    seen = hashlib.sha256()
+    listing = hashlib.sha256()
     for name, size, time_ns in files:
-        seen.update(f"{name}\0{size}\0{time_ns}\n".encode())
-    return str(memo.get("folder", seen.hexdigest(), lambda: _folder(path, files))["digest"])
+        listing.update(f"{name}\0{size}\0{time_ns}\n".encode())
+
+    def read_all() -> dict[str, str]:
+        content = hashlib.sha256()
+        for name, _, _ in files:
+            content.update(f"{name}\0{file_sha256(path / name)}\n".encode())
+        return {"digest": content.hexdigest()}
+
+    return str(digest_cache.get("folder", listing.hexdigest(), read_all)["digest"])
 
 
-def _code_digest(external: External, memo: Memo) -> str:
+def _code_digest(external: External, digest_cache: DigestCache) -> str:
     try:
-        digests = file_digests(external.path, memo)
+        digests = file_digests(external.path, digest_cache)
     except (SyntaxError, ValueError) as error:
         if isinstance(error, SyntaxError):
-            told = f"{error.filename}, line {error.lineno}: {error.msg}"
+            reason = f"{error.filename}, line {error.lineno}: {error.msg}"
         else:
-            told = f"{external.path}: {error}"
+            reason = f"{external.path}: {error}"
         key = tuple(external.needed_by.split("."))
-        raise SettingsFault([(key, f"is not Python ({told})", "correct the file")]) from error
+        raise SettingsFault([(key, f"is not Python ({reason})", "correct the file")]) from error
     return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
 
 
@@ -117,29 +129,23 @@ def _files(root: Path) -> list[tuple[str, int, int]]:
 
     A million images are usual, so this keeps to one system call for a file.
     """
-    found = []
+    files = []
     waiting: list[tuple[str, str, frozenset[tuple[int, int]]]] = [("", str(root), frozenset())]
     while waiting:
         prefix, folder, above = waiting.pop()
-        place = Path(folder).stat()
-        if (place.st_dev, place.st_ino) in above:
+        status = Path(folder).stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity in above:
             continue  # a link to a folder that it lies in
-        inside = above | {(place.st_dev, place.st_ino)}
+        inside = above | {identity}
         with os.scandir(folder) as entries:
-            for each in entries:
-                if each.is_dir():
-                    waiting.append((f"{prefix}{each.name}/", each.path, inside))
-                elif each.is_file():
-                    state = each.stat()
-                    found.append((prefix + each.name, state.st_size, state.st_mtime_ns))
-    return sorted(found, key=lambda file: file[0].split("/"))
-
-
-def _folder(path: Path, files: list[tuple[str, int, int]]) -> dict[str, str]:
-    content = hashlib.sha256()
-    for name, _, _ in files:
-        content.update(f"{name}\0{file_sha256(path / name)}\n".encode())
-    return {"digest": content.hexdigest()}
+            for entry in entries:
+                if entry.is_dir():
+                    waiting.append((f"{prefix}{entry.name}/", entry.path, inside))
+                elif entry.is_file():
+                    status = entry.stat()
+                    files.append((prefix + entry.name, status.st_size, status.st_mtime_ns))
+    return sorted(files, key=lambda file: file[0].split("/"))
 
 
 def _slice(settings: Settings, dotted: str) -> Any:
@@ -150,27 +156,20 @@ def _slice(settings: Settings, dotted: str) -> Any:
     return json.loads(json.dumps(msgspec.to_builtins(value)))
 
 
-def differences(old: Parts, new: Parts) -> list[str]:
+def differences(old: Any, new: Any, place: str = "") -> list[str]:
     """Return what differs between two documents, a line each, leaf by leaf."""
-    return list(_differences(old, new, ""))
-
-
-def _differences(old: Any, new: Any, place: str) -> list[str]:
     if isinstance(old, dict) and isinstance(new, dict):
-        names = sorted(old.keys() | new.keys())
-        inner = [
-            _differences(old.get(name, ABSENT), new.get(name, ABSENT), f"{place}.{name}".strip("."))
-            for name in names
+        return [
+            line
+            for name in sorted(old.keys() | new.keys())
+            for line in differences(
+                old.get(name, ABSENT), new.get(name, ABSENT), f"{place}.{name}".strip(".")
+            )
         ]
-        return [line for lines in inner for line in lines]
-    return [] if old == new else [f"{place}: {_shown(old)} -> {_shown(new)}"]
+    return [] if old == new else [f"{place}: {_as_text(old)} -> {_as_text(new)}"]
 
 
-ABSENT = "(absent)"
-_DIGEST_DIGITS = 64
-
-
-def _shown(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if isinstance(value, str) and len(value) == _DIGEST_DIGITS:
         return value[:8]
     return value if value == ABSENT else json.dumps(value)

@@ -1,6 +1,6 @@
-"""One writer at a time: a lock on the working folder that says who holds it.
+"""One writer at a time: a lock on the working folder, which names its holder.
 
-The lock is the operating system's, so a killed process lets go of it by dying.
+The lock is the operating system's, so a killed process releases it by dying.
 """
 
 import contextlib
@@ -18,22 +18,22 @@ _POLL_S = 0.2
 
 
 @contextlib.contextmanager
-def writing(
+def write_lock(
     store: Store,
     *,
-    wait_s: float,
     command: str,
-    tell: Callable[[str], None],
-    stop: Callable[[], None],
+    wait_s: float = 0.0,
+    on_wait: Callable[[str], None] = lambda _: None,
+    stop_if_asked: Callable[[], None] = lambda: None,
 ) -> Iterator[None]:
     """Hold the working folder for writing.
 
     Args:
         store: The working folder.
-        wait_s: How long to wait for another process.
         command: What this process does, for whoever waits for it.
-        tell: Gets one sentence when waiting begins.
-        stop: Called while waiting; raises when a signal asked to stop.
+        wait_s: How long to wait for another process.
+        on_wait: Gets one sentence when waiting begins.
+        stop_if_asked: Called while waiting; raises when a signal asked to stop.
 
     Raises:
         LockedError: Another process still held it after `wait_s`.
@@ -45,7 +45,7 @@ def writing(
     lock = FileLock(store.lock_path)
     holder_path = store.lock_path.with_suffix(".json")
     begin_s = time.monotonic()
-    told = False
+    is_reported = False
     while True:
         try:
             lock.acquire(timeout=0)
@@ -58,10 +58,10 @@ def writing(
                     f"another process is writing here ({holder})",
                     "wait for it, stop it, or give this run a longer run.lock_wait_s",
                 ) from error
-            if not told:
-                tell(f"waiting for {holder}, which is writing to {store.home}")
-                told = True
-            stop()
+            if not is_reported:
+                on_wait(f"waiting for {holder}, which is writing to {store.home}")
+                is_reported = True
+            stop_if_asked()
             time.sleep(_POLL_S)
         except OSError as error:
             raise store.failure(error) from error

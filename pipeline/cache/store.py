@@ -7,42 +7,98 @@
       work/<stage>/<key16>/              one unfinished stage: out/, checkpoint/, events.jsonl
       cache/<stage>/                     what only saves time, such as timings of kernels
       runs/<time>.json                   what each run did
-      memo.json                          digests of code and folders
+      digests.json                       digests of code and folders, to be spared next time
       lock                               held by the process that writes
 
-An entry comes about by one rename of its finished folder and is checked when it is read.
-Knows nothing of what stages do.
+An entry comes about by one rename of its finished folder and is checked when it is read. Its
+record (`EntryRecord`, entry.json) is what makes it an entry. Knows nothing of what stages do.
 """
 
 import errno
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from pipeline.atomic import sync_folder, write_bytes
-from pipeline.cache import manifest as manifests
-from pipeline.cache.keys import file_sha256
-from pipeline.cache.manifest import Manifest
+from pipeline.cache.keys import KeyDocument, file_sha256
 from pipeline.errors import StoreError
 
 LAYOUT = 1
+RECORD_SCHEMA = 1
+RECORD_FILE = "entry.json"
+_RECORD_DIGEST = "record_sha256"
 _KEY_DIGITS = 16
 _READ_ONLY = 0o444
+
+
+class OutputRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One output file of an entry."""
+
+    file: str
+    sha256: str
+    bytes: int
+
+
+class EntryRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The record of one finished stage: what went in, what came out, and when."""
+
+    schema: int = RECORD_SCHEMA
+    stage: str
+    key: str
+    key_document: KeyDocument = msgspec.field(name="parts")
+    """All that decides the result; its digest is the key."""
+    outputs: dict[str, OutputRecord]
+    metrics: dict[str, Any]
+    seconds: float
+    """Of all sessions, where the stage was resumed."""
+    resumed: bool
+    created_utc: str
+    madpipe: str
+    """Version of madpipe."""
+    host: dict[str, str]
+    """Facts of the machine that ran it, for the report; the key has its own."""
+
+    @classmethod
+    def decode(cls, content: bytes) -> "EntryRecord":
+        """Return the record that `content` holds, after checking the digest it carries of itself.
+
+        Raises:
+            msgspec.DecodeError: It holds none, another schema's, or one that was changed.
+        """
+        fields = msgspec.json.decode(content, type=dict[str, Any])
+        digest = fields.pop(_RECORD_DIGEST, None)
+        if fields.get("schema") != RECORD_SCHEMA:
+            message = f"it is of schema {fields.get('schema')}, this madpipe knows {RECORD_SCHEMA}"
+            raise msgspec.ValidationError(message)
+        if digest != _digest(fields):
+            message = "it was changed after it was written"
+            raise msgspec.ValidationError(message)
+        return msgspec.convert(fields, cls)
+
+    def encode(self) -> bytes:
+        """Return the record as readable JSON with a digest of itself."""
+        fields = msgspec.to_builtins(self)
+        return json.dumps(fields | {_RECORD_DIGEST: _digest(fields)}, indent=2).encode()
+
+
+def _digest(fields: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 class Entry(NamedTuple):
     """A stored stage: its folder and its record."""
 
     path: Path
-    manifest: Manifest
+    record: EntryRecord
 
     def output(self, name: str) -> Path:
         """Return the path of an output."""
-        return self.path / Path(self.manifest.outputs[name].file).name
+        return self.path / Path(self.record.outputs[name].file).name
 
 
 class Lookup(NamedTuple):
@@ -58,7 +114,7 @@ class Store:
     def __init__(self, home: Path) -> None:
         """Name the folder; nothing is read or written yet."""
         self.home = home
-        self.memo_path = home / "memo.json"
+        self.digest_cache_path = home / "digests.json"
         self.lock_path = home / "lock"
         self.runs_path = home / "runs"
 
@@ -79,17 +135,17 @@ class Store:
         except OSError as error:
             raise self.failure(error) from error
         try:
-            found = int(json.loads(content)["layout"])
+            layout = int(json.loads(content)["layout"])
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise StoreError(
                 str(self.home / "layout.json"),
                 f"is not a layout record ({content[:40]!r})",
                 "name another folder with MADPIPE_HOME, or remove this one",
             ) from error
-        if found > LAYOUT:
+        if layout > LAYOUT:
             raise StoreError(
                 str(self.home),
-                f"was written by a newer madpipe (layout {found}, this one knows {LAYOUT})",
+                f"was written by a newer madpipe (layout {layout}, this one knows {LAYOUT})",
                 "update madpipe, or name another folder with MADPIPE_HOME",
             )
 
@@ -133,7 +189,7 @@ class Store:
         lookup = _read(path)
         if lookup.entry is None:
             return lookup
-        if (lookup.entry.manifest.stage, lookup.entry.manifest.key) != (stage, key):
+        if (lookup.entry.record.stage, lookup.entry.record.key) != (stage, key):
             return Lookup(None, "its record is of another stage or key")
         damage = damage_of(lookup.entry)
         return Lookup(None, damage) if damage else lookup
@@ -157,17 +213,17 @@ class Store:
         if not pointer.is_file() or pointer.read_bytes() != name.encode():
             write_bytes(pointer, name.encode())
 
-    def commit(self, out: Path, manifest: Manifest) -> Entry:
+    def commit(self, out: Path, record: EntryRecord) -> Entry:
         """Turn a finished folder into the entry of its key, in one rename.
 
         Raises:
             OSError: The disk is full or read-only; there is no entry then.
         """
-        for record in manifest.outputs.values():
-            (out / record.file).chmod(_READ_ONLY)
-        write_bytes(out / manifests.FILE_NAME, manifests.encode(manifest))
+        for output in record.outputs.values():
+            (out / output.file).chmod(_READ_ONLY)
+        write_bytes(out / RECORD_FILE, record.encode())
         sync_folder(out)
-        path = self.entry_path(manifest.stage, manifest.key)
+        path = self.entry_path(record.stage, record.key)
         path.parent.mkdir(parents=True, exist_ok=True)
         replaced = out.with_name("replaced")
         if path.exists():
@@ -175,8 +231,8 @@ class Store:
             path.rename(replaced)
         out.rename(path)
         sync_folder(path.parent)
-        self.mark_newest(manifest.stage, manifest.key)
-        return Entry(path, manifest)
+        self.mark_newest(record.stage, record.key)
+        return Entry(path, record)
 
     def entries(self) -> Iterator[tuple[Path, Lookup]]:
         """Yield every stored entry, or what is wrong with it, without checking its files."""
@@ -186,18 +242,18 @@ class Store:
 
 def damage_of(entry: Entry) -> str | None:
     """Return what is wrong with the bytes of an entry, None where they are as recorded."""
-    for record in entry.manifest.outputs.values():
-        path = entry.path / Path(record.file).name
+    for output in entry.record.outputs.values():
+        path = entry.path / Path(output.file).name
         if not path.is_file():
-            return f"{record.file} is missing"
-        if path.stat().st_size != record.bytes or file_sha256(path) != record.sha256:
-            return f"{record.file} has other bytes than were stored"
+            return f"{output.file} is missing"
+        if path.stat().st_size != output.bytes or file_sha256(path) != output.sha256:
+            return f"{output.file} has other bytes than were stored"
     return None
 
 
 def _read(path: Path) -> Lookup:
     try:
-        return Lookup(Entry(path, manifests.decode((path / manifests.FILE_NAME).read_bytes())))
+        return Lookup(Entry(path, EntryRecord.decode((path / RECORD_FILE).read_bytes())))
     except FileNotFoundError:
         return Lookup(None, "its record is missing")
     except (msgspec.DecodeError, ValueError, OSError) as error:

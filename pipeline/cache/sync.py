@@ -2,33 +2,32 @@
 
 import os
 import shutil
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from pipeline.cache.keys import key_of
-from pipeline.cache.lock import writing
+from pipeline.cache.lock import write_lock
 from pipeline.cache.store import Lookup, Store, damage_of, remove_tree
 
 
 def copy_entries(source: Store, target: Store) -> int:
     """Copy every sound entry that `target` lacks; return how many.
 
-    Each copy is checked, byte by byte and its key against its parts, before it counts.
+    Each copy is checked, byte by byte and its key against its document, before it counts.
 
     Raises:
         StoreError: A folder cannot be read or written, or is held by another process.
     """
     copied = 0
-    with _held(target, "cache copy"):
+    with write_lock(target, command="cache copy"):
         for path, lookup in source.entries():
             entry = lookup.entry
             if (
                 entry is None
                 or damage_of(entry)
-                or key_of(entry.manifest.parts) != entry.manifest.key
+                or key_of(entry.record.key_document) != entry.record.key
             ):
                 continue
-            stage, key = entry.manifest.stage, entry.manifest.key
+            stage, key = entry.record.stage, entry.record.key
             if (path.parent.name, path.name) != (stage, target.entry_path(stage, key).name):
                 continue
             if target.find(stage, key).entry is not None:
@@ -38,12 +37,13 @@ def copy_entries(source: Store, target: Store) -> int:
                 remove_tree(work)
                 out = work / "out"
                 out.mkdir(parents=True)
-                for record in entry.manifest.outputs.values():
-                    shutil.copyfile(path / Path(record.file).name, out / Path(record.file).name)
+                for output in entry.record.outputs.values():
+                    name = Path(output.file).name
+                    shutil.copyfile(path / name, out / name)
                 newest = target.newest(stage)
-                target.commit(out, entry.manifest)
+                target.commit(out, entry.record)
                 if newest is not None:
-                    target.mark_newest(stage, newest.manifest.key)
+                    target.mark_newest(stage, newest.record.key)
                 remove_tree(work)
             except OSError as error:
                 raise target.failure(error) from error
@@ -51,7 +51,7 @@ def copy_entries(source: Store, target: Store) -> int:
     return copied
 
 
-def collect(store: Store, *, keep: int, unfinished: bool) -> tuple[int, int]:
+def collect_garbage(store: Store, *, keep: int, unfinished: bool) -> tuple[int, int]:
     """Remove damaged entries and all but the `keep` newest of each stage.
 
     With `unfinished` also the work of unfinished stages, whose checkpoints are lost by it.
@@ -62,34 +62,31 @@ def collect(store: Store, *, keep: int, unfinished: bool) -> tuple[int, int]:
     Raises:
         StoreError: A folder cannot be removed, or another process holds the store.
     """
-    doomed: list[Path] = []
-    with _held(store, "cache gc"):
+    to_remove: list[Path] = []
+    with write_lock(store, command="cache gc"):
         by_stage: dict[str, list[tuple[Path, Lookup]]] = {}
         for path, lookup in store.entries():
             by_stage.setdefault(path.parent.name, []).append((path, lookup))
-        for stage, found in by_stage.items():
+        for stage, lookups in by_stage.items():
             newest = store.newest(stage)
             sound = [
                 (path, lookup.entry)
-                for path, lookup in found
+                for path, lookup in lookups
                 if lookup.entry is not None and damage_of(lookup.entry) is None
             ]
-            doomed += [path for path, _ in found if path not in {each for each, _ in sound}]
-            sound.sort(key=lambda pair: pair[1].manifest.created_utc, reverse=True)
-            doomed += [p for p, _ in sound[keep:] if newest is None or p != newest.path]
+            sound_paths = {path for path, _ in sound}
+            to_remove += [path for path, _ in lookups if path not in sound_paths]
+            sound.sort(key=lambda pair: pair[1].record.created_utc, reverse=True)
+            to_remove += [path for path, _ in sound[keep:] if newest is None or path != newest.path]
         if unfinished:
-            doomed += [path for path in (store.home / "work").glob("*/*") if path.is_dir()]
-        freed = sum(_bytes(path) for path in doomed)
+            to_remove += [path for path in (store.home / "work").glob("*/*") if path.is_dir()]
+        freed = sum(_bytes(path) for path in to_remove)
         try:
-            for path in doomed:
+            for path in to_remove:
                 remove_tree(path)
         except OSError as error:
             raise store.failure(error) from error
-    return len(doomed), freed
-
-
-def _held(store: Store, command: str) -> AbstractContextManager[None]:
-    return writing(store, wait_s=0.0, command=command, tell=lambda _: None, stop=lambda: None)
+    return len(to_remove), freed
 
 
 def _bytes(folder: Path) -> int:

@@ -30,7 +30,7 @@ def ls(config: Config = DEFAULT_CONFIG, *, as_json: Json = False) -> None:
     """List the stored stages."""
     records = []
     for path, lookup in _store(config).entries():
-        stored = lookup.entry.manifest if lookup.entry else None
+        stored = lookup.entry.record if lookup.entry else None
         records.append(
             {
                 "stage": path.parent.name,
@@ -78,7 +78,7 @@ def verify(config: Config = DEFAULT_CONFIG) -> None:
 
 def gc(config: Config = DEFAULT_CONFIG, keep: Keep = 3, *, unfinished: Unfinished = False) -> None:
     """Remove damaged entries and all but the newest of each stage."""
-    removed, freed = sync.collect(_store(config), keep=keep, unfinished=unfinished)
+    removed, freed = sync.collect_garbage(_store(config), keep=keep, unfinished=unfinished)
     typer.echo(f"removed {removed} folders, {formatting.size(freed)}")
 
 

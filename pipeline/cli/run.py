@@ -105,7 +105,7 @@ def status(config: Config = DEFAULT_CONFIG, set_: Set = None, *, as_json: Json =
         entry = project.store.newest(stage.name)
         record: dict[str, Any] = {"name": stage.name, "stored": entry is not None}
         if entry is not None:
-            stored = entry.manifest
+            stored = entry.record
             record |= {
                 "key": stored.key,
                 "created_utc": stored.created_utc,
@@ -142,8 +142,8 @@ def why(
     require_stage(project.stages, stage)
     item = next(item for item in project.plan([stage]) if item.stage.name == stage)
     reasons = list(item.reasons)
-    if item.parts is not None and item.action == "resume" and project.store.newest(stage):
-        reasons += reasons_for(item.stage, item.parts, project.store)
+    if item.key_document is not None and item.action == "resume" and project.store.newest(stage):
+        reasons += reasons_for(item.stage, item.key_document, project.store)
     if as_json:
         write_json(_plan_record(item) | {"reasons": reasons})
         return

@@ -126,9 +126,9 @@ def _row(
     entry = project.store.newest(stage)
     assert entry is not None, "a stage that ran is stored"
     figures = {
-        name: value for name, value in entry.manifest.metrics.items() if not isinstance(value, str)
+        name: value for name, value in entry.record.metrics.items() if not isinstance(value, str)
     }
-    return row | figures | {"seconds": round(entry.manifest.seconds, 1)}
+    return row | figures | {"seconds": round(entry.record.seconds, 1)}
 
 
 def _write_table(rows: Sequence[Row]) -> None:

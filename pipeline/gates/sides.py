@@ -68,13 +68,13 @@ def _from_store(name: str, store: Store, record_path: Path | None) -> Side:
 
 
 def _side(name: str, entry: Entry) -> Side:
-    inputs: Mapping[str, str] = entry.manifest.parts.get("inputs", {})
+    inputs: Mapping[str, str] = entry.record.key_document.get("inputs", {})
     return Side(
         name=name,
         measurements=read_measurements(entry.output(JUDGED_OUTPUT)),
         samples=read_samples(entry.output(SAMPLES)),
         teacher_sha256=inputs.get(_TEACHER, ""),
-        host=entry.manifest.host,
+        host=entry.record.host,
     )
 
 

@@ -76,7 +76,7 @@ def _gates(project: Project, run: runs.RunRecord) -> Mapping[str, Gate]:
 
 def _differing(entry: Entry | None, environment: Mapping[str, str]) -> dict[str, str]:
     """Return what was otherwise where the measurements were made than where the run was."""
-    host = entry.manifest.host if entry else {}
+    host = entry.record.host if entry else {}
     return {
         name: host[name]
         for name in _TELLING
@@ -113,9 +113,9 @@ def _stage(entry: Entry | None, record: runs.StageRecord) -> dict[str, Any]:
         "name": record.name,
         "status": record.status,
         "key": record.key,
-        "seconds": round(entry.manifest.seconds, 3) if entry else record.elapsed_s,
+        "seconds": round(entry.record.seconds, 3) if entry else record.elapsed_s,
         "elapsed_s": round(record.elapsed_s, 3),
-        "metrics": entry.manifest.metrics if entry else {},
+        "metrics": entry.record.metrics if entry else {},
         "outputs": {},
     }
     if record.message:
@@ -123,10 +123,10 @@ def _stage(entry: Entry | None, record: runs.StageRecord) -> dict[str, Any]:
     if entry is not None:
         shown["outputs"] = {
             name: {"path": str(entry.output(name)), "sha256": each.sha256, "bytes": each.bytes}
-            for name, each in entry.manifest.outputs.items()
+            for name, each in entry.record.outputs.items()
         }
-        shown["created_utc"] = entry.manifest.created_utc
-        shown["host"] = entry.manifest.host
+        shown["created_utc"] = entry.record.created_utc
+        shown["host"] = entry.record.host
     return shown
 
 

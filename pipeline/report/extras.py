@@ -30,7 +30,7 @@ def curves(distill: Entry | None) -> Rows:
 
 
 def _rows(entry: Entry | None, output: str) -> Rows:
-    if entry is None or output not in entry.manifest.outputs:
+    if entry is None or output not in entry.record.outputs:
         return []
     try:
         return parse(Path(entry.output(output)).read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import runs
-from pipeline.cache.lock import writing
+from pipeline.cache.lock import write_lock
 from pipeline.errors import LockedError, StageError, UnavailableError
 from pipeline.events import Event
 from pipeline.execute import execute
@@ -152,16 +152,16 @@ def test_what_the_machine_lacks_is_told_before_anything_runs(project: Open, tmp_
 def test_locked_folder_stops_a_run_but_not_one_of_hits(project: Open) -> None:
     opened = project("run.lock_wait_s=0")
     bring(opened)
-    with writing(opened.store, wait_s=0, command="other", tell=lambda _: None, stop=lambda: None):
+    with write_lock(opened.store, command="other"):
         assert bring(opened) == 0
         with pytest.raises(LockedError, match=r": other\); wait for it"):
             bring(project("run.lock_wait_s=0", "seed=1"))
 
 
-def test_memo_of_code_is_kept_for_the_next_run(project: Open) -> None:
+def test_digests_of_code_is_kept_for_the_next_run(project: Open) -> None:
     opened = project()
     bring(opened)
-    assert json.loads(opened.store.memo_path.read_bytes())["code"] != {}
+    assert json.loads(opened.store.digest_cache_path.read_bytes())["code"] != {}
 
 
 SLOW = """

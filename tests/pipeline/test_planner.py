@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cache.digest_cache import Memo
+from pipeline.cache.digest_cache import DigestCache
 from pipeline.cache.store import Store
 from pipeline.planner import Planned, plan
 from pipeline.settings import Distill, Gate, Settings, Student
@@ -46,7 +46,7 @@ def planned(store: Store) -> Callable[..., list[Planned]]:
     def make(
         settings: Settings | None = None, force: frozenset[str] = frozenset()
     ) -> list[Planned]:
-        return plan(BOTH, settings or Settings(), store, Memo(), force)
+        return plan(BOTH, settings or Settings(), store, DigestCache(), force)
 
     return make
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.cache.digest_cache import Memo
+from pipeline.cache.digest_cache import DigestCache
 from pipeline.cache.store import Store
 from pipeline.errors import Interrupted, StageError, StoreError, UnavailableError, UndeclaredAccess
 from pipeline.events import Event
@@ -63,11 +63,11 @@ def test_stages_run_once_and_are_hits_afterwards(run: Run, store: Store) -> None
 
 
 def test_record_of_a_stage_holds_its_key_figures_and_outputs(run: Run) -> None:
-    manifest = run((FIRST,)).outcomes[0].entry.manifest
-    assert manifest.metrics == {"length": 4}
-    assert manifest.parts["settings"] == {"seed": 0}
-    assert (manifest.outputs["out"].file, manifest.outputs["out"].bytes) == ("out.txt", 4)
-    assert not manifest.resumed
+    record = run((FIRST,)).outcomes[0].entry.record
+    assert record.metrics == {"length": 4}
+    assert record.key_document["settings"] == {"seed": 0}
+    assert (record.outputs["out"].file, record.outputs["out"].bytes) == ("out.txt", 4)
+    assert not record.resumed
 
 
 def test_nothing_is_left_in_the_work_folder(run: Run, store: Store) -> None:
@@ -202,7 +202,7 @@ def stopped_in_round_3(store: Store, events: list[Event]) -> Runner:
     return Runner(
         Settings(),
         store,
-        Memo(),
+        DigestCache(),
         [events.append],
         stop_asked=lambda: len(rounds(events)) == 3,
     )
@@ -217,7 +217,7 @@ def test_stop_saves_a_checkpoint_and_the_next_run_goes_on_from_it(
     assert list(store.entries()) == []
     runner = run((FIRST,))
     assert statuses(runner) == ["resumed"]
-    assert runner.outcomes[0].entry.manifest.resumed
+    assert runner.outcomes[0].entry.record.resumed
     assert rounds(events) == [f"round {number}" for number in range(1, 7)]
 
 
@@ -250,7 +250,7 @@ def test_stop_between_two_stages_keeps_the_first(
     def stop_asked() -> bool:
         return any(each.kind == "stage_done" for each in events)
 
-    runner = Runner(Settings(), store, Memo(), [events.append], stop_asked=stop_asked)
+    runner = Runner(Settings(), store, DigestCache(), [events.append], stop_asked=stop_asked)
     with pytest.raises(Interrupted):
         runner.run(BOTH)
     assert statuses(run(BOTH)) == ["hit", "ran"]
@@ -270,7 +270,7 @@ def test_store_that_cannot_be_written_is_an_error(run: Run, store: Store) -> Non
 
 def test_figures_of_any_plain_kind_are_stored(run: Run, code: Code) -> None:
     code("def first(ctx):\n    ctx.output('out').touch()\n    ctx.metric('name', 'x')\n")
-    metrics: dict[str, Any] = run((FIRST,)).outcomes[0].entry.manifest.metrics
+    metrics: dict[str, Any] = run((FIRST,)).outcomes[0].entry.record.metrics
     assert metrics == {"name": "x"}
 
 

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from pipeline.cache.code_digest import code_digests
-from pipeline.cache.digest_cache import Memo
-from pipeline.cache.keys import key_parts
+from pipeline.cache.digest_cache import DigestCache
+from pipeline.cache.keys import key_document
 from pipeline.errors import SettingsFault
 from pipeline.settings import Settings
 from pipeline.stage import Fetch, Stage
@@ -75,7 +75,7 @@ def test_only_teacher_and_validate_have_modules_of_data_in_their_code(arch: str)
         if any(
             module.startswith("stages.data.")
             and module not in ("stages.data.specs", "stages.data.files")
-            for module in code_digests([stage.run.partition(":")[0], *stage.code], Memo())
+            for module in code_digests([stage.run.partition(":")[0], *stage.code], DigestCache())
         )
     }
     assert with_data == {"teacher", "validate"}
@@ -103,7 +103,7 @@ def test_what_a_users_file_imports_from_beside_it_is_part_of_the_key(tmp_path: P
     for width in (1, 2):
         (tmp_path / "sizes.py").write_text(f"WIDTH = {width}\n", encoding="utf-8")
         stage = declare(chosen, tmp_path)[1]
-        documents.append(key_parts(stage, chosen, {"teacher/weights": "0" * 64}, Memo()))
+        documents.append(key_document(stage, chosen, {"teacher/weights": "0" * 64}, DigestCache()))
     assert documents[0] != documents[1]
 
 

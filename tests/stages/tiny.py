@@ -9,7 +9,7 @@ import msgspec
 import torch
 
 from models.resnet import CifarResNet
-from pipeline.cache.digest_cache import Memo
+from pipeline.cache.digest_cache import DigestCache
 from pipeline.cache.store import Store
 from pipeline.checkpoint import FileCheckpoints
 from pipeline.events import Event
@@ -63,7 +63,7 @@ class Brought:
     def metrics(self, stage: str) -> dict[str, Any]:
         """Return the figures that a stage recorded."""
         entry = next(each.entry for each in self.runner.outcomes if each.stage == stage)
-        return entry.manifest.metrics
+        return entry.record.metrics
 
     def notes(self) -> list[str]:
         """Return what the stages told the user."""
@@ -76,7 +76,7 @@ def bring(chosen: Settings, root: Path, *, count: int = 5) -> Brought:
     store.prepare()
     events: list[Event] = []
     stages = declare(chosen, root)
-    runner = Runner(chosen, store, Memo(), [events.append])
+    runner = Runner(chosen, store, DigestCache(), [events.append])
     runner.run(stages[:count])
     return Brought(chosen, stages, runner, events)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cache.code_digest import code_digests
-from pipeline.cache.digest_cache import Memo
+from pipeline.cache.digest_cache import DigestCache
 
 Code = Callable[..., None]
 
@@ -22,7 +22,7 @@ HELPER = "def double(x):\n    return 2 * x\n"
 
 
 def digests(*modules: str) -> dict[str, str]:
-    return code_digests(modules or ("fakestages.work",), Memo())
+    return code_digests(modules or ("fakestages.work",), DigestCache())
 
 
 @pytest.fixture
@@ -145,8 +145,8 @@ def test_missing_module_of_a_package_is_an_error(code: Code) -> None:
         digests("fakestages.gone")
 
 
-def test_memo_is_not_asked_for_other_sources(code: Code, before: dict[str, str]) -> None:
-    memo = Memo()
-    assert code_digests(["fakestages.work"], memo) == before
+def test_cache_is_not_asked_for_other_sources(code: Code, before: dict[str, str]) -> None:
+    digest_cache = DigestCache()
+    assert code_digests(["fakestages.work"], digest_cache) == before
     code(SOURCE.replace("4", "5"), "work")
-    assert code_digests(["fakestages.work"], memo) != before
+    assert code_digests(["fakestages.work"], digest_cache) != before

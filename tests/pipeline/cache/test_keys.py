@@ -9,14 +9,23 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipeline.cache.digest_cache import Memo
-from pipeline.cache.keys import Parts, differences, external_digest, file_sha256, key_of, key_parts
+from pipeline.cache.digest_cache import DigestCache
+from pipeline.cache.keys import (
+    KeyDocument,
+    differences,
+    external_digest,
+    file_sha256,
+    key_document,
+    key_of,
+)
 from pipeline.errors import StageError
 from pipeline.settings import Data, Distill, Gate, Run, Settings
 from pipeline.stage import External, Stage
 
+DocumentOf = Callable[..., KeyDocument]
+
 DEFAULTS = Settings()
-PARTS: Parts = {
+DOCUMENT: KeyDocument = {
     "schema": 1,
     "stage": "distill",
     "python": "3.11",
@@ -37,8 +46,8 @@ def reversed_deep(value: Any) -> Any:
 
 
 @pytest.fixture
-def parts(code: Callable[..., None]) -> Callable[..., Parts]:
-    """Build the parts of a fake stage with some of its declaration changed."""
+def document_of(code: Callable[..., None]) -> DocumentOf:
+    """Build the key document of a fake stage with some of its declaration changed."""
     code("def run(ctx): ...\n")
     base = Stage(
         name="make",
@@ -47,10 +56,10 @@ def parts(code: Callable[..., None]) -> Callable[..., Parts]:
         outputs={"out": "out.bin"},
     )
 
-    def make(of: Settings = DEFAULTS, **changes: Any) -> Parts:
+    def make(of: Settings = DEFAULTS, **changes: Any) -> KeyDocument:
         inputs = dict.fromkeys(changes.get("inputs", ()), "ab" * 32)
         fields = {name: getattr(base, name) for name in base.__dataclass_fields__}
-        return key_parts(Stage(**fields | changes), of, inputs, Memo())
+        return key_document(Stage(**fields | changes), of, inputs, DigestCache())
 
     return make
 
@@ -59,7 +68,7 @@ def parts(code: Callable[..., None]) -> Callable[..., Parts]:
 @pytest.mark.parametrize(
     ("document", "key"),
     [
-        (PARTS, "5a762c1a4025862ca9414c5da01524ad48b3f0fe8755598e8ed2871918558d89"),
+        (DOCUMENT, "5a762c1a4025862ca9414c5da01524ad48b3f0fe8755598e8ed2871918558d89"),
         ({}, "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"),
         (
             {"a": "é", "b": None, "c": [1, 2.5, True]},
@@ -67,18 +76,18 @@ def parts(code: Callable[..., None]) -> Callable[..., Parts]:
         ),
     ],
 )
-def test_key_of_a_document_is_the_same_for_ever(document: Parts, key: str) -> None:
+def test_key_of_a_document_is_the_same_for_ever(document: KeyDocument, key: str) -> None:
     assert key_of(document) == key
 
 
-def test_key_of_a_stage_is_the_same_for_ever(parts: Callable[..., Parts]) -> None:
-    document = parts(settings=("seed", "student")) | {"python": "3.11"}
+def test_key_of_a_stage_is_the_same_for_ever(document_of: DocumentOf) -> None:
+    document = document_of(settings=("seed", "student")) | {"python": "3.11"}
     assert document["settings"] == {"seed": 0, "student": {"arch": "resnet8"}}
     assert key_of(document) == "4df165e83dba5f8a1a9f4af4e8ce7a104e0dcf66d2c4f01a214978cc2544a96f"
 
 
 def test_order_of_the_document_does_not_count() -> None:
-    assert key_of(reversed_deep(PARTS)) == key_of(PARTS)
+    assert key_of(reversed_deep(DOCUMENT)) == key_of(DOCUMENT)
 
 
 def test_number_that_is_not_finite_has_no_key() -> None:
@@ -91,12 +100,14 @@ def test_value_without_a_canonical_form_has_no_key() -> None:
         key_of({"x": {1, 2}})
 
 
-def test_document_has_every_part_of_the_declaration(parts: Callable[..., Parts]) -> None:
+def test_document_has_every_part_of_the_declaration(
+    document_of: DocumentOf,
+) -> None:
     settings = Settings(distill=Distill(rounds=1000))
-    document = parts(
+    document = document_of(
         settings, packages=("msgspec", "no-such-package"), facts=("cpu",), inputs=("a/b",)
     )
-    assert list(document) == [*PARTS]
+    assert list(document) == [*DOCUMENT]
     assert document["settings"]["data.source"] == "digits"
     assert document["settings"]["distill"]["rounds"] == 1000
     assert document["inputs"] == {"a/b": "ab" * 32}
@@ -114,8 +125,8 @@ def test_document_has_every_part_of_the_declaration(parts: Callable[..., Parts])
         Settings(data=Data(source="cifar10")),
     ],
 )
-def test_declared_setting_changes_the_key(parts: Callable[..., Parts], settings: Settings) -> None:
-    assert key_of(parts(settings)) != key_of(parts())
+def test_declared_setting_changes_the_key(document_of: DocumentOf, settings: Settings) -> None:
+    assert key_of(document_of(settings)) != key_of(document_of())
 
 
 @pytest.mark.parametrize(
@@ -126,8 +137,8 @@ def test_declared_setting_changes_the_key(parts: Callable[..., Parts], settings:
         Settings(run=Run(lock_wait_s=0.0)),
     ],
 )
-def test_undeclared_setting_keeps_the_key(parts: Callable[..., Parts], settings: Settings) -> None:
-    assert key_of(parts(settings)) == key_of(parts())
+def test_undeclared_setting_keeps_the_key(document_of: DocumentOf, settings: Settings) -> None:
+    assert key_of(document_of(settings)) == key_of(document_of())
 
 
 @pytest.mark.parametrize(
@@ -144,19 +155,19 @@ def test_undeclared_setting_keeps_the_key(parts: Callable[..., Parts], settings:
     ],
 )
 def test_every_part_of_the_declaration_changes_the_key(
-    parts: Callable[..., Parts], changes: dict[str, Any]
+    document_of: DocumentOf, changes: dict[str, Any]
 ) -> None:
-    assert key_of(parts(**changes)) != key_of(parts())
+    assert key_of(document_of(**changes)) != key_of(document_of())
 
 
 def test_outside_file_counts_by_its_bytes_not_its_path(
-    parts: Callable[..., Parts], tmp_path: Path
+    document_of: DocumentOf, tmp_path: Path
 ) -> None:
     keys = []
     for name, content in (("a", b"x"), ("b", b"x"), ("c", b"y")):
         (tmp_path / name).write_bytes(content)
         external = External(path=tmp_path / name, needed_by="data.root")
-        keys.append(key_of(parts(externals={"data": external})))
+        keys.append(key_of(document_of(externals={"data": external})))
     assert keys[0] == keys[1]
     assert keys[0] != keys[2]
 
@@ -164,7 +175,7 @@ def test_outside_file_counts_by_its_bytes_not_its_path(
 def test_missing_outside_file_names_the_setting_that_needs_it(tmp_path: Path) -> None:
     external = External(path=tmp_path / "gone", needed_by="teacher.weights")
     with pytest.raises(StageError) as caught:
-        external_digest(external, Memo())
+        external_digest(external, DigestCache())
     assert str(caught.value) == (
         f"teacher.weights: no such file or folder ({tmp_path / 'gone'}); "
         "put it there or correct the path"
@@ -175,24 +186,24 @@ def test_outside_folder_counts_by_names_and_bytes(tmp_path: Path) -> None:
     folder = External(path=tmp_path, needed_by="data.root")
     (tmp_path / "cats").mkdir()
     (tmp_path / "cats" / "1.png").write_bytes(b"one")
-    first = external_digest(folder, Memo())
+    first = external_digest(folder, DigestCache())
     os.utime(tmp_path / "cats" / "1.png", (1, 1))
-    assert external_digest(folder, Memo()) == first
+    assert external_digest(folder, DigestCache()) == first
     (tmp_path / "cats" / "1.png").write_bytes(b"two")
-    changed = external_digest(folder, Memo())
+    changed = external_digest(folder, DigestCache())
     (tmp_path / "cats" / "1.png").write_bytes(b"one")
     (tmp_path / "cats" / "1.png").rename(tmp_path / "cats" / "2.png")
-    assert len({first, changed, external_digest(folder, Memo())}) == 3
+    assert len({first, changed, external_digest(folder, DigestCache())}) == 3
 
 
-def test_touched_file_of_a_folder_is_read_again_despite_the_memo(tmp_path: Path) -> None:
-    memo = Memo()
+def test_touched_file_of_a_folder_is_read_again_despite_the_cache(tmp_path: Path) -> None:
+    digest_cache = DigestCache()
     folder = External(path=tmp_path, needed_by="data.root")
     (tmp_path / "1.png").write_bytes(b"one")
-    first = external_digest(folder, memo)
+    first = external_digest(folder, digest_cache)
     (tmp_path / "1.png").write_bytes(b"two")
     os.utime(tmp_path / "1.png", (1, 1))
-    assert external_digest(folder, memo) != first
+    assert external_digest(folder, digest_cache) != first
 
 
 def test_digest_of_a_file_is_the_sha256_of_its_bytes(tmp_path: Path) -> None:
@@ -202,14 +213,14 @@ def test_digest_of_a_file_is_the_sha256_of_its_bytes(tmp_path: Path) -> None:
     )
 
 
-def test_differences_are_told_leaf_by_leaf() -> None:
-    changed = PARTS | {
+def test_differences_are_listed_leaf_by_leaf() -> None:
+    changed = DOCUMENT | {
         "python": "3.12",
         "settings": {"seed": 0, "distill": {"alpha": 0.9, "rounds": 1000, "method": "abm"}},
         "inputs": {"teacher/weights": "ff" * 32},
         "packages": {"torch": "2.11.0", "onnx": "1.20"},
     }
-    assert differences(PARTS, changed) == [
+    assert differences(DOCUMENT, changed) == [
         "inputs.teacher/weights: 00000000 -> ffffffff",
         'packages.onnx: (absent) -> "1.20"',
         'packages.tensorrt: "absent" -> (absent)',
@@ -220,7 +231,7 @@ def test_differences_are_told_leaf_by_leaf() -> None:
 
 
 def test_equal_documents_have_no_differences() -> None:
-    assert differences(PARTS, reversed_deep(PARTS)) == []
+    assert differences(DOCUMENT, reversed_deep(DOCUMENT)) == []
 
 
 def test_files_behind_a_link_to_a_folder_count(tmp_path: Path) -> None:
@@ -229,16 +240,16 @@ def test_files_behind_a_link_to_a_folder_count(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "train").symlink_to(tmp_path / "elsewhere")
     folder = External(path=tmp_path / "data", needed_by="data.root")
-    first = external_digest(folder, Memo())
+    first = external_digest(folder, DigestCache())
     (tmp_path / "elsewhere" / "a.png").write_bytes(b"two!")
-    assert external_digest(folder, Memo()) != first
+    assert external_digest(folder, DigestCache()) != first
 
 
 def test_a_link_to_a_folder_around_it_ends(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"one")
-    plain = external_digest(External(path=tmp_path, needed_by="data.root"), Memo())
+    plain = external_digest(External(path=tmp_path, needed_by="data.root"), DigestCache())
     (tmp_path / "loop").symlink_to(tmp_path)
-    assert external_digest(External(path=tmp_path, needed_by="data.root"), Memo()) == plain
+    assert external_digest(External(path=tmp_path, needed_by="data.root"), DigestCache()) == plain
 
 
 def test_a_document_is_the_same_once_it_is_stored_and_read_again(
@@ -247,5 +258,5 @@ def test_a_document_is_the_same_once_it_is_stored_and_read_again(
     code("def run(ctx): ...\n")
     stage = Stage(name="make", run="fakestages:run", settings=("data.mean", "validate"), outputs={})
     settings = Settings(data=Data(mean=(0.5, 0.5), std=(0.2, 0.2)))
-    document = key_parts(stage, settings, {}, Memo())
+    document = key_document(stage, settings, {}, DigestCache())
     assert json.loads(json.dumps(document)) == document

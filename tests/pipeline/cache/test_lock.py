@@ -1,4 +1,4 @@
-"""One writer at a time, across real processes; a killed one lets go."""
+"""One writer at a time, across real processes; a killed one releases it."""
 
 import contextlib
 import json
@@ -11,17 +11,16 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pipeline.cache.lock import writing
+from pipeline.cache.lock import write_lock
 from pipeline.cache.store import Store
 from pipeline.errors import Interrupted, LockedError, StoreError
 
 HOLDER = """
 import sys
 from pathlib import Path
-from pipeline.cache.lock import writing
+from pipeline.cache.lock import write_lock
 from pipeline.cache.store import Store
-with writing(Store(Path(sys.argv[1])), wait_s=0, command="madpipe run all",
-             tell=print, stop=lambda: None):
+with write_lock(Store(Path(sys.argv[1])), command="madpipe run all"):
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -47,21 +46,23 @@ def hold(
     store: Store,
     *,
     wait_s: float = 0.0,
-    tell: Callable[[str], None] = lambda _: None,
-    stop: Callable[[], None] = lambda: None,
+    on_wait: Callable[[str], None] = lambda _: None,
+    stop_if_asked: Callable[[], None] = lambda: None,
 ) -> contextlib.AbstractContextManager[None]:
-    return writing(store, wait_s=wait_s, command="madpipe plan", tell=tell, stop=stop)
+    return write_lock(
+        store, wait_s=wait_s, command="madpipe plan", on_wait=on_wait, stop_if_asked=stop_if_asked
+    )
 
 
 def test_holder_says_who_it_is_while_it_holds(store: Store) -> None:
     record = store.home / "lock.json"
     with hold(store):
-        said = json.loads(record.read_text(encoding="utf-8"))
-        assert (said["pid"], said["command"]) == (os.getpid(), "madpipe plan")
+        holder_record = json.loads(record.read_text(encoding="utf-8"))
+        assert (holder_record["pid"], holder_record["command"]) == (os.getpid(), "madpipe plan")
     assert not record.exists()
 
 
-def test_second_process_is_told_the_pid_and_command_of_the_first(
+def test_second_process_sees_the_pid_and_command_of_the_first(
     store: Store, holder: subprocess.Popen[str]
 ) -> None:
     with pytest.raises(LockedError) as caught, hold(store):
@@ -78,15 +79,15 @@ def test_second_process_is_told_the_pid_and_command_of_the_first(
 def test_second_process_waits_until_the_first_is_done(
     store: Store, holder: subprocess.Popen[str]
 ) -> None:
-    told: list[str] = []
+    messages: list[str] = []
 
-    def tell(text: str) -> None:
-        told.append(text)
+    def on_wait(text: str) -> None:
+        messages.append(text)
         holder.terminate()
 
-    with hold(store, wait_s=60, tell=tell):
+    with hold(store, wait_s=60, on_wait=on_wait):
         holder.wait()
-    assert told == [
+    assert messages == [
         (
             f"waiting for process {holder.pid} on {os.uname().nodename}: madpipe run all, "
             f"which is writing to {store.home}"
@@ -94,13 +95,13 @@ def test_second_process_waits_until_the_first_is_done(
     ]
 
 
-def test_killed_process_lets_go(store: Store, holder: subprocess.Popen[str]) -> None:
+def test_killed_process_releases_it(store: Store, holder: subprocess.Popen[str]) -> None:
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     assert (store.home / "lock.json").exists()
     with hold(store):
-        said = json.loads((store.home / "lock.json").read_text(encoding="utf-8"))
-        assert said["pid"] == os.getpid()
+        holder_record = json.loads((store.home / "lock.json").read_text(encoding="utf-8"))
+        assert holder_record["pid"] == os.getpid()
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", "3"])
@@ -116,14 +117,14 @@ def test_holder_without_a_readable_record_is_named_as_such(
 def test_stop_ends_the_waiting(store: Store, holder: subprocess.Popen[str]) -> None:
     assert holder.poll() is None
 
-    def stop() -> None:
+    def stop_if_asked() -> None:
         raise Interrupted("madpipe", "interrupted while waiting", "repeat the command")
 
-    with pytest.raises(Interrupted), hold(store, wait_s=60, stop=stop):
+    with pytest.raises(Interrupted), hold(store, wait_s=60, stop_if_asked=stop_if_asked):
         pass
 
 
-def test_error_while_holding_lets_go(store: Store) -> None:
+def test_error_while_holding_releases_it(store: Store) -> None:
     with pytest.raises(ZeroDivisionError), hold(store):
         _ = 1 / 0
     with hold(store):

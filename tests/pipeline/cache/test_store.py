@@ -1,4 +1,4 @@
-"""The working folder: entries are whole or not there, and what is wrong with one is said."""
+"""The working folder: entries are whole or not there, and what is wrong with one is reported."""
 
 import hashlib
 import json
@@ -8,9 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pipeline.cache import manifest as manifests
-from pipeline.cache.manifest import Manifest, OutputRecord
-from pipeline.cache.store import Entry, Store, damage_of
+from pipeline.cache.store import Entry, EntryRecord, OutputRecord, Store, damage_of
 from pipeline.errors import StoreError
 
 KEY = "ab" * 32
@@ -21,12 +19,12 @@ def put(store: Store, content: bytes = b"weights", key: str = KEY, stage: str = 
     out.mkdir(parents=True)
     (out / "w.bin").write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
-    record = OutputRecord(file="w.bin", sha256=digest, bytes=len(content))
-    manifest = Manifest(
+    output = OutputRecord(file="w.bin", sha256=digest, bytes=len(content))
+    record = EntryRecord(
         stage=stage,
         key=key,
-        parts={"settings": {"seed": 0}},
-        outputs={"weights": record},
+        key_document={"settings": {"seed": 0}},
+        outputs={"weights": output},
         metrics={"top1": 0.985},
         seconds=1.0,
         resumed=False,
@@ -34,10 +32,10 @@ def put(store: Store, content: bytes = b"weights", key: str = KEY, stage: str = 
         madpipe="0",
         host={},
     )
-    return store.commit(out, manifest)
+    return store.commit(out, record)
 
 
-def test_committed_entry_is_found_whole(store: Store) -> None:
+def test_committed_entry_is_whole(store: Store) -> None:
     entry = put(store)
     assert store.find("make", KEY) == (entry, None)
     assert entry.output("weights").read_bytes() == b"weights"
@@ -50,7 +48,7 @@ def test_committed_files_are_read_only(store: Store) -> None:
     assert put(store).output("weights").stat().st_mode & 0o222 == 0
 
 
-def test_entry_of_another_key_is_not_found(store: Store) -> None:
+def test_entry_of_another_key_is_a_miss(store: Store) -> None:
     put(store)
     assert store.find("make", "cd" * 32) == (None, None)
     assert store.find("other", KEY) == (None, None)
@@ -104,8 +102,8 @@ def test_damage_is_a_miss_with_its_reason(
 ) -> None:
     entry = put(store)
     harm(entry.path / name)
-    found, damage = store.find("make", KEY)
-    assert found is None
+    entry_of_key, damage = store.find("make", KEY)
+    assert entry_of_key is None
     assert damage is not None
     assert damage.startswith(expected)
 
@@ -134,10 +132,10 @@ def test_damaged_pointer_to_the_newest_is_as_if_it_were_not_there(
 def test_file_name_in_a_record_cannot_lead_out_of_its_folder(store: Store) -> None:
     entry = put(store)
     leading_out = msgspec.structs.replace(
-        entry.manifest.outputs["weights"], file="../../../layout.json"
+        entry.record.outputs["weights"], file="../../../layout.json"
     )
-    forged = msgspec.structs.replace(entry.manifest, outputs={"weights": leading_out})
-    (entry.path / "entry.json").write_bytes(manifests.encode(forged))
+    forged = msgspec.structs.replace(entry.record, outputs={"weights": leading_out})
+    (entry.path / "entry.json").write_bytes(forged.encode())
     damaged = store.read("make", KEY)
     assert damaged is not None
     assert damaged.output("weights").parent == entry.path
@@ -189,3 +187,24 @@ def test_damaged_entries_are_listed_with_their_damage(store: Store) -> None:
     entry = put(store)
     (entry.path / "entry.json").unlink()
     assert list(store.entries()) == [(entry.path, (None, "its record is missing"))]
+
+
+def test_record_is_readable_json_that_comes_back_as_it_was(store: Store) -> None:
+    entry = put(store)
+    content = (entry.path / "entry.json").read_bytes()
+    assert EntryRecord.decode(content) == entry.record
+    fields = json.loads(content)
+    assert (fields["schema"], fields["parts"]) == (1, {"settings": {"seed": 0}})
+    assert content.count(b"\n") > 10
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"stage": "make"}'])
+def test_what_is_no_record_is_refused(content: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        EntryRecord.decode(content)
+
+
+def test_record_of_a_newer_schema_is_refused(store: Store) -> None:
+    newer = msgspec.structs.replace(put(store).record, schema=2)
+    with pytest.raises(msgspec.DecodeError, match="schema 2, this madpipe knows 1"):
+        EntryRecord.decode(newer.encode())

@@ -6,10 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pipeline.cache import manifest as manifests
-from pipeline.cache.lock import writing
+from pipeline.cache.lock import write_lock
 from pipeline.cache.store import Entry, Store
-from pipeline.cache.sync import collect, copy_entries
+from pipeline.cache.sync import collect_garbage, copy_entries
 from pipeline.errors import LockedError, StoreError
 from pipeline.runner import Runner
 from pipeline.settings import Settings
@@ -21,7 +20,7 @@ STAGE = Stage(name="make", run="fakestages:run", settings=("seed",), outputs={"o
 
 
 @pytest.fixture
-def made(run: Run, code: Callable[..., None]) -> Callable[[int], Entry]:
+def run_with_seed(run: Run, code: Callable[..., None]) -> Callable[[int], Entry]:
     """Run the fake stage with a seed and return its entry."""
     code("def run(ctx):\n    ctx.output('out').write_text(f'seed {ctx.settings.seed}')\n")
     return lambda seed: run((STAGE,), Settings(seed=seed)).outcomes[0].entry
@@ -41,34 +40,34 @@ def overwrite(path: Path, content: str) -> None:
     path.write_text(content, encoding="utf-8")
 
 
-def test_entry_is_copied_whole_and_found_by_its_key(
-    made: Callable[[int], Entry], store: Store, other: Store
+def test_entry_is_copied_whole_and_has_its_key(
+    run_with_seed: Callable[[int], Entry], store: Store, other: Store
 ) -> None:
-    entry = made(0)
+    entry = run_with_seed(0)
     assert copy_entries(store, other) == 1
-    copied = other.find("make", entry.manifest.key).entry
+    copied = other.find("make", entry.record.key).entry
     assert copied is not None
-    assert copied.manifest == entry.manifest
+    assert copied.record == entry.record
     assert copied.output("out").read_text(encoding="utf-8") == "seed 0"
     assert other.newest("make") == copied
 
 
 def test_entry_that_is_there_is_not_copied_again(
-    made: Callable[[int], Entry], store: Store, other: Store
+    run_with_seed: Callable[[int], Entry], store: Store, other: Store
 ) -> None:
-    made(0)
+    run_with_seed(0)
     copy_entries(store, other)
-    made(1)
+    run_with_seed(1)
     assert copy_entries(store, other) == 1
     assert names(other) == names(store)
 
 
 def test_copied_entries_do_not_become_the_ones_used_last(
-    made: Callable[[int], Entry], store: Store, other: Store
+    run_with_seed: Callable[[int], Entry], store: Store, other: Store
 ) -> None:
-    made(0)
+    run_with_seed(0)
     copy_entries(store, other)
-    made(1)
+    run_with_seed(1)
     copy_entries(store, other)
     newest = other.newest("make")
     assert newest is not None
@@ -76,22 +75,22 @@ def test_copied_entries_do_not_become_the_ones_used_last(
 
 
 def test_damaged_entry_of_the_target_is_replaced(
-    made: Callable[[int], Entry], store: Store, other: Store
+    run_with_seed: Callable[[int], Entry], store: Store, other: Store
 ) -> None:
-    entry = made(0)
+    entry = run_with_seed(0)
     copy_entries(store, other)
-    copied = other.read("make", entry.manifest.key)
+    copied = other.read("make", entry.record.key)
     assert copied is not None
     overwrite(copied.output("out"), "seed X")
     assert copy_entries(store, other) == 1
-    assert other.find("make", entry.manifest.key).entry == copied
+    assert other.find("make", entry.record.key).entry == copied
 
 
-@pytest.mark.parametrize("harm", ["bytes", "file", "record", "parts", "folder", "stage"])
+@pytest.mark.parametrize("harm", ["bytes", "file", "record", "key document", "folder", "stage"])
 def test_entry_that_is_not_sound_is_not_copied(
-    made: Callable[[int], Entry], store: Store, other: Store, harm: str
+    run_with_seed: Callable[[int], Entry], store: Store, other: Store, harm: str
 ) -> None:
-    entry = made(0)
+    entry = run_with_seed(0)
     record = entry.path / "entry.json"
     text = record.read_text(encoding="utf-8")
     if harm == "bytes":
@@ -100,7 +99,7 @@ def test_entry_that_is_not_sound_is_not_copied(
         entry.output("out").unlink()
     elif harm == "record":
         record.unlink()
-    elif harm == "parts":
+    elif harm == "key document":
         record.write_text(text.replace('"seed": 0', '"seed": 1'), encoding="utf-8")
     elif harm == "stage":
         changed = text.replace('"stage": "make"', '"stage": "../../../outside"')
@@ -112,49 +111,47 @@ def test_entry_that_is_not_sound_is_not_copied(
 
 
 def test_file_beside_the_outputs_is_not_copied(
-    made: Callable[[int], Entry], store: Store, other: Store
+    run_with_seed: Callable[[int], Entry], store: Store, other: Store
 ) -> None:
-    entry = made(0)
+    entry = run_with_seed(0)
     (entry.path / "extra.txt").write_text("not declared", encoding="utf-8")
     copy_entries(store, other)
     assert list(other.home.rglob("extra.txt")) == []
 
 
 def test_target_that_is_a_file_is_an_error(
-    made: Callable[[int], Entry], store: Store, other: Store
+    run_with_seed: Callable[[int], Entry], store: Store, other: Store
 ) -> None:
-    made(0)
+    run_with_seed(0)
     other.home.write_bytes(b"")
     with pytest.raises(StoreError, match="is a file, not a folder"):
         copy_entries(store, other)
 
 
 def test_collecting_keeps_the_newest_and_the_one_used_last(
-    made: Callable[[int], Entry], store: Store
+    run_with_seed: Callable[[int], Entry], store: Store
 ) -> None:
-    entries = [made(seed) for seed in range(4)]
+    entries = [run_with_seed(seed) for seed in range(4)]
     for day, entry in enumerate(entries, start=1):
-        dated = msgspec.structs.replace(
-            entry.manifest, created_utc=f"2026-01-0{day}T00:00:00+00:00"
-        )
-        (entry.path / "entry.json").write_bytes(manifests.encode(dated))
-    store.mark_newest("make", entries[0].manifest.key)
-    removed, freed = collect(store, keep=2, unfinished=False)
+        dated = msgspec.structs.replace(entry.record, created_utc=f"2026-01-0{day}T00:00:00+00:00")
+        (entry.path / "entry.json").write_bytes(dated.encode())
+    store.mark_newest("make", entries[0].record.key)
+    removed, freed = collect_garbage(store, keep=2, unfinished=False)
     assert removed == 1
     assert freed > 0
-    assert names(store) == {entries[each].path.name for each in (0, 2, 3)}
+    assert names(store) == {entries[index].path.name for index in (0, 2, 3)}
 
 
 @pytest.mark.parametrize("harm", ["record", "bytes"])
 def test_collecting_removes_damaged_entries(
-    made: Callable[[int], Entry], store: Store, harm: str
+    run_with_seed: Callable[[int], Entry], store: Store, harm: str
 ) -> None:
-    damaged, sound = made(0), made(1)
+    damaged, sound = run_with_seed(0), run_with_seed(1)
     if harm == "record":
         (damaged.path / "entry.json").unlink()
     else:
         overwrite(damaged.output("out"), "seed X")
-    assert collect(store, keep=3, unfinished=False)[0] == 1
+    assert collect_garbage(store, keep=3, unfinished=False)[0] == 1
     assert names(store) == {sound.path.name}
 
 
@@ -162,17 +159,14 @@ def test_unfinished_work_is_removed_only_when_asked_for(store: Store) -> None:
     work = store.work_path("make", "ab" * 32) / "checkpoint"
     work.mkdir(parents=True)
     (work / "state").write_bytes(bytes(1000))
-    assert collect(store, keep=3, unfinished=False) == (0, 0)
-    assert collect(store, keep=3, unfinished=True) == (1, 1000)
+    assert collect_garbage(store, keep=3, unfinished=False) == (0, 0)
+    assert collect_garbage(store, keep=3, unfinished=True) == (1, 1000)
     assert not work.exists()
 
 
 def test_folder_that_another_process_writes_is_left_alone(store: Store, other: Store) -> None:
-    def nothing(_: str = "") -> None:
-        return None
-
-    with writing(store, wait_s=0, command="madpipe run all", tell=nothing, stop=nothing):
+    with write_lock(store, command="madpipe run all"):
         with pytest.raises(LockedError):
-            collect(store, keep=1, unfinished=True)
+            collect_garbage(store, keep=1, unfinished=True)
         with pytest.raises(LockedError):
             copy_entries(other, store)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from models.generator import Generator
 from pipeline.cache.code_digest import code_digests
-from pipeline.cache.digest_cache import Memo
+from pipeline.cache.digest_cache import DigestCache
 from pipeline.errors import StageError, UndeclaredAccess
 from pipeline.stage import Stage
 from stages.distill import stage as distill_stage
@@ -47,7 +47,7 @@ def test_its_declaration_names_the_teachers_weights_and_no_data(tiny: Brought) -
 
 def test_no_module_that_it_imports_is_one_of_data(tiny: Brought) -> None:
     stage = _stage(tiny)
-    closure = code_digests([stage.run.partition(":")[0], *stage.code], Memo())
+    closure = code_digests([stage.run.partition(":")[0], *stage.code], DigestCache())
     assert "stages.distill.trainer" in closure
     assert not [name for name in closure if name.startswith("stages.data")]
 
