@@ -86,7 +86,7 @@ def fresh(seeds: int) -> None:
 def interleaved(
     sides: dict[str, Callable[[], float]], repeats: int
 ) -> dict[str, tuple[float, float, float]]:
-    """Return median, least and most seconds of each side, measured in turns."""
+    """Return median, least and most seconds of each command, measured in turns."""
     for side in sides.values():
         side()
     times: dict[str, list[float]] = {name: [] for name in sides}
@@ -102,7 +102,7 @@ def cached(dvc: str, repeats: int) -> None:
     version = subprocess.run([dvc, "--version"], capture_output=True, text=True, check=True)
     heading(f"Fully cached `run all` against up-to-date `dvc repro` {version.stdout.strip()}")
     small = ["distill.rounds=100", "validate.pairs=20"]
-    options = [part for each in small for part in ("--set", each)]
+    options = [part for change in small for part in ("--set", change)]
     gates = ["--set", "gates={speedup={min=0.001}}"]
     with tempfile.TemporaryDirectory() as name:
         ours, theirs = project(Path(name)), Path(name, "dvc")
@@ -187,7 +187,7 @@ def fill(folder: Path, count: int) -> None:
 
 
 def main() -> None:
-    """Measure what was asked for."""
+    """Measure what the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("what", choices=["fresh", "cached", "entries"])
     parser.add_argument("--seeds", type=int, default=3)

@@ -21,10 +21,10 @@ NAMES = ("time_s", "kind", "stage")
 
 
 def main() -> None:
-    """Replay the events from standard input through the live screen and export it."""
+    """Replay the events from standard input through the live table and export it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("svg", type=Path)
-    given = parser.parse_args()
+    options = parser.parse_args()
     screen = LiveScreen(Console(file=io.StringIO()))
     for line in sys.stdin:
         record = json.loads(line)
@@ -42,7 +42,7 @@ def main() -> None:
     console.print("[bold]$[/] madpipe run all")
     console.print(screen._render())
     svg = console.export_svg(title="madpipe")
-    given.svg.write_text("\n".join(each.rstrip() for each in svg.splitlines()) + "\n", "utf-8")
+    options.svg.write_text("\n".join(line.rstrip() for line in svg.splitlines()) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

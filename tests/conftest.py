@@ -32,9 +32,9 @@ def _no_workflow(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """An empty working folder, ready to be written to."""
-    made = Store(tmp_path / ".madpipe")
-    made.prepare()
-    return made
+    empty = Store(tmp_path / ".madpipe")
+    empty.prepare()
+    return empty
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
 
 
 def _forget() -> None:
-    for name in [each for each in sys.modules if each.partition(".")[0] == "fakestages"]:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "fakestages"]:
         del sys.modules[name]
     importlib.invalidate_caches()
 

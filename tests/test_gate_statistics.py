@@ -69,8 +69,8 @@ def test_with_nothing_changed_a_comparison_of_two_runs_seldom_alarms() -> None:
             latency_stats.ratio(*calls(rng, slower), SPREAD) for slower in (1.0, 1.0, 1.1)
         )
         for head, is_slow in ((same, False), (slow, True)):
-            found = ratio_estimate(base, head, 0.95)
-            failed = verdict_on("latency_ratio", Gate(max=1.0), found).verdict == "fail"
+            estimate = ratio_estimate(base, head, 0.95)
+            failed = verdict_on("latency_ratio", Gate(max=1.0), estimate).verdict == "fail"
             alarms += failed and not is_slow
             caught += failed and is_slow
     assert alarms <= MOST_ALARMS

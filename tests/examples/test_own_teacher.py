@@ -18,7 +18,7 @@ def test_a_plain_checkpoint_of_a_user_s_network_becomes_an_engine(tmp_path: Path
         EXAMPLE, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".madpipe", "images")
     )
     subprocess.run([sys.executable, "prepare.py"], cwd=tmp_path, check=True, capture_output=True)
-    command = ["run", "all", *(part for each in QUICK for part in ("--set", each))]
+    command = ["run", "all", *(part for change in QUICK for part in ("--set", change))]
     script = f"from pipeline.cli.main import main; main({command!r})"
     run = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
