@@ -35,13 +35,13 @@ from stages.build import autotune
 from stages.data import images
 from stages.data.images import Dataset
 from stages.engines import selection, timing
-from stages.engines.base import BACKENDS, Order, silent
+from stages.engines.base import BACKENDS, BuildRequest, no_progress
 from stages.export import stage as export_stage
 from stages.networks import factory
 from stages.networks.card import Card
 from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph.calibrate import METHODS
-from stages.onnxgraph.convert import Maker
+from stages.onnxgraph.convert import PrecisionConverter
 
 Call = Callable[[], object]
 Network = Callable[[torch.Tensor], object]
@@ -119,16 +119,16 @@ def engines(
         images_NCHW=calibration_NCHW,
         student_sha256="",
     )
-    maker = Maker(onnx_io.read(source, "here"), calibration_NCHW, Build())
+    converter = PrecisionConverter(onnx_io.read(source, "here"), calibration_NCHW, Build())
     calls: dict[str, Call] = {}
     for name, precision in selection.candidates(Build(), device):
         stem = folder / f"{name}-{precision}"
-        onnx_io.save(maker.at(precision, BACKENDS[name]).model, stem.with_suffix(".onnx"))
-        order = Order(
+        onnx_io.save(converter.convert(precision, BACKENDS[name]).model, stem.with_suffix(".onnx"))
+        request = BuildRequest(
             onnx=stem.with_suffix(".onnx"), engine=stem, device=device, precision=precision
         )
         backend = selection.backend(name)
-        backend.build(order)
+        backend.build(request)
         opened = backend.open(stem, device=device, threads=1)
         calls[f"{name} {precision}"] = opened.prepared(x_BCHW)
     return calls
@@ -158,15 +158,18 @@ def latency(device: str, batches: Sequence[int], rounds: int, *, quick: bool) ->
     for batch in batches:
         x_BCHW = torch.rand(batch, 3, 32, 32, generator=torch.Generator().manual_seed(0))
         with tempfile.TemporaryDirectory() as folder:
-            found: dict[str, Call] = {}
+            engine_calls: dict[str, Call] = {}
             for short, network in (("R34", teacher), ("R18", student)):
                 inner = Path(folder) / short
                 inner.mkdir()
-                made = engines(network.cpu(), inner, x_BCHW.numpy(), device)
-                found |= {f"{short} {name}": call for name, call in made.items()}
+                by_engine = engines(network.cpu(), inner, x_BCHW.numpy(), device)
+                engine_calls |= {f"{short} {name}": call for name, call in by_engine.items()}
             # After the exports, which bring the networks to the CPU.
-            shown = x_BCHW.to(device).to(memory_format=torch.channels_last)
-            calls = torch_calls(teacher.to(device), student.to(device), shown, quick=quick) | found
+            x_on_device = x_BCHW.to(device).to(memory_format=torch.channels_last)
+            calls = (
+                torch_calls(teacher.to(device), student.to(device), x_on_device, quick=quick)
+                | engine_calls
+            )
             # As many rounds at any batch: time is no limit here.
             if device == "cuda":
                 times_ms = between_events(list(calls.values()), rounds)
@@ -206,15 +209,15 @@ def table(batch: int, names: list[str], times_ms: NDArray[np.float64]) -> None:
     print("| engine | median ms | eager teacher over it | fastest student over it |")
     print("| --- | ---: | ---: | ---: |")
     for name, median, ratio in zip(names, medians, ratios, strict=True):
-        shown = f"{best / median:.2f}" if name.startswith("R18") else ""
-        print(f"| {name} | {median:.3f} | {ratio:.2f} | {shown} |")
+        over = f"{best / median:.2f}" if name.startswith("R18") else ""
+        print(f"| {name} | {median:.3f} | {ratio:.2f} | {over} |")
     print(flush=True)
 
 
 def students(work: Path) -> Iterator[tuple[str, ModelProto, NDArray[np.float32]]]:
     """Yield the name, fp32 graph and bank of every distilled student in a working folder."""
     files = sorted((work / "entries" / "distill").glob("*/student.safetensors"))
-    for folder in (each.parent for each in files):
+    for folder in (path.parent for path in files):
         network, card = factory.load(folder / "student.safetensors", code=None, place="student")
         graph = onnx_io.convert(network, card, opset=22)
         yield folder.name[:8], graph, bank.load(folder / "bank.npz", "the bank")
@@ -226,26 +229,28 @@ def auto(work: Path) -> None:
     heading('What precision = "auto" picks')
     for name, graph, bank_NCHW in students(work):
         with tempfile.TemporaryDirectory() as folder:
-            trial = autotune.Autotuner(
-                Maker(graph, bank_NCHW, Build()),
+            autotuner = autotune.Autotuner(
+                PrecisionConverter(graph, bank_NCHW, Build()),
                 bank_NCHW,
                 Build(),
                 device="cpu",
                 folder=Path(folder),
                 threads=1,
             )
-            trial.run(selection.candidates(Build(), "cpu"), silent)
-            trial.chosen()
-            running = [each for each in trial.tried if each.session is not None]
-            calls = [each.session.prepared(bank_NCHW[:1]) for each in running if each.session]
+            autotuner.run(selection.candidates(Build(), "cpu"), no_progress)
+            autotuner.choose()
+            running = [result for result in autotuner.results if result.session is not None]
+            calls = [r.session.prepared(bank_NCHW[:1]) for r in running if r.session]
             again_ms = np.median(timing.in_turns(calls, budget_s=1e9, most=AGAIN_ROUNDS), axis=0)
-        print(f"Student {name}, {trial.rounds} rounds, then {AGAIN_ROUNDS}, batch 1.\n")
+        print(
+            f"Student {name}, {autotuner.repetitions} repetitions, then {AGAIN_ROUNDS}, batch 1.\n"
+        )
         print("| candidate | differs from fp32 | ms | ms again | verdict |")
         print("| --- | ---: | ---: | ---: | --- |")
-        for each, ms in zip(running, again_ms, strict=True):
+        for result, ms in zip(running, again_ms, strict=True):
             print(
-                f"| {each.backend} {each.precision} | {each.disagreement:.4f} | {each.p50_ms:.4f} "
-                f"| {ms:.4f} | {each.verdict} |"
+                f"| {result.backend} {result.precision} | {result.disagreement:.4f} "
+                f"| {result.p50_ms:.4f} | {ms:.4f} | {result.verdict} |"
             )
         print(flush=True)
 
@@ -276,9 +281,9 @@ def accuracy(work: Path, data: str, count: int) -> None:
                 assert method in METHODS
                 for kind, calibration_NCHW in (("bank", bank_NCHW), ("real", real_NCHW)):
                     options = Build(calibration_method=method, calibration_images=count)
-                    maker = Maker(model, calibration_NCHW, options)
-                    made = maker.at("int8", BACKENDS[backend]).model
-                    now_N = hits(made, x_NCHW, y_N)
+                    converter = PrecisionConverter(model, calibration_NCHW, options)
+                    int8 = converter.convert("int8", BACKENDS[backend]).model
+                    now_N = hits(int8, x_NCHW, y_N)
                     lost, gained = (right_N & ~now_N).sum(), (~right_N & now_N).sum()
                     print(
                         f"| {name} | {BACKENDS[backend].scheme} | {method} | {kind} "
@@ -291,9 +296,9 @@ def hits(
     model: ModelProto, x_NCHW: NDArray[np.float32], y_N: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
     """Return which images, of N, a model gives their class."""
-    opened = onnx_io.session(model.SerializeToString())
-    found: NDArray[np.bool_] = autotune.classes(lambda x: onnx_io.logits(opened, x), x_NCHW) == y_N
-    return found
+    opened = onnx_io.open_session(model.SerializeToString())
+    hits_N: NDArray[np.bool_] = autotune.classes(lambda x: onnx_io.logits(opened, x), x_NCHW) == y_N
+    return hits_N
 
 
 def main() -> None:

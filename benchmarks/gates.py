@@ -168,7 +168,7 @@ def of_accuracy(store: Store, options: argparse.Namespace) -> None:
                 noise = rng.normal(0, strength * values.std(), values.shape)
                 changed = (values + noise).astype(np.float32)
                 each.CopyFrom(numpy_helper.from_array(changed, each.name))
-        logits = onnx_io.logits(onnx_io.session(model.SerializeToString()), x_NCHW)
+        logits = onnx_io.logits(onnx_io.open_session(model.SerializeToString()), x_NCHW)
         found = accuracy.measure(said | {"student": logits}, labels, held_out.classes)
         gate = {"student_top1_drop": Gate(max=options.margin)}
         (judged,) = judge(found, gate)

@@ -1,35 +1,39 @@
 """`precision = "auto"`: the candidates built, compared with fp32 on the bank, and measured.
 
 The fastest whose classes differ from the fp32 ONNX file on at most `build.max_disagreement` of
-the images is taken. No label is seen here: that is what validate's gates are for.
+the images is taken. An int8 graph that differs more is tried again with its most sensitive layers
+in float. No label is seen here: that is what validate's gates are for.
 
 Shape legend: N images, C channel, H W space, K classes.
 """
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import StageError, UnavailableError
 from pipeline.settings import Build
-from stages.build import bisect
 from stages.engines import selection, timing
-from stages.engines.base import BACKENDS, BackendInfo, Order, Session, Tell
+from stages.engines.base import BACKENDS, BackendInfo, BuildRequest, OnProgress, Session
 from stages.engines.selection import Candidate
 from stages.networks.predict import predict
 from stages.onnxgraph import io as onnx_io
-from stages.onnxgraph.convert import Maker
-from stages.onnxgraph.layers import layers
+from stages.onnxgraph.convert import PrecisionConverter
+from stages.onnxgraph.layers import layer_nodes
 
 SCHEMA = "madpipe.candidates/1"
 _BUDGET_S = 1.5
-_MOST_ROUNDS = 300
+_MAX_REPETITIONS = 300
 _BISECTION_IMAGES = 256
+
+Disagreement = Callable[[frozenset[str]], float]
+"""The share of images whose class changes when these layers are in float and all others not."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,10 +42,12 @@ class AutotuneResult:
 
     backend: str
     precision: str
+    device: str
     float_layers: tuple[str, ...] = ()
     engine: Path
     session: Session | None = None
     disagreement: float | None = None
+    """Share of the images that get another class than in fp32."""
     p50_ms: float | None = None
     build_s: float | None = None
     reached: dict[str, int] = field(default_factory=dict)
@@ -66,12 +72,19 @@ class AutotuneResult:
         }
 
 
+class SensitiveLayer(NamedTuple):
+    """A layer that was returned to float, and what was left of the disagreement then."""
+
+    layer: str
+    disagreement: float
+
+
 class Autotuner:
     """Builds and compares candidates of one model on one device."""
 
     def __init__(
         self,
-        maker: Maker,
+        converter: PrecisionConverter,
         images_NCHW: NDArray[np.float32],
         options: Build,
         *,
@@ -81,119 +94,145 @@ class Autotuner:
         cache: Path | None = None,
     ) -> None:
         """Run the reference: the fp32 model in ONNX Runtime on the CPU."""
-        self._maker = maker
+        self._converter = converter
         self._images_NCHW = images_NCHW
         self._options = options
         self._device = device
         self._folder = folder
-        self.threads = threads
+        self._threads = threads
         self._cache = cache
-        reference = onnx_io.session(maker.model.SerializeToString(), threads)
-        self._said_N = classes(lambda x: onnx_io.logits(reference, x), images_NCHW)
-        self.tried: list[AutotuneResult] = []
-        self.costly: list[bisect.Costly] = []
-        self.rounds = 0
+        self._reference_N = self._graph_classes(converter.model.SerializeToString(), images_NCHW)
+        self.results: list[AutotuneResult] = []
+        self.sensitive_layers: list[SensitiveLayer] = []
+        self.repetitions = 0
 
-    def run(self, candidates: Sequence[Candidate], tell: Tell) -> None:
-        """Try the candidates, mix float layers into int8 graphs that miss, and measure all."""
+    def run(self, candidates: Sequence[Candidate], on_progress: OnProgress) -> None:
+        """Build the candidates, mix float layers into int8 graphs that miss, and measure all."""
         for number, candidate in enumerate(candidates):
-            self._try(candidate, ())
-            tell(number + 1, len(candidates) + 1, "candidates")
-        self._try_mixed()
-        self._measure()
-        tell(len(candidates) + 1, len(candidates) + 1, "candidates")
+            self._evaluate(candidate, ())
+            on_progress(number + 1, len(candidates) + 1, "candidates")
+        self._mix_precisions()
+        running = [result for result in self.results if result.session is not None]
+        self._measure(running)
+        on_progress(len(candidates) + 1, len(candidates) + 1, "candidates")
 
-    def chosen(self) -> AutotuneResult | None:
+    def choose(self) -> AutotuneResult | None:
         """Return the fastest admissible candidate and mark it, None where none is."""
-        fit = [each for each in self.tried if each.verdict == "admissible"]
-        if not fit:
+        admissible = [result for result in self.results if result.verdict == "admissible"]
+        if not admissible:
             return None
-        best = min(fit, key=lambda each: each.p50_ms if each.p50_ms is not None else np.inf)
+        best = min(admissible, key=lambda r: r.p50_ms if r.p50_ms is not None else np.inf)
         best.verdict, best.reason = "chosen", "the fastest that agrees"
         return best
 
-    def _try(self, candidate: Candidate, more_float: tuple[str, ...]) -> None:
-        name, precision = candidate
-        info = BACKENDS[name]
-        stem = f"{name}-{precision}{'-mixed' if more_float else ''}"
-        tried = AutotuneResult(
-            backend=name, precision=precision, engine=self._folder / f"{stem}.engine"
+    def _evaluate(self, candidate: Candidate, more_float: tuple[str, ...]) -> None:
+        """Build a candidate, open it and compare its classes with the reference."""
+        backend_name, precision = candidate
+        stem = f"{backend_name}-{precision}{'-mixed' if more_float else ''}"
+        result = AutotuneResult(
+            backend=backend_name,
+            precision=precision,
+            device=self._device,
+            engine=self._folder / f"{stem}.engine",
         )
-        self.tried.append(tried)
+        self.results.append(result)
         begin_s = time.perf_counter()
         try:
-            made = self._maker.at(precision, info, more_float)
-            tried.float_layers = made.float_layers
-            source = self._folder / f"{stem}.onnx"
-            onnx_io.save(made.model, source)
-            order = Order(
-                onnx=source,
-                engine=tried.engine,
+            converted = self._converter.convert(precision, BACKENDS[backend_name], more_float)
+            result.float_layers = converted.float_layers
+            graph = self._folder / f"{stem}.onnx"
+            onnx_io.save(converted.model, graph)
+            request = BuildRequest(
+                onnx=graph,
+                engine=result.engine,
                 device=self._device,
                 precision=precision,
                 options=self._options,
                 cache=self._cache,
             )
-            backend = selection.backend(name)
-            tried.facts = dict(backend.build(order) or {})
-            tried.build_s = round(time.perf_counter() - begin_s, 3)
-            tried.session = backend.open(tried.engine, device=self._device, threads=self.threads)
-            said_N = classes(tried.session.infer, self._images_NCHW)
+            backend = selection.backend(backend_name)
+            result.facts = dict(backend.build(request) or {})
+            result.build_s = round(time.perf_counter() - begin_s, 3)
+            session = backend.open(result.engine, device=self._device, threads=self._threads)
+            result.session = session
+            classes_N = classes(session.infer, self._images_NCHW)
         except UnavailableError as error:
-            tried.reason = str(error)
+            result.reason = str(error)
             return
         except StageError as error:
-            tried.verdict, tried.reason = "failed", str(error)
+            result.verdict, result.reason = "failed", str(error)
             return
-        tried.reached = reached(tried.session)
-        tried.disagreement = float((said_N != self._said_N).mean())
+        result.reached = reached(session)
+        result.disagreement = float((classes_N != self._reference_N).mean())
         limit = self._options.max_disagreement
-        fits = tried.disagreement <= limit
-        tried.verdict = "admissible" if fits else "missed"
-        tried.reason = (
-            f"{tried.disagreement:.4f} of {len(said_N)} images get another class than in fp32, "
-            f"{'at most' if fits else 'more than'} {limit:g}"
+        is_admissible = result.disagreement <= limit
+        result.verdict = "admissible" if is_admissible else "missed"
+        result.reason = (
+            f"{result.disagreement:.4f} of {len(classes_N)} images get another class than in fp32, "
+            f"{'at most' if is_admissible else 'more than'} {limit:g}"
         )
 
-    def _try_mixed(self) -> None:
-        """Return the costly layers of int8 graphs that miss to float and try them again."""
-        missed = [t for t in self.tried if t.verdict == "missed" and t.precision == "int8"]
-        mixes: dict[str, tuple[str, ...]] = {}
-        for each in missed if self._options.bisect_layers else ():
-            info = BACKENDS[each.backend]
-            if info.scheme not in mixes:
-                mixes[info.scheme] = self._costly(info)
-            self._try(Candidate(each.backend, each.precision), mixes[info.scheme])
+    def _mix_precisions(self) -> None:
+        """Return the sensitive layers of int8 graphs that miss to float and try them again."""
+        missed = [r for r in self.results if r.verdict == "missed" and r.precision == "int8"]
+        float_layers: dict[str, tuple[str, ...]] = {}
+        for result in missed if self._options.bisect_layers else ():
+            info = BACKENDS[result.backend]
+            if info.scheme not in float_layers:
+                sensitive = sensitive_layers(
+                    [node.name for node in layer_nodes(self._converter.model)],
+                    functools.partial(self._int8_disagreement, info),
+                    limit=self._options.max_disagreement,
+                    max_layers=self._options.bisect_layers,
+                )
+                self.sensitive_layers += sensitive
+                float_layers[info.scheme] = tuple(layer.layer for layer in sensitive)
+            self._evaluate(Candidate(result.backend, result.precision), float_layers[info.scheme])
 
-    def _costly(self, info: BackendInfo) -> tuple[str, ...]:
+    def _int8_disagreement(self, info: BackendInfo, in_float: frozenset[str]) -> float:
+        """Return the disagreement of an int8 graph with these layers in float."""
         images_NCHW = self._images_NCHW[:_BISECTION_IMAGES]
+        model = self._converter.convert("int8", info, sorted(in_float)).model
+        classes_N = self._graph_classes(model.SerializeToString(), images_NCHW)
+        return float((classes_N != self._reference_N[: len(images_NCHW)]).mean())
 
-        def disagreement(in_float: frozenset[str]) -> float:
-            made = self._maker.at("int8", info, sorted(in_float)).model
-            opened = onnx_io.session(made.SerializeToString(), self.threads)
-            said_N = classes(lambda x: onnx_io.logits(opened, x), images_NCHW)
-            return float((said_N != self._said_N[: len(images_NCHW)]).mean())
+    def _graph_classes(self, graph: bytes, x_NCHW: NDArray[np.float32]) -> NDArray[np.int64]:
+        session = onnx_io.open_session(graph, self._threads)
+        return classes(lambda x_BCHW: onnx_io.logits(session, x_BCHW), x_NCHW)
 
-        found = bisect.costly_layers(
-            [node.name for node in layers(self._maker.model)],
-            disagreement,
-            limit=self._options.max_disagreement,
-            most=self._options.bisect_layers,
-        )
-        self.costly += found
-        return tuple(each.layer for each in found)
-
-    def _measure(self) -> None:
+    def _measure(self, running: Sequence[AutotuneResult]) -> None:
         """Measure all that run, also those that miss, in turns at batch 1."""
-        running = [each for each in self.tried if each.session is not None]
         x_1CHW = np.ascontiguousarray(self._images_NCHW[:1])
-        calls = [each.session.prepared(x_1CHW) for each in running if each.session is not None]
+        calls = [result.session.prepared(x_1CHW) for result in running if result.session]
         if not calls:
             return
-        times_ms = timing.in_turns(calls, budget_s=_BUDGET_S, most=_MOST_ROUNDS)
-        self.rounds = len(times_ms)
-        for each, median in zip(running, np.median(times_ms, axis=0), strict=True):
-            each.p50_ms = float(median)
+        times_ms = timing.in_turns(calls, budget_s=_BUDGET_S, most=_MAX_REPETITIONS)
+        self.repetitions = len(times_ms)
+        for result, p50_ms in zip(running, np.median(times_ms, axis=0), strict=True):
+            result.p50_ms = float(p50_ms)
+
+
+def sensitive_layers(
+    layers: Sequence[str], disagreement: Disagreement, *, limit: float, max_layers: int
+) -> tuple[SensitiveLayer, ...]:
+    """Return the layers to keep in float, the most sensitive first.
+
+    A group is halved, each half tried in float beside the layers already found, and the half that
+    leaves the smaller disagreement is halved again, down to one layer: about 2 log2 of their number
+    trials for each. It ends when the disagreement is at most `limit` or at `max_layers` layers.
+    """
+    sensitive: list[SensitiveLayer] = []
+    while len(sensitive) < min(max_layers, len(layers)):
+        fixed = frozenset(entry.layer for entry in sensitive)
+        group = [layer for layer in layers if layer not in fixed]
+        while len(group) > 1:
+            halves = group[: len(group) // 2], group[len(group) // 2 :]
+            remaining = [disagreement(fixed | frozenset(half)) for half in halves]
+            group = halves[0] if remaining[0] <= remaining[1] else halves[1]
+        sensitive.append(SensitiveLayer(group[0], disagreement(fixed | {group[0]})))
+        if sensitive[-1].disagreement <= limit:
+            break
+    return tuple(sensitive)
 
 
 def classes(
@@ -205,6 +244,6 @@ def classes(
 
 
 def reached(session: Session) -> dict[str, int]:
-    """Return the arithmetic that a session's runtime reports, empty where it tells none."""
-    ask = getattr(session, "reached", None)
-    return dict(ask()) if callable(ask) else {}
+    """Return the arithmetic that a session's runtime reports, empty where it reports none."""
+    method = getattr(session, "reached", None)
+    return dict(method()) if callable(method) else {}

@@ -1,15 +1,16 @@
 """The build stage: the ONNX file as an engine of one backend, with a manifest beside it."""
 
-import functools
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto
 
 from pipeline import machine
 from pipeline.atomic import write_bytes
@@ -20,10 +21,10 @@ from pipeline.stage import Context
 from stages.build import autotune
 from stages.build.autotune import SCHEMA, Autotuner, AutotuneResult
 from stages.engines import selection
-from stages.engines.base import BACKENDS, EngineManifest, Order, Tell, silent
+from stages.engines.base import BACKENDS, BuildRequest, EngineManifest, OnProgress, no_progress
 from stages.onnxgraph import calibration_images
 from stages.onnxgraph import io as onnx_io
-from stages.onnxgraph.convert import Maker
+from stages.onnxgraph.convert import PrecisionConverter
 
 _GRAPH_FILE = "graph.onnx"
 
@@ -40,7 +41,7 @@ def run(ctx: Context) -> None:
         threads=ctx.settings.validate.threads,
         cache=ctx.cache,
         graph=ctx.output("graph") if ctx.settings.build.targets else None,
-        tell=ctx.progress,
+        on_progress=ctx.progress,
     )
     write_bytes(ctx.output("candidates"), json.dumps(table, allow_nan=False).encode())
     if machine.gpus() and ctx.settings.build.device == "auto" and manifest.device == "cpu":
@@ -64,21 +65,21 @@ def build(
     threads: int = 1,
     cache: Path | None = None,
     graph: Path | None = None,
-    tell: Tell = silent,
+    on_progress: OnProgress = no_progress,
 ) -> tuple[EngineManifest, dict[str, Any]]:
     """Make an engine from an ONNX file and write its manifest.
 
     Args:
         onnx: The fp32 file.
         engine: Where to write.
-        manifest_path: Where to write what it is.
+        manifest_path: Where to write its manifest.
         options: Backend, device and precision; `auto` measures candidates where there are images.
         calibration_path: Images for calibration and comparison; None: none.
-        place: What named that path, for messages.
+        place: The option or output that named that path, for messages.
         threads: CPU threads with which candidates are measured.
         cache: A folder for what a backend keeps from build to build; None: nothing is kept.
         graph: Where to leave the graph at the precision that was named; None: nowhere.
-        tell: Called with done, total and the unit while building.
+        on_progress: Called while building.
 
     Returns:
         The manifest, and the table of candidates that the report shows.
@@ -92,108 +93,136 @@ def build(
     images_NCHW = None
     if calibration_path is not None:
         images_NCHW = calibration_images.load(calibration_path, model, place)
-    maker = Maker(model, images_NCHW, options)
+    converter = PrecisionConverter(model, images_NCHW, options)
     with TemporaryDirectory(prefix="madpipe-", dir=engine.parent) as name:
         folder = Path(name)
         if images_NCHW is not None and selection.is_chosen_by_measuring(options):
-            trial = functools.partial(
-                Autotuner, maker, images_NCHW, options, folder=folder, threads=threads, cache=cache
+            result, table = _autotune(
+                converter,
+                images_NCHW,
+                options,
+                folder=folder,
+                threads=threads,
+                cache=cache,
+                on_progress=on_progress,
             )
-            made, device, table = _measured(trial, options, len(images_NCHW), tell)
         else:
-            made, device, table = _single(maker, options, folder, cache, tell)
+            result = _build_named(converter, options, folder, cache, on_progress)
+            table = _table([result], options, images=0)
             if graph is not None:
                 shutil.move(folder / _GRAPH_FILE, graph)
-        shutil.move(made.engine, engine)
+        shutil.move(result.engine, engine)
+    return _write_manifest(manifest_path, result, engine, onnx, model), table
+
+
+def _write_manifest(
+    path: Path, result: AutotuneResult, engine: Path, onnx: Path, model: ModelProto
+) -> EngineManifest:
+    """Write and return what describes a finished engine of an ONNX file."""
     manifest = EngineManifest(
+        backend=result.backend,
+        backend_version=machine.version(BACKENDS[result.backend].distribution),
+        device=result.device,
+        precision=result.precision,
+        engine=engine.name,
+        sha256=file_sha256(engine),
         onnx_sha256=file_sha256(onnx),
         signature=onnx_io.signature(model),
-        **_described(made, engine, device),
+        reached=result.reached,
+        float_layers=result.float_layers,
+        **result.facts,
     )
     content = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-    write_bytes(manifest_path, content + b"\n")
-    return manifest, table
+    write_bytes(path, content + b"\n")
+    return manifest
 
 
-def _described(made: AutotuneResult, engine: Path, device: str) -> dict[str, Any]:
-    """Return what the manifest says of the engine itself."""
-    return {
-        "backend": made.backend,
-        "backend_version": machine.version(BACKENDS[made.backend].distribution),
-        "device": device,
-        "precision": made.precision,
-        "engine": engine.name,
-        "sha256": file_sha256(engine),
-        "reached": made.reached,
-        "float_layers": made.float_layers,
-        **made.facts,
-    }
-
-
-def _single(
-    maker: Maker, options: Build, folder: Path, cache: Path | None, tell: Tell
-) -> tuple[AutotuneResult, str, dict[str, Any]]:
-    """Build what the settings name."""
+def _build_named(
+    converter: PrecisionConverter,
+    options: Build,
+    folder: Path,
+    cache: Path | None,
+    on_progress: OnProgress,
+) -> AutotuneResult:
+    """Build the backend and precision that the settings name."""
     name, precision = selection.backend_name(options), selection.precision(options)
     info = BACKENDS[name]
-    prepared = maker.at(precision, info)
-    source = folder / _GRAPH_FILE
-    onnx_io.save(prepared.model, source)
-    made = AutotuneResult(
+    converted = converter.convert(precision, info)
+    graph = folder / _GRAPH_FILE
+    onnx_io.save(converted.model, graph)
+    result = AutotuneResult(
         backend=name,
         precision=precision,
-        engine=folder / "made.engine",
-        float_layers=prepared.float_layers,
+        device=selection.device(options),
+        engine=folder / "new.engine",
+        float_layers=converted.float_layers,
         verdict="chosen",
         reason="named in the settings" if options.precision != "auto" else "no images to compare",
     )
-    device = selection.device(options)
     backend = selection.backend(name)
-
-    order = Order(
-        onnx=source,
-        engine=made.engine,
-        device=device,
+    request = BuildRequest(
+        onnx=graph,
+        engine=result.engine,
+        device=result.device,
         precision=precision,
         options=options,
         cache=cache,
-        tell=tell,
+        on_progress=on_progress,
     )
     try:
-        facts = backend.build(order)
+        facts = backend.build(request)
     except UnavailableError:
-        if options.device != "auto" or device == "cpu" or "cpu" not in info.devices:
+        if options.device != "auto" or result.device == "cpu" or "cpu" not in info.devices:
             raise
         # The driver reports a GPU that this backend cannot use; auto asked for none by name.
-        device = "cpu"
-        facts = backend.build(replace(order, device=device))
-    made.facts = dict(facts or {})
+        result.device = "cpu"
+        facts = backend.build(replace(request, device="cpu"))
+    result.facts = dict(facts or {})
     if not options.targets:
-        session = backend.open(made.engine, device=device, threads=1)
-        made.reached = autotune.reached(session)
-    return made, device, _table([made], options, images=0)
+        session = backend.open(result.engine, device=result.device, threads=1)
+        result.reached = autotune.reached(session)
+    return result
 
 
-def _measured(
-    trial_on: Callable[..., Autotuner], options: Build, images: int, tell: Tell
-) -> tuple[AutotuneResult, str, dict[str, Any]]:
+def _autotune(
+    converter: PrecisionConverter,
+    images_NCHW: NDArray[np.float32],
+    options: Build,
+    *,
+    folder: Path,
+    threads: int,
+    cache: Path | None,
+    on_progress: OnProgress,
+) -> tuple[AutotuneResult, dict[str, Any]]:
     """Build and measure the candidates, and take the fastest that is admissible."""
     device = selection.device(options)
-    places = (device, "cpu") if options.device == "auto" and device != "cpu" else (device,)
-    tried: list[AutotuneResult] = []
-    for where in places:
-        trial = trial_on(device=where)
-        trial.run(selection.candidates(options, where), tell)
-        best = trial.chosen()
-        tried += trial.tried
+    devices = (device, "cpu") if options.device == "auto" and device != "cpu" else (device,)
+    results: list[AutotuneResult] = []
+    for device in devices:
+        autotuner = Autotuner(
+            converter,
+            images_NCHW,
+            options,
+            device=device,
+            folder=folder,
+            threads=threads,
+            cache=cache,
+        )
+        autotuner.run(selection.candidates(options, device), on_progress)
+        best = autotuner.choose()
+        results += autotuner.results
         if best is not None:
-            table = _table(tried, options, images=images)
-            table |= {"device": where, "rounds": trial.rounds, "threads": trial.threads}
-            table["costly_layers"] = [each._asdict() for each in trial.costly]
-            return best, where, table
-    if tried and all(each.verdict == "unavailable" for each in tried):
-        raise UnavailableError("build.device", tried[0].reason, "see madpipe doctor")
-    missed = "; ".join(f"{t.backend} {t.precision}: {t.reason}" for t in tried) or "none exists"
+            table = _table(results, options, images=len(images_NCHW))
+            table |= {
+                "device": device,
+                "rounds": autotuner.repetitions,
+                "threads": threads,
+                "costly_layers": [layer._asdict() for layer in autotuner.sensitive_layers],
+            }
+            return best, table
+    if results and all(result.verdict == "unavailable" for result in results):
+        raise UnavailableError("build.device", results[0].reason, "see madpipe doctor")
+    missed = "; ".join(f"{r.backend} {r.precision}: {r.reason}" for r in results) or "none exists"
     raise StageError(
         "build.precision",
         f"no candidate is admissible ({missed})",
@@ -201,10 +230,10 @@ def _measured(
     )
 
 
-def _table(tried: list[AutotuneResult], options: Build, *, images: int) -> dict[str, Any]:
+def _table(results: list[AutotuneResult], options: Build, *, images: int) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "max_disagreement": options.max_disagreement,
         "images": images,
-        "candidates": [each.record() for each in tried],
+        "candidates": [result.record() for result in results],
     }

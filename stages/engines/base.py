@@ -30,20 +30,28 @@ class Session(Protocol):
         """Return a call that runs these images, already in place, until their result is there."""
 
 
-Tell = Callable[[int, int, str], None]
+def to_model_input(x_NCHW: "NDArray[np.float32]", *, is_bytes: bool) -> "NDArray[Any]":
+    """Return images in [0, 1] as a graph takes them: as they are, or as uint8 of shape NHWC."""
+    if not is_bytes:
+        return x_NCHW
+    bytes_NCHW: NDArray[np.uint8] = (x_NCHW * 255).round().clip(0, 255).astype("uint8")
+    return bytes_NCHW.transpose(0, 2, 3, 1).copy()
+
+
+OnProgress = Callable[[int, int, str], None]
 """Called with how much is done, of how much, and the unit."""
 
 
-def silent(done: int, total: int, unit: str) -> None:
-    """Tell nobody."""
+def no_progress(done: int, total: int, unit: str) -> None:
+    """Report nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What a backend is asked to build."""
+class BuildRequest:
+    """The engine that a backend is to build."""
 
     onnx: Path
-    """A checked ONNX file whose graph already has the precision asked for."""
+    """A checked ONNX file whose graph already has the precision."""
     engine: Path
     """Where to write."""
     device: str
@@ -52,16 +60,16 @@ class Order:
     options: Build = field(default_factory=Build)
     cache: Path | None = None
     """A folder that outlives the build, for timing caches; None: keep nothing."""
-    tell: Tell = silent
+    on_progress: OnProgress = no_progress
 
 
 class Backend(Protocol):
     """What a backend's module offers; modules satisfy it, nothing is inherited."""
 
-    def build(self, order: Order) -> Mapping[str, Any] | None:
+    def build(self, request: BuildRequest) -> Mapping[str, Any] | None:
         """Make an engine and, unless it is for another machine, run it once.
 
-        Returns what the manifest should say more, by the names of its fields.
+        Returns what is more to go into the manifest, by the names of its fields.
 
         Raises:
             StageError: The file cannot be made into an engine.
@@ -79,7 +87,7 @@ class Backend(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendInfo:
-    """What can be known of a backend without importing it."""
+    """What is known of a backend without importing it."""
 
     module: str
     """The module that implements it."""
@@ -96,18 +104,18 @@ class BackendInfo:
     """Where its engines run."""
     architectures: tuple[str, ...] = ()
     """GPU architectures that it builds for without having them."""
-    not_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Precisions that an architecture cannot compute in."""
-    lacks: tuple[str, ...] = ()
-    """Settings of [build.tensorrt] that this edition has not."""
+    unsupported_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Architecture -> precisions that it cannot compute in."""
+    unsupported_settings: tuple[str, ...] = ()
+    """Settings of [build.tensorrt] that this edition does not have."""
     scheme: str = "s8s8"
-    """How int8 graphs are quantized for it; see `stages.onnxgraph.int8`."""
+    """How int8 graphs are quantized for it; see `stages.onnxgraph.qdq`."""
     opset: int = 22
     """The ONNX operator set it is given where the settings name none."""
     only_on: Mapping[str, str] = field(default_factory=dict)
-    """Precisions that it has on one device alone."""
+    """Precision -> the one device on which it has it."""
     needs_feature: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Precisions that need one of these abilities of the CPU."""
+    """Precision -> features of the CPU of which it needs one."""
     is_half_in_graph: bool = True
     """Whether fp16 and bf16 are made in the graph, or by the backend when it loads one."""
     is_portable: bool = False
@@ -150,8 +158,8 @@ BACKENDS: Mapping[str, BackendInfo] = MappingProxyType(
             facts=("gpu", "driver"),
             devices=("cuda",),
             architectures=("sm75", "sm80", "sm86", "sm89", "sm120", "sm121"),
-            not_on={"sm75": ("bf16", "fp8"), "sm80": ("fp8",), "sm86": ("fp8",)},
-            lacks=("hardware_compatibility", "version_compatible"),
+            unsupported_on={"sm75": ("bf16", "fp8"), "sm80": ("fp8",), "sm86": ("fp8",)},
+            unsupported_settings=("hardware_compatibility", "version_compatible"),
         ),
         "openvino": BackendInfo(
             module="stages.engines.openvino",
@@ -169,6 +177,9 @@ BACKENDS: Mapping[str, BackendInfo] = MappingProxyType(
         ),
     }
 )
+
+PRECISION_KEY = "madpipe.precision"
+"""The metadata of an ONNX file that names its precision."""
 
 AUTO = "onnxruntime"
 """The backend that every installation has."""

@@ -5,13 +5,11 @@ package sets up telemetry when it is imported, with an identifier in the user's 
 the module for it out of reach it takes its own stub, so nothing is written or sent.
 """
 
-import re
 import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -19,16 +17,15 @@ from numpy.typing import NDArray
 
 from pipeline.errors import UnavailableError
 from pipeline.stage import StageError
-from stages.engines.base import Order
-from stages.onnxgraph import pixels
+from stages.engines.base import PRECISION_KEY, BuildRequest, to_model_input
 
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import openvino  # noqa: E402  (after its telemetry is out of reach)
 
 _HINTS = {"bf16": "bf16"}
-"""Precision -> what to ask for; all others compute in fp32 what is not quantized."""
-_ARITHMETIC = re.compile(r"^(bf16|f16|f32|i8|u8)$")
+"""Precision -> OpenVINO's hint; all others compute in fp32 what is not quantized."""
+_ARITHMETIC = frozenset({"bf16", "f16", "f32", "i8", "u8"})
 _LAYERS = frozenset(
     {"Convolution", "FullyConnected", "MatMul", "Deconvolution", "GroupConvolution"}
 )
@@ -43,14 +40,16 @@ class OpenVinoSession:
         try:
             # From bytes, since reading by path would follow external data and needs a suffix.
             content = engine.read_bytes()
-            self._precision = _precision(content)
+            entries = onnx.load_model_from_string(content).metadata_props
+            properties = {entry.key: entry.value for entry in entries}
+            self.precision = properties.get(PRECISION_KEY, "fp32")
             core = openvino.Core()
             model = core.read_model(content, b"")
             self._compiled = core.compile_model(
                 model,
                 "CPU",
                 {
-                    "INFERENCE_PRECISION_HINT": _HINTS.get(self._precision, "f32"),
+                    "INFERENCE_PRECISION_HINT": _HINTS.get(self.precision, "f32"),
                     "INFERENCE_NUM_THREADS": threads,
                     "PERFORMANCE_HINT": "LATENCY",
                     "NUM_STREAMS": 1,
@@ -67,14 +66,14 @@ class OpenVinoSession:
 
     def infer(self, x_BCHW: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return logits of shape BK for images in [0, 1]."""
-        x = pixels.taken(x_BCHW, is_bytes=self._is_bytes)
-        # Of images of another size it makes an empty result, and says nothing.
-        wanted = self._compiled.input(0).get_partial_shape()
-        if not wanted.compatible(openvino.PartialShape(list(x.shape))):
+        x = to_model_input(x_BCHW, is_bytes=self._is_bytes)
+        # Of images of another size it makes an empty result, without an error.
+        input_shape = self._compiled.input(0).get_partial_shape()
+        if not input_shape.compatible(openvino.PartialShape(list(x.shape))):
             raise StageError(
                 "the engine",
                 f"does not take such images (shape {x.shape})",
-                f"give what it was built for, {wanted}",
+                f"give what it was built for, {input_shape}",
             )
         result = self._request.infer({0: x})
         return np.array(result[0], dtype=np.float32)
@@ -82,7 +81,7 @@ class OpenVinoSession:
     def prepared(self, x_BCHW: NDArray[np.float32]) -> Callable[[], object]:
         """Return a call that runs these images, already in place, to the end."""
         request = self._compiled.create_infer_request()
-        tensor = openvino.Tensor(pixels.taken(x_BCHW, is_bytes=self._is_bytes))
+        tensor = openvino.Tensor(to_model_input(x_BCHW, is_bytes=self._is_bytes))
         request.set_input_tensor(tensor)
 
         def call() -> None:
@@ -92,31 +91,26 @@ class OpenVinoSession:
 
     def reached(self) -> dict[str, int]:
         """Return the arithmetic of the compiled layers -> how many compute in it."""
-        counted: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         for node in self._compiled.get_runtime_model().get_ops():
-            told = {name: _text(value) for name, value in node.get_rt_info().items()}
-            if told.get("layerType") in _LAYERS and _ARITHMETIC.match(
-                told.get("runtimePrecision", "")
-            ):
-                counted[told["runtimePrecision"]] += 1
-        return dict(sorted(counted.items()))
-
-    @property
-    def precision(self) -> str:
-        """Return the precision that the engine's file names."""
-        return self._precision
+            # Values are plain or wrapped, by OpenVINO's version.
+            info = {k: str(getattr(v, "value", v)) for k, v in node.get_rt_info().items()}
+            arithmetic = info.get("runtimePrecision", "")
+            if info.get("layerType") in _LAYERS and arithmetic in _ARITHMETIC:
+                counts[arithmetic] += 1
+        return dict(sorted(counts.items()))
 
 
-def build(order: Order) -> None:
+def build(request: BuildRequest) -> None:
     """Make an engine: the file itself, once it has compiled and reached its precision here."""
-    _check_device(order.device)
-    shutil.copyfile(order.onnx, order.engine)
-    session = OpenVinoSession(order.engine, threads=1)
-    got = session.reached()
-    if got and not _PROOF[session.precision] & set(got):
+    _check_device(request.device)
+    shutil.copyfile(request.onnx, request.engine)
+    session = OpenVinoSession(request.engine, threads=1)
+    reached = session.reached()
+    if reached and not _PROOF[session.precision] & set(reached):
         raise UnavailableError(
             "build.precision",
-            f"OpenVINO does not compute in {session.precision} here (it chose {got})",
+            f"OpenVINO does not compute in {session.precision} here (it chose {reached})",
             'use precision "fp32" or "auto"',
         )
 
@@ -132,13 +126,3 @@ def _check_device(device: str) -> None:
         raise UnavailableError(
             "build.device", f"OpenVINO engines run on the CPU here ({device})", 'use device "cpu"'
         )
-
-
-def _precision(content: bytes) -> str:
-    model = onnx.load_model_from_string(content)
-    named = {each.key: each.value for each in model.metadata_props}
-    return str(named.get("madpipe.precision", "fp32"))
-
-
-def _text(value: Any) -> str:
-    return str(getattr(value, "value", value))

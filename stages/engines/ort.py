@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import UnavailableError
 from pipeline.stage import StageError
-from stages.engines.base import Order
-from stages.onnxgraph import pixels
+from stages.engines.base import BuildRequest, to_model_input
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _FATAL = 4
@@ -24,10 +23,10 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 class OrtSession:
-    """An ONNX Runtime session that runs where it was asked to."""
+    """An ONNX Runtime session on the device that was named, and on no other."""
 
     def __init__(self, engine: Path, *, device: str, threads: int) -> None:
-        """Load the engine; a provider that is not the one asked for is an error."""
+        """Load the engine; any other provider than the device's is an error."""
         # Its messages about absent GPUs bypass the session's own log level.
         onnxruntime.set_default_logger_severity(_FATAL)
         provider = _PROVIDERS[device]
@@ -57,7 +56,7 @@ class OrtSession:
 
     def infer(self, x_BCHW: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return logits of shape BK for images in [0, 1]."""
-        x = pixels.taken(x_BCHW, is_bytes=self._is_bytes)
+        x = to_model_input(x_BCHW, is_bytes=self._is_bytes)
         try:
             (logits_BK,) = self._session.run([self._output], {self._input: x})
         except Exception as error:  # its exceptions share no public base class
@@ -72,7 +71,7 @@ class OrtSession:
         """Return a call that runs these images, already on the device, to the end."""
         binding = self._session.io_binding()
         images = onnxruntime.OrtValue.ortvalue_from_numpy(
-            pixels.taken(x_BCHW, is_bytes=self._is_bytes), self._device, 0
+            to_model_input(x_BCHW, is_bytes=self._is_bytes), self._device, 0
         )
         binding.bind_ortvalue_input(self._input, images)
         binding.bind_output(self._output, self._device)
@@ -84,14 +83,14 @@ class OrtSession:
         return call
 
 
-def build(order: Order) -> None:
+def build(request: BuildRequest) -> None:
     """Make an engine from a checked ONNX file: the file itself, once it has run here."""
-    shutil.copyfile(order.onnx, order.engine)
+    shutil.copyfile(request.onnx, request.engine)
     try:
-        OrtSession(order.engine, device=order.device, threads=1)
+        OrtSession(request.engine, device=request.device, threads=1)
     except StageError as error:
-        because = str(error.__cause__).replace(str(order.engine), "it")
-        if not any(word in because for word in _UNKNOWN_LAYER):
+        because = str(error.__cause__).replace(str(request.engine), "it")
+        if not any(phrase in because for phrase in _UNKNOWN_LAYER):
             raise
         raise StageError(
             "the ONNX file",

@@ -34,10 +34,12 @@ def backend_name(build: Build) -> str:
         return build.backend
     if build.precision == "auto":
         return AUTO
-    able = [
-        name for name in backends_here(device(build)) if lack(name, build.precision, build) is None
-    ]
-    return able[0] if able else AUTO
+    able = (
+        name
+        for name in backends_here(device(build))
+        if unsupported(name, build.precision, build) is None
+    )
+    return next(able, AUTO)
 
 
 def precision(build: Build) -> str:
@@ -56,7 +58,7 @@ def backends_here(where: str) -> tuple[str, ...]:
 
 
 def is_chosen_by_measuring(build: Build) -> bool:
-    """Tell whether candidates are to be built and measured: nothing is for another machine."""
+    """Return whether candidates are to be built and measured: nothing is for another machine."""
     return build.precision == "auto" and not build.targets
 
 
@@ -64,51 +66,55 @@ def candidates(build: Build, where: str | None = None) -> tuple[Candidate, ...]:
     """Return what `precision = "auto"` builds and measures on a device, the most exact first."""
     where = where or device(build)
     names = backends_here(where) if build.backend == "auto" else (build.backend,)
-    found = [
-        Candidate(name, each)
+    all_candidates = [
+        Candidate(name, precision)
         for name in names
-        for each in BACKENDS[name].precisions
-        if where in BACKENDS[name].devices and _misses(name, each, where) is None
+        for precision in BACKENDS[name].precisions
+        if where in BACKENDS[name].devices and _unsupported_on(where, name, precision) is None
     ]
-    return tuple(sorted(found, key=lambda each: each.precision != "fp32"))
+    return tuple(sorted(all_candidates, key=lambda candidate: candidate.precision != "fp32"))
 
 
-def lack(name: str, wanted: str, build: Build) -> Refused | None:
+def unsupported(name: str, precision: str, build: Build) -> Refused | None:
     """Return why a backend does not have a precision here, None where it has."""
     info = BACKENDS[name]
-    if wanted not in info.precisions:
-        others = [each for each, other in BACKENDS.items() if wanted in other.precisions]
+    if precision not in info.precisions:
+        others = [other for other, row in BACKENDS.items() if precision in row.precisions]
         return Refused(
             setting="build.precision",
-            wrong=f"{name} does not build it ({wanted})",
+            wrong=f"{name} does not build it ({precision})",
             remedy=f"use {', '.join(info.precisions)}, or backend {' or '.join(others)}",
         )
     for target in build.targets:
-        if wanted in info.not_on.get(target, ()):
-            able = [each for each in info.precisions if each not in info.not_on[target]]
+        missing = info.unsupported_on.get(target, ())
+        if precision in missing:
+            able = [other for other in info.precisions if other not in missing]
             return Refused(
                 setting="build.precision",
-                wrong=f"GPUs of {target} cannot compute in it ({wanted})",
+                wrong=f"GPUs of {target} cannot compute in it ({precision})",
                 remedy=f"use {', '.join(able)}, or leave the target out",
             )
-    return None if build.targets else _misses(name, wanted, device(build))
+    return None if build.targets else _unsupported_on(device(build), name, precision)
 
 
-def _misses(name: str, wanted: str, where: str) -> Refused | None:
+def _unsupported_on(where: str, name: str, precision: str) -> Refused | None:
+    """Return why a backend does not have a precision on a device of this machine."""
     info = BACKENDS[name]
-    only = info.only_on.get(wanted, where)
+    others = ", ".join(other for other in info.precisions if other != precision)
+    only = info.only_on.get(precision, where)
     if only != where:
         return Refused(
             setting="build.precision",
-            wrong=f"{name} is fast in it on {only} alone, not on {where} ({wanted})",
-            remedy=f'use {", ".join(p for p in info.precisions if p != wanted)} or device "{only}"',
+            wrong=f"{name} is fast in it on {only} alone, not on {where} ({precision})",
+            remedy=f'use {others} or device "{only}"',
         )
-    features = info.needs_feature.get(wanted)
+    features = info.needs_feature.get(precision)
     if features and not set(features) & machine.cpu_features():
+        needs = " or ".join(features)
         return Refused(
             setting="build.precision",
-            wrong=f"this processor cannot compute in it ({wanted} needs {' or '.join(features)})",
-            remedy=f"use {', '.join(p for p in info.precisions if p != wanted)}",
+            wrong=f"this processor cannot compute in it ({precision} needs {needs})",
+            remedy=f"use {others}",
         )
     return None
 
@@ -117,7 +123,7 @@ def engine_file(build: Build) -> str:
     """Return the name of the engine's file, the same for all candidates."""
     if not is_chosen_by_measuring(build):
         return BACKENDS[backend_name(build)].engine_file
-    names = {BACKENDS[each.backend].engine_file for each in candidates(build)}
+    names = {BACKENDS[candidate.backend].engine_file for candidate in candidates(build)}
     if len(names) == 1:
         return names.pop()
     return "engine" if names else BACKENDS[backend_name(build)].engine_file
@@ -144,11 +150,11 @@ def wrong_target(build: Build) -> WrongTarget | None:
     name = backend_name(build)
     known = BACKENDS[name].architectures
     if build.targets and not known:
-        others = ", ".join(each for each, info in BACKENDS.items() if info.architectures)
+        others = ", ".join(other for other, info in BACKENDS.items() if info.architectures)
         return WrongTarget(f"{name} builds only for the machine it is on", f"use {others}")
     for target in build.targets:
         if target not in known:
-            # One that exists is no slip of the pen, and its nearest neighbour is another GPU.
+            # One that exists is no typing error, and its nearest neighbour is another GPU.
             guess = "" if target in _OTHER_GPUS else did_you_mean(target.lower(), known)
             return WrongTarget(
                 f"{name} knows no such architecture{guess} ({target})",
@@ -164,12 +170,9 @@ def requirements(build: Build) -> tuple[Requirement, ...]:
     needs: list[Requirement] = [
         NeedsModule(setting="build.backend", module=info.needs, install=info.install)
     ]
-    refused = None if build.precision == "auto" else lack(name, build.precision, build)
-    if refused is not None:
-        needs.append(refused)
-    needs += _for_device(build, name, info)
-    needs += _for_edition(build.tensorrt, name, info)
-    return tuple(needs)
+    if build.precision != "auto" and (fault := unsupported(name, build.precision, build)):
+        needs.append(fault)
+    return (*needs, *_for_device(build, name, info), *_for_edition(build.tensorrt, name, info))
 
 
 def _for_device(build: Build, name: str, info: BackendInfo) -> Iterator[Requirement]:
@@ -192,19 +195,19 @@ def _for_device(build: Build, name: str, info: BackendInfo) -> Iterator[Requirem
         yield NeedsGpu(setting="build.device" if build.device == "cuda" else "build.backend")
 
 
-def _for_edition(asked: TensorRT, name: str, info: BackendInfo) -> Iterator[Requirement]:
-    for setting in info.lacks:
-        value = getattr(asked, setting)
+def _for_edition(settings: TensorRT, name: str, info: BackendInfo) -> Iterator[Requirement]:
+    for setting in info.unsupported_settings:
+        value = getattr(settings, setting)
         if value != getattr(TensorRT(), setting):
             yield Refused(
                 setting=f"build.tensorrt.{setting}",
                 wrong=f"{name} has no such thing ({value})",
                 remedy="leave it at its default, or use backend tensorrt",
             )
-    if info.architectures and asked.weights != "kept" and not machine.gpus():
+    if info.architectures and settings.weights != "kept" and not machine.gpus():
         yield Refused(
             setting="build.tensorrt.weights",
-            wrong=f"{name} makes such engines only where a GPU is ({asked.weights})",
+            wrong=f"{name} makes such engines only where a GPU is ({settings.weights})",
             remedy='set it to "kept", or build where the GPU is',
         )
 

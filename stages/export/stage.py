@@ -88,7 +88,7 @@ def export(
         made = Path(folder) / path.name
         onnx_io.save(model, made)
         onnx_io.read(made, "export")
-        opened = onnx_io.session(made)
+        opened = onnx_io.open_session(made)
         checked = _checked(network, opened, images_NCHW, options)
         made.replace(path)
     return checked

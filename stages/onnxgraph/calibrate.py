@@ -1,7 +1,4 @@
-"""The ranges of activations over calibration images, by onnxruntime's calibrators.
-
-Shape legend: N images, C channel, H W space.
-"""
+"""int8 and fp8 calibration: the ranges of activations over images, by onnxruntime's calibrators."""
 
 import contextlib
 import io
@@ -27,37 +24,41 @@ _BATCH = 32
 
 
 class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
-    """One batch of images, as the calibrators ask for it."""
+    """One batch of images, as the calibrators read it."""
 
-    def __init__(self, name: str, x_NCHW: NDArray[Any]) -> None:
-        self._batches = iter([{name: x_NCHW}])
+    def __init__(self, name: str, x: NDArray[Any]) -> None:
+        self._batches = iter([{name: x}])
 
     def get_next(self) -> dict[str, NDArray[Any]] | None:
         """Return the next feed, None at the end."""
         return next(self._batches, None)
 
 
-def measure(model: ModelProto, images_NCHW: NDArray[Any], method: str, ops: tuple[str, ...]) -> Any:
+def activation_ranges(model: ModelProto, x: NDArray[Any], method: str, ops: tuple[str, ...]) -> Any:
     """Return the ranges of the tensors around the named operators, as onnxruntime holds them.
 
     Batch by batch, so that memory holds the activations of few images at a time.
 
     Args:
         model: A float model with one input.
-        images_NCHW: What the graph takes.
+        x: Images as the graph takes them.
         method: A name in `METHODS`.
         ops: Operator types.
     """
-    kind, options = METHODS[method]
+    calibration_method, options = METHODS[method]
     name = model.graph.input[0].name
     with TemporaryDirectory(prefix="madpipe-") as folder, quiet():
         path = Path(folder) / "model.onnx"
         onnx.save(model, str(path))
         calibrator = quantization.create_calibrator(
-            path, list(ops), str(Path(folder) / "augmented.onnx"), kind, extra_options=options
+            path,
+            list(ops),
+            str(Path(folder) / "augmented.onnx"),
+            calibration_method,
+            extra_options=options,
         )
-        for first in range(0, len(images_NCHW), _BATCH):
-            calibrator.collect_data(_Reader(name, images_NCHW[first : first + _BATCH]))
+        for first in range(0, len(x), _BATCH):
+            calibrator.collect_data(_Reader(name, x[first : first + _BATCH]))
         return calibrator.compute_data()
 
 

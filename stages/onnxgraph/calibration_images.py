@@ -7,15 +7,16 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto
 
 from pipeline.stage import StageError
 from stages import bank
 from stages.data.files import image_files, read_images
 from stages.data.specs import matching_spec
+from stages.onnxgraph.io import image_shape
 
 _DIMENSIONS = 4
-_MOST = 4096
+_MAX_FILES = 4096
 
 
 def load(path: Path, model: ModelProto, place: str) -> NDArray[np.float32]:
@@ -24,39 +25,21 @@ def load(path: Path, model: ModelProto, place: str) -> NDArray[np.float32]:
     Args:
         path: An .npz with `x` (uint8 NHWC or float NCHW), or a folder of images, which are scaled
             and cropped as for validation; at most 4096 of them are read.
-        model: The graph that takes them.
+        model: The graph that takes them, whose input was checked.
         place: The option or output that named the path, for messages.
 
     Raises:
         StageError: No such file, no images in it, or images that do not fit.
     """
-    wanted = taken_by(model)
+    shape_CHW = image_shape(model)
     x_NCHW = _folder(path, model, place) if path.is_dir() else _archive(path, place)
-    if tuple(x_NCHW.shape[1:]) != wanted:
+    if tuple(x_NCHW.shape[1:]) != shape_CHW:
         raise StageError(
             place,
-            f"holds images of another shape ({x_NCHW.shape[1:]}, the network takes {wanted})",
+            f"holds images of another shape ({x_NCHW.shape[1:]}, the network takes {shape_CHW})",
             "give images like those the network was made for",
         )
     return x_NCHW
-
-
-def taken_by(model: ModelProto) -> tuple[int, int, int]:
-    """Return channels, height and width that a model takes.
-
-    Raises:
-        StageError: Its input is of no such shape.
-    """
-    kind = model.graph.input[0].type.tensor_type
-    sizes = [each.dim_value for each in kind.shape.dim]
-    if len(sizes) != _DIMENSIONS or not all(sizes[1:]):
-        raise StageError(
-            "the ONNX file",
-            f"takes no images of a fixed size (input shape {sizes})",
-            "export it with a dynamic batch and fixed channels, height and width",
-        )
-    _, first, second, third = sizes
-    return (third, first, second) if kind.elem_type == TensorProto.UINT8 else (first, second, third)
 
 
 def _archive(path: Path, place: str) -> NDArray[np.float32]:
@@ -84,19 +67,19 @@ def _folder(path: Path, model: ModelProto, place: str) -> NDArray[np.float32]:
     The graph does not name the data that it is for, so its channels and classes have to tell
     whether images are scaled to more than the network takes before they are cropped.
     """
-    shape = taken_by(model)
-    files = image_files(path)[:_MOST]
+    shape_CHW = image_shape(model)
+    files = image_files(path)[:_MAX_FILES]
     if not files:
         raise StageError(place, f"holds no images ({path})", "name a folder with image files")
-    if shape[0] not in (1, 3):
+    if shape_CHW[0] not in (1, 3):
         raise StageError(
             place,
-            f"images have 1 or 3 channels, the network takes another number ({shape[0]})",
+            f"images have 1 or 3 channels, the network takes another number ({shape_CHW[0]})",
             "give an .npz with x",
         )
     num_classes = model.graph.output[0].type.tensor_type.shape.dim[-1].dim_value
-    ratio = matching_spec(channels=shape[0], num_classes=num_classes).resize_ratio
-    x_NHWC = read_images(files, shape, ratio, place=place)
+    ratio = matching_spec(channels=shape_CHW[0], num_classes=num_classes).resize_ratio
+    x_NHWC = read_images(files, shape_CHW, ratio, place=place)
     x_NCHW = np.ascontiguousarray(x_NHWC.transpose(0, 3, 1, 2), np.float32)
     x_NCHW /= 255
     return x_NCHW

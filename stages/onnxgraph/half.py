@@ -13,11 +13,11 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, versi
 
 from pipeline.stage import StageError
 from stages.onnxgraph.layers import (
+    ASKED_FOR,
     PREPROCESSING,
-    Left,
-    Prepared,
-    before_first_layer,
-    float_names,
+    Converted,
+    KeptFloat,
+    nodes_before_layers,
     with_names,
 )
 
@@ -35,7 +35,7 @@ _BF16_OPSET = 22
 _FP16_LARGEST = float(np.finfo(np.float16).max)
 
 
-def convert(model: ModelProto, precision: str, *, keep: Collection[str]) -> Prepared:
+def convert(model: ModelProto, precision: str, *, keep: Collection[str]) -> Converted:
     """Return the model in half precision.
 
     Args:
@@ -46,26 +46,37 @@ def convert(model: ModelProto, precision: str, *, keep: Collection[str]) -> Prep
     Raises:
         StageError: The opset knows no bf16 and cannot be raised.
     """
-    kind = TYPES[precision]
-    model = with_names(_raised(model) if precision == "bf16" else model)
+    model = with_names(_at_bf16_opset(model) if precision == "bf16" else model)
     graph = model.graph
-    ahead = before_first_layer(model)
+    ahead = nodes_before_layers(model)
     floats = _float_tensors(model)
-    values = {each.name: each for each in graph.initializer}
-    left: list[Left] = []
-    halves: set[str] = set()
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    kept: list[KeptFloat] = []
+    rewriter = _Rewriter(weights, TYPES[precision], floats)
     for node in graph.node:
-        why = _why_float(node, floats, values, keep=keep, ahead=ahead, precision=precision)
-        if why is None:
-            halves.add(node.name)
-        elif why:
-            left.append(Left(node.name, node.op_type, why))
-    _rewrite(model, kind, halves, floats)
-    return Prepared(model, tuple(left))
+        reason = _reason_for_float(
+            node, floats, weights, keep=keep, ahead=ahead, precision=precision
+        )
+        if reason:
+            kept.append(KeptFloat(node.name, reason))
+        rewriter.add(node, is_half=reason is None)
+    for output in graph.output:
+        rewriter.restore_float(output.name)
+    nodes = [NodeProto.FromString(node.SerializeToString()) for node in rewriter.nodes]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    # The types of what is between have changed; they follow from the nodes.
+    del graph.value_info[:]
+    graph.initializer.extend(rewriter.half_weights.values())
+    used_names = {name for node in nodes for name in node.input}
+    used = [tensor for tensor in graph.initializer if tensor.name in used_names]
+    del graph.initializer[:]
+    graph.initializer.extend(used)
+    return Converted(model, tuple(kept))
 
 
-def _raised(model: ModelProto) -> ModelProto:
-    versions = [each.version for each in model.opset_import if not each.domain]
+def _at_bf16_opset(model: ModelProto) -> ModelProto:
+    versions = [opset.version for opset in model.opset_import if not opset.domain]
     if versions and versions[0] >= _BF16_OPSET:
         return model
     try:
@@ -84,15 +95,15 @@ def _raised(model: ModelProto) -> ModelProto:
 def _float_tensors(model: ModelProto) -> set[str]:
     """Return the names of all fp32 tensors: weights, inputs and what nodes make."""
     inferred = onnx.shape_inference.infer_shapes(model).graph
-    typed = [*inferred.input, *inferred.output, *inferred.value_info]
-    floats = {v.name for v in typed if v.type.tensor_type.elem_type == TensorProto.FLOAT}
-    return floats | float_names(inferred.initializer)
+    values = [*inferred.input, *inferred.output, *inferred.value_info]
+    floats = {v.name for v in values if v.type.tensor_type.elem_type == TensorProto.FLOAT}
+    return floats | {t.name for t in inferred.initializer if t.data_type == TensorProto.FLOAT}
 
 
-def _why_float(
+def _reason_for_float(
     node: NodeProto,
     floats: set[str],
-    values: dict[str, TensorProto],
+    weights: dict[str, TensorProto],
     *,
     keep: Collection[str],
     ahead: set[str],
@@ -102,59 +113,46 @@ def _why_float(
     if not any(name in floats for name in (*node.input, *node.output)):
         return ""
     if node.name in keep:
-        return "asked for"
+        return ASKED_FOR
     if node.name in ahead:
         return PREPROCESSING
     if node.op_type not in _SAFE or node.domain not in ("", "ai.onnx"):
         return "operator not known to be safe"
     if precision == "fp16":
-        held = [numpy_helper.to_array(values[n]) for n in node.input if n in values and n in floats]
-        if any(np.abs(each).max(initial=0.0) > _FP16_LARGEST for each in held):
+        arrays = [
+            numpy_helper.to_array(weights[name])
+            for name in node.input
+            if name in weights and name in floats
+        ]
+        if any(np.abs(array).max(initial=0.0) > _FP16_LARGEST for array in arrays):
             return "weights beyond the range of fp16"
     return None
-
-
-def _rewrite(model: ModelProto, kind: int, halves: set[str], floats: set[str]) -> None:
-    """Turn the chosen nodes to half precision and put casts where they meet the others."""
-    graph = model.graph
-    rewriter = _Rewriter(model, kind, floats)
-    for node in graph.node:
-        rewriter.take(node, is_half=node.name in halves)
-    for output in graph.output:
-        rewriter.keep_float(output.name)
-    nodes = [NodeProto.FromString(node.SerializeToString()) for node in rewriter.nodes]
-    del graph.node[:]
-    graph.node.extend(nodes)
-    # The types of what is between have changed; they follow from the nodes.
-    del graph.value_info[:]
-    graph.initializer.extend(rewriter.weights.values())
-    _drop_unused(model)
 
 
 class _Rewriter:
     """The nodes of the new graph, in an order that runs, and the weights that they need."""
 
-    def __init__(self, model: ModelProto, kind: int, floats: set[str]) -> None:
+    def __init__(self, weights: dict[str, TensorProto], elem_type: int, floats: set[str]) -> None:
         self.nodes: list[NodeProto] = []
-        self.weights: dict[str, TensorProto] = {}
-        self._kind = kind
+        self.half_weights: dict[str, TensorProto] = {}
+        self._weights = weights
+        self._elem_type = elem_type
         self._floats = floats
-        self._values = {each.name: each for each in model.graph.initializer}
-        self._made_half: set[str] = set()
+        self._half_values: set[str] = set()
         self._casts: dict[str, str] = {}
 
-    def take(self, node: NodeProto, *, is_half: bool) -> None:
+    def add(self, node: NodeProto, *, is_half: bool) -> None:
         """Add a node, with its float inputs in its own precision."""
         for number, name in enumerate(node.input):
             if name in self._floats:
                 node.input[number] = self._input(name, is_half=is_half)
         if is_half:
-            self._made_half |= {name for name in node.output if name in self._floats}
+            self._half_values |= {name for name in node.output if name in self._floats}
         self.nodes.append(node)
 
-    def keep_float(self, output: str) -> None:
+    def restore_float(self, output: str) -> None:
         """Let an output of the graph be fp32 again."""
-        if output not in self._made_half:
+        if output not in self._half_values:
             return
         inner = f"{output}_inner"
         for node in self.nodes:
@@ -165,31 +163,22 @@ class _Rewriter:
         self._cast(inner, output, TensorProto.FLOAT)
 
     def _input(self, name: str, *, is_half: bool) -> str:
-        if name in self._values:
+        """Return the name of a float tensor in a precision, adding a cast where there is none."""
+        if name in self._weights:
             if not is_half:
                 return name
-            if name not in self.weights:
-                self.weights[name] = _halved(self._values[name], self._kind)
-            return self.weights[name].name
-        if is_half == (name in self._made_half):
+            if name not in self.half_weights:
+                array = numpy_helper.to_array(self._weights[name])
+                array = array.astype(helper.tensor_dtype_to_np_dtype(self._elem_type))
+                self.half_weights[name] = numpy_helper.from_array(array, f"{name}_half")
+            return self.half_weights[name].name
+        if is_half == (name in self._half_values):
             return name
         if name not in self._casts:
             self._casts[name] = f"{name}_{'half' if is_half else 'float'}"
-            self._cast(name, self._casts[name], self._kind if is_half else TensorProto.FLOAT)
+            self._cast(name, self._casts[name], self._elem_type if is_half else TensorProto.FLOAT)
         return self._casts[name]
 
-    def _cast(self, name: str, new: str, kind: int) -> None:
-        self.nodes.append(helper.make_node("Cast", [name], [new], name=f"cast_{new}", to=kind))
-
-
-def _halved(tensor: TensorProto, kind: int) -> TensorProto:
-    array = numpy_helper.to_array(tensor).astype(helper.tensor_dtype_to_np_dtype(kind))
-    made: TensorProto = numpy_helper.from_array(array, f"{tensor.name}_half")
-    return made
-
-
-def _drop_unused(model: ModelProto) -> None:
-    used = {name for node in model.graph.node for name in node.input}
-    kept = [each for each in model.graph.initializer if each.name in used]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
+    def _cast(self, name: str, new: str, elem_type: int) -> None:
+        node = helper.make_node("Cast", [name], [new], name=f"cast_{new}", to=elem_type)
+        self.nodes.append(node)

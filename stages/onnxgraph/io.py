@@ -1,4 +1,7 @@
-"""ONNX files: written from torch in one portable piece, and checked before anyone loads them."""
+"""ONNX files: written from torch in one portable piece, and checked before anyone loads them.
+
+Shape legend: B batch, N images, C channel, H W space, K classes.
+"""
 
 import contextlib
 import io
@@ -16,10 +19,9 @@ from torch import Tensor, nn
 from pipeline.atomic import write_bytes
 from pipeline.errors import first_line
 from pipeline.stage import StageError
-from stages.engines.base import Signature
+from stages.engines.base import Signature, to_model_input
 from stages.networks import card as cards
 from stages.networks.card import Card
-from stages.onnxgraph import pixels
 
 INPUT, OUTPUT = "images", "logits"
 INPUT_KEY, STUDENT_KEY = "madpipe.input", "madpipe.student_sha256"
@@ -33,7 +35,7 @@ _INPUTS = {
 
 
 class _FromBytes(nn.Module):
-    """A network behind what turns decoded images, uint8 of shape BHWC, into floats of BCHW."""
+    """A network behind the step from decoded images, uint8 of shape BHWC, to floats of BCHW."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -80,26 +82,19 @@ def convert(
         )
     assert program is not None
     model: ModelProto = program.model_proto
-    _strip(model)
-    model.producer_name, model.producer_version = _PRODUCER, ""
-    props = cards.metadata(card) | {INPUT_KEY: _INPUTS[is_bytes]}
-    if student_sha256 is not None:
-        props[STUDENT_KEY] = student_sha256
-    onnx.helper.set_model_props(model, dict(sorted(props.items())))
-    return model
-
-
-def _strip(model: ModelProto) -> None:
-    """Remove what tells of the machine that exported: paths, stack traces, module names."""
-    del model.metadata_props[:]
-    model.doc_string = ""
     graph = model.graph
-    del graph.metadata_props[:]
-    graph.doc_string = ""
+    values = (*graph.input, *graph.output, *graph.value_info)
+    # Paths, stack traces and module names of the machine that exports.
+    for proto in (model, graph, *graph.node, *values, *graph.initializer):
+        del proto.metadata_props[:]
+        proto.doc_string = ""
     graph.name = "classifier"
-    for part in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        del part.metadata_props[:]
-        part.doc_string = ""
+    model.producer_name, model.producer_version = _PRODUCER, ""
+    properties = cards.metadata(card) | {INPUT_KEY: _INPUTS[is_bytes]}
+    if student_sha256 is not None:
+        properties[STUDENT_KEY] = student_sha256
+    onnx.helper.set_model_props(model, dict(sorted(properties.items())))
+    return model
 
 
 def save(model: ModelProto, path: Path) -> None:
@@ -123,12 +118,14 @@ def read(path: Path, place: str) -> ModelProto:
         raise StageError(place, f"no such file ({path})", "correct the path") from error
     except Exception as error:  # protobuf's decode error has no public name
         raise StageError(place, f"is no ONNX file ({path}: {error})", "export it again") from error
-    held = [*_tensors(model.graph), *(t for f in model.functions for t in _of_nodes(f.node))]
-    outside = [each.name for each in held if each.external_data]
-    if outside:
-        raise StageError(
-            place, f"keeps weights outside itself ({path}: {outside[0]})", "export it as one file"
-        )
+    in_functions = (t for f in model.functions for t in _node_tensors(f.node))
+    for tensor in (*_graph_tensors(model.graph), *in_functions):
+        if tensor.external_data:
+            raise StageError(
+                place,
+                f"keeps weights outside itself ({path}: {tensor.name})",
+                "export it as one file",
+            )
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
@@ -149,40 +146,42 @@ def check_images(model: ModelProto, place: str) -> None:
     Raises:
         StageError: Its input has other dimensions, a fixed batch, or a type that no engine takes.
     """
-    kind = model.graph.input[0].type.tensor_type
-    sizes = [each.dim_value if each.HasField("dim_value") else None for each in kind.shape.dim]
-    if kind.elem_type not in _IMAGE_TYPES:
-        seen = TensorProto.DataType.Name(kind.elem_type)
-        known = ", ".join(TensorProto.DataType.Name(each) for each in _IMAGE_TYPES)
-        raise StageError(place, f"takes images of another type ({seen})", f"export with {known}")
+    tensor = model.graph.input[0].type.tensor_type
+    sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim]
+    shape = " x ".join("any" if size is None else str(size) for size in sizes) or "a scalar"
+    if tensor.elem_type not in _IMAGE_TYPES:
+        name = TensorProto.DataType.Name(tensor.elem_type)
+        known = ", ".join(TensorProto.DataType.Name(elem_type) for elem_type in _IMAGE_TYPES)
+        raise StageError(place, f"takes images of another type ({name})", f"export with {known}")
     if len(sizes) != _IMAGE_DIMS or not all(sizes[1:]):
         raise StageError(
             place,
-            f"takes no batches of images of one size ({_shown(sizes)})",
+            f"takes no batches of images of one size ({shape})",
             "export a classifier whose input is (batch, channels, height, width)",
         )
     if sizes[0] is not None:
         raise StageError(
-            place,
-            f"has a fixed batch ({_shown(sizes)})",
-            "export it with a dynamic first dimension",
+            place, f"has a fixed batch ({shape})", "export it with a dynamic first dimension"
         )
+
+
+def image_shape(model: ModelProto) -> tuple[int, int, int]:
+    """Return channels, height and width of the images that a checked model takes."""
+    tensor = model.graph.input[0].type.tensor_type
+    first, second, third = (dim.dim_value for dim in tensor.shape.dim[1:])
+    is_bytes = tensor.elem_type == TensorProto.UINT8
+    return (third, first, second) if is_bytes else (first, second, third)
 
 
 def signature(model: ModelProto) -> Signature:
     """Return what a model whose images were checked takes and gives."""
     images, logits = model.graph.input[0], model.graph.output[0]
-    kind = images.type.tensor_type
-    sizes = [each.dim_value for each in kind.shape.dim[1:]]
-    if kind.elem_type == TensorProto.UINT8:
-        sizes = [sizes[2], *sizes[:2]]
-    channels, height, width = sizes
     outputs = logits.type.tensor_type
     card = card_of(model)
     return Signature(
         input=images.name,
-        input_type=TensorProto.DataType.Name(kind.elem_type),
-        shape=(channels, height, width),
+        input_type=TensorProto.DataType.Name(images.type.tensor_type.elem_type),
+        shape=image_shape(model),
         output=logits.name,
         output_type=TensorProto.DataType.Name(outputs.elem_type),
         num_classes=outputs.shape.dim[-1].dim_value if outputs.shape.dim else 0,
@@ -191,34 +190,30 @@ def signature(model: ModelProto) -> Signature:
     )
 
 
-def _shown(sizes: list[int | None]) -> str:
-    return " x ".join("any" if size is None else str(size) for size in sizes) or "a scalar"
-
-
-def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
+def _graph_tensors(graph: GraphProto) -> Iterator[TensorProto]:
     """Yield every tensor that a graph holds, also in its nodes and their subgraphs."""
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)
-    yield from _of_nodes(graph.node)
+    yield from _node_tensors(graph.node)
 
 
-def _of_nodes(nodes: Iterable[NodeProto]) -> Iterator[TensorProto]:
+def _node_tensors(nodes: Iterable[NodeProto]) -> Iterator[TensorProto]:
     for node in nodes:
         for attribute in node.attribute:
             yield from (attribute.t, *attribute.tensors)
             for inner in (attribute.g, *attribute.graphs):
                 if inner.node or inner.initializer:
-                    yield from _tensors(inner)
+                    yield from _graph_tensors(inner)
 
 
 def card_of(model: ModelProto) -> Card | None:
     """Return the card that a model carries, None where it is not ours."""
-    texts = {each.key: each.value for each in model.metadata_props}
+    texts = {entry.key: entry.value for entry in model.metadata_props}
     return cards.decode(texts[cards.METADATA_KEY]) if cards.METADATA_KEY in texts else None
 
 
-def session(
+def open_session(
     model: bytes | Path, threads: int = 1, *, is_optimised: bool = True
 ) -> onnxruntime.InferenceSession:
     """Open a model in ONNX Runtime on the CPU, the reference for every engine."""
@@ -233,10 +228,10 @@ def session(
 
 
 def logits(
-    opened: onnxruntime.InferenceSession, x_NCHW: NDArray[np.float32]
+    session: onnxruntime.InferenceSession, x_NCHW: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Return the logits of shape NK of a batch."""
-    taken = opened.get_inputs()[0]
-    x = pixels.taken(x_NCHW, is_bytes=taken.type == "tensor(uint8)")
-    (first,) = opened.run(None, {taken.name: x})
-    return np.asarray(first, dtype=np.float32)
+    """Return the logits of shape NK that a session gives a batch of images in [0, 1]."""
+    images = session.get_inputs()[0]
+    x = to_model_input(x_NCHW, is_bytes=images.type == "tensor(uint8)")
+    (logits_NK,) = session.run(None, {images.name: x})
+    return np.asarray(logits_NK, dtype=np.float32)

@@ -31,7 +31,7 @@ def torch_logits(network: Classifier, images: Images) -> NDArray[np.float32]:
 
 def onnx_logits(path: Path, images: Images) -> NDArray[np.float32]:
     """Return the logits NK of an ONNX file in ONNX Runtime on the CPU."""
-    session = onnx_io.session(path)
+    session = onnx_io.open_session(path)
     return predict(lambda x_BCHW: onnx_io.logits(session, x_BCHW), images)
 
 
@@ -49,7 +49,7 @@ def graph_logits(
         StageError: ONNX Runtime has no kernels on the CPU for its precision.
     """
     try:
-        session = onnx_io.session(graph, threads, is_optimised=precision not in _UNOPTIMISED)
+        session = onnx_io.open_session(graph, threads, is_optimised=precision not in _UNOPTIMISED)
     except Exception as error:  # its exceptions share no public base class
         raise StageError(
             "validate",

@@ -6,7 +6,7 @@ from models.classifier import Classifier
 from pipeline.errors import MadpipeError, UnavailableError, error_summary
 from pipeline.stage import StageError
 from stages.engines import selection
-from stages.engines.base import BACKENDS, EngineManifest, Order
+from stages.engines.base import BACKENDS, BuildRequest, EngineManifest
 from stages.networks.card import Card
 from stages.onnxgraph import io as onnx_io
 
@@ -25,8 +25,8 @@ def build(
     engine = folder / ("teacher-" + BACKENDS[like.backend].engine_file)
     try:
         onnx_io.save(onnx_io.convert(teacher, card, opset=opset), onnx)
-        order = Order(onnx=onnx, engine=engine, device=like.device, precision=PRECISION)
-        selection.backend(like.backend).build(order)
+        request = BuildRequest(onnx=onnx, engine=engine, device=like.device, precision=PRECISION)
+        selection.backend(like.backend).build(request)
     except (StageError, UnavailableError) as error:
         raise CannotBuild(
             "validate", f"the teacher makes no engine of {like.backend} ({error})", "none needed"

@@ -10,28 +10,35 @@ from typing import TYPE_CHECKING, SupportsInt, cast
 from pipeline.settings import TensorRT
 from pipeline.stage import StageError
 from stages.engines.tensorrt.edition import RTX, Edition
-from stages.engines.tensorrt.fraction import Fraction
-from stages.engines.tensorrt.messages import Request
 
 if TYPE_CHECKING:
     import tensorrt as trt
     import tensorrt_rtx
 
-Tell = Callable[[int], bool]
+OnPercent = Callable[[int], bool]
+"""Called with whole percents of the build; returns whether to go on."""
+
 _MIB = 1 << 20
 
 
 def build(
-    request: Request, edition: Edition, onnx: bytes, timings: bytes, tell: Tell
+    onnx: bytes,
+    edition: Edition,
+    settings: TensorRT,
+    *,
+    targets: tuple[str, ...],
+    timings: bytes,
+    on_percent: OnPercent,
 ) -> tuple[bytes, bytes]:
-    """Return the serialised engine of an ONNX file, and what to keep for later builds.
+    """Return the serialised engine of an ONNX file, and the timing cache for later builds.
 
     Args:
-        request: What to build.
-        edition: By which edition.
         onnx: The bytes of a sound ONNX file.
+        edition: The edition that builds it.
+        settings: How to build it.
+        targets: Architectures to build for; empty: the GPU that is here.
         timings: A timing cache that was kept, or nothing.
-        tell: Called with percents; returns whether to go on.
+        on_percent: Called while building.
 
     Raises:
         StageError: The parser or the builder refuses the graph.
@@ -46,25 +53,25 @@ def build(
     if not parser.parse(onnx):
         raise _parse_error(parser, edition)
     config = builder.create_builder_config()
-    _configure(config, request.settings, edition)
-    config.add_optimization_profile(_profile(builder, network, request.settings, edition))
+    _configure(config, settings, edition)
+    config.add_optimization_profile(_profile(builder, network, settings, edition))
     if edition is RTX:
-        its_config = cast("tensorrt_rtx.IBuilderConfig", config)
-        _aim(its_config, request.targets or ("current",), edition)
+        rtx_config = cast("tensorrt_rtx.IBuilderConfig", config)
+        _set_compute_capabilities(rtx_config, targets or ("current",), edition)
     # In TensorRT-RTX a timing cache does nothing and its calls are deprecated.
-    keeps_timings = request.settings.timing_cache and edition is not RTX
+    keeps_timings = settings.timing_cache and edition is not RTX
     if keeps_timings:
         config.set_timing_cache(config.create_timing_cache(timings), ignore_mismatch=False)
-    config.progress_monitor = _monitor(edition, tell)
+    config.progress_monitor = _monitor(edition, on_percent)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise refusal("cannot build an engine of it", errors, edition)
-    kept = bytes(memoryview(config.get_timing_cache().serialize())) if keeps_timings else b""
-    return bytes(memoryview(plan)), kept
+    timings = bytes(memoryview(config.get_timing_cache().serialize())) if keeps_timings else b""
+    return bytes(memoryview(plan)), timings
 
 
-def inspected(plan: bytes, edition: Edition) -> str:
-    """Load an engine once, on the GPU that it is for, and return what its inspector tells as JSON.
+def inspect(plan: bytes, edition: Edition) -> str:
+    """Load an engine once, on the GPU that it is for, and return its inspector's report as JSON.
 
     Raises:
         StageError: It cannot be loaded.
@@ -97,12 +104,12 @@ def logger(edition: Edition, errors: list[str]) -> "trt.ILogger":
     return Log()
 
 
-def refusal(what: str, errors: list[str], edition: Edition) -> StageError:
-    """Return the error for something that TensorRT refused, with the first reason that it gave."""
+def refusal(fault: str, errors: list[str], edition: Edition) -> StageError:
+    """Return the error for something that TensorRT refused, with its first message."""
     because = errors[0] if errors else "it gives no reason"
     return StageError(
         "build",
-        f"{edition.title} {what} ({because})",
+        f"{edition.title} {fault} ({because})",
         "change the setting or layer that it names, or use backend onnxruntime",
     )
 
@@ -120,24 +127,24 @@ def _parse_error(parser: "trt.OnnxParser", edition: Edition) -> StageError:
     )
 
 
-def _configure(config: "trt.IBuilderConfig", asked: TensorRT, edition: Edition) -> None:
+def _configure(config: "trt.IBuilderConfig", settings: TensorRT, edition: Edition) -> None:
     if not TYPE_CHECKING:
         trt = edition.module()
-    config.builder_optimization_level = asked.optimization_level
+    config.builder_optimization_level = settings.optimization_level
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    if asked.workspace_mib is not None:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, asked.workspace_mib * _MIB)
-    if not asked.tf32:
+    if settings.workspace_mib is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace_mib * _MIB)
+    if not settings.tf32:
         config.clear_flag(trt.BuilderFlag.TF32)
-    if asked.weights == "refittable":
+    if settings.weights == "refittable":
         config.set_flag(trt.BuilderFlag.REFIT)
-    elif asked.weights == "stripped":
+    elif settings.weights == "stripped":
         config.set_flag(trt.BuilderFlag.STRIP_PLAN)
-    if asked.version_compatible:
+    if settings.version_compatible:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
-    if asked.hardware_compatibility == "ampere-plus":
+    if settings.hardware_compatibility == "ampere-plus":
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
-    elif asked.hardware_compatibility == "same-compute-capability":
+    elif settings.hardware_compatibility == "same-compute-capability":
         same = trt.HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY
         config.hardware_compatibility_level = same
 
@@ -145,20 +152,20 @@ def _configure(config: "trt.IBuilderConfig", asked: TensorRT, edition: Edition) 
 def _profile(
     builder: "trt.Builder",
     network: "trt.INetworkDefinition",
-    asked: TensorRT,
+    settings: TensorRT,
     edition: Edition,
 ) -> "trt.IOptimizationProfile":
     """Return the range of batches; the input's other sizes are fixed."""
     if not TYPE_CHECKING:
         trt = edition.module()
     images = network.get_input(0)
-    size = sizes(images.shape)[1:]
+    shape_CHW = sizes(images.shape)[1:]
     profile = builder.create_optimization_profile()
     profile.set_shape(
         images.name,
-        trt.Dims([asked.min_batch, *size]),
-        trt.Dims([asked.opt_batch, *size]),
-        trt.Dims([asked.max_batch, *size]),
+        trt.Dims([settings.min_batch, *shape_CHW]),
+        trt.Dims([settings.opt_batch, *shape_CHW]),
+        trt.Dims([settings.max_batch, *shape_CHW]),
     )
     return profile
 
@@ -168,26 +175,70 @@ def sizes(dims: "trt.Dims") -> list[int]:
     return [int(dims[number]) for number in range(len(dims))]
 
 
-def _aim(config: "tensorrt_rtx.IBuilderConfig", targets: tuple[str, ...], edition: Edition) -> None:
+def _set_compute_capabilities(
+    config: "tensorrt_rtx.IBuilderConfig", targets: tuple[str, ...], edition: Edition
+) -> None:
     """Build for named architectures, which need not be here; one engine serves all of them."""
     if not TYPE_CHECKING:
         tensorrt_rtx = edition.module()
     known = tensorrt_rtx.ComputeCapability.__members__
     config.num_compute_capabilities = len(targets)
     for number, target in enumerate(targets):
-        name = target.upper()
-        if name not in known or not config.set_compute_capability(known[name], number):
+        capability = known.get(target.upper())
+        if capability is None or not config.set_compute_capability(capability, number):
             raise StageError(
                 "build.targets",
                 f"{edition.title} cannot build for it ({target})",
-                f"name some of {', '.join(each.lower() for each in known)}",
+                f"name some of {', '.join(name.lower() for name in known)}",
             )
 
 
-def _monitor(edition: Edition, tell: Tell) -> "trt.IProgressMonitor":
+class BuildProgress:
+    """How much of a build is done, from TensorRT's phases, which begin and end within others.
+
+    The percent never falls.
+    """
+
+    def __init__(self) -> None:
+        """Begin at nothing."""
+        self._steps: dict[str, int] = {}
+        self._done: dict[str, int] = {}
+        self._parents: dict[str, str | None] = {}
+        self._percent = 0
+
+    def start(self, phase: str, parent: str | None, steps: int) -> None:
+        """Note that a phase of so many steps began, within another or by itself."""
+        self._steps[phase] = max(1, steps)
+        self._done[phase] = 0
+        self._parents[phase] = parent
+
+    def step(self, phase: str, number: int) -> None:
+        """Note that a step, counted from 0, is done."""
+        if phase in self._done:
+            self._done[phase] = max(self._done[phase], number + 1)
+
+    def finish(self, phase: str) -> None:
+        """Note that a phase ended; its parent reports that by a step of its own."""
+        for table in (self._steps, self._done, self._parents):
+            table.pop(phase, None)
+
+    def percent(self) -> int:
+        """Return whole percents; phases beside one another share their parent's step."""
+        outer = [name for name, parent in self._parents.items() if parent is None]
+        now = max((self._fraction(name) for name in outer), default=0.0)
+        self._percent = max(self._percent, min(99, int(100 * now)))
+        return self._percent
+
+    def _fraction(self, phase: str) -> float:
+        inner = [self._fraction(name) for name, parent in self._parents.items() if parent == phase]
+        steps, done = self._steps[phase], self._done[phase]
+        return min(1.0, (done + min(1.0, max(inner, default=0.0))) / steps)
+
+
+def _monitor(edition: Edition, on_percent: OnPercent) -> "trt.IProgressMonitor":
     if not TYPE_CHECKING:
         trt = edition.module()
-    fraction = Fraction()
+    progress = BuildProgress()
 
     class Monitor(trt.IProgressMonitor):
         def __init__(self) -> None:
@@ -196,13 +247,13 @@ def _monitor(edition: Edition, tell: Tell) -> "trt.IProgressMonitor":
         def phase_start(
             self, phase_name: str, parent_phase: str | None, num_steps: SupportsInt
         ) -> None:
-            fraction.start(phase_name, parent_phase, int(num_steps))
+            progress.start(phase_name, parent_phase, int(num_steps))
 
         def step_complete(self, phase_name: str, step: SupportsInt) -> bool:
-            fraction.step(phase_name, int(step))
-            return tell(fraction.percent())
+            progress.step(phase_name, int(step))
+            return on_percent(progress.percent())
 
         def phase_finish(self, phase_name: str) -> None:
-            fraction.finish(phase_name)
+            progress.finish(phase_name)
 
     return Monitor()

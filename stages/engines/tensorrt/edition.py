@@ -1,4 +1,4 @@
-"""The two editions of TensorRT: what they are called, and how their module is had."""
+"""The two editions of TensorRT: their names, and how their module is imported."""
 
 import importlib
 from types import ModuleType
@@ -7,11 +7,11 @@ from typing import NamedTuple
 from pipeline.errors import UnavailableError, first_line
 from stages.engines.base import BACKENDS
 
-_LEAST_MAJOR = 10
+_MIN_MAJOR = 10
 
 
 class Edition(NamedTuple):
-    """An edition by its backend's name and the name that people know it by."""
+    """An edition by its backend's name and its name in messages."""
 
     backend: str
     title: str
@@ -31,7 +31,7 @@ class Edition(NamedTuple):
                 f"{self.title} does not load ({first_line(error)})",
                 f"run {info.install}",
             ) from error
-        if self is STANDARD and int(module.__version__.split(".")[0]) < _LEAST_MAJOR:
+        if self is STANDARD and int(module.__version__.split(".")[0]) < _MIN_MAJOR:
             raise UnavailableError(
                 "build.backend", f"{self.title} is too old ({module.__version__})", info.install
             )
@@ -40,4 +40,4 @@ class Edition(NamedTuple):
 
 STANDARD = Edition("tensorrt", "TensorRT")
 RTX = Edition("tensorrt-rtx", "TensorRT-RTX")
-EDITIONS = {each.backend: each for each in (STANDARD, RTX)}
+EDITIONS = {edition.backend: edition for edition in (STANDARD, RTX)}

@@ -1,57 +1,108 @@
-"""What TensorRT's engine inspector tells of a finished engine, and what precision that proves.
+"""What precision an engine computes in: by the graph that it is made of, and when it is finished.
 
-The inspector's text differs between versions, so types are looked for by their names.
+Strongly typed engines have the arithmetic of their ONNX graph and no other. Of a finished engine
+TensorRT's inspector reports types; its text differs between versions, so they are looked for by
+their names.
 """
 
 import json
+import math
 import re
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any
+
+from onnx import ModelProto, TensorProto, helper
 
 from pipeline.stage import StageError
 
-_TYPES = {
+_WEIGHT_TYPES = {
+    "fp32": "FLOAT",
+    "fp16": "FLOAT16",
+    "bf16": "BFLOAT16",
+    "int8": "INT8",
+    "fp8": "FLOAT8E4M3FN",
+}
+"""Precision -> the ONNX type that its weights have."""
+_QUANTIZED = ("int8", "fp8")
+_FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16")
+_PATTERNS = {
     "fp16": re.compile(r"\b(fp16|half|float16)\b", re.IGNORECASE),
     "bf16": re.compile(r"\b(bf16|bfloat16)\b", re.IGNORECASE),
     "int8": re.compile(r"\bint8\b", re.IGNORECASE),
     "fp8": re.compile(r"\bfp8\b", re.IGNORECASE),
     "fp32": re.compile(r"\b(fp32|float|float32)\b", re.IGNORECASE),
 }
+"""Precision -> how the inspector's text names it."""
 
 
-def layer_types(text: str) -> dict[str, int]:
-    """Return how many tensors the layers make of each type; empty where the text tells of none."""
-    try:
-        told = json.loads(text)
-    except ValueError:
-        return {}
-    found: Counter[str] = Counter()
-    for layer in told.get("Layers", []) if isinstance(told, dict) else []:
-        for datatype in _datatypes(layer.get("Outputs", [])) if isinstance(layer, dict) else ():
-            for name, pattern in _TYPES.items():
-                if pattern.search(datatype):
-                    found[name] += 1
-                    break
-    return dict(sorted(found.items()))
+def weights_bytes(model: ModelProto) -> dict[str, int]:
+    """Return the bytes of a graph's weights by their ONNX type; 4-bit types count as a byte."""
+    constants = (
+        attribute.t
+        for node in model.graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value"
+    )
+    sizes: Counter[str] = Counter()
+    for tensor in (*model.graph.initializer, *constants):
+        width = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+        sizes[TensorProto.DataType.Name(tensor.data_type)] += width * math.prod(tensor.dims)
+    return dict(sorted(sizes.items()))
 
 
-def check_precision(found: dict[str, int], precision: str) -> None:
-    """Make sure that an engine computes in the precision asked for, where it tells.
+def check_graph(model: ModelProto, precision: str) -> None:
+    """Make sure that a graph has the arithmetic of a precision.
 
     Raises:
-        StageError: It tells of types, and the one asked for is not among them.
+        StageError: It has another.
     """
-    if found and precision not in found:
-        shown = ", ".join(f"{name} {count}" for name, count in found.items())
+    sizes = weights_bytes(model)
+    wanted = _WEIGHT_TYPES[precision]
+    is_quantized = any(node.op_type == "DequantizeLinear" for node in model.graph.node)
+    if precision in _QUANTIZED:
+        fits = is_quantized and sizes.get(wanted, 0) > 0
+    else:
+        floats = {name: size for name, size in sizes.items() if name in _FLOATS}
+        fits = not is_quantized and max(floats, key=floats.__getitem__, default="none") == wanted
+    if not fits:
+        summary = ", ".join(f"{name} {size} B" for name, size in sizes.items()) or "no weights"
         raise StageError(
             "build.precision",
-            f"the finished engine has no {precision} layer (its tensors: {shown})",
-            "use another precision, or madpipe doctor",
+            f"the graph is not {precision}, and the engine would not be either ({summary})",
+            f"give an ONNX file whose weights are {wanted}, or another precision",
         )
 
 
-def _datatypes(outputs: Any) -> Iterator[str]:
-    for each in outputs if isinstance(outputs, list) else []:
-        if isinstance(each, dict):
-            yield from (str(v) for k, v in each.items() if "datatype" in k.lower())
+def layer_types(report: str) -> dict[str, int]:
+    """Return how many tensors the layers of an inspector's report make of each precision.
+
+    Empty where the report names no types.
+    """
+    try:
+        document = json.loads(report)
+    except ValueError:
+        return {}
+    counts: Counter[str] = Counter()
+    for layer in document.get("Layers", []) if isinstance(document, dict) else []:
+        outputs = layer.get("Outputs", []) if isinstance(layer, dict) else []
+        for output in outputs if isinstance(outputs, list) else []:
+            fields = output.items() if isinstance(output, dict) else ()
+            for datatype in (str(value) for key, value in fields if "datatype" in key.lower()):
+                names = [name for name, regex in _PATTERNS.items() if regex.search(datatype)]
+                counts.update(names[:1])
+    return dict(sorted(counts.items()))
+
+
+def check_engine(types: dict[str, int], precision: str) -> None:
+    """Make sure that an engine computes in a precision, where its inspector names types.
+
+    Raises:
+        StageError: It names types, and this precision is not among them.
+    """
+    if types and precision not in types:
+        summary = ", ".join(f"{name} {count}" for name, count in types.items())
+        raise StageError(
+            "build.precision",
+            f"the finished engine has no {precision} layer (its tensors: {summary})",
+            "use another precision, or madpipe doctor",
+        )

@@ -1,4 +1,4 @@
-"""The parent's side of a build: start the child, pass on its progress, and tell how it ended."""
+"""The parent's side of a build: start the child, pass on its progress, and read how it ended."""
 
 import os
 import signal
@@ -6,58 +6,83 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any, TypedDict
 
 import msgspec
 import onnx
 
 from pipeline import machine
+from pipeline.errors import MadpipeError, UnavailableError
 from pipeline.stage import StageError
-from stages.engines.base import Order
-from stages.engines.tensorrt import graph, worker
+from stages.engines.base import BuildRequest
+from stages.engines.tensorrt import worker
 from stages.engines.tensorrt.edition import RTX, Edition
-from stages.engines.tensorrt.messages import Built, Line, Request, as_error
+from stages.engines.tensorrt.engine_inspector import weights_bytes
+from stages.engines.tensorrt.worker import WorkerMessage, WorkerRequest
 
 _ROOT = Path(__file__).parents[3]
-_SHOWN_CHARACTERS = 300
+_MAX_CHARACTERS = 300
 
 
-def build(order: Order, edition: Edition) -> Built:
+class Built(TypedDict, total=False):
+    """What a finished build adds to the manifest; names as in `EngineManifest`."""
+
+    targets: tuple[str, ...]
+    gpu: str
+    compute_capability: str
+    driver: str
+    settings: dict[str, Any]
+    weights_bytes: dict[str, int]
+    layer_types: dict[str, int]
+    layers: str
+
+
+def build(request: BuildRequest, edition: Edition) -> Built:
     """Make an engine in a process of its own; nothing is left behind when it fails.
 
     Raises:
         StageError: TensorRT refuses the graph, or its process crashed.
         UnavailableError: The edition or the GPU is not here.
     """
-    asked = order.options.tensorrt
-    targets = order.options.targets
+    settings = request.options.tensorrt
+    targets = request.options.targets
     gpu = machine.gpus()[0] if machine.gpus() and not targets else None
     with tempfile.TemporaryDirectory(prefix="madpipe-") as folder:
-        request = Request(
-            backend=edition.backend,
-            onnx=str(order.onnx.resolve()),
-            engine=str(Path(folder, "engine").resolve()),
-            precision=order.precision,
-            targets=targets,
-            settings=asked,
-            timing_cache=_timing_cache(order, edition),
+        engine = Path(folder, "engine").resolve()
+        result = _run(
+            WorkerRequest(
+                backend=edition.backend,
+                onnx=str(request.onnx.resolve()),
+                engine=str(engine),
+                precision=request.precision,
+                targets=targets,
+                settings=settings,
+                timing_cache=_timing_cache(request, edition),
+            ),
+            Path(folder),
+            request,
+            edition,
         )
-        told = _run(request, Path(folder), order, edition)
-        order.engine.write_bytes(Path(request.engine).read_bytes())
+        request.engine.write_bytes(engine.read_bytes())
     return Built(
         targets=targets,
         gpu=gpu.name if gpu else "",
         compute_capability=gpu.compute_capability if gpu else "",
         driver=gpu.driver if gpu else "",
-        settings=msgspec.to_builtins(asked),
-        weights_bytes=graph.weights_bytes(onnx.load(str(order.onnx))),
-        layer_types=told.layer_types,
-        layers=told.layers,
+        settings=msgspec.to_builtins(settings),
+        weights_bytes=weights_bytes(onnx.load(str(request.onnx))),
+        layer_types=result.layer_types,
+        layers=result.layers,
     )
 
 
-def _run(request: Request, folder: Path, order: Order, edition: Edition) -> Line:
+def _run(
+    worker_request: WorkerRequest, folder: Path, request: BuildRequest, edition: Edition
+) -> WorkerMessage:
     path = folder / "request.json"
-    path.write_bytes(msgspec.json.encode(request))
+    path.write_bytes(msgspec.json.encode(worker_request))
+    # The child finds the modules that this process runs from.
+    python_path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
     with (
         (folder / "messages").open("w+b") as messages,
         subprocess.Popen(  # noqa: S603  (our own module)
@@ -65,12 +90,12 @@ def _run(request: Request, folder: Path, order: Order, edition: Edition) -> Line
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=messages,
-            env=_environment(),
+            env=os.environ | {"PYTHONPATH": python_path},
             start_new_session=True,  # Ctrl-C is ours to pass on
         ) as process,
     ):
         try:
-            last = _listen(process, order)
+            last = _last_message(process, request)
         finally:
             process.kill()
             process.wait()
@@ -80,19 +105,29 @@ def _run(request: Request, folder: Path, order: Order, edition: Edition) -> Line
         raise _crash(process.returncode, messages.read().decode(errors="replace"), edition)
 
 
-def _listen(process: "subprocess.Popen[bytes]", order: Order) -> Line | None:
-    """Pass on progress until the child ends; return its last word, None without one."""
+def _last_message(
+    process: "subprocess.Popen[bytes]", request: BuildRequest
+) -> WorkerMessage | None:
+    """Pass on progress until the child ends; return its last message, None without one."""
     assert process.stdout is not None
-    for content in process.stdout:
-        line = msgspec.json.decode(content, type=Line)
-        if line.kind == "progress":
-            order.tell(line.percent, 100, "percent")
-        elif line.kind == "failed":
-            raise as_error(line)
+    for line in process.stdout:
+        message = msgspec.json.decode(line, type=WorkerMessage)
+        if message.kind == "progress":
+            request.on_progress(message.percent, 100, "percent")
+        elif message.kind == "failed":
+            raise as_error(message)
         else:
-            return line
+            return message
     process.wait()
     return None
+
+
+def as_error(message: WorkerMessage) -> MadpipeError:
+    """Return the error that a message of the child's reports, with the text it had there."""
+    is_unavailable = message.exit_code == UnavailableError.exit_code
+    place, _, rest = message.message.partition(": ")
+    wrong, _, remedy = rest.rpartition("; ")
+    return (UnavailableError if is_unavailable else StageError)(place, wrong, remedy)
 
 
 def _crash(code: int, messages: str, edition: Edition) -> StageError:
@@ -100,8 +135,8 @@ def _crash(code: int, messages: str, edition: Edition) -> StageError:
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     except ValueError:
         how = f"killed by signal {-code}"
-    lines = [each for each in messages.splitlines() if each.strip()]
-    last = f": {lines[-1].strip()[:_SHOWN_CHARACTERS]}" if lines else ""
+    lines = messages.strip().splitlines()
+    last = f": {lines[-1].strip()[:_MAX_CHARACTERS]}" if lines else ""
     return StageError(
         "build",
         f"the process that drives {edition.title} crashed ({how}{last})",
@@ -109,17 +144,11 @@ def _crash(code: int, messages: str, edition: Edition) -> StageError:
     )
 
 
-def _environment() -> dict[str, str]:
-    """Return our environment, in which the child finds the modules that we run from."""
-    paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
-
-
-def _timing_cache(order: Order, edition: Edition) -> str | None:
+def _timing_cache(request: BuildRequest, edition: Edition) -> str | None:
     """Return the file of the timing cache: one for each version and GPU, which share nothing."""
-    if order.cache is None or edition is RTX or not order.options.tensorrt.timing_cache:
+    if request.cache is None or edition is RTX or not request.options.tensorrt.timing_cache:
         return None
-    parts = (edition.backend, machine.version(edition.backend), machine.fact("gpu"))
-    name = "".join(c if c.isalnum() or c in ".-" else "_" for c in "-".join(parts))
-    order.cache.mkdir(parents=True, exist_ok=True)
-    return str(order.cache / f"{name}.timing")
+    key = f"{edition.backend}-{machine.version(edition.backend)}-{machine.fact('gpu')}"
+    name = "".join(c if c.isalnum() or c in ".-" else "_" for c in key)
+    request.cache.mkdir(parents=True, exist_ok=True)
+    return str(request.cache / f"{name}.timing")

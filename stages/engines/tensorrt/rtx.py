@@ -2,16 +2,15 @@
 
 from pathlib import Path
 
-from stages.engines.base import Order
+from stages.engines.base import BuildRequest
 from stages.engines.tensorrt import process
 from stages.engines.tensorrt.edition import RTX
-from stages.engines.tensorrt.messages import Built
 from stages.engines.tensorrt.session import TrtSession
 
 
-def build(order: Order) -> Built:
+def build(request: BuildRequest) -> process.Built:
     """Make an engine in a process of its own."""
-    return process.build(order, RTX)
+    return process.build(request, RTX)
 
 
 def open(engine: Path, *, device: str, threads: int) -> TrtSession:  # noqa: A001  (the protocol)

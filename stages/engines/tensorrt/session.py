@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from pipeline.errors import UnavailableError
 from pipeline.stage import StageError
 from stages.engines import compatibility
-from stages.engines.base import MANIFEST_FILE, EngineManifest
+from stages.engines.base import MANIFEST_FILE, EngineManifest, to_model_input
 from stages.engines.tensorrt.builder import logger, sizes
 from stages.engines.tensorrt.edition import Edition
 from stages.networks.predict import predict
-from stages.onnxgraph import pixels
 
 if TYPE_CHECKING:
     import tensorrt as trt  # noqa: F401  (mypy's name for what __init__ gets from the edition)
@@ -114,7 +113,7 @@ class TrtSession:
         return logits.float().cpu().numpy()
 
     def _on_gpu(self, x_BCHW: NDArray[np.float32]) -> torch.Tensor:
-        x = pixels.taken(x_BCHW, is_bytes=self._input_dtype == torch.uint8)
+        x = to_model_input(x_BCHW, is_bytes=self._input_dtype == torch.uint8)
         with torch.cuda.stream(self._stream):
             return torch.from_numpy(x).to("cuda", self._input_dtype).contiguous()
 

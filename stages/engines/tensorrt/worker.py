@@ -9,77 +9,101 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import onnx
 
 from pipeline.atomic import write_bytes
 from pipeline.errors import MadpipeError
-from stages.engines.tensorrt import builder, engine_inspector, graph
+from pipeline.settings import TensorRT
+from stages.engines.tensorrt import builder, engine_inspector
 from stages.engines.tensorrt.edition import EDITIONS
-from stages.engines.tensorrt.messages import Line, Request
 
-Send = Callable[[Line], None]
+
+class WorkerRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the child process gets."""
+
+    backend: str
+    onnx: str
+    engine: str
+    precision: str
+    targets: tuple[str, ...]
+    settings: TensorRT
+    timing_cache: str | None
+    """A file that is read before and written after the build; None: keep nothing."""
+
+
+class WorkerMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line from the child."""
+
+    kind: Literal["progress", "failed", "built"]
+    percent: int = 0
+    exit_code: int = 1
+    message: str = ""
+    layer_types: dict[str, int] = {}
+    layers: str = ""
+
+
+Send = Callable[[WorkerMessage], None]
 
 
 def main(arguments: list[str]) -> int:
-    """Build what the request asks for; return the exit code."""
-    send = _sender()
+    """Build what the request names; return the exit code."""
+    # Lines go to the parent by a channel of their own; other prints, native ones too, to stderr.
+    channel = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+    def send(message: WorkerMessage) -> None:
+        channel.write(msgspec.json.encode(message) + b"\n")
+        channel.flush()
+
     try:
-        request = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=Request)
+        request = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=WorkerRequest)
         send(_build(request, send))
     except MadpipeError as error:
-        send(Line(kind="failed", exit_code=error.exit_code, message=str(error)))
+        send(WorkerMessage(kind="failed", exit_code=error.exit_code, message=str(error)))
     except BrokenPipeError:
         return 1
     return 0
 
 
-def _sender() -> Send:
-    """Return what writes lines to the parent; other prints, native ones too, go to stderr."""
-    channel = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-
-    def send(line: Line) -> None:
-        channel.write(msgspec.json.encode(line) + b"\n")
-        channel.flush()
-
-    return send
-
-
-def _build(request: Request, send: Send) -> Line:
+def _build(request: WorkerRequest, send: Send) -> WorkerMessage:
     edition = EDITIONS[request.backend]
     content = Path(request.onnx).read_bytes()
-    graph.check_precision(onnx.load_from_string(content), request.precision)
+    engine_inspector.check_graph(onnx.load_from_string(content), request.precision)
     cache = Path(request.timing_cache) if request.timing_cache else None
-    known = cache.read_bytes() if cache and cache.is_file() else b""
-    plan, timings = builder.build(request, edition, content, known, _teller(send))
-    layers, types = "", {}
-    if not request.targets:
-        layers = builder.inspected(plan, edition)
-        types = engine_inspector.layer_types(layers)
-        engine_inspector.check_precision(types, request.precision)
-    write_bytes(Path(request.engine), plan)
-    if cache and timings:
-        write_bytes(cache, timings)
-    return Line(kind="built", layers=layers, layer_types=types)
+    timings = cache.read_bytes() if cache and cache.is_file() else b""
+    last_percent = -1
 
-
-def _teller(send: Send) -> builder.Tell:
-    """Return what tells of each new percent, and stops the build once nobody listens."""
-    told = -1
-
-    def tell(percent: int) -> bool:
-        nonlocal told
-        if percent != told:
-            told = percent
+    def on_percent(percent: int) -> bool:
+        """Report each new percent; stop the build once the parent is gone."""
+        nonlocal last_percent
+        if percent != last_percent:
+            last_percent = percent
             try:
-                send(Line(kind="progress", percent=percent))
+                send(WorkerMessage(kind="progress", percent=percent))
             except BrokenPipeError:
                 return False
         return True
 
-    return tell
+    plan, timings = builder.build(
+        content,
+        edition,
+        request.settings,
+        targets=request.targets,
+        timings=timings,
+        on_percent=on_percent,
+    )
+    layers, types = "", {}
+    if not request.targets:
+        layers = builder.inspect(plan, edition)
+        types = engine_inspector.layer_types(layers)
+        engine_inspector.check_engine(types, request.precision)
+    write_bytes(Path(request.engine), plan)
+    if cache and timings:
+        write_bytes(cache, timings)
+    return WorkerMessage(kind="built", layers=layers, layer_types=types)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pipeline.settings import Build
 from stages import standalone
 from stages.build import autotune
 from stages.build import stage as build_stage
-from stages.build.autotune import AutotuneResult
+from stages.build.autotune import AutotuneResult, sensitive_layers
 from stages.engines import selection
 from tests.stages.tiny import Brought
 
@@ -33,12 +33,12 @@ def test_the_stage_stores_the_table_and_takes_the_fastest_that_is_admissible(
     table = json.loads(tiny.path("build/candidates").read_bytes())
     rows = table["candidates"]
     assert table["schema"] == autotune.SCHEMA
-    wanted = selection.candidates(tiny.settings.build, table["device"])
-    assert [(r["backend"], r["precision"]) for r in rows][: len(wanted)] == list(wanted)
+    expected = selection.candidates(tiny.settings.build, table["device"])
+    assert [(r["backend"], r["precision"]) for r in rows][: len(expected)] == list(expected)
     (chosen,) = (r for r in rows if r["verdict"] == "chosen")
-    fit = [r for r in rows if r["verdict"] in ("chosen", "admissible")]
-    assert chosen["p50_ms"] == min(r["p50_ms"] for r in fit)
-    assert all(r["disagreement"] <= table["max_disagreement"] for r in fit)
+    admissible = [r for r in rows if r["verdict"] in ("chosen", "admissible")]
+    assert chosen["p50_ms"] == min(r["p50_ms"] for r in admissible)
+    assert all(r["disagreement"] <= table["max_disagreement"] for r in admissible)
     manifest = json.loads(tiny.path("build/manifest").read_bytes())
     assert (manifest["backend"], manifest["precision"]) == (
         chosen["backend"], chosen["precision"],
@@ -54,9 +54,9 @@ def test_what_differs_too_much_is_missed_and_mixed_with_float_layers(
     def classes(infer: Any, x_NCHW: Any) -> Any:
         nonlocal calls
         calls += 1
-        said_N = real(infer, x_NCHW)
+        classes_N = real(infer, x_NCHW)
         # After the reference and fp32 comes plain int8: here all of it is wrong.
-        return (said_N + 1) % 10 if calls == 3 else said_N
+        return (classes_N + 1) % 10 if calls == 3 else classes_N
 
     monkeypatch.setattr(autotune, "classes", classes)
     table = _built(tiny, tmp_path, backend="onnxruntime", max_disagreement=0.5)
@@ -66,7 +66,7 @@ def test_what_differs_too_much_is_missed_and_mixed_with_float_layers(
     assert "more than 0.5" in int8["reason"]
     assert mixed["precision"] == "int8"
     assert mixed["verdict"] in ("chosen", "admissible")
-    assert mixed["float_layers"] == [each["layer"] for each in table["costly_layers"]]
+    assert mixed["float_layers"] == [entry["layer"] for entry in table["costly_layers"]]
     assert len(mixed["float_layers"]) == 1
 
 
@@ -76,7 +76,7 @@ def test_without_bisection_nothing_is_mixed(tiny: Brought, tmp_path: Path) -> No
     assert table["costly_layers"] == []
 
 
-def test_where_none_is_admissible_each_says_what_it_missed(
+def test_where_none_is_admissible_the_message_has_the_reason_of_every_candidate(
     tiny: Brought, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, calls = autotune.classes, 0
@@ -99,11 +99,45 @@ def test_a_file_with_images_is_built_by_measuring_too(tiny: Brought, tmp_path: P
     table = json.loads((tmp_path / "candidates.json").read_bytes())
     (chosen,) = (r for r in table["candidates"] if r["verdict"] == "chosen")
     assert chosen["precision"] == manifest.precision
-    assert sorted(each.name for each in tmp_path.iterdir()) == sorted(
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         ["candidates.json", "manifest.json", manifest.engine]
     )
 
 
 def test_a_candidate_that_was_never_built_has_no_figures(tmp_path: Path) -> None:
-    record = AutotuneResult(backend="b", precision="fp32", engine=tmp_path / "none").record()
+    result = AutotuneResult(backend="b", precision="fp32", device="cpu", engine=tmp_path / "none")
+    record = result.record()
     assert (record["verdict"], record["bytes"], record["p50_ms"]) == ("unavailable", None, None)
+
+
+LAYERS = [f"layer{n}" for n in range(16)]
+
+
+@pytest.mark.parametrize("culprits", [("layer0",), ("layer13",), ("layer3", "layer12")])
+def test_sensitive_layers_are_found_in_few_trials(culprits: tuple[str, ...]) -> None:
+    trials = 0
+
+    def disagreement(in_float: frozenset[str]) -> float:
+        nonlocal trials
+        trials += 1
+        return 0.1 * len(set(culprits) - in_float) + 0.001
+
+    sensitive = sensitive_layers(LAYERS, disagreement, limit=0.01, max_layers=4)
+    assert {entry.layer for entry in sensitive} == set(culprits)
+    assert sensitive[-1].disagreement == pytest.approx(0.001)
+    assert trials <= 9 * len(culprits)
+
+
+def test_it_ends_at_the_most_that_is_allowed_even_where_nothing_helps() -> None:
+    sensitive = sensitive_layers(LAYERS, lambda in_float: 0.5, limit=0.01, max_layers=3)  # noqa: ARG005
+    assert len({entry.layer for entry in sensitive}) == 3
+
+
+def test_the_worse_of_two_comes_first() -> None:
+    cost = {"layer2": 0.3, "layer9": 0.1}
+
+    def disagreement(in_float: frozenset[str]) -> float:
+        return sum(share for name, share in cost.items() if name not in in_float)
+
+    sensitive = sensitive_layers(LAYERS, disagreement, limit=0.0, max_layers=2)
+    assert [entry.layer for entry in sensitive] == ["layer2", "layer9"]

@@ -44,7 +44,7 @@ def test_the_figures_of_the_stage_are_those_of_the_manifest(tiny: Brought) -> No
 def test_a_file_is_built_into_a_folder_of_ones_own(tiny: Brought, tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "engine"
     manifest = standalone.build(tiny.path("export/onnx"), folder, Build())
-    assert sorted(each.name for each in folder.iterdir()) == sorted(
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
         ["manifest.json", manifest.engine]
     )
     assert json.loads((folder / "manifest.json").read_bytes())["sha256"] == manifest.sha256
@@ -74,7 +74,7 @@ def test_a_gpu_asked_for_by_name_and_absent_is_refused_with_both_remedies(tmp_pa
 
 
 @pytest.mark.skipif(bool(machine.gpus()), reason="a GPU is here")
-def test_without_a_gpu_auto_builds_for_the_cpu_and_says_nothing(tiny: Brought) -> None:
+def test_without_a_gpu_auto_builds_for_the_cpu_without_a_note(tiny: Brought) -> None:
     assert tiny.metrics("build")["device"] == "cpu"
     assert [note for note in tiny.notes() if not note.startswith("latencies were noisy")] == []
 
@@ -170,8 +170,8 @@ def test_a_graph_of_two_inputs_is_refused(tmp_path: Path) -> None:
     node = helper.make_node("Add", ["x", "z"], ["y"])
     graph = helper.make_graph([node], "g", ends[:2], ends[2:])
     opsets = [helper.make_opsetid("", 18)]
-    made = helper.make_model(graph, opset_imports=opsets, ir_version=10)
-    onnx.save(made, str(tmp_path / "m.onnx"))
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    onnx.save(model, str(tmp_path / "m.onnx"))
     with pytest.raises(StageError, match=r"needs one input and one output .*2 and 1"):
         standalone.build(tmp_path / "m.onnx", tmp_path / "engine", Build())
 
@@ -180,8 +180,8 @@ def test_weights_outside_the_file_are_not_followed(tiny: Brought, tmp_path: Path
     model = onnx.load(str(tiny.path("export/onnx")))
     onnx.save(model, str(tmp_path / "m.onnx"), save_as_external_data=True, size_threshold=0)
     torn = onnx.load(str(tmp_path / "m.onnx"), load_external_data=False)
-    for each in torn.graph.initializer:
-        for entry in each.external_data:
+    for tensor in torn.graph.initializer:
+        for entry in tensor.external_data:
             if entry.key == "location":
                 entry.value = "../../etc/passwd"
     onnx.save(torn, str(tmp_path / "m.onnx"))

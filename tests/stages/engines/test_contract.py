@@ -25,7 +25,7 @@ ENGINES = [
     for name in HERE
     if "cpu" in BACKENDS[name].devices
     for precision in BACKENDS[name].precisions
-    if selection.lack(name, precision, Build(device="cpu")) is None
+    if selection.unsupported(name, precision, Build(device="cpu")) is None
 ]
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.05, "int8": 0.2}
 """Largest difference to torch, as a share of the largest logit."""

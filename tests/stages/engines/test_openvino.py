@@ -17,9 +17,9 @@ from tests.stages.tiny import Brought
 pytestmark = pytest.mark.skipif(not machine.has_module("openvino"), reason="openvino is absent")
 
 PRECISIONS = [
-    each
-    for each in ("fp32", "bf16", "int8")
-    if selection.lack("openvino", each, Build(device="cpu")) is None
+    precision
+    for precision in ("fp32", "bf16", "int8")
+    if selection.unsupported("openvino", precision, Build(device="cpu")) is None
 ]
 REACHED = {"fp32": {"f32"}, "bf16": {"bf16"}, "int8": {"i8", "u8"}}
 
@@ -49,10 +49,10 @@ def test_bf16_on_a_processor_without_it_is_refused_with_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(machine, "cpu_features", lambda: frozenset({"avx2"}))
-    refused = selection.lack("openvino", "bf16", Build(device="cpu"))
-    assert refused is not None
+    unsupported = selection.unsupported("openvino", "bf16", Build(device="cpu"))
+    assert unsupported is not None
     with pytest.raises(UnavailableError, match=r"this processor cannot .*use fp32, int8"):
-        refused.check()
+        unsupported.check()
 
 
 def test_a_session_sends_nothing_and_leaves_no_identifier(tiny: Brought, tmp_path: Path) -> None:

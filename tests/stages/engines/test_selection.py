@@ -51,24 +51,24 @@ def test_a_backends_module_offers_what_the_protocol_asks_for(name: str) -> None:
 HAS_GPU = bool(machine.gpus())
 
 
-def _lacking(build: Build) -> list[Refused]:
-    return [each for each in selection.requirements(build) if isinstance(each, Refused)]
+def _unsupported(build: Build) -> list[Refused]:
+    return [need for need in selection.requirements(build) if isinstance(need, Refused)]
 
 
 def test_tensorrt_runs_on_gpus_alone() -> None:
     for name in ("tensorrt", "tensorrt-rtx"):
         assert selection.device(Build(backend=name)) == "cuda"
-        (only,) = _lacking(Build(backend=name, device="cpu"))
+        (only,) = _unsupported(Build(backend=name, device="cpu"))
         assert only.setting == "build.device"
 
 
 @pytest.mark.skipif(HAS_GPU, reason="a GPU is here")
 def test_without_a_gpu_tensorrt_rtx_asks_for_targets_and_tensorrt_for_the_gpu() -> None:
-    (only,) = _lacking(Build(backend="tensorrt-rtx"))
+    (only,) = _unsupported(Build(backend="tensorrt-rtx"))
     assert only.setting == "build.backend"
     assert "build.targets is empty" in only.wrong
     assert "sm89" in only.remedy
-    assert any(isinstance(e, NeedsGpu) for e in selection.requirements(Build(backend="tensorrt")))
+    assert any(isinstance(n, NeedsGpu) for n in selection.requirements(Build(backend="tensorrt")))
 
 
 @pytest.mark.parametrize(("target", "precision"), [("sm75", "bf16"), ("sm86", "fp8")])
@@ -76,14 +76,14 @@ def test_what_a_target_cannot_compute_in_is_refused_with_what_it_can(
     target: str, precision: str
 ) -> None:
     build = Build(backend="tensorrt-rtx", targets=("sm89", target), precision=precision)  # type: ignore[arg-type]
-    (only,) = _lacking(build)
+    (only,) = _unsupported(build)
     assert only.setting == "build.precision"
     assert f"{target} cannot compute in it ({precision})" in only.wrong
     assert "fp16" in only.remedy
 
 
 def test_a_precision_of_other_backends_names_them() -> None:
-    (only,) = _lacking(Build(backend="onnxruntime", precision="fp8"))
+    (only,) = _unsupported(Build(backend="onnxruntime", precision="fp8"))
     assert "backend tensorrt or tensorrt-rtx" in only.remedy
 
 
@@ -96,13 +96,13 @@ def test_with_targets_no_gpu_is_needed(device: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "asked", [TensorRT(version_compatible=True), TensorRT(hardware_compatibility="ampere-plus")]
+    "tensorrt", [TensorRT(version_compatible=True), TensorRT(hardware_compatibility="ampere-plus")]
 )
-def test_what_an_edition_lacks_is_refused_by_its_name(asked: TensorRT) -> None:
+def test_a_setting_that_an_edition_does_not_have_is_refused_by_its_name(tensorrt: TensorRT) -> None:
     targets = {"tensorrt": (), "tensorrt-rtx": ("sm89",)}
     refused = {
-        name: _lacking(Build(backend=name, targets=each, tensorrt=asked))  # type: ignore[arg-type]
-        for name, each in targets.items()
+        name: _unsupported(Build(backend=name, targets=names, tensorrt=tensorrt))  # type: ignore[arg-type]
+        for name, names in targets.items()
     }
     assert refused["tensorrt"] == []
     (only,) = refused["tensorrt-rtx"]
@@ -111,8 +111,8 @@ def test_what_an_edition_lacks_is_refused_by_its_name(asked: TensorRT) -> None:
 
 @pytest.mark.skipif(HAS_GPU, reason="a GPU is here")
 def test_tensorrt_rtx_needs_a_gpu_to_leave_weights_open() -> None:
-    asked = TensorRT(weights="stripped")
-    (only,) = _lacking(Build(backend="tensorrt-rtx", targets=("sm89",), tensorrt=asked))
+    tensorrt = TensorRT(weights="stripped")
+    (only,) = _unsupported(Build(backend="tensorrt-rtx", targets=("sm89",), tensorrt=tensorrt))
     assert only.setting == "build.tensorrt.weights"
 
 

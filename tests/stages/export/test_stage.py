@@ -103,7 +103,7 @@ def test_a_graph_that_takes_bytes_says_the_same_and_tells_what_it_takes(tmp_path
     checked = _export(network, tmp_path / "m.onnx", Export(input="uint8-nhwc"))
     assert checked.max_logit_difference < 1e-3
     model = onnx_io.read(tmp_path / "m.onnx", "here")
-    (taken,) = onnx_io.session(tmp_path / "m.onnx").get_inputs()
+    (taken,) = onnx_io.open_session(tmp_path / "m.onnx").get_inputs()
     assert (taken.type, taken.shape[1:]) == ("tensor(uint8)", [8, 8, 1])
     told = {each.key: each.value for each in model.metadata_props}
     assert json.loads(told[onnx_io.INPUT_KEY]) == {

@@ -9,10 +9,10 @@ from pipeline import machine
 from pipeline.errors import StageError
 from pipeline.settings import Build
 from stages import bank
-from stages.engines.base import BACKENDS
+from stages.engines.base import BACKENDS, PRECISION_KEY
 from stages.onnxgraph import convert
 from stages.onnxgraph import io as onnx_io
-from stages.onnxgraph.layers import layers
+from stages.onnxgraph.layers import ASKED_FOR, layer_nodes
 from tests.stages.tiny import Brought
 
 
@@ -33,35 +33,37 @@ def images(tiny: Brought) -> NDArray[np.float32]:
 def test_every_precision_of_every_backend_can_be_made_and_is_named_in_the_file(
     model: ModelProto, images: NDArray[np.float32], backend: str, precision: str
 ) -> None:
-    maker = convert.Maker(model, images, Build(float_layers=("first",)))
-    made = maker.at(precision, BACKENDS[backend])
-    named = {each.key: each.value for each in made.model.metadata_props}
-    assert named[convert.PRECISION_KEY] == precision
-    assert onnx_io.card_of(made.model) == onnx_io.card_of(model)
-    asked = [each.node for each in made.left if each.why == "asked for"]
+    converter = convert.PrecisionConverter(model, images, Build(float_layers=("first",)))
+    converted = converter.convert(precision, BACKENDS[backend])
+    properties = {entry.key: entry.value for entry in converted.model.metadata_props}
+    assert properties[PRECISION_KEY] == precision
+    assert onnx_io.card_of(converted.model) == onnx_io.card_of(model)
+    kept = [entry.node for entry in converted.kept_float if entry.reason == ASKED_FOR]
     is_in_graph = precision in convert.CALIBRATED or (
         precision in ("fp16", "bf16") and BACKENDS[backend].is_half_in_graph
     )
-    assert asked == ([layers(maker.model)[0].name] if is_in_graph else [])
+    assert kept == ([layer_nodes(converter.model)[0].name] if is_in_graph else [])
 
 
 def test_without_images_int8_is_refused_with_the_fix(model: ModelProto) -> None:
     with pytest.raises(StageError, match=r"int8 and fp8 need images .*give --calibration"):
-        convert.Maker(model, None, Build()).at("int8", BACKENDS["onnxruntime"])
+        convert.PrecisionConverter(model, None, Build()).convert("int8", BACKENDS["onnxruntime"])
 
 
-def test_the_same_images_give_the_same_bytes(tiny: Brought, images: NDArray[np.float32]) -> None:
+def test_the_same_images_give_the_same_bytes(
+    model: ModelProto, images: NDArray[np.float32]
+) -> None:
     one, other = (
-        convert.at(
-            tiny.path("export/onnx"), "int8", BACKENDS["onnxruntime"], images, Build()
-        ).model.SerializeToString(deterministic=True)
+        convert.PrecisionConverter(model, images, Build())
+        .convert("int8", BACKENDS["onnxruntime"])
+        .model.SerializeToString(deterministic=True)
         for _ in range(2)
     )
     assert one == other
 
 
 @pytest.mark.parametrize(
-    ("kind", "features", "wanted"),
+    ("machine_name", "features", "expected"),
     [
         ("x86_64", {"avx2"}, True),
         ("x86_64", {"avx2", "avx512_vnni"}, False),
@@ -71,13 +73,13 @@ def test_the_same_images_give_the_same_bytes(tiny: Brought, images: NDArray[np.f
 )
 def test_only_x86_without_vnni_saturates(
     monkeypatch: pytest.MonkeyPatch,
-    kind: str,
+    machine_name: str,
     features: set[str],
-    wanted: bool,  # noqa: FBT001
+    expected: bool,  # noqa: FBT001
 ) -> None:
-    monkeypatch.setattr("platform.machine", lambda: kind)
+    monkeypatch.setattr("platform.machine", lambda: machine_name)
     monkeypatch.setattr(machine, "cpu_features", lambda: frozenset(features))
-    assert convert.saturates() is wanted
+    assert convert.int8_products_saturate() is expected
 
 
 RTX = machine.has_module("tensorrt_rtx")
@@ -90,12 +92,13 @@ def test_nvidias_parser_and_builder_take_every_precision(
 ) -> None:
     import tensorrt_rtx as trt
 
-    made = convert.Maker(model, images, Build()).at(precision, BACKENDS["tensorrt-rtx"]).model
+    converter = convert.PrecisionConverter(model, images, Build())
+    converted = converter.convert(precision, BACKENDS["tensorrt-rtx"]).model
     logger = trt.Logger(trt.Logger.INTERNAL_ERROR)
     builder = trt.Builder(logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
-    assert parser.parse(made.SerializeToString()), [
+    assert parser.parse(converted.SerializeToString()), [
         parser.get_error(number).desc() for number in range(parser.num_errors)
     ]
     config = builder.create_builder_config()

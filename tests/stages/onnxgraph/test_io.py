@@ -51,7 +51,7 @@ def test_it_has_one_input_and_one_output_with_a_dynamic_batch(model: ModelProto)
 
 @pytest.mark.parametrize("batch", [1, 2, 7, 64])
 def test_it_says_what_torch_says_at_every_batch_size(model: ModelProto, batch: int) -> None:
-    opened = onnx_io.session(model.SerializeToString())
+    opened = onnx_io.open_session(model.SerializeToString())
     x_BCHW = np.random.default_rng(batch).random((batch, 1, 8, 8), dtype=np.float32)
     with torch.no_grad():
         wanted_BK = _classifier().eval()(torch.from_numpy(x_BCHW)).numpy()

@@ -15,23 +15,23 @@ def model(tiny: Brought) -> ModelProto:
 
 
 def test_layers_are_the_nodes_with_weights(model: ModelProto) -> None:
-    assert [node.op_type for node in layers.layers(model)] == ["Conv"] * 9 + ["Gemm"]
+    assert [node.op_type for node in layers.layer_nodes(model)] == ["Conv"] * 9 + ["Gemm"]
 
 
 def test_first_last_a_node_and_its_weight_name_layers(model: ModelProto) -> None:
-    found = layers.layers(model)
-    assert layers.chosen(model, ["first", "last"], "p") == {found[0].name, found[-1].name}
-    assert layers.chosen(model, ["backbone.fc"], "p") == {found[-1].name}
-    assert layers.chosen(model, [found[2].name], "p") == {found[2].name}
+    nodes = layers.layer_nodes(model)
+    assert layers.resolve_layers(model, ["first", "last"], "p") == {nodes[0].name, nodes[-1].name}
+    assert layers.resolve_layers(model, ["backbone.fc"], "p") == {nodes[-1].name}
+    assert layers.resolve_layers(model, [nodes[2].name], "p") == {nodes[2].name}
 
 
 def test_a_name_that_is_no_layers_is_refused_with_the_nearest(model: ModelProto) -> None:
     with pytest.raises(StageError, match=r"^p: names no layer.*backbone\.fc.*\(backbone\.fd\)"):
-        layers.chosen(model, ["backbone.fd"], "p")
+        layers.resolve_layers(model, ["backbone.fd"], "p")
 
 
 def test_the_preprocessing_is_what_comes_before_the_first_layer(model: ModelProto) -> None:
-    ahead = layers.before_first_layer(model)
+    ahead = layers.nodes_before_layers(model)
     assert {n.op_type for n in model.graph.node if n.name in ahead} == {"Sub", "Div"}
 
 

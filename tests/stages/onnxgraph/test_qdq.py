@@ -1,47 +1,125 @@
-"""What int8 and fp8 have in common: layers left alone, and nothing of ours lost."""
+"""int8 graphs in the scheme of their backend, and fp8 graphs, which TensorRT alone runs."""
 
-from onnx import ModelProto
-from onnxruntime.quantization import CalibrationMethod, QuantType
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto, numpy_helper
 
 from stages import bank
-from stages.onnxgraph import calibrate
+from stages.onnxgraph import calibrate, qdq
 from stages.onnxgraph import io as onnx_io
-from stages.onnxgraph.layers import layers, with_names
-from stages.onnxgraph.qdq import quantized
+from stages.onnxgraph.layers import ASKED_FOR, Converted, KeptFloat, layer_nodes, with_names
 from tests.stages.tiny import Brought
 
-OPS = ("Conv", "Gemm")
+
+@pytest.fixture(scope="module")
+def model(tiny: Brought) -> ModelProto:
+    return with_names(onnx_io.read(tiny.path("export/onnx"), "here"))
 
 
-def _quantizing(model: ModelProto) -> int:
-    return sum(node.op_type == "QuantizeLinear" for node in model.graph.node)
+@pytest.fixture(scope="module")
+def bank_images(tiny: Brought) -> NDArray[np.float32]:
+    return bank.load(tiny.path("distill/bank"), "here")
 
 
-def test_layers_to_keep_stay_in_float_and_are_told_and_the_model_itself_is_not_touched(
-    tiny: Brought,
+@pytest.fixture(scope="module", params=["u8s8", "s8s8"])
+def scheme(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def ranges(model: ModelProto, bank_images: NDArray[np.float32], scheme: str) -> Any:
+    return calibrate.activation_ranges(model, bank_images, "minmax", qdq.INT8_OPS[scheme])
+
+
+def _int8(model: ModelProto, ranges: Any, scheme: str, **changes: Any) -> Converted:
+    options: dict[str, Any] = {"method": "minmax", "keep": (), "reduce_range": False} | changes
+    return qdq.quantize_int8(model, scheme, ranges, **options)
+
+
+def _arrays(model: ModelProto, ending: str) -> list[np.ndarray]:
+    tensors = [tensor for tensor in model.graph.initializer if tensor.name.endswith(ending)]
+    return [numpy_helper.to_array(tensor) for tensor in tensors]
+
+
+def test_zero_points_and_biases_are_those_of_the_scheme(
+    model: ModelProto, ranges: Any, scheme: str
 ) -> None:
-    model = with_names(onnx_io.read(tiny.path("export/onnx"), "here"))
+    int8 = _int8(model, ranges, scheme).model
+    onnx.checker.check_model(int8, full_check=True)
+    zero_points = _arrays(int8, "_zero_point")
+    types = {tensor.data_type for tensor in int8.graph.initializer}
+    if scheme == "s8s8":
+        assert {array.dtype for array in zero_points} == {np.dtype(np.int8)}
+        assert not any(array.any() for array in zero_points)
+        assert TensorProto.INT32 not in types
+    else:
+        assert np.dtype(np.uint8) in {array.dtype for array in zero_points}
+        assert TensorProto.INT32 in types
+
+
+def test_weights_have_a_scale_for_each_channel(model: ModelProto, ranges: Any, scheme: str) -> None:
+    int8 = _int8(model, ranges, scheme).model
+    scales = {t.name: list(t.dims) for t in int8.graph.initializer if "weight_scale" in t.name}
+    assert scales["backbone.conv1.weight_scale"] == [16]
+
+
+def test_the_model_itself_and_its_metadata_stay_and_the_logits_are_no_bytes(
+    model: ModelProto, ranges: Any, scheme: str
+) -> None:
     before = model.SerializeToString(deterministic=True)
-    x_NCHW = bank.load(tiny.path("distill/bank"), "here")
-    measured = calibrate.measure(model, x_NCHW, "minmax", OPS)
-    kept = layers(model)[0]
-    made = [
-        quantized(
-            model,
-            measured,
-            ops=OPS,
-            keep=keep,
-            extra={"QuantizeBias": False},
-            activation_type=QuantType.QInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.MinMax,
-        )
-        for keep in ((), (kept.name,))
-    ]
-    assert made[0].left == ()
-    assert [(each.node, each.why) for each in made[1].left] == [(kept.name, "asked for")]
-    assert _quantizing(made[1].model) < _quantizing(made[0].model)
-    for each in made:
-        assert list(each.model.metadata_props) == list(model.metadata_props)
-        assert each.model.producer_name == model.producer_name
+    int8 = _int8(model, ranges, scheme).model
     assert model.SerializeToString(deterministic=True) == before
+    assert list(int8.metadata_props) == list(model.metadata_props)
+    assert int8.producer_name == model.producer_name
+    assert int8.graph.node[-1].op_type in {"Gemm", "DequantizeLinear"}
+    outputs = {name for node in int8.graph.node if node.op_type == "Gemm" for name in node.output}
+    assert int8.graph.output[0].name in outputs
+
+
+def test_a_layer_that_is_kept_has_its_weights_in_float(
+    model: ModelProto, ranges: Any, scheme: str
+) -> None:
+    layer = layer_nodes(model)[0]
+    converted = _int8(model, ranges, scheme, keep={layer.name})
+    assert converted.kept_float == (KeptFloat(layer.name, ASKED_FOR),)
+    types = {tensor.name: tensor.data_type for tensor in converted.model.graph.initializer}
+    assert types[layer.input[1]] == TensorProto.FLOAT
+    assert _int8(model, ranges, scheme).kept_float == ()
+
+
+def test_the_reduced_range_keeps_weights_to_seven_bits(
+    model: ModelProto, ranges: Any, scheme: str
+) -> None:
+    int8 = _int8(model, ranges, scheme, reduce_range=True).model
+    weights = _arrays(int8, "weight_quantized")
+    assert weights
+    assert max(int(np.abs(array.astype(int)).max()) for array in weights) <= 64
+
+
+def test_int8_gives_nearly_the_logits_of_fp32(
+    model: ModelProto, ranges: Any, scheme: str, bank_images: NDArray[np.float32]
+) -> None:
+    int8_NK, fp32_NK = (
+        onnx_io.logits(onnx_io.open_session(graph.SerializeToString()), bank_images)
+        for graph in (_int8(model, ranges, scheme).model, model)
+    )
+    assert 0 < np.abs(int8_NK - fp32_NK).mean() < 0.1 * np.abs(fp32_NK).mean()
+
+
+def test_weights_and_activations_are_fp8_and_biases_float(
+    model: ModelProto, bank_images: NDArray[np.float32]
+) -> None:
+    ranges = calibrate.activation_ranges(model, bank_images, "distribution", qdq.FP8_OPS)
+    layer = layer_nodes(model)[-1].name
+    converted = qdq.quantize_fp8(model, ranges, keep={layer})
+    onnx.checker.check_model(converted.model, full_check=True)
+    types = [tensor.data_type for tensor in converted.model.graph.initializer]
+    assert TensorProto.FLOAT8E4M3FN in types
+    assert TensorProto.INT32 not in types
+    assert [kept.node for kept in converted.kept_float] == [layer]
+    ops = [node.op_type for node in converted.model.graph.node]
+    assert ops.count("QuantizeLinear") >= 7

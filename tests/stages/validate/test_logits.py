@@ -11,32 +11,32 @@ from stages.data import images
 from stages.engines.base import BACKENDS
 from stages.onnxgraph import calibration_images
 from stages.onnxgraph import io as onnx_io
-from stages.onnxgraph.convert import Maker
+from stages.onnxgraph.convert import PrecisionConverter
 from stages.validate.logits import graph_logits, onnx_logits
 from tests.stages.tiny import Brought
 
 
 @pytest.fixture(scope="module")
-def maker(tiny: Brought) -> Maker:
+def converter(tiny: Brought) -> PrecisionConverter:
     """Makes the tiny student at every precision of TensorRT-RTX."""
     model = onnx_io.read(tiny.path("export/onnx"), "here")
     bank_NCHW = calibration_images.load(tiny.path("distill/bank"), model, "the bank")
-    return Maker(model, bank_NCHW, Build())
+    return PrecisionConverter(model, bank_NCHW, Build())
 
 
-def _graph(maker: Maker, precision: str, folder: Path) -> Path:
+def _graph(converter: PrecisionConverter, precision: str, folder: Path) -> Path:
     path = folder / "graph.onnx"
-    onnx_io.save(maker.at(precision, BACKENDS["tensorrt-rtx"]).model, path)
+    onnx_io.save(converter.convert(precision, BACKENDS["tensorrt-rtx"]).model, path)
     return path
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8", "fp8"])
 def test_a_graph_agrees_with_fp32_on_most_images(
-    tiny: Brought, maker: Maker, tmp_path: Path, precision: str
+    tiny: Brought, converter: PrecisionConverter, tmp_path: Path, precision: str
 ) -> None:
     shown = images.load(tiny.settings.data, None).held_out
     wanted_NK = onnx_logits(tiny.path("export/onnx"), shown)
-    graph = _graph(maker, precision, tmp_path)
+    graph = _graph(converter, precision, tmp_path)
     found_NK = graph_logits(graph, precision, shown, threads=1)
     assert found_NK.shape == wanted_NK.shape
     assert not np.array_equal(found_NK, wanted_NK)
@@ -44,9 +44,9 @@ def test_a_graph_agrees_with_fp32_on_most_images(
 
 
 def test_bf16_is_refused_since_the_cpu_has_no_kernels_for_it(
-    tiny: Brought, maker: Maker, tmp_path: Path
+    tiny: Brought, converter: PrecisionConverter, tmp_path: Path
 ) -> None:
     shown = images.load(tiny.settings.data, None).held_out
-    graph = _graph(maker, "bf16", tmp_path)
+    graph = _graph(converter, "bf16", tmp_path)
     with pytest.raises(StageError, match=r"cannot run the engine's graph .*bf16.*where the GPU is"):
         graph_logits(graph, "bf16", shown, threads=1)

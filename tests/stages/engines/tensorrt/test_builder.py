@@ -1,4 +1,4 @@
-"""The calls into TensorRT, in this process; whole builds are in test_rtx."""
+"""The calls into TensorRT and the progress of a build; whole builds are in test_rtx."""
 
 import warnings
 
@@ -8,11 +8,12 @@ from pipeline import machine
 from stages.engines.tensorrt import builder
 from stages.engines.tensorrt.edition import RTX
 
-pytestmark = pytest.mark.skipif(
+needs_rtx = pytest.mark.skipif(
     not machine.has_module("tensorrt_rtx"), reason="TensorRT-RTX is not installed"
 )
 
 
+@needs_rtx
 def test_the_logger_keeps_errors_as_one_line_and_nothing_else() -> None:
     import tensorrt_rtx as trt
 
@@ -30,18 +31,54 @@ def test_a_refusal_gives_the_first_reason_or_says_that_there_is_none() -> None:
     assert "it gives no reason" in str(builder.refusal("cannot", [], RTX))
 
 
+@needs_rtx
 def test_the_progress_monitor_passes_the_answer_on() -> None:
-    told: list[int] = []
+    percents: list[int] = []
 
-    def tell(percent: int) -> bool:
-        told.append(percent)
-        return len(told) < 2
+    def on_percent(percent: int) -> bool:
+        percents.append(percent)
+        return len(percents) < 2
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        monitor = builder._monitor(RTX, tell)
+        monitor = builder._monitor(RTX, on_percent)
     monitor.phase_start("all", None, 4)
     assert monitor.step_complete("all", 0)
     assert not monitor.step_complete("all", 1)
     monitor.phase_finish("all")
-    assert told == [25, 50]
+    assert percents == [25, 50]
+
+
+def test_steps_within_a_step_count_as_parts_of_it() -> None:
+    progress = builder.BuildProgress()
+    assert progress.percent() == 0
+    progress.start("outer", None, 4)
+    progress.step("outer", 0)
+    assert progress.percent() == 25
+    progress.start("inner", "outer", 2)
+    progress.step("inner", 0)
+    assert progress.percent() == 37
+    progress.step("inner", 1)
+    assert progress.percent() == 50
+    progress.finish("inner")
+    assert progress.percent() == 50  # held, although the phase that reached it is gone
+    progress.step("outer", 1)
+    assert progress.percent() == 50
+
+
+def test_the_percent_never_falls_and_the_end_is_for_the_caller_to_report() -> None:
+    progress = builder.BuildProgress()
+    progress.start("one", None, 1)
+    progress.step("one", 0)
+    assert progress.percent() == 99
+    progress.finish("one")
+    progress.start("two", None, 10)
+    assert progress.percent() == 99
+
+
+def test_phases_without_steps_and_unknown_ones_do_no_harm() -> None:
+    progress = builder.BuildProgress()
+    progress.step("never begun", 3)
+    progress.finish("never begun")
+    progress.start("empty", None, 0)
+    assert progress.percent() == 0

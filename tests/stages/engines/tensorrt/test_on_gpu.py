@@ -24,7 +24,7 @@ EDITIONS: tuple[BackendName, ...] = ("tensorrt", "tensorrt-rtx")
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("cuda_graph", [False, True])
 def test_an_engine_says_what_its_graph_says(
-    made: dict[str, Path],
+    onnx_files: dict[str, Path],
     tmp_path: Path,
     edition: BackendName,
     precision: PrecisionName,
@@ -40,14 +40,14 @@ def test_an_engine_says_what_its_graph_says(
     options = Build(
         backend=edition, precision=precision, tensorrt=TensorRT(tf32=False, cuda_graph=cuda_graph)
     )
-    manifest = standalone.build(made["fp32"], tmp_path, options)
+    manifest = standalone.build(onnx_files["fp32"], tmp_path, options)
     assert manifest.layer_types
     engine = tmp_path / manifest.engine
     session = open_engine(read_manifest(tmp_path / "manifest.json", engine), engine, threads=1)
     assert manifest.signature is not None
     shape = (7, *manifest.signature.shape)
     x_BCHW = np.random.default_rng(0).random(shape, dtype=np.float32)
-    wanted_BK = onnx_io.logits(onnx_io.session(made["fp32"]), x_BCHW)
+    wanted_BK = onnx_io.logits(onnx_io.open_session(onnx_files["fp32"]), x_BCHW)
     found_BK = session.infer(x_BCHW)
     tolerance = {"fp32": 1e-3, "fp16": 3e-2}[precision] * np.abs(wanted_BK).max()
     assert np.abs(found_BK - wanted_BK).max() <= tolerance

@@ -23,19 +23,19 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def built(made: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(onnx_files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an engine for two GPUs that are not here."""
     folder = tmp_path_factory.mktemp("built")
     options = Build(backend="tensorrt-rtx", precision="fp32", targets=("sm89", "sm120"))
-    standalone.build(made["fp32"], folder, options)
+    standalone.build(onnx_files["fp32"], folder, options)
     return folder
 
 
 @pytest.fixture
 def changed(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy that may be changed, while touching the native library fails the test."""
-    for each in built.iterdir():
-        (tmp_path / each.name).write_bytes(each.read_bytes())
+    for path in built.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
     hollow = ModuleType("tensorrt_rtx")
     hollow.__spec__ = ModuleSpec("tensorrt_rtx", None)
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", hollow)

@@ -9,12 +9,12 @@ import msgspec
 
 from pipeline import machine
 from pipeline.settings import TensorRT
-from stages.engines.tensorrt.messages import Request
+from stages.engines.tensorrt.worker import WorkerRequest
 
 ROOT = Path(__file__).parents[4]
 
 
-def _run(folder: Path, request: Request | None) -> tuple[int, list[dict[str, object]], str]:
+def _run(folder: Path, request: WorkerRequest | None) -> tuple[int, list[dict[str, object]], str]:
     path = folder / "request.json"
     if request is not None:
         path.write_bytes(msgspec.json.encode(request))
@@ -25,8 +25,8 @@ def _run(folder: Path, request: Request | None) -> tuple[int, list[dict[str, obj
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 
 
-def _request(folder: Path, onnx: Path, backend: str) -> Request:
-    return Request(
+def _request(folder: Path, onnx: Path, backend: str) -> WorkerRequest:
+    return WorkerRequest(
         backend=backend,
         onnx=str(onnx),
         engine=str(folder / "engine"),
@@ -37,24 +37,26 @@ def _request(folder: Path, onnx: Path, backend: str) -> Request:
     )
 
 
-def test_an_edition_that_is_not_installed_is_told_as_what_the_machine_lacks(
-    made: dict[str, Path], tmp_path: Path
+def test_an_edition_that_is_not_installed_is_reported_as_unavailable(
+    onnx_files: dict[str, Path], tmp_path: Path
 ) -> None:
     if machine.has_module("tensorrt"):
         return
-    code, lines, _ = _run(tmp_path, _request(tmp_path, made["fp32"], "tensorrt"))
+    code, lines, _ = _run(tmp_path, _request(tmp_path, onnx_files["fp32"], "tensorrt"))
     (failed,) = lines
     assert (code, failed["kind"], failed["exit_code"]) == (0, "failed", 5)
     assert "TensorRT does not load (No module named 'tensorrt')" in str(failed["message"])
 
 
-def test_all_that_is_on_standard_output_is_ours(made: dict[str, Path], tmp_path: Path) -> None:
+def test_all_that_is_on_standard_output_is_ours(
+    onnx_files: dict[str, Path], tmp_path: Path
+) -> None:
     if not machine.has_module("tensorrt_rtx"):
         return
-    code, lines, _ = _run(tmp_path, _request(tmp_path, made["fp32"], "tensorrt-rtx"))
+    code, lines, _ = _run(tmp_path, _request(tmp_path, onnx_files["fp32"], "tensorrt-rtx"))
     assert code == 0
     assert lines[-1] == {"kind": "built"}
-    assert {each["kind"] for each in lines[:-1]} == {"progress"}
+    assert {line["kind"] for line in lines[:-1]} == {"progress"}
     assert (tmp_path / "engine").is_file()
 
 
