@@ -7,7 +7,8 @@ import typer
 
 from pipeline.cache import sync
 from pipeline.cache.store import Store, damage_of
-from pipeline.cli.common import DEFAULT_CONFIG, Config, Json, write_columns, write_json
+from pipeline.cli import common
+from pipeline.cli.common import DEFAULT_CONFIG, Config, Json
 from pipeline.errors import StoreError
 from pipeline.project import home_of
 from pipeline.screen import formatting
@@ -41,12 +42,12 @@ def ls(config: Config = DEFAULT_CONFIG, *, as_json: Json = False) -> None:
             }
         )
     if as_json:
-        write_json(records)
+        common.write_json(records)
         return
     if not records:
         typer.echo("nothing stored")
         return
-    write_columns(
+    common.write_columns(
         [
             (
                 str(record["stage"]),

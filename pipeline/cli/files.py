@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from pipeline.cli.common import DEFAULT_CONFIG, Config, Force, Json, Out, Set, write_json
+from pipeline.cli import common
+from pipeline.cli.common import DEFAULT_CONFIG, Config, Force, Json, Out, Set
 from pipeline.cli.run import run
 from pipeline.config.load import defaults
 from pipeline.errors import UsageError
@@ -113,7 +114,7 @@ def export(
         options=msgspec.structs.replace(settings.export, input=input_ or settings.export.input),
     )
     if as_json:
-        write_json(result | {"path": str(path)})
+        common.write_json(result | {"path": str(path)})
     else:
         typer.echo(f"{path}  {formatting.size(path.stat().st_size)}  {formatting.metrics(result)}")
 
@@ -149,7 +150,7 @@ def build(
     folder = out or onnx.with_suffix("")
     manifest = standalone.build(onnx, folder, options, calibration)
     if as_json:
-        write_json(msgspec.to_builtins(manifest) | {"path": str(folder)})
+        common.write_json(msgspec.to_builtins(manifest) | {"path": str(folder)})
     else:
         what = f"{manifest.backend} {manifest.backend_version}, {manifest.device}"
         typer.echo(f"{folder}  {what}, {manifest.precision}")
@@ -175,7 +176,7 @@ def validate(
 
     measured = standalone.validate(engine, teacher, data, settings.validate)
     if as_json:
-        write_json(measured)
+        common.write_json(measured)
         return
     for name, record in measured["accuracy"].items():
         typer.echo(f"{name:<9} top-1 {record['top1']:.4f}  (n = {record['n']})")

@@ -6,17 +6,8 @@ from typing import Annotated, Literal
 import typer
 
 from pipeline.atomic import write_bytes
-from pipeline.cli.common import (
-    DEFAULT_CONFIG,
-    Config,
-    Inconclusive,
-    Json,
-    Out,
-    Set,
-    inconclusive_code,
-    open_project,
-    report_to_ci,
-)
+from pipeline.cli import common
+from pipeline.cli.common import DEFAULT_CONFIG, Config, Inconclusive, Json, Out, Set
 from pipeline.errors import StoreError
 from pipeline.execute import tell_verdicts
 from pipeline.gates.compare import compare as compare_runs
@@ -40,11 +31,11 @@ def gate(
     as_json: Json = False,
 ) -> None:
     """Judge the stored measurements by the gates, measuring nothing."""
-    project = open_project(config, set_)
+    project = common.open_project(config, set_)
     verdicts = project.verdicts()
     tell_verdicts(verdicts, [JsonScreen() if as_json else PlainScreen()])
-    report_to_ci(project, verdicts)
-    raise typer.Exit(exit_code(verdicts, inconclusive_code(inconclusive)))
+    common.report_to_ci(project, verdicts)
+    raise typer.Exit(exit_code(verdicts, common.inconclusive_code(inconclusive)))
 
 
 def compare(
@@ -60,11 +51,11 @@ def compare(
 
     Each is a run's id (a file in the working folder's runs), a working folder, or a report.json.
     """
-    project = open_project(config, set_)
+    project = common.open_project(config, set_)
     sides = find(base, project.store), find(head, project.store)
     verdicts = compare_runs(*sides, project.settings.compare)
     tell_verdicts(verdicts, [JsonScreen() if as_json else PlainScreen()])
-    raise typer.Exit(exit_code(verdicts, inconclusive_code(inconclusive)))
+    raise typer.Exit(exit_code(verdicts, common.inconclusive_code(inconclusive)))
 
 
 def report(
@@ -77,7 +68,7 @@ def report(
     from pipeline.report import renderers  # noqa: PLC0415  (only this command needs the renderers)
     from pipeline.report.document import document  # noqa: PLC0415
 
-    project = open_project(config, set_)
+    project = common.open_project(config, set_)
     text = renderers.render(form, document(project))
     if out is None and form == "json":
         typer.echo(text)

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from pipeline.atomic import write_bytes
-from pipeline.cli.common import DEFAULT_CONFIG, Config, Json, write_json
+from pipeline.cli import common
+from pipeline.cli.common import DEFAULT_CONFIG, Config, Json
 from pipeline.config import template
 from pipeline.config.presets import PRESETS
 from pipeline.errors import StoreError, UsageError, did_you_mean
@@ -43,7 +44,7 @@ def doctor(config: Config = DEFAULT_CONFIG, *, as_json: Json = False) -> None:
 
     findings = checkup(home_of(Path(config)))
     if as_json:
-        write_json([finding._asdict() for finding in findings])
+        common.write_json([finding._asdict() for finding in findings])
         return
     for finding in findings:
         typer.echo(f"{finding.state:<7} {finding.name:<22} {finding.detail}")

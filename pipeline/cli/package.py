@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli.common import DEFAULT_CONFIG, Config, Out, Set, open_project
+from pipeline.cli import common
+from pipeline.cli.common import DEFAULT_CONFIG, Config, Out, Set
 from pipeline.errors import StoreError
 
 Engine = Annotated[
@@ -48,7 +49,7 @@ def _report(config: Path, set_: list[str] | None) -> dict[str, Any] | None:
     from pipeline.report.document import document  # noqa: PLC0415
 
     try:
-        return document(open_project(config, set_))
+        return document(common.open_project(config, set_))
     except StoreError:
         return None
 

@@ -6,18 +6,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from pipeline.cli.common import (
-    DEFAULT_CONFIG,
-    Config,
-    Force,
-    Inconclusive,
-    Json,
-    Set,
-    inconclusive_code,
-    open_project,
-    report_to_ci,
-    write_json,
-)
+from pipeline.cli import common
+from pipeline.cli.common import DEFAULT_CONFIG, Config, Force, Inconclusive, Json, Set
 from pipeline.errors import StageError
 from pipeline.execute import execute
 from pipeline.graph import ALL, require_stage
@@ -43,7 +33,7 @@ def run(
 
     The stages are teacher, distill, export, build and validate. After validate the gates judge.
     """
-    project = open_project(config, set_)
+    project = common.open_project(config, set_)
     screen = choose_screen(as_json=as_json)
     try:
         code = execute(
@@ -52,15 +42,15 @@ def run(
             force=force or (),
             sinks=[screen],
             command=shlex.join(["madpipe", *sys.argv[1:]]),
-            inconclusive=inconclusive_code(inconclusive),
+            inconclusive=common.inconclusive_code(inconclusive),
         )
     except StageError:
         screen.close()
-        report_to_ci(project)
+        common.report_to_ci(project)
         raise
     finally:
         screen.close()
-    report_to_ci(project)
+    common.report_to_ci(project)
     raise typer.Exit(code)
 
 
@@ -77,9 +67,9 @@ def distill(
 
 def plan(config: Config = DEFAULT_CONFIG, set_: Set = None, *, as_json: Json = False) -> None:
     """Show for each stage whether it is stored or has to run, and why. Runs nothing."""
-    planned = open_project(config, set_).plan([ALL])
+    planned = common.open_project(config, set_).plan([ALL])
     if as_json:
-        write_json([_plan_record(item) for item in planned])
+        common.write_json([_plan_record(item) for item in planned])
         return
     for item in planned:
         first, *rest = item.reasons or ("stored",)
@@ -99,7 +89,7 @@ def _plan_record(item: Planned) -> dict[str, Any]:
 
 def status(config: Config = DEFAULT_CONFIG, set_: Set = None, *, as_json: Json = False) -> None:
     """Show what is stored of each stage: when it ran, how long, and its figures."""
-    project = open_project(config, set_)
+    project = common.open_project(config, set_)
     records = []
     for stage in project.stages:
         entry = project.store.newest(stage.name)
@@ -116,7 +106,7 @@ def status(config: Config = DEFAULT_CONFIG, set_: Set = None, *, as_json: Json =
             }
         records.append(record)
     if as_json:
-        write_json({"home": str(project.store.home), "stages": records})
+        common.write_json({"home": str(project.store.home), "stages": records})
         return
     typer.echo(f"working folder: {project.store.home}")
     for record in records:
@@ -138,14 +128,14 @@ def why(
     as_json: Json = False,
 ) -> None:
     """Show what in a stage's key differs from its newest stored run."""
-    project = open_project(config, set_)
+    project = common.open_project(config, set_)
     require_stage(project.stages, stage)
     item = next(item for item in project.plan([stage]) if item.stage.name == stage)
     reasons = list(item.reasons)
     if item.key_document is not None and item.action == "resume" and project.store.newest(stage):
         reasons += reasons_for(item.stage, item.key_document, project.store)
     if as_json:
-        write_json(_plan_record(item) | {"reasons": reasons})
+        common.write_json(_plan_record(item) | {"reasons": reasons})
         return
     if item.action == "hit":
         typer.echo(f"{stage}: stored, nothing differs")

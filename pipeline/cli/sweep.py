@@ -9,16 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from pipeline import exit_codes
-from pipeline.cli.common import (
-    DEFAULT_CONFIG,
-    Config,
-    Json,
-    Set,
-    inconclusive_code,
-    open_project,
-    write_columns,
-    write_json,
-)
+from pipeline.cli import common
+from pipeline.cli.common import DEFAULT_CONFIG, Config, Json, Set
 from pipeline.errors import Interrupted, MadpipeError, UsageError
 from pipeline.execute import execute
 from pipeline.graph import require_stage
@@ -51,14 +43,14 @@ def sweep(
     combinations = _combinations(axes, set_ or ())
     # Every combination is read before the first one runs.
     for combination in combinations:
-        require_stage(open_project(config, [*(set_ or ()), *combination]).stages, stage)
+        require_stage(common.open_project(config, [*(set_ or ()), *combination]).stages, stage)
     rows = []
     for number, combination in enumerate(combinations, start=1):
         if not as_json:
             typer.echo(f"[{number}/{len(combinations)}] {' '.join(combination)}")
         rows.append(_row(combination, stage, config, set_, as_json=as_json))
     if as_json:
-        write_json(rows)
+        common.write_json(rows)
     else:
         _write_table(rows)
     is_any_failed = any("error" in row for row in rows)
@@ -105,7 +97,7 @@ def _row(
 ) -> Row:
     """Run the stage for one combination and return its settings and figures."""
     row: Row = dict(change.split("=", 1) for change in combination)
-    project = open_project(config, [*(set_ or ()), *combination])
+    project = common.open_project(config, [*(set_ or ()), *combination])
     # Rows go to standard output, and for a program nothing else may.
     screen = PlainScreen(sys.stderr) if as_json else choose_screen(as_json=False)
     try:
@@ -115,7 +107,7 @@ def _row(
             force=(),
             sinks=[screen],
             command=shlex.join(["madpipe", *sys.argv[1:]]),
-            inconclusive=inconclusive_code("pass"),
+            inconclusive=common.inconclusive_code("pass"),
         )
     except Interrupted:
         raise
@@ -140,7 +132,7 @@ def _write_table(rows: Sequence[Row]) -> None:
             for name in names
             if name == "error" or len({str(row.get(name)) for row in rows}) > 1
         ]
-    write_columns([names, *([_cell(row.get(name)) for name in names] for row in rows)])
+    common.write_columns([names, *([_cell(row.get(name)) for name in names] for row in rows)])
 
 
 def _cell(value: Any) -> str:

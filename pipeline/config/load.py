@@ -28,9 +28,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Settings:
         ConfigError: With one line for each fault.
     """
     text = _read(path)
-    table = _parsed(path, text)
-    set_paths = {_override(table, change) for change in overrides}
-    return _settings(table, path, text, set_paths)
+    return _settings(_parsed(path, text), overrides, path, text)
 
 
 def table_of(path: Path, name: str) -> dict[str, Any]:
@@ -59,12 +57,11 @@ def defaults(overrides: Sequence[str]) -> Settings:
     Raises:
         ConfigError: With one line for each fault.
     """
-    table: dict[str, Any] = {}
+    return _settings({}, overrides, Path("--set"), "")
+
+
+def _settings(table: dict[str, Any], overrides: Sequence[str], path: Path, text: str) -> Settings:
     set_paths = {_override(table, change) for change in overrides}
-    return _settings(table, Path("--set"), "", set_paths)
-
-
-def _settings(table: dict[str, Any], path: Path, text: str, set_paths: set[KeyPath]) -> Settings:
     faults = list(_faults(Settings, table, ()))
     if not faults:
         settings = msgspec.convert(table, Settings)

@@ -6,111 +6,99 @@ from typing import Any
 
 from pipeline.settings import Data, Distill, Gate, Settings, SourceName, Student, Teacher
 
-# Large sets make an unconditional generator jump between solutions (Do et al. 2022); "sum" is
-# the kind that they found stable. How long to pretrain it is madpipe's guess.
-_CONDITIONAL: dict[str, Any] = {"generator": "sum", "pretrain_steps": 2000}
-_GENERATOR: Mapping[str, dict[str, Any]] = {
-    "cifar10": {},
-    "cifar100": {},
-    "tiny-imagenet": {},
-    "food101": _CONDITIONAL,
-    "places365": _CONDITIONAL,
-    "imagenet": _CONDITIONAL,
-}
 
-_SCHEDULE_SMALL: dict[str, Any] = {
-    "rounds": 8000,
-    "student_steps": 10,
-    "batch_size": 256,
-    "noise_dim": 256,
-    "student_learning_rate": 0.1,
-    "bank_size": 1024,
-}
-_SCHEDULE_LARGE: dict[str, Any] = {
-    "rounds": 20000,
-    "student_steps": 10,
-    "batch_size": 64,
-    "noise_dim": 256,
-    "student_learning_rate": 0.05,
-}
-_RECIPE_SMALL: dict[str, Any] = {
-    "arch": "resnet34",
-    "epochs": 100,
-    "batch_size": 512,
-    "learning_rate": 0.4,
-    "augment": "shift-flip",
-}
-_LARGE_SET_IMAGES = 10_000
-
-
-def _preset(
-    source: SourceName,
-    *,
-    teacher: dict[str, Any],
-    student: str,
-    schedule: dict[str, Any],
-    gates: dict[str, Gate],
-    images: int | None = None,
+def _small_images(
+    source: SourceName, *, gates: Mapping[str, Gate], **recipe: float | str
 ) -> Settings:
-    """Return the settings of one of the well-known sets."""
+    """Return the settings of a set of images of 32 or 64 pixels, whose teacher is trained."""
+    teacher: dict[str, Any] = {
+        "arch": "resnet34",
+        "epochs": 100,
+        "batch_size": 512,
+        "learning_rate": 0.4,
+        "augment": "shift-flip",
+    }
     return Settings(
-        data=Data(source=source, root=f"data/{source}", held_out_limit=images),
-        teacher=Teacher(**teacher),
-        student=Student(arch=student),
-        distill=Distill(**schedule, **_GENERATOR[source]),
-        gates={**gates, "engine_top1_drop": Gate(max=0.005), "speedup": Gate(min=1.5)},
+        data=Data(source=source, root=f"data/{source}"),
+        teacher=Teacher(**teacher | recipe),
+        student=Student(arch="resnet18"),
+        distill=Distill(
+            rounds=8000,
+            student_steps=10,
+            batch_size=256,
+            noise_dim=256,
+            student_learning_rate=0.1,
+            bank_size=1024,
+        ),
+        gates=_with_engine_gates(gates),
     )
+
+
+def _large_images(source: SourceName, *, most_drop: float, teacher: Teacher) -> Settings:
+    """Return the settings of a set of images of 224 pixels.
+
+    Such sets make an unconditional generator jump between solutions (Do et al. 2022); "sum" is
+    the kind that they report as stable. How long to pretrain it is madpipe's guess.
+    """
+    return Settings(
+        data=Data(source=source, root=f"data/{source}", held_out_limit=10_000),
+        teacher=teacher,
+        student=Student(arch="torchvision:resnet18"),
+        distill=Distill(
+            rounds=20000,
+            student_steps=10,
+            batch_size=64,
+            noise_dim=256,
+            student_learning_rate=0.05,
+            generator="sum",
+            pretrain_steps=2000,
+        ),
+        gates=_with_engine_gates({"student_top1_drop": Gate(max=most_drop)}),
+    )
+
+
+def _with_engine_gates(gates: Mapping[str, Gate]) -> dict[str, Gate]:
+    return {**gates, "engine_top1_drop": Gate(max=0.005), "speedup": Gate(min=1.5)}
 
 
 PRESETS: Mapping[str, Settings] = MappingProxyType(
     {
         "digits": Settings(),
         "folder": Settings(data=Data(source="folder", root="images", image_size_px=32)),
-        "cifar10": _preset(
+        "cifar10": _small_images(
             "cifar10",
-            teacher=_RECIPE_SMALL,
-            student="resnet18",
-            schedule=_SCHEDULE_SMALL,
             gates={"teacher_top1": Gate(min=0.95), "student_top1_drop": Gate(max=0.02)},
         ),
-        "cifar100": _preset(
+        "cifar100": _small_images(
             "cifar100",
-            teacher=_RECIPE_SMALL,
-            student="resnet18",
-            schedule=_SCHEDULE_SMALL,
             gates={"teacher_top1": Gate(min=0.76), "student_top1_drop": Gate(max=0.03)},
         ),
-        "tiny-imagenet": _preset(
+        "tiny-imagenet": _small_images(
             "tiny-imagenet",
-            teacher=_RECIPE_SMALL | {"batch_size": 256, "learning_rate": 0.2},
-            student="resnet18",
-            schedule=_SCHEDULE_SMALL,
             gates={"student_top1_drop": Gate(max=0.06)},
+            batch_size=256,
+            learning_rate=0.2,
         ),
-        "food101": _preset(
+        "food101": _large_images(
             "food101",
-            teacher=_RECIPE_SMALL
-            | {"arch": "torchvision:resnet34", "batch_size": 128, "learning_rate": 0.1},
-            student="torchvision:resnet18",
-            schedule=_SCHEDULE_LARGE,
-            gates={"student_top1_drop": Gate(max=0.1)},
-            images=_LARGE_SET_IMAGES,
+            most_drop=0.1,
+            teacher=Teacher(
+                arch="torchvision:resnet34",
+                epochs=100,
+                batch_size=128,
+                learning_rate=0.1,
+                augment="shift-flip",
+            ),
         ),
-        "places365": _preset(
+        "places365": _large_images(
             "places365",
-            teacher={"arch": "torchvision:resnet50", "weights": "resnet50_places365.pth.tar"},
-            student="torchvision:resnet18",
-            schedule=_SCHEDULE_LARGE,
-            gates={"student_top1_drop": Gate(max=0.15)},
-            images=_LARGE_SET_IMAGES,
+            most_drop=0.15,
+            teacher=Teacher(arch="torchvision:resnet50", weights="resnet50_places365.pth.tar"),
         ),
-        "imagenet": _preset(
+        "imagenet": _large_images(
             "imagenet",
-            teacher={"arch": "torchvision:resnet50", "weights": "resnet50.pth"},
-            student="torchvision:resnet18",
-            schedule=_SCHEDULE_LARGE,
-            gates={"student_top1_drop": Gate(max=0.35)},
-            images=_LARGE_SET_IMAGES,
+            most_drop=0.35,
+            teacher=Teacher(arch="torchvision:resnet50", weights="resnet50.pth"),
         ),
     }
 )
