@@ -27,7 +27,8 @@ from stages.engines import selection
 from stages.engines.base import AUTO, BACKENDS, MANIFEST_FILE, EngineManifest
 from stages.engines.open_engine import read_folder
 from stages.export import stage as export_stage
-from stages.networks import factory, identify, weights
+from stages.networks import card as cards
+from stages.networks import factory, identify_architecture, weights
 from stages.networks.card import Card
 from stages.onnxgraph.convert import CALIBRATED
 from stages.validate import latency
@@ -57,7 +58,7 @@ def export(
     """
     options = options or Export()
     tensors = weights.read(student, "--student")
-    card = identify.card_for(
+    card = identify_architecture.card_for(
         student, tensors, arch=arch, num_classes=num_classes, image_size_px=image_size_px
     )
     network = _network(card, tensors, arch_place="--arch", weights_place="--student")
@@ -141,12 +142,12 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> dict[
     manifest, path = read_folder(folder, "--engine")
     tensors = weights.read(teacher, "--teacher")
     size = SPECS[spec[0].source].image_size_px if spec else _bank_size(data)
-    card = identify.card_for(
+    card = identify_architecture.card_for(
         teacher,
         tensors,
         arch=None,
         num_classes=None,
-        image_size_px=None if identify.has_card(teacher) else size,
+        image_size_px=None if cards.read(teacher) else size,
     )
     network = _network(card, tensors, arch_place="--teacher", weights_place="--teacher")
     shown = _shown(data, spec, card)

@@ -150,7 +150,7 @@ def _leave(ctx: Context, game: DistillTrainer, card: Card) -> None:
 def _count(ctx: Context, game: DistillTrainer, group: Group) -> None:
     """Record the figures of the run."""
     ctx.metric("peak_memory_bytes", game.compute.peak_memory_bytes())
-    ctx.metric("params", factory.parameters(game.student))
+    ctx.metric("params", factory.parameter_count(game.student))
     ctx.metric("student_samples", game.student_samples)
     ctx.metric("precision", game.compute.precision)
     ctx.metric("processes", group.size)

@@ -1,16 +1,11 @@
-"""The card of a network: what it is and what images it takes, written into its weights file.
+"""The card of a network: what it is and what images it takes, written into its weights file."""
 
-Light: reading a card needs neither torch nor safetensors.
-"""
-
-import json
-import struct
 from pathlib import Path
 
 import msgspec
+from safetensors import SafetensorError, safe_open
 
 METADATA_KEY = "madpipe.card"
-_HEADER_LIMIT_BYTES = 100 << 20
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,14 +24,9 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
         return len(self.classes)
 
 
-def encode(card: Card) -> str:
-    """Return the card as one line of JSON, the same for the same card."""
-    return msgspec.json.encode(card, order="deterministic").decode()
-
-
 def metadata(card: Card) -> dict[str, str]:
-    """Return the card as the metadata of a weights file."""
-    return {METADATA_KEY: encode(card)}
+    """Return the card as the metadata of a weights file: one line of JSON, always the same."""
+    return {METADATA_KEY: msgspec.json.encode(card, order="deterministic").decode()}
 
 
 def decode(text: str) -> Card:
@@ -49,16 +39,14 @@ def decode(text: str) -> Card:
 
 
 def read(path: Path) -> Card | None:
-    """Return the card in the header of a safetensors file, None where there is none."""
-    with path.open("rb") as file:
-        head = file.read(8)
-        if len(head) < 8:  # noqa: PLR2004  (the length field of the format)
-            return None
-        (length,) = struct.unpack("<Q", head)
-        if length > _HEADER_LIMIT_BYTES:
-            return None
-        try:
-            text = json.loads(file.read(length)).get("__metadata__", {}).get(METADATA_KEY)
-            return decode(text) if text else None
-        except (ValueError, AttributeError, msgspec.DecodeError):
-            return None
+    """Return the card in the header of a safetensors file.
+
+    None where there is none, and for files of other kinds; `weights.read` says what is wrong
+    with a file.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get(METADATA_KEY)
+        return decode(text) if text else None
+    except (OSError, SafetensorError, msgspec.DecodeError):
+        return None

@@ -71,14 +71,15 @@ def load(path: Path, *, code: Path | None, place: str) -> tuple[Classifier, Card
     Raises:
         StageError: It carries none, or the weights do not fit it.
     """
+    tensors = weights.read(path, place)
     card = cards.read(path)
     if card is None:
         raise StageError(place, f"carries no card ({path})", "give a file that madpipe wrote")
     network = build(card, code=code, place=place)
-    weights.fill(network.backbone, weights.read(path, place), arch=card.arch, place=place)
+    weights.fill(network.backbone, tensors, arch=card.arch, place=place)
     return network.eval(), card
 
 
-def parameters(network: torch.nn.Module) -> int:
+def parameter_count(network: torch.nn.Module) -> int:
     """Return the number of trained values."""
-    return sum(each.numel() for each in network.parameters())
+    return sum(parameter.numel() for parameter in network.parameters())

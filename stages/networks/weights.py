@@ -32,7 +32,7 @@ _PAIRS = (("online_model.", "ema_model."),)
 """Two networks in one state dict: what was trained, and its moving average."""
 _COUNTERS = frozenset({"n_averaged", "num_updates", "decay", "initted", "step"})
 """What moving averages keep beside the weights, at the top level."""
-_SHOWN = 3
+_NAMES = 3
 _TORN = (
     RuntimeError,
     EOFError,
@@ -55,7 +55,8 @@ def save(path: Path, network: nn.Module, metadata: Mapping[str, str]) -> None:
         OSError: The file cannot be written.
     """
     tensors = {
-        name: each.detach().to("cpu").contiguous() for name, each in network.state_dict().items()
+        name: tensor.detach().to("cpu").contiguous()
+        for name, tensor in network.state_dict().items()
     }
     write_bytes(path, safetensors.torch.save(tensors, dict(metadata)))
 
@@ -76,11 +77,11 @@ def read(path: Path, place: str) -> dict[str, Tensor]:
         raise StageError(
             place, f"cannot be read ({path}: {error.strerror})", "correct the path"
         ) from error
-    # The first byte alone does not tell: the length that begins a safetensors file may have it.
-    is_named = content[4:9] == b"\0\0\0\0{"
-    is_torch = not is_named and (content[:2] == b"PK" or content[:1] == b"\x80")
-    loaded = _torch(content, path, place) if is_torch else _safetensors(content, path, place)
-    return _without_prefixes(_unwrapped(loaded, path, place))
+    # The first bytes alone do not decide: the length that begins a safetensors file may have them.
+    has_header = content[4:9] == b"\0\0\0\0{"
+    is_torch = not has_header and (content[:2] == b"PK" or content[:1] == b"\x80")
+    loaded = _load_torch(content, path, place) if is_torch else _load(content, path, place)
+    return _remove_prefixes(_unwrap(loaded, path, place))
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], *, arch: str, place: str) -> None:
@@ -105,7 +106,7 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], *, arch: str, place:
         network.load_state_dict(dict(tensors), strict=False)
         return
     differs = [
-        f"{len(names)} {word}: {', '.join(names[:_SHOWN])}"
+        f"{len(names)} {word}: {', '.join(names[:_NAMES])}"
         for word, names in (("missing", missing), ("too many", surplus), ("of other shape", shapes))
         if names
     ]
@@ -117,14 +118,14 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], *, arch: str, place:
 
 
 def _with_prefix(tensors: Mapping[str, Tensor], own: Collection[str]) -> Mapping[str, Tensor]:
-    """Give back the prefixes that `read` took for wrappers', where they are a network's own."""
+    """Return the tensors with the prefixes that `read` removed, where they are a network's own."""
     prefix = _prefix(own)
     if all(name.startswith(prefix) for name in tensors):
         return tensors
-    return {prefix + name: each for name, each in tensors.items()}
+    return {prefix + name: tensor for name, tensor in tensors.items()}
 
 
-def _torch(content: bytes, path: Path, place: str) -> object:
+def _load_torch(content: bytes, path: Path, place: str) -> object:
     try:
         with warnings.catch_warnings():
             # What it warns of, another pickle protocol, ends in one of the errors below.
@@ -144,7 +145,7 @@ def _torch(content: bytes, path: Path, place: str) -> object:
         ) from error
 
 
-def _safetensors(content: bytes, path: Path, place: str) -> object:
+def _load(content: bytes, path: Path, place: str) -> object:
     try:
         return safetensors.torch.load(content)
     except SafetensorError as error:
@@ -155,7 +156,7 @@ def _safetensors(content: bytes, path: Path, place: str) -> object:
         ) from error
 
 
-def _unwrapped(loaded: object, path: Path, place: str) -> dict[str, Tensor]:
+def _unwrap(loaded: object, path: Path, place: str) -> dict[str, Tensor]:
     """Return the state dict in `loaded`, looking into the usual wrappers."""
     while isinstance(loaded, Mapping):
         # Wrappers first: beside them people save single tensors, such as the best accuracy.
@@ -167,31 +168,31 @@ def _unwrapped(loaded: object, path: Path, place: str) -> dict[str, Tensor]:
         if tensors:
             return tensors
         break
-    found = list(loaded)[:_SHOWN] if isinstance(loaded, Mapping) else type(loaded).__name__
+    content = list(loaded)[:_NAMES] if isinstance(loaded, Mapping) else type(loaded).__name__
     raise StageError(
         place,
-        f"holds no state dict ({path}: {found})",
+        f"holds no state dict ({path}: {content})",
         f"save the state dict, bare or under one of {', '.join(_WRAPPERS)}",
     )
 
 
-def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _remove_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors under their bare names, without the counters of moving averages."""
-    weights = {n: each for n, each in tensors.items() if each.ndim or n not in _COUNTERS}
+    weights = {n: t for n, t in tensors.items() if t.ndim or n not in _COUNTERS}
     tensors = weights or tensors
     for trained, average in _PAIRS:
         names = {n for n in tensors if n.startswith(trained)}
         if names and all(n in names or n.startswith(average) for n in tensors):
             tensors = {n: tensors[n] for n in tensors if n in names}
     prefix = _prefix(tensors)
-    return {name.removeprefix(prefix): each for name, each in tensors.items()}
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
 
 
 def _prefix(names: Collection[str]) -> str:
     """Return the wrappers' prefixes that all of the names have, one after the other."""
-    found = ""
+    prefix = ""
     while more := next(
-        (p for p in _PREFIXES if names and all(n.startswith(found + p) for n in names)), None
+        (p for p in _PREFIXES if names and all(n.startswith(prefix + p) for n in names)), None
     ):
-        found += more
-    return found
+        prefix += more
+    return prefix

@@ -10,7 +10,7 @@ import torch
 
 from pipeline.stage import Context, StageError
 from stages.networks import card as cards
-from stages.networks import factory, identify, weights
+from stages.networks import factory, identify_architecture, weights
 from stages.networks.card import Card
 
 _PROBES = 8
@@ -37,7 +37,7 @@ def run(ctx: Context) -> None:
     ctx.note(
         "the teacher was not checked, since validate.images says that no labelled images exist"
     )
-    ctx.metric("params", factory.parameters(network))
+    ctx.metric("params", factory.parameter_count(network))
     weights.save(ctx.output("weights"), network.backbone, cards.metadata(card))
 
 
@@ -55,9 +55,8 @@ def describe(
         StageError: The architecture is not the one that the card names.
         UsageError: The image size is not to be known.
     """
-    if identify.has_card(path):
-        own = cards.read(path)
-        assert own is not None
+    own = cards.read(path)
+    if own is not None:
         if own.arch != arch:
             raise StageError(
                 "teacher.arch",
@@ -71,7 +70,7 @@ def describe(
             f"is needed, since {path.name} does not say it (absent)",
             "set it to the height and width that the teacher takes",
         )
-    card = identify.card_for(
+    card = identify_architecture.card_for(
         path,
         weights.read(path, "teacher.weights"),
         arch=arch,

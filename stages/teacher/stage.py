@@ -42,7 +42,7 @@ def run(ctx: Context) -> None:
         weights.fill(network.backbone, tensors, arch=card.arch, place="teacher.weights")
         network.to(device)
     _check(ctx, network, dataset, device)
-    ctx.metric("params", factory.parameters(network))
+    ctx.metric("params", factory.parameter_count(network))
     weights.save(ctx.output("weights"), network.backbone, cards.metadata(card))
 
 

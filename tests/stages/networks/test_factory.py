@@ -42,7 +42,7 @@ def test_the_normalisation_of_the_card_is_inside() -> None:
         torch.testing.assert_close(network(x_BCHW), network.backbone((x_BCHW - 0.2) / 0.5))
 
 
-def test_an_unknown_architecture_is_blamed_on_its_place() -> None:
+def test_an_unknown_architecture_is_reported_with_its_place() -> None:
     with pytest.raises(StageError, match=r"^student\.arch: no such architecture.*\(resnet9\)"):
         factory.build(card(arch="resnet9"), code=None, place="student.arch")
 
@@ -80,12 +80,12 @@ def test_a_network_that_gives_no_tensor_is_refused_by_name(tmp_path: Path, forwa
 
 def test_a_weights_file_with_its_card_becomes_the_network_that_was_saved(tmp_path: Path) -> None:
     path = weights_file(tmp_path / "w.safetensors")
-    network, found = factory.load(path, code=None, place="here")
-    assert found == card()
+    network, loaded_card = factory.load(path, code=None, place="here")
+    assert loaded_card == card()
     assert not network.training
     wanted = resnet8().state_dict()
     state = network.backbone.state_dict()
-    assert all(torch.equal(state[name], each) for name, each in wanted.items())
+    assert all(torch.equal(state[name], tensor) for name, tensor in wanted.items())
 
 
 def test_a_weights_file_without_a_card_is_refused(tmp_path: Path) -> None:
@@ -94,5 +94,5 @@ def test_a_weights_file_without_a_card_is_refused(tmp_path: Path) -> None:
         factory.load(tmp_path / "w.safetensors", code=None, place="here")
 
 
-def test_parameters_counts_what_is_trained_and_no_buffers() -> None:
-    assert factory.parameters(torch.nn.BatchNorm2d(7)) == 14
+def test_the_parameters_are_what_is_trained_and_no_buffers() -> None:
+    assert factory.parameter_count(torch.nn.BatchNorm2d(7)) == 14

@@ -24,8 +24,8 @@ def _state() -> State:
     return resnet8().state_dict()
 
 
-def _same(found: State, wanted: State) -> bool:
-    return found.keys() == wanted.keys() and all(torch.equal(found[n], wanted[n]) for n in wanted)
+def _same(one: State, other: State) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
 
 
 def test_saved_weights_are_read_back_whole(tmp_path: Path) -> None:
@@ -44,17 +44,17 @@ WRAPPERS: dict[str, Callable[[State], Any]] = {
     "state_dict": lambda state: {"epoch": 3, "state_dict": state},
     "model": lambda state: {"model": state, "optimizer": {"lr": 0.1}},
     "nested": lambda state: {"model": {"state_dict": state}},
-    "module.": lambda state: {f"module.{name}": each for name, each in state.items()},
-    "_orig_mod.": lambda state: {f"_orig_mod.{name}": each for name, each in state.items()},
+    "module.": lambda state: {f"module.{name}": tensor for name, tensor in state.items()},
+    "_orig_mod.": lambda state: {f"_orig_mod.{name}": tensor for name, tensor in state.items()},
     "both": lambda state: {
-        "state_dict": {f"_orig_mod.module.{name}": each for name, each in state.items()}
+        "state_dict": {f"_orig_mod.module.{name}": tensor for name, tensor in state.items()}
     },
     "lightning": lambda state: {
-        "state_dict": {f"model.{name}": each for name, each in state.items()}
+        "state_dict": {f"model.{name}": tensor for name, tensor in state.items()}
     },
     "trained and average": lambda state: {
-        **{f"online_model.{name}": each for name, each in state.items()},
-        **{f"ema_model.{name}": torch.zeros_like(each) for name, each in state.items()},
+        **{f"online_model.{name}": tensor for name, tensor in state.items()},
+        **{f"ema_model.{name}": torch.zeros_like(tensor) for name, tensor in state.items()},
         "initted": torch.tensor(data=True),
         "step": torch.tensor(3),
     },
@@ -79,10 +79,10 @@ def test_a_network_whose_own_names_look_wrapped_is_filled(tmp_path: Path) -> Non
 
     wanted = Holder()
     torch.save(wanted.state_dict(), tmp_path / "w.pth")
-    found = Holder()
-    next(found.parameters()).data.zero_()
-    weights.fill(found, weights.read(tmp_path / "w.pth", "here"), arch="x", place="here")
-    assert _same(found.state_dict(), wanted.state_dict())
+    filled = Holder()
+    next(filled.parameters()).data.zero_()
+    weights.fill(filled, weights.read(tmp_path / "w.pth", "here"), arch="x", place="here")
+    assert _same(filled.state_dict(), wanted.state_dict())
 
 
 def test_a_torch_checkpoint_in_the_old_format_is_read(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_weights_that_do_not_fit_are_refused_with_what_differs(
     change: Callable[[State], object], wanted: str
 ) -> None:
     state, network = dict(_state()), resnet8(seed=1)
-    before = {name: each.clone() for name, each in network.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     change(state)
     with pytest.raises(StageError, match=rf"weights do not fit resnet8 .*{wanted}"):
         weights.fill(network, state, arch="resnet8", place="here")
@@ -206,8 +206,8 @@ def test_a_pickle_of_a_newer_protocol_is_refused_without_a_warning(tmp_path: Pat
 def test_weights_in_the_spelling_of_another_repository_are_loaded() -> None:
     network = registry.create("resnet18", in_channels=1, num_classes=3, code=None)
     tensors = {
-        name.replace("shortcut", "downsample").replace("linear", "fc"): torch.ones_like(each)
-        for name, each in network.state_dict().items()
+        name.replace("shortcut", "downsample").replace("linear", "fc"): torch.ones_like(tensor)
+        for name, tensor in network.state_dict().items()
     }
     weights.fill(network, tensors, arch="resnet18", place="here")
     for name in ("linear.weight", "layer2.0.shortcut.0.weight"):
@@ -228,7 +228,7 @@ def test_a_file_whose_header_length_begins_like_a_torch_file_is_read(
 
 
 def _prefixed(prefix: str) -> State:
-    return {prefix + name: each for name, each in _state().items()}
+    return {prefix + name: tensor for name, tensor in _state().items()}
 
 
 AVERAGED: dict[str, Callable[[], dict[str, Any]]] = {
@@ -250,6 +250,6 @@ def test_moving_averages_are_read_in_whatever_they_are_wrapped(tmp_path: Path, n
 
 
 def test_what_was_trained_comes_before_its_moving_average(tmp_path: Path) -> None:
-    averaged = {name: each * 0 for name, each in _state().items()}
+    averaged = {name: tensor * 0 for name, tensor in _state().items()}
     torch.save({"model_ema": averaged, "model": _state()}, tmp_path / "w.pth")
     assert _same(weights.read(tmp_path / "w.pth", "here"), _state())

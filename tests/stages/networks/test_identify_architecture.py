@@ -1,4 +1,4 @@
-"""Telling a network by its card or by the names and shapes of its tensors."""
+"""Identifying a network by its card or by the names and shapes of its tensors."""
 
 from pathlib import Path
 
@@ -8,7 +8,8 @@ from torch import Tensor
 
 from models import registry
 from pipeline.errors import StageError, UsageError
-from stages.networks import identify, weights
+from stages.networks import weights
+from stages.networks.identify_architecture import card_for, identify
 from tests.stages.tiny import card, resnet8, weights_file
 
 
@@ -18,32 +19,32 @@ def _state(arch: str, *, channels: int = 3, classes: int = 10) -> dict[str, Tens
 
 
 @pytest.mark.parametrize("arch", list(registry.ARCHITECTURES))
-def test_every_network_of_the_registry_is_told_by_its_tensors(arch: str) -> None:
+def test_every_network_of_the_registry_is_identified_by_its_tensors(arch: str) -> None:
     state = _state(arch, channels=1, classes=7)
-    found = identify.recognise(state, channels=1, num_classes=7, path=Path("w.pth"))
-    assert found == arch
+    identified = identify(state, channels=1, num_classes=7, path=Path("w.pth"))
+    assert identified == arch
 
 
 @pytest.mark.parametrize(
     "arch", ["torchvision:resnet18", "torchvision:resnet50", "torchvision:mobilenet_v2"]
 )
-def test_a_network_of_torchvision_is_not_taken_for_the_one_for_small_images(arch: str) -> None:
-    found = identify.recognise(_state(arch), channels=3, num_classes=10, path=Path("w.pth"))
-    assert found == arch
+def test_a_network_of_torchvision_is_not_confused_with_the_one_for_small_images(arch: str) -> None:
+    identified = identify(_state(arch), channels=3, num_classes=10, path=Path("w.pth"))
+    assert identified == arch
 
 
-def test_a_network_for_small_images_with_the_names_of_torchvision_is_told() -> None:
+def test_a_network_for_small_images_with_the_names_of_torchvision_is_identified() -> None:
     state = {
-        name.replace("shortcut", "downsample").replace("linear", "fc"): each
-        for name, each in _state("resnet18").items()
+        name.replace("shortcut", "downsample").replace("linear", "fc"): tensor
+        for name, tensor in _state("resnet18").items()
     }
-    found = identify.recognise(state, channels=3, num_classes=10, path=Path("w.pth"))
-    assert found == "resnet18"
+    identified = identify(state, channels=3, num_classes=10, path=Path("w.pth"))
+    assert identified == "resnet18"
 
 
-def test_a_file_from_before_batches_were_counted_is_told() -> None:
+def test_a_file_from_before_batches_were_counted_is_identified() -> None:
     state = {n: t for n, t in _state("wrn16-1").items() if not n.endswith("num_batches_tracked")}
-    assert identify.recognise(state, channels=3, num_classes=10, path=Path("w")) == "wrn16-1"
+    assert identify(state, channels=3, num_classes=10, path=Path("w")) == "wrn16-1"
 
 
 def test_where_several_fit_all_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +52,7 @@ def test_where_several_fit_all_are_named(monkeypatch: pytest.MonkeyPatch) -> Non
     rows["twin"] = rows["wrn16-1"]
     monkeypatch.setattr(registry, "ARCHITECTURES", rows)
     with pytest.raises(StageError, match=r"fits several .*\(wrn16-1, twin\); .*--arch"):
-        identify.recognise(_state("wrn16-1"), channels=3, num_classes=10, path=Path("w"))
+        identify(_state("wrn16-1"), channels=3, num_classes=10, path=Path("w"))
 
 
 def test_tensors_of_no_known_network_name_the_nearest() -> None:
@@ -60,58 +61,56 @@ def test_tensors_of_no_known_network_name_the_nearest() -> None:
     with pytest.raises(
         StageError, match=r"nearest resnet20: 1 of \d+ tensors differ, extra; resnet\d+: .*--arch"
     ):
-        identify.recognise(state, channels=3, num_classes=10, path=Path("w.pth"))
+        identify(state, channels=3, num_classes=10, path=Path("w.pth"))
 
 
-def test_a_files_own_card_is_believed(tmp_path: Path) -> None:
+def test_a_files_own_card_comes_first(tmp_path: Path) -> None:
     path = weights_file(tmp_path / "w.safetensors")
-    found = identify.card_for(
+    described = card_for(
         path, weights.read(path, "here"), arch=None, num_classes=None, image_size_px=None
     )
-    assert found == card()
+    assert described == card()
 
 
-def test_a_file_without_a_card_is_told_by_shapes_and_the_image_size(tmp_path: Path) -> None:
-    found = identify.card_for(
+def test_a_file_without_a_card_is_identified_by_shapes_and_the_image_size(tmp_path: Path) -> None:
+    described = card_for(
         tmp_path / "w.pth", _state("resnet20"), arch=None, num_classes=None, image_size_px=32
     )
-    assert (found.arch, found.channels, found.num_classes) == ("resnet20", 3, 10)
-    assert found.image_size_px == 32
-    assert found.mean == (0.4914, 0.4822, 0.4465)
+    assert (described.arch, described.channels, described.num_classes) == ("resnet20", 3, 10)
+    assert described.image_size_px == 32
+    assert described.mean == (0.4914, 0.4822, 0.4465)
 
 
-def test_images_of_no_known_source_are_taken_to_be_centred(tmp_path: Path) -> None:
+def test_images_of_no_known_source_are_centred(tmp_path: Path) -> None:
     state = _state("resnet8", channels=2, classes=4)
-    found = identify.card_for(
-        tmp_path / "w.pth", state, arch=None, num_classes=None, image_size_px=16
-    )
-    assert (found.mean, found.std) == ((0.5, 0.5), (0.5, 0.5))
-    assert found.classes == ("0", "1", "2", "3")
+    described = card_for(tmp_path / "w.pth", state, arch=None, num_classes=None, image_size_px=16)
+    assert (described.mean, described.std) == ((0.5, 0.5), (0.5, 0.5))
+    assert described.classes == ("0", "1", "2", "3")
 
 
-def test_the_image_size_has_to_be_given_where_nothing_tells_it(tmp_path: Path) -> None:
+def test_the_image_size_is_needed_where_the_file_lacks_it(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--image-size: is needed"):
-        identify.card_for(
+        card_for(
             tmp_path / "w.pth", _state("resnet8"), arch=None, num_classes=None, image_size_px=None
         )
 
 
 def test_an_architecture_that_is_named_is_not_looked_for(tmp_path: Path) -> None:
     state = {"fc.weight": torch.zeros(5, 64)}
-    found = identify.card_for(
+    described = card_for(
         tmp_path / "w.pth", state, arch="net.py:make", num_classes=None, image_size_px=8
     )
-    assert (found.arch, found.num_classes) == ("net.py:make", 5)
+    assert (described.arch, described.num_classes) == ("net.py:make", 5)
 
 
 def test_a_file_without_a_linear_layer_asks_for_the_number_of_classes(tmp_path: Path) -> None:
     state = {"conv.weight": torch.zeros(4, 3, 3, 3)}
     with pytest.raises(StageError, match="give --num-classes"):
-        identify.card_for(tmp_path / "w.pth", state, arch=None, num_classes=None, image_size_px=8)
+        card_for(tmp_path / "w.pth", state, arch=None, num_classes=None, image_size_px=8)
 
 
 def test_a_classes_option_that_contradicts_the_weights_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="nearest resnet8: "):
-        identify.card_for(
+        card_for(
             tmp_path / "w.pth", resnet8().state_dict(), arch=None, num_classes=11, image_size_px=8
         )
