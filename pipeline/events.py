@@ -1,12 +1,12 @@
-"""What happens during a run, as plain records handed to a list of sinks.
+"""What happens during a run, as plain records handed to a list of sinks, and a log of them.
 
-Stages and the runner emit; screens and log files receive. Knows nothing of either side.
+Stages and the runner emit; screens and `EventLog` receive. Knows nothing of stages and screens.
 
 Kinds of event and their fields:
 
     run_started     stages, command
     stage_started   reason (list of text), resumed (bool)
-    progress        done, total, unit, and any metrics worth showing
+    progress        done, total, unit, and any figures worth watching
     note            text
     metric          name, value
     stage_done      status (hit | ran | resumed), seconds, key, metrics
@@ -18,7 +18,8 @@ Kinds of event and their fields:
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import msgspec
 
@@ -47,3 +48,43 @@ def broadcast(sinks: list[Sink], kind: str, stage: str | None, fields: Mapping[s
     event = Event(time_s=time.time(), kind=kind, stage=stage, fields=dict(fields))
     for sink in sinks:
         sink(event)
+
+
+class EventLog:
+    """A sink that keeps the events of one stage as a file of JSON lines, for the report."""
+
+    def __init__(self, path: Path) -> None:
+        """Append to `path`: a resumed stage goes on with the events of its first session."""
+        self._file = path.open("ab", buffering=0)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __call__(self, event: Event) -> None:
+        """Write one event as one line."""
+        self._file.write(msgspec.json.encode(event.as_dict()) + b"\n")
+
+
+class _LoggedEvent(msgspec.Struct):
+    kind: str
+    time_s: float
+
+
+def logged_s(path: Path) -> float:
+    """Return the seconds that the sessions in a log took, each from its start to its last event."""
+    total_s, begin_s, last_s = 0.0, 0.0, 0.0
+    for line in path.read_bytes().splitlines() if path.is_file() else []:
+        try:
+            event = msgspec.json.decode(line, type=_LoggedEvent)
+        except msgspec.DecodeError:
+            continue  # a kill can cut the last line short
+        if event.kind == "stage_started":
+            total_s += last_s - begin_s
+            begin_s = event.time_s
+        last_s = event.time_s
+    return total_s + last_s - begin_s

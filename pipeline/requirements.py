@@ -38,7 +38,7 @@ class NeedsGpu:
             raise UnavailableError(
                 self.setting,
                 "asks for an NVIDIA GPU and none is here (the driver reports none)",
-                'use device "cpu", or install the NVIDIA driver; madpipe doctor tells more',
+                'use device "cpu", or install the NVIDIA driver; see madpipe doctor',
             )
 
 
@@ -65,15 +65,15 @@ class NeedsModule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
-    """What no machine can give in this version; says why, and what to do instead."""
+class Unsupported:
+    """What this version cannot do on any machine; says why, and what to do instead."""
 
     setting: str
     wrong: str
     remedy: str
 
     def check(self) -> None:
-        """Refuse.
+        """Report it.
 
         Raises:
             UnavailableError: Always.

@@ -1,8 +1,9 @@
 """Running stages: use what is stored, run what is not, store what ran.
 
-    run -> for each stage: plan_stage -> hit, or execute -> commit
+    run -> for each stage: plan_stage -> hit, or run_stage -> commit
 
-Knows nothing of what stages do nor of the screen: it emits events.
+Knows nothing of what stages do nor of the screen: it emits events. `pipeline.run_pipeline` is a
+whole run around it, with lock, record and gates.
 """
 
 import importlib
@@ -20,13 +21,13 @@ from pipeline.cache.keys import file_sha256
 from pipeline.cache.store import Entry, EntryRecord, OutputRecord, Store, remove_tree
 from pipeline.checkpoint import FileCheckpoints
 from pipeline.errors import Interrupted, MadpipeError, StageError
-from pipeline.eventlog import EventLog, spent_s
-from pipeline.events import Sink, broadcast
+from pipeline.events import EventLog, Sink, broadcast, logged_s
 from pipeline.planner import Planned, plan_stage
 from pipeline.settings import Settings
 from pipeline.stage import Context, Stage
 
 Status = Literal["hit", "ran", "resumed"]
+Emit = Callable[[str, Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +55,23 @@ class Runner:
     """The stage under way; what failed, where something did."""
     current_key: str | None = None
 
-    def use(self, planned: Sequence[Planned]) -> None:
+    def use_stored(self, planned: Sequence[Planned]) -> None:
         """Take planned hits as they are; fills `outcomes`."""
         for item in planned:
             assert item.entry is not None
-            self._done(item.stage.name, "hit", item.entry, 0.0)
+            self._finish(item.stage.name, "hit", item.entry, 0.0)
+
+    def check_requirements(self, planned: Sequence[Planned]) -> None:
+        """Make sure that the machine has what the stages that are to run need.
+
+        Raises:
+            UnavailableError: It lacks something; `current` is the stage that needs it.
+        """
+        for item in planned:
+            self.current, self.current_key = item.stage.name, item.key
+            for requirement in item.stage.requires if item.action != "hit" else ():
+                requirement.check()
+        self.current = self.current_key = None
 
     def run(self, stages: Sequence[Stage]) -> None:
         """Bring every one of the ordered `stages` to a stored entry; fills `outcomes`.
@@ -87,14 +100,14 @@ class Runner:
             entry = item.entry
             if entry is None:
                 try:
-                    entry, status = self._execute(item, entries)
+                    entry, status = self._run_stage(item, entries)
                 except OSError as error:
                     raise self.store.failure(error) from error
             entries[stage.name] = entry
-            self._done(stage.name, status, entry, time.perf_counter() - begin_s)
+            self._finish(stage.name, status, entry, time.perf_counter() - begin_s)
         self.current = None
 
-    def _done(self, stage: str, status: Status, entry: Entry, elapsed_s: float) -> None:
+    def _finish(self, stage: str, status: Status, entry: Entry, elapsed_s: float) -> None:
         try:
             self.store.mark_newest(stage, entry.record.key)
         except OSError as error:
@@ -108,7 +121,7 @@ class Runner:
         }
         broadcast(self.sinks, "stage_done", stage, fields)
 
-    def _execute(self, item: Planned, entries: Mapping[str, Entry]) -> tuple[Entry, Status]:
+    def _run_stage(self, item: Planned, entries: Mapping[str, Entry]) -> tuple[Entry, Status]:
         """Run one stage and store what it leaves."""
         stage, key = item.stage, item.key
         assert key is not None
@@ -120,9 +133,12 @@ class Runner:
         remove_tree(out if is_resumed else work)
         out.mkdir(parents=True)
         (work / "failure.txt").unlink(missing_ok=True)
-        before_s = spent_s(work / "events.jsonl")
+        before_s = logged_s(work / "events.jsonl")
         with EventLog(work / "events.jsonl") as log:
-            emit = self._emitter(stage.name, log)
+
+            def emit(kind: str, fields: Mapping[str, Any]) -> None:
+                broadcast([*self.sinks, log], kind, stage.name, fields)
+
             emit("stage_started", {"reason": list(item.reasons), "resumed": is_resumed})
             begin_s = time.perf_counter()
             context = self._context(stage, work, entries, emit)
@@ -132,11 +148,7 @@ class Runner:
         return entry, "resumed" if is_resumed else "ran"
 
     def _context(
-        self,
-        stage: Stage,
-        work: Path,
-        entries: Mapping[str, Entry],
-        emit: Callable[[str, Mapping[str, Any]], None],
+        self, stage: Stage, work: Path, entries: Mapping[str, Entry], emit: Emit
     ) -> Context:
         inputs = {}
         for name in stage.inputs:
@@ -159,14 +171,8 @@ class Runner:
             cache=self.store.home / "cache" / stage.name,
         )
 
-    def _call(
-        self,
-        stage: Stage,
-        context: Context,
-        work: Path,
-        emit: Callable[[str, Mapping[str, Any]], None],
-    ) -> None:
-        """Import and call the stage's function; turn what it raises into one clear error."""
+    def _call(self, stage: Stage, context: Context, work: Path, emit: Emit) -> None:
+        """Import and call the stage's function; turn what it raises into one error of ours."""
         module, _, function = stage.run.partition(":")
         try:
             getattr(importlib.import_module(module), function)(context)
@@ -220,9 +226,6 @@ class Runner:
         except OSError as error:
             raise self.store.failure(error) from error
         return entry
-
-    def _emitter(self, stage: str, log: EventLog) -> Callable[[str, Mapping[str, Any]], None]:
-        return lambda kind, fields: broadcast([*self.sinks, log], kind, stage, fields)
 
 
 def _check_outputs(stage: Stage, context: Context) -> None:

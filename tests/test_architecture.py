@@ -38,16 +38,16 @@ ALLOWED = {
 ORDER = """
     __init__ exit_codes errors events atomic signals config.toml_lines gates.measures
     gates.build_records gates.measurements
-    machine settings cache.digest_cache gates.intervals eventlog checkpoint
+    machine settings cache.digest_cache gates.intervals checkpoint
     requirements config.rules config.presets cache.code_digest config.template
     gates.estimates gates.judge gates.measured
     config.load stage
     cache.keys graph
     cache.store
-    planner cache.lock runs
+    planner cache.lock run_records
     runner cache.sync gates.compare
     project
-    execute gates.sides
+    run_pipeline gates.sides
     screen
     report
     cli

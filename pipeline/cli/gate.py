@@ -9,10 +9,10 @@ from pipeline.atomic import write_bytes
 from pipeline.cli import common
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Inconclusive, Json, Out, Set
 from pipeline.errors import StoreError
-from pipeline.execute import tell_verdicts
 from pipeline.gates.compare import compare as compare_runs
 from pipeline.gates.judge import exit_code
 from pipeline.gates.sides import find
+from pipeline.run_pipeline import emit_verdicts
 from pipeline.screen.plain import JsonScreen, PlainScreen
 
 Format = Annotated[
@@ -33,7 +33,7 @@ def gate(
     """Judge the stored measurements by the gates, measuring nothing."""
     project = common.open_project(config, set_)
     verdicts = project.verdicts()
-    tell_verdicts(verdicts, [JsonScreen() if as_json else PlainScreen()])
+    emit_verdicts(verdicts, [JsonScreen() if as_json else PlainScreen()])
     common.report_to_ci(project, verdicts)
     raise typer.Exit(exit_code(verdicts, common.inconclusive_code(inconclusive)))
 
@@ -54,7 +54,7 @@ def compare(
     project = common.open_project(config, set_)
     sides = find(base, project.store), find(head, project.store)
     verdicts = compare_runs(*sides, project.settings.compare)
-    tell_verdicts(verdicts, [JsonScreen() if as_json else PlainScreen()])
+    emit_verdicts(verdicts, [JsonScreen() if as_json else PlainScreen()])
     raise typer.Exit(exit_code(verdicts, common.inconclusive_code(inconclusive)))
 
 

@@ -9,9 +9,9 @@ import typer
 from pipeline.cli import common
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Force, Inconclusive, Json, Set
 from pipeline.errors import StageError
-from pipeline.execute import execute
 from pipeline.graph import ALL, require_stage
 from pipeline.planner import Planned, reasons_for
+from pipeline.run_pipeline import run_pipeline
 from pipeline.screen import formatting
 from pipeline.screen.plain import choose_screen
 
@@ -36,7 +36,7 @@ def run(
     project = common.open_project(config, set_)
     screen = choose_screen(as_json=as_json)
     try:
-        code = execute(
+        code = run_pipeline(
             project,
             targets,
             force=force or (),

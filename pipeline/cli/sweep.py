@@ -12,8 +12,8 @@ from pipeline import exit_codes
 from pipeline.cli import common
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Json, Set
 from pipeline.errors import Interrupted, MadpipeError, UsageError
-from pipeline.execute import execute
 from pipeline.graph import require_stage
+from pipeline.run_pipeline import run_pipeline
 from pipeline.screen.plain import PlainScreen, choose_screen
 
 Axes = Annotated[
@@ -101,7 +101,7 @@ def _row(
     # Rows go to standard output, and for a program nothing else may.
     screen = PlainScreen(sys.stderr) if as_json else choose_screen(as_json=False)
     try:
-        execute(
+        run_pipeline(
             project,
             [stage],
             force=(),

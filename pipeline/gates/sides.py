@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline import runs
+from pipeline import run_records
 from pipeline.cache.store import Entry, Store, damage_of
 from pipeline.errors import StoreError, UsageError
 from pipeline.gates.compare import Side, read_samples
@@ -53,7 +53,7 @@ def _from_store(name: str, store: Store, record_path: Path | None) -> Side:
     entry = store.newest(JUDGED_STAGE)
     if record_path is not None:
         try:
-            record = msgspec.json.decode(record_path.read_bytes(), type=runs.RunRecord)
+            record = msgspec.json.decode(record_path.read_bytes(), type=run_records.RunRecord)
         except (OSError, msgspec.DecodeError) as error:
             raise StoreError(
                 str(record_path), f"is no record of a run ({error})", "name another run"

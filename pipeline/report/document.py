@@ -7,7 +7,7 @@ it also works after a run that failed half-way.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline import machine, runs
+from pipeline import machine, run_records
 from pipeline.cache.store import Entry
 from pipeline.errors import StoreError
 from pipeline.gates.judge import Verdict, as_record, headline_batch, judge
@@ -29,7 +29,7 @@ def document(project: Project, verdicts: Sequence[Verdict] | None = None) -> dic
     Raises:
         StoreError: Nothing has run yet, or what is stored is damaged.
     """
-    run = runs.latest(project.store)
+    run = run_records.latest(project.store)
     if run is None:
         raise StoreError(
             str(project.store.home), "holds no run to report (none stored)", "madpipe run all first"
@@ -65,7 +65,7 @@ def document(project: Project, verdicts: Sequence[Verdict] | None = None) -> dic
     }
 
 
-def _gates(project: Project, run: runs.RunRecord) -> Mapping[str, Gate]:
+def _gates(project: Project, run: run_records.RunRecord) -> Mapping[str, Gate]:
     """Return the gates to report by: those of the run, unless other ones were asked for since.
 
     They are asked for by --set, or by an edit of pipeline.toml.
@@ -103,12 +103,12 @@ def _latency(measured: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _measured(project: Project, run: runs.RunRecord) -> dict[str, Any]:
+def _measured(project: Project, run: run_records.RunRecord) -> dict[str, Any]:
     is_in_run = any(each.name == JUDGED_STAGE and each.status != "failed" for each in run.stages)
     return (project.measurements() or {}) if is_in_run else {}
 
 
-def _stage(entry: Entry | None, record: runs.StageRecord) -> dict[str, Any]:
+def _stage(entry: Entry | None, record: run_records.StageRecord) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "name": record.name,
         "status": record.status,
@@ -130,7 +130,7 @@ def _stage(entry: Entry | None, record: runs.StageRecord) -> dict[str, Any]:
     return shown
 
 
-def _entry(project: Project, record: runs.StageRecord) -> Entry | None:
+def _entry(project: Project, record: run_records.StageRecord) -> Entry | None:
     if record.key is None or record.status == "failed":
         return None
     return project.store.read(record.name, record.key)

@@ -6,7 +6,7 @@ from typing import NamedTuple, cast
 
 from pipeline import machine
 from pipeline.errors import did_you_mean
-from pipeline.requirements import NeedsGpu, NeedsModule, Refused, Requirement
+from pipeline.requirements import NeedsGpu, NeedsModule, Requirement, Unsupported
 from pipeline.settings import Build, TensorRT
 from stages.engines.base import AUTO, BACKENDS, Backend, BackendInfo
 
@@ -75,12 +75,12 @@ def candidates(build: Build, where: str | None = None) -> tuple[Candidate, ...]:
     return tuple(sorted(all_candidates, key=lambda candidate: candidate.precision != "fp32"))
 
 
-def unsupported(name: str, precision: str, build: Build) -> Refused | None:
+def unsupported(name: str, precision: str, build: Build) -> Unsupported | None:
     """Return why a backend does not have a precision here, None where it has."""
     info = BACKENDS[name]
     if precision not in info.precisions:
         others = [other for other, row in BACKENDS.items() if precision in row.precisions]
-        return Refused(
+        return Unsupported(
             setting="build.precision",
             wrong=f"{name} does not build it ({precision})",
             remedy=f"use {', '.join(info.precisions)}, or backend {' or '.join(others)}",
@@ -89,7 +89,7 @@ def unsupported(name: str, precision: str, build: Build) -> Refused | None:
         missing = info.unsupported_on.get(target, ())
         if precision in missing:
             able = [other for other in info.precisions if other not in missing]
-            return Refused(
+            return Unsupported(
                 setting="build.precision",
                 wrong=f"GPUs of {target} cannot compute in it ({precision})",
                 remedy=f"use {', '.join(able)}, or leave the target out",
@@ -97,13 +97,13 @@ def unsupported(name: str, precision: str, build: Build) -> Refused | None:
     return None if build.targets else _unsupported_on(device(build), name, precision)
 
 
-def _unsupported_on(where: str, name: str, precision: str) -> Refused | None:
+def _unsupported_on(where: str, name: str, precision: str) -> Unsupported | None:
     """Return why a backend does not have a precision on a device of this machine."""
     info = BACKENDS[name]
     others = ", ".join(other for other in info.precisions if other != precision)
     only = info.only_on.get(precision, where)
     if only != where:
-        return Refused(
+        return Unsupported(
             setting="build.precision",
             wrong=f"{name} is fast in it on {only} alone, not on {where} ({precision})",
             remedy=f'use {others} or device "{only}"',
@@ -111,7 +111,7 @@ def _unsupported_on(where: str, name: str, precision: str) -> Refused | None:
     features = info.needs_feature.get(precision)
     if features and not set(features) & machine.cpu_features():
         needs = " or ".join(features)
-        return Refused(
+        return Unsupported(
             setting="build.precision",
             wrong=f"this processor cannot compute in it ({precision} needs {needs})",
             remedy=f"use {others}",
@@ -177,7 +177,7 @@ def requirements(build: Build) -> tuple[Requirement, ...]:
 
 def _for_device(build: Build, name: str, info: BackendInfo) -> Iterator[Requirement]:
     if build.device not in ("auto", *info.devices):
-        yield Refused(
+        yield Unsupported(
             setting="build.device",
             wrong=f"{name} has no engines for it ({build.device})",
             remedy=f"use {', '.join(info.devices)}",
@@ -185,7 +185,7 @@ def _for_device(build: Build, name: str, info: BackendInfo) -> Iterator[Requirem
     elif build.targets:
         return  # built ahead of time, for GPUs that need not be here
     elif info.architectures and not machine.gpus():
-        yield Refused(
+        yield Unsupported(
             setting="build.backend",
             wrong=f"{name} needs a GPU to build for, and none is here (build.targets is empty)",
             remedy=f"name some of {', '.join(info.architectures)} as targets, or build where "
@@ -199,13 +199,13 @@ def _for_edition(settings: TensorRT, name: str, info: BackendInfo) -> Iterator[R
     for setting in info.unsupported_settings:
         value = getattr(settings, setting)
         if value != getattr(TensorRT(), setting):
-            yield Refused(
+            yield Unsupported(
                 setting=f"build.tensorrt.{setting}",
                 wrong=f"{name} has no such thing ({value})",
                 remedy="leave it at its default, or use backend tensorrt",
             )
     if info.architectures and settings.weights != "kept" and not machine.gpus():
-        yield Refused(
+        yield Unsupported(
             setting="build.tensorrt.weights",
             wrong=f"{name} makes such engines only where a GPU is ({settings.weights})",
             remedy='set it to "kept", or build where the GPU is',

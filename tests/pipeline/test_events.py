@@ -1,6 +1,9 @@
-"""Events reach every sink in order and are flat records for programs."""
+"""Events reach every sink in order, are flat records for programs, and are logged as lines."""
 
-from pipeline.events import Event, broadcast
+import json
+from pathlib import Path
+
+from pipeline.events import Event, EventLog, broadcast, logged_s
 
 
 def test_every_sink_gets_the_same_event() -> None:
@@ -16,3 +19,32 @@ def test_event_is_one_flat_record() -> None:
     event = Event(time_s=1.23456, kind="note", stage="make", fields={"text": "hello"})
     assert event.as_dict() == {"time_s": 1.235, "kind": "note", "stage": "make", "text": "hello"}
     assert Event(time_s=1.0, kind="run_done").as_dict() == {"time_s": 1.0, "kind": "run_done"}
+
+
+def note(text: str) -> Event:
+    return Event(time_s=1.0, kind="note", stage="make", fields={"text": text})
+
+
+def test_log_is_appended_to(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    for text in ("one", "two\nlines"):
+        with EventLog(path) as log:
+            log(note(text))
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert [record["text"] for record in records] == ["one", "two\nlines"]
+    assert records[0] == {"time_s": 1.0, "kind": "note", "stage": "make", "text": "one"}
+
+
+def test_sessions_of_a_stage_add_up_each_to_its_last_event(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    times = [("stage_started", 10.0), ("progress", 14.0), ("stage_started", 100.0)]
+    with EventLog(path) as log:
+        for kind, time_s in [*times, ("progress", 102.5)]:
+            log(Event(time_s=time_s, kind=kind, stage="make"))
+    with path.open("ab") as file:
+        file.write(b'{"time_s": 9')
+    assert logged_s(path) == 6.5
+
+
+def test_stage_without_a_log_took_no_time(tmp_path: Path) -> None:
+    assert logged_s(tmp_path / "events.jsonl") == 0.0

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigError, SettingsFault, StoreError, UsageError
-from pipeline.execute import execute
 from pipeline.project import Project, home_of
+from pipeline.run_pipeline import run_pipeline
 from pipeline.settings import Settings
 from pipeline.stage import External, Fetch, Stage
 
@@ -15,7 +15,7 @@ Open = Callable[..., Project]
 
 
 def bring(project: Project) -> int:
-    return execute(project, ["all"], force=(), sinks=[], command="run all", inconclusive=4)
+    return run_pipeline(project, ["all"], force=(), sinks=[], command="run all", inconclusive=4)
 
 
 def test_working_folder_lies_beside_the_config(

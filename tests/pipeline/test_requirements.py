@@ -4,7 +4,7 @@ import pytest
 
 from pipeline import machine
 from pipeline.errors import UnavailableError
-from pipeline.requirements import NeedsGpu, NeedsModule, Refused
+from pipeline.requirements import NeedsGpu, NeedsModule, Unsupported
 
 
 def test_installed_module_is_enough() -> None:
@@ -29,4 +29,4 @@ def test_machine_without_a_driver_has_no_gpu(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_what_is_refused_is_refused() -> None:
     with pytest.raises(UnavailableError, match=r"^a: b; c$"):
-        Refused(setting="a", wrong="b", remedy="c").check()
+        Unsupported(setting="a", wrong="b", remedy="c").check()

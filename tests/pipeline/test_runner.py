@@ -10,7 +10,7 @@ from pipeline.cache.digest_cache import DigestCache
 from pipeline.cache.store import Store
 from pipeline.errors import Interrupted, StageError, StoreError, UnavailableError, UndeclaredAccess
 from pipeline.events import Event
-from pipeline.requirements import Refused
+from pipeline.requirements import Unsupported
 from pipeline.runner import Runner
 from pipeline.settings import Gate, Settings
 from pipeline.settings import Run as RunSettings
@@ -174,7 +174,7 @@ def test_damaged_entry_is_run_again_and_replaced(
 
 
 def test_requirement_that_is_not_met_stops_before_the_stage_runs(run: Run, store: Store) -> None:
-    refused = Refused(setting="build.backend", wrong="is not here (x)", remedy="use y")
+    refused = Unsupported(setting="build.backend", wrong="is not here (x)", remedy="use y")
     stage = Stage(name="first", run="fakestages:first", outputs={}, requires=(refused,))
     with pytest.raises(UnavailableError, match=r"build.backend: is not here \(x\); use y"):
         run((stage,))

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.cache.store import Store
-from pipeline.execute import execute
 from pipeline.project import Project
+from pipeline.run_pipeline import run_pipeline
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -17,7 +17,7 @@ Call = Callable[..., tuple[int, str, str]]
 def stored(project: Callable[..., Project]) -> Store:
     """The store of a project that has run."""
     opened = project()
-    execute(opened, ["all"], force=(), sinks=[], command="run all", inconclusive=4)
+    run_pipeline(opened, ["all"], force=(), sinks=[], command="run all", inconclusive=4)
     return opened.store
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.cli.common import inconclusive_code, open_project, write_columns, write_json
 from pipeline.errors import ConfigError, UsageError
-from pipeline.execute import execute
 from pipeline.project import Project
+from pipeline.run_pipeline import run_pipeline
 
 Call = Callable[..., tuple[int, str, str]]
 Open = Callable[..., Project]
@@ -104,7 +104,7 @@ def test_json_takes_paths_as_text(capsys: pytest.CaptureFixture[str]) -> None:
 def test_gate_within_a_workflow_annotates_and_summarises_by_the_settings_of_now(
     project: Open, madpipe: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    execute(project(), ["all"], force=(), sinks=[], command="run all", inconclusive=4)
+    run_pipeline(project(), ["all"], force=(), sinks=[], command="run all", inconclusive=4)
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     code, _, err = madpipe("gate", "--set", "gates.speedup.min=50")
@@ -116,7 +116,7 @@ def test_gate_within_a_workflow_annotates_and_summarises_by_the_settings_of_now(
 def test_gate_outside_of_a_workflow_writes_nothing_to_standard_error(
     project: Open, madpipe: Call
 ) -> None:
-    execute(project(), ["all"], force=(), sinks=[], command="run all", inconclusive=4)
+    run_pipeline(project(), ["all"], force=(), sinks=[], command="run all", inconclusive=4)
     assert madpipe("gate", "--set", "gates.speedup.min=50")[2] == ""
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.execute import execute
 from pipeline.project import Project
+from pipeline.run_pipeline import run_pipeline
 
 Call = Callable[..., tuple[int, str, str]]
 Open = Callable[..., Project]
@@ -15,7 +15,7 @@ Open = Callable[..., Project]
 
 @pytest.fixture(autouse=True)
 def _stored(project: Open) -> None:
-    execute(project(), ["all"], force=(), sinks=[], command="run all", inconclusive=4)
+    run_pipeline(project(), ["all"], force=(), sinks=[], command="run all", inconclusive=4)
 
 
 def test_gate_judges_what_is_stored(madpipe: Call) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.execute import execute
 from pipeline.project import Project
+from pipeline.run_pipeline import run_pipeline
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -51,7 +51,7 @@ def test_key_of_a_plan_follows_the_settings_of_the_stage_alone(madpipe: Call) ->
 def test_status_lists_every_stage(
     madpipe: Call, tmp_path: Path, project: Callable[..., Project]
 ) -> None:
-    execute(project(), ["all"], force=(), sinks=[], command="run all", inconclusive=4)
+    run_pipeline(project(), ["all"], force=(), sinks=[], command="run all", inconclusive=4)
     code, out, _ = madpipe("status")
     lines = out.splitlines()
     assert (code, lines[0]) == (0, f"working folder: {tmp_path / '.madpipe'}")
@@ -67,7 +67,7 @@ def test_why_shows_what_differs_from_the_newest_run(
     madpipe: Call, project: Callable[..., Project]
 ) -> None:
     assert madpipe("why", "teacher")[:2] == (0, "teacher: never run\n")
-    execute(project(), ["all"], force=(), sinks=[], command="run all", inconclusive=4)
+    run_pipeline(project(), ["all"], force=(), sinks=[], command="run all", inconclusive=4)
     assert madpipe("why", "distill")[1] == "distill: waits for teacher\n"
     record = json.loads(madpipe("why", "teacher", "--json")[1])
     assert (record["name"], record["action"], record["reasons"]) == (

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from pipeline.errors import StoreError, UsageError
-from pipeline.execute import execute
 from pipeline.gates.measures import SCHEMA
 from pipeline.gates.sides import find
 from pipeline.project import Project
 from pipeline.report.document import document
+from pipeline.run_pipeline import run_pipeline
 
 SAMPLES = {
     "schema": SCHEMA,
@@ -43,7 +43,7 @@ def brought(project: Callable[..., Project], code: Callable[..., None]) -> Proje
     from dataclasses import replace
 
     opened = replace(opened, stages=(opened.stages[0], replace(validate, outputs=outputs)))
-    execute(opened, ["all"], force=(), sinks=[], command="run", inconclusive=4)
+    run_pipeline(opened, ["all"], force=(), sinks=[], command="run", inconclusive=4)
     return opened
 
 
@@ -106,7 +106,7 @@ def test_measurements_of_another_schema_version_are_refused(
 ) -> None:
     opened = project(measured=measured | {"schema": "madpipe.measurements/1"})
     with pytest.raises(StoreError, match=r"another version of madpipe \(madpipe.measurements/1"):
-        execute(opened, ["all"], force=(), sinks=[], command="run", inconclusive=4)
+        run_pipeline(opened, ["all"], force=(), sinks=[], command="run", inconclusive=4)
     with pytest.raises(StoreError, match="measure again: madpipe run validate"):
         opened.verdicts()
 

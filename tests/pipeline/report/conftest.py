@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from pipeline.errors import StageError
-from pipeline.execute import execute
 from pipeline.project import Project
 from pipeline.report.document import document
+from pipeline.run_pipeline import run_pipeline
 
 Open = Callable[..., Project]
 Report = Callable[..., dict[str, Any]]
@@ -20,7 +20,7 @@ def report(project: Open) -> Report:
 
     def make(*overrides: str) -> dict[str, Any]:
         opened = project(*overrides)
-        execute(opened, ["all"], force=(), sinks=[], command="run <all>", inconclusive=4)
+        run_pipeline(opened, ["all"], force=(), sinks=[], command="run <all>", inconclusive=4)
         return document(opened)
 
     return make
@@ -34,7 +34,7 @@ def failed(project: Open, code: Callable[..., None]) -> Callable[[str], dict[str
         opened = project()
         code(f"def distill(ctx):\n    raise ValueError({text!r})\n")
         with pytest.raises(StageError):
-            execute(opened, ["all"], force=(), sinks=[], command="run all", inconclusive=4)
+            run_pipeline(opened, ["all"], force=(), sinks=[], command="run all", inconclusive=4)
         return document(opened)
 
     return make

@@ -6,15 +6,17 @@ from typing import Any
 import pytest
 
 from pipeline.errors import StageError, StoreError
-from pipeline.execute import execute
 from pipeline.project import Project
 from pipeline.report.document import document
+from pipeline.run_pipeline import run_pipeline
 
 Open = Callable[..., Project]
 
 
 def bring(project: Project, *targets: str) -> None:
-    execute(project, targets or ("all",), force=(), sinks=[], command="run all", inconclusive=4)
+    run_pipeline(
+        project, targets or ("all",), force=(), sinks=[], command="run all", inconclusive=4
+    )
 
 
 @pytest.fixture
@@ -153,7 +155,7 @@ def test_report_of_a_failed_run_names_the_stage_and_the_message(
 
 def test_report_says_what_the_run_said_until_other_gates_are_asked_for(project: Open) -> None:
     strict = project("gates.speedup.min=50")
-    execute(strict, ["all"], force=(), sinks=[], command="run all", inconclusive=4)
+    run_pipeline(strict, ["all"], force=(), sinks=[], command="run all", inconclusive=4)
     (said,) = document(project())["gates"]
     assert (said["name"], said["verdict"]) == ("speedup", "fail")
     (asked,) = document(project("gates.speedup.min=1"))["gates"]

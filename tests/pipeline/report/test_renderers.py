@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.execute import execute
 from pipeline.project import Project
 from pipeline.report import renderers
 from pipeline.report.document import document
+from pipeline.run_pipeline import run_pipeline
 
 Open = Callable[..., Project]
 Report = Callable[..., dict[str, Any]]
@@ -32,5 +32,5 @@ def test_failed_run_has_every_form_and_says_why(
 @pytest.mark.parametrize("form", ["html", "junit", "markdown", "json"])
 def test_run_without_measurements_has_every_form(project: Open, form: str) -> None:
     opened = project()
-    execute(opened, ["distill"], force=(), sinks=[], command="run", inconclusive=4)
+    run_pipeline(opened, ["distill"], force=(), sinks=[], command="run", inconclusive=4)
     assert "distill" in renderers.render(form, document(opened)) or form == "junit"

@@ -8,9 +8,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from pipeline.execute import execute
 from pipeline.project import Project
 from pipeline.report.document import document
+from pipeline.run_pipeline import run_pipeline
 
 SCHEMA = json.loads(
     (Path(__file__).parents[3] / "docs" / "report.schema.json").read_text(encoding="utf-8")
@@ -38,7 +38,7 @@ def test_a_report_without_measurements_is_as_the_schema_says(
     project: Callable[..., Project],
 ) -> None:
     opened = project()
-    execute(opened, ["distill"], force=(), sinks=[], command="run", inconclusive=4)
+    run_pipeline(opened, ["distill"], force=(), sinks=[], command="run", inconclusive=4)
     CHECK.validate(document(opened))
 
 
@@ -49,7 +49,7 @@ def test_a_report_on_the_bank_is_as_the_schema_says(
     bank = measured | {"accuracy": {}, "agreement": {}, "paired": {}}
     bank["bank_agreement"] = measured["agreement"]
     opened = project(measured=bank)
-    execute(opened, ["all"], force=(), sinks=[], command="run", inconclusive=4)
+    run_pipeline(opened, ["all"], force=(), sinks=[], command="run", inconclusive=4)
     CHECK.validate(document(opened))
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline import machine
-from pipeline.requirements import NeedsGpu, NeedsModule, Refused
+from pipeline.requirements import NeedsGpu, NeedsModule, Unsupported
 from pipeline.settings import Build, TensorRT
 from stages.engines import selection
 from stages.engines.base import AUTO, BACKENDS
@@ -38,7 +38,7 @@ def test_what_is_asked_for_by_name_is_needed() -> None:
     _, second = selection.requirements(Build(device="cuda"))
     assert isinstance(second, NeedsGpu)
     _, second = selection.requirements(Build(precision="fp8"))
-    assert isinstance(second, Refused)
+    assert isinstance(second, Unsupported)
 
 
 @pytest.mark.parametrize("name", list(BACKENDS))
@@ -51,8 +51,8 @@ def test_a_backends_module_offers_what_the_protocol_asks_for(name: str) -> None:
 HAS_GPU = bool(machine.gpus())
 
 
-def _unsupported(build: Build) -> list[Refused]:
-    return [need for need in selection.requirements(build) if isinstance(need, Refused)]
+def _unsupported(build: Build) -> list[Unsupported]:
+    return [need for need in selection.requirements(build) if isinstance(need, Unsupported)]
 
 
 def test_tensorrt_runs_on_gpus_alone() -> None:

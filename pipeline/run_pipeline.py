@@ -3,24 +3,26 @@
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
-from pipeline import exit_codes, machine, runs
+import msgspec
+
+from pipeline import exit_codes, machine, run_records
 from pipeline.cache.digest_cache import DigestCache
 from pipeline.cache.lock import write_lock
-from pipeline.errors import MadpipeError, StoreError
+from pipeline.errors import Interrupted, MadpipeError, StoreError
 from pipeline.events import Sink, broadcast
 from pipeline.gates.judge import Verdict, exit_code
 from pipeline.planner import Planned
 from pipeline.project import JUDGED_STAGE, Project
+from pipeline.run_records import RunRecord, StageRecord
 from pipeline.runner import Runner
 from pipeline.signals import stop_on_signals
-from pipeline.stage import Interrupted, Stage
+from pipeline.stage import Stage
 
-_NOTHING_JUDGED = "nothing was judged: the settings have no gates"
+_NO_GATES = "nothing was judged: the settings have no gates"
 
 
-def execute(
+def run_pipeline(
     project: Project,
     targets: Sequence[str],
     *,
@@ -53,49 +55,54 @@ def execute(
     broadcast(sinks, "run_started", None, {"stages": names, "command": command})
     project.store.prepare()
     runner = Runner(project.settings, project.store, digest_cache, sinks, force=forced)
-    # Of the start, which hours of training may lie behind at the end.
-    circumstances = _circumstances(project)
+    # What holds at the start, which hours of training may lie behind at the end.
+    record = RunRecord(
+        started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command,
+        elapsed_s=0.0,
+        stages=[],
+        gates=project.settings.gates,
+        file_gates=project.file_gates(),
+        environment=machine.environment(project.path.resolve().parent),
+    )
     failure: MadpipeError | None = None
     try:
-        _bring(project, runner, planned, command)
+        _run_planned(project, runner, planned, command)
     except MadpipeError as error:
         failure = error
         raise
     finally:
         seconds = time.perf_counter() - begin_s
-        record = runs.RunRecord(
-            command=command,
-            elapsed_s=seconds,
-            stages=_records(runner, failure),
-            **circumstances,
-        )
-        _save(project, record, failure)
-    code = exit_codes.DONE
-    if JUDGED_STAGE in names:
-        verdicts = project.verdicts()
-        tell_verdicts(verdicts, sinks)
-        if not verdicts:
-            broadcast(sinks, "note", None, {"text": _NOTHING_JUDGED})
-        code = exit_code(verdicts, inconclusive)
+        stages = _stage_records(runner, failure)
+        _save(project, msgspec.structs.replace(record, elapsed_s=seconds, stages=stages), failure)
+    code = _judge(project, sinks, inconclusive) if JUDGED_STAGE in names else exit_codes.DONE
     broadcast(sinks, "run_done", None, {"exit_code": code, "seconds": round(seconds, 3)})
     return code
 
 
-def tell_verdicts(verdicts: Sequence[Verdict], sinks: list[Sink]) -> None:
+def _judge(project: Project, sinks: list[Sink], inconclusive: int) -> int:
+    """Judge what is measured by the gates, and return the exit code that follows."""
+    verdicts = project.verdicts()
+    emit_verdicts(verdicts, sinks)
+    if not verdicts:
+        broadcast(sinks, "note", None, {"text": _NO_GATES})
+    return exit_code(verdicts, inconclusive)
+
+
+def emit_verdicts(verdicts: Sequence[Verdict], sinks: list[Sink]) -> None:
     """Emit one event for each verdict."""
     for verdict in verdicts:
         broadcast(sinks, "gate", None, verdict._asdict())
 
 
-def _bring(project: Project, runner: Runner, planned: Sequence[Planned], command: str) -> None:
+def _run_planned(
+    project: Project, runner: Runner, planned: Sequence[Planned], command: str
+) -> None:
+    """Use what is stored; run under the lock where anything is not."""
     if all(item.action == "hit" for item in planned):
-        runner.use(planned)
+        runner.use_stored(planned)
     else:
-        for item in planned:
-            runner.current, runner.current_key = item.stage.name, item.key
-            for requirement in item.stage.requires if item.action != "hit" else ():
-                requirement.check()
-        runner.current = runner.current_key = None
+        runner.check_requirements(planned)
         with stop_on_signals() as stop_asked:
             runner.stop_asked = stop_asked
             _run_locked(project, runner, [item.stage for item in planned], command)
@@ -105,16 +112,6 @@ def _bring(project: Project, runner: Runner, planned: Sequence[Planned], command
         raise project.store.failure(error) from error
 
 
-def _save(project: Project, record: runs.RunRecord, failure: MadpipeError | None) -> None:
-    """Keep the record of a run; that it cannot be kept must not hide why the run failed."""
-    try:
-        runs.save(project.store, record)
-    except StoreError as error:
-        if failure is None:
-            raise
-        raise failure from error
-
-
 def _run_locked(project: Project, runner: Runner, stages: list[Stage], command: str) -> None:
     def stop_if_asked() -> None:
         if runner.stop_asked():
@@ -122,38 +119,38 @@ def _run_locked(project: Project, runner: Runner, stages: list[Stage], command: 
 
     with write_lock(
         project.store,
-        wait_s=project.settings.run.lock_wait_s,
         command=command,
+        wait_s=project.settings.run.lock_wait_s,
         on_wait=lambda text: broadcast(runner.sinks, "waiting", None, {"text": text}),
         stop_if_asked=stop_if_asked,
     ):
         runner.run(stages)
 
 
-def _circumstances(project: Project) -> dict[str, Any]:
-    """Return when and where a run began, and by what it is judged."""
-    return {
-        "started_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-        "gates": project.settings.gates,
-        "file_gates": project.file_gates(),
-        "environment": machine.environment(project.path.resolve().parent),
-    }
+def _save(project: Project, record: RunRecord, failure: MadpipeError | None) -> None:
+    """Keep the record of a run; that it cannot be kept must not hide why the run failed."""
+    try:
+        run_records.save(project.store, record)
+    except StoreError as error:
+        if failure is None:
+            raise
+        raise failure from error
 
 
-def _records(runner: Runner, failure: MadpipeError | None) -> list[runs.StageRecord]:
+def _stage_records(runner: Runner, failure: MadpipeError | None) -> list[StageRecord]:
     """Return what became of each stage, with the one that failed as the last."""
     records = [
-        runs.StageRecord(
-            name=each.stage,
-            status=each.status,
-            key=each.entry.record.key,
-            elapsed_s=each.elapsed_s,
+        StageRecord(
+            name=outcome.stage,
+            status=outcome.status,
+            key=outcome.entry.record.key,
+            elapsed_s=outcome.elapsed_s,
         )
-        for each in runner.outcomes
+        for outcome in runner.outcomes
     ]
     if failure is not None and runner.current is not None:
         records.append(
-            runs.StageRecord(
+            StageRecord(
                 name=runner.current,
                 status="failed",
                 key=runner.current_key,

@@ -2,7 +2,6 @@
 
 import os
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -34,7 +33,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     elapsed_s: float
     stages: list[StageRecord]
     gates: dict[str, Gate] = {}
-    """The gates that it was judged by, so that its report says what it said."""
+    """The gates that it was judged by, so that its report repeats its verdicts."""
     file_gates: dict[str, Any] | None = None
     """The table of pipeline.toml at the time, as it stood there; None in older records."""
     environment: dict[str, str] = {}
@@ -61,11 +60,9 @@ def latest(store: Store) -> RunRecord | None:
     Raises:
         StoreError: It cannot be read.
     """
-    names = [each.name for each in os.scandir(store.runs_path)] if store.runs_path.is_dir() else []
-    names = [name for name in names if name.endswith(".json")]
-    if not names:
+    path = max(store.runs_path.glob("*.json"), default=None)
+    if path is None:
         return None
-    path = Path(store.runs_path, max(names))
     try:
         return msgspec.json.decode(path.read_bytes(), type=RunRecord)
     except (OSError, msgspec.DecodeError) as error:

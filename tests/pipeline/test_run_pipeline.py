@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import runs
+from pipeline import run_records
 from pipeline.cache.lock import write_lock
 from pipeline.errors import LockedError, StageError, UnavailableError
 from pipeline.events import Event
-from pipeline.execute import execute
 from pipeline.project import Project
-from pipeline.requirements import Refused
+from pipeline.requirements import Unsupported
+from pipeline.run_pipeline import run_pipeline
 from pipeline.settings import Settings
 from pipeline.stage import Stage
 
@@ -27,7 +27,7 @@ CHILD = """
 import resource, sys
 from pathlib import Path
 from pipeline.errors import MadpipeError
-from pipeline.execute import execute
+from pipeline.run_pipeline import run_pipeline
 from pipeline.project import Project
 from pipeline.screen.plain import PlainScreen
 from pipeline.stage import Stage
@@ -38,7 +38,7 @@ stage = Stage(name="make", run="fakestages:run", settings=("seed", "student"),
               outputs={"out": "out.bin"})
 try:
     project = Project.open(Path(sys.argv[1]), sys.argv[3:], lambda settings, root: (stage,))
-    sys.exit(execute(project, ["all"], force=(), sinks=[PlainScreen()], command="run all",
+    sys.exit(run_pipeline(project, ["all"], force=(), sinks=[PlainScreen()], command="run all",
                      inconclusive=4))
 except MadpipeError as error:
     sys.stderr.write(str(error))
@@ -49,7 +49,7 @@ except MadpipeError as error:
 def bring(
     project: Project, *targets: str, events: list[Event] | None = None, inconclusive: int = 4
 ) -> int:
-    return execute(
+    return run_pipeline(
         project,
         targets or ("all",),
         force=(),
@@ -83,7 +83,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 def last_run(project: Project) -> list[tuple[str, str]]:
-    record = runs.latest(project.store)
+    record = run_records.latest(project.store)
     assert record is not None
     return [(stage.name, stage.status) for stage in record.stages]
 
@@ -124,7 +124,7 @@ def test_failed_run_is_recorded_with_the_stage_that_failed(project: Open, code: 
     code("def distill(ctx):\n    raise ValueError('no luck')\n")
     with pytest.raises(StageError, match="no luck"):
         bring(opened)
-    record = runs.latest(opened.store)
+    record = run_records.latest(opened.store)
     assert record is not None
     (failed,) = record.stages
     assert (failed.name, failed.status) == ("distill", "failed")
@@ -133,7 +133,7 @@ def test_failed_run_is_recorded_with_the_stage_that_failed(project: Open, code: 
 
 def test_what_the_machine_lacks_is_told_before_anything_runs(project: Open, tmp_path: Path) -> None:
     opened = project()
-    refused = Refused(setting="build.backend", wrong="is not here (x)", remedy="use y")
+    refused = Unsupported(setting="build.backend", wrong="is not here (x)", remedy="use y")
     first, second = opened.stages
     needy = Stage(
         name="last",

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import runs
+from pipeline import run_records
 from pipeline.cache.store import Store
 from pipeline.errors import StoreError
-from pipeline.runs import RunRecord, StageRecord
+from pipeline.run_records import RunRecord, StageRecord
 
 
 def record(command: str) -> RunRecord:
@@ -18,30 +18,30 @@ def record(command: str) -> RunRecord:
 
 
 def test_nothing_has_run_at_first(store: Store, tmp_path: Path) -> None:
-    assert runs.latest(store) is None
-    assert runs.latest(Store(tmp_path / "nowhere")) is None
+    assert run_records.latest(store) is None
+    assert run_records.latest(Store(tmp_path / "nowhere")) is None
 
 
 def test_newest_record_comes_back_as_it_was(store: Store) -> None:
-    runs.save(store, record("first"))
-    runs.save(store, record("second"))
-    assert runs.latest(store) == record("second")
+    run_records.save(store, record("first"))
+    run_records.save(store, record("second"))
+    assert run_records.latest(store) == record("second")
     assert len(list(store.runs_path.iterdir())) == 2
 
 
 def test_part_of_a_record_is_not_taken_for_one(store: Store) -> None:
-    runs.save(store, record("first"))
+    run_records.save(store, record("first"))
     (store.runs_path / "99990101T000000.json.1.part").write_bytes(b"{")
-    assert runs.latest(store) == record("first")
+    assert run_records.latest(store) == record("first")
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\xff"])
 def test_record_that_is_none_is_an_error_that_names_it(store: Store, content: bytes) -> None:
     (store.runs_path / "99990101T000000.json").write_bytes(content)
     with pytest.raises(StoreError, match=r"99990101T000000.json: is no record of a run"):
-        runs.latest(store)
+        run_records.latest(store)
 
 
 def test_record_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot be read or written"):
-        runs.save(Store(tmp_path / "nowhere"), record("first"))
+        run_records.save(Store(tmp_path / "nowhere"), record("first"))
