@@ -3,7 +3,7 @@
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -58,7 +58,7 @@ for _command in _CACHE_COMMANDS:
 app.add_typer(cache_app, name="cache")
 
 # typer keeps the base of its usage errors to itself; its public subclass leads there.
-_UsageError = typer.BadParameter.__bases__[0]
+_UsageError: Any = typer.BadParameter.__bases__[0]
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001  (typer's form of a callback)
@@ -90,36 +90,35 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         with torchrun.workers_released():
             code = app(args=arguments, prog_name="madpipe", standalone_mode=False)
-    except MadpipeError as error:
-        code = _fail(str(error), error.exit_code, shows_traceback=shows_traceback)
-    except (KeyboardInterrupt, typer.Abort):
-        message = "madpipe: interrupted; the same command goes on from the last checkpoint"
-        code = _fail(message, exit_codes.INTERRUPTED, shows_traceback=shows_traceback)
     except BrokenPipeError:
         sys.stderr.close()
         code = exit_codes.FAILED
-    except OSError as error:
-        wrong = f"cannot be read or written ({error.strerror or error})"
-        message = f"{error.filename or 'madpipe'}: {wrong}; check the path and the disk"
-        code = _fail(message, exit_codes.FAILED, shows_traceback=shows_traceback)
-    except Exception as error:  # noqa: BLE001  (the last place that can report it)
-        if isinstance(error, _UsageError) and not error.format_message():  # type: ignore[attr-defined]
-            # A command group alone: typer has printed its help in making the error.
-            code = exit_codes.WRONG_USAGE
-        elif isinstance(error, _UsageError):
-            wrong = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
-            message = f"command line: {wrong}; see madpipe --help"
-            code = _fail(message, exit_codes.WRONG_USAGE, shows_traceback=shows_traceback)
-        else:
-            message = (
-                f"madpipe: unexpected {type(error).__name__} ({error}); repeat with --traceback"
-            )
-            code = _fail(message, exit_codes.FAILED, shows_traceback=shows_traceback)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (the last place to report it)
+        code, message = _code_and_message(error)
+        if message and shows_traceback:
+            traceback.print_exc()
+        if message:
+            typer.echo(message, err=True)
     sys.exit(code if isinstance(code, int) else exit_codes.DONE)
 
 
-def _fail(message: str, code: int, *, shows_traceback: bool) -> int:
-    if shows_traceback:
-        traceback.print_exc()
-    typer.echo(message, err=True)
-    return code
+def _code_and_message(error: BaseException) -> tuple[int, str]:
+    """Return the exit code for an error and what to print of it, which may be nothing."""
+    match error:
+        case MadpipeError():
+            return error.exit_code, str(error)
+        case KeyboardInterrupt() | typer.Abort():
+            message = "madpipe: interrupted; the same command goes on from the last checkpoint"
+            return exit_codes.INTERRUPTED, message
+        case OSError():
+            wrong = f"cannot be read or written ({error.strerror or error})"
+            place = error.filename or "madpipe"
+            return exit_codes.FAILED, f"{place}: {wrong}; check the path and the disk"
+        case _UsageError():
+            wrong = " ".join(error.format_message().split()).rstrip(".")
+            # Of a command group alone: typer has printed its help in making the error.
+            message = f"command line: {wrong}; see madpipe --help" if wrong else ""
+            return exit_codes.WRONG_USAGE, message
+        case _:
+            wrong = f"unexpected {type(error).__name__} ({error})"
+            return exit_codes.FAILED, f"madpipe: {wrong}; repeat with --traceback"

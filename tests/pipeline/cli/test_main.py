@@ -134,6 +134,28 @@ def test_traceback_is_shown_only_when_asked_for(madpipe: Call) -> None:
     assert code == 2
 
 
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (
+            KeyboardInterrupt(),
+            130,
+            "interrupted; the same command goes on from the last checkpoint",
+        ),
+        (RuntimeError("bug"), 1, "unexpected RuntimeError (bug); repeat with --traceback"),
+        (OSError("full"), 1, "cannot be read or written (full); check the path and the disk"),
+    ],
+)
+def test_errors_that_are_not_madpipes_own_are_one_message(
+    madpipe: Call, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, message: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("pipeline.cli.common.open_project", fail)
+    assert madpipe("plan") == (code, "", f"madpipe: {message}\n")
+
+
 def test_newer_working_folder_is_exit_code_1(madpipe: Call, tmp_path: Path) -> None:
     (tmp_path / "pipeline.toml").touch()
     (tmp_path / ".madpipe").mkdir()
