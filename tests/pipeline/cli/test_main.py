@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 
 from pipeline import __version__
 from pipeline.config.presets import PRESETS
@@ -138,7 +139,7 @@ def test_traceback_is_shown_only_when_asked_for(madpipe: Call) -> None:
     ("error", "code", "message"),
     [
         (
-            KeyboardInterrupt(),
+            typer.Abort(),
             130,
             "interrupted; the same command goes on from the last checkpoint",
         ),
