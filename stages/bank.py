@@ -14,7 +14,6 @@ from torch import Tensor
 from pipeline.atomic import write_bytes
 from pipeline.stage import StageError
 
-_LONG_AGO = (1980, 1, 1, 0, 0, 0)
 _NHWC = 4
 _NO_ARCHIVE = (
     OSError,
@@ -32,15 +31,12 @@ _NO_ARCHIVE = (
 def save(path: Path, x_NCHW: Tensor) -> None:
     """Write images in [0, 1] as an .npz with `x`, uint8 of shape NHWC; same images, same bytes."""
     x_NHWC = (x_NCHW.float().cpu() * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
-    buffer, archive_bytes = io.BytesIO(), io.BytesIO()
-    np.lib.format.write_array(buffer, np.ascontiguousarray(x_NHWC.numpy()), allow_pickle=False)
-    with zipfile.ZipFile(archive_bytes, "w", zipfile.ZIP_DEFLATED) as archive:
-        # A fixed time, since numpy's own writer puts in the present one.
-        archive.writestr(zipfile.ZipInfo("x.npy", _LONG_AGO), buffer.getvalue())
-    write_bytes(path, archive_bytes.getvalue())
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, x=np.ascontiguousarray(x_NHWC.numpy()))
+    write_bytes(path, buffer.getvalue())
 
 
-def array_of(path: Path, place: str, *, remedy: str) -> NDArray[Any]:
+def load_array(path: Path, place: str, *, remedy: str) -> NDArray[Any]:
     """Return the array `x` of an .npz file, which is never unpickled.
 
     Raises:
@@ -55,8 +51,8 @@ def array_of(path: Path, place: str, *, remedy: str) -> NDArray[Any]:
                 return np.asarray(archive["x"])
     except _NO_ARCHIVE as error:
         # numpy's own text for what is no array file at all advises to unpickle it.
-        told = "no file of arrays" if "pickle" in str(error) else str(error)
-        raise StageError(place, f"is no bank of images ({path}: {told})", remedy) from error
+        reason = "no file of arrays" if "pickle" in str(error) else str(error)
+        raise StageError(place, f"is no bank of images ({path}: {reason})", remedy) from error
 
 
 def load(path: Path, place: str) -> NDArray[np.float32]:
@@ -65,7 +61,7 @@ def load(path: Path, place: str) -> NDArray[np.float32]:
     Raises:
         StageError: The file holds no such array.
     """
-    x = array_of(path, place, remedy="give an .npz with x")
+    x = load_array(path, place, remedy="give an .npz with x")
     if x.ndim != _NHWC or not len(x):
         raise StageError(place, f"holds no images ({path}: shape {x.shape})", "give an .npz with x")
     if x.dtype == np.uint8:

@@ -43,7 +43,7 @@ def load(path: Path, model: ModelProto, place: str) -> NDArray[np.float32]:
 
 
 def _archive(path: Path, place: str) -> NDArray[np.float32]:
-    x = bank.array_of(path, place, remedy="give an .npz with x, or a folder")
+    x = bank.load_array(path, place, remedy="give an .npz with x, or a folder")
     if x.ndim != _DIMENSIONS or not len(x):
         raise StageError(
             place,

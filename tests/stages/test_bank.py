@@ -1,5 +1,6 @@
 """The bank of synthetic images."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,10 @@ def test_images_come_back_within_half_a_grey_level(tmp_path: Path) -> None:
     torch.manual_seed(0)
     x_NCHW = torch.rand(5, 3, 4, 6)
     bank.save(tmp_path / "bank.npz", x_NCHW)
-    found = bank.load(tmp_path / "bank.npz", "the bank")
-    assert found.dtype == np.float32
-    assert found.flags["C_CONTIGUOUS"]
-    np.testing.assert_allclose(found, x_NCHW.numpy(), atol=0.5 / 255 + 1e-6)
+    loaded_NCHW = bank.load(tmp_path / "bank.npz", "the bank")
+    assert loaded_NCHW.dtype == np.float32
+    assert loaded_NCHW.flags["C_CONTIGUOUS"]
+    np.testing.assert_allclose(loaded_NCHW, x_NCHW.numpy(), atol=0.5 / 255 + 1e-6)
 
 
 def test_the_file_holds_bytes_of_shape_nhwc(tmp_path: Path) -> None:
@@ -27,13 +28,16 @@ def test_the_file_holds_bytes_of_shape_nhwc(tmp_path: Path) -> None:
         assert archive["x"].tolist() == [[[[0], [255], [255], [0]]]]
 
 
-def test_the_same_images_give_the_same_bytes(tmp_path: Path) -> None:
-    for name in ("a", "b"):
+def test_the_same_images_give_the_same_bytes_at_any_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, now in (("a", 1e9), ("b", 1.7e9)):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
         bank.save(tmp_path / name, torch.full((2, 1, 3, 3), 0.5))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_floats_of_shape_nchw_are_taken_as_they_are(tmp_path: Path) -> None:
+def test_floats_of_shape_nchw_are_loaded_as_they_are(tmp_path: Path) -> None:
     x_NCHW = np.random.default_rng(0).random((2, 3, 4, 4), dtype=np.float32)
     np.savez(tmp_path / "bank.npz", x=x_NCHW)
     np.testing.assert_array_equal(bank.load(tmp_path / "bank.npz", "here"), x_NCHW)
@@ -59,8 +63,8 @@ def test_a_bank_whose_compressed_bytes_are_damaged_is_refused(tmp_path: Path) ->
 def test_numpys_advice_to_unpickle_is_not_passed_on(tmp_path: Path) -> None:
     (tmp_path / "bank.npz").write_bytes(b"\x80\x04K\x03.")
     np.save(tmp_path / "bank.npy", np.zeros((1, 2, 2, 1), np.uint8))
-    for name, told in (("bank.npz", "no file of arrays"), ("bank.npy", "one array")):
-        with pytest.raises(StageError, match=told) as caught:
+    for name, reason in (("bank.npz", "no file of arrays"), ("bank.npy", "one array")):
+        with pytest.raises(StageError, match=reason) as caught:
             bank.load(tmp_path / name, "here")
         assert "allow_pickle" not in str(caught.value)
 
