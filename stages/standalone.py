@@ -1,7 +1,6 @@
 """export, build and validate on files from anywhere, without a pipeline around them."""
 
 import contextlib
-import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,9 +12,10 @@ from torch import Tensor
 
 from models import registry
 from models.classifier import Classifier
-from pipeline.atomic import write_bytes
 from pipeline.cache.keys import file_sha256
 from pipeline.errors import UsageError, did_you_mean
+from pipeline.gates import measurements
+from pipeline.gates.build_records import EngineManifest
 from pipeline.settings import Build, Data, Export, Validate
 from pipeline.stage import StageError
 from stages import bank
@@ -24,7 +24,7 @@ from stages.data import images
 from stages.data.images import Images
 from stages.data.specs import SPECS
 from stages.engines import selection
-from stages.engines.base import AUTO, BACKENDS, MANIFEST_FILE, EngineManifest
+from stages.engines.base import AUTO, BACKENDS, MANIFEST_FILE
 from stages.engines.open_engine import read_folder
 from stages.export import stage as export_stage
 from stages.networks import card as cards
@@ -116,7 +116,7 @@ def build(
         else BACKENDS[selection.backend_name(options)].engine_file
     )
     try:
-        manifest, table = build_stage.build(
+        manifest, candidates = build_stage.build(
             onnx, folder / file, folder / MANIFEST_FILE, options, calibration_path=calibration
         )
     except BaseException:
@@ -127,7 +127,7 @@ def build(
     # Of an engine that was there before it would tell what is no longer so.
     (folder / _TABLE).unlink(missing_ok=True)
     if is_measured:
-        write_bytes(folder / _TABLE, json.dumps(table, allow_nan=False).encode())
+        measurements.write(folder / _TABLE, candidates)
     return manifest
 
 

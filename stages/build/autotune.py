@@ -12,12 +12,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import StageError, UnavailableError
+from pipeline.gates import build_records
+from pipeline.gates.build_records import SensitiveLayer
 from pipeline.settings import Build
 from stages.engines import selection, timing
 from stages.engines.base import BACKENDS, BackendInfo, BuildRequest, OnProgress, Session
@@ -27,11 +29,12 @@ from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph.convert import PrecisionConverter
 from stages.onnxgraph.layers import layer_nodes
 
-SCHEMA = "madpipe.candidates/1"
 _BUDGET_S = 1.5
 _MAX_REPETITIONS = 300
 _BISECTION_IMAGES = 256
 
+Verdict = Literal["chosen", "admissible", "missed", "failed", "unavailable"]
+"""missed: it differs from fp32 on too many images."""
 Disagreement = Callable[[frozenset[str]], float]
 """The share of images whose class changes when these layers are in float and all others not."""
 
@@ -53,30 +56,22 @@ class AutotuneResult:
     reached: dict[str, int] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     """What its backend has for the manifest."""
-    verdict: str = "unavailable"
-    """chosen, admissible, missed, failed or unavailable."""
+    verdict: Verdict = "unavailable"
     reason: str = ""
 
-    def record(self) -> dict[str, Any]:
-        """Return what the report shows."""
-        return {
-            "backend": self.backend,
-            "precision": self.precision,
-            "float_layers": list(self.float_layers),
-            "disagreement": self.disagreement,
-            "p50_ms": self.p50_ms,
-            "bytes": self.engine.stat().st_size if self.engine.is_file() else None,
-            "build_s": self.build_s,
-            "verdict": self.verdict,
-            "reason": self.reason,
-        }
-
-
-class SensitiveLayer(NamedTuple):
-    """A layer that was returned to float, and what was left of the disagreement then."""
-
-    layer: str
-    disagreement: float
+    def record(self) -> build_records.Candidate:
+        """Return what is stored and the report shows."""
+        return build_records.Candidate(
+            backend=self.backend,
+            precision=self.precision,
+            float_layers=self.float_layers,
+            disagreement=self.disagreement,
+            p50_ms=self.p50_ms,
+            bytes=self.engine.stat().st_size if self.engine.is_file() else None,
+            build_s=self.build_s,
+            verdict=self.verdict,
+            reason=self.reason,
+        )
 
 
 class Autotuner:
@@ -229,8 +224,9 @@ def sensitive_layers(
             halves = group[: len(group) // 2], group[len(group) // 2 :]
             remaining = [disagreement(fixed | frozenset(half)) for half in halves]
             group = halves[0] if remaining[0] <= remaining[1] else halves[1]
-        sensitive.append(SensitiveLayer(group[0], disagreement(fixed | {group[0]})))
-        if sensitive[-1].disagreement <= limit:
+        remaining_share = disagreement(fixed | {group[0]})
+        sensitive.append(SensitiveLayer(layer=group[0], disagreement=remaining_share))
+        if remaining_share <= limit:
             break
     return tuple(sensitive)
 

@@ -1,11 +1,9 @@
 """The build stage: the ONNX file as an engine of one backend, with a manifest beside it."""
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -16,12 +14,14 @@ from pipeline import machine
 from pipeline.atomic import write_bytes
 from pipeline.cache.keys import file_sha256
 from pipeline.errors import StageError, UnavailableError
+from pipeline.gates import measurements
+from pipeline.gates.build_records import Candidates, EngineManifest
 from pipeline.settings import Build
 from pipeline.stage import Context
 from stages.build import autotune
-from stages.build.autotune import SCHEMA, Autotuner, AutotuneResult
+from stages.build.autotune import Autotuner, AutotuneResult
 from stages.engines import selection
-from stages.engines.base import BACKENDS, BuildRequest, EngineManifest, OnProgress, no_progress
+from stages.engines.base import BACKENDS, BuildRequest, OnProgress, no_progress
 from stages.onnxgraph import calibration_images
 from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph.convert import PrecisionConverter
@@ -31,7 +31,7 @@ _GRAPH_FILE = "graph.onnx"
 
 def run(ctx: Context) -> None:
     """Leave the engine, its manifest and the table of candidates."""
-    manifest, table = build(
+    manifest, candidates = build(
         ctx.input("export/onnx"),
         ctx.output("engine"),
         ctx.output("manifest"),
@@ -43,7 +43,7 @@ def run(ctx: Context) -> None:
         graph=ctx.output("graph") if ctx.settings.build.targets else None,
         on_progress=ctx.progress,
     )
-    write_bytes(ctx.output("candidates"), json.dumps(table, allow_nan=False).encode())
+    measurements.write(ctx.output("candidates"), candidates)
     if machine.gpus() and ctx.settings.build.device == "auto" and manifest.device == "cpu":
         ctx.note(f"{manifest.backend} cannot use the GPU here, so the engine is for the CPU")
     ctx.metric("backend", manifest.backend)
@@ -66,7 +66,7 @@ def build(
     cache: Path | None = None,
     graph: Path | None = None,
     on_progress: OnProgress = no_progress,
-) -> tuple[EngineManifest, dict[str, Any]]:
+) -> tuple[EngineManifest, Candidates]:
     """Make an engine from an ONNX file and write its manifest.
 
     Args:
@@ -82,7 +82,7 @@ def build(
         on_progress: Called while building.
 
     Returns:
-        The manifest, and the table of candidates that the report shows.
+        The manifest, and the candidates that the report shows.
 
     Raises:
         StageError: The ONNX file is unsound, the backend cannot use it, or the images do not fit.
@@ -97,7 +97,7 @@ def build(
     with TemporaryDirectory(prefix="madpipe-", dir=engine.parent) as name:
         folder = Path(name)
         if images_NCHW is not None and selection.is_chosen_by_measuring(options):
-            result, table = _autotune(
+            result, candidates = _autotune(
                 converter,
                 images_NCHW,
                 options,
@@ -108,11 +108,13 @@ def build(
             )
         else:
             result = _build_named(converter, options, folder, cache, on_progress)
-            table = _table([result], options, images=0)
+            candidates = Candidates(
+                max_disagreement=options.max_disagreement, images=0, candidates=(result.record(),)
+            )
             if graph is not None:
                 shutil.move(folder / _GRAPH_FILE, graph)
         shutil.move(result.engine, engine)
-    return _write_manifest(manifest_path, result, engine, onnx, model), table
+    return _write_manifest(manifest_path, result, engine, onnx, model), candidates
 
 
 def _write_manifest(
@@ -193,7 +195,7 @@ def _autotune(
     threads: int,
     cache: Path | None,
     on_progress: OnProgress,
-) -> tuple[AutotuneResult, dict[str, Any]]:
+) -> tuple[AutotuneResult, Candidates]:
     """Build and measure the candidates, and take the fastest that is admissible."""
     device = selection.device(options)
     devices = (device, "cpu") if options.device == "auto" and device != "cpu" else (device,)
@@ -212,14 +214,15 @@ def _autotune(
         best = autotuner.choose()
         results += autotuner.results
         if best is not None:
-            table = _table(results, options, images=len(images_NCHW))
-            table |= {
-                "device": device,
-                "rounds": autotuner.repetitions,
-                "threads": threads,
-                "costly_layers": [layer._asdict() for layer in autotuner.sensitive_layers],
-            }
-            return best, table
+            return best, Candidates(
+                max_disagreement=options.max_disagreement,
+                images=len(images_NCHW),
+                candidates=tuple(result.record() for result in results),
+                device=device,
+                rounds=autotuner.repetitions,
+                threads=threads,
+                costly_layers=tuple(autotuner.sensitive_layers),
+            )
     if results and all(result.verdict == "unavailable" for result in results):
         raise UnavailableError("build.device", results[0].reason, "see madpipe doctor")
     missed = "; ".join(f"{r.backend} {r.precision}: {r.reason}" for r in results) or "none exists"
@@ -228,12 +231,3 @@ def _autotune(
         f"no candidate is admissible ({missed})",
         "raise build.max_disagreement, or name a precision",
     )
-
-
-def _table(results: list[AutotuneResult], options: Build, *, images: int) -> dict[str, Any]:
-    return {
-        "schema": SCHEMA,
-        "max_disagreement": options.max_disagreement,
-        "images": images,
-        "candidates": [result.record() for result in results],
-    }

@@ -9,8 +9,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pipeline.gates.build_records import EngineManifest as EngineManifest  # noqa: PLC0414
-from pipeline.gates.build_records import Signature as Signature  # noqa: PLC0414  (re-exported)
 from pipeline.settings import Build
 
 if TYPE_CHECKING:

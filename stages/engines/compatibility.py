@@ -6,8 +6,9 @@ refused with an obscure message, at worst a crash.
 
 from pipeline import machine
 from pipeline.errors import UnavailableError
+from pipeline.gates.build_records import EngineManifest
 from pipeline.stage import StageError
-from stages.engines.base import BACKENDS, EngineManifest
+from stages.engines.base import BACKENDS
 
 _AMPERE = 8.0
 _THERE = "madpipe validate --engine DIR --teacher FILE"

@@ -8,9 +8,10 @@ from pathlib import Path
 import msgspec
 
 from pipeline.cache.keys import file_sha256
+from pipeline.gates.build_records import EngineManifest
 from pipeline.stage import StageError
 from stages.engines import compatibility, selection
-from stages.engines.base import BACKENDS, MANIFEST_FILE, EngineManifest, Session
+from stages.engines.base import BACKENDS, MANIFEST_FILE, Session
 
 
 def read_manifest(manifest_path: Path, engine: Path) -> EngineManifest:

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from pipeline.atomic import write_bytes
 from pipeline.errors import first_line
+from pipeline.gates.build_records import Signature
 from pipeline.stage import StageError
-from stages.engines.base import Signature, to_model_input
+from stages.engines.base import to_model_input
 from stages.networks import card as cards
 from stages.networks.card import Card
 

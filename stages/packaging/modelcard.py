@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stages.engines.base import EngineManifest, Signature
+from pipeline.gates.build_records import EngineManifest, Signature
 from stages.packaging import triton
 
 _EXAMPLE = (

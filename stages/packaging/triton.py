@@ -3,7 +3,7 @@
 import json
 from typing import NamedTuple
 
-from stages.engines.base import EngineManifest, Signature
+from pipeline.gates.build_records import EngineManifest, Signature
 
 _ONNX_MAX_BATCH = 64
 _TYPES = {

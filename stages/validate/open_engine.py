@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from stages.engines.base import EngineManifest, Session
+from pipeline.gates.build_records import EngineManifest
+from stages.engines.base import Session
 from stages.engines.open_engine import open_engine
 from stages.validate import machine_load
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from models.classifier import Classifier
 from pipeline.errors import MadpipeError, UnavailableError, error_summary
+from pipeline.gates.build_records import EngineManifest
 from pipeline.stage import StageError
 from stages.engines import selection
-from stages.engines.base import BACKENDS, BuildRequest, EngineManifest
+from stages.engines.base import BACKENDS, BuildRequest
 from stages.networks.card import Card
 from stages.onnxgraph import io as onnx_io
 

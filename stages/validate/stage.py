@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.atomic import write_bytes
+from pipeline.gates.build_records import EngineManifest
 from pipeline.gates.measures import SCHEMA
 from pipeline.stage import Context, StageError
 from stages.data import images
 from stages.data.images import Images
 from stages.engines import compatibility
-from stages.engines.base import BACKENDS, EngineManifest
+from stages.engines.base import BACKENDS
 from stages.engines.open_engine import read_manifest
 from stages.networks import factory
 from stages.validate import accuracy, latency

@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.errors import UnavailableError
+from pipeline.gates.build_records import EngineManifest
 from pipeline.stage import StageError
 from stages.engines import compatibility
-from stages.engines.base import MANIFEST_FILE, EngineManifest, to_model_input
+from stages.engines.base import MANIFEST_FILE, to_model_input
 from stages.engines.tensorrt.builder import logger, sizes
 from stages.engines.tensorrt.edition import Edition
 from stages.networks.predict import predict

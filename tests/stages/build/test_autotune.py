@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import StageError
+from pipeline.gates.build_records import Candidates
 from pipeline.settings import Build
 from stages import standalone
 from stages.build import autotune
@@ -16,15 +17,15 @@ from stages.engines import selection
 from tests.stages.tiny import Brought
 
 
-def _built(tiny: Brought, folder: Path, **options: Any) -> dict[str, Any]:
-    _, table = build_stage.build(
+def _built(tiny: Brought, folder: Path, **options: Any) -> Candidates:
+    _, built = build_stage.build(
         tiny.path("export/onnx"),
         folder / "engine.onnx",
         folder / "manifest.json",
         Build(device="cpu", **options),
         calibration_path=tiny.path("distill/bank"),
     )
-    return table
+    return built
 
 
 def test_the_stage_stores_the_table_and_takes_the_fastest_that_is_admissible(
@@ -32,7 +33,7 @@ def test_the_stage_stores_the_table_and_takes_the_fastest_that_is_admissible(
 ) -> None:
     table = json.loads(tiny.path("build/candidates").read_bytes())
     rows = table["candidates"]
-    assert table["schema"] == autotune.SCHEMA
+    assert table["schema"] == "madpipe.candidates/1"
     expected = selection.candidates(tiny.settings.build, table["device"])
     assert [(r["backend"], r["precision"]) for r in rows][: len(expected)] == list(expected)
     (chosen,) = (r for r in rows if r["verdict"] == "chosen")
@@ -59,21 +60,21 @@ def test_what_differs_too_much_is_missed_and_mixed_with_float_layers(
         return (classes_N + 1) % 10 if calls == 3 else classes_N
 
     monkeypatch.setattr(autotune, "classes", classes)
-    table = _built(tiny, tmp_path, backend="onnxruntime", max_disagreement=0.5)
-    fp32, int8, mixed = table["candidates"]
-    assert fp32["verdict"] in ("chosen", "admissible")
-    assert int8["verdict"] == "missed"
-    assert "more than 0.5" in int8["reason"]
-    assert mixed["precision"] == "int8"
-    assert mixed["verdict"] in ("chosen", "admissible")
-    assert mixed["float_layers"] == [entry["layer"] for entry in table["costly_layers"]]
-    assert len(mixed["float_layers"]) == 1
+    built = _built(tiny, tmp_path, backend="onnxruntime", max_disagreement=0.5)
+    fp32, int8, mixed = built.candidates
+    assert fp32.verdict in ("chosen", "admissible")
+    assert int8.verdict == "missed"
+    assert "more than 0.5" in int8.reason
+    assert mixed.precision == "int8"
+    assert mixed.verdict in ("chosen", "admissible")
+    assert mixed.float_layers == tuple(entry.layer for entry in built.costly_layers or ())
+    assert len(mixed.float_layers) == 1
 
 
 def test_without_bisection_nothing_is_mixed(tiny: Brought, tmp_path: Path) -> None:
-    table = _built(tiny, tmp_path, backend="onnxruntime", max_disagreement=0.0, bisect_layers=0)
-    assert len(table["candidates"]) == 2
-    assert table["costly_layers"] == []
+    built = _built(tiny, tmp_path, backend="onnxruntime", max_disagreement=0.0, bisect_layers=0)
+    assert len(built.candidates) == 2
+    assert built.costly_layers == ()
 
 
 def test_where_none_is_admissible_the_message_has_the_reason_of_every_candidate(
@@ -107,7 +108,7 @@ def test_a_file_with_images_is_built_by_measuring_too(tiny: Brought, tmp_path: P
 def test_a_candidate_that_was_never_built_has_no_figures(tmp_path: Path) -> None:
     result = AutotuneResult(backend="b", precision="fp32", device="cpu", engine=tmp_path / "none")
     record = result.record()
-    assert (record["verdict"], record["bytes"], record["p50_ms"]) == ("unavailable", None, None)
+    assert (record.verdict, record.bytes, record.p50_ms) == ("unavailable", None, None)
 
 
 LAYERS = [f"layer{n}" for n in range(16)]

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from pipeline import machine, settings
-from stages.engines.base import AUTO, BACKENDS, EngineManifest, to_model_input
+from pipeline.gates.build_records import EngineManifest
+from stages.engines.base import AUTO, BACKENDS, to_model_input
 
 
 def test_the_table_has_every_backend_that_the_settings_name() -> None:

@@ -4,8 +4,9 @@ import pytest
 
 from pipeline import machine
 from pipeline.errors import StageError, UnavailableError
+from pipeline.gates.build_records import EngineManifest
 from stages.engines import compatibility
-from stages.engines.base import BACKENDS, EngineManifest
+from stages.engines.base import BACKENDS
 
 ADA = machine.Gpu("NVIDIA L4", "8.9", "580.1")
 HOPPER = machine.Gpu("NVIDIA H100", "9.0", "580.1")

@@ -10,11 +10,12 @@ import torch
 
 from pipeline import machine
 from pipeline.errors import StageError, UnavailableError
+from pipeline.gates.build_records import EngineManifest
 from pipeline.settings import Build, Export
 from stages import standalone
 from stages.data import images
 from stages.engines import selection
-from stages.engines.base import BACKENDS, EngineManifest, Session
+from stages.engines.base import BACKENDS, Session
 from stages.engines.open_engine import open_engine, read_manifest
 from stages.networks import factory
 from tests.stages.tiny import Brought

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from pipeline.errors import StageError
-from stages.engines.base import EngineManifest
+from pipeline.gates.build_records import EngineManifest
 from stages.engines.open_engine import read_folder, read_manifest
 
 

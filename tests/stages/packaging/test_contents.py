@@ -16,12 +16,13 @@ from PIL import Image
 
 from pipeline import machine
 from pipeline.errors import StageError, UsageError
+from pipeline.gates.build_records import EngineManifest
 from pipeline.settings import BackendName, Build, Data, Export, InputName, PrecisionName, SourceName
 from stages import standalone
 from stages.data import images
 from stages.data.files import ImageFiles
 from stages.data.specs import spec_of
-from stages.engines.base import BACKENDS, EngineManifest
+from stages.engines.base import BACKENDS
 from stages.engines.open_engine import open_engine, read_manifest
 from stages.packaging import archive, contents
 from tests.stages.tiny import Brought

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from stages.engines.base import EngineManifest, Signature
+from pipeline.gates.build_records import EngineManifest, Signature
 from stages.packaging import modelcard
 
 SIGNATURE = Signature(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from google.protobuf import text_format
 
-from stages.engines.base import EngineManifest, Signature
+from pipeline.gates.build_records import EngineManifest, Signature
 from stages.packaging import triton
 
 SIGNATURE = Signature(

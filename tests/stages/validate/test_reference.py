@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from models.classifier import Classifier
+from pipeline.gates.build_records import EngineManifest
 from stages.engines import ort
-from stages.engines.base import EngineManifest
 from stages.networks import factory
 from stages.validate import reference
 from tests.stages.tiny import Brought, card

@@ -10,9 +10,9 @@ import pytest
 
 from pipeline import machine
 from pipeline.errors import StageError, UnavailableError
+from pipeline.gates.build_records import EngineManifest
 from pipeline.settings import Build
 from stages import standalone
-from stages.engines.base import EngineManifest
 from stages.engines.open_engine import open_engine, read_manifest
 from stages.engines.tensorrt import rtx, standard
 
