@@ -107,10 +107,7 @@ def build(
                 on_progress=on_progress,
             )
         else:
-            result = _build_named(converter, options, folder, cache, on_progress)
-            candidates = Candidates(
-                max_disagreement=options.max_disagreement, images=0, candidates=(result.record(),)
-            )
+            result, candidates = _build_named(converter, options, folder, cache, on_progress)
             if graph is not None:
                 shutil.move(folder / _GRAPH_FILE, graph)
         shutil.move(result.engine, engine)
@@ -145,7 +142,7 @@ def _build_named(
     folder: Path,
     cache: Path | None,
     on_progress: OnProgress,
-) -> AutotuneResult:
+) -> tuple[AutotuneResult, Candidates]:
     """Build the backend and precision that the settings name."""
     name, precision = selection.backend_name(options), selection.precision(options)
     info = BACKENDS[name]
@@ -183,7 +180,9 @@ def _build_named(
     if not options.targets:
         session = backend.open(result.engine, device=result.device, threads=1)
         result.reached = autotune.reached(session)
-    return result
+    return result, Candidates(
+        max_disagreement=options.max_disagreement, images=0, candidates=(result.record(),)
+    )
 
 
 def _autotune(
