@@ -2,16 +2,13 @@
 
 import contextlib
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
-from torch import Tensor
 
 from models import registry
-from models.classifier import Classifier
 from pipeline.cache.keys import file_sha256
 from pipeline.errors import UsageError, did_you_mean
 from pipeline.gates import measurements
@@ -20,8 +17,8 @@ from pipeline.settings import Build, Data, Export, Validate
 from pipeline.stage import StageError
 from stages import bank
 from stages.build import stage as build_stage
-from stages.data import images
 from stages.data.images import Images
+from stages.data.images import load as load_dataset
 from stages.data.specs import SPECS
 from stages.engines import selection
 from stages.engines.base import AUTO, BACKENDS, MANIFEST_FILE
@@ -51,7 +48,7 @@ def export(
     image_size_px: int | None,
     options: Export | None = None,
 ) -> dict[str, Any]:
-    """Write the network of a weights file as ONNX; return what was recognised and checked.
+    """Write the network of a weights file as ONNX; return what was identified and checked.
 
     Raises:
         StageError: The file is no weights file, fits no architecture, or the export is wrong.
@@ -61,7 +58,9 @@ def export(
     card = identify_architecture.card_for(
         student, tensors, arch=arch, num_classes=num_classes, image_size_px=image_size_px
     )
-    network = _network(card, tensors, arch_place="--arch", weights_place="--student")
+    network = factory.restore(
+        card, tensors, code=_code(card.arch), arch_place="--arch", weights_place="--student"
+    )
     shape = (_CHECK_IMAGES, card.channels, card.image_size_px, card.image_size_px)
     random_NCHW = np.random.default_rng(0).random(shape, dtype=np.float32)
     checked = export_stage.export(
@@ -124,7 +123,7 @@ def build(
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
-    # Of an engine that was there before it would tell what is no longer so.
+    # The table of an engine that was there before describes another engine.
     (folder / _TABLE).unlink(missing_ok=True)
     if is_measured:
         measurements.write(folder / _TABLE, candidates)
@@ -149,20 +148,22 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> dict[
         num_classes=None,
         image_size_px=None if cards.read(teacher) else size,
     )
-    network = _network(card, tensors, arch_place="--teacher", weights_place="--teacher")
-    shown = _shown(data, spec, card)
+    network = factory.restore(
+        card, tensors, code=_code(card.arch), arch_place="--teacher", weights_place="--teacher"
+    )
+    images = _load_images(data, spec, card)
     engine = open_here(manifest, path, threads=options.threads)
     logits = {
-        "teacher": torch_logits(network, shown),
-        "engine": engine_logits(engine.session, shown),
+        "teacher": torch_logits(network, images),
+        "engine": engine_logits(engine.session, images),
     }
-    measured, _ = validate_stage.judged_by(logits, shown, is_bank=spec is None)
+    measured, _ = validate_stage.judged_by(logits, images, is_bank=spec is None)
     with tempfile.TemporaryDirectory() as scratch:
         measured["latency"], _ = latency.measure(
             network,
             card,
             engine,
-            shown,
+            images,
             options,
             opset=BACKENDS[manifest.backend].opset,
             files=(teacher, None),
@@ -171,7 +172,7 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> dict[
     return measured | sizes(manifest, path, engine.resident_bytes)
 
 
-def _shown(data: str, spec: tuple[Data, Path | None] | None, card: Card) -> Images:
+def _load_images(data: str, spec: tuple[Data, Path | None] | None, card: Card) -> Images:
     """Return the images that `--data` names."""
     if spec is None:
         return bank_images(Path(data.removeprefix(_BANK)), card)
@@ -179,22 +180,13 @@ def _shown(data: str, spec: tuple[Data, Path | None] | None, card: Card) -> Imag
     settings = msgspec.structs.replace(
         source, image_size_px=card.image_size_px, mean=card.mean, std=card.std
     )
-    shown = images.load(settings, root).held_out
-    check_images(shown, card)
-    return shown
+    held_out = load_dataset(settings, root).held_out
+    check_images(held_out, card)
+    return held_out
 
 
 def _bank_size(data: str) -> int:
     return int(bank.load(Path(data.removeprefix(_BANK)), "--data").shape[-1])
-
-
-def _network(
-    card: Card, tensors: Mapping[str, Tensor], *, arch_place: str, weights_place: str
-) -> Classifier:
-    """Return the network of a card, filled and ready for inference."""
-    network = factory.build(card, code=_code(card.arch), place=arch_place)
-    weights.fill(network.backbone, tensors, arch=card.arch, place=weights_place)
-    return network.eval()
 
 
 def _source(data: str) -> tuple[Data, Path | None]:

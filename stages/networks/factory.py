@@ -1,5 +1,6 @@
 """Building the classifier that a card describes, and filling it with weights."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -75,9 +76,25 @@ def load(path: Path, *, code: Path | None, place: str) -> tuple[Classifier, Card
     card = cards.read(path)
     if card is None:
         raise StageError(place, f"carries no card ({path})", "give a file that madpipe wrote")
-    network = build(card, code=code, place=place)
-    weights.fill(network.backbone, tensors, arch=card.arch, place=place)
-    return network.eval(), card
+    return restore(card, tensors, code=code, arch_place=place, weights_place=place), card
+
+
+def restore(
+    card: Card,
+    tensors: Mapping[str, torch.Tensor],
+    *,
+    code: Path | None,
+    arch_place: str,
+    weights_place: str,
+) -> Classifier:
+    """Return the network of a card with its weights, ready for inference.
+
+    Raises:
+        StageError: The card's network cannot be built, or the weights do not fit it.
+    """
+    network = build(card, code=code, place=arch_place)
+    weights.fill(network.backbone, tensors, arch=card.arch, place=weights_place)
+    return network.eval()
 
 
 def parameter_count(network: torch.nn.Module) -> int:

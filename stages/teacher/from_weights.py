@@ -24,10 +24,13 @@ def run(ctx: Context) -> None:
     size = settings.data.image_size_px
     mean, std = settings.data.mean, settings.data.std
     card = describe(path, arch=settings.teacher.arch, image_size_px=size, mean=mean, std=std)
-    network = factory.build(card, code=ctx.external("teacher_code"), place="teacher.arch")
-    tensors = weights.read(path, "teacher.weights")
-    weights.fill(network.backbone, tensors, arch=card.arch, place="teacher.weights")
-    network.eval()
+    network = factory.restore(
+        card,
+        weights.read(path, "teacher.weights"),
+        code=ctx.external("teacher_code"),
+        arch_place="teacher.arch",
+        weights_place="teacher.weights",
+    )
     x_BCHW = torch.rand(_PROBES, card.channels, card.image_size_px, card.image_size_px)
     with torch.inference_mode():
         if not torch.isfinite(network(x_BCHW)).all():

@@ -14,15 +14,15 @@ from tests.stages.tiny import card, resnet8, weights_file
 
 def test_a_file_with_its_card_needs_nothing_more(tmp_path: Path) -> None:
     weights_file(tmp_path / "w.safetensors")
-    told = standalone.export(
+    result = standalone.export(
         tmp_path / "w.safetensors",
         tmp_path / "w.onnx",
         arch=None,
         num_classes=None,
         image_size_px=None,
     )
-    assert (told["arch"], told["classes"], told["image_size_px"]) == ("resnet8", 10, 8)
-    assert told["max_logit_difference"] < 1e-3
+    assert (result["arch"], result["classes"], result["image_size_px"]) == ("resnet8", 10, 8)
+    assert result["max_logit_difference"] < 1e-3
     assert onnx_io.card_of(onnx_io.read(tmp_path / "w.onnx", "here")) == card()
 
 
@@ -51,7 +51,7 @@ def test_a_network_that_fails_its_checks_leaves_what_was_there(tmp_path: Path) -
     with pytest.raises(StageError, match="not finite"):
         standalone.export(tmp_path / "nan.pth", tmp_path / "w.onnx", **arguments)  # type: ignore[arg-type]
     assert (tmp_path / "w.onnx").read_bytes() == before
-    assert {each.name for each in tmp_path.iterdir()} == {"w.pth", "nan.pth", "w.onnx"}
+    assert {path.name for path in tmp_path.iterdir()} == {"w.pth", "nan.pth", "w.onnx"}
 
 
 def test_a_build_that_fails_leaves_no_folder(tmp_path: Path) -> None:
@@ -63,10 +63,10 @@ def test_a_build_that_fails_leaves_no_folder(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_program_needs_its_image_size(tmp_path: Path) -> None:
     torch.save({"state_dict": resnet8(channels=3).state_dict()}, tmp_path / "w.pth")
-    told = standalone.export(
+    result = standalone.export(
         tmp_path / "w.pth", tmp_path / "w.onnx", arch=None, num_classes=None, image_size_px=16
     )
-    assert (told["arch"], told["classes"], told["image_size_px"]) == ("resnet8", 10, 16)
+    assert (result["arch"], result["classes"], result["image_size_px"]) == ("resnet8", 10, 16)
 
 
 def test_a_wrong_architecture_is_refused_with_what_differs(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_an_option_that_contradicts_the_card_is_not_ignored(
 ) -> None:
     weights_file(tmp_path / "w.safetensors")
     try:
-        told = standalone.export(
+        result = standalone.export(
             tmp_path / "w.safetensors",
             tmp_path / "w.onnx",
             arch=None,
@@ -103,8 +103,8 @@ def test_an_option_that_contradicts_the_card_is_not_ignored(
         )
     except UsageError:
         return
-    assert told["image_size_px"] == option.get("image_size_px", 8)
-    assert told["classes"] == option.get("num_classes", 10)
+    assert result["image_size_px"] == option.get("image_size_px", 8)
+    assert result["classes"] == option.get("num_classes", 10)
 
 
 def test_a_network_in_a_users_file_is_exported(tmp_path: Path) -> None:
@@ -115,11 +115,11 @@ def test_a_network_in_a_users_file_is_exported(tmp_path: Path) -> None:
     )
     layers = torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(72, 10)
     torch.save(torch.nn.Sequential(*layers).state_dict(), tmp_path / "w.pth")
-    told = standalone.export(
+    result = standalone.export(
         tmp_path / "w.pth",
         tmp_path / "w.onnx",
         arch=f"{tmp_path / 'net.py'}:make",
         num_classes=10,
         image_size_px=8,
     )
-    assert told["max_logit_difference"] < 1e-3
+    assert result["max_logit_difference"] < 1e-3
