@@ -29,7 +29,7 @@ from onnx import TensorProto, helper, numpy_helper
 from pipeline import machine
 from pipeline.cache.keys import file_sha256
 from pipeline.cache.store import Store
-from pipeline.checkpoint import FileCheckpoints
+from pipeline.checkpoint import Checkpoints
 from pipeline.gates.intervals import share_bounds
 from pipeline.gates.judge import judge
 from pipeline.settings import Build, Gate, Settings, Validate
@@ -92,7 +92,7 @@ def brought(stage: Stage, run: Any, files: dict[str, Path], folder: Path) -> dic
         settings=SETTINGS,
         inputs={name: files[name] for name in stage.inputs},
         out=out,
-        checkpoints=FileCheckpoints(
+        checkpoints=Checkpoints(
             folder / "checkpoint", stage=stage.name, every_s=3600.0, stop_asked=lambda: False
         ),
         emit=lambda kind, fields: None,  # noqa: ARG005

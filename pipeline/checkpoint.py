@@ -1,6 +1,6 @@
 """Progress in the middle of a stage: one file, replaced whole, bound to the stage's key.
 
-It lies in the work folder of the key, so a changed setting or edit never meets an old one.
+It lies in the work folder of the key, so other settings or code never see an old one.
 """
 
 import time
@@ -10,16 +10,16 @@ from pathlib import Path
 from pipeline.atomic import sync_file, sync_folder
 from pipeline.errors import Interrupted
 
-_MOST_SHARE = 0.02
+_MAX_SHARE = 0.02
 
 
-class FileCheckpoints:
-    """Checkpoints in a folder, saved when enough time has gone by or a stop was asked for."""
+class Checkpoints:
+    """Progress that survives a kill, saved when enough time has gone by or a stop was asked for."""
 
     def __init__(
         self, folder: Path, *, stage: str, every_s: float, stop_asked: Callable[[], bool]
     ) -> None:
-        """Keep checkpoints in `folder`, at most one each `every_s` seconds; 0: whenever asked.
+        """Keep checkpoints in `folder`, at most one in `every_s` seconds; 0: whenever asked.
 
         What takes long to save is saved less often, so that it costs no more than 2 % of the time.
         """
@@ -28,7 +28,7 @@ class FileCheckpoints:
         self._every_s = every_s
         self._stop_asked = stop_asked
         self._last_s = time.monotonic()
-        self._least_pause_s = 0.0
+        self._min_pause_s = 0.0
 
     def load(self) -> Path | None:
         """Return the newest checkpoint, or None."""
@@ -43,7 +43,7 @@ class FileCheckpoints:
         """
         stopping = self._stop_asked()
         begin_s = time.monotonic()
-        pause_s = max(self._every_s, self._least_pause_s if self._every_s else 0.0)
+        pause_s = max(self._every_s, self._min_pause_s if self._every_s else 0.0)
         if not stopping and begin_s - self._last_s < pause_s:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ class FileCheckpoints:
         part.replace(self._path)
         sync_folder(self._path.parent)
         self._last_s = time.monotonic()
-        self._least_pause_s = (self._last_s - begin_s) * (1 / _MOST_SHARE - 1)
+        self._min_pause_s = (self._last_s - begin_s) * (1 / _MAX_SHARE - 1)
         if stopping:
             raise Interrupted(
                 f"stage {self._stage}",

@@ -152,7 +152,7 @@ def version(distribution: str) -> str:
 
 
 def has_module(name: str) -> bool:
-    """Tell whether a top-level module can be imported, without importing it."""
+    """Return whether a top-level module can be imported, without importing it."""
     return find_spec(name) is not None
 
 

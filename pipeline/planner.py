@@ -1,14 +1,20 @@
-"""What a run would do: for each stage a hit or a miss, and why. Runs and writes nothing."""
+"""What a run would do: the order of the stages, and for each a hit or a miss, and why.
 
-from collections.abc import Mapping, Sequence
+The order follows from what the stages read: nobody writes it down. Runs and writes nothing.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from typing import Literal, NamedTuple
 
 from pipeline.cache.digest_cache import DigestCache
 from pipeline.cache.keys import KeyDocument, differences, key_document, key_of
 from pipeline.cache.store import Entry, Store
+from pipeline.errors import UsageError, did_you_mean
 from pipeline.settings import Settings
 from pipeline.stage import Stage
 
+ALL = "all"
 Action = Literal["hit", "run", "resume", "wait"]
 
 
@@ -25,6 +31,68 @@ class Planned(NamedTuple):
     key: str | None = None
     key_document: KeyDocument | None = None
     entry: Entry | None = None
+
+
+def ordered(stages: Iterable[Stage]) -> tuple[Stage, ...]:
+    """Return the stages so that each comes after those it reads from, else in the order given.
+
+    Raises:
+        ValueError: Two have one name, an input names nothing, or they depend on each other.
+    """
+    stages = list(stages)
+    names = [stage.name for stage in stages]
+    if len(set(names)) != len(names):
+        message = f"two stages have one name: {names}"
+        raise ValueError(message)
+    offered = {f"{stage.name}/{output}" for stage in stages for output in stage.outputs}
+    for stage in stages:
+        if missing := set(stage.inputs) - offered:
+            message = f"stage {stage.name} reads what no stage leaves: {sorted(missing)}"
+            raise ValueError(message)
+    sorter = TopologicalSorter({stage.name: stage.sources for stage in stages})
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        message = f"stages depend on each other: {sorted(set(error.args[1]))}"
+        raise ValueError(message) from error
+    order: list[int] = []
+    ready: list[int] = []
+    while sorter.is_active():
+        # One at a time: what becomes ready may stand before what is ready already.
+        first, *ready = sorted([*ready, *map(names.index, sorter.get_ready())])
+        order.append(first)
+        sorter.done(names[first])
+    return tuple(stages[index] for index in order)
+
+
+def selected(stages: Sequence[Stage], targets: Sequence[str]) -> tuple[Stage, ...]:
+    """Return `targets` and all that they read from, in order; `all` selects every stage.
+
+    Raises:
+        UsageError: A target is no stage.
+    """
+    for target in targets:
+        require_stage(stages, target, allow_all=True)
+    names = {stage.name for stage in stages} if ALL in targets else set(targets)
+    for stage in reversed(stages):
+        if stage.name in names:
+            names |= stage.sources
+    return tuple(stage for stage in stages if stage.name in names)
+
+
+def require_stage(stages: Sequence[Stage], name: str, *, allow_all: bool = False) -> None:
+    """Make sure that `name` is a stage.
+
+    Raises:
+        UsageError: It is not.
+    """
+    names = [stage.name for stage in stages] + ([ALL] if allow_all else [])
+    if name not in names:
+        raise UsageError(
+            "command line",
+            f"no such stage{did_you_mean(name, names)} ({name})",
+            f"name one of {', '.join(names)}",
+        )
 
 
 def plan(
@@ -58,7 +126,10 @@ def plan_stage(
     force: bool = False,
 ) -> Planned:
     """Return what would happen to a stage whose inputs lie in `entries`."""
-    inputs = {name: input_sha256(entries, name) for name in stage.inputs}
+    inputs = {}
+    for name in stage.inputs:
+        source, _, output = name.partition("/")
+        inputs[name] = entries[source].record.outputs[output].sha256
     document = key_document(stage, settings, inputs, digest_cache)
     key = key_of(document)
     if force:
@@ -82,11 +153,4 @@ def reasons_for(stage: Stage, document: KeyDocument, store: Store) -> list[str]:
     newest = store.newest(stage.name)
     if newest is None:
         return ["never run"]
-    changed = differences(newest.record.key_document, document)
-    return changed or ["the stored entry is gone"]
-
-
-def input_sha256(entries: Mapping[str, Entry], name: str) -> str:
-    """Return the digest of the input `stage/output`."""
-    source, _, output = name.partition("/")
-    return entries[source].record.outputs[output].sha256
+    return differences(newest.record.key_document, document) or ["the stored entry is gone"]

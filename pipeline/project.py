@@ -13,8 +13,7 @@ from pipeline.config import load as config
 from pipeline.errors import SettingsFault, StoreError
 from pipeline.gates.judge import Verdict, judge
 from pipeline.gates.measured import read_measured
-from pipeline.graph import ordered, require_stage, selected
-from pipeline.planner import Planned, plan
+from pipeline.planner import Planned, ordered, plan, require_stage, selected
 from pipeline.settings import Settings
 from pipeline.stage import Stage
 
@@ -123,8 +122,8 @@ class Project:
 
     @property
     def sets_gates(self) -> bool:
-        """Tell whether --set changes a gate."""
-        return any(each.partition("=")[0].strip().startswith("gates") for each in self.overrides)
+        """Return whether --set changes a gate."""
+        return any(text.partition("=")[0].strip().startswith("gates") for text in self.overrides)
 
     def verdicts(self) -> list[Verdict]:
         """Judge the stored measurements by the gates of the settings; measures nothing.
@@ -141,17 +140,13 @@ class Project:
 
 
 def _check_externals(stages: Sequence[Stage]) -> None:
-    missing = {
-        external.needed_by: external
-        for stage in stages
-        for external in stage.externals.values()
-        if not external.path.exists()
-    }
+    externals = [external for stage in stages for external in stage.externals.values()]
+    missing = {item.needed_by: item for item in externals if not item.path.exists()}
     if missing:
         raise SettingsFault(
             [
-                (tuple(key.split(".")), f"no such file or folder ({each.path})", each.remedy)
-                for key, each in missing.items()
+                (tuple(key.split(".")), f"no such file or folder ({item.path})", item.remedy)
+                for key, item in missing.items()
             ]
         )
 

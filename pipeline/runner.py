@@ -19,7 +19,7 @@ from pipeline import __version__, machine
 from pipeline.cache.digest_cache import DigestCache
 from pipeline.cache.keys import file_sha256
 from pipeline.cache.store import Entry, EntryRecord, OutputRecord, Store, remove_tree
-from pipeline.checkpoint import FileCheckpoints
+from pipeline.checkpoint import Checkpoints
 from pipeline.errors import Interrupted, MadpipeError, StageError
 from pipeline.events import EventLog, Sink, broadcast, logged_s
 from pipeline.planner import Planned, plan_stage
@@ -154,7 +154,7 @@ class Runner:
         for name in stage.inputs:
             source, _, output = name.partition("/")
             inputs[name] = entries[source].output(output)
-        checkpoints = FileCheckpoints(
+        checkpoints = Checkpoints(
             work / "checkpoint",
             stage=stage.name,
             every_s=self.settings.run.checkpoint_every_s,

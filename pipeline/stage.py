@@ -2,22 +2,22 @@
 
 A `Stage` says what a step reads, what it leaves and where its code lives; it imports none of
 that code. A `Context` is all that the running code may touch: what was not declared, and so is
-not in the key, is not handed over. Knows nothing of the screen, the store or torch.
+not in the key, cannot be reached through it. Knows nothing of the screen, the store or torch.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, cast
+from typing import Any, NoReturn, cast
 
 import msgspec
 
+from pipeline.checkpoint import Checkpoints
 from pipeline.errors import Interrupted, StageError, UndeclaredAccess
 from pipeline.requirements import Requirement
 from pipeline.settings import Settings
 
 __all__ = [
-    "Checkpoints",
     "Context",
     "External",
     "Fetch",
@@ -25,7 +25,6 @@ __all__ = [
     "Settings",
     "Stage",
     "StageError",
-    "guarded",
 ]
 
 
@@ -60,7 +59,7 @@ class Stage:
     run: str
     """`module:function`, called as `function(ctx)`; imported only when the stage has to run."""
     outputs: Mapping[str, str]
-    """Name of each output -> name of its file."""
+    """Name of an output -> name of its file."""
     settings: tuple[str, ...] = ()
     """Dotted slices of the settings: `seed`, `distill`, `data.source`."""
     inputs: tuple[str, ...] = ()
@@ -81,20 +80,6 @@ class Stage:
         return frozenset(name.partition("/")[0] for name in self.inputs)
 
 
-class Checkpoints(Protocol):
-    """Progress that survives a kill, bound to one key: other settings never see it."""
-
-    def load(self) -> Path | None:
-        """Return the newest checkpoint, or None."""
-
-    def keep(self, write: Callable[[Path], None]) -> None:
-        """Save through `write(path)` when one is due or a stop was asked for.
-
-        Raises:
-            Interrupted: After saving, when a stop was asked for.
-        """
-
-
 class Context:
     """What a running stage may touch, and nothing else."""
 
@@ -111,7 +96,7 @@ class Context:
         cache: Path | None = None,
     ) -> None:
         """Bind the declaration to real paths; only the runner does."""
-        self.settings = cast("Settings", guarded(settings, stage))
+        self.settings = cast("Settings", _DeclaredSettings(settings, stage, ()))
         self.checkpoints = checkpoints
         self.cache = cache
         """A folder for what only saves time and outlives the stage; it may not be there yet."""
@@ -152,22 +137,22 @@ class Context:
         return self._out / self._stage.outputs[name]
 
     def metric(self, name: str, value: float | int | str) -> None:
-        """Record a figure of the result; it is stored, shown and reported."""
+        """Record a figure of the result; it is stored, displayed and reported."""
         self.metrics[name] = value
         self._emit("metric", {"name": name, "value": value})
 
-    def progress(self, done: int, total: int, unit: str, **shown: float) -> None:
-        """Tell how far the stage is, with figures worth watching.
+    def progress(self, done: int, total: int, unit: str, **figures: float) -> None:
+        """Report how far the stage is, with figures worth watching.
 
         Raises:
             Interrupted: A stop was asked for and nothing would be lost by stopping here;
                 a stage with checkpoints calls `checkpoints.keep` first.
         """
-        self._emit("progress", {"done": done, "total": total, "unit": unit} | shown)
+        self._emit("progress", {"done": done, "total": total, "unit": unit} | figures)
         self.stop_if_asked()
 
     def note(self, text: str) -> None:
-        """Tell the user one thing that they should know."""
+        """Report one thing that the user should know."""
         self._emit("note", {"text": text})
 
     def stop_if_asked(self) -> None:
@@ -180,13 +165,8 @@ class Context:
             raise Interrupted(self._stage.name, "interrupted", "the same command goes on from here")
 
 
-def guarded(settings: Settings, stage: Stage) -> object:
-    """Return a view of `settings` that shows the declared slices of `stage` and no others."""
-    return _Slices(settings, stage, ())
-
-
-class _Slices:
-    """A read-only view of a settings table that raises for what was not declared."""
+class _DeclaredSettings:
+    """A read-only view of a settings table that raises for what the stage did not declare."""
 
     _table: msgspec.Struct
     _stage: Stage
@@ -207,8 +187,8 @@ class _Slices:
         value: object = getattr(self._table, name)
         if dotted in self._stage.settings:
             return value
-        if any(each.startswith(dotted + ".") for each in self._stage.settings):
-            return _Slices(cast("msgspec.Struct", value), self._stage, path)
+        if any(name.startswith(dotted + ".") for name in self._stage.settings):
+            return _DeclaredSettings(cast("msgspec.Struct", value), self._stage, path)
         return _refuse(self._stage, "setting", dotted)
 
 

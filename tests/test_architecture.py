@@ -42,7 +42,7 @@ ORDER = """
     requirements config.rules config.presets cache.code_digest config.template
     gates.estimates gates.judge gates.measured
     config.load stage
-    cache.keys graph
+    cache.keys
     cache.store
     planner cache.lock run_records
     runner cache.sync gates.compare

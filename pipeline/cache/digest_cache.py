@@ -3,12 +3,17 @@
 A convenience: without it everything is computed anew and nothing is different.
 """
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from pipeline.atomic import write_bytes
+
+_Digests = dict[str, dict[str, dict[str, Any]]]
 
 
 class DigestCache:
@@ -20,14 +25,11 @@ class DigestCache:
     def __init__(self, path: Path | None = None) -> None:
         """Read what `path` holds; an unreadable or outdated file counts as empty."""
         self._path = path
-        self._stored: dict[str, dict[str, Any]] = {}
-        self._used: dict[str, dict[str, Any]] = {}
+        self._stored: _Digests = {}
+        self._used: _Digests = {}
         if path is not None and path.is_file():
-            try:
-                loaded = json.loads(path.read_bytes())
-            except ValueError:
-                loaded = {}
-            self._stored = _well_formed(loaded)
+            with contextlib.suppress(msgspec.DecodeError):
+                self._stored = msgspec.json.decode(path.read_bytes(), type=_Digests)
 
     def get(self, kind: str, key: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Return what is stored of `key`, computing it the first time."""
@@ -35,8 +37,7 @@ class DigestCache:
         if key not in used:
             stored = self._stored.get(kind, {}).get(key)
             used[key] = stored if stored is not None else compute()
-        entry: dict[str, Any] = used[key]
-        return entry
+        return used[key]
 
     def save(self) -> None:
         """Write what this process used, dropping the rest, if it differs from the file.
@@ -49,13 +50,3 @@ class DigestCache:
         if self._path is not None and self._used and self._used != self._stored:
             write_bytes(self._path, json.dumps(self._used, sort_keys=True).encode())
             self._stored = self._used
-
-
-def _well_formed(loaded: Any) -> dict[str, dict[str, Any]]:
-    """Return of a loaded file what has the form of a cache."""
-    kinds = loaded.items() if isinstance(loaded, dict) else ()
-    return {
-        kind: {key: entry for key, entry in entries.items() if isinstance(entry, dict)}
-        for kind, entries in kinds
-        if isinstance(entries, dict)
-    }

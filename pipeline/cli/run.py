@@ -9,8 +9,7 @@ import typer
 from pipeline.cli import common
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Force, Inconclusive, Json, Set
 from pipeline.errors import StageError
-from pipeline.graph import ALL, require_stage
-from pipeline.planner import Planned, reasons_for
+from pipeline.planner import ALL, Planned, reasons_for, require_stage
 from pipeline.run_pipeline import run_pipeline
 from pipeline.screen import formatting
 from pipeline.screen.plain import choose_screen

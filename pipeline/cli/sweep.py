@@ -12,7 +12,7 @@ from pipeline import exit_codes
 from pipeline.cli import common
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Json, Set
 from pipeline.errors import Interrupted, MadpipeError, UsageError
-from pipeline.graph import require_stage
+from pipeline.planner import require_stage
 from pipeline.run_pipeline import run_pipeline
 from pipeline.screen.plain import PlainScreen, choose_screen
 

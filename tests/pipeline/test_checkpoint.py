@@ -4,14 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.checkpoint import FileCheckpoints
+from pipeline.checkpoint import Checkpoints
 from pipeline.errors import Interrupted
 
 
-def checkpoints(
-    folder: Path, *, every_s: float = 0.0, is_stopping: bool = False
-) -> FileCheckpoints:
-    return FileCheckpoints(folder, stage="make", every_s=every_s, stop_asked=lambda: is_stopping)
+def checkpoints(folder: Path, *, every_s: float = 0.0, is_stopping: bool = False) -> Checkpoints:
+    return Checkpoints(folder, stage="make", every_s=every_s, stop_asked=lambda: is_stopping)
 
 
 def write(text: str, path: Path) -> None:

@@ -14,7 +14,7 @@ from pipeline.stage import External, Fetch, Stage
 Open = Callable[..., Project]
 
 
-def bring(project: Project) -> int:
+def run(project: Project) -> int:
     return run_pipeline(project, ["all"], force=(), sinks=[], command="run all", inconclusive=4)
 
 
@@ -46,7 +46,7 @@ def test_plan_of_one_target_has_all_that_it_reads(project: Open) -> None:
     assert [item.stage.name for item in opened.plan(["distill"])] == ["distill"]
 
 
-def test_unknown_target_is_told_with_the_nearest(project: Open) -> None:
+def test_unknown_target_is_answered_with_the_nearest(project: Open) -> None:
     with pytest.raises(UsageError) as caught:
         project().plan(["validat"])
     assert str(caught.value) == (
@@ -75,17 +75,17 @@ def test_judging_without_measurements_says_what_to_run(project: Open) -> None:
 
 
 def test_stored_measurements_are_judged_by_the_gates_of_now(project: Open) -> None:
-    bring(project())
+    run(project())
     strict = project("gates.speedup.min=50").verdicts()
-    assert [(each.name, each.verdict) for each in strict if each.name == "speedup"] == [
+    assert [(verdict.name, verdict.verdict) for verdict in strict if verdict.name == "speedup"] == [
         ("speedup", "fail")
     ]
-    assert {each.verdict for each in project().verdicts()} == {"pass"}
+    assert {verdict.verdict for verdict in project().verdicts()} == {"pass"}
 
 
 def test_damaged_measurements_are_not_judged(project: Open) -> None:
     opened = project()
-    bring(opened)
+    run(opened)
     entry = opened.store.newest("validate")
     assert entry is not None
     entry.output("measurements").chmod(0o644)

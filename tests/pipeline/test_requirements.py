@@ -1,4 +1,4 @@
-"""What the machine lacks is told with the setting that asks for it."""
+"""What the machine lacks is reported with the setting that needs it."""
 
 import pytest
 
@@ -11,7 +11,7 @@ def test_installed_module_is_enough() -> None:
     NeedsModule(setting="build.backend", module="msgspec", install="pip install msgspec").check()
 
 
-def test_missing_module_is_told_with_its_remedy() -> None:
+def test_missing_module_is_reported_with_its_remedy() -> None:
     needs = NeedsModule(setting="build.backend", module="no_such", install="pip install no-such")
     with pytest.raises(UnavailableError) as caught:
         needs.check()
@@ -27,6 +27,6 @@ def test_machine_without_a_driver_has_no_gpu(monkeypatch: pytest.MonkeyPatch) ->
         NeedsGpu(setting="build.device").check()
 
 
-def test_what_is_refused_is_refused() -> None:
+def test_what_no_machine_can_do_is_reported() -> None:
     with pytest.raises(UnavailableError, match=r"^a: b; c$"):
         Unsupported(setting="a", wrong="b", remedy="c").check()

@@ -46,7 +46,7 @@ except MadpipeError as error:
 """
 
 
-def bring(
+def run(
     project: Project, *targets: str, events: list[Event] | None = None, inconclusive: int = 4
 ) -> int:
     return run_pipeline(
@@ -91,17 +91,17 @@ def last_run(project: Project) -> list[tuple[str, str]]:
 def test_run_ends_with_its_verdicts_and_its_record(project: Open) -> None:
     opened = project()
     events: list[Event] = []
-    assert bring(opened, events=events) == 0
-    assert [each.kind for each in events][-4:] == ["gate", "gate", "gate", "run_done"]
+    assert run(opened, events=events) == 0
+    assert [event.kind for event in events][-4:] == ["gate", "gate", "gate", "run_done"]
     assert events[0].fields == {"stages": ["distill", "validate"], "command": "madpipe run all"}
     assert events[-1].fields["exit_code"] == 0
     assert last_run(opened) == [("distill", "ran"), ("validate", "ran")]
 
 
 def test_second_run_is_all_hits_and_judges_anew(project: Open) -> None:
-    bring(project())
+    run(project())
     strict = project("gates.speedup.min=50")
-    assert bring(strict) == 3
+    assert run(strict) == 3
     assert last_run(strict) == [("distill", "hit"), ("validate", "hit")]
 
 
@@ -110,20 +110,20 @@ def test_inconclusive_gate_has_the_exit_code_that_was_asked_for(
     project: Open, inconclusive: int, expected: int
 ) -> None:
     unsure = project("gates.speedup.min=5")
-    assert bring(unsure, inconclusive=inconclusive) == expected
+    assert run(unsure, inconclusive=inconclusive) == expected
 
 
 def test_run_without_validate_judges_nothing(project: Open) -> None:
     events: list[Event] = []
-    assert bring(project("gates.speedup.min=50"), "distill", events=events) == 0
-    assert [each for each in events if each.kind == "gate"] == []
+    assert run(project("gates.speedup.min=50"), "distill", events=events) == 0
+    assert [event for event in events if event.kind == "gate"] == []
 
 
 def test_failed_run_is_recorded_with_the_stage_that_failed(project: Open, code: Code) -> None:
     opened = project()
     code("def distill(ctx):\n    raise ValueError('no luck')\n")
     with pytest.raises(StageError, match="no luck"):
-        bring(opened)
+        run(opened)
     record = run_records.latest(opened.store)
     assert record is not None
     (failed,) = record.stages
@@ -131,36 +131,38 @@ def test_failed_run_is_recorded_with_the_stage_that_failed(project: Open, code: 
     assert "no luck" in failed.message
 
 
-def test_what_the_machine_lacks_is_told_before_anything_runs(project: Open, tmp_path: Path) -> None:
+def test_what_the_machine_lacks_is_reported_before_anything_runs(
+    project: Open, tmp_path: Path
+) -> None:
     opened = project()
-    refused = Unsupported(setting="build.backend", wrong="is not here (x)", remedy="use y")
+    unsupported = Unsupported(setting="build.backend", wrong="is not here (x)", remedy="use y")
     first, second = opened.stages
     needy = Stage(
         name="last",
         run="fakestages:last",
         inputs=("validate/measurements",),
         outputs={},
-        requires=(refused,),
+        requires=(unsupported,),
     )
     whole = Project(Settings(), (first, second, needy), opened.store, opened.path)
     with pytest.raises(UnavailableError) as caught:
-        bring(whole)
+        run(whole)
     assert caught.value.exit_code == 5
     assert not (tmp_path / ".madpipe" / "entries").exists()
 
 
 def test_locked_folder_stops_a_run_but_not_one_of_hits(project: Open) -> None:
     opened = project("run.lock_wait_s=0")
-    bring(opened)
+    run(opened)
     with write_lock(opened.store, command="other"):
-        assert bring(opened) == 0
+        assert run(opened) == 0
         with pytest.raises(LockedError, match=r": other\); wait for it"):
-            bring(project("run.lock_wait_s=0", "seed=1"))
+            run(project("run.lock_wait_s=0", "seed=1"))
 
 
 def test_digests_of_code_is_kept_for_the_next_run(project: Open) -> None:
     opened = project()
-    bring(opened)
+    run(opened)
     assert json.loads(opened.store.digest_cache_path.read_bytes())["code"] != {}
 
 

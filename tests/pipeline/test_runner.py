@@ -75,7 +75,7 @@ def test_nothing_is_left_in_the_work_folder(run: Run, store: Store) -> None:
     assert [path for path in (store.home / "work").rglob("*") if path.is_file()] == []
 
 
-def test_events_tell_the_run_in_order(run: Run, events: list[Event]) -> None:
+def test_events_follow_the_run_in_order(run: Run, events: list[Event]) -> None:
     run(BOTH)
     assert kinds(events) == [
         ("stage_started", "first"),
@@ -109,7 +109,7 @@ def test_comment_edit_is_a_hit_and_helper_edit_runs_again(run: Run, code: Code) 
 
 
 @pytest.mark.parametrize(
-    ("body", "error", "said"),
+    ("body", "error", "message"),
     [
         ("ctx.settings.distill", UndeclaredAccess, "asked for a setting .*(distill)"),
         ("ctx.input('second/out')", UndeclaredAccess, r"asked for a input .*\(second/out\)"),
@@ -128,10 +128,10 @@ def test_failed_stage_leaves_no_entry_and_the_next_run_works(
     events: list[Event],
     body: str,
     error: type[StageError],
-    said: str,
+    message: str,
 ) -> None:
     code(f"def first(ctx):\n    {body}\n")
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         run((FIRST,))
     assert list(store.entries()) == []
     assert kinds(events)[-1] == ("stage_failed", "first")
@@ -174,8 +174,8 @@ def test_damaged_entry_is_run_again_and_replaced(
 
 
 def test_requirement_that_is_not_met_stops_before_the_stage_runs(run: Run, store: Store) -> None:
-    refused = Unsupported(setting="build.backend", wrong="is not here (x)", remedy="use y")
-    stage = Stage(name="first", run="fakestages:first", outputs={}, requires=(refused,))
+    unsupported = Unsupported(setting="build.backend", wrong="is not here (x)", remedy="use y")
+    stage = Stage(name="first", run="fakestages:first", outputs={}, requires=(unsupported,))
     with pytest.raises(UnavailableError, match=r"build.backend: is not here \(x\); use y"):
         run((stage,))
     assert list(store.home.glob("work/*")) == []
@@ -195,7 +195,7 @@ def first(ctx):
 
 
 def rounds(events: list[Event]) -> list[str]:
-    return [each.fields["text"] for each in events if each.kind == "note"]
+    return [event.fields["text"] for event in events if event.kind == "note"]
 
 
 def stopped_in_round_3(store: Store, events: list[Event]) -> Runner:
@@ -248,7 +248,7 @@ def test_stop_between_two_stages_keeps_the_first(
     run: Run, store: Store, events: list[Event]
 ) -> None:
     def stop_asked() -> bool:
-        return any(each.kind == "stage_done" for each in events)
+        return any(event.kind == "stage_done" for event in events)
 
     runner = Runner(Settings(), store, DigestCache(), [events.append], stop_asked=stop_asked)
     with pytest.raises(Interrupted):
@@ -256,7 +256,7 @@ def test_stop_between_two_stages_keeps_the_first(
     assert statuses(run(BOTH)) == ["hit", "ran"]
 
 
-def test_file_that_a_stage_misses_is_told_with_its_name(run: Run, code: Code) -> None:
+def test_file_that_a_stage_misses_is_reported_with_its_name(run: Run, code: Code) -> None:
     code("def first(ctx):\n    open('/no/such/file')\n")
     with pytest.raises(StoreError, match=r"/no/such/file: .*No such file or directory"):
         run((FIRST,))

@@ -1,4 +1,4 @@
-"""The first signal asks, the second stops, and the handlers before come back."""
+"""The first signal asks, the second stops, and the earlier handlers come back."""
 
 import signal
 
@@ -34,13 +34,13 @@ def test_signals_within_a_moment_count_as_one(number: signal.Signals) -> None:
 def test_later_signal_stops_at_once(
     number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(signals, "_ONE_WISH_S", -1.0)
+    monkeypatch.setattr(signals, "_SAME_REQUEST_S", -1.0)
     with pytest.raises(KeyboardInterrupt):
         signalled(signal.SIGINT, number)
 
 
 @BOTH
-def test_handlers_before_are_put_back(number: signal.Signals) -> None:
+def test_earlier_handlers_are_put_back(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     with stop_on_signals():
         assert signal.getsignal(number) is not before

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.checkpoint import FileCheckpoints
+from pipeline.checkpoint import Checkpoints
 from pipeline.errors import Interrupted, UndeclaredAccess
 from pipeline.settings import Distill, Settings
 from pipeline.stage import Context, External, Stage
@@ -34,7 +34,7 @@ def stops() -> list[str]:
 
 @pytest.fixture
 def context(tmp_path: Path, emitted: list[tuple[str, dict[str, Any]]], stops: list[str]) -> Context:
-    checkpoints = FileCheckpoints(tmp_path, stage="make", every_s=9, stop_asked=lambda: bool(stops))
+    checkpoints = Checkpoints(tmp_path, stage="make", every_s=9, stop_asked=lambda: bool(stops))
     return Context(
         stage=STAGE,
         settings=Settings(seed=7, distill=Distill(rounds=3)),

@@ -11,7 +11,7 @@ import torch
 from models.resnet import CifarResNet
 from pipeline.cache.digest_cache import DigestCache
 from pipeline.cache.store import Store
-from pipeline.checkpoint import FileCheckpoints
+from pipeline.checkpoint import Checkpoints
 from pipeline.events import Event
 from pipeline.runner import Runner
 from pipeline.settings import Settings
@@ -92,7 +92,7 @@ def context(
         settings=chosen,
         inputs=inputs,
         out=folder / "out",
-        checkpoints=FileCheckpoints(
+        checkpoints=Checkpoints(
             folder / "checkpoint", stage=stage.name, every_s=3600.0, stop_asked=lambda: False
         ),
         emit=lambda kind, fields: emitted.append((kind, fields)),
