@@ -1,4 +1,4 @@
-"""The stages of madpipe, declared: what each reads, leaves and depends on.
+"""The stages of madpipe, declared: what a stage reads, leaves and depends on.
 
 A pure function of the settings that imports nothing heavy; the code of a stage is named, and
 imported only when it has to run. That distill cannot reach an image is to be read here: it
@@ -21,7 +21,7 @@ from stages.preflight import NeedsNetwork
 
 _TORCH = ("torch", "numpy")
 _DATA = tuple(f"data.{name}" for name in Data.__struct_fields__ if name != "download")
-"""Images are the same whoever brought them."""
+"""Images are the same whether they were downloaded or not."""
 
 
 def declare(settings: Settings, root: Path) -> tuple[Stage, ...]:
@@ -32,12 +32,10 @@ def declare(settings: Settings, root: Path) -> tuple[Stage, ...]:
         root: The folder that relative paths in the settings start from.
 
     Raises:
-        SettingsFault: The name of an architecture, of a network or GPU, can name nothing.
+        SettingsFault: The name of an architecture, of a network or GPU, can name nothing, or no
+            generator can make images of this size.
     """
-    _check_architectures(settings)
-    _check_image_size(settings.data)
-    if wrong := selection.wrong_target(settings.build):
-        raise SettingsFault([(("build", "targets"), wrong.wrong, wrong.remedy)])
+    _check(settings)
     teacher_code = _code(settings.teacher.arch, "teacher", root)
     student_code = _code(settings.student.arch, "student", root)
     return (
@@ -49,10 +47,33 @@ def declare(settings: Settings, root: Path) -> tuple[Stage, ...]:
     )
 
 
+def _check(settings: Settings) -> None:
+    """Refuse names that can name nothing, and images that no generator can make.
+
+    Raises:
+        SettingsFault: There are some; names them all.
+    """
+    faults = []
+    for key, arch in (("teacher", settings.teacher.arch), ("student", settings.student.arch)):
+        try:
+            registry.check_name(arch)
+        except registry.UnknownArchitecture as error:
+            faults.append(((key, "arch"), error.wrong, error.remedy))
+    try:
+        start_size(spec_of(settings.data).image_size_px)
+    except ValueError as error:
+        remedy = "use 8, 28, 32, 64, 224 or another small map doubled a few times"
+        faults.append((("data", "image_size_px"), str(error), remedy))
+    if unsupported := selection.wrong_target(settings.build):
+        faults.append((("build", "targets"), unsupported.wrong, unsupported.remedy))
+    if faults:
+        raise SettingsFault(faults)
+
+
 def _teacher(settings: Settings, root: Path, code: Mapping[str, External]) -> Stage:
     teacher = settings.teacher
     if settings.validate.images == "bank" and teacher.weights is not None:
-        return _given_teacher(settings, root / teacher.weights, code)
+        return _teacher_from_weights(settings, root / teacher.weights, code)
     externals = dict(code) | _data(settings.data, root)
     slices: tuple[str, ...] = ("seed", *_DATA, "teacher")
     if teacher.weights is not None:
@@ -75,8 +96,8 @@ def _teacher(settings: Settings, root: Path, code: Mapping[str, External]) -> St
     )
 
 
-def _given_teacher(settings: Settings, weights: Path, code: Mapping[str, External]) -> Stage:
-    """Return the stage that takes a teacher on trust, where no labelled image is there to check."""
+def _teacher_from_weights(settings: Settings, weights: Path, code: Mapping[str, External]) -> Stage:
+    """Return the stage for weights that no labelled image is there to check."""
     return Stage(
         name="teacher",
         run="stages.teacher.from_weights:run",
@@ -103,16 +124,16 @@ def _distill(
 ) -> Stage:
     teacher, student = settings.teacher.arch, settings.student.arch
     # Only a monitor set that was switched on makes images reachable, and then visibly so.
-    watched = settings.distill.monitor != "off"
+    has_monitor = settings.distill.monitor != "off"
     return Stage(
         name="distill",
         run="stages.distill.stage:run",
-        settings=("seed", "student", "distill", *(_DATA if watched else ())),
+        settings=("seed", "student", "distill", *(_DATA if has_monitor else ())),
         inputs=("teacher/weights",),
         externals={
             **teacher_code,
             **student_code,
-            **(_data(settings.data, root) if watched else {}),
+            **(_data(settings.data, root) if has_monitor else {}),
         },
         outputs={
             "student": "student.safetensors",
@@ -126,14 +147,18 @@ def _distill(
             *_TORCH,
             *_library(teacher),
             *_library(student),
-            *(_data_packages(settings.data) if watched else ()),
+            *(_data_packages(settings.data) if has_monitor else ()),
         ),
         code=(
             *registry.code_modules(teacher),
             *registry.code_modules(student),
-            *(("stages.distill.monitor", loader_module(settings.data.source)) if watched else ()),
+            *(
+                ("stages.distill.monitor", loader_module(settings.data.source))
+                if has_monitor
+                else ()
+            ),
         ),
-        # A student that does not fit is found before a teacher is trained for it.
+        # A student that does not fit is refused before a teacher is trained for it.
         requires=_network("student", student, student_code, settings, root),
     )
 
@@ -190,14 +215,14 @@ def _validate(
 ) -> Stage:
     infos = [BACKENDS[name] for name in selection.backends_used(settings.build)]
     teacher, student = settings.teacher.arch, settings.student.arch
-    has_none = settings.validate.images == "bank"
-    data = {} if has_none else _data(settings.data, root)
+    has_bank_only = settings.validate.images == "bank"
+    data = {} if has_bank_only else _data(settings.data, root)
     return Stage(
         name="validate",
         run="stages.validate.stage:run",
-        settings=("validate", "export.opset", *(() if has_none else _DATA)),
+        settings=("validate", "export.opset", *(() if has_bank_only else _DATA)),
         inputs=(
-            *(("distill/bank",) if has_none else ()),
+            *(("distill/bank",) if has_bank_only else ()),
             "teacher/weights",
             "distill/student",
             "export/onnx",
@@ -254,13 +279,13 @@ def _network(
     who: str, arch: str, code: Mapping[str, External], settings: Settings, root: Path
 ) -> tuple[Requirement, ...]:
     file = code.get(f"{who}_code")
-    # With the bank alone the settings name no data: the teacher knows what it takes.
-    is_told = settings.validate.images != "bank"
+    # With the bank alone the settings name no data: the teacher's card says what it takes.
+    has_data = settings.validate.images != "bank"
     needs = NeedsNetwork(
         setting=f"{who}.arch",
         arch=arch,
         code=file.path if file else None,
-        data=settings.data if is_told else None,
+        data=settings.data if has_data else None,
         root=root / settings.data.root,
     )
     library = registry.package(arch)
@@ -273,24 +298,3 @@ def _network(
 def _library(arch: str) -> tuple[str, ...]:
     name = registry.package(arch)
     return (name,) if name else ()
-
-
-def _check_architectures(settings: Settings) -> None:
-    faults = []
-    for key, arch in (("teacher", settings.teacher.arch), ("student", settings.student.arch)):
-        try:
-            registry.check_name(arch)
-        except registry.UnknownArchitecture as error:
-            faults.append(((key, "arch"), error.wrong, error.remedy))
-    if faults:
-        raise SettingsFault(faults)
-
-
-def _check_image_size(data: Data) -> None:
-    """Make sure that a generator can make such images, before hours go into a teacher of them."""
-    size = spec_of(data).image_size_px
-    try:
-        start_size(size)
-    except ValueError as error:
-        remedy = "use 8, 28, 32, 64, 224 or another small map doubled a few times"
-        raise SettingsFault([(("data", "image_size_px"), str(error), remedy)]) from error

@@ -35,7 +35,7 @@ class Finding(NamedTuple):
     fix: str = ""
 
 
-def checkup(home: Path) -> list[Finding]:
+def examine(home: Path) -> list[Finding]:
     """Examine this machine for running madpipe with its working folder at `home`."""
     checks: list[Callable[[], Finding]] = [
         _python,
@@ -58,15 +58,15 @@ def _python() -> Finding:
 def _processor() -> Finding:
     has = [name for name, flag in _FEATURES.items() if flag in machine.cpu_flags()]
     detail = f"{machine.cpu_model()}, {machine.cpu_count()} cores"
-    return Finding("cpu", "ok", f"{detail}, {', '.join(has) or 'no vector features told'}")
+    return Finding("cpu", "ok", f"{detail}, {', '.join(has) or 'no vector features reported'}")
 
 
 def _clocks() -> Finding:
-    """Tell whether the processor keeps its clock, on which the noise of latencies depends."""
+    """Return whether the processor keeps its clock, on which the noise of latencies depends."""
     try:
         governor = (_CPUFREQ / "scaling_governor").read_text(encoding="utf-8").strip()
     except OSError:
-        return Finding("clocks", "ok", "the system does not tell (as on most virtual machines)")
+        return Finding("clocks", "ok", "the system reports none (as on most virtual machines)")
     if governor == "performance":
         return Finding("clocks", "ok", "governor performance")
     fix = "for steady latencies: cpupower frequency-set --governor performance"
@@ -74,15 +74,16 @@ def _clocks() -> Finding:
 
 
 def _versions() -> list[Finding]:
-    """Tell which versions do not fit each other."""
-    found = [
-        Finding("versions", "note", each.detail, each.fix) for each in version_conflicts.conflicts()
+    """Return which versions do not fit each other."""
+    findings = [
+        Finding("versions", "note", conflict.detail, conflict.fix)
+        for conflict in version_conflicts.conflicts()
     ]
-    return found or [Finding("versions", "ok", "what is installed fits together")]
+    return findings or [Finding("versions", "ok", "what is installed fits together")]
 
 
 def _disk(home: Path) -> Finding:
-    folder = next(each for each in (home, *home.resolve().parents) if each.exists())
+    folder = next(path for path in (home, *home.resolve().parents) if path.exists())
     free_gib = shutil.disk_usage(folder).free / 2**30
     detail = f"{free_gib:.1f} GiB free at {folder}"
     if free_gib < _LEAST_DISK_GIB:
@@ -91,12 +92,12 @@ def _disk(home: Path) -> Finding:
 
 
 def _gpu() -> Finding:
-    found = machine.gpus()
-    if not found:
+    gpus = machine.gpus()
+    if not gpus:
         fix = "none needed to run on the CPU; else install the NVIDIA driver"
         return Finding("gpu", "note", "the NVIDIA driver reports no GPU", fix)
-    names = ", ".join(f"{each.name} (sm{each.compute_capability})" for each in found)
-    return Finding("gpu", "ok", f"{names}, driver {found[0].driver}")
+    names = ", ".join(f"{gpu.name} (sm{gpu.compute_capability})" for gpu in gpus)
+    return Finding("gpu", "ok", f"{names}, driver {gpus[0].driver}")
 
 
 def _torch() -> Finding:
@@ -108,7 +109,7 @@ def _torch() -> Finding:
         return Finding("torch", "lacking", f"does not import: {first_line(error)}", fix)
     detail = f"{torch.__version__}, torchvision {torchvision.__version__}"
     for gpu in machine.gpus()[:1]:
-        if old := version_conflicts.driver(torch.version.cuda, gpu.driver):
+        if old := version_conflicts.driver_conflict(torch.version.cuda, gpu.driver):
             return Finding("torch", "lacking", f"{detail}: {old.detail}", old.fix)
     if torch.cuda.is_available():
         return Finding("torch", "ok", f"{detail}, CUDA {torch.version.cuda}")

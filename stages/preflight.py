@@ -1,6 +1,6 @@
-"""What is looked at before the first stage runs, so that no hours go into what cannot go on.
+"""What is checked before the first stage runs, so that no hours go into what cannot go on.
 
-Light: declarations hold these, and torch is imported only when one has to look.
+Light: declarations hold these checks, and torch is imported only when one has to run.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from pipeline.settings import Data
 from stages.data.specs import spec_of
 
 _FEWEST_CLASSES = 2
-"""With fewer the folder is not what it should be, which its loader tells better."""
+"""With fewer the folder is not what it should be, and its loader says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class NeedsNetwork:
     arch: str
     code: Path | None
     data: Data | None
-    """The images that the pipeline is for; None where the settings do not tell."""
+    """The images that the pipeline is for; None where the settings name none."""
     root: Path
     """Where the data's root lies."""
 
@@ -48,10 +48,10 @@ class NeedsNetwork:
         factory.build(card, code=self.code, place=self.setting)
 
     def _classes(self, data: Data) -> int | None:
-        """Return how many classes the data has, None where that is not to be seen from outside."""
-        known = spec_of(data).num_classes
-        if known is not None or not self.root.is_dir():
-            return known
+        """Return how many classes the data has, None where its folder does not show it."""
+        num_classes = spec_of(data).num_classes
+        if num_classes is not None or not self.root.is_dir():
+            return num_classes
         from stages.data import folder  # noqa: PLC0415  (only a folder's classes are counted)
 
         count = len(folder.class_names(self.root))

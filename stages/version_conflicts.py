@@ -1,4 +1,4 @@
-"""Versions that do not fit each other, told before they fail in the middle of a run.
+"""Versions that do not fit each other, reported before they fail in the middle of a run.
 
 What packages declare of each other is read from their metadata; what they load at run time and
 do not declare is read from their libraries.
@@ -45,7 +45,7 @@ class Conflict(NamedTuple):
 
 def conflicts(version: Version = machine.version) -> Iterator[Conflict]:
     """Yield everything installed here that does not fit what else is installed."""
-    yield from declared(version)
+    yield from declared_conflicts(version)
     yield from _two_runtimes(version)
     yield from _split_tensorrt(version)
     if version("tensorrt") != machine.ABSENT:
@@ -56,7 +56,7 @@ def conflicts(version: Version = machine.version) -> Iterator[Conflict]:
         yield from cublas_of_onnxruntime(linked, version)
 
 
-def declared(version: Version) -> Iterator[Conflict]:
+def declared_conflicts(version: Version) -> Iterator[Conflict]:
     """Yield each package whose own requirements are not met by what is installed."""
     from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415
 
@@ -70,29 +70,31 @@ def declared(version: Version) -> Iterator[Conflict]:
                 continue
             if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
                 continue
-            found = version(wanted.name)
-            if found != machine.ABSENT and not wanted.specifier.contains(found, prereleases=True):
+            installed = version(wanted.name)
+            if installed != machine.ABSENT and not wanted.specifier.contains(
+                installed, prereleases=True
+            ):
                 yield Conflict(
-                    f"{name} {version(name)} wants {wanted.name}{wanted.specifier} ({found})",
+                    f"{name} {version(name)} wants {wanted.name}{wanted.specifier} ({installed})",
                     f"pip install '{wanted.name}{wanted.specifier}', or remove {name}",
                 )
 
 
-def driver(cuda: str | None, found: str) -> Conflict | None:
+def driver_conflict(cuda: str | None, driver: str) -> Conflict | None:
     """Return that a driver is too old for the CUDA that torch was built for, None where it is not.
 
     Args:
         cuda: Such as 13.2; None: torch was built without.
-        found: The driver's version, such as 580.95.05.
+        driver: The driver's version, such as 580.95.05.
     """
-    if cuda is None or not found[:1].isdigit():
+    if cuda is None or not driver[:1].isdigit():
         return None
     major = int(cuda.partition(".")[0])
     least = LEAST_DRIVER.get(major)
-    if least is None or int(found.partition(".")[0]) >= least:
+    if least is None or int(driver.partition(".")[0]) >= least:
         return None
     return Conflict(
-        f"torch is built for CUDA {cuda}, which needs a driver of branch {least} ({found})",
+        f"torch is built for CUDA {cuda}, which needs a driver of branch {least} ({driver})",
         f"install driver {least} or newer, or a torch built for an older CUDA",
     )
 
@@ -120,11 +122,11 @@ def _split_tensorrt(version: Version) -> Iterator[Conflict]:
 
 def tensorrt_of_onnxruntime(major: int | None, version: Version) -> Iterator[Conflict]:
     """Yield that ONNX Runtime's TensorRT provider links another TensorRT than is installed."""
-    found = version("tensorrt")
-    if major is not None and found[:1].isdigit() and int(found.partition(".")[0]) != major:
+    installed = version("tensorrt")
+    if major is not None and installed[:1].isdigit() and int(installed.partition(".")[0]) != major:
         yield Conflict(
             f"ONNX Runtime's TensorrtExecutionProvider links libnvinfer.so.{major} and cannot load "
-            f"(tensorrt {found})",
+            f"(tensorrt {installed})",
             'none needed: build.backend = "tensorrt" drives TensorRT itself',
         )
 
@@ -134,11 +136,11 @@ def cublas_of_onnxruntime(major: int | None, version: Version) -> Iterator[Confl
     if major is None:
         return
     names = ("nvidia-cublas", f"nvidia-cublas-cu{major}")
-    found = [version(name) for name in names if version(name) != machine.ABSENT]
-    if not any(each.partition(".")[0] == str(major) for each in found):
+    versions = [version(name) for name in names if version(name) != machine.ABSENT]
+    if not any(installed.partition(".")[0] == str(major) for installed in versions):
         yield Conflict(
             f"ONNX Runtime's CUDAExecutionProvider needs libcublas.so.{major} "
-            f"(cuBLAS {', '.join(found) or machine.ABSENT})",
+            f"(cuBLAS {', '.join(versions) or machine.ABSENT})",
             f"pip install 'nvidia-cublas=={major}.*', or the onnxruntime-gpu of your CUDA",
         )
 
@@ -159,7 +161,7 @@ def linked_major(path: Path, needed: str) -> int | None:
             path.open("rb") as file,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
         ):
-            found = pattern.search(content)
-            return int(found[1]) if found else None
+            match = pattern.search(content)
+            return int(match[1]) if match else None
     except (OSError, ValueError):
         return None

@@ -40,9 +40,9 @@ def init(
 
 def doctor(config: Config = DEFAULT_CONFIG, *, as_json: Json = False) -> None:
     """Show what this machine can and cannot do, with the fix for each lack."""
-    from stages.doctor import checkup  # noqa: PLC0415  (it imports what it examines)
+    from stages.doctor import examine  # noqa: PLC0415  (it imports what it examines)
 
-    findings = checkup(home_of(Path(config)))
+    findings = examine(home_of(Path(config)))
     if as_json:
         common.write_json([finding._asdict() for finding in findings])
         return

@@ -45,7 +45,7 @@ def test_every_slice_is_a_setting() -> None:
 
 
 def test_how_to_run_and_the_gates_are_part_of_no_key() -> None:
-    slices = {each.partition(".")[0] for stage in _stages().values() for each in stage.settings}
+    slices = {key.partition(".")[0] for stage in _stages().values() for key in stage.settings}
     assert slices == set(Settings.__struct_fields__) - {"run", "gates", "compare"}
 
 
@@ -81,7 +81,7 @@ def test_only_teacher_and_validate_have_modules_of_data_in_their_code(arch: str)
     assert with_data == {"teacher", "validate"}
 
 
-def test_given_weights_leave_seed_and_training_out_of_the_teachers_key() -> None:
+def test_weights_from_a_file_leave_seed_and_training_out_of_the_teachers_key() -> None:
     stage = _stages(teacher={"weights": "w.pth"})["teacher"]
     assert "seed" not in stage.settings
     assert [name for name in stage.settings if name.startswith("teacher")] == ["teacher.arch"]
@@ -91,8 +91,8 @@ def test_given_weights_leave_seed_and_training_out_of_the_teachers_key() -> None
 
 def test_a_users_file_is_an_external_of_every_stage_that_builds_its_network() -> None:
     stages = _stages(student={"arch": "nets/mine.py:make"})
-    having = [name for name, stage in stages.items() if "student_code" in stage.externals]
-    assert having == ["distill", "export", "validate"]
+    names = [name for name, stage in stages.items() if "student_code" in stage.externals]
+    assert names == ["distill", "export", "validate"]
     assert stages["export"].externals["student_code"].path == ROOT / "nets/mine.py"
 
 
@@ -109,8 +109,8 @@ def test_what_a_users_file_imports_from_beside_it_is_part_of_the_key(tmp_path: P
 
 def test_a_source_with_files_is_an_external_of_teacher_and_validate() -> None:
     stages = _stages(data={"source": "folder", "root": "pictures", "image_size_px": 32})
-    having = [name for name, stage in stages.items() if "data" in stage.externals]
-    assert having == ["teacher", "validate"]
+    names = [name for name, stage in stages.items() if "data" in stage.externals]
+    assert names == ["teacher", "validate"]
     assert stages["teacher"].externals["data"].path == ROOT / "pictures"
 
 
@@ -168,19 +168,19 @@ def test_declaring_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("stage", ["teacher", "validate"])
-def test_who_brought_the_images_is_in_no_key(stage: str) -> None:
+def test_whether_images_were_downloaded_is_in_no_key(stage: str) -> None:
     slices = _stages()[stage].settings
     assert "data.source" in slices
     assert "data.held_out_limit" in slices
     assert not {"data", "data.download"} & set(slices)
 
 
-def test_a_folder_is_fetched_only_where_the_settings_ask_for_it() -> None:
-    asked = _stages(data={"source": "food101", "download": True})["teacher"].externals["data"]
-    assert asked.fetch == Fetch(
+def test_a_folder_is_downloaded_only_where_the_settings_ask_for_it() -> None:
+    download = _stages(data={"source": "food101", "download": True})["teacher"].externals["data"]
+    assert download.fetch == Fetch(
         call="stages.data.images:download", leaves=("food-101/images", "train")
     )
-    assert asked.remedy == "madpipe run downloads it"
+    assert download.remedy == "madpipe run downloads it"
     other = _stages(data={"source": "food101"})["teacher"].externals["data"]
     assert other.fetch is None
     assert "unpack food-101.tar.gz there" in other.remedy

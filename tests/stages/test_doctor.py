@@ -5,16 +5,15 @@ from pathlib import Path
 import pytest
 
 from pipeline import machine
-from stages import doctor as examining
-from stages import version_conflicts
-from stages.doctor import Finding, checkup
+from stages import doctor, version_conflicts
+from stages.doctor import Finding
 from stages.engines.base import BACKENDS
 
 
 @pytest.fixture(scope="module")
 def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finding]:
     home: Path = tmp_path_factory.mktemp("home") / "not" / "yet" / "there"
-    return {each.name: each for each in checkup(home)}
+    return {finding.name: finding for finding in doctor.examine(home)}
 
 
 def test_the_machine_and_every_backend_are_examined(findings: dict[str, Finding]) -> None:
@@ -23,8 +22,8 @@ def test_the_machine_and_every_backend_are_examined(findings: dict[str, Finding]
 
 
 def test_whatever_is_lacking_comes_with_its_fix(findings: dict[str, Finding]) -> None:
-    assert all(each.detail for each in findings.values())
-    assert all(each.fix for each in findings.values() if each.state != "ok")
+    assert all(finding.detail for finding in findings.values())
+    assert all(finding.fix for finding in findings.values() if finding.state != "ok")
 
 
 def test_what_is_installed_is_named_with_its_version(findings: dict[str, Finding]) -> None:
@@ -45,18 +44,18 @@ def test_the_disk_of_a_folder_that_is_not_there_yet_is_that_of_its_parent(
     assert "GiB free at" in findings["disk"].detail
 
 
-def test_a_governor_that_changes_the_clock_is_told_with_its_fix(
+def test_a_governor_that_changes_the_clock_is_noted_with_its_fix(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(examining, "_CPUFREQ", tmp_path)
-    assert examining._clocks().state == "ok"
+    monkeypatch.setattr(doctor, "_CPUFREQ", tmp_path)
+    assert doctor._clocks().state == "ok"
     governor = tmp_path / "scaling_governor"
     governor.write_text("powersave\n", encoding="utf-8")
-    found = examining._clocks()
-    assert (found.state, "powersave" in found.detail) == ("note", True)
-    assert "--governor performance" in found.fix
+    finding = doctor._clocks()
+    assert (finding.state, "powersave" in finding.detail) == ("note", True)
+    assert "--governor performance" in finding.fix
     governor.write_text("performance\n", encoding="utf-8")
-    assert examining._clocks().state == "ok"
+    assert doctor._clocks().state == "ok"
 
 
 def test_versions_that_do_not_fit_are_findings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,4 +64,4 @@ def test_versions_that_do_not_fit_are_findings(monkeypatch: pytest.MonkeyPatch) 
         "conflicts",
         lambda: iter([version_conflicts.Conflict("a and b", "drop a")]),
     )
-    assert examining._versions() == [Finding("versions", "note", "a and b", "drop a")]
+    assert doctor._versions() == [Finding("versions", "note", "a and b", "drop a")]

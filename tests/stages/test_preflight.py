@@ -49,23 +49,23 @@ def test_classes_of_a_folder_are_counted_in_its_parts(
 
 
 @pytest.mark.parametrize("data", [None, FOLDER])
-def test_where_classes_cannot_be_known_nothing_is_claimed(
+def test_where_classes_cannot_be_known_nothing_is_refused(
     tmp_path: Path, data: Data | None
 ) -> None:
     _needs("net.py:make", tmp_path, data, SEVEN).check()
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "message"),
     [
         ("def make():\n    raise ValueError('bad\\nday')", r"raises ValueError: bad \("),
         ("def make():\n    return 3", "returns int, not a torch module"),
     ],
 )
-def test_a_factory_that_gives_no_network_is_told_in_one_line(
-    tmp_path: Path, code: str, told: str
+def test_a_factory_that_returns_no_network_is_refused_in_one_line(
+    tmp_path: Path, code: str, message: str
 ) -> None:
-    with pytest.raises(StageError, match=told) as caught:
+    with pytest.raises(StageError, match=message) as caught:
         _needs("net.py:make", tmp_path, Data(), code).check()
     assert "\n" not in str(caught.value)
 
@@ -79,6 +79,6 @@ def test_a_library_that_is_absent_is_what_the_machine_lacks(
 
     monkeypatch.setattr(machine, "has_module", lambda name: name != "timm")
     stages = declare(Settings(student=Student(arch="timm:resnet18")), tmp_path)
-    distill = next(each for each in stages if each.name == "distill")
+    distill = next(stage for stage in stages if stage.name == "distill")
     with pytest.raises(UnavailableError, match=r"not installed \(timm\); run pip install timm"):
         distill.requires[0].check()

@@ -1,4 +1,4 @@
-"""Pairs of versions that are known not to fit are told with the fix."""
+"""Pairs of versions that are known not to fit are reported with the fix."""
 
 from collections.abc import Mapping
 from importlib import metadata
@@ -15,21 +15,17 @@ def installed(versions: Mapping[str, str]) -> version_conflicts.Version:
 
 
 def test_what_is_installed_here_fits() -> None:
-    told = [
-        each
-        for each in version_conflicts.conflicts()
-        if "TensorrtExecutionProvider" not in each.detail
-    ]
-    assert told == []
+    conflicts = version_conflicts.conflicts()
+    assert [c for c in conflicts if "TensorrtExecutionProvider" not in c.detail] == []
 
 
-def test_a_package_that_pins_an_older_one_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_that_pins_an_older_one_is_a_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
     needs = {"torch-tensorrt": ["torch<2.15", 'odd; extra == "x"', "tensorrt-cu13<11.2"]}
     monkeypatch.setattr(metadata, "requires", lambda name: needs.get(name, []))
     versions = {"torch": "2.15.0", "torch-tensorrt": "2.14.0", "tensorrt-cu13": "11.1.0"}
-    (found,) = version_conflicts.declared(installed(versions))
-    assert found.detail == "torch-tensorrt 2.14.0 wants torch<2.15 (2.15.0)"
-    assert found.fix == "pip install 'torch<2.15', or remove torch-tensorrt"
+    (conflict,) = version_conflicts.declared_conflicts(installed(versions))
+    assert conflict.detail == "torch-tensorrt 2.14.0 wants torch<2.15 (2.15.0)"
+    assert conflict.fix == "pip install 'torch<2.15', or remove torch-tensorrt"
 
 
 @pytest.mark.parametrize(
@@ -44,33 +40,33 @@ def test_a_package_that_pins_an_older_one_is_told(monkeypatch: pytest.MonkeyPatc
         ("99.0", "470.1", False),
     ],
 )
-def test_a_driver_too_old_for_the_build_of_torch_is_told(
+def test_a_driver_too_old_for_the_build_of_torch_is_a_conflict(
     cuda: str | None, driver: str, *, is_old: bool
 ) -> None:
-    found = version_conflicts.driver(cuda, driver)
-    assert (found is not None) is is_old
-    if found is not None:
-        assert driver in found.detail
+    conflict = version_conflicts.driver_conflict(cuda, driver)
+    assert (conflict is not None) is is_old
+    if conflict is not None:
+        assert driver in conflict.detail
 
 
-def test_two_onnxruntimes_at_once_are_told() -> None:
+def test_two_onnxruntimes_at_once_are_in_conflict() -> None:
     both = installed({"onnxruntime": "1.31", "onnxruntime-gpu": "1.31"})
-    (found,) = version_conflicts._two_runtimes(both)
-    assert "overwrite each other" in found.detail
+    (conflict,) = version_conflicts._two_runtimes(both)
+    assert "overwrite each other" in conflict.detail
     assert list(version_conflicts._two_runtimes(installed({"onnxruntime": "1.31"}))) == []
 
 
-def test_bindings_without_their_libraries_are_told() -> None:
+def test_bindings_without_their_libraries_are_in_conflict() -> None:
     bare = installed({"tensorrt-cu13-bindings": "11.4.0"})
-    (found,) = version_conflicts._split_tensorrt(bare)
-    assert found.detail == "tensorrt-cu13-bindings is 11.4.0 and tensorrt-cu13-libs absent"
+    (conflict,) = version_conflicts._split_tensorrt(bare)
+    assert conflict.detail == "tensorrt-cu13-bindings is 11.4.0 and tensorrt-cu13-libs absent"
     whole = installed({"tensorrt-cu13-bindings": "11.4.0", "tensorrt-cu13-libs": "11.4.0"})
     assert list(version_conflicts._split_tensorrt(whole)) == []
 
 
-def test_a_provider_that_links_another_tensorrt_is_told() -> None:
-    (found,) = version_conflicts.tensorrt_of_onnxruntime(10, installed({"tensorrt": "11.4.0.106"}))
-    assert "libnvinfer.so.10" in found.detail
+def test_a_provider_that_links_another_tensorrt_is_a_conflict() -> None:
+    (conflict,) = version_conflicts.tensorrt_of_onnxruntime(10, installed({"tensorrt": "11.4.0"}))
+    assert "libnvinfer.so.10" in conflict.detail
     assert (
         list(version_conflicts.tensorrt_of_onnxruntime(10, installed({"tensorrt": "10.12"}))) == []
     )
@@ -80,9 +76,9 @@ def test_a_provider_that_links_another_tensorrt_is_told() -> None:
     assert list(version_conflicts.tensorrt_of_onnxruntime(10, installed({}))) == []
 
 
-def test_cublas_of_another_major_version_is_told() -> None:
-    (found,) = version_conflicts.cublas_of_onnxruntime(13, installed({"nvidia-cublas": "12.8.0"}))
-    assert "libcublas.so.13" in found.detail
+def test_cublas_of_another_major_version_is_a_conflict() -> None:
+    (conflict,) = version_conflicts.cublas_of_onnxruntime(13, installed({"nvidia-cublas": "12.8"}))
+    assert "libcublas.so.13" in conflict.detail
     assert (
         list(version_conflicts.cublas_of_onnxruntime(13, installed({"nvidia-cublas": "13.4"})))
         == []
