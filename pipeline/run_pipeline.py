@@ -106,10 +106,8 @@ def _run_planned(
         with stop_on_signals() as stop_asked:
             runner.stop_asked = stop_asked
             _run_locked(project, runner, [item.stage for item in planned], command)
-    try:
+    with project.store.io_errors():
         runner.digest_cache.save()
-    except OSError as error:
-        raise project.store.failure(error) from error
 
 
 def _run_locked(project: Project, runner: Runner, stages: list[Stage], command: str) -> None:

@@ -48,10 +48,8 @@ def save(store: Store, record: RunRecord) -> None:
     """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     path = store.runs_path / f"{stamp}-{os.getpid()}.json"
-    try:
+    with store.io_errors():
         write_bytes(path, msgspec.json.encode(record))
-    except OSError as error:
-        raise store.failure(error) from error
 
 
 def latest(store: Store) -> RunRecord | None:

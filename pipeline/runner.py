@@ -99,19 +99,16 @@ class Runner:
             status: Status = "hit"
             entry = item.entry
             if entry is None:
-                try:
-                    entry, status = self._run_stage(item, entries)
-                except OSError as error:
-                    raise self.store.failure(error) from error
+                status = "resumed" if item.action == "resume" else "ran"
+                with self.store.io_errors():
+                    entry = self._run_stage(item, entries)
             entries[stage.name] = entry
             self._finish(stage.name, status, entry, time.perf_counter() - begin_s)
         self.current = None
 
     def _finish(self, stage: str, status: Status, entry: Entry, elapsed_s: float) -> None:
-        try:
+        with self.store.io_errors():
             self.store.mark_newest(stage, entry.record.key)
-        except OSError as error:
-            raise self.store.failure(error) from error
         self.outcomes.append(Outcome(stage, status, entry, elapsed_s))
         fields = {
             "status": status,
@@ -121,19 +118,21 @@ class Runner:
         }
         broadcast(self.sinks, "stage_done", stage, fields)
 
-    def _run_stage(self, item: Planned, entries: Mapping[str, Entry]) -> tuple[Entry, Status]:
-        """Run one stage and store what it leaves."""
-        stage, key = item.stage, item.key
-        assert key is not None
+    def _run_stage(self, item: Planned, entries: Mapping[str, Entry]) -> Entry:
+        """Run one stage in its work folder and store what it leaves."""
+        stage, is_resumed = item.stage, item.action == "resume"
+        assert item.key is not None
         for requirement in stage.requires:
             requirement.check()
-        work = self.store.work_path(stage.name, key)
-        is_resumed = item.action == "resume"
-        out = work / "out"
-        remove_tree(out if is_resumed else work)
-        out.mkdir(parents=True)
+        work = self.store.work_path(stage.name, item.key)
+        remove_tree(work / "out" if is_resumed else work)
+        (work / "out").mkdir(parents=True)
         (work / "failure.txt").unlink(missing_ok=True)
-        before_s = logged_s(work / "events.jsonl")
+        inputs = {}
+        for name in stage.inputs:
+            source, _, output = name.partition("/")
+            inputs[name] = entries[source].output(output)
+        seconds = logged_s(work / "events.jsonl")
         with EventLog(work / "events.jsonl") as log:
 
             def emit(kind: str, fields: Mapping[str, Any]) -> None:
@@ -141,35 +140,24 @@ class Runner:
 
             emit("stage_started", {"reason": list(item.reasons), "resumed": is_resumed})
             begin_s = time.perf_counter()
-            context = self._context(stage, work, entries, emit)
+            context = Context(
+                stage=stage,
+                settings=self.settings,
+                inputs=inputs,
+                out=work / "out",
+                checkpoints=Checkpoints(
+                    work / "checkpoint",
+                    stage=stage.name,
+                    every_s=self.settings.run.checkpoint_every_s,
+                    stop_asked=self.stop_asked,
+                ),
+                emit=emit,
+                stop_asked=self.stop_asked,
+                cache=self.store.home / "cache" / stage.name,
+            )
             self._call(stage, context, work, emit)
-        seconds = before_s + time.perf_counter() - begin_s
-        entry = self._commit(item, context, work, seconds, is_resumed=is_resumed)
-        return entry, "resumed" if is_resumed else "ran"
-
-    def _context(
-        self, stage: Stage, work: Path, entries: Mapping[str, Entry], emit: Emit
-    ) -> Context:
-        inputs = {}
-        for name in stage.inputs:
-            source, _, output = name.partition("/")
-            inputs[name] = entries[source].output(output)
-        checkpoints = Checkpoints(
-            work / "checkpoint",
-            stage=stage.name,
-            every_s=self.settings.run.checkpoint_every_s,
-            stop_asked=self.stop_asked,
-        )
-        return Context(
-            stage=stage,
-            settings=self.settings,
-            inputs=inputs,
-            out=work / "out",
-            checkpoints=checkpoints,
-            emit=emit,
-            stop_asked=self.stop_asked,
-            cache=self.store.home / "cache" / stage.name,
-        )
+        seconds += time.perf_counter() - begin_s
+        return self._commit(item, context.metrics, work, seconds)
 
     def _call(self, stage: Stage, context: Context, work: Path, emit: Emit) -> None:
         """Import and call the stage's function; turn what it raises into one error of ours."""
@@ -179,12 +167,9 @@ class Runner:
             _check_outputs(stage, context)
         except Interrupted:
             raise
-        except MadpipeError as error:
+        except (MadpipeError, OSError) as error:
             emit("stage_failed", {"message": str(error)})
             raise
-        except OSError as error:
-            emit("stage_failed", {"message": str(error)})
-            raise self.store.failure(error) from error
         except Exception as error:
             (work / "failure.txt").write_text(traceback.format_exc(), encoding="utf-8")
             failure = StageError(
@@ -195,36 +180,30 @@ class Runner:
             emit("stage_failed", {"message": str(failure)})
             raise failure from error
 
-    def _commit(
-        self, item: Planned, context: Context, work: Path, seconds: float, *, is_resumed: bool
-    ) -> Entry:
-        stage = item.stage
+    def _commit(self, item: Planned, metrics: dict[str, Any], work: Path, seconds: float) -> Entry:
         assert item.key is not None
         assert item.key_document is not None
-        try:
-            outputs = {}
-            for name, file in stage.outputs.items():
-                path = work / "out" / file
-                outputs[name] = OutputRecord(
-                    file=file, sha256=file_sha256(path), bytes=path.stat().st_size
-                )
-            (work / "events.jsonl").rename(work / "out" / "events.jsonl")
-            record = EntryRecord(
-                stage=stage.name,
-                key=item.key,
-                key_document=item.key_document,
-                outputs=outputs,
-                metrics=context.metrics,
-                seconds=seconds,
-                resumed=is_resumed,
-                created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
-                madpipe=__version__,
-                host=machine.host(),
+        outputs = {}
+        for name, file in item.stage.outputs.items():
+            path = work / "out" / file
+            outputs[name] = OutputRecord(
+                file=file, sha256=file_sha256(path), bytes=path.stat().st_size
             )
-            entry = self.store.commit(work / "out", record)
-            remove_tree(work)
-        except OSError as error:
-            raise self.store.failure(error) from error
+        (work / "events.jsonl").rename(work / "out" / "events.jsonl")
+        record = EntryRecord(
+            stage=item.stage.name,
+            key=item.key,
+            key_document=item.key_document,
+            outputs=outputs,
+            metrics=metrics,
+            seconds=seconds,
+            resumed=item.action == "resume",
+            created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+            madpipe=__version__,
+            host=machine.host(),
+        )
+        entry = self.store.commit(work / "out", record)
+        remove_tree(work)
         return entry
 
 

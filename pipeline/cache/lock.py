@@ -67,10 +67,8 @@ def write_lock(
             raise store.failure(error) from error
     try:
         record = {"pid": os.getpid(), "host": platform.node(), "command": command}
-        try:
+        with store.io_errors():
             holder_path.write_text(json.dumps(record), encoding="utf-8")
-        except OSError as error:
-            raise store.failure(error) from error
         yield
     finally:
         # A name left behind does no harm: the lock itself is what counts.

@@ -14,6 +14,7 @@ An entry comes about by one rename of its finished folder and is checked when it
 record (`EntryRecord`, entry.json) is what makes it an entry. Knows nothing of what stages do.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -156,12 +157,22 @@ class Store:
             StoreError: It cannot be written, or is of a newer layout.
         """
         self.check_layout()
-        try:
+        with self.io_errors():
             self.runs_path.mkdir(parents=True, exist_ok=True)
             layout = self.home / "layout.json"
             if not layout.exists():
                 write_bytes(layout, json.dumps({"layout": LAYOUT}).encode())
                 (self.home / ".gitignore").write_text("*\n", encoding="utf-8")
+
+    @contextlib.contextmanager
+    def io_errors(self) -> Iterator[None]:
+        """Raise a failed read or write of the folder as an error that says what to do.
+
+        Raises:
+            StoreError: In place of an OSError.
+        """
+        try:
+            yield
         except OSError as error:
             raise self.failure(error) from error
 

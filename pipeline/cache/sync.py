@@ -33,7 +33,7 @@ def copy_entries(source: Store, target: Store) -> int:
             if target.find(stage, key).entry is not None:
                 continue
             work = target.work_path(stage, key)
-            try:
+            with target.io_errors():
                 remove_tree(work)
                 out = work / "out"
                 out.mkdir(parents=True)
@@ -45,8 +45,6 @@ def copy_entries(source: Store, target: Store) -> int:
                 if newest is not None:
                     target.mark_newest(stage, newest.record.key)
                 remove_tree(work)
-            except OSError as error:
-                raise target.failure(error) from error
             copied += 1
     return copied
 
@@ -81,11 +79,9 @@ def collect_garbage(store: Store, *, keep: int, unfinished: bool) -> tuple[int, 
         if unfinished:
             to_remove += [path for path in (store.home / "work").glob("*/*") if path.is_dir()]
         freed = sum(_bytes(path) for path in to_remove)
-        try:
+        with store.io_errors():
             for path in to_remove:
                 remove_tree(path)
-        except OSError as error:
-            raise store.failure(error) from error
     return len(to_remove), freed
 
 
