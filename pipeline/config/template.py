@@ -4,10 +4,13 @@ Rendered from the settings' declarations, so that there is one place to change. 
 accepts, in words, serves the fault reports of `pipeline.config.load` as well.
 """
 
+import ast
+import itertools
 import json
 import textwrap
 import typing
 from collections.abc import Mapping
+from inspect import getsource
 from typing import Any
 
 import msgspec
@@ -51,15 +54,16 @@ def _keys(table: Table) -> list[str]:
     lines = []
     declared = inspect.type_info(type(table))
     assert isinstance(declared, inspect.StructType)
+    described = descriptions(type(table))
     for field in declared.fields:
         value = getattr(table, field.name)
         if isinstance(value, Table | dict):
             continue
-        words = description(field.type)
+        text = described[field.name]
         limits = bounds(field.type)
         if len(limits) < _WIDTH - _COLUMN - len("# ()"):
             limits = limits.replace(" ", _JOINED)
-        comment = f"{words} ({limits})" if limits else words
+        comment = f"{text} ({limits})" if limits else text
         setting = f"{field.name} = {_toml(value)}" if value is not None else f"# {field.name} ="
         lines += _beside(setting, comment)
     return lines
@@ -119,14 +123,21 @@ def _toml(value: Any) -> str:
     return repr(value)
 
 
-def description(kind: inspect.Type) -> str:
-    """Return the sentence that documents a field, or an empty string."""
-    if isinstance(kind, inspect.Metadata):
-        extra = kind.extra_json_schema or {}
-        return str(extra.get("description", "")) or description(kind.type)
-    if isinstance(kind, inspect.UnionType):
-        return next(filter(None, map(description, kind.types)), "")
-    return ""
+def descriptions(kind: type[Table]) -> dict[str, str]:
+    """Return the sentence that stands below each field of a table, by the field's name."""
+    (declaration,) = ast.parse(getsource(kind)).body
+    assert isinstance(declaration, ast.ClassDef)
+    sentences = {}
+    for field, below in itertools.pairwise(declaration.body):
+        match field, below:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(sentence))),
+            ):
+                sentences[name] = " ".join(sentence.split())
+            case _:
+                pass
+    return sentences
 
 
 def accepted(kind: inspect.Type) -> str:

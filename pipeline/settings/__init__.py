@@ -1,7 +1,7 @@
 """The settings: one frozen record for each table of pipeline.toml.
 
-Each field carries its bounds and the one sentence that documents it; pipeline.toml is
-rendered from them, so a default and its description live here and nowhere else.
+The type of a field carries its bounds, and the sentence below documents it; pipeline.toml is
+rendered from both, so a default and its description live here and nowhere else.
 Knows nothing of files: reading and fault reports are in `pipeline.config.load`.
 """
 

@@ -1,6 +1,6 @@
 """The kinds of value that several tables of settings share.
 
-A bound lives in the kind; the sentence that documents a field lives in the field.
+A bound lives in the kind; the sentence that documents a field stands below the field.
 """
 
 from typing import Annotated

@@ -16,20 +16,17 @@ from pipeline.settings.validate import DEFAULT_COMPARE, DEFAULT_GATES, Gate, Val
 class Run(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How to run, none of which changes a result or is part of a key."""
 
-    checkpoint_every_s: Annotated[
-        Weight, Meta(description="seconds between checkpoints of teacher and distill")
-    ] = 15.0
-    lock_wait_s: Annotated[
-        Weight, Meta(description="how long to wait for another process on the working folder")
-    ] = 3600.0
+    checkpoint_every_s: Weight = 15.0
+    """seconds between checkpoints of teacher and distill"""
+    lock_wait_s: Weight = 3600.0
+    """how long to wait for another process on the working folder"""
 
 
 class Settings(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All of pipeline.toml."""
 
-    seed: Annotated[
-        int, Meta(ge=0, lt=2**32, description="of every random choice but the digits' fixed split")
-    ] = 0
+    seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
+    """of every random choice but the digits' fixed split"""
     data: Data = Data()
     teacher: Teacher = Teacher()
     student: Student = Student()

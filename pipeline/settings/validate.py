@@ -10,50 +10,39 @@ from pipeline.settings.kinds import Confidence, Count, Rate, Table, Weight
 class Validate(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Accuracy and latency, measured. What is judged is in [gates]."""
 
-    images: Annotated[
-        Literal["held-out", "bank"],
-        Meta(
-            description="bank: there are no labelled images, so agreement with the teacher on "
-            "synthetic ones takes the place of accuracy; needs teacher.weights"
-        ),
-    ] = "held-out"
-    batch_sizes: Annotated[
-        tuple[Count, ...], Meta(min_length=1, description="latency is measured at each of them")
-    ] = (1, 32)
-    pairs: Annotated[
-        int, Meta(ge=20, description="interleaved teacher and engine calls at each batch size")
-    ] = 400
-    processes: Annotated[
-        Count, Meta(description="fresh processes among which the pairs are shared out")
-    ] = 1
-    process_spread: Annotated[
-        Weight,
-        Meta(
-            description="relative standard deviation between processes that is assumed where one "
-            "process measures alone; widens the intervals of latency"
-        ),
-    ] = 0.01
-    warmup_s: Annotated[Rate, Meta(description="least warm-up before each measurement")] = 0.5
-    threads: Annotated[Count, Meta(description="CPU threads of teacher and engine alike")] = 1
-    teacher_engine: Annotated[
-        bool, Meta(description="also measure the teacher as an engine of the same backend")
-    ] = True
+    images: Literal["held-out", "bank"] = "held-out"
+    """bank: there are no labelled images, so agreement with the teacher on synthetic ones takes the
+    place of accuracy; needs teacher.weights"""
+    batch_sizes: Annotated[tuple[Count, ...], Meta(min_length=1)] = (1, 32)
+    """latency is measured at each of them"""
+    pairs: Annotated[int, Meta(ge=20)] = 400
+    """interleaved teacher and engine calls at each batch size"""
+    processes: Count = 1
+    """fresh processes among which the pairs are shared out"""
+    process_spread: Weight = 0.01
+    """relative standard deviation between processes that is assumed where one process measures
+    alone; widens the intervals of latency"""
+    warmup_s: Rate = 0.5
+    """least warm-up before each measurement"""
+    threads: Count = 1
+    """CPU threads of teacher and engine alike"""
+    teacher_engine: bool = True
+    """also measure the teacher as an engine of the same backend"""
 
 
 class Gate(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bounds on one measured quantity. Changing them measures nothing again."""
 
-    min: Annotated[float | None, Meta(description="least value that passes")] = None
-    max: Annotated[float | None, Meta(description="largest value that passes")] = None
-    margin: Annotated[
-        float | None, Meta(description="for drops, the same as max: the loss that is accepted")
-    ] = None
-    confidence: Annotated[
-        Confidence, Meta(description="one-sided confidence that a verdict needs")
-    ] = 0.95
-    severity: Annotated[
-        Literal["error", "warn"], Meta(description="warn: shown, but the exit code ignores it")
-    ] = "error"
+    min: float | None = None
+    """least value that passes"""
+    max: float | None = None
+    """largest value that passes"""
+    margin: float | None = None
+    """for drops, the same as max: the loss that is accepted"""
+    confidence: Confidence = 0.95
+    """one-sided confidence that a verdict needs"""
+    severity: Literal["error", "warn"] = "error"
+    """warn: shown, but the exit code ignores it"""
 
     @property
     def most(self) -> float | None:

@@ -13,7 +13,7 @@ from msgspec import Meta, inspect
 from pipeline.config import load as config
 from pipeline.config import template
 from pipeline.config.presets import PRESETS
-from pipeline.config.template import accepted, bounds, description
+from pipeline.config.template import accepted, bounds, descriptions
 from pipeline.gates.measures import MEASURES
 from pipeline.settings import Build, Data, Distill, Gate, Settings, Teacher
 
@@ -116,7 +116,10 @@ def test_type_and_bounds_in_words(kind: Any, words: str, limits: str) -> None:
     assert bounds(info) == limits
 
 
-def test_description_of_an_optional_type() -> None:
-    info = inspect.type_info(Annotated[int, Meta(description="how many")] | None)
-    assert description(info) == "how many"
-    assert description(inspect.type_info(int)) == ""
+def test_description_of_a_field_is_the_sentence_below_it_in_one_line() -> None:
+    described = descriptions(Distill)
+    assert described["student_steps"] == "student steps in a round"
+    assert described["draw_every"] == (
+        "student steps on one draw of images; more is faster, since images and the teacher's "
+        "logits are made once a draw"
+    )
