@@ -31,7 +31,8 @@ from pipeline.cache.keys import file_sha256
 from pipeline.cache.store import Store
 from pipeline.checkpoint import Checkpoints
 from pipeline.gates.intervals import share_bounds
-from pipeline.gates.judge import judge
+from pipeline.gates.judge import Verdict, judge
+from pipeline.gates.measurements import Measurements
 from pipeline.settings import Build, Gate, Settings, Validate
 from pipeline.stage import Context, Stage
 from stages import catalog
@@ -152,15 +153,21 @@ def weigh_down(engine: Path, manifest_path: Path) -> None:
     manifest_path.write_bytes(msgspec.json.encode(manifest))
 
 
-def measured(home: Path, kind: str, seed: int) -> dict[str, Any]:
+class Repetition(msgspec.Struct):
+    """What a fresh process measured, and how long its validate stage took."""
+
+    measured: Measurements
+    seconds: float
+
+
+def measure(home: Path, kind: str, seed: int) -> Repetition:
     """Return what a fresh process measured."""
     command = [sys.executable, "-m", "benchmarks.gate_regressions", "--home", str(home)]
     answer = subprocess.run(
         [*command, "--child", kind, "--seed", str(seed)],
         capture_output=True, text=True, check=True, cwd=ROOT,
     )  # fmt: skip
-    found: dict[str, Any] = json.loads(answer.stdout)
-    return found
+    return msgspec.json.decode(answer.stdout, type=Repetition)
 
 
 def main() -> None:
@@ -179,9 +186,9 @@ def main() -> None:
     names = ("cpu", "cores", "python", "torch", "onnxruntime-gpu", "git")
     print("## Whole runs through the gates\n")
     print(", ".join(f"{name} {facts[name]}" for name in names if name in facts), end="\n\n")
-    pilots = [measured(home, "unchanged", seed)["measured"] for seed in range(PILOTS)]
+    pilots = [measure(home, "unchanged", seed).measured for seed in range(PILOTS)]
     speedup = statistics.median(
-        each["latency"]["batches"][0]["speedup"]["median"] for each in pilots
+        pilot.latency.headline.speedup.median for pilot in pilots if pilot.latency
     )
     gates = {
         "student_top1_drop": Gate(max=0.03),
@@ -193,20 +200,20 @@ def main() -> None:
     print("| run | gate | n | fail | inconclusive | pass | values | fails (95 % interval) |")
     print("| --- " * 8 + "|")
     spent: list[float] = []
-    found: dict[str, list[Any]] = {kind: [] for kind in KINDS}
+    verdicts: dict[str, list[list[Verdict]]] = {kind: [] for kind in KINDS}
     for seed in range(options.repeats):
         for kind in KINDS:
-            one = measured(home, kind, seed)
-            spent.append(one["seconds"])
-            found[kind].append(judge(one["measured"], gates))
-    for kind, runs in found.items():
+            repetition = measure(home, kind, seed)
+            spent.append(repetition.seconds)
+            verdicts[kind].append(judge(repetition.measured, gates))
+    for kind, runs in verdicts.items():
         for number, name in enumerate(gates):
-            verdicts = Counter(each[number].verdict for each in runs)
-            values = [each[number].value for each in runs]
-            low, high = share_bounds(verdicts["fail"], len(runs), 0.975)
+            counts = Counter(run[number].verdict for run in runs)
+            values = [value for run in runs if (value := run[number].value) is not None]
+            low, high = share_bounds(counts["fail"], len(runs), 0.975)
             print(
-                f"| {kind} | {name} | {len(runs)} | {verdicts['fail']} "
-                f"| {verdicts['inconclusive']} | {verdicts['pass']} "
+                f"| {kind} | {name} | {len(runs)} | {counts['fail']} "
+                f"| {counts['inconclusive']} | {counts['pass']} "
                 f"| {min(values):.3f} to {max(values):.3f} | {low:.0%} to {high:.0%} |"
             )
     middle = statistics.median(spent)

@@ -22,18 +22,21 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import machine
 from pipeline.cache.store import Store
 from pipeline.gates.compare import ratio_estimate
+from pipeline.gates.estimates import drop_estimate, speedup_estimate
 from pipeline.gates.intervals import share_bounds
-from pipeline.gates.judge import judge, verdict_on
+from pipeline.gates.judge import verdict_on
+from pipeline.gates.measurements import PairedDrop, RatioRecord
 from pipeline.settings import Gate
 from stages.engines import ort, timing
 from stages.validate import latency_stats
@@ -77,10 +80,16 @@ def measured(engine: Path, options: argparse.Namespace) -> NDArray[np.float64]:
     return np.array(found)
 
 
-def verdict(ratio: Mapping[str, Any], gate: Gate) -> str:
+def verdict(ratio: RatioRecord, gate: Gate) -> str:
     """Return the verdict on one ratio by the real gate on the speed-up."""
-    measurements = {"latency": {"batches": [{"batch": 1, "speedup": ratio}]}}
-    return judge(measurements, {"speedup": gate})[0].verdict
+    return verdict_on("speedup", gate, speedup_estimate(ratio, gate.confidence)).verdict
+
+
+def ratio(
+    above_PR: NDArray[np.float64], below_PR: NDArray[np.float64], spread: float
+) -> RatioRecord:
+    """Return the record of a speed-up, as validate stores it."""
+    return msgspec.convert(latency_stats.ratio(above_PR, below_PR, spread), RatioRecord)
 
 
 def row(what: str, wanted: str, outcomes: Outcomes) -> None:
@@ -108,18 +117,18 @@ def of_latency(engine: Path, options: argparse.Namespace) -> None:
     for number in range(max(options.null_runs, options.slow_runs)):
         times_PRS = measured(engine, options)
         base, same, slower = (times_PRS[..., side] for side in range(3))
-        equal = latency_stats.ratio(base, same, options.spread)
-        changed = latency_stats.ratio(base, slower, options.spread)
+        equal = ratio(base, same, options.spread)
+        changed = ratio(base, slower, options.spread)
         nulls.append(equal)
         slows.append(changed)
-        medians.append(equal["median"])
+        medians.append(equal.median)
         if number < options.null_runs:
             null[verdict(equal, Gate(min=1.0))] += 1
         if number < options.slow_runs:
             slow[verdict(changed, Gate(min=1.0))] += 1
     spread = float(np.std(np.log(medians), ddof=1)) if len(medians) > 1 else float("nan")
-    widths = [np.log(each["interval"][1] / each["interval"][0]) / 2 for each in nulls]
-    real = float(np.median([1 / each["median"] for each in slows]) - 1)
+    widths = [np.log(equal.interval[1] / equal.interval[0]) / 2 for equal in nulls]
+    real = float(np.median([1 / changed.median for changed in slows]) - 1)
     table(f"Latency: speedup.min = 1, {options.pairs} pairs, {options.processes} process(es) a run")
     row("the same engine", "at most 5 % fail", null)
     row(f"{real:.1%} slower", "at least 95 % fail", slow)
@@ -134,8 +143,8 @@ def compared(bases: Sequence[Any], heads: Sequence[Any]) -> Outcomes:
     """Return the verdicts on each run against the one before it."""
     outcomes: Outcomes = Counter()
     for base, head in zip(bases, heads[1:], strict=False):
-        found = ratio_estimate(base, head, 0.95)
-        outcomes[verdict_on("latency_ratio", Gate(max=1.0), found).verdict] += 1
+        estimate = ratio_estimate(base, head, 0.95)
+        outcomes[verdict_on("latency_ratio", Gate(max=1.0), estimate).verdict] += 1
     return outcomes
 
 
@@ -169,9 +178,11 @@ def of_accuracy(store: Store, options: argparse.Namespace) -> None:
                 changed = (values + noise).astype(np.float32)
                 each.CopyFrom(numpy_helper.from_array(changed, each.name))
         logits = onnx_io.logits(onnx_io.open_session(model.SerializeToString()), x_NCHW)
-        found = accuracy.measure(said | {"student": logits}, labels, held_out.classes)
-        gate = {"student_top1_drop": Gate(max=options.margin)}
-        (judged,) = judge(found, gate)
+        measured = accuracy.measure(said | {"student": logits}, labels, held_out.classes)
+        paired = msgspec.convert(measured["paired"]["student"], PairedDrop)
+        gate = Gate(max=options.margin)
+        drop = drop_estimate(paired.lost, paired.gained, paired.n, gate.confidence)
+        judged = verdict_on("student_top1_drop", gate, drop)
         assert judged.value is not None
         return judged.verdict, judged.value
 

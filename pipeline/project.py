@@ -12,15 +12,17 @@ from pipeline.cache.store import Store, damage_of
 from pipeline.config import load as config
 from pipeline.errors import SettingsFault, StoreError
 from pipeline.gates.judge import Verdict, judge
-from pipeline.gates.measured import read_measured
+from pipeline.gates.measurements import Measurements, read
 from pipeline.planner import Planned, ordered, plan, require_stage, selected
 from pipeline.settings import Settings
 from pipeline.stage import Stage
 
 HOME_VARIABLE = "MADPIPE_HOME"
 HOME_FOLDER = ".madpipe"
-JUDGED_STAGE = "validate"
-JUDGED_OUTPUT = "measurements"
+VALIDATE = "validate"
+"""The stage whose measurements are judged."""
+MEASUREMENTS = "measurements"
+"""Its output that holds them."""
 
 Declare = Callable[[Settings, Path], tuple[Stage, ...]]
 
@@ -102,13 +104,18 @@ class Project:
             require_stage(self.stages, name, allow_all=True)
         return frozenset(stage.name for stage in self.stages if {stage.name, "all"} & set(names))
 
-    def measurements(self) -> dict[str, Any] | None:
-        """Return what the validate stage used last measured, None where nothing is measured.
+    def measurements(self) -> Measurements | None:
+        """Return what the validate entry used last measured, None where nothing is measured.
 
         Raises:
             StoreError: The stored measurements are damaged or of another schema.
         """
-        return measurements_of(self.store)
+        entry = self.store.newest(VALIDATE)
+        if entry is None:
+            return None
+        if damage := damage_of(entry):
+            raise StoreError(str(entry.path), f"is damaged ({damage})", "madpipe run validate")
+        return read(entry.output(MEASUREMENTS), Measurements)
 
     def file_gates(self) -> dict[str, Any]:
         """Return the table [gates] as pipeline.toml itself has it, without what --set changes.
@@ -131,12 +138,12 @@ class Project:
         Raises:
             StoreError: Nothing is measured yet, or it is damaged.
         """
-        measured = self.measurements()
-        if measured is None:
+        measurements = self.measurements()
+        if measurements is None:
             raise StoreError(
                 str(self.store.home), "holds no measurements (none stored)", "madpipe run validate"
             )
-        return judge(measured, self.settings.gates)
+        return judge(measurements, self.settings.gates)
 
 
 def _check_externals(stages: Sequence[Stage]) -> None:
@@ -155,26 +162,3 @@ def home_of(config_path: Path) -> Path:
     """Return the working folder that belongs to a config."""
     named = os.environ.get(HOME_VARIABLE)
     return Path(named) if named else config_path.resolve().parent / HOME_FOLDER
-
-
-def measurements_of(store: Store) -> dict[str, Any] | None:
-    """Return what the validate entry used last measured, None where there is none.
-
-    Raises:
-        StoreError: It is damaged or of another schema.
-    """
-    entry = store.newest(JUDGED_STAGE)
-    if entry is None:
-        return None
-    if damage := damage_of(entry):
-        raise StoreError(str(entry.path), f"is damaged ({damage})", "madpipe run validate")
-    return read_measurements(entry.output(JUDGED_OUTPUT))
-
-
-def read_measurements(path: Path) -> dict[str, Any]:
-    """Return a document of measurements.
-
-    Raises:
-        StoreError: It is none, or of another schema.
-    """
-    return read_measured(path, "measurements", remedy="madpipe run validate")

@@ -13,7 +13,7 @@ from pipeline.errors import Interrupted, MadpipeError, StoreError
 from pipeline.events import Sink, broadcast
 from pipeline.gates.judge import Verdict, exit_code
 from pipeline.planner import Planned
-from pipeline.project import JUDGED_STAGE, Project
+from pipeline.project import VALIDATE, Project
 from pipeline.run_records import RunRecord, StageRecord
 from pipeline.runner import Runner
 from pipeline.signals import stop_on_signals
@@ -75,7 +75,7 @@ def run_pipeline(
         seconds = time.perf_counter() - begin_s
         stages = _stage_records(runner, failure)
         _save(project, msgspec.structs.replace(record, elapsed_s=seconds, stages=stages), failure)
-    code = _judge(project, sinks, inconclusive) if JUDGED_STAGE in names else exit_codes.DONE
+    code = _judge(project, sinks, inconclusive) if VALIDATE in names else exit_codes.DONE
     broadcast(sinks, "run_done", None, {"exit_code": code, "seconds": round(seconds, 3)})
     return code
 
@@ -92,7 +92,7 @@ def _judge(project: Project, sinks: list[Sink], inconclusive: int) -> int:
 def emit_verdicts(verdicts: Sequence[Verdict], sinks: list[Sink]) -> None:
     """Emit one event for each verdict."""
     for verdict in verdicts:
-        broadcast(sinks, "gate", None, verdict._asdict())
+        broadcast(sinks, "gate", None, msgspec.structs.asdict(verdict))
 
 
 def _run_planned(

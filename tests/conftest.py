@@ -1,23 +1,22 @@
 """What many tests share: a project of fake stages that needs no torch, and a memory of events."""
 
-import copy
 import importlib
-import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import pytest
 
 from pipeline.cache.digest_cache import DigestCache
 from pipeline.cache.store import Store
 from pipeline.events import Event
-from pipeline.gates.measures import SCHEMA
+from pipeline.gates.measurements import Measurements
 from pipeline.project import Project
 from pipeline.runner import Runner
 from pipeline.settings import Settings
 from pipeline.stage import External, Stage
+from tests.measurements import MEASURED
 
 Ran = list[str]
 
@@ -88,121 +87,6 @@ def run(store: Store, events: list[Event]) -> Callable[..., Runner]:
     return call
 
 
-_SIDE: dict[str, Any] = {
-    "batch": 1,
-    "n": 400,
-    "p90_ms": 0.7,
-    "p99_ms": None,
-    "needs": {"p99_ms": 459},
-    "coefficient_of_variation": 0.05,
-    "drift": {"ratio": 1.0, "interval": [0.99, 1.01]},
-    "causes": [],
-}
-
-
-def _side(p50_ms: float, low: float, high: float) -> dict[str, Any]:
-    tables = {
-        "p50_ms": {"0.05": low, "0.95": high},
-        "p90_ms": {"0.05": 0.68, "0.95": 0.73},
-    }
-    return _SIDE | {"p50_ms": p50_ms, "quantiles": tables}
-
-
-def _ratio(median: float, low: float, high: float) -> dict[str, Any]:
-    return {
-        "median": median,
-        "interval": [0.9 * median, 1.1 * median],
-        "confidence": 0.95,
-        "pairs": 400,
-        "quantiles": {"0.05": low, "0.95": high},
-    }
-
-
-def _network(hits: int) -> dict[str, Any]:
-    return {
-        "top1": round(hits / 540, 2),
-        "hits": hits,
-        "n": 540,
-        "top5": 1.0,
-        "top5_hits": 540,
-        "calibration": {
-            "error": 0.02,
-            "mean_confidence": 0.97,
-            "n": 540,
-            "bins": [
-                {"n": 40, "confidence": 0.6, "accuracy": 0.7},
-                {"n": 500, "confidence": 0.99, "accuracy": 0.98},
-            ],
-            "quantiles": {"0.05": 0.01, "0.95": 0.03},
-        },
-        "recall": [
-            {"class": "a", "hits": hits - 300, "n": 240},
-            {"class": "b", "hits": 300, "n": 300},
-        ],
-    }
-
-
-def _pair(reference: str, before: str, lost: int, gained: int) -> dict[str, Any]:
-    flips = {"lost": lost, "gained": gained, "n": 540}
-    worst = [{"class": "a", "lost": lost, "gained": 0, "n": 240}] if lost else []
-    return {
-        "reference": reference,
-        **flips,
-        "top5_lost": 0,
-        "top5_gained": 0,
-        "step": {"reference": before, **flips, "changed": lost + gained, "worst": worst},
-    }
-
-
-_MEASURED: dict[str, Any] = {
-    "schema": SCHEMA,
-    "set": {"kind": "held-out", "n": 540, "id": "0" * 64, "classes": ["a", "b"]},
-    "accuracy": {
-        "teacher": _network(535),
-        "student": _network(531),
-        "onnx": _network(531),
-        "engine": _network(531),
-    },
-    "agreement": {
-        "student": {"value": 0.985, "hits": 532, "n": 540},
-        "onnx": {"value": 0.985, "hits": 532, "n": 540},
-        "engine": {"value": 0.985, "hits": 532, "n": 540},
-    },
-    "bank_agreement": {},
-    "paired": {
-        "student": _pair("teacher", "teacher", 5, 1),
-        "onnx": _pair("student", "student", 0, 0),
-        "engine": _pair("student", "onnx", 0, 0),
-    },
-    "latency": {
-        "threads": 1,
-        "device": "cpu",
-        "processes": 1,
-        "conditions": {"seconds": 2.0, "load_average": 0.5, "other_cores": 0.1, "cores": 2},
-        "batches": [
-            {
-                "batch": 1,
-                "teacher": _side(0.5, 0.49, 0.51),
-                "teacher_engine": _side(0.2, 0.19, 0.21),
-                "engine": _side(0.1, 0.09, 0.11),
-                "speedup": _ratio(5.0, 4.6, 5.4),
-                "speedup_same_backend": _ratio(2.0, 1.9, 2.1),
-                "warmup": {"seconds": 0.5, "is_steady": True},
-            }
-        ],
-    },
-    "engine_bytes": 1000,
-    "memory": {"engine_resident_bytes": 5000, "process_peak_bytes": 10_000},
-    "engine": {"backend": "onnxruntime", "precision": "fp32"},
-}
-
-
-@pytest.fixture
-def measured() -> dict[str, Any]:
-    """What a validate stage measured, with every default gate passed; change it as needed."""
-    return copy.deepcopy(_MEASURED)
-
-
 _PROJECT_CODE = """
 import shutil
 from pathlib import Path
@@ -243,7 +127,6 @@ def _declare(_settings: Settings, root: Path) -> tuple[Stage, ...]:
 def project(
     tmp_path: Path,
     code: Callable[..., None],
-    measured: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., Project]:
     """Open a project of two fake stages, distill and validate, in the folder of the test.
@@ -252,13 +135,12 @@ def project(
     """
     monkeypatch.delenv("MADPIPE_HOME", raising=False)
     code(_PROJECT_CODE)
-    default = measured
     config = tmp_path / "pipeline.toml"
     config.write_text("", encoding="utf-8")
 
-    def make(*overrides: str, measured: dict[str, Any] | None = None) -> Project:
-        text = json.dumps(measured or default)
-        (tmp_path / "measured.json").write_text(text, encoding="utf-8")
+    def make(*overrides: str, measured: Measurements | bytes = MEASURED) -> Project:
+        content = measured if isinstance(measured, bytes) else msgspec.json.encode(measured)
+        (tmp_path / "measured.json").write_bytes(content)
         return Project.open(config, overrides, _declare)
 
     return make

@@ -27,6 +27,8 @@ ALLOWED = {
         "pipeline.gates.measurements",
         "pipeline.gates.measures",
         "pipeline.machine",
+        "pipeline.report.markdown",
+        "pipeline.report.records",
         "pipeline.requirements",
         "pipeline.settings",
         "pipeline.stage",
@@ -40,14 +42,14 @@ ORDER = """
     gates.build_records gates.measurements
     machine settings cache.digest_cache gates.intervals checkpoint
     requirements config.rules config.presets cache.code_digest config.template
-    gates.estimates gates.judge gates.measured
+    gates.estimates gates.judge report.records
     config.load stage
     cache.keys
     cache.store
     planner cache.lock run_records
-    runner cache.sync gates.compare
+    runner cache.sync
     project
-    run_pipeline gates.sides
+    run_pipeline gates.compare
     screen
     report
     cli

@@ -3,14 +3,15 @@
 Each bound on a count is one that a gate at its promised rate exceeds in 1 of 1000 suites.
 """
 
-from typing import Any
-
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from pipeline.gates.compare import ratio_estimate
-from pipeline.gates.judge import judge, verdict_on
+from pipeline.gates.estimates import drop_estimate, speedup_estimate
+from pipeline.gates.judge import verdict_on
+from pipeline.gates.measurements import RatioRecord
 from pipeline.settings import Gate
 from stages.validate import latency_stats
 
@@ -22,7 +23,7 @@ SPREAD = 0.01
 def calls(
     rng: np.random.Generator, slower: float, *, processes: int = 1, rounds: int = 400
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return latencies of two sides, noisy, correlated in time, each process with its bias."""
+    """Return latencies of two networks, noisy, correlated in time, each process with its bias."""
     kicks = rng.normal(0, 0.02, (2, processes, rounds))
     noise = np.zeros_like(kicks)
     for number in range(1, rounds):
@@ -34,17 +35,30 @@ def calls(
     return first, second * slower
 
 
+def speedup(
+    rng: np.random.Generator, slower: float, *, processes: int = 1, rounds: int = 400
+) -> RatioRecord:
+    """Return the record of one simulated measurement."""
+    above, below = calls(rng, slower, processes=processes, rounds=rounds)
+    return msgspec.convert(latency_stats.ratio(above, below, SPREAD), RatioRecord)
+
+
+def drop_verdict(lost: int, gained: int, n: int, gate: Gate) -> str:
+    """Return the verdict of a gate on a paired drop."""
+    estimate = drop_estimate(lost, gained, n, gate.confidence)
+    return verdict_on("student_top1_drop", gate, estimate).verdict
+
+
 def speedup_gate(slower: float, *, processes: int, seed: int) -> dict[str, int]:
     """Return how often a gate that wants at least 1 fails, passes or cannot decide."""
     rng = np.random.default_rng(seed)
     counts: dict[str, int] = {}
     for _ in range(RUNS):
-        sides = calls(rng, slower, processes=processes, rounds=400 // processes)
-        measured: dict[str, Any] = {
-            "latency": {"batches": [{"batch": 1, "speedup": latency_stats.ratio(*sides, SPREAD)}]}
-        }
-        (verdict,) = judge(measured, {"speedup": Gate(min=1.0)})
-        counts[verdict.verdict] = counts.get(verdict.verdict, 0) + 1
+        ratio = speedup(rng, slower, processes=processes, rounds=400 // processes)
+        gate = Gate(min=1.0)
+        estimate = speedup_estimate(ratio, gate.confidence)
+        verdict = verdict_on("speedup", gate, estimate).verdict
+        counts[verdict] = counts.get(verdict, 0) + 1
     return counts
 
 
@@ -65,9 +79,7 @@ def test_with_nothing_changed_a_comparison_of_two_runs_seldom_alarms() -> None:
     rng = np.random.default_rng(3)
     alarms = caught = 0
     for _ in range(RUNS):
-        base, same, slow = (
-            latency_stats.ratio(*calls(rng, slower), SPREAD) for slower in (1.0, 1.0, 1.1)
-        )
+        base, same, slow = (speedup(rng, slower) for slower in (1.0, 1.0, 1.1))
         for head, is_slow in ((same, False), (slow, True)):
             estimate = ratio_estimate(base, head, 0.95)
             failed = verdict_on("latency_ratio", Gate(max=1.0), estimate).verdict == "fail"
@@ -86,9 +98,7 @@ def test_a_student_at_the_margin_seldom_passes_or_fails(n: int, disagree: float)
     counts = {"pass": 0, "fail": 0, "inconclusive": 0}
     for _ in range(RUNS):
         b, c, _ = rng.multinomial(n, [lost, gained, 1 - lost - gained])
-        measured = {"paired": {"student": {"lost": int(b), "gained": int(c), "n": n}}}
-        (verdict,) = judge(measured, {"student_top1_drop": Gate(margin=margin)})
-        counts[verdict.verdict] += 1
+        counts[drop_verdict(int(b), int(c), n, Gate(margin=margin))] += 1
     assert counts["pass"] <= MOST_ALARMS
     assert counts["fail"] <= MOST_ALARMS
 
@@ -98,7 +108,5 @@ def test_a_student_that_lost_much_more_than_the_margin_fails() -> None:
     failed = 0
     for _ in range(RUNS):
         b, c, _ = rng.multinomial(540, [0.10, 0.01, 0.89])
-        measured = {"paired": {"student": {"lost": int(b), "gained": int(c), "n": 540}}}
-        (verdict,) = judge(measured, {"student_top1_drop": Gate(margin=0.03)})
-        failed += verdict.verdict == "fail"
+        failed += drop_verdict(int(b), int(c), 540, Gate(margin=0.03)) == "fail"
     assert failed >= 0.95 * RUNS

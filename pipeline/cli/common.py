@@ -95,4 +95,4 @@ def report_to_ci(project: Project, verdicts: Sequence[Verdict] | None = None) ->
         report = document(project, verdicts)
     except StoreError:
         return  # nothing has run: the command itself reports it
-    github.tell(report)
+    github.publish(report)

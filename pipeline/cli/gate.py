@@ -10,8 +10,8 @@ from pipeline.cli import common
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Inconclusive, Json, Out, Set
 from pipeline.errors import StoreError
 from pipeline.gates.compare import compare as compare_runs
+from pipeline.gates.compare import find_run
 from pipeline.gates.judge import exit_code
-from pipeline.gates.sides import find
 from pipeline.run_pipeline import emit_verdicts
 from pipeline.screen.plain import JsonScreen, PlainScreen
 
@@ -52,8 +52,8 @@ def compare(
     Each is a run's id (a file in the working folder's runs), a working folder, or a report.json.
     """
     project = common.open_project(config, set_)
-    sides = find(base, project.store), find(head, project.store)
-    verdicts = compare_runs(*sides, project.settings.compare)
+    runs = find_run(base, project.store), find_run(head, project.store)
+    verdicts = compare_runs(*runs, project.settings.compare)
     emit_verdicts(verdicts, [JsonScreen() if as_json else PlainScreen()])
     raise typer.Exit(exit_code(verdicts, common.inconclusive_code(inconclusive)))
 
@@ -65,11 +65,17 @@ def report(
     out: Out = None,
 ) -> None:
     """Write the report of the last run; JSON goes to standard output without --out."""
-    from pipeline.report import renderers  # noqa: PLC0415  (only this command needs the renderers)
+    from pipeline.report import html, junit, markdown, records  # noqa: PLC0415  (only this command)
     from pipeline.report.document import document  # noqa: PLC0415
 
     project = common.open_project(config, set_)
-    text = renderers.render(form, document(project))
+    render = {
+        "html": html.render,
+        "json": records.to_json,
+        "junit": junit.render,
+        "markdown": markdown.render,
+    }[form]
+    text = render(document(project))
     if out is None and form == "json":
         typer.echo(text)
         return

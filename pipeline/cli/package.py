@@ -1,13 +1,16 @@
 """The command that packs an engine to be deployed."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.cli import common
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Out, Set
 from pipeline.errors import StoreError
+
+if TYPE_CHECKING:
+    from pipeline.report.records import Report
 
 Engine = Annotated[
     Path | None,
@@ -34,7 +37,7 @@ def package(
 ) -> None:
     """Pack an engine with its card, labels, example and Triton folder; --out may be an archive."""
     report = _report(config, set_) if engine is None or config.exists() else None
-    folder = engine or _engine_folder(report or {}, config)
+    folder = engine or _engine_folder(report, config)
     place = "--engine" if engine else "the built engine"
     from stages.packaging import archive, contents  # noqa: PLC0415  (only this command needs them)
 
@@ -44,7 +47,7 @@ def package(
     typer.echo(f"{target}  {len(files)} files")
 
 
-def _report(config: Path, set_: list[str] | None) -> dict[str, Any] | None:
+def _report(config: Path, set_: list[str] | None) -> "Report | None":
     """Return the document of the last run, None where nothing has run."""
     from pipeline.report.document import document  # noqa: PLC0415
 
@@ -54,11 +57,11 @@ def _report(config: Path, set_: list[str] | None) -> dict[str, Any] | None:
         return None
 
 
-def _engine_folder(report: dict[str, Any], config: Path) -> Path:
+def _engine_folder(report: "Report | None", config: Path) -> Path:
     """Return the folder of the last run's engine, built then or stored before."""
-    for stage in report.get("stages", []):
-        if stage["name"] == "build" and "engine" in stage["outputs"]:
-            return Path(stage["outputs"]["engine"]["path"]).parent
+    for stage in report.stages if report else ():
+        if stage.name == "build" and "engine" in stage.outputs:
+            return Path(stage.outputs["engine"].path).parent
     raise StoreError(
         str(config), "its last run has no engine (none stored)", "madpipe run all, or give --engine"
     )

@@ -4,9 +4,14 @@ Field names are those of the JSON. Light: no numpy.
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
+
+Count = Annotated[int, Meta(extra_json_schema={"minimum": 0})]
+Share = Annotated[float, Meta(extra_json_schema={"minimum": 0, "maximum": 1})]
+"""A fraction from 0 to 1."""
+Sha256 = Annotated[str, Meta(extra_json_schema={"pattern": "^[0-9a-f]{64}$"})]
 
 
 class Signature(Struct, frozen=True, kw_only=True):
@@ -20,7 +25,7 @@ class Signature(Struct, frozen=True, kw_only=True):
     """Channels, height and width."""
     output: str
     output_type: str
-    num_classes: int
+    num_classes: Count
     arch: str = ""
     """Empty where the ONNX file does not name it."""
     classes: tuple[str, ...] = ()
@@ -35,8 +40,8 @@ class EngineManifest(Struct, frozen=True, kw_only=True):
     precision: str
     engine: str
     """Name of the engine's file."""
-    sha256: str
-    onnx_sha256: str
+    sha256: Sha256
+    onnx_sha256: Sha256
     """Of the ONNX file that the engine was built from."""
     targets: tuple[str, ...] = ()
     """GPU architectures that it was built for ahead of time; empty: the machine that built it."""
@@ -64,7 +69,7 @@ class SensitiveLayer(Struct, frozen=True, kw_only=True):
     """A layer that was returned to float, and the disagreement that remained then."""
 
     layer: str
-    disagreement: float
+    disagreement: Share
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
@@ -73,10 +78,10 @@ class Candidate(Struct, frozen=True, kw_only=True):
     backend: str
     precision: str
     float_layers: tuple[str, ...]
-    disagreement: float | None
+    disagreement: Share | None
     """Share of the images that get another class than in fp32."""
     p50_ms: float | None
-    bytes: int | None
+    bytes: Count | None
     build_s: float | None
     verdict: Literal["chosen", "admissible", "missed", "failed", "unavailable"]
     reason: str
@@ -92,8 +97,8 @@ class Candidates(
 ):
     """All that build tried. The fields that may be None are there where it had a choice."""
 
-    max_disagreement: float
-    images: int
+    max_disagreement: Share
+    images: Count
     candidates: tuple[Candidate, ...]
     device: str | None = None
     rounds: int | None = None

@@ -11,63 +11,61 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pipeline.gates.estimates import Absent, Estimate, drop_estimate, headline_batch, table_estimate
+import msgspec
+
+from pipeline import run_records
+from pipeline.cache.store import Entry, Store, damage_of
+from pipeline.errors import StoreError, UsageError
+from pipeline.gates.estimates import Absent, Estimate, drop_estimate, speedup_estimate
 from pipeline.gates.intervals import Bounds
 from pipeline.gates.judge import Verdict, verdict_on
-from pipeline.gates.measured import read_measured
+from pipeline.gates.measurements import Measurements, RatioRecord, Samples, read
+from pipeline.project import HOME_FOLDER, MEASUREMENTS, VALIDATE
+from pipeline.report.records import OutputFile, ReportedStages
 from pipeline.settings import Gate
 
+SAMPLES = "samples"
 _SAME_MACHINE = ("cpu", "cores", "gpu0")
-_SAME_TIE = "torch"
+_TEACHER_RUNTIME = "torch"
 """What runs the teacher, against which both engines were measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
+class Run:
     """One run to compare."""
 
     name: str
-    measurements: Mapping[str, Any]
-    samples: Mapping[str, Any]
+    measurements: Measurements
+    samples: Samples
     teacher_sha256: str
     host: Mapping[str, str]
 
 
-def read_samples(path: Path) -> dict[str, Any]:
-    """Return stored raw samples.
-
-    Raises:
-        StoreError: They are not there, damaged, or of another schema.
-    """
-    return read_measured(path, "samples", remedy="measure again: madpipe run validate")
-
-
-def compare(base: Side, head: Side, gates: Mapping[str, Gate]) -> list[Verdict]:
+def compare(base: Run, head: Run, gates: Mapping[str, Gate]) -> list[Verdict]:
     """Return a verdict on `head` against `base` for each gate."""
-    return [_judge(name, gate, base, head) for name, gate in gates.items()]
+    verdicts = []
+    for name, gate in gates.items():
+        if name == "latency_ratio":
+            measured = _latency_ratio(base, head, gate.confidence)
+        elif name == "engine_bytes_ratio":
+            ratio = head.measurements.engine_bytes / base.measurements.engine_bytes
+            measured = Estimate(ratio, Bounds(ratio, ratio), 1, None)
+        else:
+            network = name.removesuffix("_top1_drop")
+            measured = _paired_drop(network, base, head, gate.confidence)
+        verdicts.append(verdict_on(name, gate, measured))
+    return verdicts
 
 
-def _judge(name: str, gate: Gate, base: Side, head: Side) -> Verdict:
-    found: Estimate | str
-    if name == "latency_ratio":
-        found = _latency(base, head, gate.confidence)
-    elif name == "engine_bytes_ratio":
-        found = _size(base, head)
-    else:
-        found = _drop(name.removesuffix("_top1_drop"), base, head, gate.confidence)
-    return verdict_on(name, gate, Absent(found) if isinstance(found, str) else found)
-
-
-def _drop(network: str, base: Side, head: Side, confidence: float) -> Estimate | str:
-    for side in (base, head):
-        if "labels" not in side.samples or network not in side.samples["said"]:
-            return f"{side.name} measured no accuracy of the {network}"
-    if base.samples["set"]["id"] != head.samples["set"]["id"]:
-        return "the two runs saw other images, so their answers are no pairs"
-    labels = base.samples["labels"]
-    before, after = (side.samples["said"][network] for side in (base, head))
+def _paired_drop(network: str, base: Run, head: Run, confidence: float) -> Estimate | Absent:
+    for run in (base, head):
+        if run.samples.labels is None or network not in run.samples.predictions:
+            return Absent(f"{run.name} measured no accuracy of the {network}")
+    if base.samples.dataset.id != head.samples.dataset.id:
+        return Absent("the two runs saw other images, so their predictions are no pairs")
+    labels = base.samples.labels or ()
+    before, after = (run.samples.predictions[network] for run in (base, head))
     lost = gained = 0
     for label, first, second in zip(labels, before, after, strict=True):
         lost += first == label != second
@@ -75,60 +73,43 @@ def _drop(network: str, base: Side, head: Side, confidence: float) -> Estimate |
     return drop_estimate(lost, gained, len(labels), confidence)
 
 
-def _size(base: Side, head: Side) -> Estimate | str:
-    before, after = (side.measurements.get("engine_bytes") for side in (base, head))
-    if not before or not after:
-        return "a run measured no engine"
-    value = after / before
-    return Estimate(value, Bounds(value, value), 1, None)
-
-
-def _latency(base: Side, head: Side, confidence: float) -> Estimate | str:
+def _latency_ratio(base: Run, head: Run, confidence: float) -> Estimate | Absent:
     if base.teacher_sha256 != head.teacher_sha256:
-        return "the teachers differ, so nothing measured in both runs ties them together"
+        return Absent("the teachers differ, so nothing measured in both runs ties them together")
     for fact in _SAME_MACHINE:
         if base.host.get(fact) != head.host.get(fact):
-            told = f"{base.host.get(fact)}, {head.host.get(fact)}"
-            return f"measured on different machines ({fact}: {told})"
-    versions = [side.host.get(_SAME_TIE) for side in (base, head)]
+            values = f"{base.host.get(fact)}, {head.host.get(fact)}"
+            return Absent(f"measured on different machines ({fact}: {values})")
+    versions = [run.host.get(_TEACHER_RUNTIME) for run in (base, head)]
     if all(versions) and versions[0] != versions[1]:
-        return f"the teacher ran in different versions of torch ({versions[0]}, {versions[1]})"
-    batches = [headline_batch(side.measurements) for side in (base, head)]
-    if not all(batches):
-        return "a run measured no latency"
-    first, second = (each for each in batches if each)
-    for fact, pair in (
-        ("batch", (first["batch"], second["batch"])),
-        ("threads", tuple(s.measurements["latency"]["threads"] for s in (base, head))),
-        ("device", tuple(s.measurements["latency"]["device"] for s in (base, head))),
+        return Absent(
+            f"the teacher ran in different versions of torch ({versions[0]}, {versions[1]})"
+        )
+    first, second = base.measurements.latency, head.measurements.latency
+    if first is None or second is None:
+        return Absent("a run measured no latency")
+    for fact, before, after in (
+        ("batch", first.headline.batch, second.headline.batch),
+        ("threads", first.threads, second.threads),
+        ("device", first.device, second.device),
     ):
-        if pair[0] != pair[1]:
-            return f"measured with another {fact} ({pair[0]}, {pair[1]})"
-    return ratio_estimate(first["speedup"], second["speedup"], confidence)
+        if before != after:
+            return Absent(f"measured with another {fact} ({before}, {after})")
+    return ratio_estimate(first.headline.speedup, second.headline.speedup, confidence)
 
 
-def ratio_estimate(base: Mapping[str, Any], head: Mapping[str, Any], confidence: float) -> Estimate:
+def ratio_estimate(base: RatioRecord, head: RatioRecord, confidence: float) -> Estimate:
     """Return B's latency over A's from the speed-up of each, with bounds.
 
     The logarithms of the two medians are independent, so their reaches add in quadrature. Each
     speed-up's bounds come from resampled blocks of its own session, widened by what one process
     carries, as they were stored.
     """
-    value = base["median"] / head["median"]
-    first, second = (
-        table_estimate(
-            each["median"],
-            each["quantiles"],
-            each["pairs"],
-            confidence,
-            spread=each.get("spread", 0.0),
-            processes=each.get("processes", 1),
-        )
-        for each in (base, head)
-    )
+    value = base.median / head.median
+    first, second = (speedup_estimate(ratio, confidence) for ratio in (base, head))
 
     def bounds(times: float) -> Bounds:
-        a, b = (each.with_samples(times) for each in (first, second) if each.with_samples)
+        a, b = (speedup.with_samples(times) for speedup in (first, second) if speedup.with_samples)
         down = math.hypot(math.log(first.value / a.low), math.log(b.high / second.value))
         up = math.hypot(math.log(a.high / first.value), math.log(second.value / b.low))
         return Bounds(value * math.exp(-down), value * math.exp(up))
@@ -141,3 +122,87 @@ def ratio_estimate(base: Mapping[str, Any], head: Mapping[str, Any], confidence:
         min(first.processes, second.processes),
         is_held=first.is_held or second.is_held,
     )
+
+
+def find_run(name: str, store: Store) -> Run:
+    """Return the run that `name` stands for.
+
+    Args:
+        name: A path to a report.json, to a working folder or the folder of a project, or the
+            id of a run of `store`, or its beginning.
+        store: The working folder in which run ids are looked up.
+
+    Raises:
+        UsageError: It names nothing.
+        StoreError: What it names holds no measurements, or damaged ones.
+    """
+    path = Path(name)
+    if path.is_file():
+        return _from_report(name, path)
+    if path.is_dir():
+        inner = path / HOME_FOLDER
+        folder = Store(inner if inner.is_dir() else path)
+        folder.check_layout()
+        return _from_entry(name, folder.newest(VALIDATE))
+    ids = sorted(record.stem for record in store.runs_path.glob("*.json"))
+    matching = [run_id for run_id in ids if run_id.startswith(name)]
+    if len(matching) != 1:
+        raise UsageError(
+            "compare",
+            f"{'no run' if not matching else f'{len(matching)} runs'} of that name ({name})",
+            f"give a path, or one of {', '.join(ids[-3:]) or 'the runs once there are some'}",
+        )
+    store.check_layout()
+    path = store.runs_path / f"{matching[0]}.json"
+    try:
+        run = msgspec.json.decode(path.read_bytes(), type=run_records.RunRecord)
+    except (OSError, msgspec.DecodeError) as error:
+        raise StoreError(
+            str(path), f"is no record of a run ({error})", "name another run"
+        ) from error
+    keys = [record.key for record in run.stages if record.name == VALIDATE]
+    return _from_entry(name, store.read(VALIDATE, keys[0]) if keys and keys[0] else None)
+
+
+def _from_entry(name: str, entry: Entry | None) -> Run:
+    if entry is None:
+        raise StoreError(name, "holds no measurements (none stored)", "madpipe run validate there")
+    if damage := damage_of(entry):
+        raise StoreError(str(entry.path), f"is damaged ({damage})", "madpipe run validate")
+    inputs: Mapping[str, str] = entry.record.key_document.get("inputs", {})
+    return Run(
+        name=name,
+        measurements=read(entry.output(MEASUREMENTS), Measurements),
+        samples=read(entry.output(SAMPLES), Samples),
+        teacher_sha256=inputs.get("teacher/weights", ""),
+        host=entry.record.host,
+    )
+
+
+def _from_report(name: str, path: Path) -> Run:
+    stages = {stage.name: stage for stage in ReportedStages.read(name, path).stages}
+    validate = stages.get(VALIDATE)
+    if validate is None or not {MEASUREMENTS, SAMPLES} <= validate.outputs.keys():
+        raise StoreError(name, "reports no measurements (validate absent)", "madpipe run validate")
+    teacher = stages["teacher"].outputs.get("weights") if "teacher" in stages else None
+    return Run(
+        name=name,
+        measurements=read(_file(path, validate.outputs[MEASUREMENTS]), Measurements),
+        samples=read(_file(path, validate.outputs[SAMPLES]), Samples),
+        teacher_sha256=teacher.sha256 if teacher else "",
+        host=validate.host or {},
+    )
+
+
+def _file(report: Path, output: OutputFile) -> Path:
+    """Return a file of a report: beside it, as CI keeps it, or where it was when it was written."""
+    original = Path(output.path)
+    beside = report.parent / original.name
+    path = beside if beside.is_file() else original
+    if not path.is_file():
+        raise StoreError(
+            str(report),
+            f"its {original.name} is neither beside it nor where it was ({original})",
+            f"keep {original.name} beside the report",
+        )
+    return path

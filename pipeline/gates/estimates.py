@@ -5,7 +5,7 @@ Pure: numbers in, numbers out, no numpy.
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pipeline.gates.intervals import (
     Bounds,
@@ -14,17 +14,25 @@ from pipeline.gates.intervals import (
     share_bounds,
     table_bounds,
 )
+from pipeline.gates.measurements import (
+    Accuracy,
+    Agreement,
+    Latency,
+    LatencyRecord,
+    Measurements,
+    PairedDrop,
+    QuantileTable,
+    RatioRecord,
+)
 
-Measurements = Mapping[str, Any]
-
-_SHARES = {
-    "top1": "accuracy",
-    "agreement": "agreement",
-    "bank_agreement": "bank_agreement",
+LATENCY_MEASURES = {
+    "speedup",
+    "speedup_same_backend",
+    "engine_p50_ms",
+    "engine_p90_ms",
+    "engine_p99_ms",
+    "engine_images_per_s",
 }
-_RATIOS = {"speedup", "speedup_same_backend"}
-_TIMES = {"engine_p50_ms", "engine_p90_ms", "engine_p99_ms"}
-_MEDIANS = {"median", "p50_ms"}
 
 
 class Estimate(NamedTuple):
@@ -53,73 +61,87 @@ class Absent(NamedTuple):
 
 def estimate(name: str, measurements: Measurements, confidence: float) -> Estimate | None:
     """Return the measured value of a gate's name with its bounds, None where not measured."""
-    if name in _RATIOS:
-        record = (headline_batch(measurements) or {}).get(name)
-        return _resampled(record, "median", confidence)
-    if name in _TIMES:
-        engine = (headline_batch(measurements) or {}).get("engine")
-        return _resampled(engine, name.removeprefix("engine_"), confidence)
-    if name == "engine_images_per_s":
-        return _throughput(measurements, confidence)
     if name == "engine_bytes":
-        size = measurements.get("engine_bytes")
-        return None if size is None else Estimate(size, Bounds(size, size), 1, None)
-    subject, _, quantity = name.partition("_")
-    if quantity in {"top1_drop", "top5_drop"}:
-        record = measurements.get("paired", {}).get(subject)
-        return _drop(record, "" if quantity == "top1_drop" else "top5_", confidence)
-    if quantity == "calibration_error":
-        record = measurements.get("accuracy", {}).get(subject, {}).get("calibration")
-        return _resampled(record, "error", confidence)
-    return _share(measurements.get(_SHARES[quantity], {}).get(subject), confidence)
+        size = measurements.engine_bytes
+        return Estimate(size, Bounds(size, size), 1, None)
+    if name in LATENCY_MEASURES:
+        latency = measurements.latency
+        return None if latency is None else _latency(name, latency, confidence)
+    network, _, quantity = name.partition("_")
+    share: Accuracy | Agreement | None
+    match quantity:
+        case "top1_drop" | "top5_drop":
+            paired = measurements.paired.get(network)
+            return _paired_drop(paired, confidence, is_top5=quantity == "top5_drop")
+        case "calibration_error":
+            return _calibration_error(measurements.accuracy.get(network), confidence)
+        case "agreement":
+            share = measurements.agreement.get(network)
+        case "bank_agreement":
+            share = measurements.bank_agreement.get(network)
+        case _:
+            share = measurements.accuracy.get(network)
+    return _share(share, confidence)
+
+
+def _latency(name: str, latency: Latency, confidence: float) -> Estimate | None:
+    batch = latency.headline
+    engine, quantiles = batch.engine, batch.engine.quantiles
+    match name:
+        case "speedup":
+            return speedup_estimate(batch.speedup, confidence)
+        case "speedup_same_backend":
+            ratio = batch.speedup_same_backend
+            return None if ratio is None else speedup_estimate(ratio, confidence)
+        case "engine_p90_ms":
+            return _percentile(engine, engine.p90_ms, quantiles.p90_ms, confidence)
+        case "engine_p99_ms":
+            return _percentile(engine, engine.p99_ms, quantiles.p99_ms, confidence)
+        case "engine_p50_ms":
+            return _median(engine, confidence)
+        case _:
+            return _throughput(latency, confidence)
 
 
 def why_absent(name: str, measurements: Measurements) -> Absent:
     """Return why a measure has no value in these measurements."""
-    is_engines = name.startswith(("engine", "speedup"))
-    if is_engines and (why := measurements.get("engine_absent")):
-        return Absent(f"not measured in this run: {why}", is_elsewhere=True)
-    if needed := _calls_needed(name, measurements):
-        told = f"{needed} calls would do (validate.pairs)"
-        return Absent(f"the sample is too small to claim it, {told}", needed)
+    is_of_engine = name.startswith(("engine", "speedup"))
+    if is_of_engine and measurements.engine_absent:
+        return Absent(f"not measured in this run: {measurements.engine_absent}", is_elsewhere=True)
+    if needed := _calls_needed(name, measurements.latency):
+        remedy = f"{needed} calls would do (validate.pairs)"
+        return Absent(f"the sample is too small to claim it, {remedy}", needed)
     reason = _reason(name, measurements)
     return Absent(f"not measured in this run: {reason}" if reason else "not measured in this run")
 
 
-def _calls_needed(name: str, measurements: Measurements) -> int | None:
-    engine = (headline_batch(measurements) or {}).get("engine") or {}
-    needs: Mapping[str, int] = engine.get("needs", {})
-    return needs.get(name.removeprefix("engine_")) if name in _TIMES else None
+def _calls_needed(name: str, latency: Latency | None) -> int | None:
+    if latency is None:
+        return None
+    needs = latency.headline.engine.needs
+    return {"engine_p90_ms": needs.p90_ms, "engine_p99_ms": needs.p99_ms}.get(name)
 
 
 def _reason(name: str, measurements: Measurements) -> str | None:
-    accuracy, batch = measurements.get("accuracy", {}), headline_batch(measurements)
+    has_labels = bool(measurements.accuracy)
     if name.startswith("graph"):
-        why = measurements.get("graph_absent")
-        return str(why or "the engine was built for no other machine (build.targets is empty)")
+        no_targets = "the engine was built for no other machine (build.targets is empty)"
+        return measurements.graph_absent or no_targets
     if name.endswith("bank_agreement"):
-        return 'validate.images is "held-out"' if accuracy else None
-    if name == "speedup_same_backend" and batch:
-        why = measurements["latency"].get("teacher_engine_absent")
-        return str(why or "validate.teacher_engine is off")
-    if not accuracy and measurements.get("bank_agreement"):
+        return 'validate.images is "held-out"' if has_labels else None
+    if name == "speedup_same_backend" and measurements.latency:
+        return measurements.latency.teacher_engine_absent or "validate.teacher_engine is off"
+    if not has_labels and measurements.bank_agreement:
         return "there are no labelled images, only the bank"
-    if name.endswith("top5_drop") and accuracy:
+    if name.endswith("top5_drop") and has_labels:
         return "top-5 says nothing with 5 classes or fewer"
     return None
 
 
-def headline_batch(measurements: Measurements) -> Mapping[str, Any] | None:
-    """Return the latencies at batch size 1, or at the first size where 1 was not measured."""
-    batches: list[Mapping[str, Any]] = (measurements.get("latency") or {}).get("batches", [])
-    ones = [each for each in batches if each["batch"] == 1]
-    return next(iter([*ones, *batches]), None)
-
-
-def _share(record: Mapping[str, Any] | None, confidence: float) -> Estimate | None:
-    if not record:
+def _share(record: Accuracy | Agreement | None, confidence: float) -> Estimate | None:
+    if record is None:
         return None
-    hits, n = record["hits"], record["n"]
+    hits, n = record.hits, record.n
 
     def bounds(times: float) -> Bounds:
         return share_bounds(hits * times, n * times, confidence)
@@ -127,10 +149,14 @@ def _share(record: Mapping[str, Any] | None, confidence: float) -> Estimate | No
     return Estimate(hits / n, bounds(1), n, bounds)
 
 
-def _drop(record: Mapping[str, Any] | None, kind: str, confidence: float) -> Estimate | None:
-    if not record or f"{kind}lost" not in record:
+def _paired_drop(paired: PairedDrop | None, confidence: float, *, is_top5: bool) -> Estimate | None:
+    if paired is None:
         return None
-    return drop_estimate(record[f"{kind}lost"], record[f"{kind}gained"], record["n"], confidence)
+    if not is_top5:
+        return drop_estimate(paired.lost, paired.gained, paired.n, confidence)
+    if paired.top5_lost is None or paired.top5_gained is None:
+        return None
+    return drop_estimate(paired.top5_lost, paired.top5_gained, paired.n, confidence)
 
 
 def drop_estimate(lost: int, gained: int, n: int, confidence: float) -> Estimate:
@@ -142,24 +168,47 @@ def drop_estimate(lost: int, gained: int, n: int, confidence: float) -> Estimate
     return Estimate((lost - gained) / n, bounds(1), n, bounds)
 
 
-def _resampled(record: Mapping[str, Any] | None, key: str, confidence: float) -> Estimate | None:
-    """Return a value whose resampled quantiles are stored beside it."""
-    if not record or record.get(key) is None:
+def _calibration_error(accuracy: Accuracy | None, confidence: float) -> Estimate | None:
+    if accuracy is None:
         return None
-    tables = record["quantiles"]
-    table = tables[key] if isinstance(next(iter(tables.values())), Mapping) else tables
-    spread, processes = record.get("spread", 0.0), record.get("processes", 1)
-    if key not in _MEDIANS:
-        # Of all calls together, whose bounds hold what is left of the spread among processes.
-        spread, processes = spread / math.sqrt(processes), 1
+    record = accuracy.calibration
+    return table_estimate(record.error, record.quantiles, record.n, confidence)
+
+
+def speedup_estimate(ratio: RatioRecord, confidence: float) -> Estimate:
+    """Return a speed-up with bounds from its stored quantiles.
+
+    The quantiles come from `stages.validate.latency_stats`, which resamples blocks of calls.
+    """
     return table_estimate(
-        record[key],
-        table,
-        record.get("pairs", record.get("n", 0)),
+        ratio.median,
+        ratio.quantiles,
+        ratio.pairs,
         confidence,
-        spread=spread,
-        processes=processes,
+        spread=ratio.spread,
+        processes=ratio.processes,
     )
+
+
+def _median(latency: LatencyRecord, confidence: float) -> Estimate:
+    return table_estimate(
+        latency.p50_ms,
+        latency.quantiles.p50_ms,
+        latency.n,
+        confidence,
+        spread=latency.spread,
+        processes=latency.processes,
+    )
+
+
+def _percentile(
+    latency: LatencyRecord, value_ms: float | None, table: QuantileTable | None, confidence: float
+) -> Estimate | None:
+    if value_ms is None or table is None:
+        return None
+    # Of all calls together, whose bounds hold what is left of the spread among processes.
+    spread = latency.spread / math.sqrt(latency.processes)
+    return table_estimate(value_ms, table, latency.n, confidence, spread=spread)
 
 
 def table_estimate(
@@ -188,35 +237,30 @@ def table_estimate(
     def narrowed(times: float) -> Bounds:
         if not steady:
             share = 1 / math.sqrt(times)
-            return Bounds(*(value + (each - value) * share for each in bounds))
-        reaches = (abs(math.log(each / value)) for each in bounds)
-        own = (max(reach**2 - steady**2, 0.0) for reach in reaches)
-        down, up = (math.hypot(steady, math.sqrt(each / times)) for each in own)
+            return Bounds(*(value + (bound - value) * share for bound in bounds))
+        reaches = (abs(math.log(bound / value)) for bound in bounds)
+        squares = (max(reach**2 - steady**2, 0.0) for reach in reaches)
+        down, up = (math.hypot(steady, math.sqrt(square / times)) for square in squares)
         return Bounds(value * math.exp(-down), value * math.exp(up))
 
     return Estimate(value, bounds, n, narrowed, processes, is_held=bool(steady))
 
 
-def _throughput(measurements: Measurements, confidence: float) -> Estimate | None:
-    batches = (measurements.get("latency") or {}).get("batches", [])
-    if not batches:
-        return None
-    largest = max(batches, key=lambda each: each["batch"])
-    time = _resampled(largest.get("engine"), "p50_ms", confidence)
-    if time is None:
-        return None
-    images = 1000.0 * largest["batch"]
+def _throughput(latency: Latency, confidence: float) -> Estimate:
+    largest = max(latency.batches, key=lambda batch: batch.batch)
+    time = _median(largest.engine, confidence)
+    images = 1000.0 * largest.batch
 
-    def turned(bounds: Bounds) -> Bounds:
+    def inverted(bounds: Bounds) -> Bounds:
         return Bounds(images / bounds.high, images / bounds.low)
 
     slower = time.with_samples
     assert slower is not None
     return Estimate(
         images / time.value,
-        turned(time.bounds),
+        inverted(time.bounds),
         time.n,
-        lambda times: turned(slower(times)),
+        lambda times: inverted(slower(times)),
         time.processes,
         time.is_held,
     )

@@ -7,31 +7,15 @@ opposite bound is beyond it, and is inconclusive between.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal
+
+from msgspec import Struct
 
 from pipeline import exit_codes
-from pipeline.gates.estimates import (
-    Absent,
-    Estimate,
-    Measurements,
-    estimate,
-    headline_batch,
-    why_absent,
-)
+from pipeline.gates.estimates import Absent, Estimate, estimate, why_absent
 from pipeline.gates.intervals import Bounds
+from pipeline.gates.measurements import Measurements
 from pipeline.settings import Gate
-
-__all__ = [
-    "Absent",
-    "Estimate",
-    "Verdict",
-    "estimate",
-    "exit_code",
-    "headline_batch",
-    "is_open",
-    "judge",
-    "verdict_on",
-]
 
 Outcome = Literal["pass", "fail", "inconclusive", "skipped"]
 
@@ -42,16 +26,16 @@ _UNDECIDABLE = (
 _BISECTIONS = 40
 
 
-class Verdict(NamedTuple):
-    """The judgement of one gate, as the report has it."""
+class Verdict(Struct, frozen=True, kw_only=True):
+    """What the measurements say about one gate, as the report has it."""
 
     name: str
     verdict: Outcome
-    value: float | None
-    interval: tuple[float, float] | None
+    value: float | None = None
+    interval: tuple[float, float] | None = None
     """One-sided confidence bounds, lower and upper."""
-    threshold: float | None
-    reason: str
+    threshold: float | None = None
+    reason: str = ""
     severity: Literal["error", "warn"] = "error"
     confidence: float | None = None
     n: int | None = None
@@ -62,6 +46,26 @@ class Verdict(NamedTuple):
     """
     is_elsewhere: bool = False
     """Skipped because the engine is for a GPU that is not here; no other skipping is excused."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the gate was to decide and did not.
+
+        A gate on what was not measured has decided nothing, unless its engine is for a GPU that
+        is not here.
+        """
+        is_unexcused = self.verdict == "skipped" and not self.is_elsewhere
+        return self.verdict == "inconclusive" or is_unexcused
+
+    @property
+    def is_unmet(self) -> bool:
+        """Whether the gate failed or is open."""
+        return self.verdict == "fail" or self.is_open
+
+    @property
+    def only_warns(self) -> bool:
+        """Whether the exit code ignores the gate."""
+        return self.severity == "warn"
 
 
 def judge(measurements: Measurements, gates: Mapping[str, Gate]) -> list[Verdict]:
@@ -79,68 +83,60 @@ def judge(measurements: Measurements, gates: Mapping[str, Gate]) -> list[Verdict
 def exit_code(verdicts: Sequence[Verdict], inconclusive: int = exit_codes.GATE_INCONCLUSIVE) -> int:
     """Return what a command that judged should exit with; gates that only warn do not count.
 
-    A gate on what was not measured has decided nothing, and counts as inconclusive.
+    A gate that is open counts as inconclusive.
     """
-    counted = [each for each in verdicts if each.severity == "error"]
-    if any(each.verdict == "fail" for each in counted):
+    strict = [verdict for verdict in verdicts if not verdict.only_warns]
+    if any(verdict.verdict == "fail" for verdict in strict):
         return exit_codes.GATE_FAILED
-    is_any_open = any(is_open(each.verdict, each.is_elsewhere) for each in counted)
-    return inconclusive if is_any_open else exit_codes.DONE
+    return inconclusive if any(verdict.is_open for verdict in strict) else exit_codes.DONE
 
 
-def is_open(verdict: str, is_elsewhere: bool) -> bool:  # noqa: FBT001  (the two fields that tell)
-    """Tell whether a gate was to decide and did not."""
-    return verdict == "inconclusive" or (verdict == "skipped" and not is_elsewhere)
-
-
-def verdict_on(name: str, gate: Gate, found: Estimate | Absent) -> Verdict:
+def verdict_on(name: str, gate: Gate, measured: Estimate | Absent) -> Verdict:
     """Return the verdict of one gate on an estimate, or on why there is none."""
     threshold = gate.most if gate.most is not None else gate.min
-    if isinstance(found, Absent):
+    if isinstance(measured, Absent):
         return Verdict(
-            name,
-            "skipped" if found.needed is None else "inconclusive",
-            None,
-            None,
-            threshold,
-            found.reason,
-            gate.severity,
-            gate.confidence,
-            needed=found.needed,
-            is_elsewhere=found.is_elsewhere,
+            name=name,
+            verdict="skipped" if measured.needed is None else "inconclusive",
+            threshold=threshold,
+            reason=measured.reason,
+            severity=gate.severity,
+            confidence=gate.confidence,
+            needed=measured.needed,
+            is_elsewhere=measured.is_elsewhere,
         )
-    low, high = found.bounds
-    outcome = _outcome(gate, found.bounds)
-    if gate.most is not None and gate.min is not None and found.value < gate.min:
+    low, high = measured.bounds
+    outcome = _outcome(gate, measured.bounds)
+    if gate.most is not None and gate.min is not None and measured.value < gate.min:
         threshold = gate.min
-    needed = _samples_to_decide(gate, found) if outcome == "inconclusive" else None
+    needed = _samples_to_decide(gate, measured) if outcome == "inconclusive" else None
     return Verdict(
-        name,
-        outcome,
-        found.value,
-        (low, high),
-        threshold,
-        _reason(outcome, gate, found, needed),
-        gate.severity,
-        gate.confidence,
-        found.n,
-        needed,
+        name=name,
+        verdict=outcome,
+        value=measured.value,
+        interval=(low, high),
+        threshold=threshold,
+        reason=_reason(outcome, gate, measured, needed),
+        severity=gate.severity,
+        confidence=gate.confidence,
+        n=measured.n,
+        needed=needed,
     )
 
 
-def _reason(outcome: Outcome, gate: Gate, found: Estimate, needed: int | None) -> str:
+def _reason(outcome: Outcome, gate: Gate, measured: Estimate, needed: int | None) -> str:
     limits = " and ".join(
         f"{word} {bound:g}"
         for word, bound in (("at least", gate.min), ("at most", gate.most))
         if bound is not None
     )
-    low, high = found.bounds
-    base = f"{found.value:.4g} in [{low:.4g}, {high:.4g}], wanted {limits}, n = {found.n}"
+    low, high = measured.bounds
+    base = f"{measured.value:.4g} in [{low:.4g}, {high:.4g}], wanted {limits}, n = {measured.n}"
     if outcome != "inconclusive":
         return base
     if needed is None:
-        return f"{base}: {_UNDECIDABLE if found.is_held else 'too close to decide'}"
-    unit = "processes" if found.processes > 1 else "samples"
+        return f"{base}: {_UNDECIDABLE if measured.is_held else 'too close to decide'}"
+    unit = "processes" if measured.processes > 1 else "samples"
     return f"{base}: about {needed} {unit} would decide it"
 
 
@@ -154,22 +150,17 @@ def _outcome(gate: Gate, bounds: Bounds) -> Outcome:
     return "inconclusive"
 
 
-def _samples_to_decide(gate: Gate, found: Estimate) -> int | None:
+def _samples_to_decide(gate: Gate, measured: Estimate) -> int | None:
     """Return how many samples like those measured decide the gate, None where none would."""
-    if found.with_samples is None:
+    if measured.with_samples is None:
         return None
     low, high = 1.0, 2.0
-    while _outcome(gate, found.with_samples(high)) == "inconclusive":
+    while _outcome(gate, measured.with_samples(high)) == "inconclusive":
         low, high = high, 2 * high
         if high > _MOST_TIMES:
             return None
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        is_decided = _outcome(gate, found.with_samples(middle)) != "inconclusive"
+        is_decided = _outcome(gate, measured.with_samples(middle)) != "inconclusive"
         low, high = (low, middle) if is_decided else (middle, high)
-    return math.ceil((found.processes if found.processes > 1 else found.n) * high)
-
-
-def as_record(verdict: Verdict) -> dict[str, Any]:
-    """Return a verdict as the report has it."""
-    return verdict._asdict() | {"interval": list(verdict.interval) if verdict.interval else None}
+    return math.ceil((measured.processes if measured.processes > 1 else measured.n) * high)

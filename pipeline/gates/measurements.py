@@ -16,7 +16,7 @@ from msgspec import Struct, field
 
 from pipeline.atomic import write_bytes
 from pipeline.errors import StoreError
-from pipeline.gates.build_records import Candidates, EngineManifest
+from pipeline.gates.build_records import Candidates, Count, EngineManifest, Sha256, Share
 from pipeline.gates.measures import SCHEMA
 
 QuantileTable = dict[str, float]
@@ -27,9 +27,9 @@ class DatasetPart(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The images that the networks were compared on."""
 
     kind: Literal["held-out", "bank"]
-    n: int
-    id: str
-    """SHA-256 over labels and some of the images."""
+    n: Count
+    id: Sha256
+    """Over labels and some of the images."""
     classes: tuple[str, ...] | None = None
     """Names of the classes; not in the raw samples."""
 
@@ -37,18 +37,18 @@ class DatasetPart(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class CalibrationBin(Struct, frozen=True, kw_only=True):
     """One filled bin of confidences."""
 
-    n: int
-    confidence: float
+    n: Count
+    confidence: Share
     """Mean confidence in the bin."""
-    accuracy: float
+    accuracy: Share
 
 
 class CalibrationErrorSummary(Struct, frozen=True, kw_only=True):
     """Expected calibration error over 15 bins of equal width; empty bins are left out."""
 
-    error: float
-    mean_confidence: float
-    n: int
+    error: Share
+    mean_confidence: Share
+    n: Count
     bins: tuple[CalibrationBin, ...]
 
 
@@ -62,19 +62,19 @@ class ClassRecall(Struct, frozen=True, kw_only=True):
     """How many images of a class a network gets right."""
 
     class_name: str = field(name="class")
-    hits: int
-    n: int
+    hits: Count
+    n: Count
 
 
 class AccuracySummary(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One network on the labelled images."""
 
-    top1: float
-    hits: int
-    n: int
-    top5: float | None = None
+    top1: Share
+    hits: Count
+    n: Count
+    top5: Share | None = None
     """None with 5 classes or fewer, where top-5 means nothing."""
-    top5_hits: int | None = None
+    top5_hits: Count | None = None
     calibration: CalibrationErrorSummary
     recall: tuple[ClassRecall, ...]
 
@@ -88,28 +88,28 @@ class Accuracy(AccuracySummary, frozen=True, kw_only=True, omit_defaults=True):
 class Agreement(Struct, frozen=True, kw_only=True):
     """On how many images a network predicts the class that the teacher predicts."""
 
-    hits: int
-    n: int
-    value: float
+    hits: Count
+    n: Count
+    value: Share
 
 
 class ClassLoss(Struct, frozen=True, kw_only=True):
     """What one class lost and gained in a step of the chain."""
 
     class_name: str = field(name="class")
-    lost: int
-    gained: int
-    n: int
+    lost: Count
+    gained: Count
+    n: Count
 
 
 class StepChange(Struct, frozen=True, kw_only=True):
     """What a network changed against the one right before it in the chain."""
 
     reference: str
-    lost: int
-    gained: int
-    n: int
-    changed: int
+    lost: Count
+    gained: Count
+    n: Count
+    changed: Count
     """Images whose predicted class differs, right or wrong."""
     worst: tuple[ClassLoss, ...]
     """The classes that lost the largest shares, the worst first."""
@@ -119,11 +119,11 @@ class PairedDrop(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Images that only the reference, or only this network, gets right."""
 
     reference: str
-    lost: int
-    gained: int
-    n: int
-    top5_lost: int | None = None
-    top5_gained: int | None = None
+    lost: Count
+    gained: Count
+    n: Count
+    top5_lost: Count | None = None
+    top5_gained: Count | None = None
     step: StepChange
 
 
@@ -137,8 +137,8 @@ class Drift(Struct, frozen=True, kw_only=True):
 class PercentileNeeds(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """For each percentile that its sample cannot support, the least sample that would."""
 
-    p90_ms: int | None = None
-    p99_ms: int | None = None
+    p90_ms: Count | None = None
+    p99_ms: Count | None = None
 
 
 class LatencyQuantiles(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -152,10 +152,10 @@ class LatencyQuantiles(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class LatencySummary(Struct, frozen=True, kw_only=True):
     """Latency of one network at one batch size. A percentile beyond its sample is None."""
 
-    batch: int
-    n: int
+    batch: Count
+    n: Count
     p50_ms: float
-    processes: int
+    processes: Count
     spread: float
     """Relative standard deviation between processes, assumed where one process measured."""
     p90_ms: float | None
@@ -180,9 +180,9 @@ class RatioSummary(Struct, frozen=True, kw_only=True):
 
     median: float
     interval: tuple[float, float]
-    confidence: float
-    pairs: int
-    processes: int
+    confidence: Share
+    pairs: Count
+    processes: Count
     spread: float
 
 
@@ -202,7 +202,7 @@ class WarmUp(Struct, frozen=True, kw_only=True):
 class BatchLatency(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All networks at one batch size, measured in turns."""
 
-    batch: int
+    batch: Count
     teacher: LatencyRecord
     """In torch."""
     teacher_engine: LatencyRecord | None = None
@@ -223,18 +223,18 @@ class Conditions(Struct, frozen=True, kw_only=True):
     other_cores: float | None
     """Cores that other processes kept busy."""
     stolen_cores: float | None
-    throttled: int | None
+    throttled: Count | None
     clock_mhz: tuple[float | None, float | None]
     """Mean clock before and after."""
-    cores: int
+    cores: Count
 
 
 class Latency(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Latencies at all batch sizes, and how they were measured."""
 
-    threads: int
+    threads: Count
     device: str
-    processes: int
+    processes: Count
     conditions: Conditions
     teacher_engine_absent: str | None = None
     """Why the teacher was not measured as an engine too."""
@@ -249,8 +249,8 @@ class Latency(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Memory(Struct, frozen=True, kw_only=True):
     """Memory in bytes; None where the system does not report it, or nothing was loaded."""
 
-    engine_resident_bytes: int | None
-    process_peak_bytes: int | None
+    engine_resident_bytes: Count | None
+    process_peak_bytes: Count | None
 
 
 class Measurements(
@@ -268,7 +268,7 @@ class Measurements(
     latency: Latency | None
     """None where the engine cannot run here."""
     engine: EngineManifest
-    engine_bytes: int
+    engine_bytes: Count
     memory: Memory
     engine_absent: str | None = None
     """Why the engine did not run here."""
@@ -288,7 +288,7 @@ class LatencySamples(Struct, frozen=True, kw_only=True):
     """The raw latencies, by batch size."""
 
     unit: Literal["ms"] = "ms"
-    processes: int
+    processes: Count
     batches: Mapping[str, BatchSamples]
 
 

@@ -1,29 +1,41 @@
-"""The report as one plain document, `madpipe.report/1`; every form is rendered from it.
+"""The report of the last run, from what is stored; every form is rendered from it.
 
 Built from records alone: the last run, the entries it used, and the gates of the settings. So
 it also works after a run that failed half-way.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+
+import msgspec
 
 from pipeline import machine, run_records
 from pipeline.cache.store import Entry
 from pipeline.errors import StoreError
-from pipeline.gates.judge import Verdict, as_record, headline_batch, judge
-from pipeline.project import JUDGED_STAGE, Project
-from pipeline.report import extras
+from pipeline.gates.build_records import Candidate, Candidates
+from pipeline.gates.judge import Verdict, judge
+from pipeline.gates.measurements import AccuracySummary, Latency, Measurements
+from pipeline.project import VALIDATE, Project
+from pipeline.report.records import (
+    CurvePoint,
+    LatencyReport,
+    OutputFile,
+    Report,
+    RunSummary,
+    StageReport,
+)
 from pipeline.settings import Gate
 
-SCHEMA = "madpipe.report/1"
-_TELLING = (
+_RELEVANT_FACTS = (
     "madpipe", "cpu", "cores", "gpu0",
     "torch", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx",
 )  # fmt: skip
 """Facts of a host that change what is measured there."""
+_MOST_POINTS = 400
+_CURVE_POINTS = msgspec.json.Decoder(CurvePoint)
 
 
-def document(project: Project, verdicts: Sequence[Verdict] | None = None) -> dict[str, Any]:
+def document(project: Project, verdicts: Sequence[Verdict] | None = None) -> Report:
     """Return the report of the last run, with its own verdicts or those given.
 
     Raises:
@@ -34,35 +46,49 @@ def document(project: Project, verdicts: Sequence[Verdict] | None = None) -> dic
         raise StoreError(
             str(project.store.home), "holds no run to report (none stored)", "madpipe run all first"
         )
-    measured = _measured(project, run)
-    gates = judge(measured, _gates(project, run)) if measured else []
+    measurements = _measurements(project, run)
+    if verdicts is None:
+        verdicts = judge(measurements, _gates(project, run)) if measurements else ()
     environment = run.environment or machine.environment(project.path.resolve().parent)
     entries = {record.name: _entry(project, record) for record in run.stages}
-    return {
-        "schema": SCHEMA,
-        "run": {
-            "command": run.command,
-            "started_utc": run.started_utc,
-            "elapsed_s": round(run.elapsed_s, 3),
-        },
-        "stages": [_stage(entries[record.name], record) for record in run.stages],
-        "set": measured.get("set", {}),
-        "accuracy": {
-            name: {key: _without_quantiles(value) for key, value in record.items()}
-            for name, record in measured.get("accuracy", {}).items()
-        },
-        "agreement": measured.get("agreement", {}),
-        "bank_agreement": measured.get("bank_agreement", {}),
-        "paired": measured.get("paired", {}),
-        "latency": _latency(measured),
-        "memory": measured.get("memory", {}),
-        "engine": measured.get("engine", {}),
-        "candidates": extras.candidates(entries.get("build")),
-        "curves": extras.curves(entries.get("distill")),
-        "gates": [as_record(verdict) for verdict in (gates if verdicts is None else verdicts)],
-        "environment": environment,
-        "measured_on": _differing(entries.get(JUDGED_STAGE), environment),
-    }
+    report = Report(
+        run=RunSummary(
+            command=run.command,
+            started_utc=run.started_utc,
+            elapsed_s=round(run.elapsed_s, 3),
+        ),
+        stages=tuple(_stage(entries[record.name], record) for record in run.stages),
+        accuracy={},
+        agreement={},
+        bank_agreement={},
+        paired={},
+        latency=LatencyReport(),
+        candidates=_candidates(entries.get("build")),
+        curves=_curves(entries.get("distill")),
+        gates=tuple(verdicts),
+        environment=environment,
+        measured_on=_differing_facts(entries.get(VALIDATE), environment),
+    )
+    if measurements is None:
+        return report
+    return msgspec.structs.replace(
+        report,
+        dataset=measurements.dataset,
+        accuracy=msgspec.convert(
+            measurements.accuracy, dict[str, AccuracySummary], from_attributes=True
+        ),
+        agreement=measurements.agreement,
+        bank_agreement=measurements.bank_agreement,
+        paired=measurements.paired,
+        latency=_latency(measurements.latency) if measurements.latency else LatencyReport(),
+        memory=measurements.memory,
+        engine=measurements.engine,
+    )
+
+
+def _measurements(project: Project, run: run_records.RunRecord) -> Measurements | None:
+    is_in_run = any(record.name == VALIDATE and record.status != "failed" for record in run.stages)
+    return project.measurements() if is_in_run else None
 
 
 def _gates(project: Project, run: run_records.RunRecord) -> Mapping[str, Gate]:
@@ -74,69 +100,96 @@ def _gates(project: Project, run: run_records.RunRecord) -> Mapping[str, Gate]:
     return project.settings.gates if project.sets_gates or is_edited else run.gates
 
 
-def _differing(entry: Entry | None, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what was otherwise where the measurements were made than where the run was."""
-    host = entry.record.host if entry else {}
-    return {
-        name: host[name]
-        for name in _TELLING
-        if name in host and host[name] != environment.get(name)
-    }
-
-
-def _latency(measured: dict[str, Any]) -> dict[str, Any]:
-    latency = measured.get("latency") or {}
-    first = headline_batch(measured) or {}
-    return {
-        "teacher": _without_quantiles(first.get("teacher") or {}),
-        "engine": _without_quantiles(first.get("engine") or {}),
-        "speedup": _without_quantiles(first.get("speedup") or {}),
-        "threads": latency.get("threads"),
-        "device": latency.get("device"),
-        "processes": latency.get("processes"),
-        "conditions": latency.get("conditions", {}),
-        "teacher_engine_absent": latency.get("teacher_engine_absent"),
-        "batches": [
-            {name: _without_quantiles(value) for name, value in each.items()}
-            for each in latency.get("batches", [])
-        ],
-    }
-
-
-def _measured(project: Project, run: run_records.RunRecord) -> dict[str, Any]:
-    is_in_run = any(each.name == JUDGED_STAGE and each.status != "failed" for each in run.stages)
-    return (project.measurements() or {}) if is_in_run else {}
-
-
-def _stage(entry: Entry | None, record: run_records.StageRecord) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "name": record.name,
-        "status": record.status,
-        "key": record.key,
-        "seconds": round(entry.record.seconds, 3) if entry else record.elapsed_s,
-        "elapsed_s": round(record.elapsed_s, 3),
-        "metrics": entry.record.metrics if entry else {},
-        "outputs": {},
-    }
-    if record.message:
-        shown["message"] = record.message
-    if entry is not None:
-        shown["outputs"] = {
-            name: {"path": str(entry.output(name)), "sha256": each.sha256, "bytes": each.bytes}
-            for name, each in entry.record.outputs.items()
-        }
-        shown["created_utc"] = entry.record.created_utc
-        shown["host"] = entry.record.host
-    return shown
-
-
 def _entry(project: Project, record: run_records.StageRecord) -> Entry | None:
     if record.key is None or record.status == "failed":
         return None
     return project.store.read(record.name, record.key)
 
 
-def _without_quantiles(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    return {name: each for name, each in value.items() if name != "quantiles"}
+def _differing_facts(entry: Entry | None, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what was otherwise where the measurements were made than where the run was."""
+    host = entry.record.host if entry else {}
+    return {
+        name: host[name]
+        for name in _RELEVANT_FACTS
+        if name in host and host[name] != environment.get(name)
+    }
+
+
+def _latency(latency: Latency) -> LatencyReport:
+    """Return the latencies without the quantiles behind their gates."""
+    batches = {
+        "teacher": latency.headline.teacher,
+        "engine": latency.headline.engine,
+        "speedup": latency.headline.speedup,
+        "threads": latency.threads,
+        "device": latency.device,
+        "processes": latency.processes,
+        "conditions": latency.conditions,
+        "teacher_engine_absent": latency.teacher_engine_absent,
+        "batches": latency.batches,
+    }
+    return msgspec.convert(batches, LatencyReport, from_attributes=True)
+
+
+def _stage(entry: Entry | None, record: run_records.StageRecord) -> StageReport:
+    if entry is None:
+        return StageReport(
+            name=record.name,
+            status=record.status,
+            key=record.key,
+            seconds=record.elapsed_s,
+            elapsed_s=round(record.elapsed_s, 3),
+            metrics={},
+            outputs={},
+            message=record.message,
+        )
+    return StageReport(
+        name=record.name,
+        status=record.status,
+        key=record.key,
+        seconds=round(entry.record.seconds, 3),
+        elapsed_s=round(record.elapsed_s, 3),
+        metrics=entry.record.metrics,
+        outputs={
+            name: OutputFile(path=str(entry.output(name)), sha256=output.sha256, bytes=output.bytes)
+            for name, output in entry.record.outputs.items()
+        },
+        message=record.message,
+        created_utc=entry.record.created_utc,
+        host=entry.record.host,
+    )
+
+
+def _candidates(build: Entry | None) -> tuple[Candidate, ...]:
+    """Return what build tried, nothing where it left no table or one that cannot be read."""
+    content = _content(build, "candidates")
+    try:
+        return msgspec.json.decode(content, type=Candidates).candidates if content else ()
+    except msgspec.DecodeError:
+        return ()
+
+
+def _curves(distill: Entry | None) -> tuple[CurvePoint, ...]:
+    """Return a point for each monitored round, thinned to what a plot can show."""
+    content = _content(distill, "curves")
+    try:
+        points = _CURVE_POINTS.decode_lines(content or b"")
+    except msgspec.DecodeError:
+        return ()
+    if len(points) <= _MOST_POINTS:
+        return tuple(points)
+    last = len(points) - 1
+    return tuple(
+        points[round(number * last / (_MOST_POINTS - 1))] for number in range(_MOST_POINTS)
+    )
+
+
+def _content(entry: Entry | None, output: str) -> bytes | None:
+    """Return what a stage left for the report beside its main results, None where it did not."""
+    if entry is None or output not in entry.record.outputs:
+        return None
+    try:
+        return Path(entry.output(output)).read_bytes()
+    except OSError:
+        return None

@@ -1,4 +1,4 @@
-"""What GitHub shows of a run besides its exit code: annotations and the step's summary.
+"""What GitHub displays of a run besides its exit code: annotations and the step's summary.
 
 Workflow commands are lines `::error title=...::text`; the text is escaped as GitHub's own
 toolkit does it.
@@ -7,42 +7,39 @@ toolkit does it.
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
-from pipeline.gates.judge import is_open
 from pipeline.report import markdown
+from pipeline.report.records import Report
 
 _MOST_SUMMARY_BYTES = 1_000_000
 
 
-def is_here() -> bool:
-    """Tell whether this process runs in a GitHub workflow."""
+def is_workflow() -> bool:
+    """Return whether this process runs in a GitHub workflow."""
     return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
-def annotations(report: dict[str, Any]) -> list[str]:
+def annotations(report: Report) -> list[str]:
     """Return a workflow command for each stage that failed and each gate that did not pass."""
     lines = [
-        _command("error", f"madpipe: stage {stage['name']} failed", stage.get("message", ""))
-        for stage in report["stages"]
-        if stage["status"] == "failed"
+        _command("error", f"madpipe: stage {stage.name} failed", stage.message)
+        for stage in report.stages
+        if stage.status == "failed"
     ]
-    for gate in report["gates"]:
-        is_open_gate = is_open(gate["verdict"], gate["is_elsewhere"])
-        if gate["verdict"] == "fail" or is_open_gate:
-            level = "warning" if gate["severity"] == "warn" or is_open_gate else "error"
-            title = f"madpipe: {gate['name']} {gate['verdict']}"
-            lines.append(_command(level, title, gate["reason"]))
+    for gate in report.gates:
+        if gate.is_unmet:
+            level = "warning" if gate.only_warns or gate.is_open else "error"
+            lines.append(_command(level, f"madpipe: {gate.name} {gate.verdict}", gate.reason))
     return lines
 
 
-def tell(report: dict[str, Any]) -> None:
+def publish(report: Report) -> None:
     """Annotate, and append the report to the step's summary, where this runs in a workflow.
 
     Annotations go to standard error, which GitHub reads as well, so that JSON on standard
-    output stays JSON. A summary that cannot be written is told and is no failure.
+    output stays JSON. A summary that cannot be written is a line there and no failure.
     """
-    if is_here():
+    if is_workflow():
         for line in annotations(report):
             sys.stderr.write(line + "\n")
     path = os.environ.get("GITHUB_STEP_SUMMARY")

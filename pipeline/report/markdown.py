@@ -1,34 +1,42 @@
 """The report as Markdown, for a pull-request comment or a step summary."""
 
-from typing import Any
+from collections.abc import Sequence
 
-from pipeline.report.summary import overall
+from pipeline.gates.build_records import Candidate
+from pipeline.gates.measurements import StepChange
+from pipeline.report.records import BatchSummary, Report
 from pipeline.screen import formatting
 
 _MARKER = "<!-- madpipe report -->"
 
 
-def render(report: dict[str, Any]) -> str:
+def render(report: Report) -> str:
     """Return the report as Markdown."""
-    verdict, because = overall(report)
-    lines = [_MARKER, f"## madpipe: {verdict}", "", because, ""]
-    lines += _table(
+    verdict, reason = report.verdict
+    lines = [_MARKER, f"## madpipe: {verdict}", "", reason, ""]
+    lines += table(
         ("gate", "verdict", "because"),
-        [(g["name"], formatting.verdict(g), g["reason"]) for g in report["gates"]],
+        [
+            (gate.name, formatting.verdict(gate.verdict, gate.severity), gate.reason)
+            for gate in report.gates
+        ],
     )
-    lines += _table(
+    lines += table(
         ("network", "top-1", "top-5", "calibration error", "agrees with teacher", "n"),
-        [_accuracy_row(report, name) for name in report["accuracy"]],
+        [_accuracy_row(report, name) for name in report.accuracy],
     )
-    lines += _table(
+    lines += table(
         ("step", "lost", "gained", "answers changed", "classes that lost most"),
-        [_step_row(name, each["step"]) for name, each in report["paired"].items()],
+        [_step_row(name, paired.step) for name, paired in report.paired.items()],
     )
-    lines += _table(
+    lines += table(
         ("network", "agrees with teacher on synthetic images", "n"),
-        [(name, f"{r['value']:.4f}", str(r["n"])) for name, r in report["bank_agreement"].items()],
+        [
+            (name, _number(agreement.value, 4), str(agreement.n))
+            for name, agreement in report.bank_agreement.items()
+        ],
     )
-    lines += _table(
+    lines += table(
         (
             "batch",
             "teacher p50 ms",
@@ -40,86 +48,81 @@ def render(report: dict[str, Any]) -> str:
             "in the same backend",
             "pairs",
         ),
-        [_latency_row(each) for each in report["latency"]["batches"]],
+        [_latency_row(batch) for batch in report.latency.batches],
     )
-    lines += _table(
+    lines += table(
         ("candidate", "precision", "p50 ms", "differs from fp32", "verdict", "because"),
-        [_candidate_row(each) for each in report.get("candidates", [])],
+        [_candidate_row(candidate) for candidate in report.candidates],
     )
-    lines += _table(
+    lines += table(
         ("stage", "status", "seconds", "figures"),
         [
-            (s["name"], s["status"], f"{s['seconds']:.1f}", formatting.metrics(s["metrics"]))
-            for s in report["stages"]
+            (stage.name, stage.status, f"{stage.seconds:.1f}", formatting.metrics(stage.metrics))
+            for stage in report.stages
         ],
     )
-    environment = report["environment"]
-    lines.append(", ".join(f"{name} {value}" for name, value in environment.items()))
+    lines.append(", ".join(f"{name} {value}" for name, value in report.environment.items()))
     return "\n".join(lines) + "\n"
 
 
-def _accuracy_row(report: dict[str, Any], name: str) -> tuple[str, ...]:
-    record = report["accuracy"][name]
-    agreement = report["agreement"].get(name, {}).get("value")
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table and an empty one after it; no lines where there are no rows."""
+    if not rows:
+        return []
+    lines = [
+        "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in row) + " |"
+        for row in (head, ["---"] * len(head), *rows)
+    ]
+    return [*lines, ""]
+
+
+def _accuracy_row(report: Report, network: str) -> tuple[str, ...]:
+    accuracy, agreement = report.accuracy[network], report.agreement.get(network)
     return (
-        name,
-        f"{record['top1']:.4f}",
-        _number(record.get("top5"), 4),
-        _number(record.get("calibration", {}).get("error"), 4),
-        _number(agreement, 4),
-        str(record["n"]),
+        network,
+        _number(accuracy.top1, 4),
+        _number(accuracy.top5, 4),
+        _number(accuracy.calibration.error, 4),
+        _number(agreement.value if agreement else None, 4),
+        str(accuracy.n),
     )
 
 
-def _step_row(name: str, step: dict[str, Any]) -> tuple[str, ...]:
+def _step_row(network: str, step: StepChange) -> tuple[str, ...]:
     worst = ", ".join(
-        f"{each['class']} (-{each['lost']}/+{each['gained']} of {each['n']})"
-        for each in step["worst"][:3]
+        f"{loss.class_name} (-{loss.lost}/+{loss.gained} of {loss.n})" for loss in step.worst[:3]
     )
-    counts = (step["lost"], step["gained"], step["changed"])
-    return (f"{step['reference']} to {name}", *map(str, counts), worst)
+    counts = (step.lost, step.gained, step.changed)
+    return (f"{step.reference} to {network}", *map(str, counts), worst)
 
 
-def _latency_row(each: dict[str, Any]) -> tuple[str, ...]:
-    ratio = each["speedup"]
-    low, high = ratio["interval"]
+def _latency_row(batch: BatchSummary) -> tuple[str, ...]:
+    low, high = batch.speedup.interval
+    teacher_engine, same_backend = batch.teacher_engine, batch.speedup_same_backend
     return (
-        str(each["batch"]),
-        f"{each['teacher']['p50_ms']:.3f}",
-        _number(each.get("teacher_engine", {}).get("p50_ms"), 3),
-        f"{each['engine']['p50_ms']:.3f}",
-        _number(each["engine"]["p90_ms"], 3),
-        f"{ratio['median']:.2f}",
+        str(batch.batch),
+        _number(batch.teacher.p50_ms, 3),
+        _number(teacher_engine.p50_ms if teacher_engine else None, 3),
+        _number(batch.engine.p50_ms, 3),
+        _number(batch.engine.p90_ms, 3),
+        _number(batch.speedup.median, 2),
         f"{low:.2f} to {high:.2f}",
-        _number(each.get("speedup_same_backend", {}).get("median"), 2),
-        str(ratio["pairs"]),
+        _number(same_backend.median if same_backend else None, 2),
+        str(batch.speedup.pairs),
     )
 
 
-def _candidate_row(each: dict[str, Any]) -> tuple[str, ...]:
-    in_float = each["float_layers"]
+def _candidate_row(candidate: Candidate) -> tuple[str, ...]:
+    in_float = len(candidate.float_layers)
     return (
-        each["backend"],
-        each["precision"] + (f", {len(in_float)} layers fp32" if in_float else ""),
-        "" if each["p50_ms"] is None else f"{each['p50_ms']:.3f}",
-        "" if each["disagreement"] is None else f"{each['disagreement']:.4f}",
-        each["verdict"],
-        each["reason"],
+        candidate.backend,
+        candidate.precision + (f", {in_float} layers fp32" if in_float else ""),
+        _number(candidate.p50_ms, 3),
+        _number(candidate.disagreement, 4),
+        candidate.verdict,
+        candidate.reason,
     )
 
 
 def _number(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f}"
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
-    if not rows:
-        return []
-    lines = [head, tuple("---" for _ in head), *rows]
-    return [
-        *(
-            "| " + " | ".join(" ".join(each.split()).replace("|", "\\|") for each in row) + " |"
-            for row in lines
-        ),
-        "",
-    ]

@@ -10,6 +10,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipeline.gates.measurements import AccuracySummary, BatchSamples
+from pipeline.report.records import CurvePoint
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 _INK = "#000001"
 _SERIES = ("#00000a", "#00000b", "#00000c", "#00000d")
 _VARIABLES = {_INK: "currentColor"} | {
-    each: f"var(--s{number + 1})" for number, each in enumerate(_SERIES)
+    colour: f"var(--s{number + 1})" for number, colour in enumerate(_SERIES)
 }
 _WIDTH_IN, _HEIGHT_IN = 5.0, 2.9
 _GRID_ALPHA = 0.18
@@ -39,16 +42,13 @@ _STYLE: Any = {
     "lines.linewidth": 1.6,
 }
 
-SIDES = {"teacher": "teacher", "teacher_engine": "teacher as engine", "engine": "engine"}
 
-
-def distribution(samples: Mapping[str, Sequence[float]], title: str) -> str:
-    """Return the share of calls done within a time, a line for each side."""
+def distribution(samples: BatchSamples, title: str) -> str:
+    """Return the share of calls done within a time, a line for each network."""
 
     def draw(axes: "Axes") -> None:
-        for colour, (name, label) in zip(_SERIES, SIDES.items(), strict=False):
-            if found := samples.get(f"{name}_ms"):
-                axes.ecdf(found, label=label, color=colour)
+        for colour, label, times_ms in _series(samples):
+            axes.ecdf(times_ms, label=label, color=colour)
         axes.set_xscale("log")
         axes.set_xlabel("milliseconds a call")
         axes.set_ylabel("share of calls")
@@ -58,15 +58,14 @@ def distribution(samples: Mapping[str, Sequence[float]], title: str) -> str:
     return _svg(draw, title)
 
 
-def over_time(samples: Mapping[str, Sequence[float]], title: str) -> str:
-    """Return each call's time in the order in which they were made."""
+def over_time(samples: BatchSamples, title: str) -> str:
+    """Return the time of each call, in the order of the calls."""
 
     def draw(axes: "Axes") -> None:
-        for colour, (name, label) in zip(_SERIES, SIDES.items(), strict=False):
-            if found := samples.get(f"{name}_ms"):
-                axes.plot(found, label=label, color=colour, linewidth=0.8)
+        for colour, label, times_ms in _series(samples):
+            axes.plot(times_ms, label=label, color=colour, linewidth=0.8)
         axes.set_yscale("log")
-        axes.set_xlabel("round")
+        axes.set_xlabel("repetition")
         axes.set_ylabel("milliseconds")
         _plain_ticks(axes.yaxis)
         axes.legend(loc="upper left", bbox_to_anchor=(0, 1.2), ncols=3, columnspacing=1)
@@ -74,18 +73,29 @@ def over_time(samples: Mapping[str, Sequence[float]], title: str) -> str:
     return _svg(draw, title)
 
 
-def reliability(accuracy: Mapping[str, Mapping[str, Any]], title: str) -> str:
-    """Return how often answers of a confidence are right, for teacher and engine."""
+def _series(samples: BatchSamples) -> list[tuple[str, str, Sequence[float]]]:
+    """Return colour, label and times of each network that was measured."""
+    networks = (
+        (_SERIES[0], "teacher", samples.teacher_ms),
+        (_SERIES[1], "teacher as engine", samples.teacher_engine_ms),
+        (_SERIES[2], "engine", samples.engine_ms),
+    )
+    return [(colour, label, times_ms) for colour, label, times_ms in networks if times_ms]
+
+
+def reliability(accuracy: Mapping[str, AccuracySummary], title: str) -> str:
+    """Return how often predictions of a confidence are right, for teacher and engine."""
 
     def draw(axes: "Axes") -> None:
         axes.plot([0, 1], [0, 1], color=_INK, linewidth=0.8, linestyle=":")
-        for colour, name in zip(_SERIES[::2], ("teacher", "engine"), strict=True):
-            bins = accuracy.get(name, {}).get("calibration", {}).get("bins", [])
+        for colour, network in zip(_SERIES[::2], ("teacher", "engine"), strict=True):
+            bins = accuracy[network].calibration.bins if network in accuracy else ()
             if bins:
-                keys = ("confidence", "accuracy", "n")
-                across, up, n = ([each[key] for each in bins] for key in keys)
-                axes.plot(across, up, color=colour, linewidth=1.0, label=name)
-                sizes = [8 + 90 * each / sum(n) for each in n]
+                across = [one.confidence for one in bins]
+                up = [one.accuracy for one in bins]
+                axes.plot(across, up, color=colour, linewidth=1.0, label=network)
+                total = sum(one.n for one in bins)
+                sizes = [8 + 90 * one.n / total for one in bins]
                 axes.scatter(across, up, s=sizes, color=colour)
         axes.set_xlabel("mean confidence in a bin")
         axes.set_ylabel("share right")
@@ -94,29 +104,17 @@ def reliability(accuracy: Mapping[str, Mapping[str, Any]], title: str) -> str:
     return _svg(draw, title)
 
 
-def lines(rows: Sequence[Mapping[str, Any]], names: Sequence[str], title: str) -> str:
-    """Return some columns of the training curves against the round."""
+def lines(curves: Sequence[CurvePoint], names: Sequence[str], title: str) -> str:
+    """Return some of the training curves against the round."""
 
     def draw(axes: "Axes") -> None:
         for colour, name in zip(_SERIES, names, strict=False):
-            told = [each for each in rows if "round" in each and _is_number(each.get(name))]
-            points = [(each["round"], each[name]) for each in told]
+            points = [(point["round"], point[name]) for point in curves if name in point]
             axes.plot(*zip(*points, strict=True), label=name.replace("_", " "), color=colour)
         axes.set_xlabel("round")
         axes.legend(loc="upper left", bbox_to_anchor=(0, 1.2), ncols=2, columnspacing=1)
 
     return _svg(draw, title)
-
-
-def numeric_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the columns besides the round that hold numbers somewhere, in order."""
-    names = dict.fromkeys(name for each in rows for name in each if name != "round")
-    told = [each for each in rows if "round" in each]
-    return [name for name in names if any(_is_number(each.get(name)) for each in told)]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _plain_ticks(axis: "Axis") -> None:

@@ -36,10 +36,10 @@ def metrics(values: Mapping[str, Any]) -> str:
     return "  ".join(f"{name} {number(value)}" for name, value in values.items())
 
 
-def verdict(gate: Mapping[str, Any]) -> str:
+def verdict(outcome: str, severity: str) -> str:
     """Return a gate's verdict, and that it only warns where it does."""
-    warns = gate.get("severity") == "warn" and gate["verdict"] in {"fail", "inconclusive"}
-    return f"warn: {gate['verdict']}" if warns else str(gate["verdict"])
+    warns = severity == "warn" and outcome in {"fail", "inconclusive"}
+    return f"warn: {outcome}" if warns else outcome
 
 
 def size(count: int) -> str:

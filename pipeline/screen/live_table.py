@@ -123,9 +123,8 @@ class LiveScreen:
         table.add_column("because", overflow="fold")
         for gate in self._gates:
             style = _VERDICT_STYLES[gate["verdict"]]
-            table.add_row(
-                gate["name"], Text(formatting.verdict(gate), style=style), Text(gate["reason"])
-            )
+            verdict = formatting.verdict(gate["verdict"], gate.get("severity", "error"))
+            table.add_row(gate["name"], Text(verdict, style=style), Text(gate["reason"]))
         return table
 
 

@@ -89,7 +89,7 @@ class PlainScreen:
                 figures = formatting.metrics(fields["metrics"])
                 return f"{event.stage:<9} {fields['status']:<6} {time:>8}  {figures}".rstrip()
             case "gate":
-                verdict = formatting.verdict(fields)
+                verdict = formatting.verdict(fields["verdict"], fields.get("severity", "error"))
                 return f"gate      {verdict:<12} {fields['name']}: {fields['reason']}"
             case "run_done":
                 return f"madpipe   done in {formatting.duration(fields['seconds'])}"

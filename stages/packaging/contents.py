@@ -2,11 +2,11 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from pipeline.errors import UsageError
+from pipeline.report.records import Report
 from pipeline.stage import StageError
 from stages.data.specs import matching_spec
 from stages.engines.base import BACKENDS, MANIFEST_FILE
@@ -25,7 +25,7 @@ EXAMPLES = {
 
 
 def collect(
-    folder: Path, *, place: str, name: str | None, report: dict[str, Any] | None
+    folder: Path, *, place: str, name: str | None, report: Report | None
 ) -> tuple[str, Files]:
     """Return the package's name and its files.
 
@@ -50,7 +50,7 @@ def collect(
         raise UsageError(
             "--name", f"cannot be a model's name ({name})", "use letters, digits, _, - and ."
         )
-    if report and report.get("engine", {}).get("sha256") != manifest.sha256:
+    if report and (report.engine is None or report.engine.sha256 != manifest.sha256):
         report = None
     labels = signature.classes or tuple(str(k) for k in range(signature.num_classes))
     text = "".join(" ".join(label.split()) + "\n" for label in labels).encode()

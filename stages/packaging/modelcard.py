@@ -1,8 +1,8 @@
 """The model card of a package, as Markdown: what it is, where it comes from, how good it is."""
 
-from typing import Any
-
 from pipeline.gates.build_records import EngineManifest, Signature
+from pipeline.report.markdown import table
+from pipeline.report.records import Report
 from stages.packaging import triton
 
 _EXAMPLE = (
@@ -10,18 +10,16 @@ _EXAMPLE = (
     "and takes the middle; its first line says what it needs."
 )
 _TRITON = "`triton/` is a model repository for Triton Inference Server."
-_UNJUDGED = "This engine has not been validated; `madpipe validate` measures it."
+_NOT_VALIDATED = "This engine has not been validated; `madpipe validate` measures it."
 
 
-def render(
-    name: str, manifest: EngineManifest, signature: Signature, report: dict[str, Any] | None
-) -> str:
+def render(name: str, manifest: EngineManifest, signature: Signature, report: Report | None) -> str:
     """Return the card; `report` is the document of the run that validated this engine."""
     lines = [f"# {name}", "", "An image classifier, packed by madpipe.", ""]
-    lines += _table(
+    lines += table(
         ("", ""),
         [
-            ("architecture", signature.arch or "not told by its ONNX file"),
+            ("architecture", signature.arch or "not named by its ONNX file"),
             ("backend", f"{manifest.backend} {manifest.backend_version}"),
             ("runs on", _where(manifest)),
             ("precision", manifest.precision),
@@ -32,7 +30,7 @@ def render(
         ],
     )
     lines += ["## Validation", ""]
-    lines += _results(report) if report else [_UNJUDGED, ""]
+    lines += _results(report) if report else [_NOT_VALIDATED, ""]
     lines += ["## Use", "", _EXAMPLE, ""]
     served = manifest.backend in triton.SERVED
     lines += [
@@ -57,36 +55,29 @@ def _where(manifest: EngineManifest) -> str:
     return manifest.device
 
 
-def _results(report: dict[str, Any]) -> list[str]:
-    lines = _table(
+def _results(report: Report) -> list[str]:
+    lines = table(
         ("network", "top-1", "n"),
-        [(who, f"{each['top1']:.4f}", str(each["n"])) for who, each in report["accuracy"].items()],
+        [
+            (network, f"{accuracy.top1:.4f}", str(accuracy.n))
+            for network, accuracy in report.accuracy.items()
+        ],
     )
-    lines += _table(
+    lines += table(
         ("batch", "teacher p50 ms", "engine p50 ms", "speed-up"),
         [
             (
-                str(each["batch"]),
-                f"{each['teacher']['p50_ms']:.3f}",
-                f"{each['engine']['p50_ms']:.3f}",
-                f"{each['speedup']['median']:.2f}",
+                str(batch.batch),
+                f"{batch.teacher.p50_ms:.3f}",
+                f"{batch.engine.p50_ms:.3f}",
+                f"{batch.speedup.median:.2f}",
             )
-            for each in report["latency"]["batches"]
+            for batch in report.latency.batches
         ],
     )
-    lines += _table(
+    lines += table(
         ("gate", "verdict", "because"),
-        [(each["name"], each["verdict"], each["reason"]) for each in report["gates"]],
+        [(gate.name, gate.verdict, gate.reason) for gate in report.gates],
     )
-    measured_on = ", ".join(f"{key} {value}" for key, value in report["environment"].items())
+    measured_on = ", ".join(f"{name} {value}" for name, value in report.environment.items())
     return [*lines, f"Measured on: {measured_on}", ""]
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
-    if not rows:
-        return []
-    lines = [head, tuple("---" for _ in head), *rows]
-    return [
-        *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines),
-        "",
-    ]

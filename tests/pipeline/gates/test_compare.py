@@ -1,71 +1,72 @@
-"""One run against another: pairs where images are the same, speed-ups where the teacher is."""
+"""One run against another: pairs where images are the same, speed-ups where the teacher is.
+
+A run is named by its id, its folder or its report, and only with what it stored.
+"""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from pipeline.errors import StoreError
-from pipeline.gates.compare import Side, compare, ratio_estimate, read_samples
+from pipeline.errors import StoreError, UsageError
+from pipeline.gates.compare import Run, compare, find_run, ratio_estimate
 from pipeline.gates.judge import Verdict
-from pipeline.gates.measures import COMPARED, SCHEMA
+from pipeline.gates.measurements import Measurements
+from pipeline.gates.measures import COMPARED
+from pipeline.project import Project
+from pipeline.report import records
+from pipeline.report.document import document
+from pipeline.run_pipeline import run_pipeline
 from pipeline.settings import DEFAULT_COMPARE, Gate
+from tests.measurements import MEASURED, NOT_RUN, SAMPLES, changed, ratio
 
-LABELS = [0] * 500
 
-
-def side(measured: dict[str, Any], wrong: int = 0, **changes: Any) -> Side:
-    said = [1] * wrong + [0] * (500 - wrong)
-    samples = {
-        "schema": SCHEMA,
-        "set": {"id": "same"},
-        "labels": LABELS,
-        "said": {"engine": said, "student": said},
-    }
+def run(measurements: Measurements = MEASURED, wrong: int = 0, **changes: Any) -> Run:
+    predictions = [1] * wrong + [0] * (500 - wrong)
+    samples = changed(
+        SAMPLES, labels=[0] * 500, said={"engine": predictions, "student": predictions}
+    )
     host = {"cpu": "one", "cores": "2"}
-    made = Side(name="run", measurements=measured, samples=samples, teacher_sha256="t", host=host)
-    return replace(made, **changes)
+    whole = Run(
+        name="run", measurements=measurements, samples=samples, teacher_sha256="t", host=host
+    )
+    return replace(whole, **changes)
 
 
-def one(base: Side, head: Side, name: str, gate: Gate) -> Verdict:
+def one(base: Run, head: Run, name: str, gate: Gate) -> Verdict:
     (verdict,) = compare(base, head, {name: gate})
     return verdict
 
 
-def test_a_run_against_itself_passes_every_default(measured: dict[str, Any]) -> None:
-    ratio = measured["latency"]["batches"][0]["speedup"]
-    ratio["quantiles"] = {"0.05": 4.9, "0.95": 5.1}
-    for verdict in compare(side(measured), side(measured), DEFAULT_COMPARE):
+def test_a_run_against_itself_passes_every_default() -> None:
+    measured = changed(MEASURED, "latency.batches.0", speedup=ratio(5.0, 4.9, 5.1))
+    for verdict in compare(run(measured), run(measured), DEFAULT_COMPARE):
         assert verdict.verdict == "pass"
 
 
 @pytest.mark.parametrize(("wrong", "verdict"), [(0, "pass"), (4, "inconclusive"), (40, "fail")])
-def test_accuracy_is_paired_image_by_image(
-    measured: dict[str, Any], wrong: int, verdict: str
-) -> None:
-    found = one(side(measured), side(measured, wrong), "engine_top1_drop", Gate(max=0.01))
-    assert (found.verdict, found.value, found.n) == (verdict, wrong / 500, 500)
+def test_accuracy_is_paired_image_by_image(wrong: int, verdict: str) -> None:
+    judged = one(run(), run(wrong=wrong), "engine_top1_drop", Gate(max=0.01))
+    assert (judged.verdict, judged.value, judged.n) == (verdict, wrong / 500, 500)
 
 
-def test_a_slower_engine_fails_by_its_speed_up_over_the_same_teacher(
-    measured: dict[str, Any],
-) -> None:
-    slower = json.loads(json.dumps(measured))
-    ratio = slower["latency"]["batches"][0]["speedup"]
-    ratio |= {"median": 2.5, "quantiles": {"0.05": 2.4, "0.95": 2.6}}
-    found = one(side(measured), side(slower), "latency_ratio", Gate(max=1.1))
-    assert (found.verdict, found.value) == ("fail", 2.0)
-    faster = one(side(slower), side(measured), "latency_ratio", Gate(max=1.1))
+def test_a_slower_engine_fails_by_its_speed_up_over_the_same_teacher() -> None:
+    slower = run(changed(MEASURED, "latency.batches.0", speedup=ratio(2.5, 2.4, 2.6)))
+    judged = one(run(), slower, "latency_ratio", Gate(max=1.1))
+    assert (judged.verdict, judged.value) == ("fail", 2.0)
+    faster = one(slower, run(), "latency_ratio", Gate(max=1.1))
     assert (faster.verdict, faster.value) == ("pass", 0.5)
 
 
 def test_bounds_of_two_sessions_add_in_quadrature() -> None:
-    one_percent = {"median": 2.0, "pairs": 400, "quantiles": {"0.05": 1.98, "0.95": 2.02}}
-    found = ratio_estimate(one_percent, one_percent, 0.95)
-    assert found.value == 1.0
-    assert found.bounds == pytest.approx((1 - 0.0141, 1 + 0.0141), abs=3e-4)
+    one_percent = ratio(2.0, 1.98, 2.02)
+    estimate = ratio_estimate(one_percent, one_percent, 0.95)
+    assert estimate.value == 1.0
+    assert estimate.bounds == pytest.approx((1 - 0.0141, 1 + 0.0141), abs=3e-4)
 
 
 @pytest.mark.parametrize(
@@ -73,35 +74,154 @@ def test_bounds_of_two_sessions_add_in_quadrature() -> None:
     [
         ("latency_ratio", {"teacher_sha256": "other"}, "the teachers differ"),
         ("latency_ratio", {"host": {"cpu": "two", "cores": "2"}}, r"different machines (cpu"),
-        ("latency_ratio", {"measurements": {}}, "a run measured no latency"),
-        ("engine_bytes_ratio", {"measurements": {}}, "a run measured no engine"),
-        ("engine_top1_drop", {"samples": {"said": {}}}, "measured no accuracy of the engine"),
+        ("latency_ratio", {"measurements": NOT_RUN}, "a run measured no latency"),
+        (
+            "latency_ratio",
+            {"measurements": changed(MEASURED, "latency", threads=4)},
+            "measured with another threads (1, 4)",
+        ),
+        (
+            "engine_top1_drop",
+            {"samples": changed(SAMPLES, said={})},
+            "measured no accuracy of the engine",
+        ),
+        (
+            "student_top1_drop",
+            {"samples": changed(SAMPLES, labels=None)},
+            "measured no accuracy of the student",
+        ),
+        (
+            "student_top1_drop",
+            {"samples": changed(SAMPLES, "set", id="other")},
+            "saw other images",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_skipped_with_the_reason(
-    measured: dict[str, Any], name: str, changes: dict[str, Any], reason: str
+    name: str, changes: dict[str, Any], reason: str
 ) -> None:
-    found = one(side(measured), side(measured, **changes), name, Gate(max=1.0))
-    assert found.verdict == "skipped"
-    assert reason in found.reason
+    judged = one(run(), run(**changes), name, Gate(max=1.0))
+    assert judged.verdict == "skipped"
+    assert reason in judged.reason
 
 
-def test_runs_on_other_images_are_no_pairs(measured: dict[str, Any]) -> None:
-    other = side(measured)
-    other = replace(other, samples={**other.samples, "set": {"id": "other"}})
-    found = one(side(measured), other, "student_top1_drop", Gate(max=0.1))
-    assert (found.verdict, "saw other images" in found.reason) == ("skipped", True)
+def test_teachers_in_two_versions_of_torch_are_not_compared() -> None:
+    hosts = [{"cpu": "one", "cores": "2", "torch": version} for version in ("1", "2")]
+    judged = one(run(host=hosts[0]), run(host=hosts[1]), "latency_ratio", Gate(max=1.0))
+    assert "different versions of torch (1, 2)" in judged.reason
 
 
 @pytest.mark.parametrize("name", sorted(COMPARED))
-def test_every_measure_of_a_comparison_is_judged(measured: dict[str, Any], name: str) -> None:
-    assert one(side(measured), side(measured), name, Gate(max=2.0)).verdict == "pass"
+def test_every_measure_of_a_comparison_is_judged(name: str) -> None:
+    assert one(run(), run(), name, Gate(max=2.0)).verdict == "pass"
 
 
-def test_samples_that_are_none_or_of_another_schema_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "samples.json"
-    with pytest.raises(StoreError, match="holds no samples"):
-        read_samples(path)
-    path.write_text('{"schema": "madpipe.measurements/1"}', encoding="utf-8")
-    with pytest.raises(StoreError, match="another version of madpipe"):
-        read_samples(path)
+CODE = """
+import shutil
+from pathlib import Path
+
+def distill(ctx):
+    ctx.output("student").write_text("x")
+    ctx.output("picture").write_text("x")
+
+def validate(ctx):
+    shutil.copyfile(ctx.external("measured"), ctx.output("measurements"))
+    ctx.output("measurements").with_name("samples.json").write_text(SAMPLES)
+"""
+
+
+@pytest.fixture
+def stored(project: Callable[..., Project], code: Callable[..., None]) -> Project:
+    """A project whose validate stage also left samples, as the real one does."""
+    opened = project()
+    validate = opened.stages[1]
+    outputs = {**validate.outputs, "samples": "samples.json"}
+    code(CODE + f"\nSAMPLES = {msgspec.json.encode(SAMPLES).decode()!r}\n")
+    opened = replace(opened, stages=(opened.stages[0], replace(validate, outputs=outputs)))
+    run_pipeline(opened, ["all"], force=(), sinks=[], command="run", inconclusive=4)
+    return opened
+
+
+def test_a_run_is_named_in_every_way(stored: Project, tmp_path: Path) -> None:
+    (record,) = stored.store.runs_path.iterdir()
+    report = tmp_path / "report.json"
+    report.write_text(records.to_json(document(stored)), encoding="utf-8")
+    names = (record.stem, record.stem[:12], str(stored.store.home), str(tmp_path), str(report))
+    for name in names:
+        named = find_run(name, stored.store)
+        assert named.name == name
+        assert (named.samples, named.measurements) == (SAMPLES, MEASURED)
+        assert named.host["cpu"]
+
+
+def test_files_beside_a_report_come_before_where_they_were(stored: Project, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    report = json.loads(records.to_json(document(stored)))
+    for name in ("measurements", "samples"):
+        output = report["stages"][1]["outputs"][name]
+        (kept / f"{name}.json").write_bytes(Path(output["path"]).read_bytes())
+        output["path"] = f"/no/such/place/{name}.json"
+    (kept / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    assert find_run(str(kept / "report.json"), stored.store).samples == SAMPLES
+    (kept / "samples.json").unlink()
+    with pytest.raises(StoreError, match=r"samples\.json is neither beside it nor where it was"):
+        find_run(str(kept / "report.json"), stored.store)
+
+
+def test_a_name_of_nothing_is_refused_with_names_of_something(stored: Project) -> None:
+    (record,) = stored.store.runs_path.iterdir()
+    with pytest.raises(UsageError, match=rf"no run of that name \(nope\).*{record.stem}"):
+        find_run("nope", stored.store)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("no json", "is no report"),
+        ("[]", "is no report"),
+        ('{"schema": "madpipe.report/9"}', r"is of another version \(madpipe.report/9"),
+        ('{"schema": "madpipe.report/1", "stages": []}', "reports no measurements"),
+    ],
+)
+def test_a_file_that_is_no_report_of_measurements_is_refused(
+    stored: Project, tmp_path: Path, content: str, message: str
+) -> None:
+    path = tmp_path / "other.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(StoreError, match=message):
+        find_run(str(path), stored.store)
+
+
+def test_measurements_of_another_schema_version_are_refused(
+    project: Callable[..., Project],
+) -> None:
+    opened = project(measured=b'{"schema": "madpipe.measurements/1"}')
+    with pytest.raises(StoreError, match=r"another version of madpipe \(madpipe.measurements/1"):
+        run_pipeline(opened, ["all"], force=(), sinks=[], command="run", inconclusive=4)
+    with pytest.raises(StoreError, match="measure again: madpipe run validate"):
+        opened.verdicts()
+
+
+def test_the_command_judges_by_the_bounds_in_compare(
+    stored: Project, madpipe: Callable[..., tuple[int, str, str]]
+) -> None:
+    (record,) = stored.store.runs_path.iterdir()
+    bound = ("--set", "compare.engine_bytes_ratio.max=1")
+    code, out, err = madpipe("compare", record.stem, ".", *bound)
+    assert (code, err) == (0, "")
+    assert (
+        out == "gate      pass         engine_bytes_ratio: 1 in [1, 1], wanted at most 1, n = 1\n"
+    )
+    bound = ("--set", "compare.engine_bytes_ratio.max=0.9")
+    code, out, _ = madpipe("compare", record.stem, ".", *bound, "--json")
+    assert code == 3
+    assert json.loads(out)["verdict"] == "fail"
+
+
+def test_the_command_refuses_a_run_that_there_is_not(
+    stored: Project, madpipe: Callable[..., tuple[int, str, str]]
+) -> None:
+    code, out, err = madpipe("compare", "nope", str(stored.store.home))
+    assert (code, out) == (2, "")
+    assert err.startswith("compare: no run of that name (nope); give a path, or one of ")

@@ -1,28 +1,28 @@
 """Every measure that a gate can name is one that is judged."""
 
-from typing import Any
-
 import pytest
 
-from pipeline.gates.judge import estimate
+from pipeline.gates.estimates import LATENCY_MEASURES, estimate
 from pipeline.gates.measures import COMPARED, MEASURES, is_drop
+from tests.measurements import MEASURED, changed
 
-ON_THE_BANK = {name for name in MEASURES if name.endswith("bank_agreement")}
+EVERYTHING = changed(MEASURED, bank_agreement=MEASURED.agreement)
+EVERYTHING = changed(EVERYTHING, "paired", graph=MEASURED.paired["engine"])
+EVERYTHING = changed(EVERYTHING, "latency.batches.0.engine", p99_ms=0.9)
+EVERYTHING = changed(
+    EVERYTHING, "latency.batches.0.engine.quantiles", p99_ms={"0.05": 0.8, "0.95": 1.0}
+)
 
 
 @pytest.mark.parametrize("name", sorted(MEASURES))
-def test_measure_is_found_in_what_validate_measures(measured: dict[str, Any], name: str) -> None:
-    if name in ON_THE_BANK:
-        measured["bank_agreement"] = measured["agreement"]
-    if name == "graph_top1_drop":
-        measured["paired"]["graph"] = measured["paired"]["engine"]
-    if name == "engine_p99_ms":
-        engine = measured["latency"]["batches"][0]["engine"]
-        engine["p99_ms"] = 0.9
-        engine["quantiles"]["p99_ms"] = {"0.05": 0.8, "0.95": 1.0}
-    found = estimate(name, measured, 0.95)
-    assert found is not None
-    assert found.bounds.low <= found.value <= found.bounds.high
+def test_a_measure_has_a_value_in_what_validate_measures(name: str) -> None:
+    measured = estimate(name, EVERYTHING, 0.95)
+    assert measured is not None
+    assert measured.bounds.low <= measured.value <= measured.bounds.high
+
+
+def test_measures_of_latency_are_measures() -> None:
+    assert MEASURES.keys() >= LATENCY_MEASURES
 
 
 def test_drops_are_told_from_other_measures() -> None:

@@ -1,24 +1,24 @@
 """Reports of real runs of fake stages."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from pipeline.errors import StageError
 from pipeline.project import Project
 from pipeline.report.document import document
+from pipeline.report.records import Report
 from pipeline.run_pipeline import run_pipeline
+from tests.measurements import ON_THE_BANK
 
 Open = Callable[..., Project]
-Report = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def report(project: Open) -> Report:
+def report(project: Open) -> Callable[..., Report]:
     """Run a project of fake stages with some settings and return its report."""
 
-    def make(*overrides: str) -> dict[str, Any]:
+    def make(*overrides: str) -> Report:
         opened = project(*overrides)
         run_pipeline(opened, ["all"], force=(), sinks=[], command="run <all>", inconclusive=4)
         return document(opened)
@@ -27,10 +27,10 @@ def report(project: Open) -> Report:
 
 
 @pytest.fixture
-def failed(project: Open, code: Callable[..., None]) -> Callable[[str], dict[str, Any]]:
+def failed(project: Open, code: Callable[..., None]) -> Callable[[str], Report]:
     """Return the report of a run whose first stage raised with some text."""
 
-    def make(text: str) -> dict[str, Any]:
+    def make(text: str) -> Report:
         opened = project()
         code(f"def distill(ctx):\n    raise ValueError({text!r})\n")
         with pytest.raises(StageError):
@@ -38,3 +38,11 @@ def failed(project: Open, code: Callable[..., None]) -> Callable[[str], dict[str
         return document(opened)
 
     return make
+
+
+@pytest.fixture
+def on_the_bank(project: Open) -> Report:
+    """The report of a run without labelled images."""
+    opened = project(measured=ON_THE_BANK)
+    run_pipeline(opened, ["all"], force=(), sinks=[], command="run all", inconclusive=4)
+    return document(opened)

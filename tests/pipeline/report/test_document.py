@@ -1,12 +1,15 @@
-"""The report document has the fields that others rely on, from records alone."""
+"""The report has the fields that others rely on, from records alone."""
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from pipeline.errors import StageError, StoreError
 from pipeline.project import Project
+from pipeline.report import records
 from pipeline.report.document import document
 from pipeline.run_pipeline import run_pipeline
 
@@ -23,11 +26,12 @@ def bring(project: Project, *targets: str) -> None:
 def report(project: Open) -> dict[str, Any]:
     opened = project()
     bring(opened)
-    return document(opened)
+    report: dict[str, Any] = json.loads(records.to_json(document(opened)))
+    return report
 
 
-def test_document_has_exactly_these_fields(report: dict[str, Any]) -> None:
-    assert list(report) == [
+def test_report_has_exactly_these_fields(report: dict[str, Any]) -> None:
+    assert set(report) == {
         "schema",
         "run",
         "stages",
@@ -44,7 +48,7 @@ def test_document_has_exactly_these_fields(report: dict[str, Any]) -> None:
         "gates",
         "environment",
         "measured_on",
-    ]
+    }
     assert report["schema"] == "madpipe.report/1"
     assert set(report["run"]) == {"command", "started_utc", "elapsed_s"}
 
@@ -79,19 +83,22 @@ def test_accuracy_and_latency_have_exactly_these_fields(report: dict[str, Any]) 
         "teacher_engine_absent",
         "batches",
     }
-    for side in ("teacher", "engine"):
+    for network in ("teacher", "engine"):
         names = {"batch", "n", "p50_ms", "p90_ms", "p99_ms", "needs", "causes", "drift"}
-        assert set(latency[side]) == names | {"coefficient_of_variation"}
-        assert latency[side]["p99_ms"] is None
+        more = {"coefficient_of_variation", "mean_ms", "processes", "spread"}
+        assert set(latency[network]) == names | more
+        assert latency[network]["p99_ms"] is None
     assert latency["speedup"] == {
         "median": 5.0,
         "interval": [4.5, 5.5],
         "confidence": 0.95,
         "pairs": 400,
+        "processes": 1,
+        "spread": 0.0,
     }
     (batch,) = latency["batches"]
-    sides = {"teacher", "teacher_engine", "engine"}
-    assert set(batch) == sides | {"batch", "speedup", "speedup_same_backend", "warmup"}
+    networks = {"teacher", "teacher_engine", "engine"}
+    assert set(batch) == networks | {"batch", "speedup", "speedup_same_backend", "warmup"}
 
 
 def test_gates_have_exactly_these_fields(report: dict[str, Any]) -> None:
@@ -113,14 +120,14 @@ def test_environment_names_what_the_figures_depend_on(report: dict[str, Any]) ->
 def test_seconds_of_a_hit_are_those_of_its_run(project: Open) -> None:
     opened = project()
     bring(opened)
-    first = document(opened)["stages"]
+    first = document(opened).stages
     bring(opened)
-    second = document(opened)["stages"]
-    assert [stage["status"] for stage in second] == ["hit", "hit"]
-    assert [stage["seconds"] for stage in second] == [stage["seconds"] for stage in first]
+    second = document(opened).stages
+    assert [stage.status for stage in second] == ["hit", "hit"]
+    assert [stage.seconds for stage in second] == [stage.seconds for stage in first]
 
 
-def test_report_before_any_run_says_what_to_do(project: Open) -> None:
+def test_report_before_any_run_names_the_command(project: Open) -> None:
     opened = project()
     with pytest.raises(StoreError) as caught:
         document(opened)
@@ -134,8 +141,8 @@ def test_report_of_a_run_without_validate_has_no_figures(project: Open) -> None:
     bring(opened)
     bring(opened, "distill")
     report = document(opened)
-    assert (report["accuracy"], report["gates"]) == ({}, [])
-    assert report["latency"]["batches"] == []
+    assert (report.accuracy, report.gates) == ({}, ())
+    assert report.latency.batches == ()
 
 
 def test_report_of_a_failed_run_names_the_stage_and_the_message(
@@ -147,16 +154,68 @@ def test_report_of_a_failed_run_names_the_stage_and_the_message(
     with pytest.raises(StageError):
         bring(opened)
     report = document(opened)
-    (stage,) = report["stages"]
-    assert (stage["name"], stage["status"], stage["outputs"]) == ("distill", "failed", {})
-    assert "no luck" in stage["message"]
-    assert report["gates"] == []
+    (stage,) = report.stages
+    assert (stage.name, stage.status, stage.outputs) == ("distill", "failed", {})
+    assert "no luck" in stage.message
+    assert report.gates == ()
 
 
-def test_report_says_what_the_run_said_until_other_gates_are_asked_for(project: Open) -> None:
+def test_report_has_the_verdicts_of_its_run_until_other_gates_are_asked_for(project: Open) -> None:
     strict = project("gates.speedup.min=50")
     run_pipeline(strict, ["all"], force=(), sinks=[], command="run all", inconclusive=4)
-    (said,) = document(project())["gates"]
-    assert (said["name"], said["verdict"]) == ("speedup", "fail")
-    (asked,) = document(project("gates.speedup.min=1"))["gates"]
-    assert asked["verdict"] == "pass"
+    (stored,) = document(project()).gates
+    assert (stored.name, stored.verdict) == ("speedup", "fail")
+    (current,) = document(project("gates.speedup.min=1")).gates
+    assert current.verdict == "pass"
+
+
+CANDIDATES = {
+    "schema": "madpipe.candidates/1",
+    "max_disagreement": 0.01,
+    "images": 1,
+    "candidates": [
+        {
+            "backend": "b", "precision": "int8", "float_layers": [], "disagreement": None,
+            "p50_ms": None, "bytes": None, "build_s": None, "verdict": "failed", "reason": "x",
+        }
+    ],
+}  # fmt: skip
+CODE = """
+def distill(ctx):
+    ctx.output("curves").write_text(CURVES)
+
+def build(ctx):
+    ctx.output("candidates").write_text(CANDIDATES)
+"""
+
+
+@pytest.mark.parametrize("rounds", [3, 1000])
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_curves_and_candidates_are_read_where_they_can_be(
+    project: Open, code: Callable[..., None], rounds: int, *, is_damaged: bool
+) -> None:
+    curves = "".join(f'{{"round": {number}, "loss": 0.5}}\n' for number in range(rounds))
+    candidates = json.dumps(CANDIDATES)
+    if is_damaged:
+        curves, candidates = "round,loss\n1,0.5\n", "[]"
+    code(f"CURVES = {curves!r}\nCANDIDATES = {candidates!r}\n{CODE}")
+    opened = project()
+    distill, validate = opened.stages
+    distill = replace(distill, outputs={"curves": "curves.jsonl"})
+    build = replace(
+        validate,
+        name="build",
+        run="fakestages:build",
+        inputs=("distill/curves",),
+        outputs={"candidates": "candidates.json"},
+    )
+    opened = replace(opened, stages=(distill, build))
+    bring(opened)
+    report = document(opened)
+    if is_damaged:
+        assert (report.curves, report.candidates) == ((), ())
+        return
+    assert [candidate.backend for candidate in report.candidates] == ["b"]
+    assert len(report.curves) == min(rounds, 400)
+    assert report.curves[0] == {"round": 0, "loss": 0.5}
+    assert report.curves[-1]["round"] == rounds - 1

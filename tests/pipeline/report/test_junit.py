@@ -1,14 +1,16 @@
 """CI systems read one case for each gate, whatever the texts hold."""
 
 from collections.abc import Callable
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from pipeline.report import renderers
+from pipeline.gates.judge import Verdict
+from pipeline.report import junit
+from pipeline.report.records import Report
+from tests.measurements import changed
 
-Report = Callable[..., dict[str, Any]]
+Make = Callable[..., Report]
 MIXED = ("gates.speedup.min=5", "gates.engine_bytes.max=9", "gates.onnx_top1_drop.max=0.1")
 
 
@@ -18,11 +20,10 @@ def counts(text: str) -> dict[str, str | None]:
     return {name: suite.get(name) for name in ("tests", "failures", "errors", "skipped")}
 
 
-def test_junit_counts_verdicts_of_every_kind(report: Report) -> None:
-    made = report(*MIXED)
-    made["gates"][2] |= {"verdict": "skipped", "value": None, "interval": None}
-    made["gates"][2] |= {"is_elsewhere": True}
-    assert counts(renderers.render("junit", made)) == {
+def test_junit_counts_verdicts_of_every_kind(report: Make) -> None:
+    skipped = {"verdict": "skipped", "value": None, "interval": None, "is_elsewhere": True}
+    mixed = changed(report(*MIXED), "gates.2", **skipped)
+    assert counts(junit.render(mixed)) == {
         "tests": "3",
         "failures": "1",
         "errors": "1",
@@ -30,12 +31,12 @@ def test_junit_counts_verdicts_of_every_kind(report: Report) -> None:
     }
 
 
-def test_junit_gives_each_gate_its_figures(report: Report) -> None:
-    text = renderers.render("junit", report("gates.speedup.min=50"))
+def test_junit_gives_each_gate_its_figures(report: Make) -> None:
+    text = junit.render(report("gates.speedup.min=50"))
     root = ET.fromstring(text.partition("\n")[2])  # noqa: S314  (our own text)
     case = root.find("testsuite/testcase[@name='speedup']")
     assert case is not None
-    properties = {each.get("name"): each.get("value") for each in case.iter("property")}
+    properties = {field.get("name"): field.get("value") for field in case.iter("property")}
     assert properties == {
         "value": "5.0",
         "low": "4.6",
@@ -51,32 +52,28 @@ def test_junit_gives_each_gate_its_figures(report: Report) -> None:
 
 
 def test_junit_of_a_failed_stage_is_an_error_with_its_message(
-    failed: Callable[[str], dict[str, Any]],
+    failed: Callable[[str], Report],
 ) -> None:
-    text = renderers.render("junit", failed("no <luck> & no more"))
+    text = junit.render(failed("no <luck> & no more"))
     assert counts(text) == {"tests": "1", "failures": "0", "errors": "1", "skipped": "0"}
     assert "no &lt;luck&gt; &amp; no more" in text
 
 
 @pytest.mark.parametrize("text", ["\x1b[31mred\x1b[0m", "a\0b", "\ufffe", "two\nlines"])
-def test_junit_is_xml_whatever_a_stage_says(
-    failed: Callable[[str], dict[str, Any]], text: str
-) -> None:
-    assert counts(renderers.render("junit", failed(text)))["errors"] == "1"
+def test_junit_is_xml_whatever_a_stage_writes(failed: Callable[[str], Report], text: str) -> None:
+    assert counts(junit.render(failed(text)))["errors"] == "1"
 
 
-def test_junit_passes_a_gate_that_only_warns_and_says_so(report: Report) -> None:
-    made = report("gates.speedup.min=50")
-    made["gates"][0]["severity"] = "warn"
-    text = renderers.render("junit", made)
+def test_junit_passes_a_gate_that_only_warns_and_says_so(report: Make) -> None:
+    warned = changed(report("gates.speedup.min=50"), "gates.0", severity="warn")
+    text = junit.render(warned)
     assert counts(text) == {"tests": "1", "failures": "0", "errors": "0", "skipped": "0"}
     assert "<system-out>warning: fail: 5 in [4.6, 5.4]" in text
 
 
-def test_a_gate_on_what_was_not_measured_is_an_error(report: Report) -> None:
-    made = report()
-    made["gates"] = [made["gates"][0] | {"verdict": "skipped", "value": None, "interval": None}]
-    assert counts(renderers.render("junit", made)) == {
+def test_a_gate_on_what_was_not_measured_is_an_error(report: Make) -> None:
+    skipped = Verdict(name="speedup", verdict="skipped")
+    assert counts(junit.render(changed(report(), gates=[skipped]))) == {
         "tests": "1",
         "failures": "0",
         "errors": "1",

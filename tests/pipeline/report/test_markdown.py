@@ -1,15 +1,17 @@
 """A pull-request comment says the verdict first, and its tables are whole."""
 
 from collections.abc import Callable
-from typing import Any
 
-from pipeline.report import renderers
+from pipeline.gates.build_records import Candidate
+from pipeline.report import html, markdown
+from pipeline.report.records import Report
+from tests.measurements import changed
 
-Report = Callable[..., dict[str, Any]]
+Make = Callable[..., Report]
 
 
-def test_markdown_says_the_verdict_first_and_has_a_marker(report: Report) -> None:
-    lines = renderers.render("markdown", report()).splitlines()
+def test_markdown_says_the_verdict_first_and_has_a_marker(report: Make) -> None:
+    lines = markdown.render(report()).splitlines()
     assert lines[:4] == [
         "<!-- madpipe report -->",
         "## madpipe: pass",
@@ -21,46 +23,43 @@ def test_markdown_says_the_verdict_first_and_has_a_marker(report: Report) -> Non
     assert "| teacher to student | 5 | 1 | 6 | a (-5/+0 of 240) |" in lines
 
 
-def test_markdown_never_calls_agreement_on_the_bank_accuracy(report: Report) -> None:
-    made = report()
-    made |= {"bank_agreement": made["agreement"], "accuracy": {}, "agreement": {}, "paired": {}}
-    text = renderers.render("markdown", made)
+def test_markdown_never_calls_agreement_on_the_bank_accuracy(on_the_bank: Report) -> None:
+    text = markdown.render(on_the_bank)
     assert "agrees with teacher on synthetic images" in text
     assert "top-1" not in text
     assert "accuracy" not in text
 
 
-def test_markdown_says_of_a_gate_that_only_warns_that_it_does(report: Report) -> None:
-    made = report("gates.speedup.min=50")
-    made["gates"][0]["severity"] = "warn"
-    text = renderers.render("markdown", made)
+def test_a_gate_that_only_warns_is_marked(report: Make) -> None:
+    warned = changed(report("gates.speedup.min=50"), "gates.0", severity="warn")
+    text = markdown.render(warned)
     assert text.splitlines()[1] == "## madpipe: pass"
     assert "| speedup | warn: fail |" in text
 
 
-def test_markdown_tables_are_whole(report: Report) -> None:
-    made = report()
-    made["stages"][0]["metrics"] = {"a|b": "c|d\ne"}
-    rows = [
-        line
-        for line in renderers.render("markdown", made).splitlines()
-        if line.startswith("| distill")
-    ]
-    assert len(rows) == 1
-    assert rows[0].replace("\\|", "").count("|") == 5
-    assert rows[0].endswith(" |")
+def test_markdown_tables_are_whole(report: Make) -> None:
+    odd = changed(report(), "stages.0", metrics={"a|b": "c|d\ne"})
+    lines = markdown.render(odd).splitlines()
+    (row,) = [line for line in lines if line.startswith("| distill")]
+    assert row.replace("\\|", "").count("|") == 5
+    assert row.endswith(" |")
+    assert markdown.table(("a", "b"), []) == []
 
 
-def test_engines_that_were_tried_are_a_table(report: Report) -> None:
-    made = report()
-    assert "| candidate |" not in renderers.render("markdown", made)
-    made["candidates"] = [
-        {
-            "backend": "b", "precision": "int8", "float_layers": ["first"], "disagreement": 0.02,
-            "p50_ms": None, "bytes": 1, "build_s": 1.0, "verdict": "missed", "reason": "too many",
-        }
-    ]  # fmt: skip
-    assert "| b | int8, 1 layers fp32 |  | 0.0200 | missed | too many |" in renderers.render(
-        "markdown", made
+def test_candidates_of_the_build_are_a_table(report: Make) -> None:
+    assert "| candidate |" not in markdown.render(report())
+    candidate = Candidate(
+        backend="b",
+        precision="int8",
+        float_layers=("first",),
+        disagreement=0.02,
+        p50_ms=None,
+        bytes=1,
+        build_s=1.0,
+        verdict="missed",
+        reason="too many",
     )
-    assert "too many" in renderers.render("html", made)
+    tried = changed(report(), candidates=[candidate])
+    row = "| b | int8, 1 layers fp32 |  | 0.0200 | missed | too many |"
+    assert row in markdown.render(tried)
+    assert "too many" in html.render(tried)

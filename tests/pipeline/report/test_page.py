@@ -1,17 +1,19 @@
 """The page in a real browser: no console error, no request, no sideways scrolling on a phone."""
 
-import json
 import os
 import re
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pipeline.report import renderers
+from pipeline.gates import measurements
+from pipeline.gates.build_records import Candidate
+from pipeline.report import html
+from pipeline.report.records import OutputFile, Report
+from tests.measurements import SAMPLES, changed
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = (
@@ -30,28 +32,32 @@ needs_browser = pytest.mark.skipif(
     CHROMIUM is None, reason="no chromium on PATH; install it to look at the page"
 )
 
-Report = Callable[..., dict[str, Any]]
-
 
 @pytest.fixture
-def page(report: Report, tmp_path: Path) -> Path:
+def page(report: Callable[..., Report], tmp_path: Path) -> Path:
     """A page with every part in it, plots included."""
-    made = report("gates.speedup.min=50")
-    rng = range(1, 41)
-    samples = {
-        "teacher_ms": [0.5 + 0.01 * (i % 7) for i in rng],
-        "teacher_engine_ms": [0.2 + 0.01 * (i % 5) for i in rng],
-        "engine_ms": [0.1 + 0.01 * (i % 3) for i in rng],
-    }
     raw = tmp_path / "samples.json"
-    raw.write_text(json.dumps({"latency": {"batches": {"1": samples}}}), encoding="utf-8")
-    made["stages"][1]["outputs"]["samples"] = {"path": str(raw), "sha256": "0" * 64, "bytes": 1}
-    made["curves"] = [{"round": i, "student_loss": 1 / i, "js_shift": 0.1} for i in rng]
-    made["candidates"] = [
-        {"backend": "onnxruntime", "precision": "int8", "median_ms": 0.1, "kept": True, "why": "x"}
+    measurements.write(raw, SAMPLES)
+    output = OutputFile(path=str(raw), sha256="0" * 64, bytes=1)
+    whole = changed(report("gates.speedup.min=50"), "stages.1.outputs", samples=output)
+    candidate = Candidate(
+        backend="onnxruntime",
+        precision="int8",
+        float_layers=(),
+        disagreement=0.0,
+        p50_ms=0.1,
+        bytes=1000,
+        build_s=0.1,
+        verdict="chosen",
+        reason="the fastest that agrees",
+    )
+    curves = [
+        {"round": number, "student_loss": 1 / number, "divergence_ema": 0.1}
+        for number in range(1, 41)
     ]
+    whole = changed(whole, curves=curves, candidates=[candidate])
     path = tmp_path / "report.html"
-    path.write_text(renderers.render("html", made), encoding="utf-8")
+    path.write_text(html.render(whole), encoding="utf-8")
     return path
 
 
@@ -79,14 +85,14 @@ def test_the_page_is_small_and_forbids_the_network(page: Path) -> None:
 
 def requests(page: Path, log: Path) -> tuple[list[str], str]:
     """Return what a page, and not the browser itself, asked the network for, and its console."""
-    shown = browse(page, "--enable-logging=stderr", f"--log-net-log={log}", "--dump-dom")
+    browsed = browse(page, "--enable-logging=stderr", f"--log-net-log={log}", "--dump-dom")
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     urls = [
-        found[1]
+        match[1]
         for line in lines
-        if "site=file://" in line and (found := re.search(r'"url":"(https?://[^"]+)"', line))
+        if "site=file://" in line and (match := re.search(r'"url":"(https?://[^"]+)"', line))
     ]
-    return urls, "".join(line for line in shown.stderr.splitlines() if "CONSOLE" in line)
+    return urls, "".join(line for line in browsed.stderr.splitlines() if "CONSOLE" in line)
 
 
 @pytest.mark.slow
@@ -125,7 +131,7 @@ def test_nothing_is_wider_than_the_window(page: Path, width_px: int) -> None:
         f"<iframe src=inner.html style='width:{width_px}px;height:800px;border:0'></iframe>",
         encoding="utf-8",
     )
-    shown = browse(outer, "--dump-dom", "--virtual-time-budget=3000")
-    found = re.search(r"wide (\d+)", shown.stdout)
-    assert found, shown.stdout[-500:]
-    assert int(found[1]) <= width_px
+    browsed = browse(outer, "--dump-dom", "--virtual-time-budget=3000")
+    width = re.search(r"wide (\d+)", browsed.stdout)
+    assert width, browsed.stdout[-500:]
+    assert int(width[1]) <= width_px

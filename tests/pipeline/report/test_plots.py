@@ -1,19 +1,20 @@
 """Plots are part of the page: no network, no colours or sizes of their own, texts as texts."""
 
 import re
-from typing import Any
 
 import pytest
 
 from pipeline.report import plots
+from tests.measurements import SAMPLES, accuracy, changed
 
-SAMPLES = {"teacher_ms": [0.5, 0.6, 0.7], "engine_ms": [0.1, 0.11, 0.3]}
-NETWORK = {"calibration": {"bins": [{"n": 4, "confidence": 0.9, "accuracy": 0.8}]}}
+assert SAMPLES.latency is not None
+TIMES = SAMPLES.latency.batches["1"]
+NETWORKS = {"teacher": accuracy(535), "engine": accuracy(531)}
 
 DRAWN = {
-    "distribution": lambda: plots.distribution(SAMPLES, "a <b>"),
-    "over time": lambda: plots.over_time(SAMPLES, "a <b>"),
-    "reliability": lambda: plots.reliability({"teacher": NETWORK, "engine": NETWORK}, "a <b>"),
+    "distribution": lambda: plots.distribution(TIMES, "a <b>"),
+    "over time": lambda: plots.over_time(TIMES, "a <b>"),
+    "reliability": lambda: plots.reliability(NETWORKS, "a <b>"),
     "lines": lambda: plots.lines(
         [{"round": 1, "loss": 2.0}, {"round": 2}, {"round": 3, "loss": 1.0}], ["loss"], "a <b>"
     ),
@@ -37,15 +38,7 @@ def test_the_same_figures_give_the_same_plot(name: str) -> None:
     assert DRAWN[name]() == DRAWN[name]()
 
 
-def test_a_side_that_was_not_measured_has_no_line() -> None:
-    text = plots.distribution(SAMPLES, "t")
+def test_a_network_that_was_not_measured_has_no_line() -> None:
+    text = plots.distribution(changed(TIMES, teacher_engine_ms=None), "t")
     assert "teacher" in text
     assert "teacher as engine" not in text
-
-
-def test_columns_of_curves_are_those_with_numbers() -> None:
-    rows: list[dict[str, Any]] = [
-        {"round": 1, "loss": None, "note": "x"},
-        {"round": 2, "loss": 0.5, "ok": True},
-    ]
-    assert plots.numeric_columns(rows) == ["loss"]

@@ -1,11 +1,12 @@
 """The model card says what is known and does not claim what is not."""
 
-from typing import Any
-
 import msgspec
 
 from pipeline.gates.build_records import EngineManifest, Signature
+from pipeline.gates.judge import Verdict
+from pipeline.report.records import LatencyReport, Report, RunSummary
 from stages.packaging import modelcard
+from tests.measurements import MEASURED
 
 SIGNATURE = Signature(
     input="images", input_type="FLOAT", shape=(1, 8, 8), output="logits", output_type="FLOAT",
@@ -17,22 +18,21 @@ MANIFEST = EngineManifest(
 )  # fmt: skip
 
 
-def _report() -> dict[str, Any]:
-    return {
-        "accuracy": {"teacher": {"top1": 0.99, "n": 540}},
-        "latency": {
-            "batches": [
-                {
-                    "batch": 1,
-                    "teacher": {"p50_ms": 1.5},
-                    "engine": {"p50_ms": 0.25},
-                    "speedup": {"median": 6.0},
-                }
-            ]
-        },
-        "gates": [{"name": "speedup", "verdict": "pass", "reason": "6 | wanted"}],
-        "environment": {"cpu": "some CPU"},
-    }
+def _report() -> Report:
+    return Report(
+        run=RunSummary(command="madpipe run all", started_utc="", elapsed_s=1.0),
+        stages=(),
+        accuracy=MEASURED.accuracy,
+        agreement={},
+        bank_agreement={},
+        paired={},
+        latency=msgspec.convert(MEASURED.latency, LatencyReport, from_attributes=True),
+        candidates=(),
+        curves=(),
+        gates=(Verdict(name="speedup", verdict="pass", reason="5 | wanted"),),
+        environment={"cpu": "some CPU"},
+        measured_on={},
+    )
 
 
 def test_a_card_names_the_network_and_every_digest() -> None:
@@ -44,7 +44,7 @@ def test_a_card_names_the_network_and_every_digest() -> None:
 
 def test_results_and_verdicts_are_those_of_the_report() -> None:
     text = modelcard.render("digits", MANIFEST, SIGNATURE, _report())
-    for words in ("| teacher | 0.9900 | 540 |", "| 1 | 1.500 | 0.250 | 6.00 |", "6 \\| wanted"):
+    for words in ("| teacher | 0.9900 | 540 |", "| 1 | 0.500 | 0.100 | 5.00 |", "5 \\| wanted"):
         assert words in text
     assert "has not been validated" not in text
 

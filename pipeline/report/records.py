@@ -1,0 +1,191 @@
+"""The report as records, `madpipe.report/1`: what `madpipe report --format json` writes.
+
+`docs/report.schema.json` is made from them by `scripts/report_schema.py`. Fractions are 0 to 1;
+times are seconds unless the name says `_ms`.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct, field
+
+from pipeline.errors import StoreError
+from pipeline.gates.build_records import Candidate, Count, EngineManifest, Sha256
+from pipeline.gates.judge import Verdict
+from pipeline.gates.measurements import (
+    AccuracySummary,
+    Agreement,
+    Conditions,
+    DatasetPart,
+    LatencySummary,
+    Memory,
+    PairedDrop,
+    RatioSummary,
+    WarmUp,
+)
+
+SCHEMA = "madpipe.report/1"
+_SCHEMA_PREFIX = "madpipe.report/"
+
+CurvePoint = Mapping[str, int | float]
+"""One monitored training round: its number as `round`, and a value for each curve."""
+
+
+class OutputFile(Struct, frozen=True, kw_only=True):
+    """One output of a stage."""
+
+    path: str
+    sha256: Sha256
+    bytes: Count
+
+
+class StageReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One stage of the run; seconds are of the run that made it, elapsed_s of this one."""
+
+    name: str
+    status: Literal["hit", "ran", "resumed", "failed"]
+    key: Sha256 | None
+    seconds: float
+    elapsed_s: float
+    metrics: Mapping[str, Any]
+    outputs: Mapping[str, OutputFile]
+    message: str = ""
+    """Why it failed."""
+    created_utc: str | None = None
+    host: Mapping[str, str] | None = None
+
+
+class RunSummary(Struct, frozen=True, kw_only=True):
+    """The command that ran, and when."""
+
+    command: str
+    started_utc: str
+    elapsed_s: float
+
+
+class BatchSummary(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All networks at one batch size, measured in turns."""
+
+    batch: Count
+    teacher: LatencySummary
+    teacher_engine: LatencySummary | None = None
+    engine: LatencySummary
+    speedup: RatioSummary
+    speedup_same_backend: RatioSummary | None = None
+    warmup: WarmUp
+
+
+class LatencyReport(Struct, frozen=True, kw_only=True):
+    """Latencies; teacher, engine and speedup are those at batch size 1, or at the first."""
+
+    teacher: LatencySummary | None = None
+    engine: LatencySummary | None = None
+    speedup: RatioSummary | None = None
+    threads: int | None = None
+    device: str | None = None
+    processes: int | None = None
+    conditions: Conditions | None = None
+    teacher_engine_absent: str | None = None
+    batches: tuple[BatchSummary, ...] = ()
+
+
+class ReportedStages(Struct, frozen=True, kw_only=True, tag_field="schema", tag=SCHEMA):
+    """The part of a report that leads to what its run stored."""
+
+    stages: tuple[StageReport, ...]
+
+    @classmethod
+    def read(cls, name: str, path: Path) -> "ReportedStages":
+        """Return the stages of a report in a file that `name` stands for.
+
+        Raises:
+            StoreError: It is no report, or of another version.
+        """
+        remedy = "madpipe report --format json"
+        try:
+            content = path.read_bytes()
+            schema = msgspec.json.decode(content, type=_Schema).schema
+            if schema == SCHEMA:
+                return msgspec.json.decode(content, type=cls)
+        except (OSError, msgspec.DecodeError) as error:
+            raise StoreError(name, f"is no report ({error})", remedy) from error
+        is_other_version = (schema or "").startswith(_SCHEMA_PREFIX)
+        fault = "is of another version" if is_other_version else "is no report"
+        raise StoreError(name, f"{fault} ({schema}, not {SCHEMA})", remedy)
+
+
+class _Schema(Struct):
+    schema: str | None = None
+
+
+class Report(ReportedStages, frozen=True, kw_only=True, tag_field="schema", tag=SCHEMA):
+    """One run: its stages, what was measured, and the verdicts.
+
+    What was not measured is empty or, for a single record, None, which is `{}` in the JSON.
+    """
+
+    run: RunSummary
+    dataset: DatasetPart | None = field(default=None, name="set")
+    accuracy: Mapping[str, AccuracySummary]
+    """By network: teacher, student, onnx, graph, engine."""
+    agreement: Mapping[str, Agreement]
+    bank_agreement: Mapping[str, Agreement]
+    """On synthetic images, where no labelled ones exist; this is no accuracy."""
+    paired: Mapping[str, PairedDrop]
+    latency: LatencyReport
+    memory: Memory | None = None
+    engine: EngineManifest | None = None
+    candidates: tuple[Candidate, ...]
+    """What build tried; empty where it had no choice."""
+    curves: tuple[CurvePoint, ...]
+    """Thinned to what a plot can show; empty where distill left none."""
+    gates: tuple[Verdict, ...]
+    environment: Mapping[str, str]
+    measured_on: Mapping[str, str]
+    """What was otherwise where the stored measurements were made than in environment."""
+
+    @property
+    def verdict(self) -> tuple[Literal["pass", "fail", "inconclusive", "none"], str]:
+        """The verdict on the whole run, and why: the worst that decides comes first."""
+        for stage in self.stages:
+            if stage.status == "failed":
+                return "fail", f"stage {stage.name} failed: {stage.message}".rstrip(": ")
+        if all(gate.is_elsewhere for gate in self.gates):
+            return "none", "nothing was judged in this run"
+        strict = [gate for gate in self.gates if not gate.only_warns]
+        if failed := [gate.name for gate in strict if gate.verdict == "fail"]:
+            return "fail", ", ".join(failed)
+        if undecided := [gate for gate in strict if gate.is_open]:
+            names = [
+                f"{gate.name} (not measured)" if gate.verdict == "skipped" else gate.name
+                for gate in undecided
+            ]
+            return "inconclusive", ", ".join(names)
+        passed = sum(gate.verdict == "pass" for gate in self.gates)
+        reasons = [f"{passed} of {len(self.gates)} gates passed"]
+        if elsewhere := sum(gate.is_elsewhere for gate in self.gates):
+            reasons.append(f"{elsewhere} wait for the engine's GPU")
+        if warned := sorted(g.name for g in self.gates if g.only_warns and g.is_unmet):
+            reasons.append(f"warned of {', '.join(warned)}")
+        return "pass", ", ".join(reasons)
+
+
+EMPTY_WHERE_ABSENT = {
+    "Report": ("set", "memory", "engine"),
+    "LatencyReport": ("teacher", "engine", "speedup", "conditions"),
+}
+"""Records that are `{}` in the JSON where they are None, so that readers find an object."""
+
+
+def to_json(report: Report) -> str:
+    """Return the report as readable JSON."""
+    document = msgspec.to_builtins(report)
+    for record, names in (
+        (document, EMPTY_WHERE_ABSENT["Report"]),
+        (document["latency"], EMPTY_WHERE_ABSENT["LatencyReport"]),
+    ):
+        record.update({name: record[name] or {} for name in names})
+    return json.dumps(document, indent=2)
