@@ -64,7 +64,7 @@ def _check(settings: Settings) -> None:
     except ValueError as error:
         remedy = "use 8, 28, 32, 64, 224 or another small map doubled a few times"
         faults.append((("data", "image_size_px"), str(error), remedy))
-    if unsupported := selection.wrong_target(settings.build):
+    if unsupported := selection.unsupported_target(settings.build):
         faults.append((("build", "targets"), unsupported.wrong, unsupported.remedy))
     if faults:
         raise SettingsFault(faults)

@@ -96,7 +96,7 @@ def build(
         UnavailableError: The machine lacks what the options name.
         UsageError: A target is no architecture that the backend builds for.
     """
-    if wrong := selection.wrong_target(options):
+    if wrong := selection.unsupported_target(options):
         raise UsageError("--target", wrong.wrong, wrong.remedy)
     for requirement in selection.requirements(options):
         requirement.check()

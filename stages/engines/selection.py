@@ -14,13 +14,6 @@ _OTHER_GPUS = {"sm70", "sm72", "sm87", "sm90", "sm100", "sm101", "sm103", "sm110
 """Architectures of NVIDIA's that no backend builds for ahead of time."""
 
 
-class WrongTarget(NamedTuple):
-    """A target architecture that cannot be built for: what is wrong, what to do."""
-
-    wrong: str
-    remedy: str
-
-
 class Candidate(NamedTuple):
     """An engine that could be built."""
 
@@ -145,20 +138,25 @@ def device(build: Build) -> str:
     return "cuda" if machine.gpus() else "cpu"
 
 
-def wrong_target(build: Build) -> WrongTarget | None:
-    """Return what is wrong with the target architectures, None where they can be built for."""
+def unsupported_target(build: Build) -> Unsupported | None:
+    """Return why a target architecture cannot be built for, None where all can."""
     name = backend_name(build)
     known = BACKENDS[name].architectures
     if build.targets and not known:
         others = ", ".join(other for other, info in BACKENDS.items() if info.architectures)
-        return WrongTarget(f"{name} builds only for the machine it is on", f"use {others}")
+        return Unsupported(
+            setting="build.targets",
+            wrong=f"{name} builds only for the machine it is on",
+            remedy=f"use {others}",
+        )
     for target in build.targets:
         if target not in known:
             # One that exists is no typing error, and its nearest neighbour is another GPU.
             guess = "" if target in _OTHER_GPUS else did_you_mean(target.lower(), known)
-            return WrongTarget(
-                f"{name} knows no such architecture{guess} ({target})",
-                f"name some of {', '.join(known)}, or build where the GPU is, by tensorrt",
+            return Unsupported(
+                setting="build.targets",
+                wrong=f"{name} knows no such architecture{guess} ({target})",
+                remedy=f"name some of {', '.join(known)}, or build where the GPU is, by tensorrt",
             )
     return None
 

@@ -20,10 +20,10 @@ from stages.networks.card import Card
 from stages.networks.predict import predict
 from stages.onnxgraph import io as onnx_io
 
-_BATCHES = (1, 2, 7, 64)
+_BATCH_SIZES = (1, 2, 7, 64)
 
 
-class Checked(NamedTuple):
+class Comparison(NamedTuple):
     """How an exported file compares with torch."""
 
     max_logit_difference: float
@@ -39,7 +39,7 @@ def run(ctx: Context) -> None:
         ctx.input("distill/student"), code=ctx.external("student_code"), place="student"
     )
     x_NCHW = bank.load(ctx.input("distill/bank"), "the bank")
-    checked = export(
+    comparison = export(
         student,
         card,
         ctx.output("onnx"),
@@ -48,8 +48,8 @@ def run(ctx: Context) -> None:
         images_NCHW=x_NCHW,
         student_sha256=file_sha256(ctx.input("distill/student")),
     )
-    ctx.metric("max_logit_difference", checked.max_logit_difference)
-    ctx.metric("agreement", checked.agreement)
+    ctx.metric("max_logit_difference", comparison.max_logit_difference)
+    ctx.metric("agreement", comparison.agreement)
     ctx.metric("bytes", ctx.output("onnx").stat().st_size)
 
 
@@ -62,7 +62,7 @@ def export(
     opset: int,
     images_NCHW: NDArray[np.float32],
     student_sha256: str,
-) -> Checked:
+) -> Comparison:
     """Write a network as ONNX to `path` and return how it compares with torch.
 
     Args:
@@ -75,7 +75,7 @@ def export(
         student_sha256: Digest of the weights file; written into the file.
 
     Raises:
-        StageError: The exported graph is unsound or says other things than torch.
+        StageError: The exported graph is unsound or differs from torch.
     """
     is_bytes = options.input == "uint8-nhwc"
     model = onnx_io.convert(
@@ -85,74 +85,64 @@ def export(
         images_NCHW = (images_NCHW * 255).round() / np.float32(255)
     # Under another name until it has passed: a file that differs from torch is not left behind.
     with TemporaryDirectory(prefix="madpipe-", dir=path.parent) as folder:
-        made = Path(folder) / path.name
-        onnx_io.save(model, made)
-        onnx_io.read(made, "export")
-        opened = onnx_io.open_session(made)
-        checked = _checked(network, opened, images_NCHW, options)
-        made.replace(path)
-    return checked
+        exported = Path(folder) / path.name
+        onnx_io.save(model, exported)
+        onnx_io.read(exported, "export")
+        session = onnx_io.open_session(exported)
+        comparison = _compare(network, session, images_NCHW, options)
+        exported.replace(path)
+    return comparison
 
 
-def _checked(
+def _compare(
     network: Classifier,
-    opened: onnxruntime.InferenceSession,
+    session: onnxruntime.InferenceSession,
     images_NCHW: NDArray[np.float32],
     options: Export,
-) -> Checked:
+) -> Comparison:
     """Return how an exported file compares with torch.
 
     Raises:
-        StageError: It says other things than torch.
+        StageError: Its logits or its classes differ too much.
     """
-    largest = 0.0
-    for batch in _BATCHES:
-        x_BCHW = np.resize(images_NCHW, (batch, *images_NCHW.shape[1:]))
-        wanted_BK = _torch_logits(network, x_BCHW)
-        found_BK = onnx_io.logits(opened, x_BCHW)
-        if not np.isfinite(wanted_BK).all():
+
+    def torch_logits(x_BCHW: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            logits_BK: NDArray[np.float32] = network(torch.from_numpy(x_BCHW)).numpy()
+        return logits_BK
+
+    def onnx_logits(x_BCHW: NDArray[np.float32]) -> NDArray[np.float32]:
+        return onnx_io.logits(session, x_BCHW)
+
+    difference = 0.0
+    for batch_size in _BATCH_SIZES:
+        x_BCHW = np.resize(images_NCHW, (batch_size, *images_NCHW.shape[1:]))
+        torch_BK, onnx_BK = torch_logits(x_BCHW), onnx_logits(x_BCHW)
+        if not np.isfinite(torch_BK).all():
             raise StageError(
                 "export",
-                f"the network gives outputs that are not finite at batch {batch} (nan or inf)",
+                f"the network gives outputs that are not finite at batch {batch_size} (nan or inf)",
                 "check its weights",
             )
-        largest = max(largest, float(np.abs(found_BK - wanted_BK).max(initial=0.0)))
-        if not np.isfinite(found_BK).all() or largest > options.max_logit_difference:
+        difference = max(difference, float(np.abs(onnx_BK - torch_BK).max(initial=0.0)))
+        if not np.isfinite(onnx_BK).all() or difference > options.max_logit_difference:
             raise StageError(
                 "export",
-                f"the ONNX file differs from torch by {largest:.3g} in a logit at batch {batch}",
+                f"the ONNX file differs from torch by {difference:.3g} in a logit at batch "
+                f"{batch_size}",
                 f"raise export.max_logit_difference above {options.max_logit_difference:g} if that "
                 "is acceptable",
             )
-    return Checked(largest, _agreement(network, opened, images_NCHW, options.min_agreement))
-
-
-def _agreement(
-    network: Classifier,
-    opened: onnxruntime.InferenceSession,
-    images_NCHW: NDArray[np.float32],
-    least: float,
-) -> float:
-    """Return the share of images to which both give the same class.
-
-    Raises:
-        StageError: It is below `least`.
-    """
-    torch_NK = predict(lambda x_BCHW: _torch_logits(network, x_BCHW), images_NCHW)
-    onnx_NK = predict(lambda x_BCHW: onnx_io.logits(opened, x_BCHW), images_NCHW)
-    same = int((onnx_NK.argmax(axis=1) == torch_NK.argmax(axis=1)).sum())
-    agreement = same / len(images_NCHW)
-    if agreement < least:
+    torch_N, onnx_N = (
+        predict(infer, images_NCHW, batch_size=_BATCH_SIZES[-1]).argmax(axis=1)
+        for infer in (torch_logits, onnx_logits)
+    )
+    agreement = float((torch_N == onnx_N).mean())
+    if agreement < options.min_agreement:
         raise StageError(
             "export",
             f"the ONNX file gives torch's class to too few images ({agreement:.4f} of "
-            f"{len(images_NCHW)}, wanted {least:g})",
+            f"{len(images_NCHW)}, wanted {options.min_agreement:g})",
             "lower export.min_agreement if that is acceptable",
         )
-    return agreement
-
-
-def _torch_logits(network: Classifier, x_BCHW: NDArray[np.float32]) -> NDArray[np.float32]:
-    with torch.no_grad():
-        logits_BK: NDArray[np.float32] = network(torch.from_numpy(x_BCHW)).numpy()
-    return logits_BK
+    return Comparison(difference, agreement)

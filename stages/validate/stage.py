@@ -55,7 +55,7 @@ def run(ctx: Context) -> None:
     about: dict[str, Any] = {}
     if manifest.targets:
         about = _of_graph(ctx, manifest, shown, logits)
-    if absent := compatibility.not_run(manifest):
+    if absent := compatibility.why_not_run(manifest):
         measured, samples = judged_by(logits, shown, is_bank=options.images == "bank")
         measured |= {"engine_absent": absent, "latency": None} | sizes(manifest, path, None)
     else:

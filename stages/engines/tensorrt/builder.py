@@ -54,7 +54,16 @@ def build(
         raise _parse_error(parser, edition)
     config = builder.create_builder_config()
     _configure(config, settings, edition)
-    config.add_optimization_profile(_profile(builder, network, settings, edition))
+    images = network.get_input(0)
+    shape_CHW = sizes(images.shape)[1:]
+    profile = builder.create_optimization_profile()
+    profile.set_shape(
+        images.name,
+        trt.Dims([settings.min_batch, *shape_CHW]),
+        trt.Dims([settings.opt_batch, *shape_CHW]),
+        trt.Dims([settings.max_batch, *shape_CHW]),
+    )
+    config.add_optimization_profile(profile)
     if edition is RTX:
         rtx_config = cast("tensorrt_rtx.IBuilderConfig", config)
         _set_compute_capabilities(rtx_config, targets or ("current",), edition)
@@ -147,27 +156,6 @@ def _configure(config: "trt.IBuilderConfig", settings: TensorRT, edition: Editio
     elif settings.hardware_compatibility == "same-compute-capability":
         same = trt.HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY
         config.hardware_compatibility_level = same
-
-
-def _profile(
-    builder: "trt.Builder",
-    network: "trt.INetworkDefinition",
-    settings: TensorRT,
-    edition: Edition,
-) -> "trt.IOptimizationProfile":
-    """Return the range of batches; the input's other sizes are fixed."""
-    if not TYPE_CHECKING:
-        trt = edition.module()
-    images = network.get_input(0)
-    shape_CHW = sizes(images.shape)[1:]
-    profile = builder.create_optimization_profile()
-    profile.set_shape(
-        images.name,
-        trt.Dims([settings.min_batch, *shape_CHW]),
-        trt.Dims([settings.opt_batch, *shape_CHW]),
-        trt.Dims([settings.max_batch, *shape_CHW]),
-    )
-    return profile
 
 
 def sizes(dims: "trt.Dims") -> list[int]:

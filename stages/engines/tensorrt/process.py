@@ -14,7 +14,7 @@ import onnx
 from pipeline import machine
 from pipeline.errors import MadpipeError, UnavailableError
 from pipeline.stage import StageError
-from stages.engines.base import BuildRequest
+from stages.engines.base import BuildRequest, OnProgress
 from stages.engines.tensorrt import worker
 from stages.engines.tensorrt.edition import RTX, Edition
 from stages.engines.tensorrt.engine_inspector import weights_bytes
@@ -44,32 +44,27 @@ def build(request: BuildRequest, edition: Edition) -> Built:
         StageError: TensorRT refuses the graph, or its process crashed.
         UnavailableError: The edition or the GPU is not here.
     """
-    settings = request.options.tensorrt
-    targets = request.options.targets
-    gpu = machine.gpus()[0] if machine.gpus() and not targets else None
+    options = request.options
+    gpu = machine.gpus()[0] if machine.gpus() and not options.targets else None
     with tempfile.TemporaryDirectory(prefix="madpipe-") as folder:
         engine = Path(folder, "engine").resolve()
-        result = _run(
-            WorkerRequest(
-                backend=edition.backend,
-                onnx=str(request.onnx.resolve()),
-                engine=str(engine),
-                precision=request.precision,
-                targets=targets,
-                settings=settings,
-                timing_cache=_timing_cache(request, edition),
-            ),
-            Path(folder),
-            request,
-            edition,
+        worker_request = WorkerRequest(
+            backend=edition.backend,
+            onnx=str(request.onnx.resolve()),
+            engine=str(engine),
+            precision=request.precision,
+            targets=options.targets,
+            settings=options.tensorrt,
+            timing_cache=_timing_cache(request, edition),
         )
+        result = _run(worker_request, Path(folder), request.on_progress, edition)
         request.engine.write_bytes(engine.read_bytes())
     return Built(
-        targets=targets,
+        targets=options.targets,
         gpu=gpu.name if gpu else "",
         compute_capability=gpu.compute_capability if gpu else "",
         driver=gpu.driver if gpu else "",
-        settings=msgspec.to_builtins(settings),
+        settings=msgspec.to_builtins(options.tensorrt),
         weights_bytes=weights_bytes(onnx.load(str(request.onnx))),
         layer_types=result.layer_types,
         layers=result.layers,
@@ -77,10 +72,11 @@ def build(request: BuildRequest, edition: Edition) -> Built:
 
 
 def _run(
-    worker_request: WorkerRequest, folder: Path, request: BuildRequest, edition: Edition
+    request: WorkerRequest, folder: Path, on_progress: OnProgress, edition: Edition
 ) -> WorkerMessage:
+    """Run the child, pass on its progress, and return its last message."""
     path = folder / "request.json"
-    path.write_bytes(msgspec.json.encode(worker_request))
+    path.write_bytes(msgspec.json.encode(request))
     # The child finds the modules that this process runs from.
     python_path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
     with (
@@ -94,32 +90,21 @@ def _run(
             start_new_session=True,  # Ctrl-C is ours to pass on
         ) as process,
     ):
+        assert process.stdout is not None
         try:
-            last = _last_message(process, request)
+            for line in process.stdout:
+                message = msgspec.json.decode(line, type=WorkerMessage)
+                if message.kind == "failed":
+                    raise as_error(message)
+                if message.kind == "built":
+                    return message
+                on_progress(message.percent, 100, "percent")
+            process.wait()
         finally:
             process.kill()
             process.wait()
-        if last is not None:
-            return last
         messages.seek(0)
         raise _crash(process.returncode, messages.read().decode(errors="replace"), edition)
-
-
-def _last_message(
-    process: "subprocess.Popen[bytes]", request: BuildRequest
-) -> WorkerMessage | None:
-    """Pass on progress until the child ends; return its last message, None without one."""
-    assert process.stdout is not None
-    for line in process.stdout:
-        message = msgspec.json.decode(line, type=WorkerMessage)
-        if message.kind == "progress":
-            request.on_progress(message.percent, 100, "percent")
-        elif message.kind == "failed":
-            raise as_error(message)
-        else:
-            return message
-    process.wait()
-    return None
 
 
 def as_error(message: WorkerMessage) -> MadpipeError:

@@ -160,7 +160,7 @@ def _manifest(engine: Path, edition: Edition) -> EngineManifest:
         raise StageError(
             "the engine",
             f"is of another edition of TensorRT ({manifest.backend}, not {edition.backend})",
-            compatibility.rebuild(manifest),
+            compatibility.rebuild_command(manifest),
         )
     compatibility.check(manifest)
     if manifest.settings.get("weights") == "stripped":

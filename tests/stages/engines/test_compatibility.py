@@ -75,12 +75,12 @@ def test_a_package_that_is_not_installed_is_named() -> None:
 def test_targets_are_met_by_their_architecture_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = _manifest(backend="tensorrt-rtx", targets=("sm89", "sm120"), gpu="")
     monkeypatch.setattr(machine, "gpus", lambda: (ADA,))
-    assert compatibility.not_run(manifest) is None
+    assert compatibility.why_not_run(manifest) is None
     monkeypatch.setattr(machine, "gpus", lambda: (HOPPER,))
-    assert compatibility.not_run(manifest) is not None
-    assert "this machine has sm90" in str(compatibility.not_run(manifest))
+    assert compatibility.why_not_run(manifest) is not None
+    assert "this machine has sm90" in str(compatibility.why_not_run(manifest))
     monkeypatch.setattr(machine, "gpus", tuple)
-    assert "has no NVIDIA GPU" in str(compatibility.not_run(manifest))
+    assert "has no NVIDIA GPU" in str(compatibility.why_not_run(manifest))
 
 
 def test_without_a_gpu_an_engine_of_one_is_lacking_it(monkeypatch: pytest.MonkeyPatch) -> None:

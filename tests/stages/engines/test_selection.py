@@ -117,13 +117,16 @@ def test_tensorrt_rtx_needs_a_gpu_to_leave_weights_open() -> None:
 
 
 def test_a_known_target_is_right_and_another_gets_the_nearest() -> None:
-    assert selection.wrong_target(Build(backend="tensorrt-rtx", targets=("sm89", "sm120"))) is None
-    wrong = selection.wrong_target(Build(backend="tensorrt-rtx", targets=("sm98",)))
-    assert wrong is not None
-    assert "'sm89'" in wrong.wrong
-    assert selection.wrong_target(Build(targets=("sm89",))) is not None
+    assert (
+        selection.unsupported_target(Build(backend="tensorrt-rtx", targets=("sm89", "sm120")))
+        is None
+    )
+    fault = selection.unsupported_target(Build(backend="tensorrt-rtx", targets=("sm98",)))
+    assert fault is not None
+    assert "'sm89'" in fault.wrong
+    assert selection.unsupported_target(Build(targets=("sm89",))) is not None
     for target, guess in (("sm90", ""), ("SM89", "'sm89'")):
-        wrong = selection.wrong_target(Build(backend="tensorrt-rtx", targets=(target,)))
-        assert wrong is not None
-        assert guess in wrong.wrong
-        assert ("did you mean" in wrong.wrong) == bool(guess)
+        fault = selection.unsupported_target(Build(backend="tensorrt-rtx", targets=(target,)))
+        assert fault is not None
+        assert guess in fault.wrong
+        assert ("did you mean" in fault.wrong) == bool(guess)

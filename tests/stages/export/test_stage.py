@@ -22,7 +22,7 @@ def _images(count: int = 5) -> np.ndarray:
     return np.random.default_rng(0).random((count, 1, 8, 8), dtype=np.float32)
 
 
-def _export(network: Classifier, path: Path, options: Export) -> export_stage.Checked:
+def _export(network: Classifier, path: Path, options: Export) -> export_stage.Comparison:
     return export_stage.export(
         network,
         card(),
