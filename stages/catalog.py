@@ -7,6 +7,8 @@ declares the teacher's weights as its only input, and no slice of [data].
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from models import registry
 from models.upsampling import start_size
@@ -36,14 +38,15 @@ def declare(settings: Settings, root: Path) -> tuple[Stage, ...]:
             generator can make images of this size.
     """
     _check(settings)
-    teacher_code = _code(settings.teacher.arch, "teacher", root)
-    student_code = _code(settings.student.arch, "student", root)
+    teacher = _network("teacher", settings.teacher.arch, root)
+    student = _network("student", settings.student.arch, root)
+    images = _images(settings.data, root)
     return (
-        _teacher(settings, root, teacher_code),
-        _distill(settings, root, teacher_code, student_code),
-        _export(settings, student_code),
+        _teacher(settings, root, teacher, images),
+        _distill(settings, root, _combined(teacher, student), images),
+        _export(student),
         _build(settings),
-        _validate(settings, root, teacher_code, student_code),
+        _validate(settings, _combined(teacher, student), images),
     )
 
 
@@ -70,71 +73,113 @@ def _check(settings: Settings) -> None:
         raise SettingsFault(faults)
 
 
-def _teacher(settings: Settings, root: Path, code: Mapping[str, External]) -> Stage:
-    teacher = settings.teacher
-    if settings.validate.images == "bank" and teacher.weights is not None:
-        return _teacher_from_weights(settings, root / teacher.weights, code)
-    externals = dict(code) | _data(settings.data, root)
-    slices: tuple[str, ...] = ("seed", *_DATA, "teacher")
-    if teacher.weights is not None:
-        path = root / teacher.weights
+class _Use(NamedTuple):
+    """What the use of a network or of images adds to the declaration of a stage."""
+
+    settings: tuple[str, ...] = ()
+    externals: Mapping[str, External] = MappingProxyType({})
+    packages: tuple[str, ...] = ()
+    code: tuple[str, ...] = ()
+
+
+def _combined(*uses: _Use) -> _Use:
+    return _Use(
+        settings=tuple(name for use in uses for name in use.settings),
+        externals={name: external for use in uses for name, external in use.externals.items()},
+        packages=tuple(name for use in uses for name in use.packages),
+        code=tuple(module for use in uses for module in use.code),
+    )
+
+
+def _network(role: str, arch: str, root: Path) -> _Use:
+    """Return the use of the teacher's or the student's network."""
+    file, library = registry.source_file(arch), registry.package(arch)
+    external = External(path=root / file, needed_by=f"{role}.arch") if file else None
+    return _Use(
+        externals={f"{role}_code": external} if external else {},
+        packages=(library,) if library else (),
+        code=registry.code_modules(arch),
+    )
+
+
+def _images(data: Data, root: Path) -> _Use:
+    """Return the use of labelled images."""
+    code = (loader_module(data.source),)
+    if data.source == "digits":
+        return _Use(_DATA, packages=("scikit-learn",), code=code)
+    fetched = SPECS[data.source].fetched if data.download else ()
+    fetch = Fetch(call="stages.data.images:download", leaves=(*fetched, "train"))
+    folder = External(
+        path=root / data.root,
+        needed_by="data.root",
+        remedy="madpipe run downloads it" if fetched else where_of(data),
+        fetch=fetch if data.download else None,
+    )
+    return _Use(_DATA, {"data": folder}, ("torchvision", "pillow"), code)
+
+
+def _network_fits(role: str, arch: str, settings: Settings, root: Path) -> tuple[Requirement, ...]:
+    """Return the requirements that a network can be built and takes the images."""
+    file, library = registry.source_file(arch), registry.package(arch)
+    # With the bank alone the settings name no data: the teacher's card says what it takes.
+    has_images = settings.validate.images != "bank"
+    fits = NeedsNetwork(
+        setting=f"{role}.arch",
+        arch=arch,
+        code=root / file if file else None,
+        data=settings.data if has_images else None,
+        root=root / settings.data.root,
+    )
+    if library is None:
+        return (fits,)
+    install = f"pip install {library}"
+    return NeedsModule(setting=f"{role}.arch", module=library, install=install), fits
+
+
+def _teacher(settings: Settings, root: Path, network: _Use, images: _Use) -> Stage:
+    """Return the stage that trains the teacher or checks its weights from a file.
+
+    Where there is no labelled image to check them, the weights are used as they are.
+    """
+    arch, weights = settings.teacher.arch, settings.teacher.weights
+    is_unchecked = weights is not None and settings.validate.images == "bank"
+    if is_unchecked:
+        images = _Use(settings=("data.image_size_px", "data.mean", "data.std"))
+    use = _combined(network, images)
+    externals = dict(use.externals)
+    if weights is not None:
+        alternative = "" if is_unchecked else ", or leave the setting out to train one"
         externals["teacher_weights"] = External(
-            path=path,
+            path=root / weights,
             needed_by="teacher.weights",
-            remedy="put the teacher's weights there, or leave the setting out to train one",
+            remedy=f"put the teacher's weights there{alternative}",
         )
-        slices = (*_DATA, "teacher.arch")
     return Stage(
         name="teacher",
-        run="stages.teacher.stage:run",
-        settings=slices,
+        run=f"stages.teacher.{'from_weights' if is_unchecked else 'stage'}:run",
+        settings=(
+            *(("seed", "teacher") if weights is None else ("teacher.arch",)),
+            *use.settings,
+        ),
         externals=externals,
         outputs={"weights": "teacher.safetensors"},
-        packages=(*_TORCH, *_data_packages(settings.data), *_library(teacher.arch)),
-        code=(*registry.code_modules(teacher.arch), loader_module(settings.data.source)),
-        requires=_network("teacher", teacher.arch, code, settings, root),
+        packages=(*_TORCH, *use.packages),
+        code=use.code,
+        requires=() if is_unchecked else _network_fits("teacher", arch, settings, root),
     )
 
 
-def _teacher_from_weights(settings: Settings, weights: Path, code: Mapping[str, External]) -> Stage:
-    """Return the stage for weights that no labelled image is there to check."""
-    return Stage(
-        name="teacher",
-        run="stages.teacher.from_weights:run",
-        settings=("teacher.arch", "data.image_size_px", "data.mean", "data.std"),
-        externals={
-            **code,
-            "teacher_weights": External(
-                path=weights,
-                needed_by="teacher.weights",
-                remedy="put the teacher's weights there",
-            ),
-        },
-        outputs={"weights": "teacher.safetensors"},
-        packages=(*_TORCH, *_library(settings.teacher.arch)),
-        code=registry.code_modules(settings.teacher.arch),
-    )
-
-
-def _distill(
-    settings: Settings,
-    root: Path,
-    teacher_code: Mapping[str, External],
-    student_code: Mapping[str, External],
-) -> Stage:
-    teacher, student = settings.teacher.arch, settings.student.arch
+def _distill(settings: Settings, root: Path, networks: _Use, images: _Use) -> Stage:
     # Only a monitor set that was switched on makes images reachable, and then visibly so.
     has_monitor = settings.distill.monitor != "off"
+    monitor = _Use(code=("stages.distill.monitor",))
+    use = _combined(networks, monitor, images) if has_monitor else networks
     return Stage(
         name="distill",
         run="stages.distill.stage:run",
-        settings=("seed", "student", "distill", *(_DATA if has_monitor else ())),
+        settings=("seed", "student", "distill", *use.settings),
         inputs=("teacher/weights",),
-        externals={
-            **teacher_code,
-            **student_code,
-            **(_data(settings.data, root) if has_monitor else {}),
-        },
+        externals=use.externals,
         outputs={
             "student": "student.safetensors",
             "generator": "generator.safetensors",
@@ -143,37 +188,23 @@ def _distill(
             "bank": "bank.npz",
             "picture": "samples.png",
         },
-        packages=(
-            *_TORCH,
-            *_library(teacher),
-            *_library(student),
-            *(_data_packages(settings.data) if has_monitor else ()),
-        ),
-        code=(
-            *registry.code_modules(teacher),
-            *registry.code_modules(student),
-            *(
-                ("stages.distill.monitor", loader_module(settings.data.source))
-                if has_monitor
-                else ()
-            ),
-        ),
+        packages=(*_TORCH, *use.packages),
+        code=use.code,
         # A student that does not fit is refused before a teacher is trained for it.
-        requires=_network("student", student, student_code, settings, root),
+        requires=_network_fits("student", settings.student.arch, settings, root),
     )
 
 
-def _export(settings: Settings, code: Mapping[str, External]) -> Stage:
-    arch = settings.student.arch
+def _export(student: _Use) -> Stage:
     return Stage(
         name="export",
         run="stages.export.stage:run",
         settings=("export", "build.backend"),
         inputs=("distill/student", "distill/bank"),
-        externals=code,
+        externals=student.externals,
         outputs={"onnx": "student.onnx"},
-        packages=(*_TORCH, "onnx", "onnxscript", *_library(arch)),
-        code=registry.code_modules(arch),
+        packages=(*_TORCH, "onnx", "onnxscript", *student.packages),
+        code=student.code,
     )
 
 
@@ -207,20 +238,14 @@ def _distributions(infos: Sequence[BackendInfo]) -> tuple[str, ...]:
     return tuple(i.distribution for i in infos if i.needs != "onnxruntime")
 
 
-def _validate(
-    settings: Settings,
-    root: Path,
-    teacher_code: Mapping[str, External],
-    student_code: Mapping[str, External],
-) -> Stage:
+def _validate(settings: Settings, networks: _Use, images: _Use) -> Stage:
     infos = [BACKENDS[name] for name in selection.backends_used(settings.build)]
-    teacher, student = settings.teacher.arch, settings.student.arch
     has_bank_only = settings.validate.images == "bank"
-    data = {} if has_bank_only else _data(settings.data, root)
+    use = networks if has_bank_only else _combined(networks, images)
     return Stage(
         name="validate",
         run="stages.validate.stage:run",
-        settings=("validate", "export.opset", *(() if has_bank_only else _DATA)),
+        settings=("validate", "export.opset", *use.settings),
         inputs=(
             *(("distill/bank",) if has_bank_only else ()),
             "teacher/weights",
@@ -230,7 +255,7 @@ def _validate(
             "build/manifest",
             *(("build/graph",) if settings.build.targets else ()),
         ),
-        externals={**data, **teacher_code, **student_code},
+        externals=use.externals,
         outputs={"measurements": "measurements.json", "samples": "samples.json"},
         packages=(
             *_TORCH,
@@ -238,63 +263,8 @@ def _validate(
             "onnxruntime-gpu|onnxruntime",
             *_distributions(infos),
             "scipy",
-            *_data_packages(settings.data),
-            *_library(teacher),
-            *_library(student),
+            *use.packages,
         ),
         facts=("cpu", "gpu", "driver"),
-        code=(
-            *registry.code_modules(teacher),
-            *registry.code_modules(student),
-            *(info.module for info in infos),
-            loader_module(settings.data.source),
-        ),
+        code=(*use.code, *(info.module for info in infos)),
     )
-
-
-def _data(data: Data, root: Path) -> dict[str, External]:
-    if data.source == "digits":
-        return {}
-    fetched = SPECS[data.source].fetched if data.download else ()
-    fetch = Fetch(call="stages.data.images:download", leaves=(*fetched, "train"))
-    folder = External(
-        path=root / data.root,
-        needed_by="data.root",
-        remedy="madpipe run downloads it" if fetched else where_of(data),
-        fetch=fetch if data.download else None,
-    )
-    return {"data": folder}
-
-
-def _data_packages(data: Data) -> tuple[str, ...]:
-    return ("scikit-learn",) if data.source == "digits" else ("torchvision", "pillow")
-
-
-def _code(arch: str, who: str, root: Path) -> dict[str, External]:
-    file = registry.source_file(arch)
-    return {f"{who}_code": External(path=root / file, needed_by=f"{who}.arch")} if file else {}
-
-
-def _network(
-    who: str, arch: str, code: Mapping[str, External], settings: Settings, root: Path
-) -> tuple[Requirement, ...]:
-    file = code.get(f"{who}_code")
-    # With the bank alone the settings name no data: the teacher's card says what it takes.
-    has_data = settings.validate.images != "bank"
-    needs = NeedsNetwork(
-        setting=f"{who}.arch",
-        arch=arch,
-        code=file.path if file else None,
-        data=settings.data if has_data else None,
-        root=root / settings.data.root,
-    )
-    library = registry.package(arch)
-    if library is None:
-        return (needs,)
-    install = f"pip install {library}"
-    return NeedsModule(setting=f"{who}.arch", module=library, install=install), needs
-
-
-def _library(arch: str) -> tuple[str, ...]:
-    name = registry.package(arch)
-    return (name,) if name else ()

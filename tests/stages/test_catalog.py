@@ -1,5 +1,6 @@
 """The declarations of the five stages."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -42,6 +43,23 @@ def test_every_slice_is_a_setting() -> None:
             value: object = Settings()
             for name in dotted.split("."):
                 value = getattr(value, name)
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {},
+        {"data": {"source": "cifar10", "download": True}, "distill": {"monitor": "held-out"}},
+        {"teacher": {"weights": "t.pth"}, "validate": {"images": "bank"}},
+    ],
+)
+def test_every_module_and_function_that_a_declaration_names_exists(tables: dict[str, Any]) -> None:
+    for stage in _stages(**tables).values():
+        fetches = [external.fetch for external in stage.externals.values() if external.fetch]
+        for call in (stage.run, *(fetch.call for fetch in fetches)):
+            module, _, function = call.partition(":")
+            assert callable(getattr(importlib.import_module(module), function))
+        assert all(importlib.util.find_spec(module) for module in stage.code)
 
 
 def test_how_to_run_and_the_gates_are_part_of_no_key() -> None:
