@@ -6,7 +6,7 @@
     uv run python -m benchmarks.distill memory                peak memory of the stage
 
 `methods` follows the student's top-1 over time with the monitor set, which influences nothing,
-and tells the last student's; any setting can be changed with --set.
+and reports the last student's; any setting can be changed with --set.
 """
 
 import argparse
@@ -41,34 +41,34 @@ def heading(title: str) -> None:
 
 
 def throughput(pair: str, steps: int, repeats: int) -> None:
-    """Time rounds of all sides in turns."""
+    """Time rounds of all loops in turns."""
     options = Distill(student_steps=steps, rounds=10_000)
-    fresh = PAIRS[pair].game(options)
-    reused = PAIRS[pair].game(Distill(student_steps=steps, draw_every=steps, rounds=10_000))
-    sides: dict[str, _Loop] = {
+    fresh = PAIRS[pair].trainer(options)
+    reused = PAIRS[pair].trainer(Distill(student_steps=steps, draw_every=steps, rounds=10_000))
+    loops: dict[str, _Loop] = {
         "plain loop": PAIRS[pair].plain(options),
         "madpipe, a draw each step": fresh,
         f"madpipe, a draw for {steps} steps": reused,
     }
-    for side in sides.values():
-        side.train_round()
-        side.train_round()
-    times: dict[str, list[float]] = {name: [] for name in sides}
+    for loop in loops.values():
+        loop.train_round()
+        loop.train_round()
+    times: dict[str, list[float]] = {name: [] for name in loops}
     for number in range(repeats):
-        order = list(sides.items())
-        for name, side in order if number % 2 == 0 else reversed(order):
+        order = list(loops.items())
+        for name, loop in order if number % 2 == 0 else reversed(order):
             begin_s = time.perf_counter()
-            side.train_round()
+            loop.train_round()
             times[name].append(time.perf_counter() - begin_s)
     images = 2 * options.batch_size * steps
     base = statistics.median(times["plain loop"])
-    who = f"{PAIRS[pair].teacher} to {PAIRS[pair].student}"
-    print(f"### {pair}: {who}, {steps} student steps a round\n")
+    networks = f"{PAIRS[pair].teacher} to {PAIRS[pair].student}"
+    print(f"### {pair}: {networks}, {steps} student steps a round\n")
     print(f"| loop | student samples/s | against the plain loop | (n = {repeats} rounds, in turns)")
     print("| --- | --- | --- | --- |")
-    for name, each in times.items():
-        median = statistics.median(each)
-        ratios = sorted(p / t for p, t in zip(times["plain loop"], each, strict=True))
+    for name, seconds in times.items():
+        median = statistics.median(seconds)
+        ratios = sorted(p / t for p, t in zip(times["plain loop"], seconds, strict=True))
         low, high = ratios[len(ratios) // 10], ratios[-len(ratios) // 10 - 1]
         print(
             f"| {name} | {images / median:,.0f} | {base / median:.2f} "
@@ -98,20 +98,21 @@ def methods(names: Sequence[str], seeds: int, sets: Sequence[str], home: str | N
                     flush=True,
                 )
     print("\n(mu and sigma^2 of top-1 in percent over the run; n of images as in the data)\n")
-    for name, each in drops.items():
-        spread = statistics.stdev(each) if len(each) > 1 else float("nan")
-        mean = statistics.mean(each)
-        print(f"- {name}: mean drop {mean:.2f} points, s.d. {spread:.2f}, n = {len(each)}")
+    for name, points in drops.items():
+        spread = statistics.stdev(points) if len(points) > 1 else float("nan")
+        mean = statistics.mean(points)
+        print(f"- {name}: mean drop {mean:.2f} points, s.d. {spread:.2f}, n = {len(points)}")
 
 
 def one(folder: Path, sets: Sequence[str]) -> dict[str, float]:
     """Distil once with the monitor on and return the figures."""
-    options = [part for each in (*sets, "distill.monitor=held-out") for part in ("--set", each)]
+    settings = (*sets, "distill.monitor=held-out")
+    options = [word for setting in settings for word in ("--set", setting)]
     subprocess.run([MADPIPE, "distill", *options], cwd=folder, capture_output=True, check=True)
-    said = subprocess.run(
+    status = subprocess.run(
         [MADPIPE, "status", "--json", *options], cwd=folder, capture_output=True, check=True
     )
-    stages = {each["name"]: each for each in json.loads(said.stdout)["stages"]}
+    stages = {stage["name"]: stage for stage in json.loads(status.stdout)["stages"]}
     figures = stages["distill"]["metrics"]
     return {
         "teacher": stages["teacher"]["metrics"]["top1"],
@@ -123,24 +124,24 @@ def one(folder: Path, sets: Sequence[str]) -> dict[str, float]:
     }
 
 
-_ONE_GAME = """
+_SIX_ROUNDS = """
 import resource, sys
 sys.path.insert(0, {folder!r})
 from benchmarks.pairs import PAIRS
 from pipeline.settings import Distill
-game = PAIRS[{pair!r}].game(Distill(rounds=100, method={method!r}, memory_size={size}))
+trainer = PAIRS[{pair!r}].trainer(Distill(rounds=100, method={method!r}, memory_size={size}))
 for _ in range(6):
-    game.train_round()
+    trainer.train_round()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
 def memory(pair: str) -> None:
-    """Tell the peak memory of six rounds by each method, each in a process of its own."""
+    """Measure the peak memory of six rounds by each method, each in a process of its own."""
     print(f"### Peak memory, {pair}, 6 rounds, n = 3 processes each\n")
     print("| method | peak MiB, median |\n| --- | --- |")
     for method, size in (("abm", 1), ("mad", 1), ("dfkd-mem", 2560), ("dfkd-mem", 25600)):
-        source = _ONE_GAME.format(folder=str(ROOT), pair=pair, method=method, size=size)
+        source = _SIX_ROUNDS.format(folder=str(ROOT), pair=pair, method=method, size=size)
         peaks = []
         for _ in range(3):
             done = subprocess.run(
@@ -164,21 +165,21 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--home", help="a folder to work in and keep, so that nothing runs twice")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0: its own choice")
-    given = parser.parse_args()
-    if given.threads:
-        torch.set_num_threads(given.threads)
-    if given.what == "throughput":
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    if arguments.what == "throughput":
         heading(f"Student samples a second, {torch.get_num_threads()} threads")
-        for pair in given.pair or PAIRS:
-            for steps in given.steps or (5,):
-                throughput(pair, steps, given.repeats)
-    elif given.what == "memory":
+        for pair in arguments.pair or PAIRS:
+            for steps in arguments.steps or (5,):
+                throughput(pair, steps, arguments.repeats)
+    elif arguments.what == "memory":
         heading("Peak memory of the distillation")
-        for pair in given.pair or PAIRS:
+        for pair in arguments.pair or PAIRS:
             memory(pair)
     else:
-        names = given.method or ("mad", "abm", "dfkd-mem")
-        methods(names, given.seeds, given.set, given.home)
+        names = arguments.method or ("mad", "abm", "dfkd-mem")
+        methods(names, arguments.seeds, arguments.set, arguments.home)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Pairs of networks with random weights, and the games that benchmarks let them play."""
+"""Pairs of networks with random weights, and what benchmarks train them with."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ class Pair:
     channels: int = 3
     image_size_px: int = 32
 
-    def players(self, options: Distill) -> tuple[Classifier, Classifier, Generator]:
+    def networks(self, options: Distill) -> tuple[Classifier, Classifier, Generator]:
         """Return teacher, student and generator with random weights."""
         torch.manual_seed(0)
         teacher, student = (
@@ -43,22 +43,22 @@ class Pair:
         )
         return teacher, student, generator
 
-    def game(self, options: Distill) -> DistillTrainer:
-        """Return the game as the stage plays it."""
-        place = devices.choose("auto")
-        teacher, student, generator = self.players(options)
+    def trainer(self, options: Distill) -> DistillTrainer:
+        """Return the trainer that the stage runs."""
+        compute = devices.select("auto")
+        teacher, student, generator = self.networks(options)
         return DistillTrainer(
             teacher=teacher.to(memory_format=torch.channels_last),
             student=student.to(memory_format=torch.channels_last),
             generator=generator,
             options=options,
-            compute=place,
-            rng=devices.seeded(0, "distill", place.device),
+            compute=compute,
+            rng=devices.seeded(0, "distill", compute.device),
         )
 
     def plain(self, options: Distill) -> PlainLoop:
         """Return the plain loop on the same device."""
-        return PlainLoop(*self.players(options), options, device=devices.choose("auto").device)
+        return PlainLoop(*self.networks(options), options, device=devices.select("auto").device)
 
 
 PAIRS = {

@@ -1,6 +1,6 @@
-"""Telling a collapse while it happens, from the windows of a run so far.
+"""Noticing a collapse while it happens, from the windows of a run so far.
 
-Two ways to fail are known: the generator makes one class only, and the student learns nothing
+There are two ways to fail: the generator makes one class only, and the student learns nothing
 but the commonest decision. The thresholds are madpipe's own.
 """
 
@@ -34,7 +34,7 @@ def check(windows: Sequence[Window], num_classes: int) -> None:
         return
     last = windows[-_ONE_CLASS_WINDOWS:]
     if len(last) == _ONE_CLASS_WINDOWS and all(
-        each.largest_class_share >= _ONE_CLASS_SHARE for each in last
+        window.largest_class_share >= _ONE_CLASS_SHARE for window in last
     ):
         raise StageError(
             "distill",
@@ -45,12 +45,12 @@ def check(windows: Sequence[Window], num_classes: int) -> None:
         )
     last = windows[-_NO_BETTER_WINDOWS:]
     if len(last) == _NO_BETTER_WINDOWS and all(
-        each.agreement <= each.largest_class_share for each in last
+        window.agreement <= window.largest_class_share for window in last
     ):
         raise StageError(
             "distill",
-            f"the student collapsed by round {newest.round}: it says what the teacher says on "
-            f"{newest.agreement:.3f} of the images, one class alone has "
+            f"the student collapsed by round {newest.round}: it decides as the teacher does "
+            f"on {newest.agreement:.3f} of the images, one class alone has "
             f"{newest.largest_class_share:.3f} of them",
             "lower distill.student_learning_rate, or raise distill.student_steps",
         )

@@ -35,24 +35,25 @@ class FrozenTeacher(nn.Module):
         return logits_BK.float()
 
 
-def frozen(teacher: Classifier, x_BCHW: Tensor, dtype: torch.dtype) -> nn.Module | None:
-    """Return the teacher folded, or None where it cannot be or says other things then.
+@torch.no_grad()
+def fold_batch_norm(
+    teacher: Classifier, x_BCHW: Tensor, dtype: torch.dtype
+) -> FrozenTeacher | None:
+    """Return the teacher with BatchNorm folded into its layers, or None where that is not possible.
 
     Args:
         teacher: In eval mode.
-        x_BCHW: Some images in [0, 1] on which both must agree.
+        x_BCHW: Some images in [0, 1], on which the logits must be those of the teacher.
         dtype: Arithmetic of the folded one.
     """
     try:
         folded = fuse(copy.deepcopy(teacher.backbone), inplace=True)
     except Exception:  # noqa: BLE001  (a network of the user may resist tracing in any way)
         return None
-    with torch.no_grad():
-        wanted_BK = teacher(x_BCHW)
-        found_BK = FrozenTeacher(teacher, folded, torch.float32)(x_BCHW)
-    scale = wanted_BK.abs().max().clamp(min=1.0)
-    if not torch.isfinite(found_BK).all() or (found_BK - wanted_BK).abs().max() > (
-        _TOLERANCE * scale
-    ):
+    teacher_BK = teacher(x_BCHW)
+    folded_BK = FrozenTeacher(teacher, folded, torch.float32)(x_BCHW)
+    scale = teacher_BK.abs().max().clamp(min=1.0)
+    is_same = (folded_BK - teacher_BK).abs().max() <= _TOLERANCE * scale
+    if not torch.isfinite(folded_BK).all() or not is_same:
         return None
     return FrozenTeacher(teacher, folded, dtype).eval().requires_grad_(requires_grad=False)

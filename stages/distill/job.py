@@ -1,4 +1,4 @@
-"""Setting the game up from what can be written down: the same in every process that plays it."""
+"""Building a trainer from a job: the same in every process that takes part in it."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from stages.training import device as devices
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What a process needs to know, besides the teacher's weights, to play along."""
+    """What a process needs to know, besides the teacher's weights, to take part in a training."""
 
     options: Distill
     seed: int
@@ -25,7 +25,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build_trainer(job: Job, teacher_weights: Path, group: Group) -> tuple[DistillTrainer, Card]:
-    """Return a game at its start and the student's card.
+    """Return a trainer at its start and the student's card.
 
     Raises:
         StageError: A network cannot be built, or takes other images or classes.
@@ -35,28 +35,11 @@ def build_trainer(job: Job, teacher_weights: Path, group: Group) -> tuple[Distil
         teacher_weights, code=_path(job.teacher_code), place="teacher.arch"
     )
     student_card = msgspec.structs.replace(card, arch=job.student_arch)
-    place = devices.choose(options.precision)
-    rng = devices.seeded(job.seed, "distill", place.device)
+    compute = devices.select(options.precision)
+    rng = devices.seeded(job.seed, "distill", compute.device)
     student = factory.build(student_card, code=_path(job.student_code), place="student.arch")
-    made = DistillTrainer(
-        teacher=teacher,
-        student=student,
-        generator=_generator(options, card),
-        options=options,
-        compute=place,
-        rng=rng,
-        group=group,
-    )
-    return made, student_card
-
-
-def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text)
-
-
-def _generator(options: Distill, card: Card) -> Generator:
     try:
-        return Generator(
+        generator = Generator(
             noise_dim=options.noise_dim,
             image_size_px=card.image_size_px,
             channels=card.channels,
@@ -66,3 +49,17 @@ def _generator(options: Distill, card: Card) -> Generator:
         )
     except ValueError as error:
         raise StageError("distill", str(error), "use images of 8, 28, 32, 64 or 224 px") from error
+    trainer = DistillTrainer(
+        teacher=teacher,
+        student=student,
+        generator=generator,
+        options=options,
+        compute=compute,
+        rng=rng,
+        group=group,
+    )
+    return trainer, student_card
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)

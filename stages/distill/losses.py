@@ -1,16 +1,23 @@
-"""The terms of the student's and the generator's loss: pure functions of logits.
+"""The losses of student and generator, and the terms that they are made of.
+
+The knowledge-distillation loss of the student is a distance between its logits and the
+teacher's. The generator seeks images on which the two differ, and which look like data.
 
 Shape legend: B batch, K classes, Z embedding. All of it in fp32.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-KD = Callable[[Tensor, Tensor, float], Tensor]
+from stages.distill.distributed.group import Group
+
+Distance = Callable[[Tensor, Tensor, float], Tensor]
+"""Called with the logits of student and teacher, of shape BK, and a temperature."""
 
 
 def kl(student_BK: Tensor, teacher_BK: Tensor, temperature: float) -> Tensor:
@@ -40,15 +47,88 @@ def js(student_BK: Tensor, teacher_BK: Tensor, temperature: float) -> Tensor:
     logp_BK = functional.log_softmax(student_BK / temperature, dim=1)
     logq_BK = functional.log_softmax(teacher_BK / temperature, dim=1)
     logm_BK = torch.logaddexp(logp_BK, logq_BK) - math.log(2.0)
-    halves = [
-        functional.kl_div(logm_BK, each_BK, log_target=True, reduction="batchmean")
-        for each_BK in (logp_BK, logq_BK)
-    ]
-    return temperature**2 * (halves[0] + halves[1]) / 2
+    kl_p = functional.kl_div(logm_BK, logp_BK, log_target=True, reduction="batchmean")
+    kl_q = functional.kl_div(logm_BK, logq_BK, log_target=True, reduction="batchmean")
+    return temperature**2 * (kl_p + kl_q) / 2
 
 
-DISTANCES: Mapping[str, KD] = {"kl": kl, "l1": l1, "js": js}
+DISTANCES: Mapping[str, Distance] = {"kl": kl, "l1": l1, "js": js}
 """Distances between student and teacher, by the name that the settings use."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossTerms:
+    """The distance between student and teacher, and the weights of the generator's terms."""
+
+    distance: Distance
+    temperature: float
+    adversarial: float
+    batch_norm: float
+    one_hot: float
+    balance: float
+    label: float
+    norm: float
+    delta: float
+    """Bound on the norm of a class embedding."""
+
+
+def student_loss(
+    terms: LossTerms, student_BK: Tensor, teacher_BK: Tensor, weights: Sequence[float]
+) -> Tensor:
+    """Return the weighted sum of the distances on each part of the batch.
+
+    Args:
+        terms: The distance and its temperature.
+        student_BK: Logits of a batch whose parts are of equal size, one after the other.
+        teacher_BK: The teacher's logits of the same images.
+        weights: The weight of each part.
+    """
+    loss = student_BK.new_zeros(())
+    parts = zip(
+        student_BK.chunk(len(weights)), teacher_BK.chunk(len(weights)), weights, strict=True
+    )
+    for part_student_BK, part_teacher_BK, weight in parts:
+        loss = loss + weight * terms.distance(part_student_BK, part_teacher_BK, terms.temperature)
+    return loss
+
+
+def generator_loss(
+    terms: LossTerms,
+    group: Group,
+    *,
+    teacher_BK: Tensor,
+    student_BK: Tensor | None,
+    bn_stats_terms: Sequence[Tensor],
+    y_B: Tensor | None,
+    embedding_KZ: Tensor | None,
+) -> Tensor:
+    """Return the weighted sum of the terms that the method has.
+
+    Args:
+        terms: The weights; a term of weight 0 is not computed.
+        group: The processes that share the batch.
+        teacher_BK: The teacher's logits of the generated images.
+        student_BK: The student's; None while pretraining, which has no adversarial term.
+        bn_stats_terms: What `BNStatsLoss` measured, one for each of the teacher's layers.
+        y_B: The labels that a conditional generator got.
+        embedding_KZ: Its class embeddings.
+    """
+    loss = teacher_BK.new_zeros(())
+    if student_BK is not None and terms.adversarial:
+        distance = terms.distance(student_BK, teacher_BK, terms.temperature)
+        loss = loss - terms.adversarial * distance
+    if bn_stats_terms and terms.batch_norm:
+        loss = loss + terms.batch_norm * torch.stack(list(bn_stats_terms)).sum()
+    if terms.one_hot:
+        loss = loss + terms.one_hot * one_hot(teacher_BK)
+    if terms.balance:
+        mean_K = group.mean(teacher_BK.softmax(dim=1).mean(dim=0))
+        loss = loss + terms.balance * class_balance(mean_K)
+    if y_B is not None and terms.label:
+        loss = loss + terms.label * label_nll(teacher_BK, y_B)
+    if embedding_KZ is not None and terms.norm:
+        loss = loss + terms.norm * excess_norm(embedding_KZ, terms.delta)
+    return loss
 
 
 def one_hot(teacher_BK: Tensor) -> Tensor:
@@ -56,7 +136,7 @@ def one_hot(teacher_BK: Tensor) -> Tensor:
     return functional.cross_entropy(teacher_BK, teacher_BK.argmax(dim=1))
 
 
-def imbalance(mean_K: Tensor) -> Tensor:
+def class_balance(mean_K: Tensor) -> Tensor:
     """Return the negative entropy of the teacher's mean prediction; least when balanced.
 
     Chen et al. 2019 (DAFL), the information-entropy term.

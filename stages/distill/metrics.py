@@ -1,25 +1,40 @@
-"""What happens in a window of rounds, counted on the device and read once at its end.
+"""What is measured while a student trains: windows of training rounds, and the curves they make.
+
+Counts stay on the device until a window of rounds ends.
 
 Shape legend: B batch, K classes.
 """
 
 import math
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from models.generator import Generator
+from pipeline.atomic import write_bytes
+from stages.distill import losses
+from stages.distill.bn_stats import untracked
+from stages.distill.distributed.group import Group
+from stages.distill.sampler import NoiseSampler
+from stages.training.device import Compute
+
+_PROBES = 64
+_PROBE_SEED = 20220921
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The figures of some rounds; one point of each curve of a run."""
+    """The figures of some training rounds; one point of each curve of a run."""
 
     round: int
-    """Rounds played at its end."""
+    """Training rounds done at its end."""
     student_loss: float
     generator_loss: float
     agreement: float
-    """Share of the synthetic images on which student and teacher say the same."""
+    """Share of the synthetic images on which student and teacher decide for the same class."""
     class_entropy: float
     """Entropy of the teacher's decisions over ln K: 1 is balanced.
 
@@ -43,19 +58,19 @@ class MetricAccumulator:
         # Agreements, images, student losses, student steps, generator losses, generator steps.
         self._sums_6 = torch.zeros(6, dtype=torch.float64, device=device)
 
-    def generator_step(self, loss: Tensor) -> None:
+    def add_generator_step(self, loss: Tensor) -> None:
         """Count a step of the generator."""
         self._sums_6[4] += loss
         self._sums_6[5] += 1
 
-    def drawn(self, teacher_BK: Tensor) -> None:
+    def add_batch(self, teacher_BK: Tensor) -> None:
         """Count the teacher's decisions on images of the generator."""
         decisions_B = teacher_BK.argmax(dim=1)
         ones_B = torch.ones_like(decisions_B, dtype=torch.float64)
         self._classes_K.scatter_add_(0, decisions_B, ones_B)
 
-    def student_step(self, loss: Tensor, student_BK: Tensor, teacher_BK: Tensor) -> None:
-        """Count a step of the student and where it says what the teacher says."""
+    def add_student_step(self, loss: Tensor, student_BK: Tensor, teacher_BK: Tensor) -> None:
+        """Count a step of the student and where its decisions are the teacher's."""
         self._sums_6[0] += (student_BK.argmax(dim=1) == teacher_BK.argmax(dim=1)).sum()
         self._sums_6[1] += len(student_BK)
         self._sums_6[2] += loss
@@ -67,7 +82,7 @@ class MetricAccumulator:
         """Return the window and begin the next; the one place that waits for the device."""
         agreed, images, student, student_steps, generator, generator_steps = self._sums_6.tolist()
         counts = self._classes_K.tolist()
-        shares = [each / max(sum(counts), 1.0) for each in counts]
+        shares = [count / max(sum(counts), 1.0) for count in counts]
         entropy = -sum(share * math.log(share) for share in shares if share > 0)
         self._sums_6.zero_()
         self._classes_K.zero_()
@@ -90,3 +105,75 @@ class MetricAccumulator:
         """Go on with the counts that `state_dict` returned."""
         self._classes_K.copy_(saved["classes"])
         self._sums_6.copy_(saved["sums"])
+
+
+class GeneratorDivergence:
+    """How far a generator's step moves the student's predictions, on fixed noise.
+
+    Do et al. 2022 plot the Jensen-Shannon divergence of these for the generator and its EMA.
+    That it is taken on the same noise, with the student in eval mode, is madpipe's reading.
+    Measuring changes nothing of the training.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        generators: Mapping[str, Generator],
+        compute: Compute,
+        group: Group,
+    ) -> None:
+        """Sample the noise from a generator of its own, so that the training's is not moved."""
+        self._student = student
+        self._generators = generators
+        self._compute = compute
+        self._group = group
+        rng = torch.Generator(device=compute.device).manual_seed(_PROBE_SEED)
+        first = next(iter(generators.values()))
+        self._inputs = NoiseSampler(rng, first, Group()).sample(_PROBES)
+
+    @torch.no_grad()
+    def predict(self) -> dict[str, Tensor]:
+        """Return the student's logits of shape BK on each generator's images."""
+        was_training = self._student.training
+        self._student.eval()
+        with (
+            self._group.local_only(),
+            untracked(*self._generators.values()),
+            self._compute.autocast(),
+        ):
+            logits = {
+                name: self._student(generator(*self._inputs)).float()
+                for name, generator in self._generators.items()
+            }
+        self._student.train(was_training)
+        return logits
+
+    @staticmethod
+    def between(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the Jensen-Shannon divergence in nats for each generator, by its figure's name."""
+        return {f"divergence_{name}": losses.js(before[name], after[name], 1.0) for name in before}
+
+
+def save_curves(path: Path, windows: Sequence[Window]) -> None:
+    """Write one line of JSON for each window."""
+    write_bytes(path, b"".join(msgspec.json.encode(window) + b"\n" for window in windows))
+
+
+def run_metrics(windows: Sequence[Window]) -> dict[str, float]:
+    """Return means over the run, and how the monitored accuracy went, where it was followed.
+
+    Mean and variance of the accuracy over time are those by which the field measures
+    forgetting (Binici et al. 2022); they are in fractions and squared fractions.
+    """
+    metrics = {"class_entropy": windows[-1].class_entropy} if windows else {}
+    for name in ("divergence_generator", "divergence_ema"):
+        values = [value for window in windows if (value := getattr(window, name)) is not None]
+        if values:
+            metrics[name] = statistics.fmean(values)
+    top1 = [window.student_top1 for window in windows if window.student_top1 is not None]
+    if top1:
+        metrics["monitor_top1_last"] = top1[-1]
+        metrics["monitor_top1_best"] = max(top1)
+        metrics["monitor_top1_mean"] = statistics.fmean(top1)
+        metrics["monitor_top1_variance"] = statistics.pvariance(top1)
+    return metrics

@@ -1,4 +1,4 @@
-"""The monitor: the student's accuracy while it learns, which nobody acts on."""
+"""The monitor: the student's accuracy while it learns, which influences nothing."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from stages.networks.card import Card
 from stages.networks.predict import predict_torch, top1_accuracy
 
 
-def opened(
+def open_monitor(
     data: Data, root: Path | None, card: Card, student: Classifier, device: torch.device
 ) -> Callable[[], float]:
     """Return a call that measures the student's top-1 on the held-out images.

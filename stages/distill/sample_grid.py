@@ -1,4 +1,4 @@
-"""A picture of samples: rows of images under the name of what drew them."""
+"""A picture of samples: rows of images under the name of their source."""
 
 import io
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ _TITLE_PX = 22
 
 
 def save(path: Path, rows: Mapping[str, Tensor]) -> None:
-    """Write a PNG with the images, in [0, 1] and of shape NCHW, of each named group."""
+    """Write a PNG with the images, in [0, 1] and of shape NCHW, of each named source."""
     pitch = _CELL_PX + _GAP_PX
     lines = {name: -(-len(x) // _COLUMNS) for name, x in rows.items()}
     height = sum(_TITLE_PX + count * pitch for count in lines.values()) + _GAP_PX

@@ -1,7 +1,9 @@
-"""Chance: noise and labels, the same for the whole batch however many processes share it.
+"""Where the student's images come from: seeded noise for generators, and a memory of past images.
 
-Shape legend: B batch of this process, Z noise.
+Shape legend: B batch of this process, N images, Z noise, C channel, H W space, K classes.
 """
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,39 +12,94 @@ from models.generator import Generator
 from stages.distill.distributed.group import Group
 from stages.training import augment
 
-Draw = tuple[Tensor, Tensor | None]
+GeneratorInput = tuple[Tensor, Tensor | None]
 """Noise of shape BZ, and labels of shape B for a conditional generator."""
 
 
+@dataclass(frozen=True, slots=True)
+class SyntheticBatch:
+    """Images for the student and the teacher's logits of them."""
+
+    x_BCHW: Tensor
+    teacher_BK: Tensor
+    weights: tuple[float, ...]
+    """Of each part in the loss; the parts are of equal size, one after the other."""
+
+
 class NoiseSampler:
-    """A seeded source of what generators take; every process throws for all and keeps its share."""
+    """Seeded inputs of a generator; every process samples those of all and keeps its share."""
 
     def __init__(self, rng: torch.Generator, generator: Generator, group: Group) -> None:
-        """Throw with `rng` what `generator` takes."""
+        """Sample with `rng` what `generator` takes."""
         self.rng = rng
         self._noise_dim = generator.noise_dim
         self._image_size_px = generator.image_size_px
         self._num_classes = generator.num_classes
         self._group = group
 
-    def throw(self, count: int) -> Draw:
+    def sample(self, count: int) -> GeneratorInput:
         """Return noise and labels for `count` images of this process."""
-        whole, share = self._share(count)
+        total, share = self._share(count)
         device = self.rng.device
-        z_BZ = torch.randn((whole, self._noise_dim), generator=self.rng, device=device)
+        z_BZ = torch.randn((total, self._noise_dim), generator=self.rng, device=device)
         if not self._num_classes:
             return z_BZ[share], None
-        y_B = torch.randint(self._num_classes, (whole,), generator=self.rng, device=device)
+        y_B = torch.randint(self._num_classes, (total,), generator=self.rng, device=device)
         return z_BZ[share], y_B[share]
 
-    def steps(self, count: int) -> Tensor:
+    def crop_offsets(self, count: int) -> Tensor:
         """Return, of shape 2B, where the crops of `count` images of this process begin."""
-        whole, share = self._share(count)
-        return augment.steps(whole, self._image_size_px, self.rng)[:, share]
+        total, share = self._share(count)
+        return augment.crop_offsets(total, self._image_size_px, self.rng)[:, share]
 
     def _share(self, count: int) -> tuple[int, slice]:
-        """Return how many to throw for all processes, and which of them are this one's."""
-        if not self._group.together:
+        """Return how many to sample for all processes, and which of them are this one's."""
+        if not self._group.is_distributed:
             return count, slice(0, count)
         first = self._group.rank * count
         return count * self._group.size, slice(first, first + count)
+
+
+class Memory:
+    """The memory of DFKD-Mem (after Binici et al. 2022, MB-DFKD): a ring of past images.
+
+    They are uint8, allocated once on the device; the oldest make room.
+    """
+
+    def __init__(self, size: int, image_shape: tuple[int, int, int], device: torch.device) -> None:
+        """Make room for `size` images of shape CHW."""
+        self._x_NCHW = torch.zeros((size, *image_shape), dtype=torch.uint8, device=device)
+        self._seen = 0
+
+    def __len__(self) -> int:
+        """Return how many images it holds."""
+        return min(self._seen, len(self._x_NCHW))
+
+    def push(self, x_BCHW: Tensor) -> None:
+        """Store images with values in [0, 1], at most as many as there is room for."""
+        size = len(self._x_NCHW)
+        x_BCHW = x_BCHW[:size]
+        first = self._seen % size
+        fits = min(len(x_BCHW), size - first)
+        pixels_BCHW = (x_BCHW * 255).round_().to(torch.uint8)
+        self._x_NCHW[first : first + fits] = pixels_BCHW[:fits]
+        self._x_NCHW[: len(x_BCHW) - fits] = pixels_BCHW[fits:]
+        self._seen += len(x_BCHW)
+
+    def sample(self, count: int, rng: torch.Generator) -> Tensor:
+        """Return `count` of its images at random, with repetition, as float in [0, 1]."""
+        indices_B = torch.randint(len(self), (count,), generator=rng, device=rng.device)
+        x_BCHW = self._x_NCHW[indices_B].float() / 255
+        return x_BCHW.contiguous(memory_format=torch.channels_last)
+
+    def state_dict(self) -> dict[str, Tensor | int]:
+        """Return the images themselves, not a copy, and how many it has seen."""
+        return {"x": self._x_NCHW, "seen": self._seen}
+
+    def load_state_dict(self, saved: dict[str, Tensor | int]) -> None:
+        """Restore what `state_dict` returned."""
+        x_NCHW, seen = saved["x"], saved["seen"]
+        assert isinstance(x_NCHW, Tensor)
+        assert isinstance(seen, int)
+        self._x_NCHW.copy_(x_NCHW)
+        self._seen = seen

@@ -8,6 +8,7 @@ has to be switched on, only watches, and is named in the declaration then.
 import importlib
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -16,12 +17,10 @@ from models.classifier import Classifier
 from models.generator import Generator
 from pipeline.stage import Context, StageError
 from stages import bank
-from stages.distill import collapse, curves, sample_grid
-from stages.distill import ema as averaging
-from stages.distill.distributed import launch
-from stages.distill.distributed.group import Group
+from stages.distill import collapse, metrics, sample_grid
+from stages.distill.bn_stats import untracked
+from stages.distill.distributed.launch import process_group
 from stages.distill.job import Job, build_trainer
-from stages.distill.metrics import Window
 from stages.distill.trainer import DistillTrainer
 from stages.networks import card as cards
 from stages.networks import factory, weights
@@ -29,149 +28,130 @@ from stages.networks.card import Card
 from stages.training import checkpoint_io
 
 _PROGRESS_EVERY_S = 0.5
-_PICTURE_IMAGES = 32
-_FEWEST_JUDGED = 256
-"""Synthetic images on which a collapse is told at the end, however small the bank is."""
-
-Monitor = Callable[[], float]
+_GRID_IMAGES = 32
+_LEAST_CHECKED = 256
+"""Synthetic images on which a collapse is noticed at the end, however small the bank is."""
 
 
 def run(ctx: Context) -> None:
-    """Leave the student, both generators, the curves, a bank of images and a picture of some."""
-    options = ctx.settings.distill
+    """Leave the student, both generators, the curves, a bank of images and a grid of some."""
     job = Job(
-        options=options,
+        options=ctx.settings.distill,
         seed=ctx.settings.seed,
         student_arch=ctx.settings.student.arch,
         teacher_code=_text(ctx.external("teacher_code")),
         student_code=_text(ctx.external("student_code")),
     )
-    kept = ctx.checkpoints.load()
-    with launch.hired(job, ctx.input("teacher/weights"), kept) as group:
-        game, card = build_trainer(job, ctx.input("teacher/weights"), group)
-        if kept is not None:
-            game.restore(checkpoint_io.load(kept))
-        _say(ctx, game)
-        monitor = _monitor(ctx, game, card)
-        _play(ctx, game, card, monitor)
-        with group.apart():
-            _leave(ctx, game, card)
-            _count(ctx, game, group)
+    teacher, checkpoint = ctx.input("teacher/weights"), ctx.checkpoints.load()
+    with process_group(job, teacher, checkpoint) as group:
+        trainer, card = build_trainer(job, teacher, group)
+        if checkpoint is not None:
+            trainer.restore(checkpoint_io.load(checkpoint))
+        if not trainer.bn_stats.layers and trainer.terms.batch_norm:
+            ctx.note(
+                "the teacher has no BatchNorm2d layers with running statistics, so the "
+                "moment-matching term is off"
+            )
+        if not trainer.is_folded and trainer.bn_stats.layers:
+            ctx.note(
+                "the teacher's BatchNorm cannot be folded into its layers, so steps are slower"
+            )
+        _train(ctx, trainer, card)
+        with group.local_only():
+            _write_outputs(ctx, trainer, card)
+        ctx.metric("peak_memory_bytes", trainer.compute.peak_memory_bytes())
+        ctx.metric("params", factory.parameter_count(trainer.student))
+        ctx.metric("student_samples", trainer.student_samples)
+        ctx.metric("precision", trainer.compute.precision)
+        ctx.metric("processes", group.size)
+        for name, value in metrics.run_metrics(trainer.windows).items():
+            ctx.metric(name, value)
 
 
-def _text(path: object) -> str | None:
+def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-def _say(ctx: Context, game: DistillTrainer) -> None:
-    if not game.moments.layers and game.terms.batch_norm:
-        ctx.note(
-            "the teacher has no BatchNorm2d layers with running statistics, so the "
-            "moment-matching term is off"
-        )
-    if not game.is_folded and game.moments.layers:
-        ctx.note("the teacher's BatchNorm cannot be folded into its layers, so steps are slower")
-
-
-def _play(ctx: Context, game: DistillTrainer, card: Card, monitor: Monitor | None) -> None:
-    """Play what is left to play, with checkpoints, watching for a collapse."""
+def _train(ctx: Context, trainer: DistillTrainer, card: Card) -> None:
+    """Train to the end, with checkpoints and progress, watching for a collapse."""
     options = ctx.settings.distill
-    while game.pretrained < options.pretrain_steps:
-        game.pretrain_step()
-        ctx.checkpoints.keep(lambda path: checkpoint_io.save(path, game.state()))
-        ctx.progress(game.pretrained, options.pretrain_steps, "pretraining steps")
-    shown_s = 0.0
-    while game.round < options.rounds:
-        game.train_round()
-        is_new = game.window_is_full
-        if is_new:
-            game.close_window(monitor() if monitor else None)
-            collapse.check(game.windows, card.num_classes)
-        ctx.checkpoints.keep(lambda path: checkpoint_io.save(path, game.state()))
-        is_due = time.monotonic() - shown_s > _PROGRESS_EVERY_S and bool(game.windows)
-        if is_new or is_due:
-            ctx.progress(game.round, options.rounds, "rounds", **_shown(game.windows[-1]))
-            shown_s = time.monotonic()
+    reported_s = 0.0
+
+    def keep_checkpoint() -> None:
+        ctx.checkpoints.keep(lambda path: checkpoint_io.save(path, trainer.state()))
+
+    def on_pretrain_step() -> None:
+        keep_checkpoint()
+        ctx.progress(trainer.pretrained, options.pretrain_steps, "pretraining steps")
+
+    def on_round() -> None:
+        nonlocal reported_s
+        if trainer.window_is_full:
+            collapse.check(trainer.windows, card.num_classes)
+        keep_checkpoint()
+        is_due = time.monotonic() - reported_s > _PROGRESS_EVERY_S and bool(trainer.windows)
+        if trainer.window_is_full or is_due:
+            window = trainer.windows[-1]
+            figures = {"student_loss": window.student_loss, "agreement": window.agreement}
+            if window.student_top1 is not None:
+                figures["top1"] = window.student_top1
+            ctx.progress(trainer.round, options.rounds, "rounds", **figures)
+            reported_s = time.monotonic()
+
+    monitor: Callable[[], float] | None = None
+    if options.monitor != "off":
+        # By name, since images are reached only where the declaration has them.
+        module = importlib.import_module("stages.distill.monitor")
+        monitor = module.open_monitor(
+            ctx.settings.data, ctx.external("data"), card, trainer.student, trainer.compute.device
+        )
+    trainer.run(on_pretrain_step=on_pretrain_step, on_round=on_round, monitor=monitor)
 
 
-def _shown(window: Window) -> dict[str, float]:
-    shown = {"student_loss": window.student_loss, "agreement": window.agreement}
-    if window.student_top1 is not None:
-        shown["top1"] = window.student_top1
-    return shown
-
-
-def _monitor(ctx: Context, game: DistillTrainer, card: Card) -> Monitor | None:
-    """Return what measures the student's top-1 on the monitor set, None where it is off."""
-    if ctx.settings.distill.monitor == "off":
-        return None
-    # By name, since images are reached only where the declaration has them.
-    monitor = importlib.import_module("stages.distill.monitor")
-    measure: Monitor = monitor.opened(
-        ctx.settings.data, ctx.external("data"), card, game.student, game.compute.device
-    )
-    return measure
-
-
-def _leave(ctx: Context, game: DistillTrainer, card: Card) -> None:
+def _write_outputs(ctx: Context, trainer: DistillTrainer, card: Card) -> None:
     """Write the outputs, unless the student did not learn."""
     size = ctx.settings.distill.bank_size
-    drawn = max(size, _FEWEST_JUDGED)
-    parts = [
-        _samples(game, game.generator, drawn - drawn // 2),
-        _samples(game, game.ema, drawn // 2),
-    ]
-    judged_NCHW = torch.cat(parts)
-    teacher_N = _decisions(game.teacher, judged_NCHW, game)
-    student_N = _decisions(game.student.eval(), judged_NCHW, game)
+    count = max(size, _LEAST_CHECKED)
+    new_NCHW = _sample_images(trainer, trainer.generator, count - count // 2)
+    old_NCHW = _sample_images(trainer, trainer.ema, count // 2)
+    x_NCHW = torch.cat([new_NCHW, old_NCHW])
+    teacher_N = _decisions(trainer.teacher, x_NCHW, trainer.options.batch_size)
+    student_N = _decisions(trainer.student.eval(), x_NCHW, trainer.options.batch_size)
     agreement = float((teacher_N == student_N).double().mean())
-    shares_K = torch.bincount(teacher_N, minlength=card.num_classes).double() / drawn
-    x_NCHW = torch.cat([parts[0][: size - size // 2], parts[1][: size // 2]])
-    if agreement <= float(shares_K.max()) and card.num_classes > 1:
+    class_counts_K = torch.bincount(teacher_N, minlength=card.num_classes)
+    largest_share = float((class_counts_K.double() / count).max())
+    if agreement <= largest_share and card.num_classes > 1:
         raise StageError(
             "distill",
-            f"collapsed: the student says what the teacher says on {agreement:.3f} of the "
-            f"synthetic images, one class alone has {float(shares_K.max()):.3f} of them",
-            "play more rounds, or lower the learning rates",
+            f"collapsed: the student decides as the teacher does on {agreement:.3f} of the "
+            f"synthetic images, one class alone has {largest_share:.3f} of them",
+            "set more distill.rounds, or lower the learning rates",
         )
     ctx.metric("bank_agreement", agreement)
-    weights.save(ctx.output("student"), game.student.backbone, cards.metadata(card))
-    weights.save(ctx.output("generator"), game.generator, game.generator.metadata())
-    weights.save(ctx.output("ema_generator"), game.ema, game.ema.metadata())
-    curves.save(ctx.output("curves"), game.windows)
-    bank.save(ctx.output("bank"), x_NCHW)
-    half = _PICTURE_IMAGES // 2
-    sample_grid.save(
-        ctx.output("picture"),
-        {"G": x_NCHW[:half], "EMA of G": x_NCHW[size - size // 2 :][:half]},
-    )
-
-
-def _count(ctx: Context, game: DistillTrainer, group: Group) -> None:
-    """Record the figures of the run."""
-    ctx.metric("peak_memory_bytes", game.compute.peak_memory_bytes())
-    ctx.metric("params", factory.parameter_count(game.student))
-    ctx.metric("student_samples", game.student_samples)
-    ctx.metric("precision", game.compute.precision)
-    ctx.metric("processes", group.size)
-    for name, value in curves.figures(game.windows).items():
-        ctx.metric(name, value)
+    weights.save(ctx.output("student"), trainer.student.backbone, cards.metadata(card))
+    weights.save(ctx.output("generator"), trainer.generator, trainer.generator.metadata())
+    weights.save(ctx.output("ema_generator"), trainer.ema, trainer.ema.metadata())
+    metrics.save_curves(ctx.output("curves"), trainer.windows)
+    new_NCHW, old_NCHW = new_NCHW[: size - size // 2], old_NCHW[: size // 2]
+    bank.save(ctx.output("bank"), torch.cat([new_NCHW, old_NCHW]))
+    half = _GRID_IMAGES // 2
+    sample_grid.save(ctx.output("picture"), {"G": new_NCHW[:half], "EMA of G": old_NCHW[:half]})
 
 
 @torch.no_grad()
-def _samples(game: DistillTrainer, generator: Generator, count: int) -> Tensor:
-    """Draw images as the student saw them: normalised by a batch of the size it saw."""
-    parts: list[Tensor] = []
-    # Its running statistics are part of what is kept, and drawing is no training.
-    with averaging.untracked(generator):
-        while (left := count - sum(len(each) for each in parts)) > 0:
-            part: Tensor = generator(*game.dice.throw(game.options.batch_size))
-            parts.append(part[:left])
-    return torch.cat(parts)
+def _sample_images(trainer: DistillTrainer, generator: Generator, count: int) -> Tensor:
+    """Return images as the student saw them: normalised by a batch of the size it saw."""
+    batches: list[Tensor] = []
+    # Its running statistics are part of what is kept, and sampling is no training.
+    with untracked(generator):
+        for first in range(0, count, trainer.options.batch_size):
+            x_BCHW: Tensor = generator(*trainer.sampler.sample(trainer.options.batch_size))
+            batches.append(x_BCHW[: count - first])
+    return torch.cat(batches)
 
 
 @torch.no_grad()
-def _decisions(network: Classifier, x_NCHW: Tensor, game: DistillTrainer) -> Tensor:
-    """Return the class that a network sees in each image."""
-    batches = torch.split(x_NCHW, game.options.batch_size)
+def _decisions(network: Classifier, x_NCHW: Tensor, batch_size: int) -> Tensor:
+    """Return the class that a network decides for, of each image."""
+    batches = torch.split(x_NCHW, batch_size)
     return torch.cat([network(x_BCHW).argmax(dim=1) for x_BCHW in batches])

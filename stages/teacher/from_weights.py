@@ -1,13 +1,16 @@
-"""The teacher stage where there are no labelled images: the user's weights, taken on trust.
+"""The teacher from the user's weights, and the whole stage where no labelled images exist.
 
-What the weights do not say themselves is in the settings: the image size, mean and std.
+Nothing then checks the teacher. What its weights do not say themselves is in the settings: the
+image size, mean and std.
 """
 
 from pathlib import Path
 
 import msgspec
 import torch
+from torch import Tensor
 
+from models.classifier import Classifier
 from pipeline.stage import Context, StageError
 from stages.networks import card as cards
 from stages.networks import factory, identify_architecture, weights
@@ -24,24 +27,36 @@ def run(ctx: Context) -> None:
     size = settings.data.image_size_px
     mean, std = settings.data.mean, settings.data.std
     card = describe(path, arch=settings.teacher.arch, image_size_px=size, mean=mean, std=std)
-    network = factory.restore(
+    network = load(ctx, card, path)
+    x_BCHW = torch.rand(_PROBES, card.channels, card.image_size_px, card.image_size_px)
+    with torch.inference_mode():
+        check_finite(network(x_BCHW))
+    ctx.note(
+        "the teacher was not checked, since validate.images says that no labelled images exist"
+    )
+    ctx.metric("params", factory.parameter_count(network))
+    weights.save(ctx.output("weights"), network.backbone, cards.metadata(card))
+
+
+def load(ctx: Context, card: Card, path: Path) -> Classifier:
+    """Return the network of a card with the weights of the user's file, ready for inference.
+
+    Raises:
+        StageError: The file holds no weights, or they do not fit the architecture.
+    """
+    return factory.restore(
         card,
         weights.read(path, "teacher.weights"),
         code=ctx.external("teacher_code"),
         arch_place="teacher.arch",
         weights_place="teacher.weights",
     )
-    x_BCHW = torch.rand(_PROBES, card.channels, card.image_size_px, card.image_size_px)
-    with torch.inference_mode():
-        if not torch.isfinite(network(x_BCHW)).all():
-            raise StageError(
-                "teacher", "gives outputs that are not finite (nan)", "check its weights"
-            )
-    ctx.note(
-        "the teacher was not checked, since validate.images says that no labelled images exist"
-    )
-    ctx.metric("params", factory.parameter_count(network))
-    weights.save(ctx.output("weights"), network.backbone, cards.metadata(card))
+
+
+def check_finite(logits_BK: Tensor) -> None:
+    """Raise a StageError where a teacher's logits are not all finite."""
+    if not torch.isfinite(logits_BK).all():
+        raise StageError("teacher", "gives outputs that are not finite (nan)", "check its weights")
 
 
 def describe(

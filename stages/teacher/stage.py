@@ -14,7 +14,8 @@ from stages.networks import card as cards
 from stages.networks import factory, weights
 from stages.networks.card import Card
 from stages.networks.predict import predict_torch, top1_accuracy
-from stages.teacher.trainer import Training
+from stages.teacher import from_weights
+from stages.teacher.trainer import TeacherTrainer
 from stages.training import checkpoint_io
 from stages.training import device as devices
 
@@ -32,15 +33,12 @@ def run(ctx: Context) -> None:
         std=dataset.spec.std,
         classes=dataset.train.classes,
     )
+    device = devices.select("fp32").device
     path = ctx.external("teacher_weights")
-    device = devices.choose("fp32").device
     if path is None:
         network = _train(ctx, card, dataset)
     else:
-        network = factory.build(card, code=ctx.external("teacher_code"), place="teacher.arch")
-        tensors = weights.read(path, "teacher.weights")
-        weights.fill(network.backbone, tensors, arch=card.arch, place="teacher.weights")
-        network.to(device)
+        network = from_weights.load(ctx, card, path).to(device)
     _check(ctx, network, dataset, device)
     ctx.metric("params", factory.parameter_count(network))
     weights.save(ctx.output("weights"), network.backbone, cards.metadata(card))
@@ -53,8 +51,7 @@ def _check(ctx: Context, network: Classifier, dataset: Dataset, device: torch.de
     n = len(dataset.held_out.y_N)
     top1 = top1_accuracy(logits_NK, dataset.held_out.y_N)
     chance = float(torch.bincount(dataset.held_out.y_N).max()) / n
-    if not torch.isfinite(logits_NK).all():
-        raise StageError("teacher", "gives outputs that are not finite (nan)", "check its weights")
+    from_weights.check_finite(logits_NK)
     if share_bounds(round(top1 * n), n, _CONFIDENCE).low <= chance:
         raise StageError(
             "teacher",
@@ -74,13 +71,13 @@ def _train(ctx: Context, card: Card, dataset: Dataset) -> Classifier:
         )
     rng = devices.seeded(ctx.settings.seed, "teacher", torch.device("cpu"))
     network = factory.build(card, code=ctx.external("teacher_code"), place="teacher.arch")
-    training = Training(network, dataset.train, ctx.settings.teacher, rng)
-    if (kept := ctx.checkpoints.load()) is not None:
-        training.restore(checkpoint_io.load(kept))
-    while training.step < training.steps:
-        loss = training.advance()
-        ctx.checkpoints.keep(lambda path: checkpoint_io.save(path, training.state()))
-        if training.step % training.batches == 0:
-            done = training.step // training.batches
+    trainer = TeacherTrainer(network, dataset.train, ctx.settings.teacher, rng)
+    if (checkpoint := ctx.checkpoints.load()) is not None:
+        trainer.restore(checkpoint_io.load(checkpoint))
+    while trainer.step < trainer.steps:
+        loss = trainer.train_step()
+        ctx.checkpoints.keep(lambda path: checkpoint_io.save(path, trainer.state()))
+        if trainer.step % trainer.batches == 0:
+            done = trainer.step // trainer.batches
             ctx.progress(done, ctx.settings.teacher.epochs, "epochs", loss=loss.item())
-    return training.result()
+    return trainer.result()

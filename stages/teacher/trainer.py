@@ -1,9 +1,7 @@
-"""A training under way: all that a checkpoint must hold, and one step of it.
+"""The trainer of a teacher: one step on labelled images, and the state that a checkpoint holds.
 
 Shape legend: N images, B batch, C channel, H W space, K classes.
 """
-
-import copy
 
 import torch
 from torch import Tensor
@@ -14,22 +12,23 @@ from pipeline.settings import Teacher
 from stages.data.images import Images
 from stages.training import augment, checkpoint_io
 from stages.training import device as devices
+from stages.training.ema import ema_copy, ema_update
 from stages.training.schedule import one_cycle, triangle
 
 _WARMUP = 0.2
 
 
-class Training:
+class TeacherTrainer:
     """SGD with Nesterov momentum and one learning-rate cycle on labelled images."""
 
     def __init__(
         self, network: Classifier, data: Images, options: Teacher, rng: torch.Generator
     ) -> None:
-        """Begin a training of `network`; all that is drawn comes from `rng`, on the CPU."""
-        self.place = devices.choose("auto")
+        """Begin to train `network`; order and augmentation are sampled from `rng`, on the CPU."""
+        self.compute = devices.select("auto")
         self.rng = rng
-        self.network = network.to(self.place.device).train()
-        self.average = copy.deepcopy(self.network) if options.weight_average else None
+        self.network = network.to(self.compute.device).train()
+        self.average = ema_copy(self.network) if options.weight_average else None
         self.data = data
         self.options = options
         self.optimiser = torch.optim.SGD(
@@ -44,11 +43,11 @@ class Training:
         self.step = 0
         self.steps = self.batches * options.epochs
         self.order_N = torch.empty(0, dtype=torch.int64)
-        self.coins_N = torch.empty(0, dtype=torch.bool)
+        self.flip_start_N = torch.empty(0, dtype=torch.bool)
         if options.augment == "shift-flip":
-            self.coins_N = torch.randint(0, 2, (len(data.y_N),), generator=rng).bool()
+            self.flip_start_N = torch.randint(0, 2, (len(data.y_N),), generator=rng).bool()
 
-    def advance(self) -> Tensor:
+    def train_step(self) -> Tensor:
         """Take one step and return its loss."""
         if self.step % self.batches == 0:
             self.order_N = torch.randperm(len(self.data.y_N), generator=self.rng)
@@ -57,23 +56,26 @@ class Training:
         schedule = one_cycle if self.options.schedule == "cosine" else triangle
         rate = schedule(self.step, self.steps, self.options.learning_rate, _WARMUP)
         self.optimiser.param_groups[0]["lr"] = rate
-        x_BCHW = self._augmented(self.data.batch(indices_B, self.place.device), indices_B)
-        with self.place.autocast():
+        x_BCHW = self._augmented(self.data.batch(indices_B, self.compute.device), indices_B)
+        with self.compute.autocast():
             logits_BK = self.network(x_BCHW)
         loss = functional.cross_entropy(
             logits_BK.float(),
-            self.data.y_N[indices_B].to(self.place.device),
+            self.data.y_N[indices_B].to(self.compute.device),
             label_smoothing=self.options.label_smoothing,
         )
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
-        self._average()
+        if self.average is not None:
+            ema_update(
+                self.average, self.network, self.options.weight_average, average_statistics=True
+            )
         self.step += 1
         return loss.detach()
 
     def result(self) -> Classifier:
-        """Return the network as trained, or the average of its weights where that was asked."""
+        """Return the network as trained, or its moving average where the options have one."""
         return self.network if self.average is None else self.average
 
     def state(self) -> checkpoint_io.State:
@@ -84,9 +86,9 @@ class Training:
             "average": self.average.state_dict() if self.average is not None else None,
             "optimiser": self.optimiser.state_dict(),
             "rng": self.rng.get_state(),
-            "chance": devices.chance(),
+            "rng_state": devices.rng_state(),
             "order": self.order_N,
-            "coins": self.coins_N,
+            "flip_start": self.flip_start_N,
         }
 
     def restore(self, saved: checkpoint_io.State) -> None:
@@ -96,36 +98,16 @@ class Training:
             self.average.load_state_dict(saved["average"])
         self.optimiser.load_state_dict(saved["optimiser"])
         self.rng.set_state(saved["rng"])
-        devices.set_chance(saved["chance"])
+        devices.set_rng_state(saved["rng_state"])
         self.step, self.order_N = saved["step"], saved["order"]
-        self.coins_N = saved["coins"]
+        self.flip_start_N = saved["flip_start"]
 
     def _augmented(self, x_BCHW: Tensor, indices_B: Tensor) -> Tensor:
         if self.options.augment == "none":
             return x_BCHW
-        chosen_B = None
+        flipped_B = None
         if self.options.augment == "shift-flip":
-            chosen_B = augment.mirrored(self.coins_N, indices_B, self.step // self.batches)
-        steps_2B = augment.steps(len(x_BCHW), x_BCHW.shape[-1], self.rng)
-        return augment.shifted(x_BCHW, steps_2B, chosen_B)
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        """Move the average towards the network, weights and BatchNorm statistics alike."""
-        if self.average is None:
-            return
-        momentum = self.options.weight_average
-        pairs = list(
-            zip(
-                self.average.state_dict().values(),
-                self.network.state_dict().values(),
-                strict=True,
-            )
-        )
-        floats = [pair for pair in pairs if pair[0].is_floating_point()]
-        torch._foreach_lerp_(
-            [each for each, _ in floats], [each for _, each in floats], 1 - momentum
-        )
-        for average, current in pairs:
-            if not average.is_floating_point():
-                average.copy_(current)
+            epoch = self.step // self.batches
+            flipped_B = augment.alternating_flip(self.flip_start_N, indices_B, epoch)
+        offsets_2B = augment.crop_offsets(len(x_BCHW), x_BCHW.shape[-1], self.rng)
+        return augment.random_shift(x_BCHW, offsets_2B, flipped_B)

@@ -1,4 +1,4 @@
-"""Where and in which arithmetic training runs, and how chance is seeded."""
+"""The device and the arithmetic that training runs on, and how random numbers are seeded."""
 
 import contextlib
 import resource
@@ -56,7 +56,7 @@ class Compute:
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
 
-def choose(precision: str = "auto") -> Compute:
+def select(precision: str = "auto") -> Compute:
     """Return the GPU where there is one, else the CPU, with bf16 where the hardware has it."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if precision == "auto":
@@ -70,16 +70,16 @@ def _has_bf16(device: torch.device) -> bool:
     return bool(_BF16_FLAGS & machine.cpu_flags())
 
 
-def chance() -> dict[str, torch.Tensor]:
-    """Return the states of torch's own generators, from which layers such as dropout draw."""
+def rng_state() -> dict[str, torch.Tensor]:
+    """Return the states of torch's own generators, from which layers such as dropout sample."""
     states = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         states["cuda"] = torch.cuda.get_rng_state()
     return states
 
 
-def set_chance(states: Mapping[str, torch.Tensor]) -> None:
-    """Go on drawing from where `chance` was called."""
+def set_rng_state(states: Mapping[str, torch.Tensor]) -> None:
+    """Put torch's own generators back to where `rng_state` was called."""
     torch.set_rng_state(states["cpu"])
     if "cuda" in states and torch.cuda.is_available():
         torch.cuda.set_rng_state(states["cuda"])
@@ -88,7 +88,7 @@ def set_chance(states: Mapping[str, torch.Tensor]) -> None:
 def seeded(seed: int, stage: str, device: torch.device) -> torch.Generator:
     """Seed all of torch for one stage and return a generator of its own.
 
-    Two stages with one seed draw different numbers.
+    Two stages with one seed sample different numbers.
     """
     mixed = seed * 1_000_003 + sum(ord(letter) << (8 * (i % 4)) for i, letter in enumerate(stage))
     torch.manual_seed(mixed % 2**63)

@@ -1,4 +1,4 @@
-"""The processes that play one game together, and what they tell each other.
+"""The processes that train one student together, and what they exchange.
 
 Each holds all of the networks and a share of every batch. What is a mean over the batch
 becomes a mean over all shares, in both directions, so that N processes do what one would with
@@ -23,14 +23,14 @@ class _Mean(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004
-        return _reduced(x)
+        return _all_reduce_mean(x)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ARG004
-        return _reduced(gradients[0])
+        return _all_reduce_mean(gradients[0])
 
 
-def _reduced(x: Tensor) -> Tensor:
+def _all_reduce_mean(x: Tensor) -> Tensor:
     x = x.contiguous().clone()
     dist.all_reduce(x)
     return x / dist.get_world_size()
@@ -40,42 +40,42 @@ class Group:
     """One process among `size`; with a size of 1 every call is free."""
 
     def __init__(self, rank: int = 0, size: int = 1) -> None:
-        """Take place `rank` of `size`; the process group is already there for size > 1."""
+        """Be process `rank` of `size`; torch's process group exists already for size > 1."""
         self.rank = rank
         self.size = size
-        self._apart = False
+        self._local_only = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Return the group itself: a copied network still belongs to it."""
         return self
 
     @property
-    def together(self) -> bool:
-        """Tell whether means are taken over several processes now."""
-        return self.size > 1 and not self._apart
+    def is_distributed(self) -> bool:
+        """Whether means are taken over several processes now."""
+        return self.size > 1 and not self._local_only
 
     @contextlib.contextmanager
-    def apart(self) -> Iterator[None]:
-        """Work for a while without the others, who need not do the same."""
-        before, self._apart = self._apart, True
+    def local_only(self) -> Iterator[None]:
+        """Work for a while without the other processes, which need not do the same."""
+        before, self._local_only = self._local_only, True
         try:
             yield
         finally:
-            self._apart = before
+            self._local_only = before
 
     def mean(self, x: Tensor) -> Tensor:
         """Return the mean of `x` over all processes; differentiable."""
-        if not self.together:
+        if not self.is_distributed:
             return x
         averaged: Tensor = _Mean.apply(x)
         return averaged
 
     def average_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Replace each gradient by its mean over all processes, in one message."""
-        if not self.together:
+        if not self.is_distributed:
             return
-        gradients = [each.grad for each in parameters if each.grad is not None]
-        flat = _reduced(torch.cat([each.reshape(-1) for each in gradients]))
-        parts = torch.split(flat, [each.numel() for each in gradients])
+        gradients = [x.grad for x in parameters if x.grad is not None]
+        flat = _all_reduce_mean(torch.cat([gradient.reshape(-1) for gradient in gradients]))
+        parts = torch.split(flat, [gradient.numel() for gradient in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))

@@ -1,7 +1,7 @@
 """A process above rank 0, started by `launch` or by torchrun.
 
-It holds the same state as rank 0, plays the same rounds on its share of each batch, and leaves
-nothing behind.
+It holds the same state as rank 0, runs the same training rounds on its share of each batch, and
+leaves nothing behind.
 """
 
 import os
@@ -20,61 +20,58 @@ from stages.distill.distributed.group import Group
 from stages.distill.job import Job, build_trainer
 from stages.training import checkpoint_io
 
-_ASK_EVERY_S = 0.2
+_POLL_S = 0.2
 
 
 def main() -> None:
-    """Join the group that the environment names and play until the last round."""
+    """Join the group that the environment names and train until the last round."""
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    outside = launch.from_torchrun()
-    if outside is None:
+    torchrun = launch.from_torchrun()
+    if torchrun is None:
         store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
     else:
-        store = outside.store
+        store = torchrun.store
         # A signal from the terminal is rank 0's business, which knows what has to be saved.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if not _wanted(store):
+        if not wait_for_start(store):
             return
     launch.join(store, rank, size)
     try:
-        play(Group(rank, size))
+        train(Group(rank, size))
     except RuntimeError as error:
-        # Rank 0 went away, and it is the one that tells why.
+        # Rank 0 has gone, and it is the one that reports why.
         sys.exit(f"process {rank} of {size}: {error}")
     finally:
         dist.destroy_process_group()
 
 
-def play(group: Group) -> None:
-    """Get the job and play all rounds of it."""
-    job = msgspec.json.decode(launch.receive(), type=Job)
-    teacher, checkpoint = launch.receive(), launch.receive()
+def train(group: Group) -> None:
+    """Receive the job and run all of its training."""
+    job, teacher, checkpoint = launch.exchange([None, None, None])
+    assert job is not None
+    assert teacher is not None
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "teacher").write_bytes(teacher)
-        game, _ = build_trainer(job, Path(folder) / "teacher", group)
-        if checkpoint:
-            (Path(folder) / "checkpoint").write_bytes(checkpoint)
-            game.restore(checkpoint_io.load(Path(folder) / "checkpoint"))
-    while game.pretrained < job.options.pretrain_steps:
-        game.pretrain_step()
-    while game.round < job.options.rounds:
-        game.train_round()
-        if game.window_is_full:
-            game.close_window()
+        teacher_path, checkpoint_path = Path(folder) / "teacher", Path(folder) / "checkpoint"
+        teacher_path.write_bytes(teacher)
+        trainer, _ = build_trainer(msgspec.json.decode(job, type=Job), teacher_path, group)
+        if checkpoint is not None:
+            checkpoint_path.write_bytes(checkpoint)
+            trainer.restore(checkpoint_io.load(checkpoint_path))
+    trainer.run()
 
 
 def release() -> None:
     """Let ranks above 0 of torchrun go, where no stage has called them."""
-    outside = launch.from_torchrun()
-    if outside is not None and not outside.store.check([launch.GO_KEY]):
-        outside.store.set(launch.GO_KEY, "end")
+    torchrun = launch.from_torchrun()
+    if torchrun is not None and not torchrun.store.check([launch.START_KEY]):
+        torchrun.store.set(launch.START_KEY, "end")
 
 
-def _wanted(store: Store) -> bool:
-    """Wait for rank 0's word: true to join, false to go."""
-    while not store.check([launch.GO_KEY]):
-        time.sleep(_ASK_EVERY_S)
-    return bool(store.get(launch.GO_KEY) == b"join")
+def wait_for_start(store: Store) -> bool:
+    """Wait until rank 0 decides: true to join it, false to end."""
+    while not store.check([launch.START_KEY]):
+        time.sleep(_POLL_S)
+    return bool(store.get(launch.START_KEY) == b"join")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The moment-matching terms against a direct computation."""
+"""The moment-matching terms against a direct computation, and passes that move no statistics."""
 
 import math
 
@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stages.distill.bn_stats import BNStatsLoss
+from stages.distill.bn_stats import BNStatsLoss, untracked
+from tests.stages.distill.tiny_training import copied_state
 
 
 def _network() -> nn.Sequential:
     torch.manual_seed(3)
-    network = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.BatchNorm2d(3))
+    network = nn.Sequential(nn.Conv2d(2, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.BatchNorm2d(8))
     for module in network:
         if isinstance(module, nn.BatchNorm2d):
             assert module.running_mean is not None
@@ -36,16 +37,16 @@ def _term(layer: nn.Module, h_BCHW: Tensor) -> float:
     return math.sqrt(of_mean) + math.sqrt(of_var)
 
 
-def test_each_term_equals_a_direct_computation_on_the_input_of_its_layer() -> None:
+def test_every_term_equals_a_direct_computation_on_the_input_of_its_layer() -> None:
     network = _network()
     x_BCHW = torch.rand(5, 2, 6, 6)
-    with torch.no_grad(), BNStatsLoss(network).watched() as terms:
+    with torch.no_grad(), BNStatsLoss(network).capture() as terms:
         network(x_BCHW)
         before_first = network[0](x_BCHW)
         before_second = network[:3](x_BCHW)
-    wanted = [_term(network[1], before_first), _term(network[3], before_second)]
+    expected = [_term(network[1], before_first), _term(network[3], before_second)]
     # The slice network[:3] passed the first layer again, which added a third term.
-    assert [each.item() for each in terms[:2]] == pytest.approx(wanted, rel=1e-5)
+    assert [term.item() for term in terms[:2]] == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_term_is_zero_where_the_moments_are_those_stored() -> None:
@@ -53,7 +54,7 @@ def test_a_term_is_zero_where_the_moments_are_those_stored() -> None:
     x_BCHW = torch.rand(4, 2, 3, 3)
     layer.running_mean = x_BCHW.mean(dim=(0, 2, 3))
     layer.running_var = x_BCHW.var(dim=(0, 2, 3), correction=0)
-    with BNStatsLoss(layer).watched() as terms:
+    with BNStatsLoss(layer).capture() as terms:
         layer(x_BCHW)
     assert terms[0].item() == pytest.approx(0.0, abs=1e-6)
 
@@ -61,32 +62,32 @@ def test_a_term_is_zero_where_the_moments_are_those_stored() -> None:
 def test_the_terms_carry_gradients_to_the_images() -> None:
     x_BCHW = torch.rand(3, 2, 6, 6, requires_grad=True)
     network = _network()
-    with BNStatsLoss(network).watched() as terms:
+    with BNStatsLoss(network).capture() as terms:
         network(x_BCHW)
     torch.stack(terms).sum().backward()  # type: ignore[no-untyped-call]
     assert x_BCHW.grad is not None
     assert x_BCHW.grad.abs().sum() > 0
 
 
-def test_watching_leaves_the_output_and_the_stored_moments_unchanged() -> None:
+def test_capturing_leaves_the_output_and_the_stored_moments_unchanged() -> None:
     network = _network()
     x_BCHW = torch.rand(3, 2, 6, 6)
-    before = {name: each.clone() for name, each in network.state_dict().items()}
-    plain = network(x_BCHW)
-    with BNStatsLoss(network).watched():
-        watched = network(x_BCHW)
-    assert torch.equal(plain, watched)
-    assert all(torch.equal(before[name], each) for name, each in network.state_dict().items())
+    before = copied_state(network)
+    plain_BCHW = network(x_BCHW)
+    with BNStatsLoss(network).capture():
+        captured_BCHW = network(x_BCHW)
+    assert torch.equal(plain_BCHW, captured_BCHW)
+    assert all(torch.equal(before[name], x) for name, x in network.state_dict().items())
 
 
-def test_nothing_is_watched_any_more_after_the_block_even_after_an_error() -> None:
+def test_nothing_is_captured_after_the_block_even_after_an_error() -> None:
     network = _network()
-    moments = BNStatsLoss(network)
-    with pytest.raises(RuntimeError, match="stop"), moments.watched() as terms:
+    bn_stats = BNStatsLoss(network)
+    with pytest.raises(RuntimeError, match="stop"), bn_stats.capture() as terms:
         raise RuntimeError("stop")
     network(torch.rand(2, 2, 6, 6))
     assert terms == []
-    assert all(not layer._forward_pre_hooks for layer in moments.layers)
+    assert all(not layer._forward_pre_hooks for layer in bn_stats.layers)
 
 
 def test_only_batch_norm_of_images_with_running_statistics_counts() -> None:
@@ -94,3 +95,22 @@ def test_only_batch_norm_of_images_with_running_statistics_counts() -> None:
         nn.BatchNorm2d(3, track_running_stats=False), nn.GroupNorm(1, 3), nn.BatchNorm1d(4)
     )
     assert BNStatsLoss(network).layers == []
+
+
+def test_untracked_networks_use_their_batch_and_remember_nothing() -> None:
+    network = _network().train()
+    x_BCHW = torch.randn(8, 2, 6, 6)
+    before = copied_state(network)
+    with untracked(network), torch.no_grad():
+        untracked_BCHW = network(x_BCHW)
+    assert all(torch.equal(before[name], x) for name, x in network.state_dict().items())
+    with torch.no_grad():
+        torch.testing.assert_close(network(x_BCHW), untracked_BCHW)
+    assert not torch.equal(before["1.running_mean"], network.state_dict()["1.running_mean"])
+
+
+def test_statistics_are_tracked_again_after_an_error() -> None:
+    network = _network().train()
+    with pytest.raises(RuntimeError, match="stop"), untracked(network):
+        raise RuntimeError("stop")
+    assert network[1].track_running_stats

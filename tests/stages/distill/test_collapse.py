@@ -1,4 +1,4 @@
-"""A collapse is told while it happens, and a healthy run is left alone."""
+"""A collapse is noticed while it happens, and a healthy run is left alone."""
 
 import math
 from typing import Any
@@ -35,7 +35,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(name: str, value: float) -> None
         collapse.check([_window(**{name: value})], 10)
 
 
-def test_a_generator_of_one_class_ends_the_run_and_says_what_to_change() -> None:
+def test_a_generator_of_one_class_ends_the_run_with_what_to_change() -> None:
     with pytest.raises(StageError, match=r"generator collapsed .* 0\.990 .*balance_weight"):
         collapse.check([_window(largest_class_share=0.99)] * 5, 10)
 

@@ -1,10 +1,12 @@
-"""The folded teacher says what the teacher says, or is not used."""
+"""The folded teacher has the logits of the teacher, or is not used."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from models.classifier import Classifier
-from stages.distill.frozen_teacher import frozen
+from stages.distill.frozen_teacher import fold_batch_norm
+from tests.stages.distill.tiny_training import copied_state
 from tests.stages.tiny import resnet8
 
 
@@ -21,29 +23,29 @@ def _teacher() -> Classifier:
 
 def test_it_has_no_batch_norm_left_and_the_same_logits() -> None:
     teacher, x_BCHW = _teacher(), torch.rand(16, 1, 8, 8)
-    folded = frozen(teacher, x_BCHW, torch.float32)
+    folded = fold_batch_norm(teacher, x_BCHW, torch.float32)
     assert folded is not None
-    assert not [each for each in folded.modules() if isinstance(each, nn.BatchNorm2d)]
+    assert not [layer for layer in folded.modules() if isinstance(layer, nn.BatchNorm2d)]
     with torch.no_grad():
         torch.testing.assert_close(folded(x_BCHW), teacher(x_BCHW), rtol=1e-4, atol=1e-4)
 
 
 def test_the_teacher_itself_keeps_its_layers_and_weights() -> None:
     teacher = _teacher()
-    before = {name: each.clone() for name, each in teacher.state_dict().items()}
-    frozen(teacher, torch.rand(4, 1, 8, 8), torch.bfloat16)
-    assert all(torch.equal(before[name], each) for name, each in teacher.state_dict().items())
+    before = copied_state(teacher)
+    fold_batch_norm(teacher, torch.rand(4, 1, 8, 8), torch.bfloat16)
+    assert all(torch.equal(before[name], x) for name, x in teacher.state_dict().items())
 
 
 def test_in_bf16_its_weights_are_so_and_its_logits_are_fp32_and_near() -> None:
     teacher, x_BCHW = _teacher(), torch.rand(16, 1, 8, 8)
-    folded = frozen(teacher, x_BCHW, torch.bfloat16)
+    folded = fold_batch_norm(teacher, x_BCHW, torch.bfloat16)
     assert folded is not None
-    assert {each.dtype for each in folded.parameters()} == {torch.bfloat16}
+    assert {parameter.dtype for parameter in folded.parameters()} == {torch.bfloat16}
     with torch.no_grad():
-        wanted_BK, found_BK = teacher(x_BCHW), folded(x_BCHW)
-    assert found_BK.dtype == torch.float32
-    assert (found_BK - wanted_BK).abs().max() < 0.05 * wanted_BK.abs().max()
+        teacher_BK, folded_BK = teacher(x_BCHW), folded(x_BCHW)
+    assert folded_BK.dtype == torch.float32
+    assert (folded_BK - teacher_BK).abs().max() < 0.05 * teacher_BK.abs().max()
 
 
 class Branching(nn.Module):
@@ -63,4 +65,15 @@ class Branching(nn.Module):
 
 def test_a_network_that_cannot_be_traced_is_left_as_it_is() -> None:
     teacher = Classifier(Branching(), (0.3,), (0.4,)).eval()
-    assert frozen(teacher, torch.rand(4, 1, 8, 8), torch.float32) is None
+    assert fold_batch_norm(teacher, torch.rand(4, 1, 8, 8), torch.float32) is None
+
+
+def test_a_network_whose_folded_logits_differ_is_left_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def wrong(backbone: nn.Module, *, inplace: bool) -> nn.Module:  # noqa: ARG001
+        torch.nn.init.zeros_(backbone.get_parameter("fc.weight"))
+        return backbone
+
+    monkeypatch.setattr("stages.distill.frozen_teacher.fuse", wrong)
+    assert fold_batch_norm(_teacher(), torch.rand(4, 1, 8, 8), torch.float32) is None

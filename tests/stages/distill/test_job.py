@@ -1,4 +1,4 @@
-"""The same job sets up the same game wherever it is read."""
+"""The same job gives the same trainer wherever it is read."""
 
 from pathlib import Path
 
@@ -18,8 +18,10 @@ from tests.stages.tiny import card, resnet8
 def test_two_processes_that_read_one_job_begin_alike(tmp_path: Path) -> None:
     path = teacher(tmp_path)
     sent = msgspec.json.encode(job(generator="cat"))
-    games = [build_trainer(msgspec.json.decode(sent, type=Job), path, Group())[0] for _ in range(2)]
-    one, other = (each.state() for each in games)
+    trainers = [
+        build_trainer(msgspec.json.decode(sent, type=Job), path, Group())[0] for _ in range(2)
+    ]
+    one, other = (trainer.state() for trainer in trainers)
     for part in ("student", "generator", "ema"):
         assert all(torch.equal(one[part][name], other[part][name]) for name in one[part])
     assert torch.equal(one["rng"], other["rng"])
@@ -31,9 +33,9 @@ def test_the_students_card_is_the_teachers_with_another_architecture(tmp_path: P
 
 
 def test_a_conditional_generator_has_a_label_for_each_class(tmp_path: Path) -> None:
-    game, _ = build_trainer(job(generator="sum"), teacher(tmp_path), Group())
-    assert game.generator.num_classes == 10
-    assert game.generator.kind == "sum"
+    trainer, _ = build_trainer(job(generator="sum"), teacher(tmp_path), Group())
+    assert trainer.generator.num_classes == 10
+    assert trainer.generator.kind == "sum"
 
 
 def test_a_size_that_no_generator_makes_is_refused_with_those_that_it_can(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The loss terms against values worked out by hand."""
+"""The losses and their terms against values worked out by hand."""
 
 import math
 import typing
@@ -6,10 +6,16 @@ import typing
 import pytest
 import torch
 
+from pipeline.settings import Distill
 from pipeline.settings.distill import LossName
 from stages.distill import losses
+from stages.distill.distributed.group import Group
+from stages.distill.methods import loss_terms
 
 LN3 = math.log(3)
+TEACHER_BK = torch.tensor([[2.0, 0.0, 1.0], [0.0, 3.0, 0.5]])
+STUDENT_BK = torch.tensor([[1.0, 0.5, 1.0], [0.5, 1.0, 0.5]])
+Y_B = torch.tensor([0, 2])
 
 
 def test_kl_is_from_teacher_to_student_as_worked_out_by_hand() -> None:
@@ -63,14 +69,14 @@ def test_one_hot_is_the_cross_entropy_with_the_largest_logit() -> None:
     assert losses.one_hot(teacher_BK).item() == pytest.approx(-math.log(0.75), rel=1e-6)
 
 
-def test_imbalance_is_least_for_a_batch_spread_over_all_classes() -> None:
+def test_class_balance_is_least_for_a_batch_spread_over_all_classes() -> None:
     mean_K = torch.tensor([[50.0, 0.0], [0.0, 50.0]]).softmax(dim=1).mean(dim=0)
-    assert losses.imbalance(mean_K).item() == pytest.approx(-math.log(2), rel=1e-5)
+    assert losses.class_balance(mean_K).item() == pytest.approx(-math.log(2), rel=1e-5)
 
 
-def test_imbalance_is_zero_and_finite_for_a_batch_of_one_class() -> None:
+def test_class_balance_is_zero_and_finite_for_a_batch_of_one_class() -> None:
     mean_K = torch.tensor([[200.0, 0.0], [200.0, 0.0]]).softmax(dim=1).mean(dim=0)
-    assert losses.imbalance(mean_K).item() == pytest.approx(0.0, abs=1e-6)
+    assert losses.class_balance(mean_K).item() == pytest.approx(0.0, abs=1e-6)
 
 
 def test_js_of_opposite_certainties_is_ln_2_and_of_equals_0() -> None:
@@ -82,10 +88,10 @@ def test_js_of_opposite_certainties_is_ln_2_and_of_equals_0() -> None:
 def test_js_is_the_mean_of_both_divergences_from_the_middle() -> None:
     p, q = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.1, 0.3, 0.6])
     m = (p + q) / 2
-    wanted = ((p * (p / m).log()).sum() + (q * (q / m).log()).sum()) / 2
-    found = losses.js(p.log()[None], q.log()[None], 1.0)
-    assert found.item() == pytest.approx(wanted.item(), rel=1e-5)
-    assert losses.js(q.log()[None], p.log()[None], 1.0).item() == pytest.approx(found.item())
+    expected = ((p * (p / m).log()).sum() + (q * (q / m).log()).sum()) / 2
+    divergence = losses.js(p.log()[None], q.log()[None], 1.0).item()
+    assert divergence == pytest.approx(expected.item(), rel=1e-5)
+    assert losses.js(q.log()[None], p.log()[None], 1.0).item() == pytest.approx(divergence)
 
 
 def test_the_temperature_of_js_softens_and_its_square_scales() -> None:
@@ -97,8 +103,8 @@ def test_the_temperature_of_js_softens_and_its_square_scales() -> None:
 
 def test_the_label_term_is_the_cross_entropy_with_the_label() -> None:
     teacher_BK = torch.tensor([[0.0, LN3], [0.0, LN3]])
-    found = losses.label_nll(teacher_BK, torch.tensor([0, 1]))
-    assert found.item() == pytest.approx(-(math.log(0.25) + math.log(0.75)) / 2, rel=1e-6)
+    nll = losses.label_nll(teacher_BK, torch.tensor([0, 1]))
+    assert nll.item() == pytest.approx(-(math.log(0.25) + math.log(0.75)) / 2, rel=1e-6)
 
 
 def test_only_embeddings_longer_than_delta_cost() -> None:
@@ -108,3 +114,63 @@ def test_only_embeddings_longer_than_delta_cost() -> None:
     assert cost.item() == pytest.approx(1.5)
     assert embedding_KZ.grad is not None
     torch.testing.assert_close(embedding_KZ.grad, torch.tensor([[0.3, 0.4], [0.0, 0.0]]))
+
+
+def test_the_students_loss_weighs_the_distance_on_every_part_of_the_batch() -> None:
+    student_BK = torch.cat([STUDENT_BK, TEACHER_BK])
+    teacher_BK = torch.cat([TEACHER_BK, STUDENT_BK + 1.0])
+    first = losses.l1(STUDENT_BK, TEACHER_BK, 1.0)
+    second = losses.l1(TEACHER_BK, STUDENT_BK + 1.0, 1.0)
+    terms = loss_terms(Distill())
+    loss = losses.student_loss(terms, student_BK, teacher_BK, (0.25, 2.0))
+    assert loss.item() == pytest.approx((0.25 * first + 2.0 * second).item())
+    whole = losses.student_loss(terms, student_BK, teacher_BK, (3.0,))
+    assert whole.item() == pytest.approx(3.0 * losses.l1(student_BK, teacher_BK, 1.0).item())
+
+
+def _generator_loss(options: Distill, *, adversarial: bool = True) -> float:
+    conditional = options.generator != "uncond"
+    return losses.generator_loss(
+        loss_terms(options),
+        Group(),
+        teacher_BK=TEACHER_BK,
+        student_BK=STUDENT_BK if adversarial else None,
+        bn_stats_terms=[torch.tensor(0.5), torch.tensor(0.25)],
+        y_B=Y_B if conditional else None,
+        embedding_KZ=torch.full((3, 4), 5.0) if conditional else None,
+    ).item()
+
+
+def test_the_generators_loss_is_the_weighted_sum_of_the_unconditional_terms() -> None:
+    options = Distill(
+        adversarial_weight=0.5, batch_norm_weight=2.0, one_hot_weight=3.0, balance_weight=4.0
+    )
+    expected = (
+        -0.5 * losses.l1(STUDENT_BK, TEACHER_BK, 1.0)
+        + 2.0 * 0.75
+        + 3.0 * losses.one_hot(TEACHER_BK)
+        + 4.0 * losses.class_balance(TEACHER_BK.softmax(1).mean(0))
+    )
+    assert _generator_loss(options) == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_a_conditional_generators_loss_has_the_terms_of_its_labels() -> None:
+    options = Distill(
+        generator="sum", delta=3.0, label_weight=2.0, norm_weight=0.1, batch_norm_weight=0.0
+    )
+    expected = (
+        -losses.l1(STUDENT_BK, TEACHER_BK, 1.0)
+        + 2.0 * losses.label_nll(TEACHER_BK, Y_B)
+        + 0.1 * (10.0 - 3.0)
+    )
+    assert _generator_loss(options) == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_the_generators_loss_of_dfad_is_the_negative_distance_alone() -> None:
+    expected = -losses.l1(STUDENT_BK, TEACHER_BK, 1.0)
+    assert _generator_loss(Distill(method="dfad")) == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_pretraining_has_no_adversarial_term() -> None:
+    options = Distill(batch_norm_weight=1.0, one_hot_weight=0.0, balance_weight=0.0)
+    assert _generator_loss(options, adversarial=False) == pytest.approx(0.75)

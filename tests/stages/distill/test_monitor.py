@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 
 from models.classifier import Classifier
 from pipeline.errors import StageError
 from pipeline.settings import Data
-from stages.distill import curves, monitor
+from stages.distill import monitor
+from stages.distill.metrics import Window
 from tests.stages.tiny import Brought, bring, card, resnet8, settings
 
 CPU = torch.device("cpu")
@@ -16,7 +18,7 @@ CPU = torch.device("cpu")
 
 def test_it_measures_top1_on_the_held_out_images() -> None:
     student = Classifier(resnet8(), (0.3,), (0.4,))
-    measure = monitor.opened(Data(), None, card(), student, CPU)
+    measure = monitor.open_monitor(Data(), None, card(), student, CPU)
     assert 0.0 <= measure() <= 0.4
     with torch.no_grad():
         student.backbone.fc.bias[4] += 1e6  # type: ignore[union-attr, operator, index]
@@ -27,7 +29,7 @@ def test_classes_that_are_not_the_teachers_are_refused() -> None:
     student = Classifier(resnet8(), (0.3,), (0.4,))
     other = card(classes=tuple("abcdefghij"))
     with pytest.raises(StageError, match=r"distill.monitor: the classes of \[data\] are not"):
-        monitor.opened(Data(), None, other, student, CPU)
+        monitor.open_monitor(Data(), None, other, student, CPU)
 
 
 def test_a_monitored_run_leaves_the_same_student_and_its_accuracy_over_time(
@@ -36,11 +38,12 @@ def test_a_monitored_run_leaves_the_same_student_and_its_accuracy_over_time(
     watched = bring(settings({"distill": {"monitor": "held-out"}}), tmp_path, count=2)
     for name in ("distill/student", "distill/generator", "distill/ema_generator", "distill/bank"):
         assert watched.path(name).read_bytes() == tiny.path(name).read_bytes(), name
-    measured = [each.student_top1 for each in curves.load(watched.path("distill/curves"))]
-    assert len(measured) == 40
-    assert None not in measured
-    assert watched.metrics("distill")["monitor_top1_last"] == measured[-1]
-    stage = next(each for each in watched.stages if each.name == "distill")
+    lines = watched.path("distill/curves").read_bytes().splitlines()
+    top1 = [msgspec.json.decode(line, type=Window).student_top1 for line in lines]
+    assert len(top1) == 40
+    assert None not in top1
+    assert watched.metrics("distill")["monitor_top1_last"] == top1[-1]
+    stage = next(stage for stage in watched.stages if stage.name == "distill")
     assert "data.source" in stage.settings
-    plain = next(each for each in tiny.stages if each.name == "distill")
+    plain = next(stage for stage in tiny.stages if stage.name == "distill")
     assert not [name for name in plain.settings if name.startswith("data")]

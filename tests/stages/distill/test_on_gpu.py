@@ -1,4 +1,4 @@
-"""The game on a GPU: every way to compile it plays, and it goes on from a checkpoint."""
+"""Training on a GPU: in every way to compile it, and onwards from a checkpoint."""
 
 import math
 from pathlib import Path
@@ -23,9 +23,9 @@ pytestmark = [
 ]
 
 
-def _game(**options: Any) -> DistillTrainer:
-    place = devices.choose(options.pop("precision", "auto"))
-    assert place.device.type == "cuda"
+def _trainer(**options: Any) -> DistillTrainer:
+    compute = devices.select(options.pop("precision", "auto"))
+    assert compute.device.type == "cuda"
     torch.manual_seed(3)
     teacher, student = (
         Classifier(
@@ -39,45 +39,45 @@ def _game(**options: Any) -> DistillTrainer:
         **{"rounds": 20, "batch_size": 32, "generator_width": 16, "student_steps": 2} | options
     )
     generator = Generator(noise_dim=100, image_size_px=32, channels=3, width=16)
-    rng = devices.seeded(0, "distill", place.device)
+    rng = devices.seeded(0, "distill", compute.device)
     return DistillTrainer(
         teacher=teacher.to(memory_format=torch.channels_last),
         student=student.to(memory_format=torch.channels_last),
         generator=generator,
         options=chosen,
-        compute=place,
+        compute=compute,
         rng=rng,
     )
 
 
 @pytest.mark.parametrize("compile_", ["off", "on", "cuda-graphs"])
-def test_rounds_are_played_and_their_figures_are_finite(compile_: str) -> None:
-    game = _game(compile=compile_)
+def test_rounds_are_trained_and_their_figures_are_finite(compile_: str) -> None:
+    trainer = _trainer(compile=compile_)
     for _ in range(6):
-        game.train_round()
-    window = game.close_window()
+        trainer.train_round()
+    window = trainer.close_window()
     assert window.round == 6
     for value in (window.student_loss, window.generator_loss, window.agreement):
         assert math.isfinite(value)
-    assert game.compute.peak_memory_bytes() > 0
+    assert trainer.compute.peak_memory_bytes() > 0
 
 
 def test_the_student_learns_what_a_round_shows_it() -> None:
-    game = _game(compile="off", precision="fp32", generator_learning_rate=1e-6)
-    game.train_round()
-    first = game.close_window().student_loss
+    trainer = _trainer(compile="off", precision="fp32", generator_learning_rate=1e-6)
+    trainer.train_round()
+    first = trainer.close_window().student_loss
     for _ in range(15):
-        game.train_round()
-    assert game.close_window().student_loss < first
+        trainer.train_round()
+    assert trainer.close_window().student_loss < first
 
 
 def test_a_checkpoint_from_a_gpu_goes_on_there(tmp_path: Path) -> None:
-    game = _game(compile="off")
-    game.train_round()
-    checkpoint_io.save(tmp_path / "kept", game.state())
-    other = _game(compile="off")
-    other.restore(checkpoint_io.load(tmp_path / "kept"))
+    trainer = _trainer(compile="off")
+    trainer.train_round()
+    checkpoint_io.save(tmp_path / "state", trainer.state())
+    other = _trainer(compile="off")
+    other.restore(checkpoint_io.load(tmp_path / "state"))
     assert other.round == 1
     other.train_round()
-    for mine, theirs in zip(game.student.parameters(), other.student.parameters(), strict=True):
-        assert mine.device.type == theirs.device.type == "cuda"
+    for network in (trainer.student, other.student):
+        assert {parameter.device.type for parameter in network.parameters()} == {"cuda"}

@@ -34,14 +34,14 @@ def make():
 
 
 def _stage(brought: Brought) -> Stage:
-    return next(each for each in brought.stages if each.name == "distill")
+    return next(stage for stage in brought.stages if stage.name == "distill")
 
 
 def test_its_declaration_names_the_teachers_weights_and_no_data(tiny: Brought) -> None:
     stage = _stage(tiny)
     assert stage.inputs == ("teacher/weights",)
     assert stage.externals == {}
-    assert not [each for each in stage.settings if each.partition(".")[0] == "data"]
+    assert not [name for name in stage.settings if name.partition(".")[0] == "data"]
     assert "scikit-learn" not in stage.packages
 
 
@@ -76,10 +76,10 @@ import atexit, json, sys
 opened = []
 sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
 
-def tell():
+def write():
     json.dump({"opened": opened, "modules": sorted(sys.modules)}, open(sys.argv[1], "w"))
 
-atexit.register(tell)
+atexit.register(write)
 from pipeline.cli.main import main
 main(sys.argv[2:])
 """
@@ -94,7 +94,7 @@ def test_a_process_that_distils_opens_no_data_set_and_imports_no_sklearn(
     sets += ["distill.batch_size=32", "distill.generator_width=16", "distill.bank_size=32"]
     bring(settings({"teacher": {"weights": str(weights), "epochs": 40}}), tmp_path, count=1)
     command = [sys.executable, "-c", AUDITED, str(report), "distill", "--json"]
-    command += [word for each in sets for word in ("--set", each)]
+    command += [word for setting in sets for word in ("--set", setting)]
     command += ["--config", str(tmp_path / "pipeline.toml")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -103,8 +103,8 @@ def test_a_process_that_distils_opens_no_data_set_and_imports_no_sklearn(
     statuses = {e["stage"]: e["status"] for e in events if e["kind"] == "stage_done"}
     assert statuses == {"teacher": "hit", "distill": "ran"}
     seen = json.loads(report.read_text(encoding="utf-8"))
-    assert any("teacher.safetensors" in each for each in seen["opened"])
-    files = [Path(each) for each in seen["opened"]]
+    assert any("teacher.safetensors" in path for path in seen["opened"])
+    files = [Path(path) for path in seen["opened"]]
     assert not [p for p in files if "sklearn" in p.parts or p.suffix in {".gz", ".csv"}]
     heavy = [m for m in seen["modules"] if m.partition(".")[0] in {"sklearn", "torchvision"}]
     assert not heavy
@@ -169,7 +169,7 @@ def test_every_choice_runs_and_gives_the_same_bytes_again(
         assert one.read_bytes() == two.read_bytes()
 
 
-def test_a_teacher_without_batch_norm_is_told_of_and_works(tmp_path: Path) -> None:
+def test_a_teacher_without_batch_norm_is_noted_and_works(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(BARE, encoding="utf-8")
     chosen = settings({"teacher": {"arch": "net.py:make", "epochs": 2}})
     brought = bring(chosen, tmp_path, count=2)

@@ -1,14 +1,15 @@
-"""Setting up tiny games for tests: jobs, teachers on disk, and the children of this process."""
+"""What tests of the training share: tiny jobs, teachers on disk, trainers and their weights."""
 
 import os
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.settings import Distill
 from stages.distill.job import Job
+from stages.distill.trainer import DistillTrainer
 from stages.networks import card as cards
 from stages.networks import weights
 from tests.stages.tiny import card, resnet8
@@ -16,17 +17,16 @@ from tests.stages.tiny import card, resnet8
 
 def job(**options: Any) -> Job:
     """Return a job of a few small rounds in fp32, changed by `options`."""
-    chosen = {
+    plain: dict[str, Any] = {
         "rounds": 4,
         "batch_size": 16,
         "generator_width": 8,
         "noise_dim": 5,
         "precision": "fp32",
         "loss": "kl",
-        **options,
     }
     return Job(
-        options=Distill(**chosen),
+        options=Distill(**plain | options),
         seed=3,
         student_arch="resnet8",
         teacher_code=None,
@@ -46,7 +46,22 @@ def teacher(folder: Path) -> Path:
     return path
 
 
+def copied_state(network: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of all weights and statistics of a network."""
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
+def trained_state(trainer: DistillTrainer) -> dict[str, Tensor]:
+    """Return a copy of all that a trainer moves: student, generator and EMA."""
+    networks = {"student": trainer.student, "generator": trainer.generator, "ema": trainer.ema}
+    return {
+        f"{part}.{name}": value
+        for part, network in networks.items()
+        for name, value in copied_state(network).items()
+    }
+
+
 def children() -> list[int]:
     """Return the process ids of this process's children."""
-    listed = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text(encoding="utf-8")
-    return [int(each) for each in listed.split()]
+    pids = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text(encoding="utf-8")
+    return [int(pid) for pid in pids.split()]

@@ -30,8 +30,10 @@ def test_a_bare_file_is_described_by_the_settings(tmp_path: Path) -> None:
     torch.save(resnet8().state_dict(), tmp_path / "t.pth")
     with pytest.raises((StageError, UsageError), match="image_size_px"):
         describe(tmp_path / "t.pth", arch="resnet8", **NOTHING)
-    found = describe(tmp_path / "t.pth", arch="resnet8", image_size_px=8, mean=(0.4,), std=(0.2,))
-    assert (found.image_size_px, found.mean, found.num_classes) == (8, (0.4,), 10)
+    described = describe(
+        tmp_path / "t.pth", arch="resnet8", image_size_px=8, mean=(0.4,), std=(0.2,)
+    )
+    assert (described.image_size_px, described.mean, described.num_classes) == (8, (0.4,), 10)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from tests.stages.tiny import Brought, bring, card, resnet8, settings
 SMALL = {"epochs": 1}
 
 
-def _given(path: Path, arch: str = "resnet8") -> Mapping[str, Mapping[str, Any]]:
+def _with_weights(path: Path, arch: str = "resnet8") -> Mapping[str, Mapping[str, Any]]:
     return {"teacher": {"arch": arch, "weights": str(path)}}
 
 
@@ -27,18 +27,17 @@ def test_a_trained_teacher_is_far_better_than_chance(tiny: Brought) -> None:
 
 
 def test_the_weights_carry_the_card_of_the_network_and_its_images(tiny: Brought) -> None:
-    found = cards.read(tiny.path("teacher/weights"))
-    assert found == card()
+    assert cards.read(tiny.path("teacher/weights")) == card()
 
 
-def test_training_tells_every_epoch_with_its_loss(tiny: Brought) -> None:
-    told = [e.fields for e in tiny.events if e.kind == "progress" and e.stage == "teacher"]
-    assert [(each["done"], each["total"], each["unit"]) for each in told] == [
+def test_training_reports_every_epoch_with_its_loss(tiny: Brought) -> None:
+    progress = [e.fields for e in tiny.events if e.kind == "progress" and e.stage == "teacher"]
+    assert [(fields["done"], fields["total"], fields["unit"]) for fields in progress] == [
         (1, 3, "epochs"),
         (2, 3, "epochs"),
         (3, 3, "epochs"),
     ]
-    assert told[-1]["loss"] < told[0]["loss"]
+    assert progress[-1]["loss"] < progress[0]["loss"]
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_gives_others(tmp_path: Path) -> None:
@@ -51,18 +50,18 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_gives_others(tmp_pa
 
 
 def test_given_weights_are_used_as_they_are(tiny: Brought, tmp_path: Path) -> None:
-    given = tiny.path("teacher/weights")
-    brought = bring(settings(_given(given)), tmp_path, count=1)
-    assert brought.path("teacher/weights").read_bytes() == given.read_bytes()
+    path = tiny.path("teacher/weights")
+    brought = bring(settings(_with_weights(path)), tmp_path, count=1)
+    assert brought.path("teacher/weights").read_bytes() == path.read_bytes()
     assert brought.metrics("teacher")["top1"] == tiny.metrics("teacher")["top1"]
-    assert not [each for each in brought.events if each.kind == "progress"]
+    assert not [event for event in brought.events if event.kind == "progress"]
 
 
 def test_a_torch_checkpoint_of_a_training_script_is_read(tiny: Brought, tmp_path: Path) -> None:
     tensors = safetensors.torch.load_file(tiny.path("teacher/weights"))
     wrapped = {"epoch": 3, "state_dict": {f"module.{name}": t for name, t in tensors.items()}}
     torch.save(wrapped, tmp_path / "teacher.pth")
-    brought = bring(settings(_given(tmp_path / "teacher.pth")), tmp_path, count=1)
+    brought = bring(settings(_with_weights(tmp_path / "teacher.pth")), tmp_path, count=1)
     assert brought.path("teacher/weights").read_bytes() == tiny.path("teacher/weights").read_bytes()
 
 
@@ -71,7 +70,7 @@ def test_a_teacher_no_better_than_chance_is_refused(tmp_path: Path) -> None:
     torch.nn.init.zeros_(network.fc.weight)
     weights.save(tmp_path / "blind.safetensors", network, {})
     with pytest.raises(StageError, match=r"no better than chance \(top-1 0\.\d+ on 540 images"):
-        bring(settings(_given(tmp_path / "blind.safetensors")), tmp_path, count=1)
+        bring(settings(_with_weights(tmp_path / "blind.safetensors")), tmp_path, count=1)
 
 
 def test_a_teacher_whose_outputs_are_not_finite_is_refused(tmp_path: Path) -> None:
@@ -79,24 +78,24 @@ def test_a_teacher_whose_outputs_are_not_finite_is_refused(tmp_path: Path) -> No
     torch.nn.init.constant_(network.fc.weight, float("nan"))
     weights.save(tmp_path / "nan.safetensors", network, {})
     with pytest.raises(StageError, match="not finite"):
-        bring(settings(_given(tmp_path / "nan.safetensors")), tmp_path, count=1)
+        bring(settings(_with_weights(tmp_path / "nan.safetensors")), tmp_path, count=1)
 
 
 def test_weights_of_another_architecture_are_refused_with_what_differs(tmp_path: Path) -> None:
     weights.save(tmp_path / "w.safetensors", resnet8(), {})
     with pytest.raises(StageError, match=r"do not fit resnet20 .*missing: stage1\.1"):
-        bring(settings(_given(tmp_path / "w.safetensors", "resnet20")), tmp_path, count=1)
+        bring(settings(_with_weights(tmp_path / "w.safetensors", "resnet20")), tmp_path, count=1)
 
 
 def test_weights_for_other_classes_are_refused_with_both_shapes(tmp_path: Path) -> None:
     weights.save(tmp_path / "w.safetensors", resnet8(classes=7), {})
     with pytest.raises(StageError, match=r"fc\.weight is \(7, 64\), not \(10, 64\)"):
-        bring(settings(_given(tmp_path / "w.safetensors")), tmp_path, count=1)
+        bring(settings(_with_weights(tmp_path / "w.safetensors")), tmp_path, count=1)
 
 
 def test_absent_weights_are_named_by_their_setting(tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"teacher\.weights: .*none\.pth"):
-        bring(settings(_given(tmp_path / "none.pth")), tmp_path, count=1)
+        bring(settings(_with_weights(tmp_path / "none.pth")), tmp_path, count=1)
 
 
 def test_a_network_in_a_users_file_is_trained(tmp_path: Path) -> None:

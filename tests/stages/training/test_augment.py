@@ -1,8 +1,8 @@
-"""Images are moved and mirrored, each by its own draw."""
+"""Images are moved and mirrored, every one by its own offset."""
 
 import torch
 
-from stages.training.augment import mirrored, shifted, steps
+from stages.training.augment import alternating_flip, crop_offsets, random_shift
 
 
 def _rng(seed: int = 0) -> torch.Generator:
@@ -10,30 +10,30 @@ def _rng(seed: int = 0) -> torch.Generator:
 
 
 def _moved(
-    x_BCHW: torch.Tensor, mirrored_B: torch.Tensor | None, rng: torch.Generator
+    x_BCHW: torch.Tensor, flipped_B: torch.Tensor | None, rng: torch.Generator
 ) -> torch.Tensor:
-    return shifted(x_BCHW, steps(len(x_BCHW), x_BCHW.shape[-1], rng), mirrored_B)
+    return random_shift(x_BCHW, crop_offsets(len(x_BCHW), x_BCHW.shape[-1], rng), flipped_B)
 
 
 def _images(count: int = 64, size: int = 32) -> torch.Tensor:
     return torch.rand(count, 3, size, size, generator=_rng(9)) + 0.1
 
 
-def test_each_image_is_a_crop_of_itself_padded_with_black() -> None:
+def test_every_image_is_a_crop_of_itself_padded_with_black() -> None:
     x_BCHW = _images()
     moved_BCHW = _moved(x_BCHW, None, _rng())
-    steps = set()
+    offsets = set()
     for before_CHW, after_CHW in zip(x_BCHW, moved_BCHW, strict=True):
         padded_CHW = torch.nn.functional.pad(before_CHW, (4,) * 4)
-        found = [
+        matches = [
             (top, left)
             for top in range(9)
             for left in range(9)
             if torch.equal(padded_CHW[:, top : top + 32, left : left + 32], after_CHW)
         ]
-        assert len(found) == 1
-        steps.add(found[0])
-    assert len(steps) > 20  # one step for all images would be one
+        assert len(matches) == 1
+        offsets.add(matches[0])
+    assert len(offsets) > 20  # one offset for all images would be one
 
 
 def test_a_mirrored_image_is_the_mirror_of_its_crop() -> None:
@@ -52,14 +52,14 @@ def test_small_images_move_by_a_pixel_at_most() -> None:
     assert set(places.tolist()) == {8 * row + column for row in (3, 4, 5) for column in (3, 4, 5)}
 
 
-def test_the_result_is_laid_out_channels_last_and_the_draw_repeats() -> None:
+def test_the_result_is_laid_out_channels_last_and_the_offsets_repeat() -> None:
     one, same = (_moved(_images(), None, _rng(3)) for _ in range(2))
     assert torch.equal(one, same)
     assert one.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_every_image_is_mirrored_in_every_second_epoch() -> None:
-    coins_N = torch.tensor([True, False, True, False])
+    flip_start_N = torch.tensor([True, False, True, False])
     indices_B = torch.tensor([3, 0])
-    epochs = [mirrored(coins_N, indices_B, epoch).tolist() for epoch in range(3)]
+    epochs = [alternating_flip(flip_start_N, indices_B, epoch).tolist() for epoch in range(3)]
     assert epochs == [[False, True], [True, False], [False, True]]

@@ -19,18 +19,18 @@ def test_tensors_numbers_and_optimisers_survive(tmp_path: Path) -> None:
     rng = torch.Generator().manual_seed(5)
     state = {"step": 7, "optimiser": optimiser.state_dict(), "rng": rng.get_state()}
     checkpoint_io.save(tmp_path / "state", state)
-    found = checkpoint_io.load(tmp_path / "state")
-    assert found["step"] == 7
-    assert torch.equal(found["rng"], rng.get_state())
-    kept, wanted = found["optimiser"]["state"][0], optimiser.state_dict()["state"][0]
-    assert all(torch.equal(kept[name], wanted[name]) for name in wanted)
+    loaded = checkpoint_io.load(tmp_path / "state")
+    assert loaded["step"] == 7
+    assert torch.equal(loaded["rng"], rng.get_state())
+    loaded_moments, moments = loaded["optimiser"]["state"][0], optimiser.state_dict()["state"][0]
+    assert all(torch.equal(loaded_moments[name], moments[name]) for name in moments)
 
 
 def test_a_checkpoint_replaces_the_one_before(tmp_path: Path) -> None:
     for step in (1, 2):
         checkpoint_io.save(tmp_path / "state", {"step": step})
     assert checkpoint_io.load(tmp_path / "state") == {"step": 2}
-    assert [each.name for each in tmp_path.iterdir()] == ["state"]
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
 
 
 class Bomb:

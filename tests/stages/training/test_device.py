@@ -1,4 +1,4 @@
-"""Where training runs and how chance is seeded."""
+"""The device that training runs on, and how random numbers are seeded."""
 
 import pytest
 import torch
@@ -10,11 +10,11 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_precision_that_is_named_is_taken(precision: str) -> None:
-    assert devices.choose(precision).precision == precision
+    assert devices.select(precision).precision == precision
 
 
 def test_auto_is_one_of_both_precisions_and_the_gpu_where_there_is_one() -> None:
-    chosen = devices.choose("auto")
+    chosen = devices.select("auto")
     assert chosen.precision in {"fp32", "bf16"}
     assert chosen.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -27,7 +27,7 @@ def test_fp32_networks_run_in_fp32_and_bf16_networks_in_bf16() -> None:
         assert layer(x_BC).dtype == torch.bfloat16
 
 
-def test_the_same_seed_and_stage_draw_the_same_numbers() -> None:
+def test_the_same_seed_and_stage_sample_the_same_numbers() -> None:
     first = torch.rand(3, generator=devices.seeded(0, "teacher", CPU))
     whole_of_torch = torch.rand(3)
     second = torch.rand(3, generator=devices.seeded(0, "teacher", CPU))
@@ -35,11 +35,11 @@ def test_the_same_seed_and_stage_draw_the_same_numbers() -> None:
     assert torch.equal(whole_of_torch, torch.rand(3))
 
 
-def test_another_seed_or_another_stage_draws_others() -> None:
-    drawn = [
+def test_another_seed_or_another_stage_samples_others() -> None:
+    samples = [
         torch.rand(3, generator=devices.seeded(seed, stage, CPU))
         for seed, stage in ((0, "teacher"), (0, "distill"), (1, "teacher"), (2**32 - 1, "teacher"))
     ]
     assert all(
-        not torch.equal(one, other) for i, one in enumerate(drawn) for other in drawn[i + 1 :]
+        not torch.equal(one, other) for i, one in enumerate(samples) for other in samples[i + 1 :]
     )

@@ -1,4 +1,4 @@
-"""A group of one costs nothing; of several, see test_crew."""
+"""A group of one costs nothing; of several, see test_launch."""
 
 import copy
 
@@ -10,7 +10,7 @@ from stages.distill.distributed.group import Group
 def test_alone_a_mean_is_the_value_itself() -> None:
     x = torch.randn(3, requires_grad=True)
     assert Group().mean(x) is x
-    assert not Group().together
+    assert not Group().is_distributed
 
 
 def test_alone_gradients_stay_as_they_are() -> None:
@@ -21,16 +21,16 @@ def test_alone_gradients_stay_as_they_are() -> None:
     assert x.grad.tolist() == [2, 2, 2]
 
 
-def test_apart_from_the_others_it_is_alone_for_a_while() -> None:
+def test_local_only_work_knows_no_other_process_for_a_while() -> None:
     group = Group(0, 2)
-    seen = [group.together]
-    with group.apart():
-        seen.append(group.together)
-        with group.apart():
+    states = [group.is_distributed]
+    with group.local_only():
+        states.append(group.is_distributed)
+        with group.local_only():
             pass
-        seen.append(group.together)
-    seen.append(group.together)
-    assert seen == [True, False, False, True]
+        states.append(group.is_distributed)
+    states.append(group.is_distributed)
+    assert states == [True, False, False, True]
 
 
 def test_a_copied_network_still_belongs_to_its_group() -> None:

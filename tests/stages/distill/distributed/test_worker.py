@@ -1,4 +1,4 @@
-"""A worker plays the same rounds as rank 0 and leaves nothing; real ones are in test_crew."""
+"""When a worker of torchrun starts or ends; real ones are in test_launch."""
 
 import pytest
 import torch.distributed as dist
@@ -18,8 +18,8 @@ class _Store:
 
 
 @pytest.mark.parametrize("word", [b"join", b"end"])
-def test_rank_0_tells_whether_a_rank_of_torchrun_is_wanted(word: bytes) -> None:
-    assert worker._wanted(_Store(word)) is (word == b"join")  # type: ignore[arg-type]
+def test_a_rank_of_torchrun_starts_or_ends_as_rank_0_decides(word: bytes) -> None:
+    assert worker.wait_for_start(_Store(word)) is (word == b"join")  # type: ignore[arg-type]
 
 
 def test_without_torchrun_there_is_nobody_to_release(monkeypatch: pytest.MonkeyPatch) -> None:
