@@ -19,16 +19,9 @@ from pipeline import __version__
 
 ABSENT = "absent"
 PACKAGES = (
-    "torch",
-    "torchvision",
-    "onnx",
-    "onnxscript",
-    "onnxruntime-gpu|onnxruntime",
-    "tensorrt",
-    "tensorrt-rtx",
-    "openvino",
-    "numpy",
-)
+    "torch", "torchvision", "onnx", "onnxscript", "onnxruntime-gpu|onnxruntime",
+    "tensorrt", "tensorrt-rtx", "openvino", "numpy",
+)  # fmt: skip
 """Distributions whose versions place a figure, as `version` takes them."""
 
 _CPU_INFO = Path("/proc/cpuinfo")
@@ -62,25 +55,16 @@ def gpus() -> tuple[Gpu, ...]:
 
     try:
         pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return ()
-    try:
         driver = pynvml.nvmlSystemGetDriverVersion()
-        handles = [
-            pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())
-        ]
-        return tuple(
-            Gpu(
-                pynvml.nvmlDeviceGetName(handle),
-                "{}.{}".format(*pynvml.nvmlDeviceGetCudaComputeCapability(handle)),
-                driver,
-            )
-            for handle in handles
-        )
+        devices = []
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+            devices.append(Gpu(pynvml.nvmlDeviceGetName(handle), f"{major}.{minor}", driver))
+        pynvml.nvmlShutdown()
     except pynvml.NVMLError:
         return ()
-    finally:
-        pynvml.nvmlShutdown()
+    return tuple(devices)
 
 
 @functools.cache

@@ -29,11 +29,7 @@ class NeedsGpu:
     setting: str
 
     def check(self) -> None:
-        """Make sure that a driver reports a GPU.
-
-        Raises:
-            UnavailableError: None does.
-        """
+        """Raise UnavailableError where no driver reports a GPU."""
         if not machine.gpus():
             raise UnavailableError(
                 self.setting,
@@ -51,11 +47,7 @@ class NeedsModule:
     install: str
 
     def check(self) -> None:
-        """Make sure that the module can be found; it is not imported.
-
-        Raises:
-            UnavailableError: It cannot.
-        """
+        """Raise UnavailableError where the module cannot be found; it is not imported."""
         if not machine.has_module(self.module):
             raise UnavailableError(
                 self.setting,
@@ -73,9 +65,5 @@ class Unsupported:
     remedy: str
 
     def check(self) -> None:
-        """Report it.
-
-        Raises:
-            UnavailableError: Always.
-        """
+        """Raise UnavailableError."""
         raise UnavailableError(self.setting, self.wrong, self.remedy)

@@ -7,6 +7,7 @@ them, and a change there that would change results raises `KEY_SCHEMA` in `pipel
 
 import ast
 import hashlib
+import itertools
 import sys
 from collections.abc import Iterable
 from importlib.util import find_spec
@@ -42,9 +43,7 @@ def code_digests(modules: Iterable[str], digest_cache: DigestCache) -> dict[str,
             continue
         entry = _digest_of(path, name, digest_cache)
         digests[name] = entry["digest"]
-        for candidate in entry["imports"]:
-            if candidate.partition(".")[0] in packages:
-                waiting.append(candidate)
+        waiting += [name for name in entry["imports"] if name.partition(".")[0] in packages]
     return dict(sorted(digests.items()))
 
 
@@ -101,9 +100,8 @@ def _digest_of(path: Path, module: str, digest_cache: DigestCache) -> dict[str, 
 def _parse(source: bytes, package: str, path: Path) -> dict[str, Any]:
     tree = ast.parse(source, filename=str(path))
     imports = sorted({name for node in ast.walk(tree) for name in _imports(node, package)})
-    for node in ast.walk(tree):
-        _drop_docstring(node)
-    return {"digest": hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), "imports": imports}
+    text = ast.unparse(_DocstringRemover().visit(tree))
+    return {"digest": hashlib.sha256(text.encode()).hexdigest(), "imports": imports}
 
 
 def _imports(node: ast.AST, package: str) -> list[str]:
@@ -121,22 +119,12 @@ def _imports(node: ast.AST, package: str) -> list[str]:
 
 def _with_parents(module: str) -> list[str]:
     """Return a dotted name and its packages, which Python runs on the way to it."""
-    parts = module.split(".")
-    return [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
+    return list(itertools.accumulate(module.split("."), "{}.{}".format))
 
 
-def _drop_docstring(node: ast.AST) -> None:
-    """Drop strings that stand alone as statements: docstrings and field comments."""
-    body = getattr(node, "body", None)
-    if not isinstance(body, list):
-        return
-    kept = [
-        statement
-        for statement in body
-        if not (
-            isinstance(statement, ast.Expr)
-            and isinstance(statement.value, ast.Constant)
-            and isinstance(statement.value.value, str)
-        )
-    ]
-    node.body = kept or [ast.Pass()]  # type: ignore[attr-defined]
+class _DocstringRemover(ast.NodeTransformer):
+    """Removes strings that stand alone as statements: docstrings and field comments."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if is_text else node
