@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from tests.stages.tiny import Brought, bring, settings
+from tests.stages.tiny import TinyRun, run_stages, settings
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -18,6 +18,6 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Brought:
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     """All five stages of the tiny pipeline, run in this process; do not change its files."""
-    return bring(settings(), tmp_path_factory.mktemp("tiny"))
+    return run_stages(settings(), tmp_path_factory.mktemp("tiny"))

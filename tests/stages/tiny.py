@@ -1,4 +1,4 @@
-"""A pipeline small enough to run in seconds, on real digits, and a real context for one stage."""
+"""A pipeline small enough to run in seconds, on real digits, and a real context for a stage."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,8 +46,8 @@ def settings(values: Values | None = None, *, seed: int = 0) -> Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
-    """Stages that have run, what they left and what they said."""
+class TinyRun:
+    """Stages that have run, their outputs and what they reported."""
 
     settings: Settings
     stages: tuple[Stage, ...]
@@ -57,20 +57,20 @@ class Brought:
     def path(self, name: str) -> Path:
         """Return the file of an output, `stage/output`."""
         stage, _, output = name.partition("/")
-        entry = next(each.entry for each in self.runner.outcomes if each.stage == stage)
+        entry = next(outcome.entry for outcome in self.runner.outcomes if outcome.stage == stage)
         return entry.output(output)
 
     def metrics(self, stage: str) -> dict[str, Any]:
         """Return the figures that a stage recorded."""
-        entry = next(each.entry for each in self.runner.outcomes if each.stage == stage)
+        entry = next(outcome.entry for outcome in self.runner.outcomes if outcome.stage == stage)
         return entry.record.metrics
 
     def notes(self) -> list[str]:
-        """Return what the stages told the user."""
-        return [each.fields["text"] for each in self.events if each.kind == "note"]
+        """Return the notes of the stages to the user."""
+        return [event.fields["text"] for event in self.events if event.kind == "note"]
 
 
-def bring(chosen: Settings, root: Path, *, count: int = 5) -> Brought:
+def run_stages(chosen: Settings, root: Path, *, count: int = 5) -> TinyRun:
     """Run the first `count` stages for these settings, with the working folder in `root`."""
     store = Store(root / ".madpipe")
     store.prepare()
@@ -78,16 +78,16 @@ def bring(chosen: Settings, root: Path, *, count: int = 5) -> Brought:
     stages = declare(chosen, root)
     runner = Runner(chosen, store, DigestCache(), [events.append])
     runner.run(stages[:count])
-    return Brought(chosen, stages, runner, events)
+    return TinyRun(chosen, stages, runner, events)
 
 
 def context(
     stage: Stage, chosen: Settings, inputs: Mapping[str, Path], folder: Path
 ) -> tuple[Context, list[tuple[str, Mapping[str, Any]]]]:
-    """Return what a running stage is handed, and the list that gets what it emits."""
+    """Return the context of a running stage, and the list that gets what it emits."""
     emitted: list[tuple[str, Mapping[str, Any]]] = []
     (folder / "out").mkdir(parents=True, exist_ok=True)
-    made = Context(
+    ctx = Context(
         stage=stage,
         settings=chosen,
         inputs=inputs,
@@ -98,7 +98,7 @@ def context(
         emit=lambda kind, fields: emitted.append((kind, fields)),
         stop_asked=lambda: False,
     )
-    return made, emitted
+    return ctx, emitted
 
 
 def card(**changes: Any) -> Card:

@@ -14,10 +14,10 @@ from stages.build import autotune
 from stages.build import stage as build_stage
 from stages.build.autotune import AutotuneResult, sensitive_layers
 from stages.engines import selection
-from tests.stages.tiny import Brought
+from tests.stages.tiny import TinyRun
 
 
-def _built(tiny: Brought, folder: Path, **options: Any) -> Candidates:
+def _built(tiny: TinyRun, folder: Path, **options: Any) -> Candidates:
     _, built = build_stage.build(
         tiny.path("export/onnx"),
         folder / "engine.onnx",
@@ -29,7 +29,7 @@ def _built(tiny: Brought, folder: Path, **options: Any) -> Candidates:
 
 
 def test_the_stage_stores_the_table_and_takes_the_fastest_that_is_admissible(
-    tiny: Brought,
+    tiny: TinyRun,
 ) -> None:
     table = json.loads(tiny.path("build/candidates").read_bytes())
     rows = table["candidates"]
@@ -47,7 +47,7 @@ def test_the_stage_stores_the_table_and_takes_the_fastest_that_is_admissible(
 
 
 def test_what_differs_too_much_is_missed_and_mixed_with_float_layers(
-    tiny: Brought, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = autotune.classes
     calls = 0
@@ -71,14 +71,14 @@ def test_what_differs_too_much_is_missed_and_mixed_with_float_layers(
     assert len(mixed.float_layers) == 1
 
 
-def test_without_bisection_nothing_is_mixed(tiny: Brought, tmp_path: Path) -> None:
+def test_without_bisection_nothing_is_mixed(tiny: TinyRun, tmp_path: Path) -> None:
     built = _built(tiny, tmp_path, backend="onnxruntime", max_disagreement=0.0, bisect_layers=0)
     assert len(built.candidates) == 2
     assert built.costly_layers == ()
 
 
 def test_where_none_is_admissible_the_message_has_the_reason_of_every_candidate(
-    tiny: Brought, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, calls = autotune.classes, 0
 
@@ -93,7 +93,7 @@ def test_where_none_is_admissible_the_message_has_the_reason_of_every_candidate(
         _built(tiny, tmp_path, backend="onnxruntime")
 
 
-def test_a_file_with_images_is_built_by_measuring_too(tiny: Brought, tmp_path: Path) -> None:
+def test_a_file_with_images_is_built_by_measuring_too(tiny: TinyRun, tmp_path: Path) -> None:
     manifest = standalone.build(
         tiny.path("export/onnx"), tmp_path, Build(device="cpu"), tiny.path("distill/bank")
     )

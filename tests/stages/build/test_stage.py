@@ -14,14 +14,14 @@ from pipeline.errors import StageError, UnavailableError, UsageError
 from pipeline.settings import Build
 from stages import standalone
 from stages.engines.base import BACKENDS
-from tests.stages.tiny import Brought
+from tests.stages.tiny import TinyRun
 
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_the_manifest_describes_the_engine_and_the_onnx_file(tiny: Brought) -> None:
+def test_the_manifest_describes_the_engine_and_the_onnx_file(tiny: TinyRun) -> None:
     manifest = json.loads(tiny.path("build/manifest").read_bytes())
     engine = tiny.path("build/engine")
     assert manifest["engine"] == engine.name
@@ -32,7 +32,7 @@ def test_the_manifest_describes_the_engine_and_the_onnx_file(tiny: Brought) -> N
     assert manifest["precision"] in info.precisions
 
 
-def test_the_figures_of_the_stage_are_those_of_the_manifest(tiny: Brought) -> None:
+def test_the_figures_of_the_stage_are_those_of_the_manifest(tiny: TinyRun) -> None:
     manifest = json.loads(tiny.path("build/manifest").read_bytes())
     metrics = tiny.metrics("build")
     assert {name: metrics[name] for name in ("backend", "device", "precision")} == {
@@ -41,7 +41,7 @@ def test_the_figures_of_the_stage_are_those_of_the_manifest(tiny: Brought) -> No
     assert metrics["bytes"] == tiny.path("build/engine").stat().st_size
 
 
-def test_a_file_is_built_into_a_folder_of_ones_own(tiny: Brought, tmp_path: Path) -> None:
+def test_a_file_is_built_into_a_folder_of_ones_own(tiny: TinyRun, tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "engine"
     manifest = standalone.build(tiny.path("export/onnx"), folder, Build())
     assert sorted(path.name for path in folder.iterdir()) == sorted(
@@ -74,12 +74,12 @@ def test_a_gpu_asked_for_by_name_and_absent_is_refused_with_both_remedies(tmp_pa
 
 
 @pytest.mark.skipif(bool(machine.gpus()), reason="a GPU is here")
-def test_without_a_gpu_auto_builds_for_the_cpu_without_a_note(tiny: Brought) -> None:
+def test_without_a_gpu_auto_builds_for_the_cpu_without_a_note(tiny: TinyRun) -> None:
     assert tiny.metrics("build")["device"] == "cpu"
     assert [note for note in tiny.notes() if not note.startswith("latencies were noisy")] == []
 
 
-def test_an_engine_of_the_same_onnx_file_has_the_same_bytes(tiny: Brought, tmp_path: Path) -> None:
+def test_an_engine_of_the_same_onnx_file_has_the_same_bytes(tiny: TinyRun, tmp_path: Path) -> None:
     options = Build(backend="onnxruntime", device="cpu", precision="int8")
     built = [
         (
@@ -94,7 +94,7 @@ def test_an_engine_of_the_same_onnx_file_has_the_same_bytes(tiny: Brought, tmp_p
     assert built[0] == built[1]
 
 
-def test_a_truncated_onnx_file_is_refused(tiny: Brought, tmp_path: Path) -> None:
+def test_a_truncated_onnx_file_is_refused(tiny: TinyRun, tmp_path: Path) -> None:
     content = tiny.path("export/onnx").read_bytes()
     (tmp_path / "m.onnx").write_bytes(content[: len(content) // 2])
     with pytest.raises(StageError, match=r"^the ONNX file: is no ONNX file"):
@@ -176,7 +176,7 @@ def test_a_graph_of_two_inputs_is_refused(tmp_path: Path) -> None:
         standalone.build(tmp_path / "m.onnx", tmp_path / "engine", Build())
 
 
-def test_weights_outside_the_file_are_not_followed(tiny: Brought, tmp_path: Path) -> None:
+def test_weights_outside_the_file_are_not_followed(tiny: TinyRun, tmp_path: Path) -> None:
     model = onnx.load(str(tiny.path("export/onnx")))
     onnx.save(model, str(tmp_path / "m.onnx"), save_as_external_data=True, size_threshold=0)
     torn = onnx.load(str(tmp_path / "m.onnx"), load_external_data=False)
@@ -190,20 +190,20 @@ def test_weights_outside_the_file_are_not_followed(tiny: Brought, tmp_path: Path
 
 
 def test_int8_of_a_file_without_images_is_refused_with_the_fix(
-    tiny: Brought, tmp_path: Path
+    tiny: TinyRun, tmp_path: Path
 ) -> None:
     with pytest.raises(StageError, match=r"^--precision: needs images .*give --calibration"):
         standalone.build(tiny.path("export/onnx"), tmp_path / "engine", Build(precision="int8"))
     assert not (tmp_path / "engine").exists()
 
 
-def test_a_bank_of_no_images_is_refused(tiny: Brought, tmp_path: Path) -> None:
+def test_a_bank_of_no_images_is_refused(tiny: TinyRun, tmp_path: Path) -> None:
     np.savez(tmp_path / "bank.npz", x=np.zeros((0, 8, 8, 1), np.uint8))
     with pytest.raises(StageError, match=r"^--calibration: holds no images"):
         standalone.build(tiny.path("export/onnx"), tmp_path / "e", Build(), tmp_path / "bank.npz")
 
 
-def test_layers_that_stay_in_float_are_in_the_manifest(tiny: Brought, tmp_path: Path) -> None:
+def test_layers_that_stay_in_float_are_in_the_manifest(tiny: TinyRun, tmp_path: Path) -> None:
     options = Build(
         backend="onnxruntime", device="cpu", precision="int8", float_layers=("first", "last")
     )

@@ -11,7 +11,7 @@ from pipeline.errors import StageError
 from pipeline.settings import Data
 from stages.distill import monitor
 from stages.distill.metrics import Window
-from tests.stages.tiny import Brought, bring, card, resnet8, settings
+from tests.stages.tiny import TinyRun, card, resnet8, run_stages, settings
 
 CPU = torch.device("cpu")
 
@@ -33,9 +33,9 @@ def test_classes_that_are_not_the_teachers_are_refused() -> None:
 
 
 def test_a_monitored_run_leaves_the_same_student_and_its_accuracy_over_time(
-    tiny: Brought, tmp_path: Path
+    tiny: TinyRun, tmp_path: Path
 ) -> None:
-    watched = bring(settings({"distill": {"monitor": "held-out"}}), tmp_path, count=2)
+    watched = run_stages(settings({"distill": {"monitor": "held-out"}}), tmp_path, count=2)
     for name in ("distill/student", "distill/generator", "distill/ema_generator", "distill/bank"):
         assert watched.path(name).read_bytes() == tiny.path(name).read_bytes(), name
     lines = watched.path("distill/curves").read_bytes().splitlines()

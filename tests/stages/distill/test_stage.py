@@ -21,7 +21,7 @@ from pipeline.errors import StageError, UndeclaredAccess
 from pipeline.stage import Stage
 from stages.distill import stage as distill_stage
 from stages.networks import card as cards
-from tests.stages.tiny import Brought, bring, card, context, settings, weights_file
+from tests.stages.tiny import TinyRun, card, context, run_stages, settings, weights_file
 
 BARE = """
 from torch import nn
@@ -33,11 +33,11 @@ def make():
 """
 
 
-def _stage(brought: Brought) -> Stage:
-    return next(stage for stage in brought.stages if stage.name == "distill")
+def _stage(tiny_run: TinyRun) -> Stage:
+    return next(stage for stage in tiny_run.stages if stage.name == "distill")
 
 
-def test_its_declaration_names_the_teachers_weights_and_no_data(tiny: Brought) -> None:
+def test_its_declaration_names_the_teachers_weights_and_no_data(tiny: TinyRun) -> None:
     stage = _stage(tiny)
     assert stage.inputs == ("teacher/weights",)
     assert stage.externals == {}
@@ -45,7 +45,7 @@ def test_its_declaration_names_the_teachers_weights_and_no_data(tiny: Brought) -
     assert "scikit-learn" not in stage.packages
 
 
-def test_no_module_that_it_imports_is_one_of_data(tiny: Brought) -> None:
+def test_no_module_that_it_imports_is_one_of_data(tiny: TinyRun) -> None:
     stage = _stage(tiny)
     closure = code_digests([stage.run.partition(":")[0], *stage.code], DigestCache())
     assert "stages.distill.trainer" in closure
@@ -53,14 +53,14 @@ def test_no_module_that_it_imports_is_one_of_data(tiny: Brought) -> None:
 
 
 @pytest.mark.parametrize("name", ["data", "teacher", "validate"])
-def test_settings_that_it_does_not_declare_raise(tiny: Brought, tmp_path: Path, name: str) -> None:
+def test_settings_that_it_does_not_declare_raise(tiny: TinyRun, tmp_path: Path, name: str) -> None:
     ctx, _ = context(_stage(tiny), tiny.settings, {}, tmp_path)
     with pytest.raises(UndeclaredAccess, match=rf"setting .*\({name}\)"):
         getattr(ctx.settings, name)
 
 
 def test_data_cannot_be_asked_for_as_input_external_or_output(
-    tiny: Brought, tmp_path: Path
+    tiny: TinyRun, tmp_path: Path
 ) -> None:
     ctx, _ = context(_stage(tiny), tiny.settings, {}, tmp_path)
     assert ctx.external("data") is None
@@ -86,13 +86,13 @@ main(sys.argv[2:])
 
 
 def test_a_process_that_distils_opens_no_data_set_and_imports_no_sklearn(
-    tiny: Brought, tmp_path: Path
+    tiny: TinyRun, tmp_path: Path
 ) -> None:
     (tmp_path / "pipeline.toml").touch()
     report, weights = tmp_path / "report.json", tiny.path("teacher/weights")
     sets = ["teacher.arch=resnet8", f"teacher.weights={weights}", "distill.rounds=40"]
     sets += ["distill.batch_size=32", "distill.generator_width=16", "distill.bank_size=32"]
-    bring(settings({"teacher": {"weights": str(weights), "epochs": 40}}), tmp_path, count=1)
+    run_stages(settings({"teacher": {"weights": str(weights), "epochs": 40}}), tmp_path, count=1)
     command = [sys.executable, "-c", AUDITED, str(report), "distill", "--json"]
     command += [word for setting in sets for word in ("--set", setting)]
     command += ["--config", str(tmp_path / "pipeline.toml")]
@@ -111,11 +111,11 @@ def test_a_process_that_distils_opens_no_data_set_and_imports_no_sklearn(
     assert not [m for m in seen["modules"] if m.startswith("stages.data.") and "specs" not in m]
 
 
-def test_it_leaves_a_student_of_the_teachers_classes(tiny: Brought) -> None:
+def test_it_leaves_a_student_of_the_teachers_classes(tiny: TinyRun) -> None:
     assert cards.read(tiny.path("distill/student")) == card(arch=tiny.settings.student.arch)
 
 
-def test_both_generators_can_be_built_again_from_their_files(tiny: Brought) -> None:
+def test_both_generators_can_be_built_again_from_their_files(tiny: TinyRun) -> None:
     for output in ("generator", "ema_generator"):
         path = tiny.path(f"distill/{output}")
         with safetensors.safe_open(path, "pt") as file:
@@ -125,7 +125,7 @@ def test_both_generators_can_be_built_again_from_their_files(tiny: Brought) -> N
         assert generator(torch.randn(2, 100)).shape == (2, 1, 8, 8)
 
 
-def test_the_bank_holds_as_many_images_as_asked_for(tiny: Brought) -> None:
+def test_the_bank_holds_as_many_images_as_asked_for(tiny: TinyRun) -> None:
     with np.load(tiny.path("distill/bank")) as archive:
         x_NHWC = archive["x"]
     assert x_NHWC.shape == (32, 8, 8, 1)
@@ -133,7 +133,7 @@ def test_the_bank_holds_as_many_images_as_asked_for(tiny: Brought) -> None:
     assert len(np.unique(x_NHWC, axis=0)) > 8
 
 
-def test_the_picture_opens(tiny: Brought) -> None:
+def test_the_picture_opens(tiny: TinyRun) -> None:
     with Image.open(tiny.path("distill/picture")) as image:
         image.load()
         assert image.format == "PNG"
@@ -142,7 +142,7 @@ def test_the_picture_opens(tiny: Brought) -> None:
 def _distil(teacher: Path, folder: Path, **options: Any) -> list[str]:
     """Run the stage's own function on a teacher's file; return the notes."""
     chosen = settings({"distill": options})
-    stage = _stage(Brought(chosen, _declared(chosen, folder), None, []))  # type: ignore[arg-type]
+    stage = _stage(TinyRun(chosen, _declared(chosen, folder), None, []))  # type: ignore[arg-type]
     ctx, emitted = context(stage, chosen, {"teacher/weights": teacher}, folder)
     distill_stage.run(ctx)
     return [fields["text"] for kind, fields in emitted if kind == "note"]
@@ -158,7 +158,7 @@ def _declared(chosen: Any, root: Path) -> tuple[Stage, ...]:
     "options", [{"method": "abm"}, {"loss": "kl", "temperature": 4.0}, {"precision": "bf16"}]
 )
 def test_every_choice_runs_and_gives_the_same_bytes_again(
-    tiny: Brought, tmp_path: Path, options: dict[str, Any]
+    tiny: TinyRun, tmp_path: Path, options: dict[str, Any]
 ) -> None:
     teacher = tiny.path("teacher/weights")
     for name in ("one", "two"):
@@ -172,14 +172,14 @@ def test_every_choice_runs_and_gives_the_same_bytes_again(
 def test_a_teacher_without_batch_norm_is_noted_and_works(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(BARE, encoding="utf-8")
     chosen = settings({"teacher": {"arch": "net.py:make", "epochs": 2}})
-    brought = bring(chosen, tmp_path, count=2)
-    assert brought.notes() == [
+    tiny_run = run_stages(chosen, tmp_path, count=2)
+    assert tiny_run.notes() == [
         (
             "the teacher has no BatchNorm2d layers with running statistics, so the "
             "moment-matching term is off"
         )
     ]
-    assert brought.path("distill/student").is_file()
+    assert tiny_run.path("distill/student").is_file()
 
 
 def test_an_image_size_that_no_generator_makes_is_refused_with_those_that_it_does(
@@ -191,7 +191,7 @@ def test_an_image_size_that_no_generator_makes_is_refused_with_those_that_it_doe
 
 
 def test_losses_that_are_not_finite_stop_it_and_name_the_setting(
-    tiny: Brought, tmp_path: Path
+    tiny: TinyRun, tmp_path: Path
 ) -> None:
     with pytest.raises(StageError, match=r"not finite.*distill\.student_learning_rate"):
         _distil(tiny.path("teacher/weights"), tmp_path, student_learning_rate=1e30)

@@ -16,7 +16,7 @@ from stages.distill.job import build_trainer
 from stages.distill.trainer import DistillTrainer
 from stages.training import checkpoint_io
 from tests.stages.distill.tiny_training import job, teacher, trained_state
-from tests.stages.tiny import Brought
+from tests.stages.tiny import TinyRun
 
 MakeTrainer = Callable[..., DistillTrainer]
 
@@ -184,7 +184,7 @@ def test_pretraining_moves_the_generator_alone_and_the_ema_begins_where_it_ends(
     assert all(torch.equal(after[f"generator.{n}"], after[f"ema.{n}"]) for n in names)
 
 
-def test_pretraining_teaches_a_conditional_generator_its_labels(tiny: Brought) -> None:
+def test_pretraining_teaches_a_conditional_generator_its_labels(tiny: TinyRun) -> None:
     options = job(generator="sum", generator_learning_rate=0.01, batch_norm_weight=0.0)
     trainer, _ = build_trainer(options, tiny.path("teacher/weights"), Group())
 

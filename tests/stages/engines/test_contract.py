@@ -18,7 +18,7 @@ from stages.engines import selection
 from stages.engines.base import BACKENDS, Session
 from stages.engines.open_engine import open_engine, read_manifest
 from stages.networks import factory
-from tests.stages.tiny import Brought
+from tests.stages.tiny import TinyRun
 
 HERE = [name for name, info in BACKENDS.items() if machine.has_module(info.needs)]
 ENGINES = [
@@ -33,7 +33,7 @@ TOLERANCE = {"fp32": 1e-3, "bf16": 0.05, "int8": 0.2}
 
 
 @pytest.fixture(scope="module", params=ENGINES, ids="-".join)
-def built(request: pytest.FixtureRequest, tiny: Brought, tmp_path_factory: Any) -> Path:
+def built(request: pytest.FixtureRequest, tiny: TinyRun, tmp_path_factory: Any) -> Path:
     """A folder with an engine of the tiny student and its manifest."""
     folder: Path = tmp_path_factory.mktemp("engine")
     name, precision = request.param
@@ -50,7 +50,7 @@ def _opened(folder: Path) -> tuple[EngineManifest, Session]:
     return manifest, open_engine(manifest, folder / name, threads=1)
 
 
-def _held_out(tiny: Brought, count: int) -> torch.Tensor:
+def _held_out(tiny: TinyRun, count: int) -> torch.Tensor:
     held_out = images.load(tiny.settings.data, None).held_out
     return held_out.batch(torch.arange(count), torch.device("cpu")).contiguous()
 
@@ -60,7 +60,7 @@ def test_there_is_a_backend_to_test() -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7, 64])
-def test_an_engine_says_what_torch_says(built: Path, tiny: Brought, batch: int) -> None:
+def test_an_engine_says_what_torch_says(built: Path, tiny: TinyRun, batch: int) -> None:
     student, _ = factory.load(tiny.path("distill/student"), code=None, place="student")
     manifest, session = _opened(built)
     x_BCHW = _held_out(tiny, batch)
@@ -73,7 +73,7 @@ def test_an_engine_says_what_torch_says(built: Path, tiny: Brought, batch: int) 
     assert np.abs(found_BK - wanted_BK).max() <= TOLERANCE[manifest.precision] * largest
 
 
-def test_a_prepared_call_runs_as_often_as_one_likes(built: Path, tiny: Brought) -> None:
+def test_a_prepared_call_runs_as_often_as_one_likes(built: Path, tiny: TinyRun) -> None:
     _, session = _opened(built)
     x_BCHW = _held_out(tiny, 3).numpy()
     before_BK = session.infer(x_BCHW)
@@ -83,7 +83,7 @@ def test_a_prepared_call_runs_as_often_as_one_likes(built: Path, tiny: Brought) 
     np.testing.assert_array_equal(session.infer(x_BCHW), before_BK)
 
 
-def test_two_sessions_of_one_engine_agree_to_the_bit(built: Path, tiny: Brought) -> None:
+def test_two_sessions_of_one_engine_agree_to_the_bit(built: Path, tiny: TinyRun) -> None:
     x_BCHW = _held_out(tiny, 9).numpy()
     one, other = (_opened(built)[1].infer(x_BCHW) for _ in range(2))
     np.testing.assert_array_equal(one, other)
@@ -105,7 +105,7 @@ def test_images_of_another_shape_are_refused_with_both_shapes(built: Path) -> No
     assert session.infer(np.zeros((1, 1, 8, 8), np.float32)).shape == (1, 10)
 
 
-def test_more_threads_say_the_same(built: Path, tiny: Brought) -> None:
+def test_more_threads_say_the_same(built: Path, tiny: TinyRun) -> None:
     manifest, session = _opened(built)
     x_BCHW = _held_out(tiny, 5).numpy()
     backend = selection.backend(manifest.backend)
@@ -113,7 +113,7 @@ def test_more_threads_say_the_same(built: Path, tiny: Brought) -> None:
     np.testing.assert_allclose(other.infer(x_BCHW), session.infer(x_BCHW), rtol=1e-3, atol=1e-3)
 
 
-def test_a_graph_that_takes_bytes_is_fed_bytes(built: Path, tmp_path: Path, tiny: Brought) -> None:
+def test_a_graph_that_takes_bytes_is_fed_bytes(built: Path, tmp_path: Path, tiny: TinyRun) -> None:
     manifest, session = _opened(built)
     options = Export(input="uint8-nhwc")
     standalone.export(
@@ -166,7 +166,7 @@ def test_a_device_that_is_not_here_is_refused_and_never_replaced(
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not machine.gpus(), reason="no GPU is here")
-def test_an_engine_on_the_gpu_says_what_torch_says(tiny: Brought, tmp_path: Path) -> None:
+def test_an_engine_on_the_gpu_says_what_torch_says(tiny: TinyRun, tmp_path: Path) -> None:
     manifest = standalone.build(tiny.path("export/onnx"), tmp_path, Build(device="cuda"))
     assert manifest.device == "cuda"
     student, _ = factory.load(tiny.path("distill/student"), code=None, place="student")

@@ -12,7 +12,7 @@ from pipeline.errors import UnavailableError
 from pipeline.settings import Build
 from stages import standalone
 from stages.engines import selection
-from tests.stages.tiny import Brought
+from tests.stages.tiny import TinyRun
 
 pytestmark = pytest.mark.skipif(not machine.has_module("openvino"), reason="openvino is absent")
 
@@ -26,7 +26,7 @@ REACHED = {"fp32": {"f32"}, "bf16": {"bf16"}, "int8": {"i8", "u8"}}
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_layers_compute_in_what_was_asked_for(
-    tiny: Brought, tmp_path: Path, precision: str
+    tiny: TinyRun, tmp_path: Path, precision: str
 ) -> None:
     options = Build(backend="openvino", device="cpu", precision=precision)  # type: ignore[arg-type]
     images_path = tiny.path("distill/bank") if precision == "int8" else None
@@ -37,7 +37,7 @@ def test_the_layers_compute_in_what_was_asked_for(
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_session_has_the_threads_that_were_asked_for(tiny: Brought, threads: int) -> None:
+def test_a_session_has_the_threads_that_were_asked_for(tiny: TinyRun, threads: int) -> None:
     session = selection.backend("openvino").open(
         tiny.path("export/onnx"), device="cpu", threads=threads
     )
@@ -55,7 +55,7 @@ def test_bf16_on_a_processor_without_it_is_refused_with_the_others(
         unsupported.check()
 
 
-def test_a_session_sends_nothing_and_leaves_no_identifier(tiny: Brought, tmp_path: Path) -> None:
+def test_a_session_sends_nothing_and_leaves_no_identifier(tiny: TinyRun, tmp_path: Path) -> None:
     script = (
         "import socket, sys\n"
         "def refuse(*args, **kwargs):\n"

@@ -15,7 +15,7 @@ from pipeline.settings import Export
 from stages.engines.base import BACKENDS
 from stages.export import stage as export_stage
 from stages.onnxgraph import io as onnx_io
-from tests.stages.tiny import Brought, card, resnet8
+from tests.stages.tiny import TinyRun, card, resnet8
 
 
 def _images(count: int = 5) -> np.ndarray:
@@ -34,16 +34,16 @@ def _export(network: Classifier, path: Path, options: Export) -> export_stage.Co
     )
 
 
-def test_the_stage_leaves_a_sound_file_with_the_students_card(tiny: Brought) -> None:
+def test_the_stage_leaves_a_sound_file_with_the_students_card(tiny: TinyRun) -> None:
     model = onnx_io.read(tiny.path("export/onnx"), "here")
     assert onnx_io.card_of(model) == card(arch=tiny.settings.student.arch)
 
 
-def test_the_difference_to_torch_is_recorded_and_small(tiny: Brought) -> None:
+def test_the_difference_to_torch_is_recorded_and_small(tiny: TinyRun) -> None:
     assert 0 <= tiny.metrics("export")["max_logit_difference"] < 1e-3
 
 
-def test_the_file_is_at_most_the_students_size_and_the_graph(tiny: Brought) -> None:
+def test_the_file_is_at_most_the_students_size_and_the_graph(tiny: TinyRun) -> None:
     student = tiny.path("distill/student").stat().st_size
     size = tiny.path("export/onnx").stat().st_size
     assert size <= 1.05 * student
@@ -112,12 +112,12 @@ def test_a_graph_that_takes_bytes_says_the_same_and_tells_what_it_takes(tmp_path
     assert told[onnx_io.STUDENT_KEY] == "0" * 64
 
 
-def test_the_student_in_the_file_is_the_one_that_was_exported(tiny: Brought) -> None:
+def test_the_student_in_the_file_is_the_one_that_was_exported(tiny: TinyRun) -> None:
     model = onnx_io.read(tiny.path("export/onnx"), "here")
     told = {each.key: each.value for each in model.metadata_props}
     assert told[onnx_io.STUDENT_KEY] == file_sha256(tiny.path("distill/student"))
 
 
-def test_the_opset_is_the_backends_where_none_is_named(tiny: Brought) -> None:
+def test_the_opset_is_the_backends_where_none_is_named(tiny: TinyRun) -> None:
     model = onnx_io.read(tiny.path("export/onnx"), "here")
     assert model.opset_import[0].version == BACKENDS["onnxruntime"].opset

@@ -7,12 +7,12 @@ from stages import bank
 from stages.onnxgraph import calibrate
 from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph.layers import with_names
-from tests.stages.tiny import Brought
+from tests.stages.tiny import TinyRun
 
 
 @pytest.mark.parametrize("method", ["minmax", "percentile", "entropy"])
 def test_every_method_gives_ranges_within_minmax_and_prints_nothing(
-    tiny: Brought, method: str, capfd: pytest.CaptureFixture[str]
+    tiny: TinyRun, method: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     model = with_names(onnx_io.read(tiny.path("export/onnx"), "here"))
     x_NCHW = bank.load(tiny.path("distill/bank"), "here")
@@ -27,7 +27,7 @@ def test_every_method_gives_ranges_within_minmax_and_prints_nothing(
     assert capfd.readouterr() == ("", "")
 
 
-def test_minmax_is_the_least_and_the_most_of_all_batches(tiny: Brought) -> None:
+def test_minmax_is_the_least_and_the_most_of_all_batches(tiny: TinyRun) -> None:
     model = with_names(onnx_io.read(tiny.path("export/onnx"), "here"))
     x_NCHW = np.zeros((70, 1, 8, 8), np.float32)
     x_NCHW[69] = 1.0

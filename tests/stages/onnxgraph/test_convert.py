@@ -13,16 +13,16 @@ from stages.engines.base import BACKENDS, PRECISION_KEY
 from stages.onnxgraph import convert
 from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph.layers import ASKED_FOR, layer_nodes
-from tests.stages.tiny import Brought
+from tests.stages.tiny import TinyRun
 
 
 @pytest.fixture(scope="module")
-def model(tiny: Brought) -> ModelProto:
+def model(tiny: TinyRun) -> ModelProto:
     return onnx_io.read(tiny.path("export/onnx"), "here")
 
 
 @pytest.fixture(scope="module")
-def images(tiny: Brought) -> NDArray[np.float32]:
+def images(tiny: TinyRun) -> NDArray[np.float32]:
     return bank.load(tiny.path("distill/bank"), "here")
 
 

@@ -9,11 +9,11 @@ from stages import bank
 from stages.onnxgraph import half
 from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph.layers import ASKED_FOR, PREPROCESSING, KeptFloat, layer_nodes
-from tests.stages.tiny import Brought
+from tests.stages.tiny import TinyRun
 
 
 @pytest.fixture(scope="module")
-def model(tiny: Brought) -> ModelProto:
+def model(tiny: TinyRun) -> ModelProto:
     return onnx_io.read(tiny.path("export/onnx"), "here")
 
 
@@ -33,7 +33,7 @@ def test_layers_have_half_weights_and_the_ends_are_fp32(model: ModelProto, preci
     ]
 
 
-def test_fp16_gives_nearly_the_logits_of_fp32(model: ModelProto, tiny: Brought) -> None:
+def test_fp16_gives_nearly_the_logits_of_fp32(model: ModelProto, tiny: TinyRun) -> None:
     x_NCHW = bank.load(tiny.path("distill/bank"), "here")
     converted = half.convert(model, "fp16", keep=()).model
     fp16_NK, fp32_NK = (

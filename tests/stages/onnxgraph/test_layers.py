@@ -6,11 +6,11 @@ from onnx import ModelProto
 from pipeline.errors import StageError
 from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph import layers
-from tests.stages.tiny import Brought
+from tests.stages.tiny import TinyRun
 
 
 @pytest.fixture(scope="module")
-def model(tiny: Brought) -> ModelProto:
+def model(tiny: TinyRun) -> ModelProto:
     return onnx_io.read(tiny.path("export/onnx"), "here")
 
 

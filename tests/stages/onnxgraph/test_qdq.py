@@ -12,16 +12,16 @@ from stages import bank
 from stages.onnxgraph import calibrate, qdq
 from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph.layers import ASKED_FOR, Converted, KeptFloat, layer_nodes, with_names
-from tests.stages.tiny import Brought
+from tests.stages.tiny import TinyRun
 
 
 @pytest.fixture(scope="module")
-def model(tiny: Brought) -> ModelProto:
+def model(tiny: TinyRun) -> ModelProto:
     return with_names(onnx_io.read(tiny.path("export/onnx"), "here"))
 
 
 @pytest.fixture(scope="module")
-def bank_images(tiny: Brought) -> NDArray[np.float32]:
+def bank_images(tiny: TinyRun) -> NDArray[np.float32]:
     return bank.load(tiny.path("distill/bank"), "here")
 
 

@@ -25,11 +25,11 @@ from stages.data.specs import spec_of
 from stages.engines.base import BACKENDS
 from stages.engines.open_engine import open_engine, read_manifest
 from stages.packaging import archive, contents
-from tests.stages.tiny import Brought
+from tests.stages.tiny import TinyRun
 
 
 @pytest.fixture(scope="module")
-def built(tiny: Brought, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(tiny: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an engine of the tiny student."""
     folder = tmp_path_factory.mktemp("built")
     standalone.build(tiny.path("export/onnx"), folder, Build(device="cpu", precision="fp32"))
@@ -75,7 +75,7 @@ def test_a_package_holds_all_that_is_needed_and_is_called_after_the_network(buil
     ],
 )
 def test_the_example_names_the_class_of_a_digit(
-    tiny: Brought, tmp_path: Path, backend: BackendName, precision: PrecisionName, kind: InputName
+    tiny: TinyRun, tmp_path: Path, backend: BackendName, precision: PrecisionName, kind: InputName
 ) -> None:
     onnx, folder = tmp_path / "teacher.onnx", tmp_path / "engine"
     standalone.export(
@@ -110,7 +110,7 @@ def test_the_example_names_the_class_of_a_digit(
 
 
 def test_the_example_takes_the_middle_of_an_image_as_validation_does(
-    tiny: Brought, tmp_path: Path
+    tiny: TinyRun, tmp_path: Path
 ) -> None:
     onnx, folder = tmp_path / "teacher.onnx", tmp_path / "engine"
     standalone.export(
@@ -225,7 +225,7 @@ def test_labels_stay_one_a_line(built: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not machine.has_module("tensorrt_rtx"), reason="TensorRT-RTX is absent")
-def test_an_engine_of_tensorrt_rtx_is_packed_without_triton(tiny: Brought, tmp_path: Path) -> None:
+def test_an_engine_of_tensorrt_rtx_is_packed_without_triton(tiny: TinyRun, tmp_path: Path) -> None:
     options = Build(backend="tensorrt-rtx", precision="fp32", targets=("sm89",))
     standalone.build(tiny.path("export/onnx"), tmp_path, options)
     _, files = _collect(tmp_path)

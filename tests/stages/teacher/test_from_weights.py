@@ -10,7 +10,7 @@ import torch
 from pipeline.errors import StageError, UsageError
 from stages.networks import card as cards
 from stages.teacher.from_weights import describe
-from tests.stages.tiny import Brought, bring, card, resnet8, settings, weights_file
+from tests.stages.tiny import TinyRun, card, resnet8, run_stages, settings, weights_file
 
 NOTHING: Mapping[str, Any] = {"image_size_px": None, "mean": (), "std": ()}
 
@@ -37,17 +37,17 @@ def test_a_bare_file_is_described_by_the_settings(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_whole_pipeline_runs_without_a_labelled_image(tiny: Brought, tmp_path: Path) -> None:
+def test_the_whole_pipeline_runs_without_a_labelled_image(tiny: TinyRun, tmp_path: Path) -> None:
     chosen = settings(
         {
             "teacher": {"weights": str(tiny.path("teacher/weights"))},
             "validate": {"images": "bank", "teacher_engine": False},
         }
     )
-    brought = bring(chosen, tmp_path)
-    assert not [name for stage in brought.stages for name in stage.settings if name == "data"]
-    metrics = brought.metrics("validate")
+    tiny_run = run_stages(chosen, tmp_path)
+    assert not [name for stage in tiny_run.stages for name in stage.settings if name == "data"]
+    metrics = tiny_run.metrics("validate")
     assert "engine_bank_agreement" in metrics
     assert "engine_top1" not in metrics
-    assert cards.read(brought.path("teacher/weights")) == cards.read(tiny.path("teacher/weights"))
-    assert any("not checked" in note for note in brought.notes())
+    assert cards.read(tiny_run.path("teacher/weights")) == cards.read(tiny.path("teacher/weights"))
+    assert any("not checked" in note for note in tiny_run.notes())

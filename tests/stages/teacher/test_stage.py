@@ -12,7 +12,7 @@ from pipeline.errors import StageError
 from stages.networks import card as cards
 from stages.networks import weights
 from tests.stages.data.trees import put
-from tests.stages.tiny import Brought, bring, card, resnet8, settings
+from tests.stages.tiny import TinyRun, card, resnet8, run_stages, settings
 
 SMALL = {"epochs": 1}
 
@@ -21,16 +21,16 @@ def _with_weights(path: Path, arch: str = "resnet8") -> Mapping[str, Mapping[str
     return {"teacher": {"arch": arch, "weights": str(path)}}
 
 
-def test_a_trained_teacher_is_far_better_than_chance(tiny: Brought) -> None:
+def test_a_trained_teacher_is_far_better_than_chance(tiny: TinyRun) -> None:
     assert tiny.metrics("teacher")["top1"] > 0.8
     assert tiny.metrics("teacher")["params"] == sum(p.numel() for p in resnet8().parameters())
 
 
-def test_the_weights_carry_the_card_of_the_network_and_its_images(tiny: Brought) -> None:
+def test_the_weights_carry_the_card_of_the_network_and_its_images(tiny: TinyRun) -> None:
     assert cards.read(tiny.path("teacher/weights")) == card()
 
 
-def test_training_reports_every_epoch_with_its_loss(tiny: Brought) -> None:
+def test_training_reports_every_epoch_with_its_loss(tiny: TinyRun) -> None:
     progress = [e.fields for e in tiny.events if e.kind == "progress" and e.stage == "teacher"]
     assert [(fields["done"], fields["total"], fields["unit"]) for fields in progress] == [
         (1, 3, "epochs"),
@@ -41,28 +41,30 @@ def test_training_reports_every_epoch_with_its_loss(tiny: Brought) -> None:
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_gives_others(tmp_path: Path) -> None:
-    one = bring(settings({"teacher": SMALL}), tmp_path / "one", count=1)
-    same = bring(settings({"teacher": SMALL}), tmp_path / "same", count=1)
-    other = bring(settings({"teacher": SMALL}, seed=1), tmp_path / "other", count=1)
+    one = run_stages(settings({"teacher": SMALL}), tmp_path / "one", count=1)
+    same = run_stages(settings({"teacher": SMALL}), tmp_path / "same", count=1)
+    other = run_stages(settings({"teacher": SMALL}, seed=1), tmp_path / "other", count=1)
     content = one.path("teacher/weights").read_bytes()
     assert same.path("teacher/weights").read_bytes() == content
     assert other.path("teacher/weights").read_bytes() != content
 
 
-def test_given_weights_are_used_as_they_are(tiny: Brought, tmp_path: Path) -> None:
+def test_given_weights_are_used_as_they_are(tiny: TinyRun, tmp_path: Path) -> None:
     path = tiny.path("teacher/weights")
-    brought = bring(settings(_with_weights(path)), tmp_path, count=1)
-    assert brought.path("teacher/weights").read_bytes() == path.read_bytes()
-    assert brought.metrics("teacher")["top1"] == tiny.metrics("teacher")["top1"]
-    assert not [event for event in brought.events if event.kind == "progress"]
+    tiny_run = run_stages(settings(_with_weights(path)), tmp_path, count=1)
+    assert tiny_run.path("teacher/weights").read_bytes() == path.read_bytes()
+    assert tiny_run.metrics("teacher")["top1"] == tiny.metrics("teacher")["top1"]
+    assert not [event for event in tiny_run.events if event.kind == "progress"]
 
 
-def test_a_torch_checkpoint_of_a_training_script_is_read(tiny: Brought, tmp_path: Path) -> None:
+def test_a_torch_checkpoint_of_a_training_script_is_read(tiny: TinyRun, tmp_path: Path) -> None:
     tensors = safetensors.torch.load_file(tiny.path("teacher/weights"))
     wrapped = {"epoch": 3, "state_dict": {f"module.{name}": t for name, t in tensors.items()}}
     torch.save(wrapped, tmp_path / "teacher.pth")
-    brought = bring(settings(_with_weights(tmp_path / "teacher.pth")), tmp_path, count=1)
-    assert brought.path("teacher/weights").read_bytes() == tiny.path("teacher/weights").read_bytes()
+    tiny_run = run_stages(settings(_with_weights(tmp_path / "teacher.pth")), tmp_path, count=1)
+    assert (
+        tiny_run.path("teacher/weights").read_bytes() == tiny.path("teacher/weights").read_bytes()
+    )
 
 
 def test_a_teacher_no_better_than_chance_is_refused(tmp_path: Path) -> None:
@@ -70,7 +72,7 @@ def test_a_teacher_no_better_than_chance_is_refused(tmp_path: Path) -> None:
     torch.nn.init.zeros_(network.fc.weight)
     weights.save(tmp_path / "blind.safetensors", network, {})
     with pytest.raises(StageError, match=r"no better than chance \(top-1 0\.\d+ on 540 images"):
-        bring(settings(_with_weights(tmp_path / "blind.safetensors")), tmp_path, count=1)
+        run_stages(settings(_with_weights(tmp_path / "blind.safetensors")), tmp_path, count=1)
 
 
 def test_a_teacher_whose_outputs_are_not_finite_is_refused(tmp_path: Path) -> None:
@@ -78,24 +80,26 @@ def test_a_teacher_whose_outputs_are_not_finite_is_refused(tmp_path: Path) -> No
     torch.nn.init.constant_(network.fc.weight, float("nan"))
     weights.save(tmp_path / "nan.safetensors", network, {})
     with pytest.raises(StageError, match="not finite"):
-        bring(settings(_with_weights(tmp_path / "nan.safetensors")), tmp_path, count=1)
+        run_stages(settings(_with_weights(tmp_path / "nan.safetensors")), tmp_path, count=1)
 
 
 def test_weights_of_another_architecture_are_refused_with_what_differs(tmp_path: Path) -> None:
     weights.save(tmp_path / "w.safetensors", resnet8(), {})
     with pytest.raises(StageError, match=r"do not fit resnet20 .*missing: stage1\.1"):
-        bring(settings(_with_weights(tmp_path / "w.safetensors", "resnet20")), tmp_path, count=1)
+        run_stages(
+            settings(_with_weights(tmp_path / "w.safetensors", "resnet20")), tmp_path, count=1
+        )
 
 
 def test_weights_for_other_classes_are_refused_with_both_shapes(tmp_path: Path) -> None:
     weights.save(tmp_path / "w.safetensors", resnet8(classes=7), {})
     with pytest.raises(StageError, match=r"fc\.weight is \(7, 64\), not \(10, 64\)"):
-        bring(settings(_with_weights(tmp_path / "w.safetensors")), tmp_path, count=1)
+        run_stages(settings(_with_weights(tmp_path / "w.safetensors")), tmp_path, count=1)
 
 
 def test_absent_weights_are_named_by_their_setting(tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"teacher\.weights: .*none\.pth"):
-        bring(settings(_with_weights(tmp_path / "none.pth")), tmp_path, count=1)
+        run_stages(settings(_with_weights(tmp_path / "none.pth")), tmp_path, count=1)
 
 
 def test_a_network_in_a_users_file_is_trained(tmp_path: Path) -> None:
@@ -105,13 +109,13 @@ def test_a_network_in_a_users_file_is_trained(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     chosen = settings({"teacher": {"arch": "net.py:make", "epochs": 2}})
-    brought = bring(chosen, tmp_path, count=1)
-    assert brought.metrics("teacher")["params"] == 650
-    assert brought.metrics("teacher")["top1"] > 0.5
+    tiny_run = run_stages(chosen, tmp_path, count=1)
+    assert tiny_run.metrics("teacher")["params"] == 650
+    assert tiny_run.metrics("teacher")["top1"] > 0.5
 
 
 def test_a_set_without_its_training_part_needs_a_given_teacher(tmp_path: Path) -> None:
     put(tmp_path / "data", [f"val/{number}/1.jpg" for number in range(10)])
     chosen = settings({"data": {"source": "cifar10"}, "teacher": {"epochs": 1}})
     with pytest.raises(StageError, match=r"holds no training images .*teacher\.weights"):
-        bring(chosen, tmp_path, count=1)
+        run_stages(chosen, tmp_path, count=1)

@@ -10,12 +10,12 @@ from stages.engines.open_engine import read_manifest
 from stages.networks import factory
 from stages.validate import latency, reference
 from stages.validate.open_engine import open_here
-from tests.stages.tiny import Brought
+from tests.stages.tiny import TinyRun
 
 OPTIONS = Validate(pairs=20, warmup_s=0.01, batch_sizes=(2,))
 
 
-def _measured(tiny: Brought, folder: Path, options: Validate) -> tuple[dict, dict]:  # type: ignore[type-arg]
+def _measured(tiny: TinyRun, folder: Path, options: Validate) -> tuple[dict, dict]:  # type: ignore[type-arg]
     teacher, card = factory.load(tiny.path("teacher/weights"), code=None, place="here")
     return latency.measure(
         teacher,
@@ -33,7 +33,7 @@ def _measured(tiny: Brought, folder: Path, options: Validate) -> tuple[dict, dic
     )
 
 
-def test_latencies_tell_threads_device_and_conditions(tiny: Brought, tmp_path: Path) -> None:
+def test_latencies_tell_threads_device_and_conditions(tiny: TinyRun, tmp_path: Path) -> None:
     told, raw = _measured(tiny, tmp_path, OPTIONS)
     assert (told["threads"], told["device"], told["processes"]) == (1, "cpu", 1)
     assert told["conditions"]["seconds"] > 0
@@ -42,7 +42,7 @@ def test_latencies_tell_threads_device_and_conditions(tiny: Brought, tmp_path: P
 
 
 def test_a_teacher_that_makes_no_engine_leaves_its_side_out_with_the_reason(
-    tiny: Brought, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise reference.CannotBuild("validate", "no luck (x)", "none needed")

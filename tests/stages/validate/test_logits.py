@@ -13,11 +13,11 @@ from stages.onnxgraph import calibration_images
 from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph.convert import PrecisionConverter
 from stages.validate.logits import graph_logits, onnx_logits
-from tests.stages.tiny import Brought
+from tests.stages.tiny import TinyRun
 
 
 @pytest.fixture(scope="module")
-def converter(tiny: Brought) -> PrecisionConverter:
+def converter(tiny: TinyRun) -> PrecisionConverter:
     """Makes the tiny student at every precision of TensorRT-RTX."""
     model = onnx_io.read(tiny.path("export/onnx"), "here")
     bank_NCHW = calibration_images.load(tiny.path("distill/bank"), model, "the bank")
@@ -32,7 +32,7 @@ def _graph(converter: PrecisionConverter, precision: str, folder: Path) -> Path:
 
 @pytest.mark.parametrize("precision", ["fp16", "int8", "fp8"])
 def test_a_graph_agrees_with_fp32_on_most_images(
-    tiny: Brought, converter: PrecisionConverter, tmp_path: Path, precision: str
+    tiny: TinyRun, converter: PrecisionConverter, tmp_path: Path, precision: str
 ) -> None:
     shown = images.load(tiny.settings.data, None).held_out
     wanted_NK = onnx_logits(tiny.path("export/onnx"), shown)
@@ -44,7 +44,7 @@ def test_a_graph_agrees_with_fp32_on_most_images(
 
 
 def test_bf16_is_refused_since_the_cpu_has_no_kernels_for_it(
-    tiny: Brought, converter: PrecisionConverter, tmp_path: Path
+    tiny: TinyRun, converter: PrecisionConverter, tmp_path: Path
 ) -> None:
     shown = images.load(tiny.settings.data, None).held_out
     graph = _graph(converter, "bf16", tmp_path)

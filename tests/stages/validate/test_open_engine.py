@@ -8,10 +8,10 @@ import pytest
 from pipeline.errors import StageError
 from stages.engines.open_engine import read_manifest
 from stages.validate.open_engine import open_here, sizes
-from tests.stages.tiny import Brought
+from tests.stages.tiny import TinyRun
 
 
-def test_sizes_of_an_engine_are_those_of_its_file(tiny: Brought) -> None:
+def test_sizes_of_an_engine_are_those_of_its_file(tiny: TinyRun) -> None:
     path = tiny.path("build/engine")
     manifest = read_manifest(tiny.path("build/manifest"), path)
     engine = open_here(manifest, path, threads=1)
@@ -23,7 +23,7 @@ def test_sizes_of_an_engine_are_those_of_its_file(tiny: Brought) -> None:
     assert grown is None or grown >= 0
 
 
-def test_another_file_than_the_manifest_describes_is_refused(tiny: Brought, tmp_path: Path) -> None:
+def test_another_file_than_the_manifest_describes_is_refused(tiny: TinyRun, tmp_path: Path) -> None:
     (tmp_path / "engine.onnx").write_bytes(b"something else")
     with pytest.raises(StageError, match="is not the one that its manifest describes"):
         read_manifest(tiny.path("build/manifest"), tmp_path / "engine.onnx")

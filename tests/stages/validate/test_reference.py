@@ -12,7 +12,7 @@ from pipeline.gates.build_records import EngineManifest
 from stages.engines import ort
 from stages.networks import factory
 from stages.validate import reference
-from tests.stages.tiny import Brought, card
+from tests.stages.tiny import TinyRun, card
 
 LIKE = EngineManifest(
     backend="onnxruntime",
@@ -25,7 +25,7 @@ LIKE = EngineManifest(
 )
 
 
-def test_the_teachers_engine_says_what_the_teacher_says(tiny: Brought, tmp_path: Path) -> None:
+def test_the_teachers_engine_says_what_the_teacher_says(tiny: TinyRun, tmp_path: Path) -> None:
     teacher, about = factory.load(tiny.path("teacher/weights"), code=None, place="here")
     path = reference.build(teacher, about, LIKE, tmp_path, opset=20)
     x_BCHW = torch.rand(3, 1, 8, 8)

@@ -7,14 +7,14 @@ from pipeline.settings import Validate
 from stages.engines import ort, timing
 from stages.networks import factory
 from stages.validate import machine_load, rounds
-from tests.stages.tiny import Brought
+from tests.stages.tiny import TinyRun
 
 OPTIONS = Validate(pairs=20, warmup_s=0.01, batch_sizes=(2,))
 IMAGES = {2: np.zeros((2, 1, 8, 8), dtype=np.float32)}
 WARM = timing.WarmUp(0.1, is_steady=True)
 
 
-def _files(tiny: Brought) -> rounds.Files:
+def _files(tiny: TinyRun) -> rounds.Files:
     return rounds.Files(
         teacher=tiny.path("teacher/weights"),
         teacher_code=None,
@@ -25,7 +25,7 @@ def _files(tiny: Brought) -> rounds.Files:
     )
 
 
-def test_every_side_is_measured_at_every_batch_size(tiny: Brought) -> None:
+def test_every_side_is_measured_at_every_batch_size(tiny: TinyRun) -> None:
     sides = _files(tiny).open(1)
     assert sides.names == ("teacher", "teacher_engine", "engine")
     told: list[tuple[int, int]] = []
@@ -39,7 +39,7 @@ def test_every_side_is_measured_at_every_batch_size(tiny: Brought) -> None:
     assert told == [(1, 1)]
 
 
-def test_without_the_teachers_engine_two_sides_are_measured(tiny: Brought) -> None:
+def test_without_the_teachers_engine_two_sides_are_measured(tiny: TinyRun) -> None:
     teacher, _ = factory.load(tiny.path("teacher/weights"), code=None, place="here")
     engine = ort.open(tiny.path("build/engine"), device="cpu", threads=1)
     sides = rounds.Sides(teacher=teacher, engine=engine, teacher_engine=None)
@@ -48,7 +48,7 @@ def test_without_the_teachers_engine_two_sides_are_measured(tiny: Brought) -> No
 
 
 @pytest.mark.slow
-def test_fresh_processes_share_out_the_pairs(tiny: Brought) -> None:
+def test_fresh_processes_share_out_the_pairs(tiny: TinyRun) -> None:
     options = Validate(pairs=40, warmup_s=0.01, batch_sizes=(2,), processes=2)
     told: list[tuple[int, int]] = []
     found = rounds.measure_afresh(_files(tiny), IMAGES, options, lambda *each: told.append(each))

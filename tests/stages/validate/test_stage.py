@@ -16,12 +16,12 @@ from stages import standalone
 from stages.engines.open_engine import read_manifest
 from stages.networks import weights
 from stages.validate import stage as validate_stage
-from tests.stages.tiny import Brought, bring, card, settings, weights_file
+from tests.stages.tiny import TinyRun, card, run_stages, settings, weights_file
 
 SHORT = Validate(pairs=20, warmup_s=0.01, batch_sizes=(2,), teacher_engine=False)
 
 
-def test_the_stage_measures_all_four_on_the_same_images(tiny: Brought) -> None:
+def test_the_stage_measures_all_four_on_the_same_images(tiny: TinyRun) -> None:
     measured = json.loads(tiny.path("validate/measurements").read_bytes())
     assert measured["schema"] == SCHEMA
     assert list(measured["accuracy"]) == ["teacher", "student", "onnx", "engine"]
@@ -31,7 +31,7 @@ def test_the_stage_measures_all_four_on_the_same_images(tiny: Brought) -> None:
     assert measured["engine"] == json.loads(tiny.path("build/manifest").read_bytes())
 
 
-def test_latency_is_measured_at_each_batch_size_with_its_raw_samples(tiny: Brought) -> None:
+def test_latency_is_measured_at_each_batch_size_with_its_raw_samples(tiny: TinyRun) -> None:
     measured = json.loads(tiny.path("validate/measurements").read_bytes())
     samples = json.loads(tiny.path("validate/samples").read_bytes())
     latency = measured["latency"]
@@ -51,7 +51,7 @@ def test_latency_is_measured_at_each_batch_size_with_its_raw_samples(tiny: Broug
         assert each["warmup"]["seconds"] >= 0.01
 
 
-def test_what_each_network_said_is_kept_so_that_runs_can_be_compared(tiny: Brought) -> None:
+def test_what_each_network_said_is_kept_so_that_runs_can_be_compared(tiny: TinyRun) -> None:
     measured = json.loads(tiny.path("validate/measurements").read_bytes())
     samples = json.loads(tiny.path("validate/samples").read_bytes())
     labels = np.array(samples["labels"])
@@ -63,7 +63,7 @@ def test_what_each_network_said_is_kept_so_that_runs_can_be_compared(tiny: Broug
     )
 
 
-def test_the_number_of_threads_is_as_before_afterwards(tiny: Brought, tmp_path: Path) -> None:
+def test_the_number_of_threads_is_as_before_afterwards(tiny: TinyRun, tmp_path: Path) -> None:
     folder = _engine(tiny, tmp_path)
     before = torch.get_num_threads()
     torch.set_num_threads(before + 1)
@@ -74,7 +74,7 @@ def test_the_number_of_threads_is_as_before_afterwards(tiny: Brought, tmp_path: 
         torch.set_num_threads(before)
 
 
-def _engine(tiny: Brought, folder: Path) -> Path:
+def _engine(tiny: TinyRun, folder: Path) -> Path:
     """Copy the tiny engine and its manifest to a folder that may be changed."""
     for name in ("build/engine", "build/manifest"):
         source = tiny.path(name)
@@ -82,7 +82,7 @@ def _engine(tiny: Brought, folder: Path) -> Path:
     return folder
 
 
-def test_an_engine_is_measured_against_a_teachers_file_alone(tiny: Brought, tmp_path: Path) -> None:
+def test_an_engine_is_measured_against_a_teachers_file_alone(tiny: TinyRun, tmp_path: Path) -> None:
     folder = _engine(tiny, tmp_path)
     measured = standalone.validate(folder, tiny.path("teacher/weights"), "digits", SHORT)
     whole = json.loads(tiny.path("validate/measurements").read_bytes())
@@ -93,7 +93,7 @@ def test_an_engine_is_measured_against_a_teachers_file_alone(tiny: Brought, tmp_
 
 @pytest.mark.parametrize("where", [0, 1000, -1])
 def test_an_engine_with_one_flipped_byte_is_refused(
-    tiny: Brought, tmp_path: Path, where: int
+    tiny: TinyRun, tmp_path: Path, where: int
 ) -> None:
     folder = _engine(tiny, tmp_path)
     engine = folder / tiny.path("build/engine").name
@@ -105,7 +105,7 @@ def test_an_engine_with_one_flipped_byte_is_refused(
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"backend": 3}'])
-def test_a_broken_manifest_is_refused(tiny: Brought, tmp_path: Path, content: bytes) -> None:
+def test_a_broken_manifest_is_refused(tiny: TinyRun, tmp_path: Path, content: bytes) -> None:
     folder = _engine(tiny, tmp_path)
     (folder / "manifest.json").write_bytes(content)
     with pytest.raises(StageError, match="build it again"):
@@ -115,7 +115,7 @@ def test_a_broken_manifest_is_refused(tiny: Brought, tmp_path: Path, content: by
 
 
 def test_an_engine_that_is_missing_or_of_an_unknown_backend_is_refused(
-    tiny: Brought, tmp_path: Path
+    tiny: TinyRun, tmp_path: Path
 ) -> None:
     folder = _engine(tiny, tmp_path)
     manifest = json.loads((folder / "manifest.json").read_bytes())
@@ -127,9 +127,9 @@ def test_an_engine_that_is_missing_or_of_an_unknown_backend_is_refused(
         read_manifest(folder / "manifest.json", folder / manifest["engine"])
 
 
-def test_a_teacher_of_other_classes_is_refused_by_the_stage(tiny: Brought, tmp_path: Path) -> None:
+def test_a_teacher_of_other_classes_is_refused_by_the_stage(tiny: TinyRun, tmp_path: Path) -> None:
     chosen = settings()
-    brought = bring(chosen, tmp_path, count=0)
+    tiny_run = run_stages(chosen, tmp_path, count=0)
     teacher = tmp_path / "teacher.safetensors"
     tensors = safetensors.torch.load_file(tiny.path("teacher/weights"))
     letters = card(classes=tuple("abcdefghij"))
@@ -138,17 +138,17 @@ def test_a_teacher_of_other_classes_is_refused_by_the_stage(tiny: Brought, tmp_p
     teacher.write_bytes(safetensors.torch.save(tensors, cards.metadata(letters)))
     inputs = {
         name: teacher if name == "teacher/weights" else tiny.path(name)
-        for name in brought.stages[4].inputs
+        for name in tiny_run.stages[4].inputs
     }
     from tests.stages.tiny import context
 
-    ctx, _ = context(brought.stages[4], chosen, inputs, tmp_path)
+    ctx, _ = context(tiny_run.stages[4], chosen, inputs, tmp_path)
     with pytest.raises(StageError, match=r"the teacher's classes are not the data's \(\('a', 'b'"):
         validate_stage.run(ctx)
 
 
 def test_a_source_that_does_not_exist_is_refused_with_the_nearest(
-    tiny: Brought, tmp_path: Path
+    tiny: TinyRun, tmp_path: Path
 ) -> None:
     folder = _engine(tiny, tmp_path)
     for spec, wanted in (("digit", "digits"), ("cifar10", "SOURCE:FOLDER")):
@@ -156,19 +156,19 @@ def test_a_source_that_does_not_exist_is_refused_with_the_nearest(
             standalone.validate(folder, tiny.path("teacher/weights"), spec, SHORT)
 
 
-def test_a_folder_without_a_manifest_is_refused(tiny: Brought, tmp_path: Path) -> None:
+def test_a_folder_without_a_manifest_is_refused(tiny: TinyRun, tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"--engine: has no manifest\.json"):
         standalone.validate(tmp_path, tiny.path("teacher/weights"), "digits", SHORT)
 
 
-def test_a_teacher_for_images_of_another_size_is_refused(tiny: Brought, tmp_path: Path) -> None:
+def test_a_teacher_for_images_of_another_size_is_refused(tiny: TinyRun, tmp_path: Path) -> None:
     folder = _engine(tiny, tmp_path)
     teacher = weights_file(tmp_path / "teacher.safetensors", image_size_px=16)
     with pytest.raises(StageError, match=r"images are \(8, 8, 1\), the settings say \(16, 16, 1\)"):
         standalone.validate(folder, teacher, "digits", SHORT)
 
 
-def test_a_teacher_without_a_card_is_recognised(tiny: Brought, tmp_path: Path) -> None:
+def test_a_teacher_without_a_card_is_recognised(tiny: TinyRun, tmp_path: Path) -> None:
     folder = _engine(tiny, tmp_path)
     torch.save(weights.read(tiny.path("teacher/weights"), "here"), tmp_path / "teacher.pth")
     bare = standalone.validate(folder, tmp_path / "teacher.pth", "digits", SHORT)
@@ -176,7 +176,7 @@ def test_a_teacher_without_a_card_is_recognised(tiny: Brought, tmp_path: Path) -
     assert bare["accuracy"]["teacher"] == carded["accuracy"]["teacher"]
 
 
-def test_a_bank_gives_agreement_and_is_never_called_accuracy(tiny: Brought, tmp_path: Path) -> None:
+def test_a_bank_gives_agreement_and_is_never_called_accuracy(tiny: TinyRun, tmp_path: Path) -> None:
     folder = _engine(tiny, tmp_path)
     spec = f"bank:{tiny.path('distill/bank')}"
     measured = standalone.validate(folder, tiny.path("teacher/weights"), spec, SHORT)
@@ -186,7 +186,7 @@ def test_a_bank_gives_agreement_and_is_never_called_accuracy(tiny: Brought, tmp_
     assert 0 <= measured["bank_agreement"]["engine"]["value"] <= 1
 
 
-def test_a_bank_of_other_images_is_refused(tiny: Brought, tmp_path: Path) -> None:
+def test_a_bank_of_other_images_is_refused(tiny: TinyRun, tmp_path: Path) -> None:
     folder = _engine(tiny, tmp_path)
     np.savez(tmp_path / "other.npz", x=np.zeros((2, 9, 9, 3), dtype=np.uint8))
     spec = f"bank:{tmp_path / 'other.npz'}"
@@ -208,7 +208,7 @@ def test_the_digits_need_no_folder() -> None:
     ("precision", "runs"), [("fp32", True), ("fp16", True), ("int8", True), ("bf16", False)]
 )
 def test_an_engine_for_other_gpus_is_built_and_measured_as_far_as_it_can_be(
-    tiny: Brought, tmp_path: Path, precision: str, *, runs: bool
+    tiny: TinyRun, tmp_path: Path, precision: str, *, runs: bool
 ) -> None:
     from pipeline.gates.judge import judge
     from pipeline.settings import DEFAULT_GATES, Gate
