@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from pipeline import exit_codes
+from pipeline.atomic import write_bytes
 from pipeline.cli import torchrun
 from pipeline.errors import StoreError, UsageError
 from pipeline.gates.judge import Verdict
@@ -82,6 +83,18 @@ def write_columns(rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)]
         typer.echo("  ".join([*cells, row[-1]]).rstrip())
+
+
+def write_file(path: Path, text: str, *, remedy: str) -> None:
+    """Write a file that the command line names.
+
+    Raises:
+        StoreError: It cannot be written.
+    """
+    try:
+        write_bytes(path, text.encode())
+    except OSError as error:
+        raise StoreError(str(path), f"cannot be written ({error.strerror})", remedy) from error
 
 
 def report_to_ci(project: Project, verdicts: Sequence[Verdict] | None = None) -> None:

@@ -5,10 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline.atomic import write_bytes
 from pipeline.cli import common
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Inconclusive, Json, Out, Set
-from pipeline.errors import StoreError
 from pipeline.gates.compare import compare as compare_runs
 from pipeline.gates.compare import find_run
 from pipeline.gates.judge import exit_code
@@ -80,10 +78,5 @@ def report(
         typer.echo(text)
         return
     path = out or project.store.home / _FILES[form]
-    try:
-        write_bytes(path, text.encode())
-    except OSError as error:
-        raise StoreError(
-            str(path), f"cannot be written ({error.strerror})", "give another path with --out"
-        ) from error
+    common.write_file(path, text, remedy="give another path with --out")
     typer.echo(os.fspath(path))

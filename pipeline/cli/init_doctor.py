@@ -5,12 +5,11 @@ from typing import Annotated
 
 import typer
 
-from pipeline.atomic import write_bytes
 from pipeline.cli import common
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Json
 from pipeline.config import template
 from pipeline.config.presets import PRESETS
-from pipeline.errors import StoreError, UsageError, did_you_mean
+from pipeline.errors import UsageError, did_you_mean
 from pipeline.project import home_of
 
 Preset = Annotated[str, typer.Option("--preset", help=f"One of {', '.join(PRESETS)}.")]
@@ -29,12 +28,7 @@ def init(
         )
     if config.exists() and not overwrite:
         raise UsageError(str(config), "is already there", "give --overwrite or another --config")
-    try:
-        write_bytes(config, template.render(PRESETS[preset]).encode())
-    except OSError as error:
-        raise StoreError(
-            str(config), f"cannot be written ({error.strerror})", "give another --config"
-        ) from error
+    common.write_file(config, template.render(PRESETS[preset]), remedy="give another --config")
     typer.echo(f"wrote {config}; next: madpipe run all")
 
 
