@@ -17,7 +17,6 @@ from pipeline.project import VALIDATE, Project
 from pipeline.run_records import RunRecord, StageRecord
 from pipeline.runner import Runner
 from pipeline.signals import stop_on_signals
-from pipeline.stage import Stage
 
 _NO_GATES = "nothing was judged: the settings have no gates"
 
@@ -105,24 +104,21 @@ def _run_planned(
         runner.check_requirements(planned)
         with stop_on_signals() as stop_asked:
             runner.stop_asked = stop_asked
-            _run_locked(project, runner, [item.stage for item in planned], command)
+
+            def stop_if_asked() -> None:
+                if stop_asked():
+                    raise Interrupted("madpipe", "interrupted while waiting", "repeat the command")
+
+            with write_lock(
+                project.store,
+                command=command,
+                wait_s=project.settings.run.lock_wait_s,
+                on_wait=lambda text: broadcast(runner.sinks, "waiting", None, {"text": text}),
+                stop_if_asked=stop_if_asked,
+            ):
+                runner.run([item.stage for item in planned])
     with project.store.io_errors():
         runner.digest_cache.save()
-
-
-def _run_locked(project: Project, runner: Runner, stages: list[Stage], command: str) -> None:
-    def stop_if_asked() -> None:
-        if runner.stop_asked():
-            raise Interrupted("madpipe", "interrupted while waiting", "repeat the command")
-
-    with write_lock(
-        project.store,
-        command=command,
-        wait_s=project.settings.run.lock_wait_s,
-        on_wait=lambda text: broadcast(runner.sinks, "waiting", None, {"text": text}),
-        stop_if_asked=stop_if_asked,
-    ):
-        runner.run(stages)
 
 
 def _save(project: Project, record: RunRecord, failure: MadpipeError | None) -> None:
