@@ -174,8 +174,14 @@ def latency(device: str, batches: Sequence[int], rounds: int, *, quick: bool) ->
             if device == "cuda":
                 times_ms = between_events(list(calls.values()), rounds)
             else:
-                times_ms = timing.in_turns(list(calls.values()), budget_s=1e9, most=rounds)
+                times_ms = _in_turns(list(calls.values()), rounds)
         table(batch, list(calls), times_ms)
+
+
+def _in_turns(calls: Sequence[Call], repetitions: int) -> NDArray[np.float64]:
+    """Return milliseconds of shape (repetitions, calls), after a warm-up of 0.2 s."""
+    timing.interleaved(calls, budget_s=0.2)
+    return timing.interleaved(calls, repetitions)
 
 
 def between_events(calls: Sequence[Call], rounds: int) -> NDArray[np.float64]:
@@ -241,7 +247,7 @@ def auto(work: Path) -> None:
             autotuner.choose()
             running = [result for result in autotuner.results if result.session is not None]
             calls = [r.session.prepared(bank_NCHW[:1]) for r in running if r.session]
-            again_ms = np.median(timing.in_turns(calls, budget_s=1e9, most=AGAIN_ROUNDS), axis=0)
+            again_ms = np.median(_in_turns(calls, AGAIN_ROUNDS), axis=0)
         print(
             f"Student {name}, {autotuner.repetitions} repetitions, then {AGAIN_ROUNDS}, batch 1.\n"
         )

@@ -26,7 +26,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,10 +35,10 @@ from pipeline.gates.compare import ratio_estimate
 from pipeline.gates.estimates import drop_estimate, speedup_estimate
 from pipeline.gates.intervals import share_bounds
 from pipeline.gates.judge import verdict_on
-from pipeline.gates.measurements import PairedDrop, RatioRecord
+from pipeline.gates.measurements import RatioRecord
 from pipeline.settings import Gate
 from stages.engines import ort, timing
-from stages.validate import latency_stats
+from stages.validate.latency_intervals import ratio_record
 
 ROOT = Path(__file__).parent.parent
 SLOWER = 0.10
@@ -85,13 +84,6 @@ def verdict(ratio: RatioRecord, gate: Gate) -> str:
     return verdict_on("speedup", gate, speedup_estimate(ratio, gate.confidence)).verdict
 
 
-def ratio(
-    above_PR: NDArray[np.float64], below_PR: NDArray[np.float64], spread: float
-) -> RatioRecord:
-    """Return the record of a speed-up, as validate stores it."""
-    return msgspec.convert(latency_stats.ratio(above_PR, below_PR, spread), RatioRecord)
-
-
 def row(what: str, wanted: str, outcomes: Outcomes) -> None:
     """Print one line of the table, with 95 % bounds of the share of fails."""
     n = outcomes.total()
@@ -117,8 +109,8 @@ def of_latency(engine: Path, options: argparse.Namespace) -> None:
     for number in range(max(options.null_runs, options.slow_runs)):
         times_PRS = measured(engine, options)
         base, same, slower = (times_PRS[..., side] for side in range(3))
-        equal = ratio(base, same, options.spread)
-        changed = ratio(base, slower, options.spread)
+        equal = ratio_record(base, same, options.spread)
+        changed = ratio_record(base, slower, options.spread)
         nulls.append(equal)
         slows.append(changed)
         medians.append(equal.median)
@@ -163,28 +155,28 @@ def of_accuracy(store: Store, options: argparse.Namespace) -> None:
     held_out = images.load(Data(), None).held_out
     labels = held_out.y_N.numpy()
     teacher, _ = load(output(store, "teacher", "weights"), code=None, place="teacher")
-    said = {"teacher": torch_logits(teacher, held_out)}
+    teacher_logits = {"teacher": torch_logits(teacher, held_out)}
     stored = onnx.load(str(output(store, "export", "onnx")))
-    x_NCHW = held_out.batch(slice(0, len(labels)), said_device()).contiguous().numpy()
+    x_NCHW = held_out.batch(slice(0, len(labels)), cpu()).contiguous().numpy()
 
     def run(strength: float, seed: int) -> tuple[str, float]:
         model = onnx.ModelProto()
         model.CopyFrom(stored)
         rng = np.random.default_rng(seed)
-        for each in model.graph.initializer:
-            values = numpy_helper.to_array(each)
+        for tensor in model.graph.initializer:
+            values = numpy_helper.to_array(tensor)
             if values.dtype == np.float32 and values.ndim > 1:
                 noise = rng.normal(0, strength * values.std(), values.shape)
                 changed = (values + noise).astype(np.float32)
-                each.CopyFrom(numpy_helper.from_array(changed, each.name))
+                tensor.CopyFrom(numpy_helper.from_array(changed, tensor.name))
         logits = onnx_io.logits(onnx_io.open_session(model.SerializeToString()), x_NCHW)
-        measured = accuracy.measure(said | {"student": logits}, labels, held_out.classes)
-        paired = msgspec.convert(measured["paired"]["student"], PairedDrop)
+        both = teacher_logits | {"student": logits}
+        paired = accuracy.compare(both, labels, held_out.classes).paired["student"]
         gate = Gate(max=options.margin)
         drop = drop_estimate(paired.lost, paired.gained, paired.n, gate.confidence)
-        judged = verdict_on("student_top1_drop", gate, drop)
-        assert judged.value is not None
-        return judged.verdict, judged.value
+        verdict = verdict_on("student_top1_drop", gate, drop)
+        assert verdict.value is not None
+        return verdict.verdict, verdict.value
 
     table(f"Accuracy: student_top1_drop.max = {options.margin:g}, n = {len(labels)} images")
     for strength in (0.0, *options.strengths):
@@ -195,7 +187,7 @@ def of_accuracy(store: Store, options: argparse.Namespace) -> None:
         row(f"{what}, mean drop {drop:.3f}", wanted, Counter(verdict for verdict, _ in results))
 
 
-def said_device() -> Any:
+def cpu() -> Any:
     """Return the CPU, as torch names it."""
     import torch  # noqa: PLC0415
 

@@ -1,7 +1,6 @@
 """export, build and validate on files from anywhere, without a pipeline around them."""
 
 import contextlib
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,9 @@ import numpy as np
 from models import registry
 from pipeline.cache.keys import file_sha256
 from pipeline.errors import UsageError, did_you_mean
-from pipeline.gates import measurements
+from pipeline.gates import measurements as records
 from pipeline.gates.build_records import EngineManifest
+from pipeline.gates.measurements import Measurements
 from pipeline.settings import Build, Data, Export, Validate
 from pipeline.stage import StageError
 from stages import bank
@@ -20,7 +20,7 @@ from stages.build import stage as build_stage
 from stages.data.images import Images
 from stages.data.images import load as load_dataset
 from stages.data.specs import SPECS
-from stages.engines import selection
+from stages.engines import compatibility, selection
 from stages.engines.base import AUTO, BACKENDS, MANIFEST_FILE
 from stages.engines.open_engine import read_folder
 from stages.export import stage as export_stage
@@ -28,11 +28,10 @@ from stages.networks import card as cards
 from stages.networks import factory, identify_architecture, weights
 from stages.networks.card import Card
 from stages.onnxgraph.convert import CALIBRATED
-from stages.validate import latency
 from stages.validate import stage as validate_stage
 from stages.validate.images import bank_images, check_images
-from stages.validate.logits import engine_logits, torch_logits
-from stages.validate.open_engine import open_here, sizes
+from stages.validate.latency import Teacher
+from stages.validate.logits import torch_logits
 
 _CHECK_IMAGES = 64
 _BANK = "bank:"
@@ -126,11 +125,11 @@ def build(
     # The table of an engine that was there before describes another engine.
     (folder / _TABLE).unlink(missing_ok=True)
     if is_measured:
-        measurements.write(folder / _TABLE, candidates)
+        records.write(folder / _TABLE, candidates)
     return manifest
 
 
-def validate(folder: Path, teacher: Path, data: str, options: Validate) -> dict[str, Any]:
+def validate(folder: Path, teacher: Path, data: str, options: Validate) -> Measurements:
     """Measure an engine against a teacher on a source of labelled images.
 
     Raises:
@@ -152,24 +151,18 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> dict[
         card, tensors, code=_code(card.arch), arch_place="--teacher", weights_place="--teacher"
     )
     images = _load_images(data, spec, card)
-    engine = open_here(manifest, path, threads=options.threads)
-    logits = {
-        "teacher": torch_logits(network, images),
-        "engine": engine_logits(engine.session, images),
-    }
-    measured, _ = validate_stage.judged_by(logits, images, is_bank=spec is None)
-    with tempfile.TemporaryDirectory() as scratch:
-        measured["latency"], _ = latency.measure(
-            network,
-            card,
-            engine,
-            images,
-            options,
-            opset=BACKENDS[manifest.backend].opset,
-            files=(teacher, None),
-            folder=Path(scratch),
-        )
-    return measured | sizes(manifest, path, engine.resident_bytes)
+    compatibility.check(manifest)
+    measurements, _ = validate_stage.measure(
+        Teacher(network=network, card=card, code=_code(card.arch)),
+        manifest,
+        path,
+        images,
+        options,
+        logits={"teacher": torch_logits(network, images)},
+        kind="held-out" if spec else "bank",
+        opset=BACKENDS[manifest.backend].opset,
+    )
+    return measurements
 
 
 def _load_images(data: str, spec: tuple[Data, Path | None] | None, card: Card) -> Images:

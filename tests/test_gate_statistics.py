@@ -3,7 +3,6 @@
 Each bound on a count is one that a gate at its promised rate exceeds in 1 of 1000 suites.
 """
 
-import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from pipeline.gates.estimates import drop_estimate, speedup_estimate
 from pipeline.gates.judge import verdict_on
 from pipeline.gates.measurements import RatioRecord
 from pipeline.settings import Gate
-from stages.validate import latency_stats
+from stages.validate.latency_intervals import ratio_record
 
 RUNS = 200
 MOST_ALARMS = 21  # of 200 at 5 %: the 99.9th percentile of binomial(200, 0.05)
@@ -40,7 +39,7 @@ def speedup(
 ) -> RatioRecord:
     """Return the record of one simulated measurement."""
     above, below = calls(rng, slower, processes=processes, rounds=rounds)
-    return msgspec.convert(latency_stats.ratio(above, below, SPREAD), RatioRecord)
+    return ratio_record(above, below, SPREAD)
 
 
 def drop_verdict(lost: int, gained: int, n: int, gate: Gate) -> str:

@@ -174,25 +174,26 @@ def validate(
         raise UsageError("--teacher", "is needed with --engine (absent)", "name its weights file")
     from stages import standalone  # noqa: PLC0415
 
-    measured = standalone.validate(engine, teacher, data, settings.validate)
+    measurements = standalone.validate(engine, teacher, data, settings.validate)
     if as_json:
-        common.write_json(measured)
+        common.write_json(msgspec.to_builtins(measurements))
         return
-    for name, record in measured["accuracy"].items():
-        typer.echo(f"{name:<9} top-1 {record['top1']:.4f}  (n = {record['n']})")
-    for name, record in measured["bank_agreement"].items():
-        share = f"{record['value']:.4f}  (n = {record['n']})"
+    for name, accuracy in measurements.accuracy.items():
+        typer.echo(f"{name:<9} top-1 {accuracy.top1:.4f}  (n = {accuracy.n})")
+    for name, agreement in measurements.bank_agreement.items():
+        share = f"{agreement.value:.4f}  (n = {agreement.n})"
         typer.echo(f"{name:<9} agrees with the teacher on synthetic images {share}")
-    for batch in measured["latency"]["batches"]:
-        ratio = batch["speedup"]
-        low, high = ratio["interval"]
+    assert measurements.latency is not None
+    for latency in measurements.latency.batches:
+        ratio = latency.speedup
+        low, high = ratio.interval
         typer.echo(
-            f"batch {batch['batch']:<4} teacher {batch['teacher']['p50_ms']:.3f} ms  engine "
-            f"{batch['engine']['p50_ms']:.3f} ms  speed-up {ratio['median']:.2f} "
-            f"[{low:.2f}, {high:.2f}] ({ratio['pairs']} pairs)"
+            f"batch {latency.batch:<4} teacher {latency.teacher.p50_ms:.3f} ms  engine "
+            f"{latency.engine.p50_ms:.3f} ms  speed-up {ratio.median:.2f} "
+            f"[{low:.2f}, {high:.2f}] ({ratio.pairs} pairs)"
         )
-        if "speedup_same_backend" in batch:
-            median = batch["speedup_same_backend"]["median"]
+        if latency.speedup_same_backend:
+            median = latency.speedup_same_backend.median
             typer.echo(f"{'':<10} over the teacher in the same backend {median:.2f}")
 
 

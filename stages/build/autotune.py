@@ -30,7 +30,8 @@ from stages.onnxgraph.convert import PrecisionConverter
 from stages.onnxgraph.layers import layer_nodes
 
 _BUDGET_S = 1.5
-_MAX_REPETITIONS = 300
+_WARMUP_S = 0.2
+_MIN_REPETITIONS, _MAX_REPETITIONS = 5, 300
 _BISECTION_IMAGES = 256
 
 Verdict = Literal["chosen", "admissible", "missed", "failed", "unavailable"]
@@ -201,7 +202,10 @@ class Autotuner:
         calls = [result.session.prepared(x_1CHW) for result in running if result.session]
         if not calls:
             return
-        times_ms = timing.in_turns(calls, budget_s=_BUDGET_S, most=_MAX_REPETITIONS)
+        timing.interleaved(calls, budget_s=_WARMUP_S)
+        times_ms = timing.interleaved(
+            calls, _MAX_REPETITIONS, budget_s=_BUDGET_S, fewest=_MIN_REPETITIONS
+        )
         self.repetitions = len(times_ms)
         for result, p50_ms in zip(running, np.median(times_ms, axis=0), strict=True):
             result.p50_ms = float(p50_ms)

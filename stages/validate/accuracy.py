@@ -4,132 +4,174 @@ Shape legend: N images, K classes. Knows nothing of files or torch.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.gates.measurements import (
+    Accuracy,
+    Agreement,
+    ClassLoss,
+    ClassRecall,
+    PairedDrop,
+    StepChange,
+)
 from pipeline.stage import StageError
 from stages.validate import calibration_error
 
 Logits = Mapping[str, NDArray[np.float32]]
-Said = Mapping[str, NDArray[np.int64]]
+"""Network -> logits of shape NK."""
 
 STEPS = {"student": "teacher", "onnx": "student", "graph": "onnx", "engine": "onnx"}
-"""Each network and the one before it in the chain; the graph stands for an engine elsewhere."""
+"""Each network and the one before it in the chain; the graph represents an engine for elsewhere."""
+
+REFERENCES = {"student": "teacher", "onnx": "student", "graph": "student", "engine": "student"}
+"""Each network and its reference in the gates: the student is that of what is made from it, so
+that a gate holds whatever lies between."""
 
 TOP5_FROM = 6
-"""Fewest classes with which top-5 says anything."""
+"""Fewest classes with which top-5 means anything."""
 
 _WORST = 5
 
 
-def check(logits: Logits) -> None:
-    """Make sure that every network said something about every image.
+class Comparison(NamedTuple):
+    """Records by network, as `pipeline.gates.measurements.Measurements` has them."""
+
+    accuracy: Mapping[str, Accuracy]
+    agreement: Mapping[str, Agreement]
+    paired: Mapping[str, PairedDrop]
+    bank_agreement: Mapping[str, Agreement]
+
+
+class _Flips(NamedTuple):
+    """How many of n images only the first, and only the second of two networks gets right."""
+
+    lost: int
+    gained: int
+    n: int
+
+
+def compare(logits: Logits, y_N: NDArray[np.int64] | None, classes: Sequence[str]) -> Comparison:
+    """Return top-1, top-5, recall by class, calibration, agreement, and what each step changed.
+
+    Without labels, as on synthetic images, all that is known is the agreement with the teacher.
 
     Raises:
         StageError: Outputs are not finite, or networks differ in their number of classes.
     """
-    for name, each_NK in logits.items():
-        wrong = int((~np.isfinite(each_NK)).any(axis=1).sum())
+    _check(logits)
+    if y_N is None:
+        return Comparison(accuracy={}, agreement={}, paired={}, bank_agreement=_agreement(logits))
+    accuracy = {
+        name: accuracy_record(logits_NK, y_N, classes) for name, logits_NK in logits.items()
+    }
+    paired = _paired(logits, y_N, classes)
+    return Comparison(accuracy, _agreement(logits), paired, bank_agreement={})
+
+
+def accuracy_record(
+    logits_NK: NDArray[np.float32], y_N: NDArray[np.int64], classes: Sequence[str]
+) -> Accuracy:
+    """Return what one network gets right."""
+    n = len(y_N)
+    right_N = logits_NK.argmax(axis=1) == y_N
+    has_top5 = logits_NK.shape[1] >= TOP5_FROM
+    top5_hits = int(_in_top5(logits_NK, y_N).sum()) if has_top5 else None
+    return Accuracy(
+        top1=float(right_N.mean()),
+        hits=int(right_N.sum()),
+        n=n,
+        top5=None if top5_hits is None else top5_hits / n,
+        top5_hits=top5_hits,
+        calibration=calibration_error.measure(logits_NK, right_N),
+        recall=tuple(
+            ClassRecall(
+                class_name=name,
+                hits=int(right_N[y_N == label].sum()),
+                n=int((y_N == label).sum()),
+            )
+            for label, name in enumerate(classes)
+        ),
+    )
+
+
+def _check(logits: Logits) -> None:
+    """Make sure that every network gives an answer to every image.
+
+    Raises:
+        StageError: Outputs are not finite, or networks differ in their number of classes.
+    """
+    for name, logits_NK in logits.items():
+        wrong = int((~np.isfinite(logits_NK)).any(axis=1).sum())
         if wrong:
             raise StageError(
                 "validate",
                 f"{name} gives outputs that are not finite (nan or inf for {wrong} of "
-                f"{len(each_NK)} images)",
+                f"{len(logits_NK)} images)",
                 "check its weights, and whether its precision can hold its values",
             )
-    widths = {name: each_NK.shape[1] for name, each_NK in logits.items()}
+    widths = {name: logits_NK.shape[1] for name, logits_NK in logits.items()}
     if len(set(widths.values())) > 1:
-        told = ", ".join(f"{name} {width}" for name, width in widths.items())
+        counts = ", ".join(f"{name} {width}" for name, width in widths.items())
         raise StageError(
-            "validate", f"networks differ in their number of classes ({told})", "use one set"
+            "validate", f"networks differ in their number of classes ({counts})", "use one set"
         )
 
 
-def measure(logits: Logits, y_N: NDArray[np.int64], classes: Sequence[str]) -> dict[str, Any]:
-    """Return top-1, top-5, recall by class, calibration, agreement, and what each step changed.
-
-    Raises:
-        StageError: A network gives outputs that are not finite.
-    """
-    check(logits)
-    said = {name: each.argmax(axis=1) for name, each in logits.items()}
-    accuracy = {name: _record(each, y_N, classes) for name, each in logits.items()}
-    return {
-        "accuracy": accuracy,
-        "agreement": agreement(said),
-        "paired": _paired(logits, said, y_N, classes),
-    }
-
-
-def agreement(said: Said) -> dict[str, Any]:
-    """Return for each network but the teacher how often it says the same as the teacher."""
-    records = {}
-    for name, each in said.items():
-        if name != "teacher":
-            hits = int((each == said["teacher"]).sum())
-            records[name] = {"hits": hits, "n": len(each), "value": hits / len(each)}
-    return records
-
-
-def _record(
-    logits_NK: NDArray[np.float32], y_N: NDArray[np.int64], classes: Sequence[str]
-) -> dict[str, Any]:
-    n = len(y_N)
-    right_N = logits_NK.argmax(axis=1) == y_N
-    record: dict[str, Any] = {"top1": float(right_N.mean()), "hits": int(right_N.sum()), "n": n}
-    if logits_NK.shape[1] >= TOP5_FROM:
-        hits = int(_in_top5(logits_NK, y_N).sum())
-        record |= {"top5": hits / n, "top5_hits": hits}
-    record["calibration"] = calibration_error.measure(logits_NK, right_N)
-    record["recall"] = [
-        {"class": name, "hits": int(right_N[y_N == label].sum()), "n": int((y_N == label).sum())}
-        for label, name in enumerate(classes)
-    ]
-    return record
+def _agreement(logits: Logits) -> dict[str, Agreement]:
+    """Return for each network but the teacher how often it predicts the teacher's class."""
+    predictions = {name: logits_NK.argmax(axis=1) for name, logits_NK in logits.items()}
+    teacher_N = predictions.pop("teacher")
+    hits = {name: int((class_N == teacher_N).sum()) for name, class_N in predictions.items()}
+    n = len(teacher_N)
+    return {name: Agreement(hits=count, n=n, value=count / n) for name, count in hits.items()}
 
 
 def _paired(
-    logits: Logits, said: Said, y_N: NDArray[np.int64], classes: Sequence[str]
-) -> dict[str, Any]:
+    logits: Logits, y_N: NDArray[np.int64], classes: Sequence[str]
+) -> dict[str, PairedDrop]:
     """Return for each network what it lost and gained against its reference in the gates.
 
-    The student is the reference of what is made from it, so that a gate holds whatever lies
-    between; `step` has the same counts against the network right before it.
+    `step` has the same counts against the network right before it.
     """
-    references = {
-        "student": "teacher",
-        "onnx": "student",
-        "graph": "student",
-        "engine": "student",
-    }
-    right = {name: each == y_N for name, each in said.items()}
-    records: dict[str, Any] = {}
-    for name, reference in references.items():
-        if name not in said or reference not in said:
+    predictions = {name: logits_NK.argmax(axis=1) for name, logits_NK in logits.items()}
+    right = {name: class_N == y_N for name, class_N in predictions.items()}
+    drops: dict[str, PairedDrop] = {}
+    for name, reference in REFERENCES.items():
+        if name not in logits or reference not in logits:
             continue
-        record: dict[str, Any] = {"reference": reference} | _flips(right[reference], right[name])
+        flips, top5_flips = _flips(right[reference], right[name]), None
         if logits[name].shape[1] >= TOP5_FROM:
-            both = (_in_top5(logits[reference], y_N), _in_top5(logits[name], y_N))
-            record |= {f"top5_{key}": value for key, value in _flips(*both).items() if key != "n"}
-        before = STEPS[name] if STEPS[name] in said else reference
-        record["step"] = {
-            "reference": before,
-            **_flips(right[before], right[name]),
-            "changed": int((said[before] != said[name]).sum()),
-            "worst": _worst(right[before], right[name], y_N, classes),
-        }
-        records[name] = record
-    return records
+            top5_flips = _flips(_in_top5(logits[reference], y_N), _in_top5(logits[name], y_N))
+        before = STEPS[name] if STEPS[name] in logits else reference
+        step = _flips(right[before], right[name])
+        drops[name] = PairedDrop(
+            reference=reference,
+            lost=flips.lost,
+            gained=flips.gained,
+            n=flips.n,
+            top5_lost=top5_flips.lost if top5_flips else None,
+            top5_gained=top5_flips.gained if top5_flips else None,
+            step=StepChange(
+                reference=before,
+                lost=step.lost,
+                gained=step.gained,
+                n=step.n,
+                changed=int((predictions[before] != predictions[name]).sum()),
+                worst=_worst(right[before], right[name], y_N, classes),
+            ),
+        )
+    return drops
 
 
-def _flips(before_N: NDArray[np.bool_], after_N: NDArray[np.bool_]) -> dict[str, int]:
-    return {
-        "lost": int((before_N & ~after_N).sum()),
-        "gained": int((~before_N & after_N).sum()),
-        "n": len(before_N),
-    }
+def _flips(before_N: NDArray[np.bool_], after_N: NDArray[np.bool_]) -> _Flips:
+    return _Flips(
+        lost=int((before_N & ~after_N).sum()),
+        gained=int((~before_N & after_N).sum()),
+        n=len(before_N),
+    )
 
 
 def _worst(
@@ -137,18 +179,18 @@ def _worst(
     after_N: NDArray[np.bool_],
     y_N: NDArray[np.int64],
     classes: Sequence[str],
-) -> list[dict[str, Any]]:
-    """Return the classes that lost the most of their images, the worst first."""
-    rows: list[dict[str, Any]] = [
-        {"class": name, **_flips(before_N[y_N == label], after_N[y_N == label])}
-        for label, name in enumerate(classes)
+) -> tuple[ClassLoss, ...]:
+    """Return the classes that lost the largest shares of their images, the worst first."""
+    losses = [
+        ClassLoss(class_name=name, **_flips(before_N[y_N == k], after_N[y_N == k])._asdict())
+        for k, name in enumerate(classes)
     ]
-    rows = [row for row in rows if row["lost"] > row["gained"]]
-    rows.sort(key=lambda row: (row["gained"] - row["lost"]) / row["n"])
-    return rows[:_WORST]
+    losses = [loss for loss in losses if loss.lost > loss.gained]
+    losses.sort(key=lambda loss: (loss.gained - loss.lost) / loss.n)
+    return tuple(losses[:_WORST])
 
 
 def _in_top5(logits_NK: NDArray[np.float32], y_N: NDArray[np.int64]) -> NDArray[np.bool_]:
     top_N5 = np.argpartition(-logits_NK, 4, axis=1)[:, :5]
-    found: NDArray[np.bool_] = (top_N5 == y_N[:, None]).any(axis=1)
-    return found
+    is_in_N: NDArray[np.bool_] = (top_N5 == y_N[:, None]).any(axis=1)
+    return is_in_N

@@ -4,40 +4,39 @@ Guo et al., On Calibration of Modern Neural Networks, ICML 2017, equation 5: 15 
 width. Shape legend: N images, K classes, M bins, R resamples.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.validate.latency_stats import LEVELS
+from pipeline.gates.measurements import CalibrationBin, CalibrationError, QuantileTable
+from stages.validate.latency_intervals import LEVELS
 
 BINS = 15
 _RESAMPLES = 2000
 _SEED = 0
 
 
-def measure(logits_NK: NDArray[np.float32], right_N: NDArray[np.bool_]) -> dict[str, Any]:
+def measure(logits_NK: NDArray[np.float32], right_N: NDArray[np.bool_]) -> CalibrationError:
     """Return the error, the mean confidence, the filled bins, and bounds for gates."""
     confidence_N = _confidence(logits_NK)
     bin_N = np.minimum((confidence_N * BINS).astype(np.int64), BINS - 1)
     gap_NM = np.zeros((len(right_N), BINS))
     gap_NM[np.arange(len(right_N)), bin_N] = confidence_N - right_N
     error = float(np.abs(gap_NM.mean(axis=0)).sum())
-    return {
-        "error": error,
-        "mean_confidence": float(confidence_N.mean()),
-        "n": len(right_N),
-        "bins": [
-            {
-                "n": int((bin_N == m).sum()),
-                "confidence": float(confidence_N[bin_N == m].mean()),
-                "accuracy": float(right_N[bin_N == m].mean()),
-            }
+    return CalibrationError(
+        error=error,
+        mean_confidence=float(confidence_N.mean()),
+        n=len(right_N),
+        bins=tuple(
+            CalibrationBin(
+                n=int((bin_N == m).sum()),
+                confidence=float(confidence_N[bin_N == m].mean()),
+                accuracy=float(right_N[bin_N == m].mean()),
+            )
             for m in range(BINS)
             if (bin_N == m).any()
-        ],
-        "quantiles": _quantiles(error, _resampled(gap_NM)),
-    }
+        ),
+        quantiles=_quantiles(error, _resampled(gap_NM)),
+    )
 
 
 def _confidence(logits_NK: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -56,14 +55,14 @@ def _resampled(gap_NM: NDArray[np.float64]) -> NDArray[np.float64]:
     n = len(gap_NM)
     covariance_MM = np.cov(gap_NM, rowvar=False, ddof=0) / n
     rng = np.random.default_rng(_SEED)
-    drawn_RM = rng.multivariate_normal(
+    resampled_RM = rng.multivariate_normal(
         gap_NM.mean(axis=0), covariance_MM, size=_RESAMPLES, check_valid="ignore"
     )
-    errors_R: NDArray[np.float64] = np.abs(drawn_RM).sum(axis=1)
+    errors_R: NDArray[np.float64] = np.abs(resampled_RM).sum(axis=1)
     return errors_R
 
 
-def _quantiles(error: float, resampled_R: NDArray[np.float64]) -> dict[str, float]:
+def _quantiles(error: float, resampled_R: NDArray[np.float64]) -> QuantileTable:
     """Return a table of bounds that is wide on both sides.
 
     Resampled errors lie above the measured one, since noise in a bin never cancels. So their upper

@@ -1,34 +1,35 @@
-"""The validate stage: accuracy and latency, measured and stored, not judged.
+"""The validate stage: accuracy and latency, measured and stored; gates decide on them later.
 
 Accuracy is of teacher, student, ONNX file and engine on the same held-out images, so that each
 loss belongs to a step; without labelled images it is agreement with the teacher on the bank. An
-engine for GPUs that are elsewhere is stood for by the graph that it was built from.
+engine for GPUs that are not here is represented by the graph that it was built from.
 Latency is of teacher (torch), the teacher as an engine, and the engine, interleaved.
 """
 
-import json
-import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.atomic import write_bytes
+from pipeline.gates import measurements as records
 from pipeline.gates.build_records import EngineManifest
-from pipeline.gates.measures import SCHEMA
+from pipeline.gates.measurements import DatasetPart, Measurements, Memory, Samples
+from pipeline.settings import Validate
 from pipeline.stage import Context, StageError
-from stages.data import images
+from stages.data import images as datasets
 from stages.data.images import Images
 from stages.engines import compatibility
-from stages.engines.base import BACKENDS
-from stages.engines.open_engine import read_manifest
+from stages.engines.base import BACKENDS, OnProgress, no_progress
+from stages.engines.open_engine import open_engine, read_manifest
 from stages.networks import factory
-from stages.validate import accuracy, latency
+from stages.validate import accuracy, latency, machine_load
 from stages.validate.images import bank_images, check_images, identity
+from stages.validate.latency import Engine, Teacher
 from stages.validate.logits import engine_logits, graph_logits, onnx_logits, torch_logits
-from stages.validate.open_engine import open_here, sizes
 
+DatasetKind = Literal["held-out", "bank"]
 Logits = dict[str, NDArray[np.float32]]
 
 
@@ -36,121 +37,141 @@ def run(ctx: Context) -> None:
     """Leave the measurements and the raw samples."""
     options = ctx.settings.validate
     teacher_code = ctx.external("teacher_code")
-    teacher, card = factory.load(ctx.input("teacher/weights"), code=teacher_code, place="teacher")
+    network, card = factory.load(ctx.input("teacher/weights"), code=teacher_code, place="teacher")
     student, _ = factory.load(
         ctx.input("distill/student"), code=ctx.external("student_code"), place="student"
     )
-    if options.images == "bank":
-        shown = bank_images(ctx.input("distill/bank"), card)
+    kind: DatasetKind = "bank" if options.images == "bank" else "held-out"
+    if kind == "bank":
+        images = bank_images(ctx.input("distill/bank"), card)
     else:
-        shown = images.load(ctx.settings.data, ctx.external("data")).held_out
-        check_images(shown, card)
+        images = datasets.load(ctx.settings.data, ctx.external("data")).held_out
+        check_images(images, card)
     logits = {
-        "teacher": torch_logits(teacher, shown),
-        "student": torch_logits(student, shown),
-        "onnx": onnx_logits(ctx.input("export/onnx"), shown),
+        "teacher": torch_logits(network, images),
+        "student": torch_logits(student, images),
+        "onnx": onnx_logits(ctx.input("export/onnx"), images),
     }
-    path = ctx.input("build/engine")
-    manifest = read_manifest(ctx.input("build/manifest"), path)
-    about: dict[str, Any] = {}
+    engine = ctx.input("build/engine")
+    manifest = read_manifest(ctx.input("build/manifest"), engine)
+    graph_absent = None
     if manifest.targets:
-        about = _of_graph(ctx, manifest, shown, logits)
-    if absent := compatibility.why_not_run(manifest):
-        measured, samples = judged_by(logits, shown, is_bank=options.images == "bank")
-        measured |= {"engine_absent": absent, "latency": None} | sizes(manifest, path, None)
-    else:
-        engine = open_here(manifest, path, threads=options.threads)
-        logits["engine"] = engine_logits(engine.session, shown)
-        ctx.stop_if_asked()
-        measured, samples = judged_by(logits, shown, is_bank=options.images == "bank")
-        with tempfile.TemporaryDirectory() as folder:
-            measured["latency"], samples["latency"] = latency.measure(
-                teacher,
-                card,
-                engine,
-                shown,
-                options,
-                opset=ctx.settings.export.opset or BACKENDS[manifest.backend].opset,
-                files=(ctx.input("teacher/weights"), teacher_code),
-                folder=Path(folder),
-                tell=lambda done, total: ctx.progress(done, total, "parts"),
+        graph = ctx.input("build/graph")
+        try:
+            logits["graph"] = graph_logits(
+                graph, manifest.precision, images, threads=options.threads
             )
-        measured |= sizes(manifest, path, engine.resident_bytes)
-    measured |= about
-    write_json(ctx.output("measurements"), measured)
-    write_json(ctx.output("samples"), samples)
-    _tell(ctx, measured)
-    if absent:
-        ctx.metric("engine", "built, not run")
-        ctx.note(
-            f"{absent}; where such a GPU is: madpipe validate --engine {path.parent} "
-            f"--teacher {ctx.input('teacher/weights')}"
-        )
+        except StageError as error:
+            graph_absent = str(error)
+            ctx.note(graph_absent)
+    measurements, samples = measure(
+        Teacher(network=network, card=card, code=teacher_code),
+        manifest,
+        engine,
+        images,
+        options,
+        logits=logits,
+        kind=kind,
+        opset=ctx.settings.export.opset or BACKENDS[manifest.backend].opset,
+        graph_absent=graph_absent,
+        on_progress=ctx.progress,
+    )
+    records.write(ctx.output("measurements"), measurements)
+    records.write(ctx.output("samples"), samples)
+    _record_metrics(ctx, measurements)
 
 
-def _of_graph(
-    ctx: Context, manifest: EngineManifest, shown: Images, logits: Logits
-) -> dict[str, Any]:
-    """Add what the graph says that an engine for elsewhere was built from; return why it cannot."""
-    graph, threads = ctx.input("build/graph"), ctx.settings.validate.threads
-    try:
-        logits["graph"] = graph_logits(graph, manifest.precision, shown, threads=threads)
-    except StageError as error:
-        ctx.note(str(error))
-        return {"graph_absent": str(error)}
-    return {}
+def measure(
+    teacher: Teacher,
+    manifest: EngineManifest,
+    path: Path,
+    images: Images,
+    options: Validate,
+    *,
+    logits: Logits,
+    kind: DatasetKind,
+    opset: int,
+    graph_absent: str | None = None,
+    on_progress: OnProgress = no_progress,
+) -> tuple[Measurements, Samples]:
+    """Measure an engine, whose file is `path`, against its teacher, or say why it cannot run here.
 
-
-def _tell(ctx: Context, measured: dict[str, Any]) -> None:
-    for name, record in measured["accuracy"].items():
-        ctx.metric(f"{name}_top1", record["top1"])
-    for name, record in measured["bank_agreement"].items():
-        ctx.metric(f"{name}_bank_agreement", record["value"])
-    if measured["latency"] is None:
-        return
-    first = measured["latency"]["batches"][0]
-    for name in ("speedup", "speedup_same_backend"):
-        if name in first:
-            ctx.metric(name, first[name]["median"])
-    if why := measured["latency"].get("teacher_engine_absent"):
-        ctx.note(why)
-    unsteady = [
-        str(each["batch"])
-        for each in measured["latency"]["batches"]
-        if not each["warmup"]["is_steady"]
-    ]
-    if unsteady:
-        ctx.note(f"warming up ended before latencies were steady at batch {', '.join(unsteady)}")
-    causes = {
-        cause for each in measured["latency"]["batches"] for cause in each["engine"]["causes"]
-    }
-    if causes:
-        ctx.note(f"latencies were noisy: {'; '.join(sorted(causes))}")
-
-
-def judged_by(
-    logits: Logits, shown: Images, *, is_bank: bool
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what the logits say, and the predictions behind it.
+    `logits`, of shape NK, are those of the teacher and of all that lies between it and the engine
+    on `images`, which have labels where `kind` is "held-out". `opset` is the ONNX operator set of
+    the teacher's engine. `graph_absent` says why there are no logits of the graph that stands in
+    for an engine that was built for another machine.
 
     Raises:
-        StageError: A network gives outputs that are not finite.
+        StageError: The engine is damaged or cannot run, or outputs are not finite.
+        UnavailableError: Its backend or device is not available here.
     """
-    said = {name: each.argmax(axis=1) for name, each in logits.items()}
-    set_ = {"kind": "bank" if is_bank else "held-out", "n": len(shown.y_N), "id": identity(shown)}
-    measured: dict[str, Any] = {"schema": SCHEMA, "set": set_ | {"classes": list(shown.classes)}}
-    samples: dict[str, Any] = {"schema": SCHEMA, "set": set_}
-    samples["said"] = {name: each.tolist() for name, each in said.items()}
-    if is_bank:
-        accuracy.check(logits)
-        empty: dict[str, Any] = {"accuracy": {}, "agreement": {}, "paired": {}}
-        return measured | empty | {"bank_agreement": accuracy.agreement(said)}, samples
-    y_N = shown.y_N.numpy()
-    samples["labels"] = y_N.tolist()
-    measured |= accuracy.measure(logits, y_N, shown.classes)
-    return measured | {"bank_agreement": {}}, samples
+    engine, latencies, latency_samples = None, None, None
+    absent = compatibility.why_not_run(manifest)
+    if absent is None:
+        engine = _load(manifest, path, threads=options.threads)
+        logits = logits | {"engine": engine_logits(engine.session, images)}
+    y_N = images.y_N.numpy() if kind == "held-out" else None
+    comparison = accuracy.compare(logits, y_N, images.classes)
+    if engine is not None:
+        latencies, latency_samples = latency.measure(
+            teacher, engine, images, options, opset=opset, on_progress=on_progress
+        )
+    dataset = DatasetPart(kind=kind, n=len(images), id=identity(images))
+    measurements = Measurements(
+        dataset=msgspec.structs.replace(dataset, classes=tuple(images.classes)),
+        **comparison._asdict(),
+        latency=latencies,
+        engine=manifest,
+        engine_bytes=path.stat().st_size,
+        memory=Memory(
+            engine_resident_bytes=engine.resident_bytes if engine else None,
+            process_peak_bytes=machine_load.peak_bytes(),
+        ),
+        engine_absent=absent,
+        graph_absent=graph_absent,
+    )
+    samples = Samples(
+        dataset=dataset,
+        predictions={
+            name: tuple(logits_NK.argmax(axis=1).tolist()) for name, logits_NK in logits.items()
+        },
+        labels=None if y_N is None else tuple(y_N.tolist()),
+        latency=latency_samples,
+    )
+    return measurements, samples
 
 
-def write_json(path: Path, record: dict[str, Any]) -> None:
-    """Write a document, refusing what JSON has no word for."""
-    write_bytes(path, json.dumps(record, allow_nan=False).encode())
+def _load(manifest: EngineManifest, path: Path, *, threads: int) -> Engine:
+    """Load an engine and note by how much that made this process grow."""
+    before_bytes = machine_load.resident_bytes()
+    session = open_engine(manifest, path, threads=threads)
+    after_bytes = machine_load.resident_bytes()
+    grown_bytes = None
+    if before_bytes is not None and after_bytes is not None:
+        grown_bytes = max(0, after_bytes - before_bytes)
+    return Engine(manifest=manifest, path=path, session=session, resident_bytes=grown_bytes)
+
+
+def _record_metrics(ctx: Context, measurements: Measurements) -> None:
+    """Show the figures that a user looks for first, and what makes them doubtful."""
+    for name, accuracy_record in measurements.accuracy.items():
+        ctx.metric(f"{name}_top1", accuracy_record.top1)
+    for name, agreement in measurements.bank_agreement.items():
+        ctx.metric(f"{name}_bank_agreement", agreement.value)
+    if measurements.latency is None:
+        ctx.metric("engine", "built, not run")
+        ctx.note(
+            f"{measurements.engine_absent}; where such a GPU is: madpipe validate --engine "
+            f"{ctx.input('build/engine').parent} --teacher {ctx.input('teacher/weights')}"
+        )
+        return
+    batches = measurements.latency.batches
+    for name in ("speedup", "speedup_same_backend"):
+        if ratio := getattr(batches[0], name):
+            ctx.metric(name, ratio.median)
+    if why := measurements.latency.teacher_engine_absent:
+        ctx.note(why)
+    if unsteady := [str(latency.batch) for latency in batches if not latency.warmup.is_steady]:
+        ctx.note(f"warming up ended before latencies were steady at batch {', '.join(unsteady)}")
+    if causes := {cause for latency in batches for cause in latency.engine.causes}:
+        ctx.note(f"latencies were noisy: {'; '.join(sorted(causes))}")

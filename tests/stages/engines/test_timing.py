@@ -12,12 +12,31 @@ def _nothing() -> None:
     pass
 
 
-def test_both_callables_are_called_as_often_and_take_turns_at_going_first() -> None:
-    calls: list[str] = []
-    times_ms = timing.interleaved([lambda: calls.append("a"), lambda: calls.append("b")], 4)
-    assert "".join(calls) == "abbaabba"
-    assert times_ms.shape == (4, 2)
+@pytest.mark.parametrize(
+    ("names", "repetitions", "order"),
+    [
+        ("ab", 4, "ab ba ab ba"),
+        ("abc", 6, "abc bca cab cba acb bac"),
+        ("abcd", 9, "abcd bcda cdab dabc dcba adcb badc cbad abcd"),
+    ],
+)
+def test_calls_take_turns_at_going_first_and_follow_either_neighbour(
+    names: str, repetitions: int, order: str
+) -> None:
+    made: list[str] = []
+    calls = [lambda name=name: made.append(name) for name in names]
+    times_ms = timing.interleaved(calls, repetitions)
+    assert "".join(made) == order.replace(" ", "")
+    assert times_ms.shape == (repetitions, len(names))
     assert (times_ms >= 0).all()
+
+
+def test_a_budget_that_is_spent_ends_the_repetitions_but_not_before_the_fewest() -> None:
+    calls = [_nothing, _nothing]
+    assert len(timing.interleaved(calls, 300, budget_s=0.0, fewest=5)) == 5
+    assert len(timing.interleaved(calls, 3, budget_s=0.0, fewest=5)) == 3
+    assert len(timing.interleaved(calls, 6, budget_s=60.0)) == 6
+    assert len(timing.interleaved(calls, budget_s=0.0)) == 1
 
 
 @pytest.mark.parametrize("was_collecting", [True, False])
@@ -44,37 +63,19 @@ def test_the_garbage_collector_is_back_after_an_error() -> None:
 
 
 def test_warming_up_runs_both_at_least_two_windows() -> None:
-    calls: dict[str, int] = {"a": 0, "b": 0}
+    counts: dict[str, int] = {"a": 0, "b": 0}
 
-    def count(name: str) -> Any:
+    def counting(name: str) -> Any:
         def call() -> None:
-            calls[name] += 1
+            counts[name] += 1
             sum(range(2000))
 
         return call
 
-    warm = timing.warm_up([count("a"), count("b")], 0.0)
-    assert warm.seconds > 0
-    assert calls["a"] == calls["b"] >= 40
-    assert calls["a"] % 20 == 0
-
-
-def test_three_callables_take_every_order_in_turn() -> None:
-    calls: list[str] = []
-    each = [lambda name=name: calls.append(name) for name in "abc"]
-    timing.interleaved(each, 6)
-    rounds = {"".join(calls[first : first + 3]) for first in range(0, 18, 3)}
-    assert rounds == {"abc", "acb", "bac", "bca", "cab", "cba"}
-
-
-def test_calls_in_turns_are_measured_as_often_as_each_other_and_start_in_turn() -> None:
-    order: list[int] = []
-    calls = [lambda n=n: order.append(n) for n in range(3)]
-    times_ms = timing.in_turns(calls, budget_s=60.0, most=6)
-    assert times_ms.shape == (6, 3)
-    last = order[-18:]
-    assert [last[start] for start in range(0, 18, 3)] == [0, 1, 2, 0, 1, 2]
-    assert (times_ms >= 0).all()
+    warmup = timing.warm_up([counting("a"), counting("b")], 0.0)
+    assert warmup.seconds > 0
+    assert counts["a"] == counts["b"] >= 40
+    assert counts["a"] % 20 == 0
 
 
 def test_calls_that_never_agree_are_measured_in_the_end_and_called_unsteady(

@@ -13,25 +13,25 @@ def _logits(confidence: float, n: int) -> "np.ndarray":
 
 def test_the_error_is_how_far_confidence_is_from_being_right() -> None:
     right_N = np.arange(100) < 70
-    found = calibration_error.measure(_logits(0.9, 100), right_N)
-    assert found["error"] == pytest.approx(0.2, abs=1e-6)
-    assert found["mean_confidence"] == pytest.approx(0.9, abs=1e-6)
-    (only,) = found["bins"]
-    assert (only["n"], only["accuracy"]) == (100, 0.7)
+    record = calibration_error.measure(_logits(0.9, 100), right_N)
+    assert record.error == pytest.approx(0.2, abs=1e-6)
+    assert record.mean_confidence == pytest.approx(0.9, abs=1e-6)
+    (only_bin,) = record.bins
+    assert (only_bin.n, only_bin.accuracy) == (100, 0.7)
 
 
 def test_bins_are_weighed_by_their_images() -> None:
     logits_NK = np.concatenate([_logits(0.9, 80), _logits(0.6, 20)])
     right_N = np.concatenate([np.arange(80) < 64, np.arange(20) < 20])
-    found = calibration_error.measure(logits_NK, right_N)
-    assert found["error"] == pytest.approx(0.8 * 0.1 + 0.2 * 0.4, abs=1e-6)
+    record = calibration_error.measure(logits_NK, right_N)
+    assert record.error == pytest.approx(0.8 * 0.1 + 0.2 * 0.4, abs=1e-6)
 
 
 def test_bounds_hold_the_error_and_narrow_with_more_images() -> None:
     def width(n: int) -> float:
-        found = calibration_error.measure(_logits(0.8, n), np.arange(n) < 0.7 * n)
-        table = found["quantiles"]
-        assert table["0.05"] <= found["error"] <= table["0.95"]
+        record = calibration_error.measure(_logits(0.8, n), np.arange(n) < 0.7 * n)
+        table = record.quantiles
+        assert table["0.05"] <= record.error <= table["0.95"]
         return float(table["0.95"] - table["0.05"])
 
     assert width(4000) < width(200) / 3
@@ -39,6 +39,6 @@ def test_bounds_hold_the_error_and_narrow_with_more_images() -> None:
 
 def test_a_certain_network_that_is_always_right_has_no_error() -> None:
     logits_NK = np.array([[90.0, -90.0]] * 10, dtype=np.float32)
-    found = calibration_error.measure(logits_NK, np.ones(10, dtype=bool))
-    assert found["error"] == pytest.approx(0.0)
-    assert set(found["quantiles"].values()) == {0.0}
+    record = calibration_error.measure(logits_NK, np.ones(10, dtype=bool))
+    assert record.error == pytest.approx(0.0)
+    assert set(record.quantiles.values()) == {0.0}

@@ -1,53 +1,133 @@
-"""Latencies carry what they were measured with, and why a side is missing."""
+"""Networks are measured in turns, here or in fresh processes, and both give the same records."""
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 
+from models.classifier import Classifier
+from pipeline.gates.build_records import EngineManifest
+from pipeline.gates.measurements import Latency, LatencySamples, WarmUp
 from pipeline.settings import Data, Validate
 from stages.data import images
-from stages.engines.open_engine import read_manifest
+from stages.engines import ort
+from stages.engines.open_engine import open_engine, read_manifest
 from stages.networks import factory
-from stages.validate import latency, reference
-from stages.validate.open_engine import open_here
-from tests.stages.tiny import TinyRun
+from stages.validate import latency
+from stages.validate.latency import BatchTimes, Engine, NetworkFiles, Teacher
+from stages.validate.machine_load import LoadMonitor
+from tests.stages.tiny import TinyRun, card
 
 OPTIONS = Validate(pairs=20, warmup_s=0.01, batch_sizes=(2,))
+BATCHES = {2: np.zeros((2, 1, 8, 8), dtype=np.float32)}
+MANIFEST = EngineManifest(
+    backend="onnxruntime",
+    backend_version="1",
+    device="cpu",
+    precision="int8",
+    engine="engine.onnx",
+    sha256="",
+    onnx_sha256="",
+)
 
 
-def _measured(tiny: TinyRun, folder: Path, options: Validate) -> tuple[dict, dict]:  # type: ignore[type-arg]
-    teacher, card = factory.load(tiny.path("teacher/weights"), code=None, place="here")
-    return latency.measure(
-        teacher,
-        card,
-        open_here(
-            read_manifest(tiny.path("build/manifest"), tiny.path("build/engine")),
-            tiny.path("build/engine"),
-            threads=1,
-        ),
-        images.load(Data(), None).held_out,
-        options,
-        opset=20,
-        files=(tiny.path("teacher/weights"), None),
-        folder=folder,
+def _teacher(tiny: TinyRun) -> Teacher:
+    network, about = factory.load(tiny.path("teacher/weights"), code=None, place="here")
+    return Teacher(network=network, card=about, code=None)
+
+
+def test_every_network_is_measured_at_every_batch_size(tiny: TinyRun) -> None:
+    engine = tiny.path("build/engine")
+    networks = NetworkFiles(
+        teacher=tiny.path("teacher/weights"),
+        teacher_code=None,
+        engines=(engine, engine),
+        backend="onnxruntime",
+        device="cpu",
+    ).open(1)
+    progress: list[tuple[int, int, str]] = []
+    times = latency.measure_here(
+        networks, BATCHES, OPTIONS, 20, lambda *values: progress.append(values)
     )
+    assert times[2].times_ms_RM.shape == (20, 3)
+    assert (times[2].times_ms_RM > 0).all()
+    assert times[2].warmup.seconds > 0
+    assert progress == [(0, 1, "batch sizes"), (1, 1, "batch sizes")]
 
 
-def test_latencies_tell_threads_device_and_conditions(tiny: TinyRun, tmp_path: Path) -> None:
-    told, raw = _measured(tiny, tmp_path, OPTIONS)
-    assert (told["threads"], told["device"], told["processes"]) == (1, "cpu", 1)
-    assert told["conditions"]["seconds"] > 0
-    assert raw["unit"] == "ms"
-    assert set(raw["batches"]["2"]) == {"teacher_ms", "teacher_engine_ms", "engine_ms"}
+def test_records_of_several_processes_hold_all_their_samples() -> None:
+    times_ms_RM = np.stack([np.full(20, 6.0), np.full(20, 4.0), np.full(20, 2.0)], axis=1)
+    warmup = WarmUp(seconds=0.1, is_steady=True)
+    times = [{2: BatchTimes(scale * times_ms_RM, warmup)} for scale in (1.0, 1.1)]
+    names = ("teacher", "teacher_engine", "engine")
+    (record,), samples = latency.batch_records(times, names, LoadMonitor().conditions(), 0.01)
+    assert record.speedup.median == pytest.approx(3.0)
+    assert record.speedup_same_backend is not None
+    assert record.speedup_same_backend.median == pytest.approx(2.0)
+    assert (record.speedup.pairs, record.speedup.processes) == (40, 2)
+    assert record.warmup == warmup
+    assert samples["2"].engine_ms == pytest.approx([2.0] * 20 + [2.2] * 20)
 
 
-def test_a_teacher_that_makes_no_engine_leaves_its_side_out_with_the_reason(
-    tiny: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def _measure(tiny: TinyRun, options: Validate) -> tuple[Latency, LatencySamples]:
+    path = tiny.path("build/engine")
+    manifest = read_manifest(tiny.path("build/manifest"), path)
+    session = open_engine(manifest, path, threads=1)
+    engine = Engine(manifest=manifest, path=path, session=session, resident_bytes=None)
+    held_out = images.load(Data(), None).held_out
+    return latency.measure(_teacher(tiny), engine, held_out, options, opset=20)
+
+
+@pytest.mark.slow
+def test_fresh_processes_share_out_the_pairs(tiny: TinyRun) -> None:
+    options = Validate(pairs=40, warmup_s=0.01, batch_sizes=(2,), processes=2)
+    record, samples = _measure(tiny, options)
+    assert (record.processes, record.batches[0].speedup.processes) == (2, 2)
+    assert len(samples.batches["2"].engine_ms) == 40
+
+
+def test_latencies_carry_threads_device_and_conditions(tiny: TinyRun) -> None:
+    record, samples = _measure(tiny, OPTIONS)
+    assert (record.threads, record.device, record.processes) == (1, "cpu", 1)
+    assert record.conditions.seconds > 0
+    assert samples.unit == "ms"
+    assert samples.batches["2"].teacher_engine_ms is not None
+
+
+def test_a_teacher_that_makes_no_engine_leaves_it_out_with_the_reason(
+    tiny: TinyRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
-        raise reference.CannotBuild("validate", "no luck (x)", "none needed")
+        raise latency.CannotBuild("validate", "no luck (x)", "none needed")
 
-    monkeypatch.setattr(reference, "build", refuse)
-    told, _ = _measured(tiny, tmp_path, OPTIONS)
-    assert told["teacher_engine_absent"] == "validate: no luck (x); none needed"
-    assert "speedup_same_backend" not in told["batches"][0]
+    monkeypatch.setattr(latency, "build_teacher_engine", refuse)
+    record, samples = _measure(tiny, OPTIONS)
+    assert record.teacher_engine_absent == "validate: no luck (x); none needed"
+    assert record.batches[0].speedup_same_backend is None
+    assert samples.batches["2"].teacher_engine_ms is None
+
+
+def test_the_teachers_engine_gives_the_teachers_logits(tiny: TinyRun, tmp_path: Path) -> None:
+    teacher = _teacher(tiny)
+    path = latency.build_teacher_engine(teacher, MANIFEST, tmp_path, opset=20)
+    x_BCHW = torch.rand(3, 1, 8, 8)
+    with torch.no_grad():
+        torch_BK = teacher.network(x_BCHW).numpy()
+    engine_BK = ort.open(path, device="cpu", threads=1).infer(x_BCHW.numpy())
+    assert np.abs(engine_BK - torch_BK).max() < 1e-3
+
+
+class _Unexportable(nn.Module):
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        if float(x_BCHW.sum()) > 0:
+            return x_BCHW
+        return -x_BCHW
+
+
+def test_a_teacher_that_cannot_be_exported_is_refused_with_the_reason(tmp_path: Path) -> None:
+    network = Classifier(_Unexportable(), (0.5,), (0.5,))
+    teacher = Teacher(network=network, card=card(), code=None)
+    with pytest.raises(latency.CannotBuild, match="the teacher makes no engine of onnxruntime"):
+        latency.build_teacher_engine(teacher, MANIFEST, tmp_path, opset=20)

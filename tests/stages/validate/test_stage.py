@@ -10,6 +10,8 @@ import torch
 
 from pipeline import machine
 from pipeline.errors import StageError, UsageError
+from pipeline.gates import measurements as records
+from pipeline.gates.measurements import Measurements, Samples
 from pipeline.gates.measures import SCHEMA
 from pipeline.settings import Data, Validate
 from stages import standalone
@@ -21,46 +23,64 @@ from tests.stages.tiny import TinyRun, card, run_stages, settings, weights_file
 SHORT = Validate(pairs=20, warmup_s=0.01, batch_sizes=(2,), teacher_engine=False)
 
 
+def _stored(tiny: TinyRun) -> tuple[Measurements, Samples]:
+    return (
+        records.read(tiny.path("validate/measurements"), Measurements),
+        records.read(tiny.path("validate/samples"), Samples),
+    )
+
+
 def test_the_stage_measures_all_four_on_the_same_images(tiny: TinyRun) -> None:
-    measured = json.loads(tiny.path("validate/measurements").read_bytes())
-    assert measured["schema"] == SCHEMA
-    assert list(measured["accuracy"]) == ["teacher", "student", "onnx", "engine"]
-    assert {each["n"] for each in measured["accuracy"].values()} == {540}
-    assert measured["accuracy"]["teacher"]["top1"] == tiny.metrics("teacher")["top1"]
-    assert measured["engine_bytes"] == tiny.path("build/engine").stat().st_size
-    assert measured["engine"] == json.loads(tiny.path("build/manifest").read_bytes())
+    measurements, _ = _stored(tiny)
+    assert list(measurements.accuracy) == ["teacher", "student", "onnx", "engine"]
+    assert {accuracy.n for accuracy in measurements.accuracy.values()} == {540}
+    assert measurements.accuracy["teacher"].top1 == tiny.metrics("teacher")["top1"]
+    engine = tiny.path("build/engine")
+    assert measurements.engine_bytes == engine.stat().st_size
+    assert measurements.engine == read_manifest(tiny.path("build/manifest"), engine)
+    memory = measurements.memory
+    assert memory.engine_resident_bytes is None or memory.engine_resident_bytes >= 0
+    assert memory.process_peak_bytes is None or memory.process_peak_bytes > engine.stat().st_size
+
+
+def test_stored_documents_have_the_fields_of_the_contract(tiny: TinyRun) -> None:
+    measurements = json.loads(tiny.path("validate/measurements").read_bytes())
+    samples = json.loads(tiny.path("validate/samples").read_bytes())
+    assert (measurements["schema"], samples["schema"]) == (SCHEMA, SCHEMA)
+    assert {"accuracy", "paired", "agreement", "latency", "engine", "memory"} <= set(measurements)
+    assert not {"engine_absent", "graph_absent"} & set(measurements)
+    assert set(samples) == {"schema", "set", "said", "labels", "latency"}
+    assert set(samples["set"]) == {"kind", "n", "id"}
 
 
 def test_latency_is_measured_at_each_batch_size_with_its_raw_samples(tiny: TinyRun) -> None:
-    measured = json.loads(tiny.path("validate/measurements").read_bytes())
-    samples = json.loads(tiny.path("validate/samples").read_bytes())
-    latency = measured["latency"]
-    assert (latency["threads"], latency["device"]) == (1, measured["engine"]["device"])
-    assert [each["batch"] for each in latency["batches"]] == [1, 32]
-    for each in latency["batches"]:
-        raw = samples["latency"]["batches"][str(each["batch"])]
-        assert len(raw["teacher_engine_ms"]) == 20
-        assert len(raw["teacher_ms"]) == len(raw["engine_ms"]) == 20
-        assert each["teacher"]["p50_ms"] == pytest.approx(np.median(raw["teacher_ms"]))
-        assert each["engine"]["p50_ms"] == pytest.approx(np.median(raw["engine_ms"]))
-        ratios = np.array(raw["teacher_ms"]) / np.array(raw["engine_ms"])
-        assert each["speedup"]["median"] == pytest.approx(np.median(ratios))
-        assert each["teacher"]["p99_ms"] is None
-        between = np.array(raw["teacher_engine_ms"]) / np.array(raw["engine_ms"])
-        assert each["speedup_same_backend"]["median"] == pytest.approx(np.median(between))
-        assert each["warmup"]["seconds"] >= 0.01
+    measurements, samples = _stored(tiny)
+    latency = measurements.latency
+    assert latency is not None
+    assert samples.latency is not None
+    assert (latency.threads, latency.device) == (1, measurements.engine.device)
+    assert [batch.batch for batch in latency.batches] == [1, 32]
+    for batch in latency.batches:
+        raw = samples.latency.batches[str(batch.batch)]
+        teacher_ms, engine_ms = np.array(raw.teacher_ms), np.array(raw.engine_ms)
+        teacher_engine_ms = np.array(raw.teacher_engine_ms)
+        assert len(teacher_ms) == len(teacher_engine_ms) == len(engine_ms) == 20
+        assert batch.teacher.p50_ms == pytest.approx(np.median(teacher_ms))
+        assert batch.engine.p50_ms == pytest.approx(np.median(engine_ms))
+        assert batch.speedup.median == pytest.approx(np.median(teacher_ms / engine_ms))
+        assert batch.teacher.p99_ms is None
+        assert batch.speedup_same_backend is not None
+        same_backend = np.median(teacher_engine_ms / engine_ms)
+        assert batch.speedup_same_backend.median == pytest.approx(same_backend)
+        assert batch.warmup.seconds >= 0.01
 
 
-def test_what_each_network_said_is_kept_so_that_runs_can_be_compared(tiny: TinyRun) -> None:
-    measured = json.loads(tiny.path("validate/measurements").read_bytes())
-    samples = json.loads(tiny.path("validate/samples").read_bytes())
-    labels = np.array(samples["labels"])
-    for name, record in measured["accuracy"].items():
-        assert (np.array(samples["said"][name]) == labels).sum() == record["hits"]
-    assert samples["set"]["id"] == measured["set"]["id"]
-    assert measured["memory"]["process_peak_bytes"] is None or (
-        measured["memory"]["process_peak_bytes"] > measured["engine_bytes"]
-    )
+def test_every_networks_predictions_are_kept_so_that_runs_can_be_compared(tiny: TinyRun) -> None:
+    measurements, samples = _stored(tiny)
+    labels = np.array(samples.labels)
+    for name, accuracy in measurements.accuracy.items():
+        assert (np.array(samples.predictions[name]) == labels).sum() == accuracy.hits
+    assert samples.dataset.id == measurements.dataset.id
 
 
 def test_the_number_of_threads_is_as_before_afterwards(tiny: TinyRun, tmp_path: Path) -> None:
@@ -84,11 +104,12 @@ def _engine(tiny: TinyRun, folder: Path) -> Path:
 
 def test_an_engine_is_measured_against_a_teachers_file_alone(tiny: TinyRun, tmp_path: Path) -> None:
     folder = _engine(tiny, tmp_path)
-    measured = standalone.validate(folder, tiny.path("teacher/weights"), "digits", SHORT)
-    whole = json.loads(tiny.path("validate/measurements").read_bytes())
+    measurements = standalone.validate(folder, tiny.path("teacher/weights"), "digits", SHORT)
+    of_stage, _ = _stored(tiny)
     for name in ("teacher", "engine"):
-        assert measured["accuracy"][name] == whole["accuracy"][name]
-    assert [each["batch"] for each in measured["latency"]["batches"]] == [2]
+        assert measurements.accuracy[name] == of_stage.accuracy[name]
+    assert measurements.latency is not None
+    assert [batch.batch for batch in measurements.latency.batches] == [2]
 
 
 @pytest.mark.parametrize("where", [0, 1000, -1])
@@ -173,17 +194,17 @@ def test_a_teacher_without_a_card_is_recognised(tiny: TinyRun, tmp_path: Path) -
     torch.save(weights.read(tiny.path("teacher/weights"), "here"), tmp_path / "teacher.pth")
     bare = standalone.validate(folder, tmp_path / "teacher.pth", "digits", SHORT)
     carded = standalone.validate(folder, tiny.path("teacher/weights"), "digits", SHORT)
-    assert bare["accuracy"]["teacher"] == carded["accuracy"]["teacher"]
+    assert bare.accuracy["teacher"] == carded.accuracy["teacher"]
 
 
 def test_a_bank_gives_agreement_and_is_never_called_accuracy(tiny: TinyRun, tmp_path: Path) -> None:
     folder = _engine(tiny, tmp_path)
     spec = f"bank:{tiny.path('distill/bank')}"
-    measured = standalone.validate(folder, tiny.path("teacher/weights"), spec, SHORT)
-    assert (measured["accuracy"], measured["agreement"], measured["paired"]) == ({}, {}, {})
-    assert measured["set"]["kind"] == "bank"
-    assert measured["bank_agreement"]["engine"]["n"] == 32
-    assert 0 <= measured["bank_agreement"]["engine"]["value"] <= 1
+    measurements = standalone.validate(folder, tiny.path("teacher/weights"), spec, SHORT)
+    assert (measurements.accuracy, measurements.agreement, measurements.paired) == ({}, {}, {})
+    assert measurements.dataset.kind == "bank"
+    assert measurements.bank_agreement["engine"].n == 32
+    assert 0 <= measurements.bank_agreement["engine"].value <= 1
 
 
 def test_a_bank_of_other_images_is_refused(tiny: TinyRun, tmp_path: Path) -> None:
@@ -218,30 +239,31 @@ def test_an_engine_for_other_gpus_is_built_and_measured_as_far_as_it_can_be(
 
     options = {"backend": "tensorrt-rtx", "precision": precision, "targets": ["sm89", "sm120"]}
     chosen = settings({"build": options})
-    stages = {each.name: each for each in catalog.declare(chosen, tmp_path)}
+    stages = {stage.name: stage for stage in catalog.declare(chosen, tmp_path)}
     onnx = {name: tiny.path(name) for name in ("export/onnx", "distill/bank")}
     ctx, emitted = context(stages["build"], chosen, onnx, tmp_path / "build")
     build_stage.run(ctx)
     assert ctx.metrics["bytes"] > 100_000
-    assert [each["done"] for kind, each in emitted if kind == "progress"][-1] > 50
+    assert [fields["done"] for kind, fields in emitted if kind == "progress"][-1] > 50
 
     built = {f"build/{name}": ctx.output(name) for name in ("engine", "manifest", "graph")}
     others = set(stages["validate"].inputs) - set(built)
     inputs = {name: tiny.path(name) for name in others} | built
     ctx, emitted = context(stages["validate"], chosen, inputs, tmp_path / "validate")
     validate_stage.run(ctx)
-    measured = json.loads(ctx.output("measurements").read_bytes())
-    assert list(measured["accuracy"]) == ["teacher", "student", "onnx"] + ["graph"] * runs
-    assert measured["latency"] is None
-    assert measured["engine"]["targets"] == ["sm89", "sm120"]
+    measurements = records.read(ctx.output("measurements"), Measurements)
+    assert list(measurements.accuracy) == ["teacher", "student", "onnx"] + ["graph"] * runs
+    assert measurements.latency is None
+    assert measurements.engine.targets == ("sm89", "sm120")
+    assert (measurements.graph_absent is None) == runs
     assert ctx.metrics["engine"] == "built, not run"
-    *before, note = [each["text"] for kind, each in emitted if kind == "note"]
-    wanted = [] if runs else [True]
-    assert [("cannot run the engine's graph" in each) for each in before] == wanted
+    *notes, note = [fields["text"] for kind, fields in emitted if kind == "note"]
+    assert notes == ([] if runs else [measurements.graph_absent])
+    assert runs or "cannot run the engine's graph" in notes[0]
     assert "built for sm89, sm120 and not run" in note
     assert f"--engine {inputs['build/engine'].parent} --teacher" in note
     gates = {**DEFAULT_GATES, "graph_top1_drop": Gate(max=0.02)}
-    verdicts = {each.name: each for each in judge(measured, gates)}
+    verdicts = {verdict.name: verdict for verdict in judge(measurements, gates)}
     assert verdicts["student_top1_drop"].verdict != "skipped"
     assert verdicts["graph_top1_drop"].verdict == ("pass" if runs else "skipped")
     for name in ("engine_top1_drop", "speedup"):

@@ -1,17 +1,27 @@
-"""What samples of latency support: medians, percentiles, ratios, drift, with bounds for gates.
+"""Confidence intervals of latencies: of medians, percentiles, drift, and of the speed-up.
 
-Samples of one process are correlated in time, so whole blocks of consecutive rounds are
+Samples of one process are correlated in time, so whole blocks of consecutive repetitions are
 resampled (moving-block bootstrap: Kuensch, Annals of Statistics 17 (1989) 1217). A process also
 carries a steady bias that no sample of its own shows. Where several processes measured, the
 spread of their medians holds it (Student's t on their logarithms); where one measured alone, the
 interval is widened by the spread that the settings assume.
-"""
 
-from typing import Any
+Quantiles are stored at fixed levels; `pipeline.gates.intervals` makes a gate's bounds of them.
+Shape legend: P processes, R repetitions.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
+
+from pipeline.gates.measurements import (
+    Drift,
+    LatencyQuantiles,
+    LatencyRecord,
+    PercentileNeeds,
+    QuantileTable,
+    RatioRecord,
+)
 
 LEVELS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 0.9, 0.95, 0.975, 0.99, 0.995)
 """Quantile levels at which bounds are stored, so that gates can pick theirs."""
@@ -25,7 +35,7 @@ _INTERVAL_CONFIDENCE = 0.95
 _FEWEST_IN_A_THIRD = 10
 
 Samples = NDArray[np.float64]
-"""Of shape (processes, rounds)."""
+"""Of shape PR."""
 
 
 def needed(share: float) -> int:
@@ -44,45 +54,56 @@ def percentile(samples: NDArray[np.float64], share: float) -> float | None:
     return float(np.sort(samples, axis=None)[min(n - 1, int(np.ceil(share * n)) - 1)])
 
 
-def summary(samples_PR: Samples, batch: int, spread: float) -> dict[str, Any]:
-    """Return the latency record of one side, as the report has it."""
-    value, quantiles = median(samples_PR, spread)
-    record: dict[str, Any] = {"batch": batch, "n": samples_PR.size, "p50_ms": value}
-    record |= {"processes": len(samples_PR), "spread": spread}
-    needs = {}
-    tables = {"p50_ms": quantiles}
-    for name, share in PERCENTILES.items():
-        found = record[name] = percentile(samples_PR, share)
-        if found is None:
-            needs[name] = needed(share)
-        else:
-            tables[name] = _percentile_table(samples_PR, share, found, spread)
-    mean = float(samples_PR.mean())
-    return record | {
-        "needs": needs,
-        "mean_ms": mean,
-        "coefficient_of_variation": float(samples_PR.std() / mean),
-        "drift": drift(samples_PR),
-        "quantiles": tables,
+def latency_record(samples_PR: Samples, batch: int, spread: float) -> LatencyRecord:
+    """Return what the samples, in milliseconds, support; causes of noise are left empty.
+
+    Args:
+        samples_PR: Milliseconds, a row for each process.
+        batch: Images in one call.
+        spread: Relative standard deviation between processes, assumed where there is one row.
+    """
+    p50_ms, quantiles = median(samples_PR, spread)
+    percentiles = {name: percentile(samples_PR, share) for name, share in PERCENTILES.items()}
+    tables = {
+        name: _percentile_table(samples_PR, PERCENTILES[name], value, spread)
+        for name, value in percentiles.items()
+        if value is not None
     }
+    needs = {name: needed(PERCENTILES[name]) for name in percentiles.keys() - tables.keys()}
+    mean_ms = float(samples_PR.mean())
+    return LatencyRecord(
+        batch=batch,
+        n=samples_PR.size,
+        p50_ms=p50_ms,
+        processes=len(samples_PR),
+        spread=spread,
+        p90_ms=percentiles["p90_ms"],
+        p99_ms=percentiles["p99_ms"],
+        needs=PercentileNeeds(**needs),
+        mean_ms=mean_ms,
+        coefficient_of_variation=float(samples_PR.std() / mean_ms),
+        drift=drift(samples_PR),
+        causes=(),
+        quantiles=LatencyQuantiles(p50_ms=quantiles, **tables),
+    )
 
 
-def ratio(above_PR: Samples, below_PR: Samples, spread: float) -> dict[str, Any]:
-    """Return the median of paired ratios with its interval and the quantiles behind gates."""
+def ratio_record(above_PR: Samples, below_PR: Samples, spread: float) -> RatioRecord:
+    """Return the median of paired ratios, such as the speed-up, with interval and quantiles."""
     value, quantiles = median(above_PR / below_PR, spread)
     tail = (1 - _INTERVAL_CONFIDENCE) / 2
-    return {
-        "median": value,
-        "interval": [quantiles[f"{tail:g}"], quantiles[f"{1 - tail:g}"]],
-        "confidence": _INTERVAL_CONFIDENCE,
-        "pairs": above_PR.size,
-        "processes": len(above_PR),
-        "spread": spread,
-        "quantiles": quantiles,
-    }
+    return RatioRecord(
+        median=value,
+        interval=(quantiles[f"{tail:g}"], quantiles[f"{1 - tail:g}"]),
+        confidence=_INTERVAL_CONFIDENCE,
+        pairs=above_PR.size,
+        processes=len(above_PR),
+        spread=spread,
+        quantiles=quantiles,
+    )
 
 
-def median(values_PR: Samples, spread: float) -> tuple[float, dict[str, float]]:
+def median(values_PR: Samples, spread: float) -> tuple[float, QuantileTable]:
     """Return the median and its bounds at each level.
 
     Args:
@@ -101,7 +122,7 @@ def median(values_PR: Samples, spread: float) -> tuple[float, dict[str, float]]:
     return value, _table(_widened(value, np.quantile(resampled, LEVELS), spread))
 
 
-def drift(samples_PR: Samples) -> dict[str, Any] | None:
+def drift(samples_PR: Samples) -> Drift | None:
     """Return the median of the last third over that of the first, None for short samples."""
     third = samples_PR.shape[1] // 3
     if third < _FEWEST_IN_A_THIRD:
@@ -113,10 +134,9 @@ def drift(samples_PR: Samples) -> dict[str, Any] | None:
         for end in ends
     )
     tail = (1 - _INTERVAL_CONFIDENCE) / 2
-    return {
-        "ratio": float(np.median(ends[1]) / np.median(ends[0])),
-        "interval": [float(each) for each in np.quantile(last / first, [tail, 1 - tail])],
-    }
+    low, high = np.quantile(last / first, [tail, 1 - tail])
+    ratio = float(np.median(ends[1]) / np.median(ends[0]))
+    return Drift(ratio=ratio, interval=(float(low), float(high)))
 
 
 def block_indices(n: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -130,7 +150,7 @@ def block_indices(n: int, rng: np.random.Generator) -> NDArray[np.int64]:
 
 def _percentile_table(
     samples_PR: Samples, share: float, value: float, spread: float
-) -> dict[str, float]:
+) -> QuantileTable:
     """Return bounds of a percentile: the wider of the resampled and the order statistic's.
 
     Resampling cannot reach beyond the largest sample, and order statistics (binomial, as in
@@ -161,5 +181,5 @@ def _widened(value: float, quantiles: NDArray[np.float64], spread: float) -> NDA
     return np.where(signs == 0, quantiles, wide)
 
 
-def _table(quantiles: NDArray[np.float64]) -> dict[str, float]:
-    return {f"{level:g}": float(each) for level, each in zip(LEVELS, quantiles, strict=True)}
+def _table(quantiles: NDArray[np.float64]) -> QuantileTable:
+    return {f"{level:g}": float(value) for level, value in zip(LEVELS, quantiles, strict=True)}
