@@ -129,22 +129,22 @@ class Report(ReportedStages, frozen=True, kw_only=True, tag_field="schema", tag=
 
     run: RunSummary
     dataset: DatasetPart | None = field(default=None, name="set")
-    accuracy: Mapping[str, AccuracySummary]
+    accuracy: Mapping[str, AccuracySummary] = {}
     """By network: teacher, student, onnx, graph, engine."""
-    agreement: Mapping[str, Agreement]
-    bank_agreement: Mapping[str, Agreement]
+    agreement: Mapping[str, Agreement] = {}
+    bank_agreement: Mapping[str, Agreement] = {}
     """On synthetic images, where no labelled ones exist; this is no accuracy."""
-    paired: Mapping[str, PairedDrop]
-    latency: LatencyReport
+    paired: Mapping[str, PairedDrop] = {}
+    latency: LatencyReport = LatencyReport()
     memory: Memory | None = None
     engine: EngineManifest | None = None
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[Candidate, ...] = ()
     """What build tried; empty where it had no choice."""
-    curves: tuple[CurvePoint, ...]
+    curves: tuple[CurvePoint, ...] = ()
     """Thinned to what a plot can show; empty where distill left none."""
-    gates: tuple[Verdict, ...]
-    environment: Mapping[str, str]
-    measured_on: Mapping[str, str]
+    gates: tuple[Verdict, ...] = ()
+    environment: Mapping[str, str] = {}
+    measured_on: Mapping[str, str] = {}
     """What was otherwise where the stored measurements were made than in environment."""
 
     @property

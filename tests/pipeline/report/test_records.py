@@ -10,7 +10,7 @@ from pipeline.gates.judge import Outcome, Verdict
 from pipeline.project import Project
 from pipeline.report import html, junit, markdown, records
 from pipeline.report.document import document
-from pipeline.report.records import LatencyReport, Report, RunSummary, StageReport
+from pipeline.report.records import Report, RunSummary, StageReport
 from pipeline.run_pipeline import run_pipeline
 from tests.measurements import changed
 
@@ -30,18 +30,9 @@ def judged(*verdicts: Outcome, status: Literal["ran", "failed"] = "ran") -> Repo
     return Report(
         run=RunSummary(command="run", started_utc="", elapsed_s=1),
         stages=(stage,),
-        accuracy={},
-        agreement={},
-        bank_agreement={},
-        paired={},
-        latency=LatencyReport(),
-        candidates=(),
-        curves=(),
         gates=tuple(
             Verdict(name=f"g{number}", verdict=verdict) for number, verdict in enumerate(verdicts)
         ),
-        environment={},
-        measured_on={},
     )
 
 

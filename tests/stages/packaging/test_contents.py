@@ -1,7 +1,6 @@
 """What is in a package, and that its example really runs."""
 
 import ast
-import json
 import runpy
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from PIL import Image
 from pipeline import machine
 from pipeline.errors import StageError, UsageError
 from pipeline.gates.build_records import EngineManifest
+from pipeline.report.records import Report, RunSummary
 from pipeline.settings import BackendName, Build, Data, Export, InputName, PrecisionName, SourceName
 from stages import standalone
 from stages.data import images
@@ -25,6 +25,7 @@ from stages.data.specs import spec_of
 from stages.engines.base import BACKENDS
 from stages.engines.open_engine import open_engine, read_manifest
 from stages.packaging import archive, contents
+from tests.measurements import MEASURED, changed
 from tests.stages.tiny import TinyRun
 
 
@@ -166,18 +167,16 @@ def test_the_example_refuses_an_engine_with_another_byte(built: Path, tmp_path: 
 
 
 def test_results_are_taken_from_the_run_of_this_very_engine(built: Path) -> None:
-    manifest = json.loads((built / "manifest.json").read_bytes())
-    report = {
-        "engine": {"sha256": manifest["sha256"]},
-        "accuracy": {"engine": {"top1": 0.9, "n": 5}},
-        "latency": {"batches": []},
-        "gates": [],
-        "environment": {},
-    }
+    manifest = msgspec.json.decode((built / "manifest.json").read_bytes(), type=EngineManifest)
+    report = Report(
+        run=RunSummary(command="madpipe run all", started_utc="", elapsed_s=1.0),
+        stages=(),
+        accuracy=MEASURED.accuracy,
+        engine=manifest,
+    )
     files = dict(_collect(built, report=report)[1])
-    assert b"| engine | 0.9000 | 5 |" in bytes(files["README.md"])
-    other = report | {"engine": {"sha256": "0"}}
-    files = dict(_collect(built, report=other)[1])
+    assert b"| engine | 0.9800 | 540 |" in bytes(files["README.md"])
+    files = dict(_collect(built, report=changed(report, "engine", sha256="0" * 64))[1])
     assert b"has not been validated" in bytes(files["README.md"])
 
 

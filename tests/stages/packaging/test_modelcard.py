@@ -23,15 +23,9 @@ def _report() -> Report:
         run=RunSummary(command="madpipe run all", started_utc="", elapsed_s=1.0),
         stages=(),
         accuracy=MEASURED.accuracy,
-        agreement={},
-        bank_agreement={},
-        paired={},
         latency=msgspec.convert(MEASURED.latency, LatencyReport, from_attributes=True),
-        candidates=(),
-        curves=(),
         gates=(Verdict(name="speedup", verdict="pass", reason="5 | wanted"),),
         environment={"cpu": "some CPU"},
-        measured_on={},
     )
 
 
