@@ -110,16 +110,13 @@ def fact(name: str) -> str:
     Raises:
         KeyError: There is no such fact.
     """
-    first = gpus()[0] if gpus() else Gpu(ABSENT, ABSENT, ABSENT)
-    if name == "gpu":
-        return f"{first.name} ({first.compute_capability})"
-    if name == "driver":
-        return first.driver
-    if name == "cpu":
-        return f"{cpu_model()} x{cpu_count()}"
-    if name == "cpu_features":
-        return " ".join(sorted(cpu_features())) or ABSENT
-    raise KeyError(name)
+    gpu = gpus()[0] if gpus() else Gpu(ABSENT, ABSENT, ABSENT)
+    return {
+        "cpu": f"{cpu_model()} x{cpu_count()}",
+        "cpu_features": " ".join(sorted(cpu_features())) or ABSENT,
+        "gpu": f"{gpu.name} ({gpu.compute_capability})",
+        "driver": gpu.driver,
+    }[name]
 
 
 def version(distribution: str) -> str:

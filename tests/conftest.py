@@ -18,8 +18,6 @@ from pipeline.settings import Settings
 from pipeline.stage import External, Stage
 from tests.measurements import MEASURED
 
-Ran = list[str]
-
 
 @pytest.fixture(autouse=True)
 def _no_workflow(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,11 +92,7 @@ def external_digest(external: External, digest_cache: DigestCache) -> str:
     if path.is_file():
         return file_sha256(path)
     if not path.is_dir():
-        raise StageError(
-            external.needed_by,
-            f"no such file or folder ({path})",
-            external.remedy,
-        )
+        raise StageError(external.needed_by, f"no such file or folder ({path})", external.remedy)
     files = _files(path)
     listing = hashlib.sha256()
     for name, size, time_ns in files:

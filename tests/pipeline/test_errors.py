@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import errors
+from pipeline import errors, exit_codes
 from pipeline.requirements import NeedsModule
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +42,19 @@ def test_error_has_its_exit_code_and_its_three_parts(name: str, code: int) -> No
     assert error.exit_code == code
     assert str(error) == "here: is wrong (3); do that"
     assert (error.place, error.wrong, error.remedy) == ("here", "is wrong (3)", "do that")
+
+
+def test_exit_codes_are_the_promised_ones() -> None:
+    codes = {name: value for name, value in vars(exit_codes).items() if isinstance(value, int)}
+    assert codes == {
+        "DONE": 0,
+        "FAILED": 1,
+        "WRONG_USAGE": 2,
+        "GATE_FAILED": 3,
+        "GATE_INCONCLUSIVE": 4,
+        "UNAVAILABLE": 5,
+        "INTERRUPTED": 130,
+    }
 
 
 def test_faults_of_settings_are_lines() -> None:
