@@ -70,7 +70,7 @@ width (0.70 M parameters). resnet18, 34 and 50 are the four-stage ones with a 3x
 
 
 class UnknownArchitecture(ValueError):
-    """A name that no table, library or file answers to; says what is wrong and what to do."""
+    """A name of no architecture in the table, in a library or in a file."""
 
     def __init__(self, wrong: str, remedy: str) -> None:
         """Keep both halves for the message of whoever names the place."""

@@ -1,10 +1,9 @@
-"""What this machine can and cannot do, found out by trying, with the fix for each lack."""
+"""What this machine can and cannot do, examined by trying, with a fix for what it lacks."""
 
 import importlib
 import platform
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -37,28 +36,20 @@ class Finding(NamedTuple):
 
 def examine(home: Path) -> list[Finding]:
     """Examine this machine for running madpipe with its working folder at `home`."""
-    checks: list[Callable[[], Finding]] = [
-        _python,
-        _processor,
-        _clocks,
-        lambda: _disk(home),
-        _gpu,
-        _torch,
-        _onnxruntime,
+    flags = machine.cpu_flags()
+    features = ", ".join(name for name, flag in _FEATURES.items() if flag in flags)
+    processor = f"{machine.cpu_model()}, {machine.cpu_count()} cores"
+    return [
+        Finding("python", "ok", f"{platform.python_version()} ({sys.executable})"),
+        Finding("cpu", "ok", f"{processor}, {features or 'no vector features reported'}"),
+        _clocks(),
+        _disk(home),
+        _gpu(),
+        _torch(),
+        _onnxruntime(),
+        *(_backend(name) for name in BACKENDS if name != "onnxruntime"),
+        *_versions(),
     ]
-    findings = [check() for check in checks]
-    findings += [_backend(name) for name in BACKENDS if name != "onnxruntime"]
-    return findings + _versions()
-
-
-def _python() -> Finding:
-    return Finding("python", "ok", f"{platform.python_version()} ({sys.executable})")
-
-
-def _processor() -> Finding:
-    has = [name for name, flag in _FEATURES.items() if flag in machine.cpu_flags()]
-    detail = f"{machine.cpu_model()}, {machine.cpu_count()} cores"
-    return Finding("cpu", "ok", f"{detail}, {', '.join(has) or 'no vector features reported'}")
 
 
 def _clocks() -> Finding:
@@ -141,7 +132,7 @@ def _onnxruntime() -> Finding:
 
 
 def _loads_cuda() -> bool:
-    """Tell whether the CUDA provider really loads, by opening the smallest graph with it."""
+    """Return whether the CUDA provider really loads, by opening the smallest graph with it."""
     import onnx  # noqa: PLC0415
     import onnxruntime  # noqa: PLC0415
 

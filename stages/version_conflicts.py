@@ -46,8 +46,7 @@ class Conflict(NamedTuple):
 def conflicts(version: Version = machine.version) -> Iterator[Conflict]:
     """Yield everything installed here that does not fit what else is installed."""
     yield from declared_conflicts(version)
-    yield from _two_runtimes(version)
-    yield from _split_tensorrt(version)
+    yield from _mixed_packages(version)
     if version("tensorrt") != machine.ABSENT:
         linked = _library_major("libonnxruntime_providers_tensorrt.so", "libnvinfer")
         yield from tensorrt_of_onnxruntime(linked, version)
@@ -99,24 +98,20 @@ def driver_conflict(cuda: str | None, driver: str) -> Conflict | None:
     )
 
 
-def _two_runtimes(version: Version) -> Iterator[Conflict]:
+def _mixed_packages(version: Version) -> Iterator[Conflict]:
+    """Yield packages of which only one may be installed, and halves of different versions."""
     both = ("onnxruntime", "onnxruntime-gpu")
     if all(version(name) != machine.ABSENT for name in both):
         yield Conflict(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other",
             "pip uninstall onnxruntime onnxruntime-gpu, then install one of them",
         )
-
-
-def _split_tensorrt(version: Version) -> Iterator[Conflict]:
     for stem in ("tensorrt-cu13", "tensorrt-cu12", "tensorrt-rtx-cu13"):
-        parts = {part: version(f"{stem}-{part}") for part in ("bindings", "libs")}
-        if parts["bindings"] == machine.ABSENT:
-            continue
-        if parts["libs"] != parts["bindings"]:
+        bindings, libraries = version(f"{stem}-bindings"), version(f"{stem}-libs")
+        if bindings not in (machine.ABSENT, libraries):
             yield Conflict(
-                f"{stem}-bindings is {parts['bindings']} and {stem}-libs {parts['libs']}",
-                f"pip install {stem}-libs=={parts['bindings']}, or NVIDIA's own packages",
+                f"{stem}-bindings is {bindings} and {stem}-libs {libraries}",
+                f"pip install {stem}-libs=={bindings}, or NVIDIA's own packages",
             )
 
 

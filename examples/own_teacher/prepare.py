@@ -1,4 +1,4 @@
-"""Plays the part of your past: trains a network somewhere else and saves it the usual way.
+"""Stands for what you already have: trains a network and saves it the usual way.
 
 Leaves teacher.pth, a plain torch checkpoint, and images/, labelled images for validation.
 """

@@ -116,7 +116,7 @@ def held_out_folder(root: Path) -> Path | None:
 
 
 def _has_parts(root: Path) -> bool:
-    """Tell whether `root` holds parts, not classes: train/ and a held-out one, or that alone."""
+    """Return whether `root` holds parts, not classes: train/ and a held-out one, or that alone."""
     held_out = held_out_folder(root)
     if held_out is None:
         return False

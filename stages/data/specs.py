@@ -32,8 +32,25 @@ class Spec:
 
 _PARTS = "put images into train/CLASS/ and test/CLASS/"
 _CROPPED = 256 / 224
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
+
+_IMAGENET_LIKE = Spec(
+    channels=3,
+    image_size_px=224,
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+    num_classes=None,
+)
+_CIFAR10 = Spec(
+    channels=3,
+    image_size_px=32,
+    mean=(0.4914, 0.4822, 0.4465),
+    std=(0.2470, 0.2435, 0.2616),
+    num_classes=10,
+    module="cifar",
+    where="unpack the python version of cifar10 there, as cifar-10-batches-py/, or "
+    f"{_PARTS}, or set data.download = true",
+    fetched=("cifar-10-batches-py",),
+)
 
 SPECS: Mapping[str, Spec] = MappingProxyType(
     {
@@ -45,24 +62,12 @@ SPECS: Mapping[str, Spec] = MappingProxyType(
             num_classes=10,
             module="digits",
         ),
-        "cifar10": Spec(
-            channels=3,
-            image_size_px=32,
-            mean=(0.4914, 0.4822, 0.4465),
-            std=(0.2470, 0.2435, 0.2616),
-            num_classes=10,
-            module="cifar",
-            where="unpack the python version of cifar10 there, as cifar-10-batches-py/, or "
-            f"{_PARTS}, or set data.download = true",
-            fetched=("cifar-10-batches-py",),
-        ),
-        "cifar100": Spec(
-            channels=3,
-            image_size_px=32,
+        "cifar10": _CIFAR10,
+        "cifar100": replace(
+            _CIFAR10,
             mean=(0.5071, 0.4865, 0.4409),
             std=(0.2673, 0.2564, 0.2762),
             num_classes=100,
-            module="cifar",
             where="unpack the python version of cifar100 there, as cifar-100-python/, or "
             f"{_PARTS}, or set data.download = true",
             fetched=("cifar-100-python",),
@@ -77,11 +82,8 @@ SPECS: Mapping[str, Spec] = MappingProxyType(
             where="unpack tiny-imagenet-200.zip there (train/, val/ and words.txt); torchvision "
             "does not download it",
         ),
-        "food101": Spec(
-            channels=3,
-            image_size_px=224,
-            mean=_IMAGENET_MEAN,
-            std=_IMAGENET_STD,
+        "food101": replace(
+            _IMAGENET_LIKE,
             num_classes=101,
             resize_ratio=_CROPPED,
             module="food101",
@@ -89,11 +91,8 @@ SPECS: Mapping[str, Spec] = MappingProxyType(
             f"{_PARTS}, or set data.download = true (5 GB)",
             fetched=("food-101/images",),
         ),
-        "places365": Spec(
-            channels=3,
-            image_size_px=224,
-            mean=_IMAGENET_MEAN,
-            std=_IMAGENET_STD,
+        "places365": replace(
+            _IMAGENET_LIKE,
             num_classes=365,
             resize_ratio=_CROPPED,
             module="places365",
@@ -103,11 +102,8 @@ SPECS: Mapping[str, Spec] = MappingProxyType(
             "data.download = true (25 GB)",
             fetched=("val_256",),
         ),
-        "imagenet": Spec(
-            channels=3,
-            image_size_px=224,
-            mean=_IMAGENET_MEAN,
-            std=_IMAGENET_STD,
+        "imagenet": replace(
+            _IMAGENET_LIKE,
             num_classes=1000,
             resize_ratio=_CROPPED,
             module="imagenet",
@@ -115,13 +111,7 @@ SPECS: Mapping[str, Spec] = MappingProxyType(
             "torchvision.datasets.ImageNet unpacks the archives so; it may not be downloaded, and "
             "train/ may be left out where teacher.weights is set",
         ),
-        "folder": Spec(
-            channels=3,
-            image_size_px=224,
-            mean=_IMAGENET_MEAN,
-            std=_IMAGENET_STD,
-            num_classes=None,
-        ),
+        "folder": _IMAGENET_LIKE,
     }
 )
 

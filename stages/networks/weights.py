@@ -1,4 +1,4 @@
-"""Weights files: written as safetensors with a card, read from what people have.
+"""Weights files: written as safetensors with a card, read from the formats in use.
 
 A torch checkpoint is only ever read with `weights_only=True`, so that no file can run code.
 """
@@ -24,7 +24,7 @@ _WRAPPERS = (
     "state_dict", "model_state_dict", "model", "net", "network", "student", "teacher", "module",
     "state_dict_ema", "ema_state_dict", "model_ema", "ema_model", "ema", "shadow",
 )  # fmt: skip
-"""Where people put the state dict; what was trained comes before its moving average."""
+"""Usual places of the state dict; what was trained comes before its moving average."""
 _PREFIXES = (
     "module.", "_orig_mod.", "backbone.", "ema_model.", "ema.", "online_model.", "model.", "net.",
 )  # fmt: skip
@@ -159,7 +159,7 @@ def _load(content: bytes, path: Path, place: str) -> object:
 def _unwrap(loaded: object, path: Path, place: str) -> dict[str, Tensor]:
     """Return the state dict in `loaded`, looking into the usual wrappers."""
     while isinstance(loaded, Mapping):
-        # Wrappers first: beside them people save single tensors, such as the best accuracy.
+        # Wrappers first: beside them lie single tensors, such as the best accuracy.
         inner = next((loaded[n] for n in _WRAPPERS if isinstance(loaded.get(n), Mapping)), None)
         if inner is not None:
             loaded = inner

@@ -1,1 +1,1 @@
-"""Packages to deploy: an engine with all that is needed to run and to judge it."""
+"""Packages to deploy: an engine with all that is needed to run and to assess it."""

@@ -20,7 +20,7 @@ _MODE = 0o644
 
 
 def write(files: Files, out: Path, *, overwrite: bool) -> None:
-    """Write a package; the suffix of `out` tells in which form.
+    """Write a package; the suffix of `out` says in which form.
 
     Raises:
         OSError: It cannot be written.

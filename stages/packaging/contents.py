@@ -33,7 +33,7 @@ def collect(
         folder: Holds an engine and its manifest.
         place: What named the folder, for messages.
         name: Of the model; None: its architecture.
-        report: The document of a run; taken only where it is of this very engine.
+        report: The document of a run; used only where it is of this very engine.
 
     Raises:
         StageError: The folder holds no sound engine, or one that cannot be packed.
@@ -43,7 +43,7 @@ def collect(
     signature = manifest.signature
     if signature is None:
         raise StageError(
-            place, "its manifest does not tell what it takes (no signature)", "build it again"
+            place, "its manifest does not say what it takes (no signature)", "build it again"
         )
     name = name or re.sub(r"[^A-Za-z0-9_.-]+", "_", signature.arch).strip("._-") or "classifier"
     if not _NAME.fullmatch(name):

@@ -15,7 +15,7 @@ _TYPES = {
 
 
 class Served(NamedTuple):
-    """How Triton is told of a backend: lines of the config, and the model's file."""
+    """How Triton serves a backend: lines of the config, and the name of the model's file."""
 
     lines: str
     file: str
@@ -31,8 +31,8 @@ SERVED = {
 
 def config(name: str, manifest: EngineManifest, signature: Signature) -> str:
     """Return the config.pbtxt of a model."""
-    asked = manifest.settings.get("max_batch")
-    max_batch = asked if isinstance(asked, int) else _ONNX_MAX_BATCH
+    setting = manifest.settings.get("max_batch")
+    max_batch = setting if isinstance(setting, int) else _ONNX_MAX_BATCH
     kind = "KIND_GPU" if manifest.device == "cuda" else "KIND_CPU"
     channels, height, width = signature.shape
     is_bytes = signature.input_type == "UINT8"

@@ -1,4 +1,4 @@
-"""What this machine can do, found out by trying."""
+"""What this machine can do, examined by trying."""
 
 from pathlib import Path
 

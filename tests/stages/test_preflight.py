@@ -1,4 +1,4 @@
-"""What does not fit is found before anything runs, and only where it can be known."""
+"""What does not fit is refused before anything runs, and only where it can be known."""
 
 from pathlib import Path
 

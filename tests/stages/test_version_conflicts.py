@@ -49,41 +49,37 @@ def test_a_driver_too_old_for_the_build_of_torch_is_a_conflict(
         assert driver in conflict.detail
 
 
-def test_two_onnxruntimes_at_once_are_in_conflict() -> None:
+def test_two_onnxruntimes_at_once_are_in_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "gpus", tuple)
+    monkeypatch.setattr(metadata, "requires", lambda name: [])  # noqa: ARG005
     both = installed({"onnxruntime": "1.31", "onnxruntime-gpu": "1.31"})
-    (conflict,) = version_conflicts._two_runtimes(both)
+    (conflict,) = version_conflicts.conflicts(both)
     assert "overwrite each other" in conflict.detail
-    assert list(version_conflicts._two_runtimes(installed({"onnxruntime": "1.31"}))) == []
+    assert list(version_conflicts.conflicts(installed({"onnxruntime": "1.31"}))) == []
 
 
-def test_bindings_without_their_libraries_are_in_conflict() -> None:
-    bare = installed({"tensorrt-cu13-bindings": "11.4.0"})
-    (conflict,) = version_conflicts._split_tensorrt(bare)
+def test_bindings_without_their_libraries_are_in_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "gpus", tuple)
+    (conflict,) = version_conflicts.conflicts(installed({"tensorrt-cu13-bindings": "11.4.0"}))
     assert conflict.detail == "tensorrt-cu13-bindings is 11.4.0 and tensorrt-cu13-libs absent"
     whole = installed({"tensorrt-cu13-bindings": "11.4.0", "tensorrt-cu13-libs": "11.4.0"})
-    assert list(version_conflicts._split_tensorrt(whole)) == []
+    assert list(version_conflicts.conflicts(whole)) == []
 
 
 def test_a_provider_that_links_another_tensorrt_is_a_conflict() -> None:
     (conflict,) = version_conflicts.tensorrt_of_onnxruntime(10, installed({"tensorrt": "11.4.0"}))
     assert "libnvinfer.so.10" in conflict.detail
-    assert (
-        list(version_conflicts.tensorrt_of_onnxruntime(10, installed({"tensorrt": "10.12"}))) == []
-    )
-    assert (
-        list(version_conflicts.tensorrt_of_onnxruntime(None, installed({"tensorrt": "11.4"}))) == []
-    )
-    assert list(version_conflicts.tensorrt_of_onnxruntime(10, installed({}))) == []
+    for major, versions in ((10, {"tensorrt": "10.12"}), (None, {"tensorrt": "11.4"}), (10, {})):
+        fitting = version_conflicts.tensorrt_of_onnxruntime(major, installed(versions))
+        assert list(fitting) == []
 
 
 def test_cublas_of_another_major_version_is_a_conflict() -> None:
     (conflict,) = version_conflicts.cublas_of_onnxruntime(13, installed({"nvidia-cublas": "12.8"}))
     assert "libcublas.so.13" in conflict.detail
-    assert (
-        list(version_conflicts.cublas_of_onnxruntime(13, installed({"nvidia-cublas": "13.4"})))
-        == []
-    )
-    assert list(version_conflicts.cublas_of_onnxruntime(None, installed({}))) == []
+    for major, versions in ((13, {"nvidia-cublas": "13.4"}), (None, {})):
+        fitting = version_conflicts.cublas_of_onnxruntime(major, installed(versions))
+        assert list(fitting) == []
 
 
 def test_the_major_version_is_read_from_a_librarys_strings(tmp_path: Path) -> None:

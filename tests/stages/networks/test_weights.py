@@ -1,4 +1,4 @@
-"""Weights files: what people have is read, what could do harm or does not fit is refused."""
+"""Weights files: the formats in use are read, what could do harm or does not fit is refused."""
 
 import os
 import pickle

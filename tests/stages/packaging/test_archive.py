@@ -21,18 +21,18 @@ def files(tmp_path: Path) -> dict[str, bytes | Path]:
 
 def _read(out: Path) -> dict[str, bytes]:
     if out.is_dir():
-        paths = [each for each in out.rglob("*") if each.is_file()]
-        return {str(each.relative_to(out)): each.read_bytes() for each in paths}
+        paths = [path for path in out.rglob("*") if path.is_file()]
+        return {str(path.relative_to(out)): path.read_bytes() for path in paths}
     if out.suffix == ".zip":
         with zipfile.ZipFile(out) as opened:
             return {name: opened.read(name) for name in opened.namelist()}
     with tarfile.open(out) as opened_tar:
-        found = {}
+        contents = {}
         for name in opened_tar.getnames():
             member = opened_tar.extractfile(name)
             assert member is not None
-            found[name] = member.read()
-        return found
+            contents[name] = member.read()
+        return contents
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -42,7 +42,7 @@ def test_every_form_holds_the_same_files(
     archive.write(files, tmp_path / "out" / form, overwrite=False)
     wanted = {"b/two.txt": b"two\n", "a.txt": b"one\n", "b/1/model": b"\0" * 5000}
     assert _read(tmp_path / "out" / form) == wanted
-    assert [each.name for each in (tmp_path / "out").iterdir()] == [form]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [form]
 
 
 @pytest.mark.parametrize("form", FORMS[1:])
@@ -70,7 +70,7 @@ def test_what_is_there_is_only_replaced_when_asked_for(
     assert _read(out) == {"other": b""}
 
 
-def test_an_empty_folder_is_taken(tmp_path: Path, files: dict[str, bytes | Path]) -> None:
+def test_an_empty_folder_is_filled(tmp_path: Path, files: dict[str, bytes | Path]) -> None:
     (tmp_path / "out").mkdir()
     archive.write(files, tmp_path / "out", overwrite=False)
     assert len(_read(tmp_path / "out")) == 3
@@ -97,4 +97,4 @@ def test_a_failure_half_way_leaves_what_was_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         archive.write({"a": b"2", "b": tmp_path / "gone"}, out, overwrite=True)
     assert _read(out) == {"a": b"1"}
-    assert [each.name for each in tmp_path.iterdir()] == ["out"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

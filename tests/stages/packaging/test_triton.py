@@ -22,9 +22,9 @@ SIGNATURE = Signature(
 
 def definitions() -> Any:
     """Return Triton's message definitions, without the client around them."""
-    found = importlib.util.find_spec("tritonclient")
-    assert found is not None
-    (folder,) = found.submodule_search_locations or []
+    client = importlib.util.find_spec("tritonclient")
+    assert client is not None
+    (folder,) = client.submodule_search_locations or []
     spec = importlib.util.spec_from_file_location(
         "model_config_pb2", Path(folder, "grpc", "model_config_pb2.py")
     )
@@ -94,7 +94,7 @@ def test_images_as_bytes_have_their_channels_last() -> None:
     assert list(config.input[0].dims) == [32, 24, 3]
 
 
-def test_triton_is_told_where_openvinos_file_is() -> None:
+def test_the_config_names_openvinos_file() -> None:
     config = _parsed(_manifest(backend="openvino"))
     assert config.backend == "openvino"
     assert config.default_model_filename == triton.SERVED["openvino"].file == "model.onnx"
