@@ -16,15 +16,9 @@ from pipeline.stage import StageError
 
 _NHWC = 4
 _NO_ARCHIVE = (
-    OSError,
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+    OSError, EOFError, ValueError, LookupError, TypeError, NotImplementedError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 """What numpy and zipfile raise for a file that is damaged or something else."""
 
 

@@ -15,19 +15,10 @@ from typing import NamedTuple
 from pipeline import machine
 
 PACKAGES = (
-    "torch",
-    "torchvision",
-    "torch-tensorrt",
-    "tensorrt",
-    "tensorrt-cu13",
-    "tensorrt-rtx",
-    "onnx",
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "onnxscript",
-    "openvino",
-    "nvidia-modelopt",
-)
+    "torch", "torchvision", "torch-tensorrt", "tensorrt", "tensorrt-cu13", "tensorrt-rtx",
+    "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript", "openvino", "nvidia-modelopt",
+)  # fmt: skip
+"""Packages whose own requirements are checked."""
 
 LEAST_DRIVER = {13: 580, 12: 525, 11: 450}
 """CUDA major -> the oldest driver branch that runs it (CUDA's table of minor-version

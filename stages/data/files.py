@@ -24,12 +24,8 @@ _GREY_MODES = {"1", "L", "LA", "I", "I;16", "F"}
 _COLOUR_LEVELS = 32
 """Between the channels of a pixel; grey images in JPEG files have a few."""
 _UNREADABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    UnidentifiedImageError,
-    Image.DecompressionBombError,
-)
+    OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError,
+)  # fmt: skip
 """What Pillow raises for a file that is no whole image."""
 
 

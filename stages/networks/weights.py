@@ -28,21 +28,13 @@ _WRAPPERS = (
 _PREFIXES = (
     "module.", "_orig_mod.", "backbone.", "ema_model.", "ema.", "online_model.", "model.", "net.",
 )  # fmt: skip
-_PAIRS = (("online_model.", "ema_model."),)
-"""Two networks in one state dict: what was trained, and its moving average."""
 _COUNTERS = frozenset({"n_averaged", "num_updates", "decay", "initted", "step"})
 """What moving averages keep beside the weights, at the top level."""
 _NAMES = 3
 _TORN = (
-    RuntimeError,
-    EOFError,
-    ValueError,
-    LookupError,
-    AttributeError,
-    TypeError,
-    OSError,
+    RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, OSError,
     zipfile.BadZipFile,
-)
+)  # fmt: skip
 """What torch raises for a file that is not whole."""
 
 
@@ -80,7 +72,14 @@ def read(path: Path, place: str) -> dict[str, Tensor]:
     # The first bytes alone do not decide: the length that begins a safetensors file may have them.
     has_header = content[4:9] == b"\0\0\0\0{"
     is_torch = not has_header and (content[:2] == b"PK" or content[:1] == b"\x80")
-    loaded = _load_torch(content, path, place) if is_torch else _load(content, path, place)
+    try:
+        loaded = _load_torch(content, path, place) if is_torch else safetensors.torch.load(content)
+    except SafetensorError as error:
+        raise StageError(
+            place,
+            f"is truncated or no weights file ({path}: {error})",
+            "give a safetensors file or a torch checkpoint",
+        ) from error
     return _remove_prefixes(_unwrap(loaded, path, place))
 
 
@@ -145,17 +144,6 @@ def _load_torch(content: bytes, path: Path, place: str) -> object:
         ) from error
 
 
-def _load(content: bytes, path: Path, place: str) -> object:
-    try:
-        return safetensors.torch.load(content)
-    except SafetensorError as error:
-        raise StageError(
-            place,
-            f"is truncated or no weights file ({path}: {error})",
-            "give a safetensors file or a torch checkpoint",
-        ) from error
-
-
 def _unwrap(loaded: object, path: Path, place: str) -> dict[str, Tensor]:
     """Return the state dict in `loaded`, looking into the usual wrappers."""
     while isinstance(loaded, Mapping):
@@ -180,10 +168,10 @@ def _remove_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors under their bare names, without the counters of moving averages."""
     weights = {n: t for n, t in tensors.items() if t.ndim or n not in _COUNTERS}
     tensors = weights or tensors
-    for trained, average in _PAIRS:
-        names = {n for n in tensors if n.startswith(trained)}
-        if names and all(n in names or n.startswith(average) for n in tensors):
-            tensors = {n: tensors[n] for n in tensors if n in names}
+    # Two networks in one state dict: what was trained, and its moving average.
+    trained = {n: t for n, t in tensors.items() if n.startswith("online_model.")}
+    if trained and all(n in trained or n.startswith("ema_model.") for n in tensors):
+        tensors = trained
     prefix = _prefix(tensors)
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
 

@@ -30,8 +30,8 @@ def write(files: Files, out: Path, *, overwrite: bool) -> None:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise UsageError("--out", f"a file's name leads out of it ({name})", "rename the file")
     is_folder = not out.name.endswith((".zip", ".tar.gz", ".tgz"))
-    is_taken = any(out.iterdir()) if out.is_dir() else out.exists()
-    if is_taken and not overwrite:
+    is_occupied = any(out.iterdir()) if out.is_dir() else out.exists()
+    if is_occupied and not overwrite:
         raise UsageError("--out", f"is already there ({out})", "give --overwrite or another --out")
     if out.exists() and out.is_dir() != is_folder:
         kind = "a folder" if out.is_dir() else "a file"
@@ -40,7 +40,8 @@ def write(files: Files, out: Path, *, overwrite: bool) -> None:
     if is_folder:
         _write_folder(files, out)
     else:
-        write_bytes(out, _zip(files) if out.suffix == ".zip" else _tar(files))
+        contents = {name: _bytes(files[name]) for name in sorted(files)}
+        write_bytes(out, _zip(contents) if out.suffix == ".zip" else _tar(contents))
 
 
 def _write_folder(files: Files, out: Path) -> None:
@@ -58,25 +59,24 @@ def _write_folder(files: Files, out: Path) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _zip(files: Files) -> bytes:
+def _zip(contents: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in sorted(files):
+        for name, content in contents.items():
             info = zipfile.ZipInfo(name, _EPOCH)
             info.external_attr = _MODE << 16
             info.create_system = 3
-            archive.writestr(info, _bytes(files[name]), zipfile.ZIP_DEFLATED)
+            archive.writestr(info, content, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 
-def _tar(files: Files) -> bytes:
+def _tar(contents: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with (
         gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, filename="") as zipped,
         tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
-        for name in sorted(files):
-            content = _bytes(files[name])
+        for name, content in contents.items():
             info = tarfile.TarInfo(name)
             info.size, info.mode = len(content), _MODE
             archive.addfile(info, io.BytesIO(content))
