@@ -12,17 +12,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import StageError, UnavailableError
 from pipeline.gates import build_records
-from pipeline.gates.build_records import SensitiveLayer
+from pipeline.gates.build_records import EngineManifest, SensitiveLayer
 from pipeline.settings import Build
 from stages.engines import selection, timing
 from stages.engines.base import BACKENDS, BackendInfo, BuildRequest, OnProgress, Session
+from stages.engines.open_engine import build_engine
 from stages.engines.selection import Candidate
 from stages.networks.predict import predict
 from stages.onnxgraph import io as onnx_io
@@ -55,8 +56,8 @@ class AutotuneResult:
     p50_ms: float | None = None
     build_s: float | None = None
     reached: dict[str, int] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
-    """What its backend has for the manifest."""
+    manifest: EngineManifest | None = None
+    """None until it is built."""
     verdict: Verdict = "unavailable"
     reason: str = ""
 
@@ -124,19 +125,20 @@ class Autotuner:
     def _evaluate(self, candidate: Candidate, more_float: tuple[str, ...]) -> None:
         """Build a candidate, open it and compare its classes with the reference."""
         backend_name, precision = candidate
-        stem = f"{backend_name}-{precision}{'-mixed' if more_float else ''}"
+        folder = self._folder / f"{backend_name}-{precision}{'-mixed' if more_float else ''}"
+        folder.mkdir()
         result = AutotuneResult(
             backend=backend_name,
             precision=precision,
             device=self._device,
-            engine=self._folder / f"{stem}.engine",
+            engine=folder / "engine",
         )
         self.results.append(result)
         begin_s = time.perf_counter()
         try:
             converted = self._converter.convert(precision, BACKENDS[backend_name], more_float)
             result.float_layers = converted.float_layers
-            graph = self._folder / f"{stem}.onnx"
+            graph = folder / "graph.onnx"
             onnx_io.save(converted.model, graph)
             request = BuildRequest(
                 onnx=graph,
@@ -146,9 +148,9 @@ class Autotuner:
                 options=self._options,
                 cache=self._cache,
             )
-            backend = selection.backend(backend_name)
-            result.facts = dict(backend.build(request) or {})
+            result.manifest = build_engine(backend_name, request)
             result.build_s = round(time.perf_counter() - begin_s, 3)
+            backend = selection.backend(backend_name)
             session = backend.open(result.engine, device=self._device, threads=self._threads)
             result.session = session
             classes_N = classes(session.infer, self._images_NCHW)

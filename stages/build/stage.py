@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from pipeline import machine
-from pipeline.atomic import write_bytes
 from pipeline.cache.keys import file_sha256
 from pipeline.errors import StageError, UnavailableError
 from pipeline.gates import measurements
@@ -22,6 +21,7 @@ from stages.build import autotune
 from stages.build.autotune import Autotuner, AutotuneResult
 from stages.engines import selection
 from stages.engines.base import BACKENDS, BuildRequest, OnProgress, no_progress
+from stages.engines.open_engine import build_engine, write_manifest
 from stages.onnxgraph import calibration_images
 from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph.convert import PrecisionConverter
@@ -111,29 +111,24 @@ def build(
             if graph is not None:
                 shutil.move(folder / _GRAPH_FILE, graph)
         shutil.move(result.engine, engine)
-    return _write_manifest(manifest_path, result, engine, onnx, model), candidates
+    manifest = _complete(result, engine, onnx, model)
+    write_manifest(manifest, manifest_path)
+    return manifest, candidates
 
 
-def _write_manifest(
-    path: Path, result: AutotuneResult, engine: Path, onnx: Path, model: ModelProto
+def _complete(
+    result: AutotuneResult, engine: Path, onnx: Path, model: ModelProto
 ) -> EngineManifest:
-    """Write and return what describes a finished engine of an ONNX file."""
-    manifest = EngineManifest(
-        backend=result.backend,
-        backend_version=machine.version(BACKENDS[result.backend].distribution),
-        device=result.device,
-        precision=result.precision,
+    """Return the manifest with what its backend does not know: the fp32 file and the layers."""
+    assert result.manifest is not None
+    return msgspec.structs.replace(
+        result.manifest,
         engine=engine.name,
-        sha256=file_sha256(engine),
         onnx_sha256=file_sha256(onnx),
         signature=onnx_io.signature(model),
         reached=result.reached,
         float_layers=result.float_layers,
-        **result.facts,
     )
-    content = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-    write_bytes(path, content + b"\n")
-    return manifest
 
 
 def _build_named(
@@ -158,7 +153,6 @@ def _build_named(
         verdict="chosen",
         reason="named in the settings" if options.precision != "auto" else "no images to compare",
     )
-    backend = selection.backend(name)
     request = BuildRequest(
         onnx=graph,
         engine=result.engine,
@@ -169,16 +163,15 @@ def _build_named(
         on_progress=on_progress,
     )
     try:
-        facts = backend.build(request)
+        result.manifest = build_engine(name, request)
     except UnavailableError:
         if options.device != "auto" or result.device == "cpu" or "cpu" not in info.devices:
             raise
         # The driver reports a GPU that this backend cannot use; auto asked for none by name.
         result.device = "cpu"
-        facts = backend.build(replace(request, device="cpu"))
-    result.facts = dict(facts or {})
+        result.manifest = build_engine(name, replace(request, device="cpu"))
     if not options.targets:
-        session = backend.open(result.engine, device=result.device, threads=1)
+        session = selection.backend(name).open(result.engine, device=result.device, threads=1)
         result.reached = autotune.reached(session)
     return result, Candidates(
         max_disagreement=options.max_disagreement, images=0, candidates=(result.record(),)

@@ -1,4 +1,4 @@
-"""Loading an engine, after checking that its manifest describes these bytes and fits this machine.
+"""Engines with their manifests: built, and loaded after checking that the two belong together.
 
 Light: a backend's module is imported only when an engine of it is opened.
 """
@@ -7,11 +7,44 @@ from pathlib import Path
 
 import msgspec
 
+from pipeline import machine
+from pipeline.atomic import write_bytes
 from pipeline.cache.keys import file_sha256
 from pipeline.gates.build_records import EngineManifest
 from pipeline.stage import StageError
 from stages.engines import compatibility, selection
-from stages.engines.base import BACKENDS, MANIFEST_FILE, Session
+from stages.engines.base import BACKENDS, MANIFEST_FILE, BuildRequest, Session
+
+
+def build_engine(backend: str, request: BuildRequest) -> EngineManifest:
+    """Build an engine and leave its manifest beside it, without which some backends load none.
+
+    Raises:
+        StageError: The file cannot be made into an engine.
+        UnavailableError: The device or precision is not to be had here.
+    """
+    facts = selection.backend(backend).build(request) or {}
+    manifest = EngineManifest(
+        backend=backend,
+        backend_version=machine.version(BACKENDS[backend].distribution),
+        device=request.device,
+        precision=request.precision,
+        engine=request.engine.name,
+        sha256=file_sha256(request.engine),
+        onnx_sha256=file_sha256(request.onnx),
+        **facts,
+    )
+    write_manifest(manifest, request.engine.with_name(MANIFEST_FILE))
+    return manifest
+
+
+def write_manifest(manifest: EngineManifest, path: Path) -> None:
+    """Write a manifest as text.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    write_bytes(path, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
 
 
 def read_manifest(manifest_path: Path, engine: Path) -> EngineManifest:

@@ -34,6 +34,7 @@ from pipeline.stage import StageError
 from stages.data.images import Images
 from stages.engines import selection, timing
 from stages.engines.base import BACKENDS, BuildRequest, OnProgress, Session, no_progress
+from stages.engines.open_engine import build_engine
 from stages.networks import card as cards
 from stages.networks import factory, weights
 from stages.networks.card import Card
@@ -220,7 +221,7 @@ def build_teacher_engine(
     )
     try:
         onnx_io.save(onnx_io.convert(teacher.network, teacher.card, opset=opset), onnx)
-        selection.backend(like.backend).build(request)
+        build_engine(like.backend, request)
     except Exception as error:  # the exporter may raise anything on a user's network
         is_ours = isinstance(error, (StageError, UnavailableError))
         reason = str(error) if is_ours else error_summary(error)

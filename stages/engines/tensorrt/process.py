@@ -12,7 +12,7 @@ import msgspec
 import onnx
 
 from pipeline import machine
-from pipeline.errors import MadpipeError, UnavailableError
+from pipeline.errors import UnavailableError
 from pipeline.stage import StageError
 from stages.engines.base import BuildRequest, OnProgress
 from stages.engines.tensorrt import worker
@@ -95,7 +95,9 @@ def _run(
             for line in process.stdout:
                 message = msgspec.json.decode(line, type=WorkerMessage)
                 if message.kind == "failed":
-                    raise as_error(message)
+                    is_unavailable = message.exit_code == UnavailableError.exit_code
+                    kind = UnavailableError if is_unavailable else StageError
+                    raise kind(message.place, message.wrong, message.remedy)
                 if message.kind == "built":
                     return message
                 on_progress(message.percent, 100, "percent")
@@ -105,14 +107,6 @@ def _run(
             process.wait()
         messages.seek(0)
         raise _crash(process.returncode, messages.read().decode(errors="replace"), edition)
-
-
-def as_error(message: WorkerMessage) -> MadpipeError:
-    """Return the error that a message of the child's reports, with the text it had there."""
-    is_unavailable = message.exit_code == UnavailableError.exit_code
-    place, _, rest = message.message.partition(": ")
-    wrong, _, remedy = rest.rpartition("; ")
-    return (UnavailableError if is_unavailable else StageError)(place, wrong, remedy)
 
 
 def _crash(code: int, messages: str, edition: Edition) -> StageError:

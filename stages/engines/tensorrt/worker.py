@@ -40,7 +40,9 @@ class WorkerMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     kind: Literal["progress", "failed", "built"]
     percent: int = 0
     exit_code: int = 1
-    message: str = ""
+    place: str = ""
+    wrong: str = ""
+    remedy: str = ""
     layer_types: dict[str, int] = {}
     layers: str = ""
 
@@ -62,7 +64,15 @@ def main(arguments: list[str]) -> int:
         request = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=WorkerRequest)
         send(_build(request, send))
     except MadpipeError as error:
-        send(WorkerMessage(kind="failed", exit_code=error.exit_code, message=str(error)))
+        send(
+            WorkerMessage(
+                kind="failed",
+                exit_code=error.exit_code,
+                place=error.place,
+                wrong=error.wrong,
+                remedy=error.remedy,
+            )
+        )
     except BrokenPipeError:
         return 1
     return 0

@@ -11,9 +11,13 @@ from onnx import TensorProto, helper
 
 from pipeline import machine
 from pipeline.errors import StageError, UnavailableError, UsageError
+from pipeline.gates.build_records import EngineManifest
 from pipeline.settings import Build
 from stages import standalone
+from stages.build import stage as build_stage
+from stages.engines import ort
 from stages.engines.base import BACKENDS
+from stages.engines.open_engine import read_folder
 from tests.stages.tiny import TinyRun
 
 
@@ -211,3 +215,28 @@ def test_layers_that_stay_in_float_are_in_the_manifest(tiny: TinyRun, tmp_path: 
         tiny.path("export/onnx"), tmp_path, options, tiny.path("distill/bank")
     )
     assert len(manifest.float_layers) == 2
+
+
+@pytest.mark.parametrize("is_measured", [False, True])
+def test_an_engine_has_its_manifest_beside_it_when_it_is_first_opened(
+    tiny: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_measured: bool
+) -> None:
+    opened: list[EngineManifest] = []
+    real = ort.open
+
+    def open_with_manifest(engine: Path, *, device: str, threads: int) -> ort.OrtSession:
+        manifest, path = read_folder(engine.parent, "here")
+        assert path == engine
+        opened.append(manifest)
+        return real(engine, device=device, threads=threads)
+
+    monkeypatch.setattr(ort, "open", open_with_manifest)
+    manifest, candidates = build_stage.build(
+        tiny.path("export/onnx"),
+        tmp_path / "engine.onnx",
+        tmp_path / "manifest.json",
+        Build(backend="onnxruntime", device="cpu"),
+        calibration_path=tiny.path("distill/bank") if is_measured else None,
+    )
+    assert len(opened) == len(candidates.candidates)
+    assert manifest.sha256 in {entry.sha256 for entry in opened}

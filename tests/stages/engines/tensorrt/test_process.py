@@ -5,13 +5,11 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from pipeline.errors import StageError, UnavailableError
+from pipeline.errors import StageError
 from stages.engines.tensorrt import process
 from stages.engines.tensorrt.edition import RTX, STANDARD
-from stages.engines.tensorrt.worker import WorkerMessage
 from tests.stages.engines.tensorrt.conftest import NewRequest
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
@@ -87,14 +85,3 @@ def test_only_the_edition_that_has_one_keeps_a_timing_cache(
     off = new_request(cache=tmp_path / "cache", timing_cache=False)
     assert process._timing_cache(off, STANDARD) is None
     assert process._timing_cache(new_request(), STANDARD) is None
-
-
-def test_an_error_arrives_with_its_text_and_its_kind() -> None:
-    for kind in (StageError, UnavailableError):
-        sent = kind("build.precision", "is wrong (a: b; c)", "do this; or that")
-        message = WorkerMessage(kind="failed", exit_code=sent.exit_code, message=str(sent))
-        arrived = process.as_error(
-            msgspec.json.decode(msgspec.json.encode(message), type=WorkerMessage)
-        )
-        assert type(arrived) is kind
-        assert str(arrived) == str(sent)
