@@ -80,14 +80,6 @@ def _measure(tiny: TinyRun, options: Validate) -> tuple[Latency, LatencySamples]
     return latency.measure(_teacher(tiny), engine, held_out, options, opset=20)
 
 
-@pytest.mark.slow
-def test_fresh_processes_share_out_the_pairs(tiny: TinyRun) -> None:
-    options = Validate(pairs=40, warmup_s=0.01, batch_sizes=(2,), processes=2)
-    record, samples = _measure(tiny, options)
-    assert (record.processes, record.batches[0].speedup.processes) == (2, 2)
-    assert len(samples.batches["2"].engine_ms) == 40
-
-
 def test_latencies_carry_threads_device_and_conditions(tiny: TinyRun) -> None:
     record, samples = _measure(tiny, OPTIONS)
     assert (record.threads, record.device, record.processes) == (1, "cpu", 1)

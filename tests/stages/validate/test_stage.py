@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import safetensors.torch
@@ -195,6 +196,40 @@ def test_a_teacher_without_a_card_is_recognised(tiny: TinyRun, tmp_path: Path) -
     bare = standalone.validate(folder, tmp_path / "teacher.pth", "digits", SHORT)
     carded = standalone.validate(folder, tiny.path("teacher/weights"), "digits", SHORT)
     assert bare.accuracy["teacher"] == carded.accuracy["teacher"]
+
+
+@pytest.mark.slow
+def test_fresh_processes_share_out_the_pairs_and_load_a_teacher_without_a_card(
+    tiny: TinyRun, tmp_path: Path
+) -> None:
+    folder = _engine(tiny, tmp_path)
+    torch.save(weights.read(tiny.path("teacher/weights"), "here"), tmp_path / "teacher.pth")
+    options = msgspec.structs.replace(SHORT, pairs=40, processes=2)
+    measurements = standalone.validate(folder, tmp_path / "teacher.pth", "digits", options)
+    assert measurements.latency is not None
+    assert measurements.latency.processes == 2
+    speedup = measurements.latency.batches[0].speedup
+    assert (speedup.processes, speedup.pairs) == (2, 40)
+
+
+@pytest.mark.slow
+def test_an_error_in_a_fresh_process_reaches_the_user_whole(tiny: TinyRun, tmp_path: Path) -> None:
+    """The teacher's own code is found there too, and what it raises there is reported."""
+    folder = _engine(tiny, tmp_path)
+    code = tmp_path / "net.py"
+    code.write_text(
+        "import multiprocessing\n"
+        "from models.resnet import CifarResNet\n"
+        "def make():\n"
+        "    if multiprocessing.parent_process() is not None:\n"
+        "        raise RuntimeError('not in this process')\n"
+        "    return CifarResNet(depth=8, width=16, in_channels=1, num_classes=10)\n"
+    )
+    teacher = weights_file(tmp_path / "teacher.safetensors", arch=f"{code}:make")
+    options = msgspec.structs.replace(SHORT, processes=2)
+    with pytest.raises(StageError, match=r"^teacher: .*not in this process .*net\.py:make") as error:
+        standalone.validate(folder, teacher, "digits", options)
+    assert error.value.remedy
 
 
 def test_a_bank_gives_agreement_and_is_never_called_accuracy(tiny: TinyRun, tmp_path: Path) -> None:
