@@ -60,19 +60,19 @@ def child(home: Path, kind: str, seed: int) -> None:
         name: output(store, *name.split("/"))
         for name in ("teacher/weights", "distill/student", "distill/bank")
     }
-    stages = {each.name: each for each in catalog.declare(SETTINGS, home)}
+    stages = {stage.name: stage for stage in catalog.declare(SETTINGS, home)}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         if kind == "worse":
             files["distill/student"] = noisy(files["distill/student"], folder, seed)
         for name, run in (("export", export_stage.run), ("build", build_stage.run)):
-            files |= brought(stages[name], run, files, folder)
+            files |= run_stage(stages[name], run, files, folder)
         if kind == "slower":
             weigh_down(files["build/engine"], files["build/manifest"])
         begin_s = time.perf_counter()
-        found = brought(stages["validate"], validate_stage.run, files, folder)
+        outputs = run_stage(stages["validate"], validate_stage.run, files, folder)
         seconds = time.perf_counter() - begin_s
-        measured = json.loads(found["validate/measurements"].read_bytes())
+        measured = json.loads(outputs["validate/measurements"].read_bytes())
     json.dump({"measured": measured, "seconds": seconds}, sys.stdout)
 
 
@@ -84,7 +84,7 @@ def output(store: Store, stage: str, name: str) -> Path:
     return entry.output(name)
 
 
-def brought(stage: Stage, run: Any, files: dict[str, Path], folder: Path) -> dict[str, Path]:
+def run_stage(stage: Stage, run: Any, files: dict[str, Path], folder: Path) -> dict[str, Path]:
     """Run a stage on files and return its outputs."""
     out = folder / stage.name
     out.mkdir()
@@ -109,10 +109,10 @@ def noisy(student: Path, folder: Path, seed: int) -> Path:
         metadata = opened.metadata()
     rng = torch.Generator().manual_seed(seed)
     tensors = safetensors.torch.load_file(student)
-    for name, each in tensors.items():
-        if each.ndim > 1:
-            noise = torch.randn(each.shape, generator=rng)
-            tensors[name] = each + NOISE * each.std() * noise
+    for name, weights in tensors.items():
+        if weights.ndim > 1:
+            noise = torch.randn(weights.shape, generator=rng)
+            tensors[name] = weights + NOISE * weights.std() * noise
     path = folder / student.name
     path.write_bytes(safetensors.torch.save(tensors, metadata))
     return path

@@ -47,7 +47,7 @@ Outcomes = Counter[str]
 
 
 def child(engine: Path, shape: Sequence[int], rounds: int) -> None:
-    """Measure in this process and print milliseconds of three sides."""
+    """Measure in this process and print milliseconds of three engines."""
     images = np.random.default_rng(0).random(shape, dtype=np.float32)
     first, second, third = (
         ort.open(engine, device="cpu", threads=1).prepared(images) for _ in range(3)
@@ -72,11 +72,11 @@ def measured(engine: Path, options: argparse.Namespace) -> NDArray[np.float64]:
     shape = ",".join(map(str, options.shape))
     command = [sys.executable, __file__, "--child", str(engine), "--pairs", str(rounds)]
     command += ["--shape", shape]
-    found = []
+    rows = []
     for _ in range(options.processes):
         answer = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-        found.append(json.loads(answer.stdout))
-    return np.array(found)
+        rows.append(json.loads(answer.stdout))
+    return np.array(rows)
 
 
 def verdict(ratio: RatioRecord, gate: Gate) -> str:
@@ -108,7 +108,7 @@ def of_latency(engine: Path, options: argparse.Namespace) -> None:
     nulls, slows, medians = [], [], []
     for number in range(max(options.null_runs, options.slow_runs)):
         times_PRS = measured(engine, options)
-        base, same, slower = (times_PRS[..., side] for side in range(3))
+        base, same, slower = (times_PRS[..., engine] for engine in range(3))
         equal = ratio_record(base, same, options.spread)
         changed = ratio_record(base, slower, options.spread)
         nulls.append(equal)
@@ -141,7 +141,7 @@ def compared(bases: Sequence[Any], heads: Sequence[Any]) -> Outcomes:
 
 
 def of_accuracy(store: Store, options: argparse.Namespace) -> None:
-    """Print what the gate on the drop says of the student as it is and of worse ones."""
+    """Print the verdicts of the gate on the drop on the student as it is and of worse ones."""
     import onnx  # noqa: PLC0415  (torch comes with it, which the processes above do without)
     from onnx import numpy_helper  # noqa: PLC0415
 
@@ -205,7 +205,7 @@ def output(store: Store, stage: str, name: str) -> Path:
 def main() -> None:
     """Read the options and measure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    numbers: Callable[[str], list[int]] = lambda text: [int(each) for each in text.split(",")]  # noqa: E731
+    numbers: Callable[[str], list[int]] = lambda text: [int(count) for count in text.split(",")]  # noqa: E731
     parser.add_argument("--home", type=Path, default=Path(".madpipe"))
     parser.add_argument("--repeats", type=int, default=20, help="runs for accuracy")
     parser.add_argument("--null-runs", type=int, default=200)

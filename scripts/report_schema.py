@@ -28,7 +28,6 @@ def report_schema() -> dict[str, Any]:
             field.pop("default", None)
             choices = field.get("anyOf", [])
             if is_optional:
-                definition["required"] = [each for each in definition["required"] if each != name]
                 choices = [choice for choice in choices if choice != {"type": "null"}]
             elif name not in definition["required"]:
                 definition["required"].append(name)

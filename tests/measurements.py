@@ -207,7 +207,7 @@ ON_THE_BANK = changed(
 NOT_RUN = changed(
     MEASURED, latency=None, accuracy={}, agreement={}, paired={}, engine_absent="built for sm89"
 )
-"""Of an engine that was built for GPUs elsewhere."""
+"""Of an engine that was built for GPUs that are not here."""
 
 SAMPLES = Samples(
     dataset=DatasetPart(kind="held-out", n=2, id="x"),

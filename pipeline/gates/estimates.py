@@ -134,7 +134,7 @@ def _reason(name: str, measurements: Measurements) -> str | None:
     if not has_labels and measurements.bank_agreement:
         return "there are no labelled images, only the bank"
     if name.endswith("top5_drop") and has_labels:
-        return "top-5 says nothing with 5 classes or fewer"
+        return "top-5 means nothing with 5 classes or fewer"
     return None
 
 
@@ -178,7 +178,7 @@ def _calibration_error(accuracy: Accuracy | None, confidence: float) -> Estimate
 def speedup_estimate(ratio: RatioRecord, confidence: float) -> Estimate:
     """Return a speed-up with bounds from its stored quantiles.
 
-    The quantiles come from `stages.validate.latency_stats`, which resamples blocks of calls.
+    The quantiles come from `stages.validate.latency_intervals`, which resamples blocks of calls.
     """
     return table_estimate(
         ratio.median,

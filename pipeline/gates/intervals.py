@@ -1,4 +1,7 @@
-"""Confidence bounds for shares and for paired differences of shares, in plain Python.
+"""Confidence bounds for shares, for paired differences of shares, and from stored quantiles.
+
+Plain Python. The quantiles of latencies and of the speed-up, from which bounds are interpolated
+here, are computed in `stages.validate.latency_intervals` where the samples are.
 
 All bounds are one-sided: the true value lies above `low` with the given confidence, and below
 `high` with the same confidence.

@@ -27,7 +27,7 @@ _BISECTIONS = 40
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
-    """What the measurements say about one gate, as the report has it."""
+    """The verdict on one gate, as the report has it."""
 
     name: str
     verdict: Outcome

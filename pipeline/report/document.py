@@ -17,6 +17,7 @@ from pipeline.gates.judge import Verdict, judge
 from pipeline.gates.measurements import AccuracySummary, Latency, Measurements
 from pipeline.project import VALIDATE, Project
 from pipeline.report.records import (
+    BatchSummary,
     CurvePoint,
     LatencyReport,
     OutputFile,
@@ -113,44 +114,34 @@ def _differing_facts(entry: Entry | None, environment: Mapping[str, str]) -> dic
 
 def _latency(latency: Latency) -> LatencyReport:
     """Return the latencies without the quantiles behind their gates."""
-    batches = {
-        "teacher": latency.headline.teacher,
-        "engine": latency.headline.engine,
-        "speedup": latency.headline.speedup,
-        "threads": latency.threads,
-        "device": latency.device,
-        "processes": latency.processes,
-        "conditions": latency.conditions,
-        "teacher_engine_absent": latency.teacher_engine_absent,
-        "batches": latency.batches,
-    }
-    return msgspec.convert(batches, LatencyReport, from_attributes=True)
+    report = msgspec.convert(latency, LatencyReport, from_attributes=True)
+    batch = msgspec.convert(latency.headline, BatchSummary, from_attributes=True)
+    return msgspec.structs.replace(
+        report, teacher=batch.teacher, engine=batch.engine, speedup=batch.speedup
+    )
 
 
 def _stage(entry: Entry | None, record: run_records.StageRecord) -> StageReport:
-    if entry is None:
-        return StageReport(
-            name=record.name,
-            status=record.status,
-            key=record.key,
-            seconds=record.elapsed_s,
-            elapsed_s=round(record.elapsed_s, 3),
-            metrics={},
-            outputs={},
-            message=record.message,
-        )
-    return StageReport(
+    report = StageReport(
         name=record.name,
         status=record.status,
         key=record.key,
-        seconds=round(entry.record.seconds, 3),
+        seconds=record.elapsed_s,
         elapsed_s=round(record.elapsed_s, 3),
+        metrics={},
+        outputs={},
+        message=record.message,
+    )
+    if entry is None:
+        return report
+    return msgspec.structs.replace(
+        report,
+        seconds=round(entry.record.seconds, 3),
         metrics=entry.record.metrics,
         outputs={
             name: OutputFile(path=str(entry.output(name)), sha256=output.sha256, bytes=output.bytes)
             for name, output in entry.record.outputs.items()
         },
-        message=record.message,
         created_utc=entry.record.created_utc,
         host=entry.record.host,
     )

@@ -1,6 +1,6 @@
 """The report as records, `madpipe.report/1`: what `madpipe report --format json` writes.
 
-`docs/report.schema.json` is made from them by `scripts/report_schema.py`. Fractions are 0 to 1;
+`scripts/report_schema.py` generates `docs/report.schema.json` from them. Fractions are 0 to 1;
 times are seconds unless the name says `_ms`.
 """
 

@@ -7,7 +7,7 @@ from stages.packaging import triton
 
 _EXAMPLE = (
     "`python run.py IMAGE...` names the class of each image, of which it scales the shorter side "
-    "and takes the middle; its first line says what it needs."
+    "and takes the middle; its first line names what it needs."
 )
 _TRITON = "`triton/` is a model repository for Triton Inference Server."
 _NOT_VALIDATED = "This engine has not been validated; `madpipe validate` measures it."

@@ -44,7 +44,9 @@ def score_by_likelihood(lost: int, gained: int, n: int, drop: float) -> float:
 
     def likelihood(share: float) -> float:
         cells = ((lost, share + drop), (gained, share), (n - lost - gained, 1 - 2 * share - drop))
-        return sum(count * math.log(max(each, 1e-300)) for count, each in cells if count)
+        return sum(
+            count * math.log(max(probability, 1e-300)) for count, probability in cells if count
+        )
 
     low, high = max(0.0, -drop), (1 - drop) / 2
     for _ in range(200):

@@ -1,4 +1,4 @@
-"""A gate passes, fails, or says that it cannot decide and what would."""
+"""A gate passes, fails, or cannot decide and names what would."""
 
 import pytest
 

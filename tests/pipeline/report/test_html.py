@@ -1,4 +1,4 @@
-"""The page needs no network and shows texts as texts."""
+"""The page needs no network and displays texts as texts."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +27,7 @@ def test_html_has_the_verdict_first_and_every_part(report: Make) -> None:
     assert "params 77 850" in page
 
 
-def test_html_shows_texts_as_texts(report: Make) -> None:
+def test_html_displays_texts_as_texts(report: Make) -> None:
     odd = changed(report(), "stages.0", metrics={"note": "<script>alert(1)</script>"})
     page = html.render(odd)
     assert "<script>" not in page

@@ -1,4 +1,4 @@
-"""A pull-request comment says the verdict first, and its tables are whole."""
+"""A pull-request comment begins with the verdict, and its tables are whole."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from tests.measurements import changed
 Make = Callable[..., Report]
 
 
-def test_markdown_says_the_verdict_first_and_has_a_marker(report: Make) -> None:
+def test_markdown_begins_with_the_verdict_and_has_a_marker(report: Make) -> None:
     lines = markdown.render(report()).splitlines()
     assert lines[:4] == [
         "<!-- madpipe report -->",

@@ -21,8 +21,8 @@ Make = Callable[..., Report]
 
 
 def in_json(report: Report) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(records.to_json(report))
-    return found
+    document: dict[str, Any] = json.loads(records.to_json(report))
+    return document
 
 
 def test_the_file_is_the_schema_of_the_records() -> None:
