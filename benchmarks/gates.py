@@ -108,7 +108,7 @@ def of_latency(engine: Path, options: argparse.Namespace) -> None:
     nulls, slows, medians = [], [], []
     for number in range(max(options.null_runs, options.slow_runs)):
         times_PRS = measured(engine, options)
-        base, same, slower = (times_PRS[..., engine] for engine in range(3))
+        base, same, slower = (times_PRS[..., column] for column in range(3))
         equal = ratio_record(base, same, options.spread)
         changed = ratio_record(base, slower, options.spread)
         nulls.append(equal)
