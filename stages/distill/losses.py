@@ -148,7 +148,7 @@ def class_balance(mean_K: Tensor) -> Tensor:
 
 
 def label_nll(teacher_BK: Tensor, y_B: Tensor) -> Tensor:
-    """Return the negative log-likelihood that the teacher gives to the labels asked for.
+    """Return the negative log-likelihood that the teacher gives to the generator's labels.
 
     The class-conditional term of Do et al. 2022 (MAD).
     """

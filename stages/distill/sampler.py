@@ -79,11 +79,8 @@ class Memory:
         """Store images with values in [0, 1], at most as many as there is room for."""
         size = len(self._x_NCHW)
         x_BCHW = x_BCHW[:size]
-        first = self._seen % size
-        fits = min(len(x_BCHW), size - first)
-        pixels_BCHW = (x_BCHW * 255).round_().to(torch.uint8)
-        self._x_NCHW[first : first + fits] = pixels_BCHW[:fits]
-        self._x_NCHW[: len(x_BCHW) - fits] = pixels_BCHW[fits:]
+        places_B = (self._seen + torch.arange(len(x_BCHW), device=x_BCHW.device)) % size
+        self._x_NCHW[places_B] = (x_BCHW * 255).round_().to(torch.uint8)
         self._seen += len(x_BCHW)
 
     def sample(self, count: int, rng: torch.Generator) -> Tensor:

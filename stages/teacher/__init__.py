@@ -1,1 +1,1 @@
-"""The teacher stage: a teacher from given weights, or trained on labelled images."""
+"""The teacher stage: a teacher from the user's weights, or trained on labelled images."""

@@ -1,6 +1,6 @@
 """The teacher from the user's weights, and the whole stage where no labelled images exist.
 
-Nothing then checks the teacher. What its weights do not say themselves is in the settings: the
+Nothing then checks the teacher. What its weights do not record themselves is in the settings: the
 image size, mean and std.
 """
 
@@ -31,9 +31,7 @@ def run(ctx: Context) -> None:
     x_BCHW = torch.rand(_PROBES, card.channels, card.image_size_px, card.image_size_px)
     with torch.inference_mode():
         check_finite(network(x_BCHW))
-    ctx.note(
-        "the teacher was not checked, since validate.images says that no labelled images exist"
-    )
+    ctx.note("the teacher was not checked, since validate.images is bank: no labelled images exist")
     ctx.metric("params", factory.parameter_count(network))
     weights.save(ctx.output("weights"), network.backbone, cards.metadata(card))
 
@@ -67,7 +65,7 @@ def describe(
     mean: tuple[float, ...],
     std: tuple[float, ...],
 ) -> Card:
-    """Return the card of a weights file, its own or one made from settings and shapes.
+    """Return the card of a weights file, its own or one from settings and shapes.
 
     Raises:
         StageError: The architecture is not the one that the card names.
@@ -85,7 +83,7 @@ def describe(
     if image_size_px is None:
         raise StageError(
             "data.image_size_px",
-            f"is needed, since {path.name} does not say it (absent)",
+            f"is needed, since {path.name} does not record it (absent)",
             "set it to the height and width that the teacher takes",
         )
     card = identify_architecture.card_for(

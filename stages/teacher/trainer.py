@@ -56,7 +56,14 @@ class TeacherTrainer:
         schedule = one_cycle if self.options.schedule == "cosine" else triangle
         rate = schedule(self.step, self.steps, self.options.learning_rate, _WARMUP)
         self.optimiser.param_groups[0]["lr"] = rate
-        x_BCHW = self._augmented(self.data.batch(indices_B, self.compute.device), indices_B)
+        x_BCHW = self.data.batch(indices_B, self.compute.device)
+        flipped_B = None
+        if self.options.augment == "shift-flip":
+            epoch = self.step // self.batches
+            flipped_B = augment.alternating_flip(self.flip_start_N, indices_B, epoch)
+        if self.options.augment != "none":
+            offsets_2B = augment.crop_offsets(len(x_BCHW), x_BCHW.shape[-1], self.rng)
+            x_BCHW = augment.random_shift(x_BCHW, offsets_2B, flipped_B)
         with self.compute.autocast():
             logits_BK = self.network(x_BCHW)
         loss = functional.cross_entropy(
@@ -101,13 +108,3 @@ class TeacherTrainer:
         devices.set_rng_state(saved["rng_state"])
         self.step, self.order_N = saved["step"], saved["order"]
         self.flip_start_N = saved["flip_start"]
-
-    def _augmented(self, x_BCHW: Tensor, indices_B: Tensor) -> Tensor:
-        if self.options.augment == "none":
-            return x_BCHW
-        flipped_B = None
-        if self.options.augment == "shift-flip":
-            epoch = self.step // self.batches
-            flipped_B = augment.alternating_flip(self.flip_start_N, indices_B, epoch)
-        offsets_2B = augment.crop_offsets(len(x_BCHW), x_BCHW.shape[-1], self.rng)
-        return augment.random_shift(x_BCHW, offsets_2B, flipped_B)

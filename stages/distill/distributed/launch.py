@@ -60,13 +60,11 @@ def process_group(job: Job, teacher: Path, checkpoint: Path | None) -> Iterator[
             workers = [_start_worker(rank, size, store.port) for rank in range(1, size)]
             torch.set_num_threads(max(1, threads // size))
         join(store, 0, size)
-        exchange(
-            [
-                msgspec.json.encode(job),
-                teacher.read_bytes(),
-                checkpoint.read_bytes() if checkpoint else None,
-            ]
-        )
+        kept = checkpoint.read_bytes() if checkpoint else None
+        # torch pickles this on the way. Who could send the others a harmful pickle could as well
+        # send them a job that names a file of code.
+        contents = [msgspec.json.encode(job), teacher.read_bytes(), kept]
+        dist.broadcast_object_list(contents, src=0)
         yield Group(0, size)
     except (RuntimeError, dist.DistError) as error:
         raise worker_error(workers, size) or error from error
@@ -106,19 +104,11 @@ def from_torchrun() -> TorchrunRank | None:
 def join(store: Store, rank: int, size: int) -> None:
     """Enter torch's process group; every process calls it once."""
     gpus = torch.cuda.device_count()
-    # NCCL wants a GPU for each process of a machine.
+    # NCCL needs a GPU for each process of a machine.
     backend = "nccl" if gpus >= int(os.environ.get("LOCAL_WORLD_SIZE", size)) else "gloo"
     if gpus:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", rank)) % gpus)
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_JOIN_TIMEOUT)
-
-
-def exchange(contents: list[bytes | None]) -> list[bytes | None]:
-    """Return the contents that rank 0 gives, in every process; the others give as many places."""
-    # torch pickles them on the way. Who could send a harmful pickle here could as well send a
-    # job that names a file of code.
-    dist.broadcast_object_list(contents, src=0)
-    return contents
 
 
 def _start_worker(rank: int, size: int, port: int) -> _Worker:

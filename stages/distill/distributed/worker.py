@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import torch.distributed as dist
@@ -47,9 +48,9 @@ def main() -> None:
 
 def train(group: Group) -> None:
     """Receive the job and run all of its training."""
-    job, teacher, checkpoint = launch.exchange([None, None, None])
-    assert job is not None
-    assert teacher is not None
+    contents: list[Any] = [None, None, None]
+    dist.broadcast_object_list(contents, src=0)
+    job, teacher, checkpoint = contents
     with tempfile.TemporaryDirectory() as folder:
         teacher_path, checkpoint_path = Path(folder) / "teacher", Path(folder) / "checkpoint"
         teacher_path.write_bytes(teacher)
