@@ -60,13 +60,13 @@ def heading(title: str) -> None:
     """Print what was measured where."""
     facts = machine.environment(Path(__file__).parent.parent)
     names = ("gpu0", "cpu", "cores", "python", "torch", "onnxruntime-gpu", "git")
-    shown = [f"{name} {facts[name]}" for name in names if name in facts]
-    shown += [
+    facts_here = [f"{name} {facts[name]}" for name in names if name in facts]
+    facts_here += [
         f"{info.distribution} {machine.version(info.distribution)}"
         for info in BACKENDS.values()
         if info.needs != "onnxruntime" and machine.has_module(info.needs)
     ]
-    print(f"## {title}\n\n{', '.join(shown)}\n")
+    print(f"## {title}\n\n{', '.join(facts_here)}\n")
 
 
 def cifar_resnet(depth: int) -> Classifier:

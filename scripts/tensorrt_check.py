@@ -50,14 +50,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.keep or Path(scratch, "stubs")
         rtx = stubs(RTX, folder / "rtx" / "tensorrt_rtx", {})
-        found = {"tensorrt-rtx": rtx}
+        stub_paths = {"tensorrt-rtx": rtx}
         for name, (wheel, package) in WHEELS.items():
             bindings = Path(scratch, name)
             run("uv", "pip", "install", "--quiet", "--no-deps", "--target", str(bindings), wheel)
             paths = {"PYTHONPATH": str(bindings), "LD_LIBRARY_PATH": str(bindings)}
             hollow_libraries(bindings)
-            found[name] = stubs(package, folder / name / "tensorrt", paths)
-        return max(compare(name, path, rtx, Path(scratch)) for name, path in found.items())
+            stub_paths[name] = stubs(package, folder / name / "tensorrt", paths)
+        return max(compare(name, path, rtx, Path(scratch)) for name, path in stub_paths.items())
 
 
 def run(*command: str, **variables: str) -> str:
@@ -74,11 +74,11 @@ def hollow_libraries(folder: Path) -> None:
     """Make the native libraries that the bindings ask for, with nothing behind their names."""
     (module,) = folder.glob("*/tensorrt.so")
     symbols = re.findall(r" U (\w+)$", run("nm", "-D", str(module)), re.MULTILINE)
-    ours = [each for each in symbols if not each.startswith(("Py", "_", "dl"))]
+    names = [symbol for symbol in symbols if not symbol.startswith(("Py", "_", "dl"))]
     source = folder / "hollow.c"
-    source.write_text("".join(f"void *{each}(void) {{ return 0; }}\n" for each in ours))
+    source.write_text("".join(f"void *{name}(void) {{ return 0; }}\n" for name in names))
     needed = set(re.findall(rb"libnv\w+\.so\.\d+", module.read_bytes()))
-    for library in sorted(each.decode() for each in needed):
+    for library in sorted(name.decode() for name in needed):
         target = str(folder / library)
         run("gcc", "-shared", "-fPIC", f"-Wl,-soname,{library}", "-o", target, str(source))
 
@@ -112,7 +112,7 @@ def mended(text: str) -> str:
     while True:
         try:
             ast.parse("\n".join(lines))
-        except SyntaxError as error:  # a signature that is prose: whatever is given is right
+        except SyntaxError as error:  # a signature that is prose: any arguments are right
             at = (error.lineno or 1) - 1
             while not (match := re.match(r"\s*def \w+\(", lines[at])):
                 at -= 1
@@ -143,10 +143,10 @@ def compare(name: str, path: Path, rtx: Path, scratch: Path) -> int:
         text=True,
         check=False,
     )
-    lines = [each for each in done.stdout.splitlines() if ": error:" in each]
-    seen = [each for each in lines if "wrong_call.py" in each]
-    wrong = [each for each in lines if each.startswith(MODULE)]
-    if len(seen) < WRONG_CALLS:
+    lines = [line for line in done.stdout.splitlines() if ": error:" in line]
+    expected = [line for line in lines if "wrong_call.py" in line]
+    wrong = [line for line in lines if line.startswith(MODULE)]
+    if len(expected) < WRONG_CALLS:
         print(f"{name}: its stubs were not used ({done.stdout[-1000:]}{done.stderr})")
         return 1
     print("\n".join([f"{name}: {len(wrong)} calls do not fit", *wrong]))

@@ -64,7 +64,7 @@ def _archive(path: Path, place: str) -> NDArray[np.float32]:
 def _folder(path: Path, model: ModelProto, place: str) -> NDArray[np.float32]:
     """Return a folder's images with the preprocessing that validation has.
 
-    The graph does not name the data that it is for, so its channels and classes have to tell
+    The graph does not name the data that it is for, so its channels and classes decide
     whether images are scaled to more than the network takes before they are cropped.
     """
     shape_CHW = image_shape(model)

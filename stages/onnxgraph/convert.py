@@ -1,4 +1,4 @@
-"""An ONNX model at a precision: the one place that knows how each is made.
+"""An ONNX model at a precision: the one place that converts to all of them.
 
 Shape legend: N images, C channel, H W space.
 """

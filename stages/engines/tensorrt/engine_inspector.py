@@ -1,4 +1,4 @@
-"""What precision an engine computes in: by the graph that it is made of, and when it is finished.
+"""The precision that an engine computes in: that of its graph, and of the finished engine.
 
 Strongly typed engines have the arithmetic of their ONNX graph and no other. Of a finished engine
 TensorRT's inspector reports types; its text differs between versions, so they are looked for by
@@ -57,19 +57,20 @@ def check_graph(model: ModelProto, precision: str) -> None:
         StageError: It has another.
     """
     sizes = weights_bytes(model)
-    wanted = _WEIGHT_TYPES[precision]
+    weight_type = _WEIGHT_TYPES[precision]
     is_quantized = any(node.op_type == "DequantizeLinear" for node in model.graph.node)
     if precision in _QUANTIZED:
-        fits = is_quantized and sizes.get(wanted, 0) > 0
+        fits = is_quantized and sizes.get(weight_type, 0) > 0
     else:
         floats = {name: size for name, size in sizes.items() if name in _FLOATS}
-        fits = not is_quantized and max(floats, key=floats.__getitem__, default="none") == wanted
+        most = max(floats, key=floats.__getitem__, default=None)
+        fits = most == weight_type and not is_quantized
     if not fits:
         summary = ", ".join(f"{name} {size} B" for name, size in sizes.items()) or "no weights"
         raise StageError(
             "build.precision",
             f"the graph is not {precision}, and the engine would not be either ({summary})",
-            f"give an ONNX file whose weights are {wanted}, or another precision",
+            f"give an ONNX file whose weights are {weight_type}, or another precision",
         )
 
 

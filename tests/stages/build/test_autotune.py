@@ -1,4 +1,4 @@
-"""`precision = "auto"`: candidates built, compared and measured, and the fastest taken."""
+"""`precision = "auto"`: candidates built, compared and measured, and the fastest chosen."""
 
 import json
 from pathlib import Path

@@ -83,7 +83,7 @@ def test_targets_are_met_by_their_architecture_alone(monkeypatch: pytest.MonkeyP
     assert "has no NVIDIA GPU" in str(compatibility.why_not_run(manifest))
 
 
-def test_without_a_gpu_an_engine_of_one_is_lacking_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_gpu_an_engine_of_one_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "gpus", tuple)
     monkeypatch.setattr(machine, "has_module", bool)
     monkeypatch.setattr(machine, "version", lambda _: "11.4.0")

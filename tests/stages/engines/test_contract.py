@@ -60,17 +60,17 @@ def test_there_is_a_backend_to_test() -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7, 64])
-def test_an_engine_says_what_torch_says(built: Path, tiny: TinyRun, batch: int) -> None:
+def test_an_engine_agrees_with_torch(built: Path, tiny: TinyRun, batch: int) -> None:
     student, _ = factory.load(tiny.path("distill/student"), code=None, place="student")
     manifest, session = _opened(built)
     x_BCHW = _held_out(tiny, batch)
     with torch.no_grad():
-        wanted_BK = student(x_BCHW).numpy()
-    found_BK = session.infer(x_BCHW.numpy())
-    assert found_BK.dtype == np.float32
-    assert found_BK.shape == wanted_BK.shape
-    largest = np.abs(wanted_BK).max()
-    assert np.abs(found_BK - wanted_BK).max() <= TOLERANCE[manifest.precision] * largest
+        expected_BK = student(x_BCHW).numpy()
+    engine_BK = session.infer(x_BCHW.numpy())
+    assert engine_BK.dtype == np.float32
+    assert engine_BK.shape == expected_BK.shape
+    largest = np.abs(expected_BK).max()
+    assert np.abs(engine_BK - expected_BK).max() <= TOLERANCE[manifest.precision] * largest
 
 
 def test_a_prepared_call_runs_as_often_as_one_likes(built: Path, tiny: TinyRun) -> None:
@@ -89,7 +89,7 @@ def test_two_sessions_of_one_engine_agree_to_the_bit(built: Path, tiny: TinyRun)
     np.testing.assert_array_equal(one, other)
 
 
-def test_the_manifest_says_what_was_built(built: Path) -> None:
+def test_the_manifest_describes_what_was_built(built: Path) -> None:
     manifest, _ = _opened(built)
     info = BACKENDS[manifest.backend]
     assert manifest.device == "cpu"
@@ -105,7 +105,7 @@ def test_images_of_another_shape_are_refused_with_both_shapes(built: Path) -> No
     assert session.infer(np.zeros((1, 1, 8, 8), np.float32)).shape == (1, 10)
 
 
-def test_more_threads_say_the_same(built: Path, tiny: TinyRun) -> None:
+def test_more_threads_give_the_same_logits(built: Path, tiny: TinyRun) -> None:
     manifest, session = _opened(built)
     x_BCHW = _held_out(tiny, 5).numpy()
     backend = selection.backend(manifest.backend)
@@ -125,11 +125,11 @@ def test_a_graph_that_takes_bytes_is_fed_bytes(built: Path, tmp_path: Path, tiny
     standalone.build(tmp_path / "b.onnx", tmp_path / "engine", named, images_path)
     _, other = _opened(tmp_path / "engine")
     x_BCHW = ((_held_out(tiny, 5) * 255).round() / 255).numpy()
-    wanted_BK = session.infer(x_BCHW)
-    found_BK = other.infer(x_BCHW)
+    expected_BK = session.infer(x_BCHW)
+    engine_BK = other.infer(x_BCHW)
     assert (
-        np.abs(found_BK - wanted_BK).max()
-        <= TOLERANCE[manifest.precision] * np.abs(wanted_BK).max()
+        np.abs(engine_BK - expected_BK).max()
+        <= TOLERANCE[manifest.precision] * np.abs(expected_BK).max()
     )
     other.prepared(x_BCHW)()
 
@@ -166,12 +166,12 @@ def test_a_device_that_is_not_here_is_refused_and_never_replaced(
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not machine.gpus(), reason="no GPU is here")
-def test_an_engine_on_the_gpu_says_what_torch_says(tiny: TinyRun, tmp_path: Path) -> None:
+def test_an_engine_on_the_gpu_agrees_with_torch(tiny: TinyRun, tmp_path: Path) -> None:
     manifest = standalone.build(tiny.path("export/onnx"), tmp_path, Build(device="cuda"))
     assert manifest.device == "cuda"
     student, _ = factory.load(tiny.path("distill/student"), code=None, place="student")
     _, session = _opened(tmp_path)
     x_BCHW = _held_out(tiny, 7)
     with torch.no_grad():
-        wanted_BK = student(x_BCHW).numpy()
-    np.testing.assert_allclose(session.infer(x_BCHW.numpy()), wanted_BK, atol=2e-2)
+        expected_BK = student(x_BCHW).numpy()
+    np.testing.assert_allclose(session.infer(x_BCHW.numpy()), expected_BK, atol=2e-2)

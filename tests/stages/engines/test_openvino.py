@@ -25,7 +25,7 @@ REACHED = {"fp32": {"f32"}, "bf16": {"bf16"}, "int8": {"i8", "u8"}}
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_the_layers_compute_in_what_was_asked_for(
+def test_the_layers_compute_in_the_precision_of_the_settings(
     tiny: TinyRun, tmp_path: Path, precision: str
 ) -> None:
     options = Build(backend="openvino", device="cpu", precision=precision)  # type: ignore[arg-type]
@@ -37,7 +37,7 @@ def test_the_layers_compute_in_what_was_asked_for(
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_session_has_the_threads_that_were_asked_for(tiny: TinyRun, threads: int) -> None:
+def test_a_session_has_the_threads_of_its_arguments(tiny: TinyRun, threads: int) -> None:
     session = selection.backend("openvino").open(
         tiny.path("export/onnx"), device="cpu", threads=threads
     )

@@ -1,4 +1,4 @@
-"""ONNX Runtime beside the contract: it says nothing about GPUs that are not here."""
+"""ONNX Runtime beside the contract: no output about GPUs that are not here."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def test_a_provider_that_is_not_here_is_an_error_and_prints_nothing(
     assert capfd.readouterr().out == ""
 
 
-def test_a_session_has_the_threads_that_were_asked_for(tiny: TinyRun) -> None:
+def test_a_session_has_the_threads_of_its_arguments(tiny: TinyRun) -> None:
     session = ort.open(tiny.path("export/onnx"), device="cpu", threads=2)
     assert session._session.get_session_options().intra_op_num_threads == 2
 

@@ -1,4 +1,4 @@
-"""The export stage: a file that says what the student says, or a refusal."""
+"""The export stage: a file that agrees with the student, or a refusal."""
 
 import json
 from pathlib import Path
@@ -65,16 +65,14 @@ def test_a_student_whose_outputs_are_not_finite_is_refused(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("arch", ["resnet18", "wrn16-1", "vgg11", "mobilenetv2"])
-def test_each_kind_of_network_for_small_images_becomes_a_file_that_says_the_same(
-    arch: str, tmp_path: Path
-) -> None:
+def test_each_family_of_networks_becomes_a_file_that_agrees(arch: str, tmp_path: Path) -> None:
     described = card(arch=arch, image_size_px=32)
     torch.manual_seed(0)
     backbone = registry.create(arch, in_channels=1, num_classes=10, code=None)
     network = Classifier(backbone, described.mean, described.std).eval()
     images_NCHW = np.random.default_rng(0).random((2, 1, 32, 32), dtype=np.float32)
     out = tmp_path / "m.onnx"
-    checked = export_stage.export(
+    comparison = export_stage.export(
         network,
         described,
         out,
@@ -83,7 +81,7 @@ def test_each_kind_of_network_for_small_images_becomes_a_file_that_says_the_same
         images_NCHW=images_NCHW,
         student_sha256="0" * 64,
     )
-    assert checked.max_logit_difference < 1e-3
+    assert comparison.max_logit_difference < 1e-3
     assert onnx_io.card_of(onnx_io.read(out, "here")) == described
 
 
@@ -92,30 +90,30 @@ def test_too_few_images_of_torchs_class_are_refused(
 ) -> None:
     network = Classifier(resnet8(), card().mean, card().std).eval()
     real = onnx_io.logits
-    turned = Export(max_logit_difference=1e9)
+    options = Export(max_logit_difference=1e9)
     monkeypatch.setattr(onnx_io, "logits", lambda opened, x: -real(opened, x))
     with pytest.raises(StageError, match=r"torch's class to too few images .*min_agreement"):
-        _export(network, tmp_path / "m.onnx", turned)
+        _export(network, tmp_path / "m.onnx", options)
 
 
-def test_a_graph_that_takes_bytes_says_the_same_and_tells_what_it_takes(tmp_path: Path) -> None:
+def test_a_graph_that_takes_bytes_agrees_and_names_its_input(tmp_path: Path) -> None:
     network = Classifier(resnet8(), card().mean, card().std).eval()
-    checked = _export(network, tmp_path / "m.onnx", Export(input="uint8-nhwc"))
-    assert checked.max_logit_difference < 1e-3
+    comparison = _export(network, tmp_path / "m.onnx", Export(input="uint8-nhwc"))
+    assert comparison.max_logit_difference < 1e-3
     model = onnx_io.read(tmp_path / "m.onnx", "here")
-    (taken,) = onnx_io.open_session(tmp_path / "m.onnx").get_inputs()
-    assert (taken.type, taken.shape[1:]) == ("tensor(uint8)", [8, 8, 1])
-    told = {each.key: each.value for each in model.metadata_props}
-    assert json.loads(told[onnx_io.INPUT_KEY]) == {
+    (images,) = onnx_io.open_session(tmp_path / "m.onnx").get_inputs()
+    assert (images.type, images.shape[1:]) == ("tensor(uint8)", [8, 8, 1])
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(properties[onnx_io.INPUT_KEY]) == {
         "layout": "NHWC", "type": "uint8", "range": [0, 255],
     }  # fmt: skip
-    assert told[onnx_io.STUDENT_KEY] == "0" * 64
+    assert properties[onnx_io.STUDENT_KEY] == "0" * 64
 
 
 def test_the_student_in_the_file_is_the_one_that_was_exported(tiny: TinyRun) -> None:
     model = onnx_io.read(tiny.path("export/onnx"), "here")
-    told = {each.key: each.value for each in model.metadata_props}
-    assert told[onnx_io.STUDENT_KEY] == file_sha256(tiny.path("distill/student"))
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    assert properties[onnx_io.STUDENT_KEY] == file_sha256(tiny.path("distill/student"))
 
 
 def test_the_opset_is_the_backends_where_none_is_named(tiny: TinyRun) -> None:

@@ -1,4 +1,4 @@
-"""Images to calibrate with: what is taken, and what is refused with a reason."""
+"""Images to calibrate with: what is accepted, and what is refused with a reason."""
 
 from pathlib import Path
 

@@ -32,9 +32,9 @@ def _graph(inputs: int = 1) -> ModelProto:
 
 
 @pytest.mark.parametrize("opset", [18, 20])
-def test_the_model_has_the_operator_set_that_was_asked_for(opset: int) -> None:
-    found = onnx_io.convert(_classifier(), card(), opset=opset)
-    assert {each.domain: each.version for each in found.opset_import}[""] == opset
+def test_the_model_has_the_operator_set_of_its_argument(opset: int) -> None:
+    model = onnx_io.convert(_classifier(), card(), opset=opset)
+    assert {entry.domain: entry.version for entry in model.opset_import}[""] == opset
 
 
 def test_it_has_one_input_and_one_output_with_a_dynamic_batch(model: ModelProto) -> None:
@@ -46,16 +46,16 @@ def test_it_has_one_input_and_one_output_with_a_dynamic_batch(model: ModelProto)
         first, *others = end.type.tensor_type.shape.dim
         assert end.name == name
         assert first.dim_param
-        assert [each.dim_value for each in others] == rest
+        assert [dim.dim_value for dim in others] == rest
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7, 64])
-def test_it_says_what_torch_says_at_every_batch_size(model: ModelProto, batch: int) -> None:
+def test_it_agrees_with_torch_at_every_batch_size(model: ModelProto, batch: int) -> None:
     opened = onnx_io.open_session(model.SerializeToString())
     x_BCHW = np.random.default_rng(batch).random((batch, 1, 8, 8), dtype=np.float32)
     with torch.no_grad():
-        wanted_BK = _classifier().eval()(torch.from_numpy(x_BCHW)).numpy()
-    np.testing.assert_allclose(onnx_io.logits(opened, x_BCHW), wanted_BK, atol=1e-4)
+        torch_BK = _classifier().eval()(torch.from_numpy(x_BCHW)).numpy()
+    np.testing.assert_allclose(onnx_io.logits(opened, x_BCHW), torch_BK, atol=1e-4)
 
 
 def test_two_exports_in_different_folders_give_the_same_bytes(
@@ -71,9 +71,9 @@ def test_two_exports_in_different_folders_give_the_same_bytes(
     assert (tmp_path / "one.onnx").read_bytes() == other
 
 
-def test_nothing_in_it_tells_of_the_machine_that_exported(model: ModelProto) -> None:
-    parts = [*model.graph.node, *model.graph.value_info, *model.graph.initializer]
-    assert not [each.name for each in parts if each.metadata_props or each.doc_string]
+def test_nothing_in_it_comes_from_the_machine_that_exported(model: ModelProto) -> None:
+    protos = [*model.graph.node, *model.graph.value_info, *model.graph.initializer]
+    assert not [proto.name for proto in protos if proto.metadata_props or proto.doc_string]
     content = model.SerializeToString()
     here = str(Path(__file__).parents[2])
     for trace in (here.encode(), b".py", b"site-packages", b"Traceback", b"nn.Module", b'File "'):
@@ -81,7 +81,7 @@ def test_nothing_in_it_tells_of_the_machine_that_exported(model: ModelProto) -> 
 
 
 def test_its_card_is_in_the_metadata(model: ModelProto) -> None:
-    assert [each.key for each in model.metadata_props] == [
+    assert [entry.key for entry in model.metadata_props] == [
         "madpipe.card",
         "madpipe.input",
     ]
@@ -94,8 +94,8 @@ def test_a_model_of_others_has_no_card() -> None:
 
 def test_batch_norm_is_folded_and_the_weights_are_there_once(model: ModelProto) -> None:
     assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
-    values = sum(int(np.prod(each.dims)) for each in model.graph.initializer)
-    trained = sum(each.numel() for each in resnet8().parameters())
+    values = sum(int(np.prod(tensor.dims)) for tensor in model.graph.initializer)
+    trained = sum(parameter.numel() for parameter in resnet8().parameters())
     assert values < 1.05 * trained
 
 

@@ -227,7 +227,9 @@ def test_an_error_in_a_fresh_process_reaches_the_user_whole(tiny: TinyRun, tmp_p
     )
     teacher = weights_file(tmp_path / "teacher.safetensors", arch=f"{code}:make")
     options = msgspec.structs.replace(SHORT, processes=2)
-    with pytest.raises(StageError, match=r"^teacher: .*not in this process .*net\.py:make") as error:
+    with pytest.raises(
+        StageError, match=r"^teacher: .*not in this process .*net\.py:make"
+    ) as error:
         standalone.validate(folder, teacher, "digits", options)
     assert error.value.remedy
 

@@ -26,7 +26,7 @@ def test_the_logger_keeps_errors_as_one_line_and_nothing_else() -> None:
     assert errors == ["bad thing", "worse"]
 
 
-def test_a_refusal_gives_the_first_reason_or_says_that_there_is_none() -> None:
+def test_a_refusal_gives_the_first_reason_or_states_that_there_is_none() -> None:
     assert "TensorRT-RTX cannot (one)" in str(builder.refusal("cannot", ["one", "two"], RTX))
     assert "it gives no reason" in str(builder.refusal("cannot", [], RTX))
 

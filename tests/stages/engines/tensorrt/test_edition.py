@@ -20,7 +20,7 @@ def test_each_edition_is_a_backend_with_a_module_of_its_own() -> None:
     assert needs == {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 
 
-def test_an_edition_that_does_not_load_is_lacking(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_edition_that_does_not_load_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
     with pytest.raises(UnavailableError, match=r"TensorRT-RTX does not load .*madpipe\[tensorrt-"):
         RTX.module()
@@ -35,7 +35,9 @@ def test_a_tensorrt_without_strong_typing_is_too_old(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.skipif(machine.has_module("tensorrt"), reason="TensorRT is installed")
-def test_without_the_package_a_build_says_how_to_get_it(new_request: NewRequest) -> None:
+def test_without_the_package_the_error_of_a_build_has_the_command_that_installs_it(
+    new_request: NewRequest,
+) -> None:
     request = replace(new_request(), options=Build(backend="tensorrt"))
     with pytest.raises(UnavailableError, match=r"TensorRT does not load .*pip install 'madpipe"):
         standard.build(request)
