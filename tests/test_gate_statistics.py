@@ -20,25 +20,25 @@ SPREAD = 0.01
 
 
 def calls(
-    rng: np.random.Generator, slower: float, *, processes: int = 1, rounds: int = 400
+    rng: np.random.Generator, slower: float, *, processes: int = 1, repetitions: int = 400
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return latencies of two networks, noisy, correlated in time, each process with its bias."""
-    kicks = rng.normal(0, 0.02, (2, processes, rounds))
+    kicks = rng.normal(0, 0.02, (2, processes, repetitions))
     noise = np.zeros_like(kicks)
-    for number in range(1, rounds):
+    for number in range(1, repetitions):
         noise[..., number] = 0.6 * noise[..., number - 1] + kicks[..., number]
-    spikes = rng.random((2, processes, rounds)) < 0.02
-    noise += spikes * rng.exponential(0.5, (2, processes, rounds))
+    spikes = rng.random((2, processes, repetitions)) < 0.02
+    noise += spikes * rng.exponential(0.5, (2, processes, repetitions))
     noise[0] += rng.normal(0, 0.007, (processes, 1))
     first, second = np.exp(noise)
     return first, second * slower
 
 
 def speedup(
-    rng: np.random.Generator, slower: float, *, processes: int = 1, rounds: int = 400
+    rng: np.random.Generator, slower: float, *, processes: int = 1, repetitions: int = 400
 ) -> RatioRecord:
     """Return the record of one simulated measurement."""
-    above, below = calls(rng, slower, processes=processes, rounds=rounds)
+    above, below = calls(rng, slower, processes=processes, repetitions=repetitions)
     return ratio_record(above, below, SPREAD)
 
 
@@ -53,7 +53,7 @@ def speedup_gate(slower: float, *, processes: int, seed: int) -> dict[str, int]:
     rng = np.random.default_rng(seed)
     counts: dict[str, int] = {}
     for _ in range(RUNS):
-        ratio = speedup(rng, slower, processes=processes, rounds=400 // processes)
+        ratio = speedup(rng, slower, processes=processes, repetitions=400 // processes)
         gate = Gate(min=1.0)
         estimate = speedup_estimate(ratio, gate.confidence)
         verdict = verdict_on("speedup", gate, estimate).verdict

@@ -24,7 +24,7 @@ Logits = Mapping[str, NDArray[np.float32]]
 """Network -> logits of shape NK."""
 
 STEPS = {"student": "teacher", "onnx": "student", "graph": "onnx", "engine": "onnx"}
-"""Each network and the one before it in the chain; the graph represents an engine for elsewhere."""
+"""Each network and the one before it; the graph represents an engine for other GPUs."""
 
 REFERENCES = {"student": "teacher", "onnx": "student", "graph": "student", "engine": "student"}
 """Each network and its reference in the gates: the student is that of what is made from it, so

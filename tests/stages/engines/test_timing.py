@@ -23,10 +23,10 @@ def _nothing() -> None:
 def test_calls_take_turns_at_going_first_and_follow_either_neighbour(
     names: str, repetitions: int, order: str
 ) -> None:
-    made: list[str] = []
-    calls = [lambda name=name: made.append(name) for name in names]
+    called: list[str] = []
+    calls = [lambda name=name: called.append(name) for name in names]
     times_ms = timing.interleaved(calls, repetitions)
-    assert "".join(made) == order.replace(" ", "")
+    assert "".join(called) == order.replace(" ", "")
     assert times_ms.shape == (repetitions, len(names))
     assert (times_ms >= 0).all()
 

@@ -1,4 +1,4 @@
-"""Images that are not those of the teacher are refused; sets of images are told apart."""
+"""Images that are not those of the teacher are refused; sets of images have identities."""
 
 import pytest
 import torch
@@ -32,4 +32,4 @@ def test_the_identity_follows_images_and_labels() -> None:
     other.x_NCHW[:][0, 0, 0, 0] = 99
     relabelled = Images(plain.x_NCHW, plain.y_N.flip(0), TEN)
     assert identity(plain) == identity(_images())
-    assert len({identity(each) for each in (plain, other, relabelled)}) == 3
+    assert len({identity(images) for images in (plain, other, relabelled)}) == 3

@@ -1,4 +1,4 @@
-"""The graph of an engine for elsewhere says what the engine would, as far as a CPU can tell."""
+"""The graph of an engine for other GPUs predicts what the engine would, as far as a CPU can."""
 
 from pathlib import Path
 
@@ -34,19 +34,19 @@ def _graph(converter: PrecisionConverter, precision: str, folder: Path) -> Path:
 def test_a_graph_agrees_with_fp32_on_most_images(
     tiny: TinyRun, converter: PrecisionConverter, tmp_path: Path, precision: str
 ) -> None:
-    shown = images.load(tiny.settings.data, None).held_out
-    wanted_NK = onnx_logits(tiny.path("export/onnx"), shown)
+    held_out = images.load(tiny.settings.data, None).held_out
+    fp32_NK = onnx_logits(tiny.path("export/onnx"), held_out)
     graph = _graph(converter, precision, tmp_path)
-    found_NK = graph_logits(graph, precision, shown, threads=1)
-    assert found_NK.shape == wanted_NK.shape
-    assert not np.array_equal(found_NK, wanted_NK)
-    assert (found_NK.argmax(1) == wanted_NK.argmax(1)).mean() > 0.9
+    graph_NK = graph_logits(graph, precision, held_out, threads=1)
+    assert graph_NK.shape == fp32_NK.shape
+    assert not np.array_equal(graph_NK, fp32_NK)
+    assert (graph_NK.argmax(1) == fp32_NK.argmax(1)).mean() > 0.9
 
 
 def test_bf16_is_refused_since_the_cpu_has_no_kernels_for_it(
     tiny: TinyRun, converter: PrecisionConverter, tmp_path: Path
 ) -> None:
-    shown = images.load(tiny.settings.data, None).held_out
+    held_out = images.load(tiny.settings.data, None).held_out
     graph = _graph(converter, "bf16", tmp_path)
     with pytest.raises(StageError, match=r"cannot run the engine's graph .*bf16.*where the GPU is"):
-        graph_logits(graph, "bf16", shown, threads=1)
+        graph_logits(graph, "bf16", held_out, threads=1)

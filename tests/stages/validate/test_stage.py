@@ -173,8 +173,8 @@ def test_a_source_that_does_not_exist_is_refused_with_the_nearest(
     tiny: TinyRun, tmp_path: Path
 ) -> None:
     folder = _engine(tiny, tmp_path)
-    for spec, wanted in (("digit", "digits"), ("cifar10", "SOURCE:FOLDER")):
-        with pytest.raises(UsageError, match=wanted):
+    for spec, message in (("digit", "digits"), ("cifar10", "SOURCE:FOLDER")):
+        with pytest.raises(UsageError, match=message):
             standalone.validate(folder, tiny.path("teacher/weights"), spec, SHORT)
 
 
@@ -253,8 +253,8 @@ def test_a_bank_of_other_images_is_refused(tiny: TinyRun, tmp_path: Path) -> Non
 
 
 def test_the_digits_need_no_folder() -> None:
-    found, root = standalone._source("digits")
-    assert found == Data()
+    settings, root = standalone._source("digits")
+    assert settings == Data()
     assert root is None
 
 
