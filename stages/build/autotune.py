@@ -110,7 +110,17 @@ class Autotuner:
             on_progress(number + 1, len(candidates) + 1, "candidates")
         self._mix_precisions()
         running = [result for result in self.results if result.session is not None]
-        self._measure(running)
+        # All that run, also those that miss, at batch 1.
+        x_1CHW = np.ascontiguousarray(self._images_NCHW[:1])
+        calls = [result.session.prepared(x_1CHW) for result in running if result.session]
+        if calls:
+            timing.interleaved(calls, budget_s=_WARMUP_S)
+            times_ms = timing.interleaved(
+                calls, _MAX_REPETITIONS, budget_s=_BUDGET_S, fewest=_MIN_REPETITIONS
+            )
+            self.repetitions = len(times_ms)
+            for result, p50_ms in zip(running, np.median(times_ms, axis=0), strict=True):
+                result.p50_ms = float(p50_ms)
         on_progress(len(candidates) + 1, len(candidates) + 1, "candidates")
 
     def choose(self) -> AutotuneResult | None:
@@ -125,7 +135,8 @@ class Autotuner:
     def _evaluate(self, candidate: Candidate, more_float: tuple[str, ...]) -> None:
         """Build a candidate, open it and compare its classes with the reference."""
         backend_name, precision = candidate
-        folder = self._folder / f"{backend_name}-{precision}{'-mixed' if more_float else ''}"
+        kind = "mixed" if more_float else "plain"
+        folder = self._folder / f"{self._device}-{backend_name}-{precision}-{kind}"
         folder.mkdir()
         result = AutotuneResult(
             backend=backend_name,
@@ -197,20 +208,6 @@ class Autotuner:
     def _graph_classes(self, graph: bytes, x_NCHW: NDArray[np.float32]) -> NDArray[np.int64]:
         session = onnx_io.open_session(graph, self._threads)
         return classes(lambda x_BCHW: onnx_io.logits(session, x_BCHW), x_NCHW)
-
-    def _measure(self, running: Sequence[AutotuneResult]) -> None:
-        """Measure all that run, also those that miss, in turns at batch 1."""
-        x_1CHW = np.ascontiguousarray(self._images_NCHW[:1])
-        calls = [result.session.prepared(x_1CHW) for result in running if result.session]
-        if not calls:
-            return
-        timing.interleaved(calls, budget_s=_WARMUP_S)
-        times_ms = timing.interleaved(
-            calls, _MAX_REPETITIONS, budget_s=_BUDGET_S, fewest=_MIN_REPETITIONS
-        )
-        self.repetitions = len(times_ms)
-        for result, p50_ms in zip(running, np.median(times_ms, axis=0), strict=True):
-            result.p50_ms = float(p50_ms)
 
 
 def sensitive_layers(

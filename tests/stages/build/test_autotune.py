@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pipeline import machine
 from pipeline.errors import StageError
 from pipeline.gates.build_records import Candidates
 from pipeline.settings import Build
@@ -103,6 +104,24 @@ def test_a_file_with_images_is_built_by_measuring_too(tiny: TinyRun, tmp_path: P
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         ["candidates.json", "manifest.json", manifest.engine]
     )
+
+
+@pytest.mark.skipif(bool(machine.gpus()), reason="a GPU is here")
+def test_where_no_candidate_runs_on_the_gpu_those_of_the_cpu_are_tried(
+    tiny: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "gpus", lambda: (machine.Gpu("Some GPU", "8.9", "580.1"),))
+    manifest, built = build_stage.build(
+        tiny.path("export/onnx"),
+        tmp_path / "engine.onnx",
+        tmp_path / "manifest.json",
+        Build(backend="onnxruntime"),
+        calibration_path=tiny.path("distill/bank"),
+    )
+    assert manifest.device == built.device == "cpu"
+    verdicts = [candidate.verdict for candidate in built.candidates]
+    assert verdicts[:2] == ["unavailable", "unavailable"]
+    assert "chosen" in verdicts[2:]
 
 
 def test_a_candidate_that_was_never_built_has_no_figures(tmp_path: Path) -> None:

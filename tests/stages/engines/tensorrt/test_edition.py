@@ -35,7 +35,7 @@ def test_a_tensorrt_without_strong_typing_is_too_old(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.skipif(machine.has_module("tensorrt"), reason="TensorRT is installed")
-def test_without_the_package_the_error_of_a_build_has_the_command_that_installs_it(
+def test_without_the_package_a_build_names_the_command_that_installs_it(
     new_request: NewRequest,
 ) -> None:
     request = replace(new_request(), options=Build(backend="tensorrt"))

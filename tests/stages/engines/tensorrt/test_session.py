@@ -71,7 +71,7 @@ def test_a_truncated_engine_is_refused(changed: Path) -> None:
         _open(changed)
 
 
-def test_an_engine_for_other_gpus_is_refused_with_their_names_and_where_to_go(
+def test_an_engine_for_other_gpus_is_refused_with_names_and_where_to_go(
     changed: Path,
 ) -> None:
     with pytest.raises(UnavailableError, match=r"built for sm89, sm120 and not run") as caught:
