@@ -1,15 +1,4 @@
-"""Every error that madpipe raises on purpose, with its exit code, and what messages share.
-
-    MadpipeError            1   something failed
-    +-- UsageError          2   the command line is wrong
-    +-- ConfigError         2   the settings are wrong: all faults at once
-    +-- SettingsFault       2   settings that do not fit what they name; gets its lines later
-    +-- StageError          1   a stage found its input or its result wanting
-    |   +-- UndeclaredAccess    a stage asked for what its declaration does not name
-    +-- StoreError          1   the working folder cannot be read or written
-    |   +-- LockedError         another process holds the working folder
-    +-- UnavailableError    5   the machine lacks what was asked for by name
-    +-- Interrupted       130   stopped by a signal; the same command resumes
+"""Every error that madpipe raises on purpose, with its exit code, and what their messages share.
 
 Gates that fail or cannot decide are results, not errors: see `pipeline.gates.judge`.
 Knows nothing of the screen: only `pipeline.cli.main` prints and exits.

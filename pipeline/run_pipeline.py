@@ -14,7 +14,7 @@ from pipeline.events import Sink, broadcast
 from pipeline.gates.judge import Verdict, exit_code
 from pipeline.planner import Planned
 from pipeline.project import VALIDATE, Project
-from pipeline.run_records import RunRecord, StageRecord
+from pipeline.run_records import RunRecord
 from pipeline.runner import Runner
 from pipeline.signals import stop_on_signals
 
@@ -69,11 +69,12 @@ def run_pipeline(
         _run_planned(project, runner, planned, command)
     except MadpipeError as error:
         failure = error
+        runner.record_failure(error)
         raise
     finally:
         seconds = time.perf_counter() - begin_s
-        stages = _stage_records(runner, failure)
-        _save(project, msgspec.structs.replace(record, elapsed_s=seconds, stages=stages), failure)
+        record = msgspec.structs.replace(record, elapsed_s=seconds, stages=runner.records)
+        _save(project, record, failure)
     code = _judge(project, sinks, inconclusive) if VALIDATE in names else exit_codes.DONE
     broadcast(sinks, "run_done", None, {"exit_code": code, "seconds": round(seconds, 3)})
     return code
@@ -129,27 +130,3 @@ def _save(project: Project, record: RunRecord, failure: MadpipeError | None) -> 
         if failure is None:
             raise
         raise failure from error
-
-
-def _stage_records(runner: Runner, failure: MadpipeError | None) -> list[StageRecord]:
-    """Return what became of each stage, with the one that failed as the last."""
-    records = [
-        StageRecord(
-            name=outcome.stage,
-            status=outcome.status,
-            key=outcome.entry.record.key,
-            elapsed_s=outcome.elapsed_s,
-        )
-        for outcome in runner.outcomes
-    ]
-    if failure is not None and runner.current is not None:
-        records.append(
-            StageRecord(
-                name=runner.current,
-                status="failed",
-                key=runner.current_key,
-                elapsed_s=0.0,
-                message=str(failure),
-            )
-        )
-    return records

@@ -23,21 +23,12 @@ from pipeline.checkpoint import Checkpoints
 from pipeline.errors import Interrupted, MadpipeError, StageError
 from pipeline.events import EventLog, Sink, broadcast, logged_s
 from pipeline.planner import Planned, plan_stage
+from pipeline.run_records import StageRecord
 from pipeline.settings import Settings
 from pipeline.stage import Context, Stage
 
 Status = Literal["hit", "ran", "resumed"]
 Emit = Callable[[str, Mapping[str, Any]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one stage in a run."""
-
-    stage: str
-    status: Status
-    entry: Entry
-    elapsed_s: float
 
 
 @dataclass(slots=True)
@@ -50,13 +41,16 @@ class Runner:
     sinks: list[Sink]
     stop_asked: Callable[[], bool] = lambda: False
     force: frozenset[str] = frozenset()
-    outcomes: list[Outcome] = field(default_factory=list)
+    entries: dict[str, Entry] = field(default_factory=dict)
+    """The entries of the stages that are done."""
+    records: list[StageRecord] = field(default_factory=list)
+    """What became of each stage."""
     current: str | None = None
     """The stage under way; what failed, where something did."""
     current_key: str | None = None
 
     def use_stored(self, planned: Sequence[Planned]) -> None:
-        """Take planned hits as they are; fills `outcomes`."""
+        """Take planned hits as they are; fills `entries` and `records`."""
         for item in planned:
             assert item.entry is not None
             self._finish(item.stage.name, "hit", item.entry, 0.0)
@@ -74,14 +68,13 @@ class Runner:
         self.current = self.current_key = None
 
     def run(self, stages: Sequence[Stage]) -> None:
-        """Bring every one of the ordered `stages` to a stored entry; fills `outcomes`.
+        """Bring every one of the ordered `stages` to a stored entry; fills `entries` and `records`.
 
         Raises:
             StageError: A stage failed; nothing of it is stored but its checkpoint.
             Interrupted: A signal asked to stop.
             StoreError: The working folder cannot be read or written.
         """
-        entries: dict[str, Entry] = {}
         for stage in stages:
             self.current, self.current_key = stage.name, None
             if self.stop_asked():
@@ -92,7 +85,7 @@ class Runner:
                 self.settings,
                 self.store,
                 self.digest_cache,
-                entries,
+                self.entries,
                 force=stage.name in self.force,
             )
             self.current_key = item.key
@@ -101,15 +94,30 @@ class Runner:
             if entry is None:
                 status = "resumed" if item.action == "resume" else "ran"
                 with self.store.io_errors():
-                    entry = self._run_stage(item, entries)
-            entries[stage.name] = entry
+                    entry = self._run_stage(item)
             self._finish(stage.name, status, entry, time.perf_counter() - begin_s)
         self.current = None
+
+    def record_failure(self, error: MadpipeError) -> None:
+        """Record that the stage under way, where there is one, failed."""
+        if self.current is not None:
+            self.records.append(
+                StageRecord(
+                    name=self.current,
+                    status="failed",
+                    key=self.current_key,
+                    elapsed_s=0.0,
+                    message=str(error),
+                )
+            )
 
     def _finish(self, stage: str, status: Status, entry: Entry, elapsed_s: float) -> None:
         with self.store.io_errors():
             self.store.mark_newest(stage, entry.record.key)
-        self.outcomes.append(Outcome(stage, status, entry, elapsed_s))
+        self.entries[stage] = entry
+        self.records.append(
+            StageRecord(name=stage, status=status, key=entry.record.key, elapsed_s=elapsed_s)
+        )
         fields = {
             "status": status,
             "seconds": round(entry.record.seconds, 3),
@@ -118,7 +126,7 @@ class Runner:
         }
         broadcast(self.sinks, "stage_done", stage, fields)
 
-    def _run_stage(self, item: Planned, entries: Mapping[str, Entry]) -> Entry:
+    def _run_stage(self, item: Planned) -> Entry:
         """Run one stage in its work folder and store what it leaves."""
         stage, is_resumed = item.stage, item.action == "resume"
         assert item.key is not None
@@ -131,7 +139,7 @@ class Runner:
         inputs = {}
         for name in stage.inputs:
             source, _, output = name.partition("/")
-            inputs[name] = entries[source].output(output)
+            inputs[name] = self.entries[source].output(output)
         seconds = logged_s(work / "events.jsonl")
         with EventLog(work / "events.jsonl") as log:
 

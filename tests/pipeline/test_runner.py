@@ -43,7 +43,7 @@ def _code(code: Code) -> None:
 
 
 def statuses(runner: Runner) -> list[str]:
-    return [outcome.status for outcome in runner.outcomes]
+    return [record.status for record in runner.records]
 
 
 def kinds(events: list[Event]) -> list[tuple[str, str | None]]:
@@ -63,7 +63,7 @@ def test_stages_run_once_and_are_hits_afterwards(run: Run, store: Store) -> None
 
 
 def test_record_of_a_stage_holds_its_key_figures_and_outputs(run: Run) -> None:
-    record = run((FIRST,)).outcomes[0].entry.record
+    record = run((FIRST,)).entries["first"].record
     assert record.metrics == {"length": 4}
     assert record.key_document["settings"] == {"seed": 0}
     assert (record.outputs["out"].file, record.outputs["out"].bytes) == ("out.txt", 4)
@@ -159,7 +159,7 @@ def test_failure_of_the_second_stage_keeps_the_first(run: Run, code: Code) -> No
 def test_damaged_entry_is_run_again_and_replaced(
     run: Run, store: Store, events: list[Event], harm: str
 ) -> None:
-    path = run((FIRST,)).outcomes[0].entry.output("out")
+    path = run((FIRST,)).entries["first"].output("out")
     path.chmod(0o644)
     if harm == "flip":
         path.write_text("sane", encoding="utf-8")
@@ -217,7 +217,7 @@ def test_stop_saves_a_checkpoint_and_the_next_run_goes_on_from_it(
     assert list(store.entries()) == []
     runner = run((FIRST,))
     assert statuses(runner) == ["resumed"]
-    assert runner.outcomes[0].entry.record.resumed
+    assert runner.entries["first"].record.resumed
     assert rounds(events) == [f"round {number}" for number in range(1, 7)]
 
 
@@ -227,7 +227,7 @@ def test_events_of_both_halves_are_kept_with_the_entry(
     code(SLOW)
     with pytest.raises(Interrupted):
         stopped_in_round_3(store, events).run((FIRST,))
-    entry = run((FIRST,)).outcomes[0].entry
+    entry = run((FIRST,)).entries["first"]
     lines = (entry.path / "events.jsonl").read_text(encoding="utf-8").splitlines()
     assert sum('"note"' in line for line in lines) == 6
     assert sum('"stage_started"' in line for line in lines) == 2
@@ -270,7 +270,7 @@ def test_store_that_cannot_be_written_is_an_error(run: Run, store: Store) -> Non
 
 def test_figures_of_any_plain_kind_are_stored(run: Run, code: Code) -> None:
     code("def first(ctx):\n    ctx.output('out').touch()\n    ctx.metric('name', 'x')\n")
-    metrics: dict[str, Any] = run((FIRST,)).outcomes[0].entry.record.metrics
+    metrics: dict[str, Any] = run((FIRST,)).entries["first"].record.metrics
     assert metrics == {"name": "x"}
 
 
@@ -279,5 +279,5 @@ def test_a_stage_gets_a_folder_for_what_outlives_it(
 ) -> None:
     code("def run(ctx):\n    ctx.output('x').write_text(str(ctx.cache))\n")
     stage = Stage(name="one", run="fakestages:run", outputs={"x": "x.txt"})
-    (outcome,) = run((stage,)).outcomes
-    assert outcome.entry.output("x").read_text() == str(store.home / "cache" / "one")
+    entry = run((stage,)).entries["one"]
+    assert entry.output("x").read_text() == str(store.home / "cache" / "one")

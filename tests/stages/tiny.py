@@ -57,13 +57,11 @@ class TinyRun:
     def path(self, name: str) -> Path:
         """Return the file of an output, `stage/output`."""
         stage, _, output = name.partition("/")
-        entry = next(outcome.entry for outcome in self.runner.outcomes if outcome.stage == stage)
-        return entry.output(output)
+        return self.runner.entries[stage].output(output)
 
     def metrics(self, stage: str) -> dict[str, Any]:
         """Return the figures that a stage recorded."""
-        entry = next(outcome.entry for outcome in self.runner.outcomes if outcome.stage == stage)
-        return entry.record.metrics
+        return self.runner.entries[stage].record.metrics
 
     def notes(self) -> list[str]:
         """Return the notes of the stages to the user."""

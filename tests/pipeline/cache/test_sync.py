@@ -23,7 +23,7 @@ STAGE = Stage(name="make", run="fakestages:run", settings=("seed",), outputs={"o
 def run_with_seed(run: Run, code: Callable[..., None]) -> Callable[[int], Entry]:
     """Run the fake stage with a seed and return its entry."""
     code("def run(ctx):\n    ctx.output('out').write_text(f'seed {ctx.settings.seed}')\n")
-    return lambda seed: run((STAGE,), Settings(seed=seed)).outcomes[0].entry
+    return lambda seed: run((STAGE,), Settings(seed=seed)).entries["make"]
 
 
 @pytest.fixture
