@@ -78,6 +78,7 @@ LIGHT_STAGE_FILES = {
     "stages/catalog.py",
     "stages/data/__init__.py",
     "stages/data/specs.py",
+    "stages/preflight.py",
     "stages/engines/__init__.py",
     "stages/engines/base.py",
     "stages/engines/compatibility.py",
