@@ -170,7 +170,8 @@ def _build_named(
         # The driver reports a GPU that this backend cannot use; auto asked for none by name.
         result.device = "cpu"
         result.manifest = build_engine(name, replace(request, device="cpu"))
-    if not options.targets:
+    is_stripped = result.manifest.settings.get("weights") == "stripped"
+    if not options.targets and not is_stripped:
         session = selection.backend(name).open(result.engine, device=result.device, threads=1)
         result.reached = autotune.reached(session)
     return result, Candidates(

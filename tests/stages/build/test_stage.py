@@ -240,3 +240,15 @@ def test_an_engine_has_its_manifest_beside_it_when_it_is_first_opened(
     )
     assert len(opened) == len(candidates.candidates)
     assert manifest.sha256 in {entry.sha256 for entry in opened}
+
+
+def test_an_engine_without_weights_is_built_and_not_opened(
+    tiny: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"weights": "stripped"}
+    monkeypatch.setattr(
+        ort, "build", lambda request: request.engine.write_bytes(b"e") and {"settings": settings}
+    )
+    options = Build(backend="onnxruntime", device="cpu")
+    manifest = standalone.build(tiny.path("export/onnx"), tmp_path / "engine", options)
+    assert manifest.settings == settings
