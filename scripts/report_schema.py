@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect as types
 
-from pipeline.report.records import EMPTY_WHERE_ABSENT, Report
+from pipeline.report.records import EMPTY_WHERE_ABSENT, LEFT_OUT, Report
 
 PATH = Path(__file__).parent.parent / "docs" / "report.schema.json"
 _HEAD = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "madpipe report"}
@@ -23,6 +23,8 @@ def report_schema() -> dict[str, Any]:
         definition["additionalProperties"] = False
         definition["description"] = inspect.cleandoc(definition["description"])
         fields = definition["properties"]
+        if fields.pop(LEFT_OUT, None):
+            definition["required"].remove(LEFT_OUT)
         for name, field in fields.items():
             is_optional = "default" in field and record.__struct_config__.omit_defaults
             field.pop("default", None)
@@ -36,6 +38,10 @@ def report_schema() -> dict[str, Any]:
                 choices = [empty if choice == {"type": "null"} else choice for choice in choices]
             if choices:
                 fields[name] = choices[0] if len(choices) == 1 else {"anyOf": choices}
+    text = json.dumps(schema)
+    for name in list(schema["$defs"]):
+        if f'"#/$defs/{name}"' not in text:
+            del schema["$defs"][name]
     return _HEAD | schema
 
 

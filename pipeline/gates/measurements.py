@@ -20,7 +20,7 @@ from pipeline.gates.build_records import Candidates, Count, EngineManifest, Sha2
 from pipeline.gates.measures import SCHEMA
 
 QuantileTable = dict[str, float]
-"""Quantiles of a resampled statistic by their levels, `{"0.05": value, ...}`."""
+"""Quantiles of a resampled statistic by their levels, `{"0.05": value, ...}`, behind its gate."""
 
 
 class DatasetPart(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -43,18 +43,13 @@ class CalibrationBin(Struct, frozen=True, kw_only=True):
     accuracy: Share
 
 
-class CalibrationErrorSummary(Struct, frozen=True, kw_only=True):
+class CalibrationError(Struct, frozen=True, kw_only=True):
     """Expected calibration error over 15 bins of equal width; empty bins are left out."""
 
     error: Share
     mean_confidence: Share
     n: Count
     bins: tuple[CalibrationBin, ...]
-
-
-class CalibrationError(CalibrationErrorSummary, frozen=True, kw_only=True):
-    """The same with the quantiles behind its gates."""
-
     quantiles: QuantileTable
 
 
@@ -66,7 +61,7 @@ class ClassRecall(Struct, frozen=True, kw_only=True):
     n: Count
 
 
-class AccuracySummary(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Accuracy(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One network on the labelled images."""
 
     top1: Share
@@ -75,14 +70,8 @@ class AccuracySummary(Struct, frozen=True, kw_only=True, omit_defaults=True):
     top5: Share | None = None
     """None with 5 classes or fewer, where top-5 means nothing."""
     top5_hits: Count | None = None
-    calibration: CalibrationErrorSummary
-    recall: tuple[ClassRecall, ...]
-
-
-class Accuracy(AccuracySummary, frozen=True, kw_only=True, omit_defaults=True):
-    """The same with the quantiles behind its gates."""
-
     calibration: CalibrationError
+    recall: tuple[ClassRecall, ...]
 
 
 class Agreement(Struct, frozen=True, kw_only=True):
@@ -149,7 +138,7 @@ class LatencyQuantiles(Struct, frozen=True, kw_only=True, omit_defaults=True):
     p99_ms: QuantileTable | None = None
 
 
-class LatencySummary(Struct, frozen=True, kw_only=True):
+class LatencyRecord(Struct, frozen=True, kw_only=True):
     """Latency of one network at one batch size. A percentile beyond its sample is None."""
 
     batch: Count
@@ -167,15 +156,10 @@ class LatencySummary(Struct, frozen=True, kw_only=True):
     """None for short samples."""
     causes: tuple[str, ...]
     """What may have made it noisy; empty where it is steady."""
-
-
-class LatencyRecord(LatencySummary, frozen=True, kw_only=True):
-    """The same with the quantiles behind its gates."""
-
     quantiles: LatencyQuantiles
 
 
-class RatioSummary(Struct, frozen=True, kw_only=True):
+class RatioRecord(Struct, frozen=True, kw_only=True):
     """Median of paired ratios of two latencies, with its interval."""
 
     median: float
@@ -184,11 +168,6 @@ class RatioSummary(Struct, frozen=True, kw_only=True):
     pairs: Count
     processes: Count
     spread: float
-
-
-class RatioRecord(RatioSummary, frozen=True, kw_only=True):
-    """The same with the quantiles behind its gates."""
-
     quantiles: QuantileTable
 
 

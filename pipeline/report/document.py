@@ -14,10 +14,9 @@ from pipeline.cache.store import Entry
 from pipeline.errors import StoreError
 from pipeline.gates.build_records import Candidate, Candidates
 from pipeline.gates.judge import Verdict, judge
-from pipeline.gates.measurements import AccuracySummary, Latency, Measurements
+from pipeline.gates.measurements import Latency, Measurements
 from pipeline.project import VALIDATE, Project
 from pipeline.report.records import (
-    BatchSummary,
     CurvePoint,
     LatencyReport,
     OutputFile,
@@ -70,9 +69,7 @@ def document(project: Project, verdicts: Sequence[Verdict] | None = None) -> Rep
     return msgspec.structs.replace(
         report,
         dataset=measurements.dataset,
-        accuracy=msgspec.convert(
-            measurements.accuracy, dict[str, AccuracySummary], from_attributes=True
-        ),
+        accuracy=measurements.accuracy,
         agreement=measurements.agreement,
         bank_agreement=measurements.bank_agreement,
         paired=measurements.paired,
@@ -113,11 +110,17 @@ def _differing_facts(entry: Entry | None, environment: Mapping[str, str]) -> dic
 
 
 def _latency(latency: Latency) -> LatencyReport:
-    """Return the latencies without the quantiles behind their gates."""
-    report = msgspec.convert(latency, LatencyReport, from_attributes=True)
-    batch = msgspec.convert(latency.headline, BatchSummary, from_attributes=True)
-    return msgspec.structs.replace(
-        report, teacher=batch.teacher, engine=batch.engine, speedup=batch.speedup
+    batch = latency.headline
+    return LatencyReport(
+        teacher=batch.teacher,
+        engine=batch.engine,
+        speedup=batch.speedup,
+        threads=latency.threads,
+        device=latency.device,
+        processes=latency.processes,
+        conditions=latency.conditions,
+        teacher_engine_absent=latency.teacher_engine_absent,
+        batches=latency.batches,
     )
 
 

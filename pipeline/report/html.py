@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.errors import StoreError
-from pipeline.gates.measurements import LatencySummary, Samples, read
+from pipeline.gates.measurements import LatencyRecord, Samples, read
 from pipeline.report import plots
 from pipeline.report.records import CurvePoint, Report
 from pipeline.screen import formatting
@@ -102,7 +102,7 @@ def _curve_plots(curves: Sequence[CurvePoint]) -> list[tuple[str, str]]:
 def _noise(report: Report) -> list[str]:
     """Return what disturbed the latencies, a line for each network, and where warm-up failed."""
     batches = report.latency.batches
-    networks: dict[str, list[LatencySummary | None]] = {
+    networks: dict[str, list[LatencyRecord | None]] = {
         "teacher": [batch.teacher for batch in batches],
         "teacher as engine": [batch.teacher_engine for batch in batches],
         "engine": [batch.engine for batch in batches],

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from pipeline.gates.build_records import Candidate
-from pipeline.gates.measurements import StepChange
-from pipeline.report.records import BatchSummary, Report
+from pipeline.gates.measurements import BatchLatency, StepChange
+from pipeline.report.records import Report
 from pipeline.screen import formatting
 
 _MARKER = "<!-- madpipe report -->"
@@ -96,7 +96,7 @@ def _step_row(network: str, step: StepChange) -> tuple[str, ...]:
     return (f"{step.reference} to {network}", *map(str, counts), worst)
 
 
-def _latency_row(batch: BatchSummary) -> tuple[str, ...]:
+def _latency_row(batch: BatchLatency) -> tuple[str, ...]:
     low, high = batch.speedup.interval
     teacher_engine, same_backend = batch.teacher_engine, batch.speedup_same_backend
     return (

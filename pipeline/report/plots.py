@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.gates.measurements import AccuracySummary, BatchSamples
+from pipeline.gates.measurements import Accuracy, BatchSamples
 from pipeline.report.records import CurvePoint
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _series(samples: BatchSamples) -> list[tuple[str, str, Sequence[float]]]:
     return [(colour, label, times_ms) for colour, label, times_ms in networks if times_ms]
 
 
-def reliability(accuracy: Mapping[str, AccuracySummary], title: str) -> str:
+def reliability(accuracy: Mapping[str, Accuracy], title: str) -> str:
     """Return how often predictions of a confidence are right, for teacher and engine."""
 
     def draw(axes: "Axes") -> None:

@@ -16,15 +16,15 @@ from pipeline.errors import StoreError
 from pipeline.gates.build_records import Candidate, Count, EngineManifest, Sha256
 from pipeline.gates.judge import Verdict
 from pipeline.gates.measurements import (
-    AccuracySummary,
+    Accuracy,
     Agreement,
+    BatchLatency,
     Conditions,
     DatasetPart,
-    LatencySummary,
+    LatencyRecord,
     Memory,
     PairedDrop,
-    RatioSummary,
-    WarmUp,
+    RatioRecord,
 )
 
 SCHEMA = "madpipe.report/1"
@@ -66,30 +66,18 @@ class RunSummary(Struct, frozen=True, kw_only=True):
     elapsed_s: float
 
 
-class BatchSummary(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """All networks at one batch size, measured in turns."""
-
-    batch: Count
-    teacher: LatencySummary
-    teacher_engine: LatencySummary | None = None
-    engine: LatencySummary
-    speedup: RatioSummary
-    speedup_same_backend: RatioSummary | None = None
-    warmup: WarmUp
-
-
 class LatencyReport(Struct, frozen=True, kw_only=True):
     """Latencies; teacher, engine and speedup are those at batch size 1, or at the first."""
 
-    teacher: LatencySummary | None = None
-    engine: LatencySummary | None = None
-    speedup: RatioSummary | None = None
+    teacher: LatencyRecord | None = None
+    engine: LatencyRecord | None = None
+    speedup: RatioRecord | None = None
     threads: int | None = None
     device: str | None = None
     processes: int | None = None
     conditions: Conditions | None = None
     teacher_engine_absent: str | None = None
-    batches: tuple[BatchSummary, ...] = ()
+    batches: tuple[BatchLatency, ...] = ()
 
 
 class ReportedStages(Struct, frozen=True, kw_only=True, tag_field="schema", tag=SCHEMA):
@@ -129,7 +117,7 @@ class Report(ReportedStages, frozen=True, kw_only=True, tag_field="schema", tag=
 
     run: RunSummary
     dataset: DatasetPart | None = field(default=None, name="set")
-    accuracy: Mapping[str, AccuracySummary] = {}
+    accuracy: Mapping[str, Accuracy] = {}
     """By network: teacher, student, onnx, graph, engine."""
     agreement: Mapping[str, Agreement] = {}
     bank_agreement: Mapping[str, Agreement] = {}
@@ -179,13 +167,23 @@ EMPTY_WHERE_ABSENT = {
 }
 """Records that are `{}` in the JSON where they are None, so that readers find an object."""
 
+LEFT_OUT = "quantiles"
+"""The field of several records that the JSON does not have: the verdicts hold its bounds."""
+
 
 def to_json(report: Report) -> str:
     """Return the report as readable JSON."""
-    document = msgspec.to_builtins(report)
+    document = _without_quantiles(msgspec.to_builtins(report))
     for record, names in (
         (document, EMPTY_WHERE_ABSENT["Report"]),
         (document["latency"], EMPTY_WHERE_ABSENT["LatencyReport"]),
     ):
         record.update({name: record[name] or {} for name in names})
     return json.dumps(document, indent=2)
+
+
+def _without_quantiles(value: Any) -> Any:
+    if isinstance(value, dict):
+        items = value.items()
+        return {name: _without_quantiles(part) for name, part in items if name != LEFT_OUT}
+    return [_without_quantiles(part) for part in value] if isinstance(value, tuple) else value

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import psutil
 
 from pipeline import machine
-from pipeline.gates.measurements import Conditions, LatencySummary
+from pipeline.gates.measurements import Conditions, LatencyRecord
 
 _CPUS = Path("/sys/devices/system/cpu")
 _OWN_STATUS = Path("/proc/self/status")
@@ -64,7 +64,7 @@ class LoadMonitor:
         )
 
 
-def causes(conditions: Conditions, latency: LatencySummary) -> tuple[str, ...]:
+def causes(conditions: Conditions, latency: LatencyRecord) -> tuple[str, ...]:
     """Return what may have made one network's latencies noisy or drift; empty where they do not."""
     low, high = latency.drift.interval if latency.drift else (1.0, 1.0)
     is_noisy = latency.coefficient_of_variation > _NOISY_VARIATION

@@ -225,3 +225,22 @@ def test_the_command_refuses_a_run_that_there_is_not(
     code, out, err = madpipe("compare", "nope", str(stored.store.home))
     assert (code, out) == (2, "")
     assert err.startswith("compare: no run of that name (nope); give a path, or one of ")
+
+
+def test_a_run_whose_record_or_entry_is_damaged_is_refused(stored: Project) -> None:
+    entry = stored.store.newest("validate")
+    assert entry is not None
+    entry.output("samples").chmod(0o644)
+    entry.output("samples").write_text("{}", encoding="utf-8")
+    with pytest.raises(StoreError, match="is damaged"):
+        find_run(str(stored.store.home), stored.store)
+    (record,) = stored.store.runs_path.iterdir()
+    record.write_text("{}", encoding="utf-8")
+    with pytest.raises(StoreError, match="is no record of a run"):
+        find_run(record.stem, stored.store)
+
+
+def test_a_folder_without_measurements_is_refused(stored: Project, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    with pytest.raises(StoreError, match=r"holds no measurements \(none stored\)"):
+        find_run(str(tmp_path / "other"), stored.store)
