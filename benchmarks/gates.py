@@ -46,7 +46,7 @@ SPREAD = 0.01
 Outcomes = Counter[str]
 
 
-def child(engine: Path, shape: Sequence[int], rounds: int) -> None:
+def child(engine: Path, shape: Sequence[int], repetitions: int) -> None:
     """Measure in this process and print milliseconds of three engines."""
     images = np.random.default_rng(0).random(shape, dtype=np.float32)
     first, second, third = (
@@ -62,15 +62,15 @@ def child(engine: Path, shape: Sequence[int], rounds: int) -> None:
         while time.perf_counter() < end_s:
             pass
 
-    times_ms = timing.interleaved([first, second, slower], rounds)
+    times_ms = timing.interleaved([first, second, slower], repetitions)
     json.dump(times_ms.tolist(), sys.stdout)
 
 
 def measured(engine: Path, options: argparse.Namespace) -> NDArray[np.float64]:
-    """Return milliseconds of shape (processes, rounds, 3), each row from a fresh process."""
-    rounds = -(-options.pairs // options.processes)
+    """Return milliseconds of shape (processes, repetitions, 3), each row from a fresh process."""
+    repetitions = -(-options.pairs // options.processes)
     shape = ",".join(map(str, options.shape))
-    command = [sys.executable, __file__, "--child", str(engine), "--pairs", str(rounds)]
+    command = [sys.executable, __file__, "--child", str(engine), "--pairs", str(repetitions)]
     command += ["--shape", shape]
     rows = []
     for _ in range(options.processes):
@@ -84,12 +84,12 @@ def verdict(ratio: RatioRecord, gate: Gate) -> str:
     return verdict_on("speedup", gate, speedup_estimate(ratio, gate.confidence)).verdict
 
 
-def row(what: str, wanted: str, outcomes: Outcomes) -> None:
+def row(what: str, expected: str, outcomes: Outcomes) -> None:
     """Print one line of the table, with 95 % bounds of the share of fails."""
     n = outcomes.total()
     low, high = share_bounds(outcomes["fail"], n, 0.975)
     print(
-        f"| {what} | {wanted} | {n} | {outcomes['fail']} | {outcomes['inconclusive']} | "
+        f"| {what} | {expected} | {n} | {outcomes['fail']} | {outcomes['inconclusive']} | "
         f"{outcomes['pass']} | {outcomes['fail'] / n:.1%} ({low:.1%} to {high:.1%}) |"
     )
 
@@ -97,7 +97,7 @@ def row(what: str, wanted: str, outcomes: Outcomes) -> None:
 def table(title: str) -> None:
     """Print the head of a table."""
     print(f"\n### {title}\n")
-    print("| what | wanted | n | fail | inconclusive | pass | fails (95 % interval) |")
+    print("| what | expected | n | fail | inconclusive | pass | fails (95 % interval) |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
 
 
@@ -183,8 +183,8 @@ def of_accuracy(store: Store, options: argparse.Namespace) -> None:
         results = [run(strength, seed) for seed in range(options.repeats)]
         drop = float(np.mean([value for _, value in results]))
         what = "unchanged" if strength == 0 else f"weights + {strength:g} of their deviation"
-        wanted = "all pass" if strength == 0 else "fail where the drop is beyond the margin"
-        row(f"{what}, mean drop {drop:.3f}", wanted, Counter(verdict for verdict, _ in results))
+        expected = "all pass" if strength == 0 else "fail where the drop is beyond the margin"
+        row(f"{what}, mean drop {drop:.3f}", expected, Counter(verdict for verdict, _ in results))
 
 
 def cpu() -> Any:
@@ -210,7 +210,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20, help="runs for accuracy")
     parser.add_argument("--null-runs", type=int, default=200)
     parser.add_argument("--slow-runs", type=int, default=100)
-    parser.add_argument("--pairs", type=int, default=400, help="rounds of one run")
+    parser.add_argument("--pairs", type=int, default=400, help="repetitions of one run")
     parser.add_argument("--processes", type=int, default=1, help="fresh processes of one run")
     parser.add_argument("--spread", type=float, default=SPREAD, help="validate.process_spread")
     parser.add_argument("--margin", type=float, default=0.03)

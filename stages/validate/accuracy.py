@@ -4,7 +4,7 @@ Shape legend: N images, K classes. Knows nothing of files or torch.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,7 @@ class Comparison(NamedTuple):
     bank_agreement: Mapping[str, Agreement]
 
 
-class _Flips(NamedTuple):
+class _Flips(TypedDict):
     """How many of n images only the first, and only the second of two networks gets right."""
 
     lost: int
@@ -142,23 +142,18 @@ def _paired(
     for name, reference in REFERENCES.items():
         if name not in logits or reference not in logits:
             continue
-        flips, top5_flips = _flips(right[reference], right[name]), None
+        top5 = None
         if logits[name].shape[1] >= TOP5_FROM:
-            top5_flips = _flips(_in_top5(logits[reference], y_N), _in_top5(logits[name], y_N))
+            top5 = _flips(_in_top5(logits[reference], y_N), _in_top5(logits[name], y_N))
         before = STEPS[name] if STEPS[name] in logits else reference
-        step = _flips(right[before], right[name])
         drops[name] = PairedDrop(
             reference=reference,
-            lost=flips.lost,
-            gained=flips.gained,
-            n=flips.n,
-            top5_lost=top5_flips.lost if top5_flips else None,
-            top5_gained=top5_flips.gained if top5_flips else None,
+            **_flips(right[reference], right[name]),
+            top5_lost=top5["lost"] if top5 else None,
+            top5_gained=top5["gained"] if top5 else None,
             step=StepChange(
                 reference=before,
-                lost=step.lost,
-                gained=step.gained,
-                n=step.n,
+                **_flips(right[before], right[name]),
                 changed=int((predictions[before] != predictions[name]).sum()),
                 worst=_worst(right[before], right[name], y_N, classes),
             ),
@@ -182,7 +177,7 @@ def _worst(
 ) -> tuple[ClassLoss, ...]:
     """Return the classes that lost the largest shares of their images, the worst first."""
     losses = [
-        ClassLoss(class_name=name, **_flips(before_N[y_N == k], after_N[y_N == k])._asdict())
+        ClassLoss(class_name=name, **_flips(before_N[y_N == k], after_N[y_N == k]))
         for k, name in enumerate(classes)
     ]
     losses = [loss for loss in losses if loss.lost > loss.gained]

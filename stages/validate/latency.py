@@ -7,11 +7,10 @@ Shape legend: B batch, C channel, H W space, P processes, R repetitions, M measu
 
 import multiprocessing
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -32,9 +31,9 @@ from pipeline.gates.measurements import (
 from pipeline.settings import Validate
 from pipeline.stage import StageError
 from stages.data.images import Images
-from stages.engines import selection, timing
+from stages.engines import timing
 from stages.engines.base import BACKENDS, BuildRequest, OnProgress, Session, no_progress
-from stages.engines.open_engine import build_engine
+from stages.engines.open_engine import build_engine, open_engine
 from stages.networks import card as cards
 from stages.networks import factory, weights
 from stages.networks.card import Card
@@ -65,62 +64,27 @@ class Engine:
     manifest: EngineManifest
     path: Path
     session: Session
-    resident_bytes: int | None
-    """By how much loading it made this process grow; None where the system does not say."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Networks:
-    """What is measured, ready to run."""
-
-    teacher: Classifier
-    device: str
-    """Where the teacher runs: cpu or cuda."""
-    sessions: Sequence[Session]
-    """The teacher's engine, where there is one, and the engine."""
+    resident_bytes: int
+    """By how much loading it made this process grow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkFiles:
-    """The same as files that a fresh process can load."""
+    """What is measured, as files that a fresh process can load."""
 
     teacher: Path
     """Weights that carry their card."""
     teacher_code: Path | None
-    engines: tuple[Path, ...]
-    backend: str
-    device: str
-
-    def open(self, threads: int) -> Networks:
-        """Load everything.
-
-        Raises:
-            StageError: Something cannot be loaded.
-        """
-        teacher, _ = factory.load(self.teacher, code=self.teacher_code, place="teacher")
-        sessions = self.open_engines(self.engines, threads)
-        return Networks(teacher=teacher, device=self.device, sessions=sessions)
-
-    def open_engines(self, paths: Sequence[Path], threads: int) -> list[Session]:
-        """Load some of the engines.
-
-        Raises:
-            StageError: One cannot be loaded.
-        """
-        backend = selection.backend(self.backend)
-        return [backend.open(path, device=self.device, threads=threads) for path in paths]
+    engines: Sequence[Path]
+    """The teacher's engine, where there is one, and the engine."""
+    manifest: EngineManifest
 
 
-class BatchTimes(NamedTuple):
-    """What one process measured at one batch size."""
+Prepare = Callable[[NDArray[np.float32]], timing.Call]
+"""Takes images BCHW and returns a call that runs them, already in place."""
 
-    times_ms_RM: NDArray[np.float64]
-    """A column for the teacher and one for each engine."""
-    warmup: WarmUp
-
-
-Times = Mapping[int, BatchTimes]
-"""Batch size -> what one process measured."""
+Times = Mapping[int, tuple[NDArray[np.float64], WarmUp]]
+"""Batch size -> what one process measured: milliseconds of shape RM, a column for each network."""
 
 
 class CannotBuild(MadpipeError):
@@ -136,41 +100,45 @@ def measure(
     opset: int,
     on_progress: OnProgress = no_progress,
 ) -> tuple[Latency, LatencySamples]:
-    """Measure teacher, its engine and the engine at each batch size.
+    """Measure teacher, its engine and the engine at each batch size; `images` is what they run.
 
-    Args:
-        teacher: What the engine is compared with.
-        engine: The engine.
-        images: Images to run.
-        options: How to measure.
-        opset: ONNX operator set for the teacher's engine.
-        on_progress: Called with done, total and the unit.
+    `opset` is the ONNX operator set of the teacher's engine.
 
     Raises:
         StageError: An engine cannot be run.
     """
-    manifest = engine.manifest
-    with tempfile.TemporaryDirectory(prefix="madpipe-") as name:
-        folder, teacher_engine, absent = Path(name), None, None
+    manifest, cpu = engine.manifest, torch.device("cpu")
+    batches = {
+        size: images.batch(torch.arange(size) % len(images), cpu).contiguous().numpy()
+        for size in options.batch_sizes
+    }
+    with tempfile.TemporaryDirectory(prefix="madpipe-") as folder:
+        engines, absent = {"engine": engine.path}, None
         if options.teacher_engine:
             try:
-                teacher_engine = build_teacher_engine(teacher, manifest, folder, opset=opset)
+                path = build_teacher_engine(teacher, manifest, Path(folder), opset=opset)
+                engines = {"teacher_engine": path} | engines
             except CannotBuild as error:
                 absent = str(error)
         files = NetworkFiles(
-            teacher=folder / "teacher.safetensors",
+            teacher=Path(folder) / "teacher.safetensors",
             teacher_code=teacher.code,
-            engines=(*([teacher_engine] if teacher_engine else []), engine.path),
-            backend=manifest.backend,
-            device=manifest.device,
+            engines=[*engines.values()],
+            manifest=manifest,
         )
         monitor = LoadMonitor()
-        times = _measure_networks(
-            teacher, engine, images, options, files=files, on_progress=on_progress
-        )
+        if options.processes > 1:
+            # The user's own file may carry no card, which a fresh process needs to load it.
+            weights.save(files.teacher, teacher.network.backbone, cards.metadata(teacher.card))
+            times = _measure_in_fresh_processes(files, batches, options, on_progress)
+        else:
+            sessions = [*_open(files.engines[:-1], manifest, options), engine.session]
+            networks = _prepared_by(teacher.network, sessions, manifest.device)
+            times = [_measure_here(networks, batches, options, on_progress)]
         conditions = monitor.conditions()
-    names = ("teacher", *(["teacher_engine"] if teacher_engine else []), "engine")
-    records, samples = batch_records(times, names, conditions, options.process_spread)
+    records, samples = batch_records(
+        times, ("teacher", *engines), conditions, options.process_spread
+    )
     latency = Latency(
         threads=options.threads,
         device=manifest.device,
@@ -180,30 +148,6 @@ def measure(
         batches=records,
     )
     return latency, LatencySamples(processes=options.processes, batches=samples)
-
-
-def _measure_networks(
-    teacher: Teacher,
-    engine: Engine,
-    images: Images,
-    options: Validate,
-    *,
-    files: NetworkFiles,
-    on_progress: OnProgress,
-) -> list[Times]:
-    """Return what each process measured: this one, or as many fresh ones as the settings ask."""
-    cpu = torch.device("cpu")
-    batches = {
-        size: images.batch(torch.arange(size) % len(images), cpu).contiguous().numpy()
-        for size in options.batch_sizes
-    }
-    if options.processes > 1:
-        # The user's own file may carry no card, which a fresh process needs to load it.
-        weights.save(files.teacher, teacher.network.backbone, cards.metadata(teacher.card))
-        return measure_in_fresh_processes(files, batches, options, on_progress)
-    sessions = [*files.open_engines(files.engines[:-1], options.threads), engine.session]
-    networks = Networks(teacher=teacher.network, device=files.device, sessions=sessions)
-    return [measure_here(networks, batches, options, options.pairs, on_progress)]
 
 
 def build_teacher_engine(
@@ -231,11 +175,10 @@ def build_teacher_engine(
     return engine
 
 
-def measure_here(
-    networks: Networks,
+def _measure_here(
+    networks: Sequence[Prepare],
     batches: Batches,
     options: Validate,
-    repetitions: int,
     on_progress: OnProgress = no_progress,
 ) -> Times:
     """Return the latencies at each batch size, measured in this process."""
@@ -243,27 +186,22 @@ def measure_here(
     threads_before = torch.get_num_threads()
     torch.set_num_threads(options.threads)
     try:
-        teacher = networks.teacher.to(torch.device(networks.device))
-        times: dict[int, BatchTimes] = {}
+        times: dict[int, tuple[NDArray[np.float64], WarmUp]] = {}
         for size, x_BCHW in batches.items():
-            calls = [_teacher_call(teacher, torch.from_numpy(x_BCHW).to(networks.device))]
-            calls += [session.prepared(x_BCHW) for session in networks.sessions]
+            calls = [prepare(x_BCHW) for prepare in networks]
             warmup = timing.warm_up(calls, options.warmup_s)
-            times[size] = BatchTimes(timing.interleaved(calls, repetitions), warmup)
+            repetitions = -(-options.pairs // options.processes)
+            times[size] = timing.interleaved(calls, repetitions), warmup
             on_progress(len(times), len(batches), "batch sizes")
     finally:
         torch.set_num_threads(threads_before)
     return times
 
 
-def measure_in_fresh_processes(
-    files: NetworkFiles, batches: Batches, options: Validate, on_progress: OnProgress = no_progress
+def _measure_in_fresh_processes(
+    files: NetworkFiles, batches: Batches, options: Validate, on_progress: OnProgress
 ) -> list[Times]:
-    """Return the latencies that several fresh processes measured, one after the other.
-
-    Raises:
-        StageError: Something cannot be loaded there.
-    """
+    """Return the latencies that several fresh processes measured, one after the other."""
     times: list[Times] = []
     on_progress(0, options.processes, "processes")
     for number in range(options.processes):
@@ -275,8 +213,33 @@ def measure_in_fresh_processes(
 
 
 def _measure_files(files: NetworkFiles, batches: Batches, options: Validate) -> Times:
-    pairs = -(-options.pairs // options.processes)
-    return measure_here(files.open(options.threads), batches, options, pairs)
+    teacher, _ = factory.load(files.teacher, code=files.teacher_code, place="teacher")
+    sessions = _open(files.engines, files.manifest, options)
+    networks = _prepared_by(teacher, sessions, files.manifest.device)
+    return _measure_here(networks, batches, options)
+
+
+def _open(engines: Sequence[Path], like: EngineManifest, options: Validate) -> list[Session]:
+    return [open_engine(like, path, threads=options.threads) for path in engines]
+
+
+def _prepared_by(teacher: Classifier, sessions: Sequence[Session], device: str) -> list[Prepare]:
+    """Return what prepares the calls: of the teacher in torch, and of each engine."""
+    teacher = teacher.to(torch.device(device))
+
+    def prepare_teacher(images_BCHW: NDArray[np.float32]) -> timing.Call:
+        on_device_BCHW = torch.from_numpy(images_BCHW).to(device)
+        x_BCHW = on_device_BCHW.contiguous(memory_format=torch.channels_last)
+
+        @torch.inference_mode()
+        def call() -> None:
+            teacher(x_BCHW)
+            if x_BCHW.is_cuda:
+                torch.cuda.synchronize()
+
+        return call
+
+    return [prepare_teacher, *(session.prepared for session in sessions)]
 
 
 def batch_records(
@@ -293,7 +256,7 @@ def batch_records(
     batches: list[BatchLatency] = []
     samples: dict[str, BatchSamples] = {}
     for size in times[0]:
-        times_ms_PRM = np.stack([process[size].times_ms_RM for process in times])
+        times_ms_PRM = np.stack([process[size][0] for process in times])
         times_ms_PR = {name: times_ms_PRM[..., column] for column, name in enumerate(names)}
         records = {name: latency_record(ms_PR, size, spread) for name, ms_PR in times_ms_PR.items()}
         records = {
@@ -305,7 +268,7 @@ def batch_records(
             for name, ms_PR in times_ms_PR.items()
             if name != "engine"
         }
-        warmups = [process[size].warmup for process in times]
+        warmups = [process[size][1] for process in times]
         batches.append(
             BatchLatency(
                 batch=size,
@@ -327,15 +290,3 @@ def batch_records(
             engine_ms=flat_ms["engine"],
         )
     return tuple(batches), samples
-
-
-def _teacher_call(teacher: Classifier, x_BCHW: torch.Tensor) -> timing.Call:
-    x_BCHW = x_BCHW.contiguous(memory_format=torch.channels_last)
-
-    @torch.inference_mode()
-    def call() -> None:
-        teacher(x_BCHW)
-        if x_BCHW.is_cuda:
-            torch.cuda.synchronize()
-
-    return call

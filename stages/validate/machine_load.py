@@ -27,7 +27,7 @@ _CLOCK_FELL = 0.95
 class _Reading(NamedTuple):
     time_s: float
     own_s: float
-    busy_s: float | None
+    busy_s: float
     stolen_s: float | None
     throttled: int | None
     clock_mhz: float | None
@@ -84,12 +84,9 @@ def causes(conditions: Conditions, latency: LatencyRecord) -> tuple[str, ...]:
     return tuple(reasons) or ("no cause was to be seen in load, steal, throttling or clock",)
 
 
-def resident_bytes() -> int | None:
-    """Return the memory that this process holds now, None where the system does not say."""
-    try:
-        return int(psutil.Process().memory_info().rss)
-    except psutil.Error:
-        return None
+def resident_bytes() -> int:
+    """Return the memory that this process holds now."""
+    return int(psutil.Process().memory_info().rss)
 
 
 def peak_bytes() -> int | None:
@@ -103,27 +100,17 @@ def peak_bytes() -> int | None:
 
 
 def _read() -> _Reading:
-    own = os.times()
-    busy_s, stolen_s = _cpu_seconds()
+    own, cpu = os.times(), psutil.cpu_times()
     throttle_counts = _numbers("thermal_throttle/core_throttle_count")
     clocks_khz = _numbers("cpufreq/scaling_cur_freq")
     return _Reading(
         time_s=time.perf_counter(),
         own_s=own.user + own.system + own.children_user + own.children_system,
-        busy_s=busy_s,
-        stolen_s=stolen_s,
+        busy_s=sum(getattr(cpu, name, 0.0) for name in _BUSY_FIELDS),
+        stolen_s=getattr(cpu, "steal", None),
         throttled=sum(throttle_counts) if throttle_counts else None,
         clock_mhz=sum(clocks_khz) / len(clocks_khz) / 1000 if clocks_khz else None,
     )
-
-
-def _cpu_seconds() -> tuple[float | None, float | None]:
-    """Return the seconds that all cores together were busy, and those that the host took away."""
-    try:
-        times = psutil.cpu_times()
-    except OSError:
-        return None, None
-    return sum(getattr(times, name, 0.0) for name in _BUSY_FIELDS), getattr(times, "steal", None)
 
 
 def _numbers(name: str) -> list[int]:

@@ -145,10 +145,7 @@ def _load(manifest: EngineManifest, path: Path, *, threads: int) -> Engine:
     """Load an engine and note by how much that made this process grow."""
     before_bytes = machine_load.resident_bytes()
     session = open_engine(manifest, path, threads=threads)
-    after_bytes = machine_load.resident_bytes()
-    grown_bytes = None
-    if before_bytes is not None and after_bytes is not None:
-        grown_bytes = max(0, after_bytes - before_bytes)
+    grown_bytes = max(0, machine_load.resident_bytes() - before_bytes)
     return Engine(manifest=manifest, path=path, session=session, resident_bytes=grown_bytes)
 
 

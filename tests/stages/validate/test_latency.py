@@ -13,15 +13,15 @@ from pipeline.gates.measurements import Latency, LatencySamples, WarmUp
 from pipeline.settings import Data, Validate
 from stages.data import images
 from stages.engines import ort
+from stages.engines.base import OnProgress, no_progress
 from stages.engines.open_engine import open_engine, read_manifest
 from stages.networks import factory
 from stages.validate import latency
-from stages.validate.latency import BatchTimes, Engine, NetworkFiles, Teacher
+from stages.validate.latency import Engine, Teacher
 from stages.validate.machine_load import LoadMonitor
 from tests.stages.tiny import TinyRun, card
 
 OPTIONS = Validate(pairs=20, warmup_s=0.01, batch_sizes=(2,))
-BATCHES = {2: np.zeros((2, 1, 8, 8), dtype=np.float32)}
 MANIFEST = EngineManifest(
     backend="onnxruntime",
     backend_version="1",
@@ -38,29 +38,10 @@ def _teacher(tiny: TinyRun) -> Teacher:
     return Teacher(network=network, card=about, code=None)
 
 
-def test_every_network_is_measured_at_every_batch_size(tiny: TinyRun) -> None:
-    engine = tiny.path("build/engine")
-    networks = NetworkFiles(
-        teacher=tiny.path("teacher/weights"),
-        teacher_code=None,
-        engines=(engine, engine),
-        backend="onnxruntime",
-        device="cpu",
-    ).open(1)
-    progress: list[tuple[int, int, str]] = []
-    times = latency.measure_here(
-        networks, BATCHES, OPTIONS, 20, lambda *values: progress.append(values)
-    )
-    assert times[2].times_ms_RM.shape == (20, 3)
-    assert (times[2].times_ms_RM > 0).all()
-    assert times[2].warmup.seconds > 0
-    assert progress == [(0, 1, "batch sizes"), (1, 1, "batch sizes")]
-
-
 def test_records_of_several_processes_hold_all_their_samples() -> None:
     times_ms_RM = np.stack([np.full(20, 6.0), np.full(20, 4.0), np.full(20, 2.0)], axis=1)
     warmup = WarmUp(seconds=0.1, is_steady=True)
-    times = [{2: BatchTimes(scale * times_ms_RM, warmup)} for scale in (1.0, 1.1)]
+    times = [{2: (scale * times_ms_RM, warmup)} for scale in (1.0, 1.1)]
     names = ("teacher", "teacher_engine", "engine")
     (record,), samples = latency.batch_records(times, names, LoadMonitor().conditions(), 0.01)
     assert record.speedup.median == pytest.approx(3.0)
@@ -71,21 +52,32 @@ def test_records_of_several_processes_hold_all_their_samples() -> None:
     assert samples["2"].engine_ms == pytest.approx([2.0] * 20 + [2.2] * 20)
 
 
-def _measure(tiny: TinyRun, options: Validate) -> tuple[Latency, LatencySamples]:
+def _measure(
+    tiny: TinyRun, options: Validate, on_progress: OnProgress = no_progress
+) -> tuple[Latency, LatencySamples]:
     path = tiny.path("build/engine")
     manifest = read_manifest(tiny.path("build/manifest"), path)
     session = open_engine(manifest, path, threads=1)
-    engine = Engine(manifest=manifest, path=path, session=session, resident_bytes=None)
+    engine = Engine(manifest=manifest, path=path, session=session, resident_bytes=0)
     held_out = images.load(Data(), None).held_out
-    return latency.measure(_teacher(tiny), engine, held_out, options, opset=20)
+    return latency.measure(
+        _teacher(tiny), engine, held_out, options, opset=20, on_progress=on_progress
+    )
 
 
-def test_latencies_carry_threads_device_and_conditions(tiny: TinyRun) -> None:
-    record, samples = _measure(tiny, OPTIONS)
+def test_every_network_is_measured_and_latencies_carry_their_conditions(tiny: TinyRun) -> None:
+    progress: list[tuple[int, int, str]] = []
+    record, samples = _measure(tiny, OPTIONS, lambda *values: progress.append(values))
     assert (record.threads, record.device, record.processes) == (1, "cpu", 1)
     assert record.conditions.seconds > 0
+    assert record.batches[0].warmup.seconds > 0
     assert samples.unit == "ms"
-    assert samples.batches["2"].teacher_engine_ms is not None
+    batch = samples.batches["2"]
+    for times_ms in (batch.teacher_ms, batch.teacher_engine_ms, batch.engine_ms):
+        assert times_ms is not None
+        assert len(times_ms) == 20
+        assert min(times_ms) > 0
+    assert progress == [(0, 1, "batch sizes"), (1, 1, "batch sizes")]
 
 
 def test_a_teacher_that_makes_no_engine_leaves_it_out_with_the_reason(
