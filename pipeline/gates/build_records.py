@@ -65,6 +65,10 @@ class EngineManifest(Struct, frozen=True, kw_only=True):
     """Layers that stayed in fp32."""
 
 
+CandidateVerdict = Literal["chosen", "admissible", "missed", "failed", "unavailable"]
+"""missed: it differs from fp32 on too many images."""
+
+
 class SensitiveLayer(Struct, frozen=True, kw_only=True):
     """A layer that was returned to float, and the disagreement that remained then."""
 
@@ -83,7 +87,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
     p50_ms: float | None
     bytes: Count | None
     build_s: float | None
-    verdict: Literal["chosen", "admissible", "missed", "failed", "unavailable"]
+    verdict: CandidateVerdict
     reason: str
 
 

@@ -12,14 +12,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import StageError, UnavailableError
 from pipeline.gates import build_records
-from pipeline.gates.build_records import EngineManifest, SensitiveLayer
+from pipeline.gates.build_records import CandidateVerdict, EngineManifest, SensitiveLayer
 from pipeline.settings import Build
 from stages.engines import selection, timing
 from stages.engines.base import BACKENDS, BackendInfo, BuildRequest, OnProgress, Session
@@ -35,8 +34,6 @@ _WARMUP_S = 0.2
 _MIN_REPETITIONS, _MAX_REPETITIONS = 5, 300
 _BISECTION_IMAGES = 256
 
-Verdict = Literal["chosen", "admissible", "missed", "failed", "unavailable"]
-"""missed: it differs from fp32 on too many images."""
 Disagreement = Callable[[frozenset[str]], float]
 """The share of images whose class changes when these layers are in float and all others not."""
 
@@ -58,7 +55,7 @@ class AutotuneResult:
     reached: dict[str, int] = field(default_factory=dict)
     manifest: EngineManifest | None = None
     """None until it is built."""
-    verdict: Verdict = "unavailable"
+    verdict: CandidateVerdict = "unavailable"
     reason: str = ""
 
     def record(self) -> build_records.Candidate:

@@ -1,6 +1,6 @@
 """The backends: what builds and runs an engine, declared without importing any of them.
 
-Shape legend: B batch, C channel, H W space, K classes.
+Shape legend: B batch, N images, C channel, H W space, K classes.
 """
 
 from collections.abc import Callable, Mapping

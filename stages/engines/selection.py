@@ -1,14 +1,13 @@
 """From names in the settings to a backend, a device and a precision that exist here."""
 
 import importlib
-from collections.abc import Iterator
 from typing import NamedTuple, cast
 
 from pipeline import machine
 from pipeline.errors import did_you_mean
 from pipeline.requirements import NeedsGpu, NeedsModule, Requirement, Unsupported
 from pipeline.settings import Build, TensorRT
-from stages.engines.base import AUTO, BACKENDS, Backend, BackendInfo
+from stages.engines.base import AUTO, BACKENDS, Backend
 
 _OTHER_GPUS = {"sm70", "sm72", "sm87", "sm90", "sm100", "sm101", "sm103", "sm110"}
 """Architectures of NVIDIA's that no backend builds for ahead of time."""
@@ -168,46 +167,45 @@ def requirements(build: Build) -> tuple[Requirement, ...]:
     needs: list[Requirement] = [
         NeedsModule(setting="build.backend", module=info.needs, install=info.install)
     ]
+
+    def refuse(setting: str, wrong: str, remedy: str) -> None:
+        needs.append(Unsupported(setting=setting, wrong=f"{name} {wrong}", remedy=remedy))
+
     if build.precision != "auto" and (fault := unsupported(name, build.precision, build)):
         needs.append(fault)
-    return (*needs, *_for_device(build, name, info), *_for_edition(build.tensorrt, name, info))
-
-
-def _for_device(build: Build, name: str, info: BackendInfo) -> Iterator[Requirement]:
+    has_gpu = bool(machine.gpus())
     if build.device not in ("auto", *info.devices):
-        yield Unsupported(
-            setting="build.device",
-            wrong=f"{name} has no engines for it ({build.device})",
-            remedy=f"use {', '.join(info.devices)}",
+        refuse(
+            "build.device",
+            f"has no engines for it ({build.device})",
+            f"use {', '.join(info.devices)}",
         )
     elif build.targets:
-        return  # built ahead of time, for GPUs that need not be here
-    elif info.architectures and not machine.gpus():
-        yield Unsupported(
-            setting="build.backend",
-            wrong=f"{name} needs a GPU to build for, and none is here (build.targets is empty)",
-            remedy=f"name some of {', '.join(info.architectures)} as targets, or build where "
-            "the GPU is",
+        pass  # built ahead of time, for GPUs that need not be here
+    elif info.architectures and not has_gpu:
+        refuse(
+            "build.backend",
+            "needs a GPU to build for, and none is here (build.targets is empty)",
+            f"name some of {', '.join(info.architectures)} as targets, or build where the GPU is",
         )
     elif build.device == "cuda" or info.devices == ("cuda",):
-        yield NeedsGpu(setting="build.device" if build.device == "cuda" else "build.backend")
-
-
-def _for_edition(settings: TensorRT, name: str, info: BackendInfo) -> Iterator[Requirement]:
+        setting = "build.device" if build.device == "cuda" else "build.backend"
+        needs.append(NeedsGpu(setting=setting))
     for setting in info.unsupported_settings:
-        value = getattr(settings, setting)
+        value = getattr(build.tensorrt, setting)
         if value != getattr(TensorRT(), setting):
-            yield Unsupported(
-                setting=f"build.tensorrt.{setting}",
-                wrong=f"{name} has no such thing ({value})",
-                remedy="leave it at its default, or use backend tensorrt",
+            refuse(
+                f"build.tensorrt.{setting}",
+                f"has no such thing ({value})",
+                "leave it at its default, or use backend tensorrt",
             )
-    if info.architectures and settings.weights != "kept" and not machine.gpus():
-        yield Unsupported(
-            setting="build.tensorrt.weights",
-            wrong=f"{name} makes such engines only where a GPU is ({settings.weights})",
-            remedy='set it to "kept", or build where the GPU is',
+    if info.architectures and build.tensorrt.weights != "kept" and not has_gpu:
+        refuse(
+            "build.tensorrt.weights",
+            f"makes such engines only where a GPU is ({build.tensorrt.weights})",
+            'set it to "kept", or build where the GPU is',
         )
+    return tuple(needs)
 
 
 def backend(name: str) -> Backend:
