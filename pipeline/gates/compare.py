@@ -22,7 +22,7 @@ from pipeline.gates.intervals import Bounds
 from pipeline.gates.judge import Verdict, verdict_on
 from pipeline.gates.measurements import Measurements, RatioRecord, Samples, read
 from pipeline.project import HOME_FOLDER, MEASUREMENTS, VALIDATE
-from pipeline.report.records import OutputFile, ReportedStages
+from pipeline.report.records import OutputFile, read_stages
 from pipeline.settings import Gate
 
 SAMPLES = "samples"
@@ -180,7 +180,7 @@ def _from_entry(name: str, entry: Entry | None) -> Run:
 
 
 def _from_report(name: str, path: Path) -> Run:
-    stages = {stage.name: stage for stage in ReportedStages.read(name, path).stages}
+    stages = {stage.name: stage for stage in read_stages(name, path)}
     validate = stages.get(VALIDATE)
     if validate is None or not {MEASUREMENTS, SAMPLES} <= validate.outputs.keys():
         raise StoreError(name, "reports no measurements (validate absent)", "madpipe run validate")

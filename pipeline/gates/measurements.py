@@ -222,7 +222,7 @@ class Latency(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def headline(self) -> BatchLatency:
         """Return the latencies at batch size 1, or at the first size where 1 was not measured."""
-        return next((one for one in self.batches if one.batch == 1), self.batches[0])
+        return next((batch for batch in self.batches if batch.batch == 1), self.batches[0])
 
 
 class Memory(Struct, frozen=True, kw_only=True):

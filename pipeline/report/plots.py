@@ -91,11 +91,11 @@ def reliability(accuracy: Mapping[str, Accuracy], title: str) -> str:
         for colour, network in zip(_SERIES[::2], ("teacher", "engine"), strict=True):
             bins = accuracy[network].calibration.bins if network in accuracy else ()
             if bins:
-                across = [one.confidence for one in bins]
-                up = [one.accuracy for one in bins]
+                across = [filled.confidence for filled in bins]
+                up = [filled.accuracy for filled in bins]
                 axes.plot(across, up, color=colour, linewidth=1.0, label=network)
-                total = sum(one.n for one in bins)
-                sizes = [8 + 90 * one.n / total for one in bins]
+                total = sum(filled.n for filled in bins)
+                sizes = [8 + 90 * filled.n / total for filled in bins]
                 axes.scatter(across, up, s=sizes, color=colour)
         axes.set_xlabel("mean confidence in a bin")
         axes.set_ylabel("share right")

@@ -80,42 +80,14 @@ class LatencyReport(Struct, frozen=True, kw_only=True):
     batches: tuple[BatchLatency, ...] = ()
 
 
-class ReportedStages(Struct, frozen=True, kw_only=True, tag_field="schema", tag=SCHEMA):
-    """The part of a report that leads to what its run stored."""
-
-    stages: tuple[StageReport, ...]
-
-    @classmethod
-    def read(cls, name: str, path: Path) -> "ReportedStages":
-        """Return the stages of a report in a file that `name` stands for.
-
-        Raises:
-            StoreError: It is no report, or of another version.
-        """
-        remedy = "madpipe report --format json"
-        try:
-            content = path.read_bytes()
-            schema = msgspec.json.decode(content, type=_Schema).schema
-            if schema == SCHEMA:
-                return msgspec.json.decode(content, type=cls)
-        except (OSError, msgspec.DecodeError) as error:
-            raise StoreError(name, f"is no report ({error})", remedy) from error
-        is_other_version = (schema or "").startswith(_SCHEMA_PREFIX)
-        fault = "is of another version" if is_other_version else "is no report"
-        raise StoreError(name, f"{fault} ({schema}, not {SCHEMA})", remedy)
-
-
-class _Schema(Struct):
-    schema: str | None = None
-
-
-class Report(ReportedStages, frozen=True, kw_only=True, tag_field="schema", tag=SCHEMA):
+class Report(Struct, frozen=True, kw_only=True, tag_field="schema", tag=SCHEMA):
     """One run: its stages, what was measured, and the verdicts.
 
     What was not measured is empty or, for a single record, None, which is `{}` in the JSON.
     """
 
     run: RunSummary
+    stages: tuple[StageReport, ...]
     dataset: DatasetPart | None = field(default=None, name="set")
     accuracy: Mapping[str, Accuracy] = {}
     """By network: teacher, student, onnx, graph, engine."""
@@ -159,6 +131,29 @@ class Report(ReportedStages, frozen=True, kw_only=True, tag_field="schema", tag=
         if warned := sorted(g.name for g in self.gates if g.only_warns and g.is_unmet):
             reasons.append(f"warned of {', '.join(warned)}")
         return "pass", ", ".join(reasons)
+
+
+class _StoredReport(Struct):
+    schema: str | None = None
+    stages: msgspec.Raw = msgspec.Raw(b"[]")
+
+
+def read_stages(name: str, path: Path) -> tuple[StageReport, ...]:
+    """Return the stages of a report in a file, which lead to what its run stored.
+
+    Raises:
+        StoreError: `name` is no report, or of another version.
+    """
+    remedy = "madpipe report --format json"
+    try:
+        report = msgspec.json.decode(path.read_bytes(), type=_StoredReport)
+        if report.schema == SCHEMA:
+            return msgspec.json.decode(report.stages, type=tuple[StageReport, ...])
+    except (OSError, msgspec.DecodeError) as error:
+        raise StoreError(name, f"is no report ({error})", remedy) from error
+    is_other_version = (report.schema or "").startswith(_SCHEMA_PREFIX)
+    fault = "is of another version" if is_other_version else "is no report"
+    raise StoreError(name, f"{fault} ({report.schema}, not {SCHEMA})", remedy)
 
 
 EMPTY_WHERE_ABSENT = {
