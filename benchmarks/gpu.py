@@ -2,7 +2,7 @@
 
     python -m benchmarks.gpu --data FOLDER --out FOLDER --budget-s 540
 
-Call it again, with the same arguments, until it says that all is done: each call works for at
+Call it again, with the same arguments, until all is done: every call works for at
 most its budget, stops at a checkpoint, and the next one goes on from there. FOLDER of images
 has train/CLASS/ and test/CLASS/, or is what torchvision unpacks. The working folder is kept in
 --home, which has to survive between calls; what is worth keeping is written to --out, in at
@@ -89,47 +89,53 @@ SCRIPTS = (
 
 
 def main() -> None:
-    """Work through the tasks for the time that was given, then say what is left."""
-    given = arguments()
-    given.out.mkdir(parents=True, exist_ok=True)
-    given.home.mkdir(parents=True, exist_ok=True)
-    config = given.home / "pipeline.toml"
+    """Work through the tasks within the budget, then print what is left."""
+    arguments = parse_arguments()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    arguments.home.mkdir(parents=True, exist_ok=True)
+    config = arguments.home / "pipeline.toml"
     if not config.is_file():
-        command(["init", "--preset", "cifar10", "--config", str(config)], given.home)
-    shared = [f"data.root={given.data.resolve()}", "distill.monitor=held-out"]
-    shared += [*(TINY if given.tiny else ()), *given.set]
-    left = undone(given, shared, time.monotonic() + given.budget_s)
-    rows = {task.name: figures(task, shared, given.home) for task in TASKS}
-    texts = {each.name: given.home / f"{each.name}.md" for each in SCRIPTS}
-    logs = [given.home / f"{task.name}.jsonl" for task in TASKS]
+        command(["init", "--preset", "cifar10", "--config", str(config)], arguments.home)
+    shared = [f"data.root={arguments.data.resolve()}", "distill.monitor=held-out"]
+    shared += [*(TINY if arguments.tiny else ()), *arguments.set]
+    left = undone(arguments, shared, time.monotonic() + arguments.budget_s)
+    rows = {task.name: figures(task, shared, arguments.home) for task in TASKS}
+    texts = {script.name: arguments.home / f"{script.name}.md" for script in SCRIPTS}
+    logs = [arguments.home / f"{task.name}.jsonl" for task in TASKS]
     if left is None:
         # The report is of the last run; this one runs nothing.
         words = ["run", "all", "--inconclusive", "pass", *options(TASKS[0], shared)]
-        command(words, given.home)
+        command(words, arguments.home)
         for form in ("html", "json"):
-            words = ["report", "--format", form, "--out", str(given.out.resolve() / f"row.{form}")]
-            command([*words, *options(TASKS[0], shared)], given.home)
-    collect(given.out, rows, texts, logs, is_whole=left is None)
+            words = [
+                "report",
+                "--format",
+                form,
+                "--out",
+                str(arguments.out.resolve() / f"row.{form}"),
+            ]
+            command([*words, *options(TASKS[0], shared)], arguments.home)
+    collect(arguments.out, rows, texts, logs, is_whole=left is None)
     print(f"{left}: not done yet; call again with the same arguments" if left else "all done")
 
 
-def undone(given: argparse.Namespace, shared: Sequence[str], deadline_s: float) -> str | None:
+def undone(arguments: argparse.Namespace, shared: Sequence[str], deadline_s: float) -> str | None:
     """Work until the deadline; return what is not done yet, None when all is."""
-    for each in (*TASKS, *SCRIPTS):
-        left_s = deadline_s - time.monotonic() - given.stop_s
-        if left_s < LEAST_S * (not given.tiny):
-            return each.name
-        if isinstance(each, Task):
-            is_done = brought(each, shared, given.home, left_s, given.stop_s)
+    for part in (*TASKS, *SCRIPTS):
+        left_s = deadline_s - time.monotonic() - arguments.stop_s
+        if left_s < LEAST_S * (not arguments.tiny):
+            return part.name
+        if isinstance(part, Task):
+            is_done = run_task(part, shared, arguments.home, left_s, arguments.stop_s)
         else:
-            is_done = written(each, given.home, left_s, is_tiny=given.tiny)
+            is_done = run_script(part, arguments.home, left_s, is_tiny=arguments.tiny)
         if not is_done:
-            return each.name
-        print(f"{each.name}: done", flush=True)
+            return part.name
+        print(f"{part.name}: done", flush=True)
     return None
 
 
-def arguments() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
@@ -165,10 +171,10 @@ def environment() -> dict[str, str]:
 
 def options(task: Task, shared: Sequence[str]) -> list[str]:
     """Return the settings of a task as options."""
-    return [word for each in (*shared, *task.settings) for word in ("--set", each)]
+    return [word for setting in (*shared, *task.settings) for word in ("--set", setting)]
 
 
-def brought(task: Task, shared: Sequence[str], home: Path, budget_s: float, stop_s: float) -> bool:
+def run_task(task: Task, shared: Sequence[str], home: Path, budget_s: float, stop_s: float) -> bool:
     """Run a task until it is done or the time is up; true when it is done."""
     words = [*task.words, "--json", *options(task, shared)]
     with (home / f"{task.name}.jsonl").open("ab") as log:
@@ -193,8 +199,8 @@ def brought(task: Task, shared: Sequence[str], home: Path, budget_s: float, stop
     return True
 
 
-def written(script: Script, home: Path, budget_s: float, *, is_tiny: bool) -> bool:
-    """Run a script and keep what it says; true when it was kept, now or by an earlier call."""
+def run_script(script: Script, home: Path, budget_s: float, *, is_tiny: bool) -> bool:
+    """Run a script and keep its output; true when it was kept, now or by an earlier call."""
     kept = home / f"{script.name}.md"
     if kept.is_file():
         return True
@@ -226,19 +232,19 @@ def written(script: Script, home: Path, budget_s: float, *, is_tiny: bool) -> bo
 
 def figures(task: Task, shared: Sequence[str], home: Path) -> dict[str, Any]:
     """Return the stored record of each stage for the settings of a task, and where it lies."""
-    said = command(["plan", "--json", *options(task, shared)], home)
+    plan = command(["plan", "--json", *options(task, shared)], home)
     store = Store(home / HOME_FOLDER)
-    found = {}
-    for each in json.loads(said.stdout):
-        entry = store.read(each["name"], each["key"]) if each["action"] == "hit" else None
+    records = {}
+    for stage in json.loads(plan.stdout):
+        entry = store.read(stage["name"], stage["key"]) if stage["action"] == "hit" else None
         if entry is not None:
             record = entry.record
-            found[each["name"]] = {
+            records[stage["name"]] = {
                 "metrics": record.metrics,
                 "seconds": record.seconds,
                 "path": str(entry.path),
             }
-    return found
+    return records
 
 
 if __name__ == "__main__":

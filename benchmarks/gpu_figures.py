@@ -31,16 +31,16 @@ def collect(
     facts = machine.environment(ROOT)
     record = {"environment": facts, "rows": rows, "is_whole": is_whole}
     (out / "figures.json").write_text(json.dumps(record, indent=2, default=str), encoding="utf-8")
-    shown = table(rows, facts)
-    parts = [shown, *(path.read_text("utf-8") for path in texts.values() if path.is_file())]
+    markdown = table(rows, facts)
+    parts = [markdown, *(path.read_text("utf-8") for path in texts.values() if path.is_file())]
     (out / "row.md").write_text("\n\n".join(parts), encoding="utf-8")
     tails = [path.read_bytes()[-MOST_BYTES // len(logs) :] for path in logs if path.is_file()]
     (out / "events.jsonl").write_bytes(b"".join(tails))
-    print(shown, flush=True)
+    print(markdown, flush=True)
     if is_whole:
         split(Path(rows["mad"]["distill"]["path"]) / "student.safetensors", out)
-    files = [each for each in out.iterdir() if each.is_file()]
-    large = [each.name for each in files if each.stat().st_size > MOST_BYTES]
+    files = [path for path in out.iterdir() if path.is_file()]
+    large = [path.name for path in files if path.stat().st_size > MOST_BYTES]
     if large or len(files) > MOST_FILES:
         message = f"{out}: {len(files)} files, too large are {large}"
         raise RuntimeError(message)
@@ -51,8 +51,8 @@ def split(path: Path, out: Path) -> None:
     with safetensors.safe_open(path, "pt") as opened:
         metadata = opened.metadata()
     tensors = {
-        name: each.half() if each.is_floating_point() else each
-        for name, each in safetensors.torch.load_file(path).items()
+        name: value.half() if value.is_floating_point() else value
+        for name, value in safetensors.torch.load_file(path).items()
     }
     content = safetensors.torch.save(tensors, metadata)
     for number, first in enumerate(range(0, len(content), MOST_BYTES)):
@@ -69,16 +69,16 @@ def table(rows: Rows, facts: Mapping[str, Any]) -> str:
     for name, stages in rows.items():
         if "distill" not in stages:
             continue
-        found, seconds = stages["distill"]["metrics"], stages["distill"]["seconds"]
-        top1 = [found[f"monitor_top1_{each}"] for each in ("last", "best", "mean")]
-        samples = found.get("student_samples")
+        metrics, seconds = stages["distill"]["metrics"], stages["distill"]["seconds"]
+        top1 = [metrics[f"monitor_top1_{name}"] for name in ("last", "best", "mean")]
+        samples = metrics.get("student_samples")
         rate = f"{samples / seconds:,.0f}" if samples else ""
         lines.append(
             f"| {name} | {100 * stages['teacher']['metrics']['top1']:.2f} "
-            f"| {' | '.join(f'{100 * each:.2f}' for each in top1)} "
-            f"| {1e4 * found['monitor_top1_variance']:.2f} | {seconds:.0f} | {rate} |"
+            f"| {' | '.join(f'{100 * share:.2f}' for share in top1)} "
+            f"| {1e4 * metrics['monitor_top1_variance']:.2f} | {seconds:.0f} | {rate} |"
         )
     for name, stages in rows.items():
-        hours = sum(each["seconds"] for each in stages.values()) / 3600
+        hours = sum(stage["seconds"] for stage in stages.values()) / 3600
         lines += ["", f"{name}: {hours:.3f} hours in all stages (one GPU: as many GPU hours)."]
     return "\n".join(lines)
