@@ -16,7 +16,7 @@ from pipeline.errors import SettingsFault
 from pipeline.requirements import NeedsModule, Requirement
 from pipeline.settings import Data, Settings
 from pipeline.stage import External, Fetch, Stage
-from stages.data.specs import SPECS, loader_module, spec_of, where_of
+from stages.data.specs import SPECS, loader_module, spec_of
 from stages.engines import selection
 from stages.engines.base import BACKENDS, BackendInfo
 from stages.preflight import NeedsNetwork
@@ -112,7 +112,7 @@ def _images(data: Data, root: Path) -> _Use:
     folder = External(
         path=root / data.root,
         needed_by="data.root",
-        remedy="madpipe run downloads it" if fetched else where_of(data),
+        remedy="madpipe run downloads it" if fetched else SPECS[data.source].where,
         fetch=fetch if data.download else None,
     )
     return _Use(_DATA, {"data": folder}, ("torchvision", "pillow"), code)

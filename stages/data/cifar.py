@@ -8,7 +8,7 @@ from pipeline.settings import Data
 from pipeline.stage import StageError
 from stages.data import folder
 from stages.data.images import DatasetPart, LoadedSource
-from stages.data.specs import Spec, where_of
+from stages.data.specs import Spec
 
 
 def load(data: Data, spec: Spec, root: Path) -> LoadedSource:
@@ -29,7 +29,7 @@ def load(data: Data, spec: Spec, root: Path) -> LoadedSource:
         raise StageError(
             "data.root",
             f"holds no {data.source} that torchvision can read ({root})",
-            where_of(data),
+            spec.where,
         ) from error
     parts = [DatasetPart(part.data, np.asarray(part.targets)) for part in (train, test)]
     return LoadedSource(parts[0], parts[1], tuple(train.classes))

@@ -14,7 +14,7 @@ from pipeline.settings import Data
 from pipeline.stage import StageError
 from stages.data.files import ImageFiles, image_files
 from stages.data.images import DatasetPart, LoadedSource
-from stages.data.specs import Spec, where_of
+from stages.data.specs import SPECS, Spec
 
 _HELD_OUT = ("val", "validation", "test")
 _TRAIN = "train"
@@ -156,7 +156,7 @@ def list_parts(root: Path) -> tuple[Listing, Listing, list[str]]:
 def absent(data: Data, root: Path, missing: str) -> StageError:
     """Return the error for a set of which `missing` is not in `root`; says what to put where."""
     return StageError(
-        "data.root", f"holds no {data.source} (no {missing} in {root})", where_of(data)
+        "data.root", f"holds no {data.source} (no {missing} in {root})", SPECS[data.source].where
     )
 
 

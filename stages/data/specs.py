@@ -121,11 +121,6 @@ def loader_module(source: str) -> str:
     return f"stages.data.{SPECS[source].module}"
 
 
-def where_of(data: Data) -> str:
-    """Return what to do where the files of a source are missing."""
-    return SPECS[data.source].where
-
-
 def spec_of(data: Data) -> Spec:
     """Return the spec of the images: the settings, and the source's own facts for the rest."""
     spec = SPECS[data.source]

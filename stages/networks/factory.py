@@ -27,11 +27,11 @@ def build(card: Card, *, code: Path | None, place: str) -> Classifier:
     except registry.UnknownArchitecture as error:
         raise StageError(place, error.wrong, error.remedy) from error
     network = Classifier(backbone, card.mean, card.std)
-    check_shapes(network, card, place)
+    _check_shapes(network, card, place)
     return network.to(memory_format=torch.channels_last)
 
 
-def check_shapes(network: Classifier, card: Card, place: str) -> None:
+def _check_shapes(network: Classifier, card: Card, place: str) -> None:
     """Make sure that the network maps the card's images to one logit for each class.
 
     Raises:
