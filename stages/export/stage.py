@@ -78,7 +78,7 @@ def export(
         StageError: The exported graph is unsound or differs from torch.
     """
     is_bytes = options.input == "uint8-nhwc"
-    model = onnx_io.convert(
+    model = onnx_io.from_torch(
         network, card, opset=opset, is_bytes=is_bytes, student_sha256=student_sha256
     )
     if is_bytes:

@@ -47,7 +47,7 @@ class _FromBytes(nn.Module):
         return logits_BK
 
 
-def convert(
+def from_torch(
     network: nn.Module,
     card: Card,
     *,

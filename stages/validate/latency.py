@@ -164,7 +164,7 @@ def build_teacher_engine(
         onnx=onnx, engine=engine, device=like.device, precision=_TEACHER_PRECISION
     )
     try:
-        onnx_io.save(onnx_io.convert(teacher.network, teacher.card, opset=opset), onnx)
+        onnx_io.save(onnx_io.from_torch(teacher.network, teacher.card, opset=opset), onnx)
         build_engine(like.backend, request)
     except Exception as error:  # the exporter may raise anything on a user's network
         is_ours = isinstance(error, (StageError, UnavailableError))
