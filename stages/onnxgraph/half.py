@@ -13,7 +13,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, versi
 
 from pipeline.stage import StageError
 from stages.onnxgraph.layers import (
-    ASKED_FOR,
+    KEPT_BY_NAME,
     PREPROCESSING,
     Converted,
     KeptFloat,
@@ -113,7 +113,7 @@ def _reason_for_float(
     if not any(name in floats for name in (*node.input, *node.output)):
         return ""
     if node.name in keep:
-        return ASKED_FOR
+        return KEPT_BY_NAME
     if node.name in ahead:
         return PREPROCESSING
     if node.op_type not in _SAFE or node.domain not in ("", "ai.onnx"):

@@ -10,7 +10,7 @@ from pipeline.stage import StageError
 
 LAYER_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators with weights, in which nearly all arithmetic is."""
-ASKED_FOR = "asked for"
+KEPT_BY_NAME = "named to stay in float"
 PREPROCESSING = "preprocessing"
 
 _EXAMPLES = 4

@@ -21,7 +21,7 @@ from onnxruntime.quantization import CalibrationMethod, QuantType
 
 from stages.onnxgraph.calibrate import METHODS, quiet
 from stages.onnxgraph.layers import (
-    ASKED_FOR,
+    KEPT_BY_NAME,
     Converted,
     KeptFloat,
     layer_nodes,
@@ -134,5 +134,5 @@ def _quantize(
     quantized.metadata_props.extend(model.metadata_props)
     quantized.producer_name = model.producer_name
     quantized.producer_version = model.producer_version
-    kept = [KeptFloat(node.name, ASKED_FOR) for node in layer_nodes(model) if node.name in keep]
+    kept = [KeptFloat(node.name, KEPT_BY_NAME) for node in layer_nodes(model) if node.name in keep]
     return Converted(quantized, tuple(kept))

@@ -12,7 +12,7 @@ from stages import bank
 from stages.engines.base import BACKENDS, PRECISION_KEY
 from stages.onnxgraph import convert
 from stages.onnxgraph import io as onnx_io
-from stages.onnxgraph.layers import ASKED_FOR, layer_nodes
+from stages.onnxgraph.layers import KEPT_BY_NAME, layer_nodes
 from tests.stages.tiny import TinyRun
 
 
@@ -38,7 +38,7 @@ def test_every_precision_of_every_backend_can_be_made_and_is_named_in_the_file(
     properties = {entry.key: entry.value for entry in converted.model.metadata_props}
     assert properties[PRECISION_KEY] == precision
     assert onnx_io.card_of(converted.model) == onnx_io.card_of(model)
-    kept = [entry.node for entry in converted.kept_float if entry.reason == ASKED_FOR]
+    kept = [entry.node for entry in converted.kept_float if entry.reason == KEPT_BY_NAME]
     is_in_graph = precision in convert.CALIBRATED or (
         precision in ("fp16", "bf16") and BACKENDS[backend].is_half_in_graph
     )

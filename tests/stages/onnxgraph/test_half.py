@@ -8,7 +8,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from stages import bank
 from stages.onnxgraph import half
 from stages.onnxgraph import io as onnx_io
-from stages.onnxgraph.layers import ASKED_FOR, PREPROCESSING, KeptFloat, layer_nodes
+from stages.onnxgraph.layers import KEPT_BY_NAME, PREPROCESSING, KeptFloat, layer_nodes
 from tests.stages.tiny import TinyRun
 
 
@@ -56,7 +56,7 @@ def test_a_layer_that_is_kept_has_fp32_weights_between_casts(model: ModelProto) 
     kinds = {tensor.name: tensor.data_type for tensor in converted.model.graph.initializer}
     by_name = {node.name: node for node in converted.model.graph.node}
     assert kinds[by_name[kept].input[1]] == TensorProto.FLOAT
-    assert KeptFloat(kept, ASKED_FOR) in converted.kept_float
+    assert KeptFloat(kept, KEPT_BY_NAME) in converted.kept_float
 
 
 def test_weights_beyond_fp16_stay_in_fp32_and_bf16_takes_them(model: ModelProto) -> None:

@@ -11,7 +11,7 @@ from onnx import ModelProto, TensorProto, numpy_helper
 from stages import bank
 from stages.onnxgraph import calibrate, qdq
 from stages.onnxgraph import io as onnx_io
-from stages.onnxgraph.layers import ASKED_FOR, Converted, KeptFloat, layer_nodes, with_names
+from stages.onnxgraph.layers import KEPT_BY_NAME, Converted, KeptFloat, layer_nodes, with_names
 from tests.stages.tiny import TinyRun
 
 
@@ -85,7 +85,7 @@ def test_a_layer_that_is_kept_has_its_weights_in_float(
 ) -> None:
     layer = layer_nodes(model)[0]
     converted = _int8(model, ranges, scheme, keep={layer.name})
-    assert converted.kept_float == (KeptFloat(layer.name, ASKED_FOR),)
+    assert converted.kept_float == (KeptFloat(layer.name, KEPT_BY_NAME),)
     types = {tensor.name: tensor.data_type for tensor in converted.model.graph.initializer}
     assert types[layer.input[1]] == TensorProto.FLOAT
     assert _int8(model, ranges, scheme).kept_float == ()
