@@ -1,6 +1,6 @@
 """Latency of engines against each other, and what int8 costs; prints Markdown.
 
-    uv run python -m benchmarks.engines latency [--rounds 300] [--quick]
+    uv run python -m benchmarks.engines latency [--repetitions 300] [--quick]
     uv run python -m benchmarks.engines latency --device cuda --batch 1 --batch 32 --batch 256
     uv run python -m benchmarks.engines auto WORK
     uv run python -m benchmarks.engines accuracy WORK [--data digits] [--images 256]
@@ -150,7 +150,7 @@ def torch_calls(
     return calls
 
 
-def latency(device: str, batches: Sequence[int], rounds: int, *, quick: bool) -> None:
+def latency(device: str, batches: Sequence[int], repetitions: int, *, quick: bool) -> None:
     """Measure everything in turns at each batch size."""
     torch.set_num_threads(1)
     heading(f"Engines: CIFAR ResNet-34 teacher, ResNet-18 student, {device}, one thread")
@@ -170,11 +170,11 @@ def latency(device: str, batches: Sequence[int], rounds: int, *, quick: bool) ->
                 torch_calls(teacher.to(device), student.to(device), x_on_device, quick=quick)
                 | engine_calls
             )
-            # As many rounds at any batch: time is no limit here.
+            # As many repetitions at any batch: time is no limit here.
             if device == "cuda":
-                times_ms = between_events(list(calls.values()), rounds)
+                times_ms = between_events(list(calls.values()), repetitions)
             else:
-                times_ms = _in_turns(list(calls.values()), rounds)
+                times_ms = _in_turns(list(calls.values()), repetitions)
         table(batch, list(calls), times_ms)
 
 
@@ -184,12 +184,12 @@ def _in_turns(calls: Sequence[Call], repetitions: int) -> NDArray[np.float64]:
     return timing.interleaved(calls, repetitions)
 
 
-def between_events(calls: Sequence[Call], rounds: int) -> NDArray[np.float64]:
-    """Return milliseconds of shape (rounds, calls) between CUDA events, in turns."""
+def between_events(calls: Sequence[Call], repetitions: int) -> NDArray[np.float64]:
+    """Return milliseconds of shape (repetitions, calls) between CUDA events, in turns."""
     for call in [*calls] * 20:
         call()
-    times_ms = np.empty((rounds, len(calls)))
-    for number in range(rounds):
+    times_ms = np.empty((repetitions, len(calls)))
+    for number in range(repetitions):
         for step in range(len(calls)):
             column = (number + step) % len(calls)
             begin, end = _event(), _event()
@@ -207,11 +207,11 @@ def _event() -> torch.cuda.Event:
 
 
 def table(batch: int, names: list[str], times_ms: NDArray[np.float64]) -> None:
-    """Print medians, the ratio to the eager teacher round by round, and to the fastest R18."""
+    """Print medians, the paired ratio to the eager teacher, and the one to the fastest R18."""
     medians = np.median(times_ms, axis=0)
     ratios = np.median(times_ms[:, :1] / times_ms, axis=0)
     best = min(m for name, m in zip(names, medians, strict=True) if name.startswith("R18"))
-    print(f"Batch {batch}, {len(times_ms)} rounds, all in turns.\n")
+    print(f"Batch {batch}, {len(times_ms)} repetitions, all in turns.\n")
     print("| engine | median ms | eager teacher over it | fastest student over it |")
     print("| --- | ---: | ---: | ---: |")
     for name, median, ratio in zip(names, medians, ratios, strict=True):
@@ -314,8 +314,8 @@ def main() -> None:
     one = verbs.add_parser("latency")
     one.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     one.add_argument("--batch", type=int, action="append", help="absent: 1 and 32")
-    one.add_argument("--rounds", type=int, default=300)
-    one.add_argument("--quick", action="store_true", help="few rounds, no torch.compile")
+    one.add_argument("--repetitions", type=int, default=300)
+    one.add_argument("--quick", action="store_true", help="few repetitions, no torch.compile")
     for other in (verbs.add_parser("auto"), verbs.add_parser("accuracy")):
         other.add_argument("work", type=Path, help="a .madpipe folder with distilled students")
         other.add_argument("--data", default="digits", help="digits or SOURCE:FOLDER")
@@ -327,8 +327,8 @@ def main() -> None:
     elif chosen.verb == "auto":
         auto(chosen.work)
     else:
-        rounds = 20 if chosen.quick else chosen.rounds
-        latency(chosen.device, chosen.batch or (1, 32), rounds, quick=chosen.quick)
+        repetitions = 20 if chosen.quick else chosen.repetitions
+        latency(chosen.device, chosen.batch or (1, 32), repetitions, quick=chosen.quick)
 
 
 if __name__ == "__main__":
