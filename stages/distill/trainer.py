@@ -77,7 +77,7 @@ class DistillTrainer:
         self.pretrained = 0
         self.windows: list[Window] = []
         self.teacher = teacher.to(compute.device).eval().requires_grad_(requires_grad=False)
-        self.student = student.to(compute.device).train()
+        self.student = compute.placed(student).train()
         convert_sync_batchnorm(self.student, self.group)
         self.generator = compute.placed(generator).train()
         convert_sync_batchnorm(self.generator, self.group)

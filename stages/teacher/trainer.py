@@ -27,7 +27,7 @@ class TeacherTrainer:
         """Begin to train `network`; order and augmentation are sampled from `rng`, on the CPU."""
         self.compute = devices.select("auto")
         self.rng = rng
-        self.network = network.to(self.compute.device).train()
+        self.network = self.compute.placed(network).train()
         self.average = ema_copy(self.network) if options.weight_average else None
         self.data = data
         self.options = options

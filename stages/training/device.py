@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from pipeline import machine
+from stages.training import memory_layout
 
 _Network = TypeVar("_Network", bound=nn.Module)
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
@@ -31,8 +32,8 @@ class Compute:
         return torch.float32 if self.precision == "fp32" else torch.bfloat16
 
     def placed(self, network: _Network) -> _Network:
-        """Return `network` on the device, channels last."""
-        return network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        """Return `network` on the device, channels last and safe to train."""
+        return memory_layout.place(network, self.device)
 
     def peak_memory_bytes(self) -> int:
         """Return the most memory used so far: of the GPU, or of this whole process."""
@@ -47,7 +48,11 @@ class Compute:
             return
         inductor_mode = "reduce-overhead" if mode == "cuda-graphs" else None
         for network in networks:
-            network.compile(mode=inductor_mode, dynamic=False)
+            if self.device.type == "cpu" and memory_layout.strided_pointwise(network):
+                # Inductor would lay all convolutions out channels last again.
+                network.compile(options={"layout_optimization": False}, dynamic=False)
+            else:
+                network.compile(mode=inductor_mode, dynamic=False)
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which networks run."""

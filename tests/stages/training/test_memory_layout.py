@@ -1,0 +1,111 @@
+"""Strided 1x1 convolutions of few channels, whose weight gradient oneDNN gets wrong."""
+
+import copy
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from stages.training.memory_layout import place
+
+ROOT = Path(__file__).parents[3]
+CPU = torch.device("cpu")
+TRAIN = """
+import sys
+import torch
+from torch import nn
+from stages.training.device import Compute
+
+torch.manual_seed(0)
+precision, compiled, *channels = sys.argv[1:]
+compute = Compute(torch.device("cpu"), precision)
+for in_channels in map(int, channels):
+    stem = nn.Conv2d(1, in_channels, 3, padding=1)
+    layer = nn.Conv2d(in_channels, 8, 1, stride=2, bias=False)
+    network = compute.placed(nn.Sequential(stem, layer))
+    compute.compile(compiled, network)
+    x_BCHW = torch.randn(9, 1, 16, 16).contiguous(memory_format=torch.channels_last)
+    slope_BCHW = torch.randn(9, 8, 8, 8)
+    for _ in range(8):
+        layer.zero_grad()
+        with compute.autocast():
+            y_BCHW = network(x_BCHW)
+        y_BCHW.float().backward(slope_BCHW)
+    with torch.no_grad(), compute.autocast():
+        h_BCHW = stem(x_BCHW)[:, :, ::2, ::2]
+    wanted_OI = torch.einsum("bohw,bihw->oi", slope_BCHW, h_BCHW.float())
+    difference_OI = (layer.weight.grad[:, :, 0, 0] - wanted_OI).abs()
+    assert difference_OI.max() < 0.03 * wanted_OI.abs().max(), (in_channels, difference_OI)
+"""
+
+
+@pytest.mark.skipif(
+    platform.machine() not in {"x86_64", "AMD64"}, reason="oneDNN has these kernels for x86 alone"
+)
+@pytest.mark.parametrize(
+    ("isa", "threads", "arguments"),
+    [
+        ("AVX2", 1, "fp32 off 2 4 7"),
+        ("AVX2", 4, "fp32 off 2 4 7"),
+        ("DEFAULT", 2, "fp32 off 2 4 8 15"),
+        ("DEFAULT", 2, "bf16 off 2 4 8 15"),
+        pytest.param("AVX2", 1, "fp32 on 4", marks=pytest.mark.slow),
+        pytest.param("DEFAULT", 2, "fp32 on 8", marks=pytest.mark.slow),
+    ],
+)
+def test_their_training_neither_crashes_nor_goes_wrong(
+    isa: str, threads: int, arguments: str
+) -> None:
+    """In a process of its own, since oneDNN's fault ends it."""
+    limits = {
+        "ONEDNN_MAX_CPU_ISA": isa,
+        "OMP_NUM_THREADS": str(threads),
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+    command = [sys.executable, "-c", TRAIN, *arguments.split()]
+    process = subprocess.run(
+        command, cwd=ROOT, env=os.environ | limits, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
+
+
+@pytest.mark.parametrize(
+    ("layer", "is_default"),
+    [
+        (nn.Conv2d(4, 8, 1, stride=2), True),
+        (nn.Conv2d(15, 8, 1, stride=(1, 2)), True),
+        (nn.Conv2d(16, 32, 1, stride=2), False),
+        (nn.Conv2d(4, 8, 1), False),
+        (nn.Conv2d(4, 8, 3, stride=2), False),
+        (nn.Conv2d(4, 8, 1, stride=2, groups=2), False),
+    ],
+)
+def test_they_alone_compute_in_the_default_layout(layer: nn.Conv2d, *, is_default: bool) -> None:
+    placed = place(copy.deepcopy(layer), CPU)
+    are_default: list[bool] = []
+    placed.register_forward_pre_hook(
+        lambda _layer, inputs: are_default.append(inputs[0].is_contiguous())
+    )
+    x_BCHW = torch.rand(3, layer.in_channels, 8, 8).contiguous(memory_format=torch.channels_last)
+    y_BCHW = placed(x_BCHW)
+    assert are_default == [is_default]
+    if is_default:
+        # Torch goes by the strides, which the two layouts give a 1x1 weight differently.
+        assert placed.weight.stride() == (layer.in_channels, 1, 1, 1)
+    assert y_BCHW.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_placing_keeps_the_parameters_and_what_a_network_computes() -> None:
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv2d(4, 8, 1, stride=2), nn.ReLU(), nn.Conv2d(8, 2, 3))
+    parameters = list(plain.parameters())
+    x_BCHW = torch.rand(2, 4, 8, 8)
+    wanted_BCHW = plain(x_BCHW)
+    placed = place(place(plain, CPU), CPU)
+    assert all(one is other for one, other in zip(parameters, placed.parameters(), strict=True))
+    torch.testing.assert_close(placed(x_BCHW), wanted_BCHW)
