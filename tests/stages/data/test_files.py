@@ -11,7 +11,7 @@ from torchvision.transforms import functional
 
 from pipeline.errors import StageError
 from pipeline.settings import Data
-from stages.data.files import ImageFiles
+from stages.data.files import ImageFiles, scale_and_crop
 from stages.data.specs import Spec, spec_of
 
 SPEC = spec_of(Data(source="folder", image_size_px=16))
@@ -62,6 +62,16 @@ def test_an_image_is_scaled_and_cut_as_torchvision_does_it_for_its_networks(
         scaled = functional.resize(image, [int(16 * ratio)])
         wanted = functional.pil_to_tensor(functional.center_crop(scaled, [16, 16]))
     assert torch.equal(files[:][0], wanted)
+
+
+@pytest.mark.parametrize("size", [(40, 33), (33, 40), (7, 91), (16, 8), (200, 9)])
+@pytest.mark.parametrize("ratio", [1.0, 256 / 224])
+def test_a_crop_that_is_no_square_is_filled_by_the_image(
+    size: tuple[int, int], ratio: float
+) -> None:
+    cropped = scale_and_crop(Image.new("L", size, 255), (8, 16), ratio)
+    assert cropped.size == (16, 8)
+    assert cropped.getextrema() == (255, 255)
 
 
 def test_unreadable_files_are_counted_and_named(tmp_path: Path) -> None:

@@ -99,3 +99,9 @@ def test_files_that_hold_no_images_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty" / "a.png").write_bytes(b"nothing")
     with pytest.raises(StageError, match=r"1 files are no readable images .*a\.png"):
         calibration_images.load(tmp_path / "empty", _model(), "here")
+
+
+def test_a_folder_for_a_network_of_other_channels_is_refused(tmp_path: Path) -> None:
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    with pytest.raises(StageError, match=r"1 or 3 channels, .* another number \(2\)"):
+        calibration_images.load(tmp_path, _model(channels=2), "here")
