@@ -126,8 +126,8 @@ class Report(Struct, frozen=True, kw_only=True, tag_field="schema", tag=SCHEMA):
             return "inconclusive", ", ".join(names)
         passed = sum(gate.verdict == "pass" for gate in self.gates)
         reasons = [f"{passed} of {len(self.gates)} gates passed"]
-        if elsewhere := sum(gate.is_elsewhere for gate in self.gates):
-            reasons.append(f"{elsewhere} wait for the engine's GPU")
+        if waiting := sum(gate.is_elsewhere for gate in self.gates):
+            reasons.append(f"{waiting} wait for the engine's GPU")
         if warned := sorted(g.name for g in self.gates if g.only_warns and g.is_unmet):
             reasons.append(f"warned of {', '.join(warned)}")
         return "pass", ", ".join(reasons)
