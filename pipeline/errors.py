@@ -5,7 +5,7 @@ Knows nothing of the screen: only `pipeline.cli.main` prints and exits.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pipeline import exit_codes
 
@@ -13,21 +13,22 @@ from pipeline import exit_codes
 class MadpipeError(Exception):
     """An error with a place, what is wrong there, and what to do about it.
 
-    It can be pickled, so one that is raised in another process arrives as it was.
+    It can be pickled, so one that is raised in another process arrives as it was; for that `args`
+    holds the arguments of its class.
     """
 
     exit_code: ClassVar[int] = exit_codes.FAILED
 
     def __init__(self, place: str, wrong: str, remedy: str) -> None:
         """Read as `place: wrong; remedy`; `wrong` carries the value seen in parentheses."""
-        super().__init__(f"{place}: {wrong}; {remedy}")
+        super().__init__(place, wrong, remedy)
         self.place = place
         self.wrong = wrong
         self.remedy = remedy
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Return how it is made again in another process: an exception keeps only its text."""
-        return type(self), (self.place, self.wrong, self.remedy)
+    def __str__(self) -> str:
+        """Return the three parts as one line."""
+        return f"{self.place}: {self.wrong}; {self.remedy}"
 
 
 class UsageError(MadpipeError):
@@ -45,14 +46,11 @@ class ConfigError(MadpipeError):
         """Take one finished line for each fault, `file:line: key: what (value); what to do`."""
         super().__init__("settings", f"are wrong ({len(faults)} faults)", "correct each")
         self.faults = tuple(faults)
+        self.args = (self.faults,)
 
     def __str__(self) -> str:
         """Return all faults, a line each."""
         return "\n".join(self.faults)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Return how it is made again in another process."""
-        return type(self), (self.faults,)
 
 
 class SettingsFault(MadpipeError):
@@ -64,16 +62,13 @@ class SettingsFault(MadpipeError):
         """Take for each fault its key path, what is wrong, and what to do."""
         super().__init__("settings", f"name what is not there ({len(faults)} faults)", "see each")
         self.faults = tuple(faults)
+        self.args = (self.faults,)
 
     def __str__(self) -> str:
         """Return all faults, a line each."""
         return "\n".join(
             f"{'.'.join(key)}: {wrong}; {remedy}" for key, wrong, remedy in self.faults
         )
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Return how it is made again in another process."""
-        return type(self), (self.faults,)
 
 
 class StageError(MadpipeError):

@@ -1,7 +1,5 @@
 """What happens during a run, as plain records handed to a list of sinks, and a log of them.
 
-Stages and the runner emit; screens and `EventLog` receive. Knows nothing of stages and screens.
-
 Kinds of event and their fields:
 
     run_started     stages, command
@@ -16,10 +14,11 @@ Kinds of event and their fields:
     run_done        exit_code, seconds
 """
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
@@ -50,29 +49,18 @@ def broadcast(sinks: list[Sink], kind: str, stage: str | None, fields: Mapping[s
         sink(event)
 
 
-class EventLog:
-    """A sink that keeps the events of one stage as a file of JSON lines, for the report."""
+@contextlib.contextmanager
+def event_log(path: Path) -> Iterator[Sink]:
+    """Yield a sink that keeps the events of one stage as JSON lines in `path`, for the report.
 
-    def __init__(self, path: Path) -> None:
-        """Append to `path`: a resumed stage goes on with the events of its first session."""
-        self._file = path.open("ab", buffering=0)
+    It appends: a resumed stage goes on with the events of its first session.
+    """
+    with path.open("ab", buffering=0) as file:
 
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
+        def write(event: Event) -> None:
+            file.write(msgspec.json.encode(event.as_dict()) + b"\n")
 
-    def __exit__(self, *_: object) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def __call__(self, event: Event) -> None:
-        """Write one event as one line."""
-        self._file.write(msgspec.json.encode(event.as_dict()) + b"\n")
-
-
-class _LoggedEvent(msgspec.Struct):
-    kind: str
-    time_s: float
+        yield write
 
 
 def logged_s(path: Path) -> float:
@@ -80,7 +68,7 @@ def logged_s(path: Path) -> float:
     total_s, begin_s, last_s = 0.0, 0.0, 0.0
     for line in path.read_bytes().splitlines() if path.is_file() else []:
         try:
-            event = msgspec.json.decode(line, type=_LoggedEvent)
+            event = msgspec.json.decode(line, type=Event)
         except msgspec.DecodeError:
             continue  # a kill can cut the last line short
         if event.kind == "stage_started":

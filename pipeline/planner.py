@@ -71,13 +71,22 @@ def selected(stages: Sequence[Stage], targets: Sequence[str]) -> tuple[Stage, ..
     Raises:
         UsageError: A target is no stage.
     """
-    for target in targets:
-        require_stage(stages, target, allow_all=True)
-    names = {stage.name for stage in stages} if ALL in targets else set(targets)
+    names = named(stages, targets)
     for stage in reversed(stages):
         if stage.name in names:
             names |= stage.sources
     return tuple(stage for stage in stages if stage.name in names)
+
+
+def named(stages: Sequence[Stage], names: Sequence[str]) -> frozenset[str]:
+    """Return the names of the stages that `names` lists; `all` lists every one.
+
+    Raises:
+        UsageError: A name is no stage.
+    """
+    for name in names:
+        require_stage(stages, name, allow_all=True)
+    return frozenset(stage.name for stage in stages if {stage.name, ALL} & set(names))
 
 
 def require_stage(stages: Sequence[Stage], name: str, *, allow_all: bool = False) -> None:

@@ -13,7 +13,7 @@ from pipeline.config import load as config
 from pipeline.errors import SettingsFault, StoreError
 from pipeline.gates.judge import Verdict, judge
 from pipeline.gates.measurements import Measurements, read
-from pipeline.planner import Planned, ordered, plan, require_stage, selected
+from pipeline.planner import Planned, ordered, plan, selected
 from pipeline.settings import Settings
 from pipeline.stage import Stage
 
@@ -87,22 +87,19 @@ class Project:
             UsageError: A target is no stage.
         """
         stages = selected(self.stages, targets)
+        externals = [external for stage in stages for external in stage.externals.values()]
+        missing = {item.needed_by: item for item in externals if not item.path.exists()}
+        faults = [
+            (tuple(key.split(".")), f"no such file or folder ({item.path})", item.remedy)
+            for key, item in missing.items()
+        ]
+        if faults:
+            raise config.locate(self.path, self.overrides, SettingsFault(faults))
         try:
-            _check_externals(stages)
             digest_cache = digest_cache or DigestCache(self.store.digest_cache_path)
             return plan(stages, self.settings, self.store, digest_cache, force)
         except SettingsFault as fault:
             raise config.locate(self.path, self.overrides, fault) from fault
-
-    def forced(self, names: Sequence[str]) -> frozenset[str]:
-        """Return the stages that `--force` names; `all` names every one.
-
-        Raises:
-            UsageError: A name is no stage.
-        """
-        for name in names:
-            require_stage(self.stages, name, allow_all=True)
-        return frozenset(stage.name for stage in self.stages if {stage.name, "all"} & set(names))
 
     def measurements(self) -> Measurements | None:
         """Return what the validate entry used last measured, None where nothing is measured.
@@ -144,18 +141,6 @@ class Project:
                 str(self.store.home), "holds no measurements (none stored)", "madpipe run validate"
             )
         return judge(measurements, self.settings.gates)
-
-
-def _check_externals(stages: Sequence[Stage]) -> None:
-    externals = [external for stage in stages for external in stage.externals.values()]
-    missing = {item.needed_by: item for item in externals if not item.path.exists()}
-    if missing:
-        raise SettingsFault(
-            [
-                (tuple(key.split(".")), f"no such file or folder ({item.path})", item.remedy)
-                for key, item in missing.items()
-            ]
-        )
 
 
 def home_of(config_path: Path) -> Path:

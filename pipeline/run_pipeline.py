@@ -12,7 +12,7 @@ from pipeline.cache.lock import write_lock
 from pipeline.errors import Interrupted, MadpipeError, StoreError
 from pipeline.events import Sink, broadcast
 from pipeline.gates.judge import Verdict, exit_code
-from pipeline.planner import Planned
+from pipeline.planner import Planned, named
 from pipeline.project import VALIDATE, Project
 from pipeline.run_records import RunRecord
 from pipeline.runner import Runner
@@ -46,7 +46,7 @@ def run_pipeline(
         MadpipeError: A stage failed, the machine lacks something, or a signal came.
     """
     begin_s = time.perf_counter()
-    forced = project.forced(force)
+    forced = named(project.stages, force)
     project.fetch(targets)
     digest_cache = DigestCache(project.store.digest_cache_path)
     planned = project.plan(targets, forced, digest_cache)

@@ -20,7 +20,7 @@ class StageRecord(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     status: Literal["hit", "ran", "resumed", "failed"]
     key: str | None
-    elapsed_s: float
+    elapsed_s: float = 0.0
     message: str = ""
 
 

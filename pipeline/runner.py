@@ -1,7 +1,5 @@
 """Running stages: use what is stored, run what is not, store what ran.
 
-    run -> for each stage: plan_stage -> hit, or run_stage -> commit
-
 Knows nothing of what stages do nor of the screen: it emits events. `pipeline.run_pipeline` is a
 whole run around it, with lock, record and gates.
 """
@@ -21,7 +19,7 @@ from pipeline.cache.keys import file_sha256
 from pipeline.cache.store import Entry, EntryRecord, OutputRecord, Store, remove_tree
 from pipeline.checkpoint import Checkpoints
 from pipeline.errors import Interrupted, MadpipeError, StageError
-from pipeline.events import EventLog, Sink, broadcast, logged_s
+from pipeline.events import Sink, broadcast, event_log, logged_s
 from pipeline.planner import Planned, plan_stage
 from pipeline.run_records import StageRecord
 from pipeline.settings import Settings
@@ -80,13 +78,9 @@ class Runner:
             if self.stop_asked():
                 raise Interrupted("madpipe", "interrupted", "the same command goes on from here")
             begin_s = time.perf_counter()
+            forced = stage.name in self.force
             item = plan_stage(
-                stage,
-                self.settings,
-                self.store,
-                self.digest_cache,
-                self.entries,
-                force=stage.name in self.force,
+                stage, self.settings, self.store, self.digest_cache, self.entries, force=forced
             )
             self.current_key = item.key
             status: Status = "hit"
@@ -101,29 +95,19 @@ class Runner:
     def record_failure(self, error: MadpipeError) -> None:
         """Record that the stage under way, where there is one, failed."""
         if self.current is not None:
-            self.records.append(
-                StageRecord(
-                    name=self.current,
-                    status="failed",
-                    key=self.current_key,
-                    elapsed_s=0.0,
-                    message=str(error),
-                )
+            failed = StageRecord(
+                name=self.current, status="failed", key=self.current_key, message=str(error)
             )
+            self.records.append(failed)
 
     def _finish(self, stage: str, status: Status, entry: Entry, elapsed_s: float) -> None:
+        key = entry.record.key
         with self.store.io_errors():
-            self.store.mark_newest(stage, entry.record.key)
+            self.store.mark_newest(stage, key)
         self.entries[stage] = entry
-        self.records.append(
-            StageRecord(name=stage, status=status, key=entry.record.key, elapsed_s=elapsed_s)
-        )
-        fields = {
-            "status": status,
-            "seconds": round(entry.record.seconds, 3),
-            "key": entry.record.key,
-            "metrics": entry.record.metrics,
-        }
+        self.records.append(StageRecord(name=stage, status=status, key=key, elapsed_s=elapsed_s))
+        seconds, metrics = round(entry.record.seconds, 3), entry.record.metrics
+        fields = {"status": status, "seconds": seconds, "key": key, "metrics": metrics}
         broadcast(self.sinks, "stage_done", stage, fields)
 
     def _run_stage(self, item: Planned) -> Entry:
@@ -141,7 +125,7 @@ class Runner:
             source, _, output = name.partition("/")
             inputs[name] = self.entries[source].output(output)
         seconds = logged_s(work / "events.jsonl")
-        with EventLog(work / "events.jsonl") as log:
+        with event_log(work / "events.jsonl") as log:
 
             def emit(kind: str, fields: Mapping[str, Any]) -> None:
                 broadcast([*self.sinks, log], kind, stage.name, fields)
@@ -194,9 +178,8 @@ class Runner:
         outputs = {}
         for name, file in item.stage.outputs.items():
             path = work / "out" / file
-            outputs[name] = OutputRecord(
-                file=file, sha256=file_sha256(path), bytes=path.stat().st_size
-            )
+            size = path.stat().st_size
+            outputs[name] = OutputRecord(file=file, sha256=file_sha256(path), bytes=size)
         (work / "events.jsonl").rename(work / "out" / "events.jsonl")
         record = EntryRecord(
             stage=item.stage.name,

@@ -17,15 +17,7 @@ from pipeline.errors import Interrupted, StageError, UndeclaredAccess
 from pipeline.requirements import Requirement
 from pipeline.settings import Settings
 
-__all__ = [
-    "Context",
-    "External",
-    "Fetch",
-    "Interrupted",
-    "Settings",
-    "Stage",
-    "StageError",
-]
+__all__ = ["Context", "External", "Fetch", "Interrupted", "Settings", "Stage", "StageError"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +88,7 @@ class Context:
         cache: Path | None = None,
     ) -> None:
         """Bind the declaration to real paths; only the runner does."""
-        self.settings = cast("Settings", _DeclaredSettings(settings, stage, ()))
+        self.settings = cast("Settings", _DeclaredSettings(settings, stage))
         self.checkpoints = checkpoints
         self.cache = cache
         """A folder for what only saves time and outlives the stage; it may not be there yet."""
@@ -165,30 +157,21 @@ class Context:
             raise Interrupted(self._stage.name, "interrupted", "the same command goes on from here")
 
 
+@dataclass(frozen=True)
 class _DeclaredSettings:
     """A read-only view of a settings table that raises for what the stage did not declare."""
 
     _table: msgspec.Struct
     _stage: Stage
-    _path: tuple[str, ...]
-
-    def __init__(self, table: msgspec.Struct, stage: Stage, path: tuple[str, ...]) -> None:
-        object.__setattr__(self, "_table", table)
-        object.__setattr__(self, "_stage", stage)
-        object.__setattr__(self, "_path", path)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        message = f"settings are read-only ({'.'.join((*self._path, name))})"
-        raise AttributeError(message)
+    _prefix: str = ""
 
     def __getattr__(self, name: str) -> object:
-        path = (*self._path, name)
-        dotted = ".".join(path)
+        dotted = self._prefix + name
         value: object = getattr(self._table, name)
         if dotted in self._stage.settings:
             return value
         if any(name.startswith(dotted + ".") for name in self._stage.settings):
-            return _DeclaredSettings(cast("msgspec.Struct", value), self._stage, path)
+            return _DeclaredSettings(cast("msgspec.Struct", value), self._stage, dotted + ".")
         return _refuse(self._stage, "setting", dotted)
 
 

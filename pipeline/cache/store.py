@@ -10,8 +10,7 @@
       digests.json                       digests of code and folders, to be spared next time
       lock                               held by the process that writes
 
-An entry comes about by one rename of its finished folder and is checked when it is read. Its
-record (`EntryRecord`, entry.json) is what makes it an entry. Knows nothing of what stages do.
+An entry comes about by one rename of its finished folder and is checked when it is read.
 """
 
 import contextlib
@@ -125,16 +124,14 @@ class Store:
         Raises:
             StoreError: It was written by a newer version, or its record is no record.
         """
+        home = str(self.home)
         if self.home.exists() and not self.home.is_dir():
-            raise StoreError(
-                str(self.home), "is a file, not a folder", "name a folder with MADPIPE_HOME"
-            )
-        try:
-            content = (self.home / "layout.json").read_bytes()
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise self.failure(error) from error
+            raise StoreError(home, "is a file, not a folder", "name a folder with MADPIPE_HOME")
+        with self.io_errors():
+            try:
+                content = (self.home / "layout.json").read_bytes()
+            except FileNotFoundError:
+                return
         try:
             layout = int(json.loads(content)["layout"])
         except (ValueError, KeyError, TypeError, OverflowError) as error:
@@ -145,7 +142,7 @@ class Store:
             ) from error
         if layout > LAYOUT:
             raise StoreError(
-                str(self.home),
+                home,
                 f"was written by a newer madpipe (layout {layout}, this one knows {LAYOUT})",
                 "update madpipe, or name another folder with MADPIPE_HOME",
             )
@@ -166,11 +163,7 @@ class Store:
 
     @contextlib.contextmanager
     def io_errors(self) -> Iterator[None]:
-        """Raise a failed read or write of the folder as an error that says what to do.
-
-        Raises:
-            StoreError: In place of an OSError.
-        """
+        """Raise StoreError, which says what to do, in place of an OSError."""
         try:
             yield
         except OSError as error:
@@ -197,16 +190,14 @@ class Store:
         path = self.entry_path(stage, key)
         if not path.is_dir():
             return Lookup(None)
-        lookup = _read(path)
-        if lookup.entry is None:
-            return lookup
-        if (lookup.entry.record.stage, lookup.entry.record.key) != (stage, key):
-            return Lookup(None, "its record is of another stage or key")
-        damage = damage_of(lookup.entry)
-        return Lookup(None, damage) if damage else lookup
+        entry, damage = _read(path)
+        if entry is not None:
+            is_other = (entry.record.stage, entry.record.key) != (stage, key)
+            damage = "its record is of another stage or key" if is_other else damage_of(entry)
+        return Lookup(None if damage else entry, damage)
 
     def read(self, stage: str, key: str) -> Entry | None:
-        """Return the entry of a key without checking its files, None where there is none."""
+        """Return the entry of a key, or None, without checking its files."""
         return _read(self.entry_path(stage, key)).entry
 
     def newest(self, stage: str) -> Entry | None:
@@ -220,9 +211,9 @@ class Store:
     def mark_newest(self, stage: str, key: str) -> None:
         """Remember which entry of a stage was used last."""
         pointer = self.home / "entries" / stage / "newest"
-        name = key[:_KEY_DIGITS]
-        if not pointer.is_file() or pointer.read_bytes() != name.encode():
-            write_bytes(pointer, name.encode())
+        name = key[:_KEY_DIGITS].encode()
+        if not pointer.is_file() or pointer.read_bytes() != name:
+            write_bytes(pointer, name)
 
     def commit(self, out: Path, record: EntryRecord) -> Entry:
         """Turn a finished folder into the entry of its key, in one rename.
@@ -236,8 +227,8 @@ class Store:
         sync_folder(out)
         path = self.entry_path(record.stage, record.key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        replaced = out.with_name("replaced")
         if path.exists():
+            replaced = out.with_name("replaced")
             shutil.rmtree(replaced, ignore_errors=True)
             path.rename(replaced)
         out.rename(path)
@@ -253,8 +244,8 @@ class Store:
 
 def damage_of(entry: Entry) -> str | None:
     """Return what is wrong with the bytes of an entry, None where they are as recorded."""
-    for output in entry.record.outputs.values():
-        path = entry.path / Path(output.file).name
+    for name, output in entry.record.outputs.items():
+        path = entry.output(name)
         if not path.is_file():
             return f"{output.file} is missing"
         if path.stat().st_size != output.bytes or file_sha256(path) != output.sha256:

@@ -1,12 +1,11 @@
 """Moving and removing whole entries of a store: sharing between machines, and cleaning up."""
 
-import os
 import shutil
 from pathlib import Path
 
 from pipeline.cache.keys import key_of
 from pipeline.cache.lock import write_lock
-from pipeline.cache.store import Lookup, Store, damage_of, remove_tree
+from pipeline.cache.store import Entry, Store, damage_of, remove_tree
 
 
 def copy_entries(source: Store, target: Store) -> int:
@@ -21,14 +20,11 @@ def copy_entries(source: Store, target: Store) -> int:
     with write_lock(target, command="cache copy"):
         for path, lookup in source.entries():
             entry = lookup.entry
-            if (
-                entry is None
-                or damage_of(entry)
-                or key_of(entry.record.key_document) != entry.record.key
-            ):
+            if entry is None or damage_of(entry):
                 continue
             stage, key = entry.record.stage, entry.record.key
-            if (path.parent.name, path.name) != (stage, target.entry_path(stage, key).name):
+            is_in_place = path == source.entry_path(stage, key)
+            if not is_in_place or key_of(entry.record.key_document) != key:
                 continue
             if target.find(stage, key).entry is not None:
                 continue
@@ -37,9 +33,9 @@ def copy_entries(source: Store, target: Store) -> int:
                 remove_tree(work)
                 out = work / "out"
                 out.mkdir(parents=True)
-                for output in entry.record.outputs.values():
-                    name = Path(output.file).name
-                    shutil.copyfile(path / name, out / name)
+                for name in entry.record.outputs:
+                    file = entry.output(name)
+                    shutil.copyfile(file, out / file.name)
                 newest = target.newest(stage)
                 target.commit(out, entry.record)
                 if newest is not None:
@@ -50,42 +46,31 @@ def copy_entries(source: Store, target: Store) -> int:
 
 
 def collect_garbage(store: Store, *, keep: int, unfinished: bool) -> tuple[int, int]:
-    """Remove damaged entries and all but the `keep` newest of each stage.
+    """Remove damaged entries and all but the `keep` newest of each stage and the one used last.
 
     With `unfinished` also the work of unfinished stages, whose checkpoints are lost by it.
-
-    The entry that a stage used last is kept whatever its age. Returns the number of folders
-    removed and their bytes.
+    Returns the number of folders removed and their bytes.
 
     Raises:
         StoreError: A folder cannot be removed, or another process holds the store.
     """
     to_remove: list[Path] = []
     with write_lock(store, command="cache gc"):
-        by_stage: dict[str, list[tuple[Path, Lookup]]] = {}
+        sound: dict[str, list[Entry]] = {}
         for path, lookup in store.entries():
-            by_stage.setdefault(path.parent.name, []).append((path, lookup))
-        for stage, lookups in by_stage.items():
+            if lookup.entry is None or damage_of(lookup.entry):
+                to_remove.append(path)
+            else:
+                sound.setdefault(path.parent.name, []).append(lookup.entry)
+        for stage, entries in sound.items():
             newest = store.newest(stage)
-            sound = [
-                (path, lookup.entry)
-                for path, lookup in lookups
-                if lookup.entry is not None and damage_of(lookup.entry) is None
-            ]
-            sound_paths = {path for path, _ in sound}
-            to_remove += [path for path, _ in lookups if path not in sound_paths]
-            sound.sort(key=lambda pair: pair[1].record.created_utc, reverse=True)
-            to_remove += [path for path, _ in sound[keep:] if newest is None or path != newest.path]
+            entries.sort(key=lambda entry: entry.record.created_utc, reverse=True)
+            to_remove += [entry.path for entry in entries[keep:] if entry != newest]
         if unfinished:
             to_remove += [path for path in (store.home / "work").glob("*/*") if path.is_dir()]
-        freed = sum(_bytes(path) for path in to_remove)
+        files = (file for path in to_remove for file in path.rglob("*") if not file.is_dir())
+        freed = sum(file.lstat().st_size for file in files)
         with store.io_errors():
             for path in to_remove:
                 remove_tree(path)
     return len(to_remove), freed
-
-
-def _bytes(folder: Path) -> int:
-    return sum(
-        os.lstat(Path(base, name)).st_size for base, _, names in os.walk(folder) for name in names
-    )

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from pipeline.events import Event, EventLog, broadcast, logged_s
+from pipeline.events import Event, broadcast, event_log, logged_s
 
 
 def test_every_sink_gets_the_same_event() -> None:
@@ -28,7 +28,7 @@ def note(text: str) -> Event:
 def test_log_is_appended_to(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     for text in ("one", "two\nlines"):
-        with EventLog(path) as log:
+        with event_log(path) as log:
             log(note(text))
     records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert [record["text"] for record in records] == ["one", "two\nlines"]
@@ -38,7 +38,7 @@ def test_log_is_appended_to(tmp_path: Path) -> None:
 def test_sessions_of_a_stage_add_up_each_to_its_last_event(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     times = [("stage_started", 10.0), ("progress", 14.0), ("stage_started", 100.0)]
-    with EventLog(path) as log:
+    with event_log(path) as log:
         for kind, time_s in [*times, ("progress", 102.5)]:
             log(Event(time_s=time_s, kind=kind, stage="make"))
     with path.open("ab") as file:

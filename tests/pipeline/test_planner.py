@@ -8,7 +8,7 @@ import pytest
 from pipeline.cache.digest_cache import DigestCache
 from pipeline.cache.store import Store
 from pipeline.errors import UsageError
-from pipeline.planner import Planned, ordered, plan, require_stage, selected
+from pipeline.planner import Planned, named, ordered, plan, require_stage, selected
 from pipeline.settings import Distill, Gate, Settings, Student
 from pipeline.stage import Stage
 
@@ -142,7 +142,7 @@ def test_damage_is_the_reason(
     )
 
 
-def test_entry_of_earlier_settings_that_was_removed_is_told(
+def test_entry_of_earlier_settings_that_was_removed_is_reported(
     run: Run, store: Store, planned: Callable[..., list[Planned]]
 ) -> None:
     run((FIRST,))
@@ -224,6 +224,14 @@ def test_declaration_that_cannot_be_ordered_is_an_error(stages: list[Stage], mes
 )
 def test_targets_bring_all_that_they_read(targets: list[str], expected: list[str]) -> None:
     assert names(selected((A, B, C, D), targets)) == expected
+
+
+def test_names_are_stages_or_all() -> None:
+    assert named((A, B), ["b"]) == {"b"}
+    assert named((A, B), ["all"]) == {"a", "b"}
+    assert named((A, B), []) == frozenset()
+    with pytest.raises(UsageError, match=r"no such stage \(zzz\)"):
+        named((A, B), ["zzz"])
 
 
 def test_all_is_a_target_but_no_stage() -> None:

@@ -55,15 +55,6 @@ def test_unknown_target_is_answered_with_the_nearest(project: Open) -> None:
     )
 
 
-def test_forced_names_are_stages_or_all(project: Open) -> None:
-    opened = project()
-    assert opened.forced(["validate"]) == {"validate"}
-    assert opened.forced(["all"]) == {"distill", "validate"}
-    assert opened.forced([]) == frozenset()
-    with pytest.raises(UsageError, match=r"no such stage \(zzz\)"):
-        opened.forced(["zzz"])
-
-
 def test_judging_without_measurements_says_what_to_run(project: Open) -> None:
     opened = project()
     assert opened.measurements() is None
