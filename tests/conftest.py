@@ -26,6 +26,17 @@ def _no_workflow(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(scope="session")
+def one_thread() -> Iterator[None]:
+    """Use one thread: for networks this small, several only wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """An empty working folder, ready to be written to."""

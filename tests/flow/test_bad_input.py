@@ -21,6 +21,8 @@ from stages.networks import card as cards
 from stages.networks import weights
 from stages.networks.card import Card
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FEW = ("teacher.arch=resnet8", "teacher.epochs=1", "distill.rounds=2", "distill.bank_size=2")
 
 

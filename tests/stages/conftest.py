@@ -1,20 +1,13 @@
 """One tiny pipeline, run once, for all tests of stages that need real outputs."""
 
-from collections.abc import Iterator
-
 import pytest
-import torch
 
 from tests.stages.tiny import TinyRun, run_stages, settings
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Use one thread: for networks this small, several only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _always_one_thread(one_thread: None) -> None:
+    """Run every test of a stage with one thread."""
 
 
 @pytest.fixture(scope="session")

@@ -84,6 +84,7 @@ def test_an_unknown_stage_is_refused(madpipe: Call) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 def test_every_combination_is_a_row_and_a_second_sweep_runs_nothing(madpipe: Call) -> None:
     words = ("sweep", "distill.alpha=0.5,0.95", "distill.lambda1=0,1", "--json")
     code, out, err = madpipe(*words)
@@ -99,6 +100,7 @@ def test_every_combination_is_a_row_and_a_second_sweep_runs_nothing(madpipe: Cal
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 def test_a_combination_that_fails_is_a_row_and_the_code_is_1(madpipe: Call) -> None:
     code, out, _ = madpipe("sweep", "distill.student_learning_rate=0.05,1e30", "--json")
     trained, failed = json.loads(out)
