@@ -169,7 +169,7 @@ def entries(repeats: int) -> None:
 
 def fill(folder: Path, count: int) -> None:
     """Store `count` entries of the stages by running a stage of nothing under other seeds."""
-    from pipeline.cache.digest_cache import DigestCache  # noqa: PLC0415  (only this measurement needs them)
+    from pipeline.cache.digests import DigestCache  # noqa: PLC0415  (only this measurement needs them)
     from pipeline.cache.store import Store  # noqa: PLC0415
     from pipeline.runner import Runner  # noqa: PLC0415
     from pipeline.settings import Settings  # noqa: PLC0415

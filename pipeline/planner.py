@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Literal, NamedTuple
 
-from pipeline.cache.digest_cache import DigestCache
+from pipeline.cache.digests import DigestCache
 from pipeline.cache.keys import KeyDocument, differences, key_document, key_of
 from pipeline.cache.store import Entry, Store
 from pipeline.errors import UsageError, did_you_mean

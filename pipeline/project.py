@@ -5,9 +5,8 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pipeline.cache.digest_cache import DigestCache
+from pipeline.cache.digests import DigestCache
 from pipeline.cache.store import Store, damage_of
 from pipeline.config import load as config
 from pipeline.errors import SettingsFault, StoreError
@@ -17,7 +16,6 @@ from pipeline.planner import Planned, ordered, plan, selected
 from pipeline.settings import Settings
 from pipeline.stage import Stage
 
-HOME_VARIABLE = "MADPIPE_HOME"
 HOME_FOLDER = ".madpipe"
 VALIDATE = "validate"
 """The stage whose measurements are judged."""
@@ -114,16 +112,6 @@ class Project:
             raise StoreError(str(entry.path), f"is damaged ({damage})", "madpipe run validate")
         return read(entry.output(MEASUREMENTS), Measurements)
 
-    def file_gates(self) -> dict[str, Any]:
-        """Return the table [gates] as pipeline.toml itself has it, without what --set changes.
-
-        It need not make sense without that, and is only compared.
-
-        Raises:
-            ConfigError: The file cannot be read any more.
-        """
-        return config.table_of(self.path, "gates")
-
     @property
     def sets_gates(self) -> bool:
         """Return whether --set changes a gate."""
@@ -145,5 +133,5 @@ class Project:
 
 def home_of(config_path: Path) -> Path:
     """Return the working folder that belongs to a config."""
-    named = os.environ.get(HOME_VARIABLE)
-    return Path(named) if named else config_path.resolve().parent / HOME_FOLDER
+    home = os.environ.get("MADPIPE_HOME")
+    return Path(home) if home else config_path.resolve().parent / HOME_FOLDER

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 import msgspec
 
 from pipeline import exit_codes, machine, run_records
-from pipeline.cache.digest_cache import DigestCache
+from pipeline.cache.digests import DigestCache
 from pipeline.cache.lock import write_lock
+from pipeline.config.load import table_of
 from pipeline.errors import Interrupted, MadpipeError, StoreError
 from pipeline.events import Sink, broadcast
 from pipeline.gates.judge import Verdict, exit_code
@@ -61,7 +62,7 @@ def run_pipeline(
         elapsed_s=0.0,
         stages=[],
         gates=project.settings.gates,
-        file_gates=project.file_gates(),
+        file_gates=table_of(project.path, "gates"),
         environment=machine.environment(project.path.resolve().parent),
     )
     failure: MadpipeError | None = None

@@ -110,11 +110,7 @@ class Context:
         return self._inputs[name]
 
     def external(self, name: str) -> Path | None:
-        """Return the path of a declared external, or None where the settings name none.
-
-        A stage that reads externals declares those that its settings name, so that absence
-        here means absence in the settings.
-        """
+        """Return the path of a declared external, or None where the settings name none."""
         external = self._stage.externals.get(name)
         return external.path if external else None
 
@@ -141,20 +137,12 @@ class Context:
                 a stage with checkpoints calls `checkpoints.keep` first.
         """
         self._emit("progress", {"done": done, "total": total, "unit": unit} | figures)
-        self.stop_if_asked()
+        if self._stop_asked():
+            raise Interrupted(self._stage.name, "interrupted", "the same command goes on from here")
 
     def note(self, text: str) -> None:
         """Report one thing that the user should know."""
         self._emit("note", {"text": text})
-
-    def stop_if_asked(self) -> None:
-        """Raise where a signal asked the run to stop.
-
-        Raises:
-            Interrupted: It did.
-        """
-        if self._stop_asked():
-            raise Interrupted(self._stage.name, "interrupted", "the same command goes on from here")
 
 
 @dataclass(frozen=True)

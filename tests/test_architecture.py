@@ -40,8 +40,8 @@ ALLOWED = {
 ORDER = """
     __init__ exit_codes errors events atomic signals config.toml_lines gates.measures
     gates.build_records gates.measurements
-    machine settings cache.digest_cache gates.intervals checkpoint
-    requirements config.rules config.presets cache.code_digest config.template
+    machine settings cache.digests gates.intervals checkpoint
+    requirements config.rules config.presets config.template
     gates.estimates gates.judge report.records
     config.load stage
     cache.keys
@@ -165,8 +165,7 @@ def test_declarations_import_nothing_heavy() -> None:
 
 
 def test_distill_reaches_no_module_that_loads_images() -> None:
-    from pipeline.cache.code_digest import code_digests
-    from pipeline.cache.digest_cache import DigestCache
+    from pipeline.cache.digests import DigestCache, code_digests
 
     reached = code_digests(["stages.distill.stage"], DigestCache())
     assert "stages.distill.trainer" in reached

@@ -10,14 +10,14 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from pipeline import machine
-from pipeline.cache.code_digest import code_digests, file_digests
-from pipeline.cache.digest_cache import DigestCache
+from pipeline.cache.digests import DigestCache, code_digests, file_digests
 from pipeline.errors import SettingsFault, StageError
 from pipeline.settings import Settings
 from pipeline.stage import External, Stage
@@ -41,11 +41,13 @@ def key_document(
         inputs: sha256 of the bytes of each declared input.
         digest_cache: Digests known already of code and of outside folders.
     """
+    slices = {name: msgspec.to_builtins(attrgetter(name)(settings)) for name in stage.settings}
     return {
         "schema": KEY_SCHEMA,
         "stage": stage.name,
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
-        "settings": {name: _slice(settings, name) for name in stage.settings},
+        # As it will be read again from the stored document, where there are no tuples.
+        "settings": json.loads(json.dumps(slices)),
         "inputs": {name: inputs[name] for name in stage.inputs},
         "externals": {
             name: external_digest(external, digest_cache)
@@ -78,9 +80,8 @@ def file_sha256(path: Path) -> str:
 def external_digest(external: External, digest_cache: DigestCache) -> str:
     """Return the digest of an outside file's bytes, or of a folder's names and bytes.
 
-    Of a Python file the code counts, with that of the files beside it that it imports.
-
-    A folder whose names, sizes and times are unchanged since its last digest is not read again.
+    Of a Python file the code counts, with that of the files beside it that it imports. A folder
+    whose names, sizes and times are unchanged since its last digest is not read again.
 
     Raises:
         SettingsFault: A file that is named as code is no Python.
@@ -142,14 +143,6 @@ def _files(root: Path) -> list[tuple[str, int, int]]:
                     status = entry.stat()
                     files.append((prefix + entry.name, status.st_size, status.st_mtime_ns))
     return sorted(files, key=lambda file: file[0].split("/"))
-
-
-def _slice(settings: Settings, dotted: str) -> Any:
-    value: Any = settings
-    for name in dotted.split("."):
-        value = getattr(value, name)
-    # As it will be read again from the stored document, where there are no tuples.
-    return json.loads(json.dumps(msgspec.to_builtins(value)))
 
 
 def differences(old: Any, new: Any, place: str = "") -> list[str]:

@@ -11,6 +11,7 @@ import msgspec
 
 from pipeline import machine, run_records
 from pipeline.cache.store import Entry
+from pipeline.config.load import table_of
 from pipeline.errors import StoreError
 from pipeline.gates.build_records import Candidate, Candidates
 from pipeline.gates.judge import Verdict, judge
@@ -89,7 +90,7 @@ def _gates(project: Project, run: run_records.RunRecord) -> Mapping[str, Gate]:
 
     They are asked for by --set, or by an edit of pipeline.toml.
     """
-    is_edited = run.file_gates is not None and run.file_gates != project.file_gates()
+    is_edited = run.file_gates is not None and run.file_gates != table_of(project.path, "gates")
     return project.settings.gates if project.sets_gates or is_edited else run.gates
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cache.digest_cache import DigestCache
+from pipeline.cache.digests import DigestCache
 from pipeline.cache.store import Store
 from pipeline.errors import UsageError
 from pipeline.planner import Planned, named, ordered, plan, require_stage, selected

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.cache.digest_cache import DigestCache
+from pipeline.cache.digests import DigestCache
 from pipeline.cache.store import Store
 from pipeline.errors import Interrupted, StageError, StoreError, UnavailableError, UndeclaredAccess
 from pipeline.events import Event

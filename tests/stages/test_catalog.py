@@ -10,8 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipeline.cache.code_digest import code_digests
-from pipeline.cache.digest_cache import DigestCache
+from pipeline.cache.digests import DigestCache, code_digests
 from pipeline.cache.keys import key_document
 from pipeline.errors import SettingsFault
 from pipeline.settings import Settings

@@ -9,7 +9,7 @@ import msgspec
 import torch
 
 from models.resnet import CifarResNet
-from pipeline.cache.digest_cache import DigestCache
+from pipeline.cache.digests import DigestCache
 from pipeline.cache.store import Store
 from pipeline.checkpoint import Checkpoints
 from pipeline.events import Event

@@ -15,8 +15,7 @@ import torch
 from PIL import Image
 
 from models.generator import Generator
-from pipeline.cache.code_digest import code_digests
-from pipeline.cache.digest_cache import DigestCache
+from pipeline.cache.digests import DigestCache, code_digests
 from pipeline.errors import StageError, UndeclaredAccess
 from pipeline.stage import Stage
 from stages.distill import stage as distill_stage

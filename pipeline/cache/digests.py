@@ -1,23 +1,66 @@
-"""The digest of the code that a stage runs: its module and all of ours that it imports.
+"""The digest of the code that a stage runs, and digests remembered between runs.
 
-Found statically, so nothing is imported. Comments, formatting and docstrings do not count; any
-other edit does. Modules of the core (`pipeline.*`) do not count: they pass things on and store
-them, and a change there that would change results raises `KEY_SCHEMA` in `pipeline.cache.keys`.
+Code is found statically, so nothing is imported. Comments, formatting and docstrings do not
+count; any other edit does. Modules of the core (`pipeline.*`) do not count: they pass things on
+and store them, and a change there that would change results raises `KEY_SCHEMA` in
+`pipeline.cache.keys`.
 """
 
 import ast
+import contextlib
 import hashlib
 import itertools
+import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pipeline.cache.digest_cache import DigestCache
+import msgspec
+
+from pipeline.atomic import write_bytes
 
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 _CORE = "pipeline"
+_Digests = dict[str, dict[str, dict[str, Any]]]
+
+
+class DigestCache:
+    """What was computed for each (kind, key), kept in one JSON file between runs.
+
+    Kinds are `code` (of one source file) and `folder` (of one listing of an outside folder).
+    A convenience: without it everything is computed anew and nothing is different.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        """Read what `path` holds; an unreadable or outdated file counts as empty."""
+        self._path = path
+        self._stored: _Digests = {}
+        self._used: _Digests = {}
+        if path is not None and path.is_file():
+            with contextlib.suppress(msgspec.DecodeError):
+                self._stored = msgspec.json.decode(path.read_bytes(), type=_Digests)
+
+    def get(self, kind: str, key: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return what is stored of `key`, computing it the first time."""
+        used = self._used.setdefault(kind, {})
+        if key not in used:
+            stored = self._stored.get(kind, {}).get(key)
+            used[key] = stored if stored is not None else compute()
+        return used[key]
+
+    def save(self) -> None:
+        """Write what this process used, dropping the rest, if it differs from the file.
+
+        Where it used nothing, as a run that only finds what is stored, the file stays as it is.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        if self._path is not None and self._used and self._used != self._stored:
+            write_bytes(self._path, json.dumps(self._used, sort_keys=True).encode())
+            self._stored = self._used
 
 
 def code_digests(modules: Iterable[str], digest_cache: DigestCache) -> dict[str, str]:
@@ -94,14 +137,14 @@ def _digest_of(path: Path, module: str, digest_cache: DigestCache) -> dict[str, 
     source = path.read_bytes()
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     cache_key = hashlib.sha256(f"{_PYTHON}\0{package}\0".encode() + source).hexdigest()
-    return digest_cache.get("code", cache_key, lambda: _parse(source, package, path))
 
+    def parse() -> dict[str, Any]:
+        tree = ast.parse(source, filename=str(path))
+        imports = sorted({name for node in ast.walk(tree) for name in _imports(node, package)})
+        text = ast.unparse(_DocstringRemover().visit(tree))
+        return {"digest": hashlib.sha256(text.encode()).hexdigest(), "imports": imports}
 
-def _parse(source: bytes, package: str, path: Path) -> dict[str, Any]:
-    tree = ast.parse(source, filename=str(path))
-    imports = sorted({name for node in ast.walk(tree) for name in _imports(node, package)})
-    text = ast.unparse(_DocstringRemover().visit(tree))
-    return {"digest": hashlib.sha256(text.encode()).hexdigest(), "imports": imports}
+    return digest_cache.get("code", cache_key, parse)
 
 
 def _imports(node: ast.AST, package: str) -> list[str]:
