@@ -51,8 +51,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     def is_open(self) -> bool:
         """Whether the gate was to decide and did not.
 
-        A gate on what was not measured has decided nothing, unless its engine is for a GPU that
-        is not here.
+        A gate on what was not measured is open, unless its engine is for a GPU that is not here.
         """
         is_unexcused = self.verdict == "skipped" and not self.is_elsewhere
         return self.verdict == "inconclusive" or is_unexcused

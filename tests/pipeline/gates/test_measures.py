@@ -25,7 +25,7 @@ def test_measures_of_latency_are_measures() -> None:
     assert MEASURES.keys() >= LATENCY_MEASURES
 
 
-def test_drops_are_told_from_other_measures() -> None:
+def test_drops_are_distinguished_from_other_measures() -> None:
     assert is_drop("student_top1_drop")
     assert not is_drop("speedup")
     assert {name for name in COMPARED if is_drop(name)} == {"engine_top1_drop", "student_top1_drop"}

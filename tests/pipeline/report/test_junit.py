@@ -64,7 +64,7 @@ def test_junit_is_xml_whatever_a_stage_writes(failed: Callable[[str], Report], t
     assert counts(junit.render(failed(text)))["errors"] == "1"
 
 
-def test_junit_passes_a_gate_that_only_warns_and_says_so(report: Make) -> None:
+def test_junit_passes_a_gate_that_only_warns_with_its_warning_as_output(report: Make) -> None:
     warned = changed(report("gates.speedup.min=50"), "gates.0", severity="warn")
     text = junit.render(warned)
     assert counts(text) == {"tests": "1", "failures": "0", "errors": "0", "skipped": "0"}
