@@ -16,7 +16,7 @@ from pipeline import machine
 from pipeline.settings import Build
 from pipeline.stage import StageError
 from stages.engines.base import PRECISION_KEY, BackendInfo, to_model_input
-from stages.onnxgraph import calibrate, half, qdq
+from stages.onnxgraph import half, qdq
 from stages.onnxgraph.layers import Converted, resolve_layers, with_names
 
 CALIBRATED = ("int8", "fp8")
@@ -50,19 +50,18 @@ class PrecisionConverter:
         """
         names = self._options.float_layers
         keep = resolve_layers(self.model, names, "build.float_layers") | set(more_float)
-        if precision == "int8":
-            method = self._options.calibration_method
-            converted = qdq.quantize_int8(
+        if precision in CALIBRATED:
+            is_int8 = precision == "int8"
+            scheme = qdq.SCHEMES[info.scheme if is_int8 else "fp8"]
+            method = self._options.calibration_method if is_int8 else "distribution"
+            converted = qdq.quantize(
                 self.model,
-                info.scheme,
-                self._ranges_of(method, qdq.INT8_OPS[info.scheme]),
+                scheme,
+                self._ranges_of(method, scheme.ops),
                 method=method,
                 keep=keep,
-                reduce_range=info.scheme == "u8s8" and int8_products_saturate(),
+                reduce_range=is_int8 and info.scheme == "u8s8" and int8_products_saturate(),
             )
-        elif precision == "fp8":
-            ranges = self._ranges_of("distribution", qdq.FP8_OPS)
-            converted = qdq.quantize_fp8(self.model, ranges, keep=keep)
         elif precision in half.TYPES and info.is_half_in_graph:
             converted = half.convert(self.model, precision, keep=keep)
         else:
@@ -81,11 +80,9 @@ class PrecisionConverter:
             )
         if (method, ops) not in self._ranges:
             elem_type = self.model.graph.input[0].type.tensor_type.elem_type
-            x = to_model_input(
-                self._images_NCHW[: self._options.calibration_images],
-                is_bytes=elem_type == TensorProto.UINT8,
-            )
-            self._ranges[method, ops] = calibrate.activation_ranges(self.model, x, method, ops)
+            images_NCHW = self._images_NCHW[: self._options.calibration_images]
+            x = to_model_input(images_NCHW, is_bytes=elem_type == TensorProto.UINT8)
+            self._ranges[method, ops] = qdq.activation_ranges(self.model, x, method, ops)
         return self._ranges[method, ops]
 
 

@@ -49,28 +49,23 @@ def convert(model: ModelProto, precision: str, *, keep: Collection[str]) -> Conv
     model = with_names(_at_bf16_opset(model) if precision == "bf16" else model)
     graph = model.graph
     ahead = nodes_before_layers(model)
-    floats = _float_tensors(model)
-    weights = {tensor.name: tensor for tensor in graph.initializer}
     kept: list[KeptFloat] = []
-    rewriter = _Rewriter(weights, TYPES[precision], floats)
+    rewriter = _Rewriter(model, precision)
     for node in graph.node:
-        reason = _reason_for_float(
-            node, floats, weights, keep=keep, ahead=ahead, precision=precision
-        )
+        reason = rewriter.reason_for_float(node, keep, ahead)
         if reason:
             kept.append(KeptFloat(node.name, reason))
         rewriter.add(node, is_half=reason is None)
     for output in graph.output:
         rewriter.restore_float(output.name)
     nodes = [NodeProto.FromString(node.SerializeToString()) for node in rewriter.nodes]
-    del graph.node[:]
-    graph.node.extend(nodes)
-    # The types of what is between have changed; they follow from the nodes.
-    del graph.value_info[:]
-    graph.initializer.extend(rewriter.half_weights.values())
     used_names = {name for node in nodes for name in node.input}
-    used = [tensor for tensor in graph.initializer if tensor.name in used_names]
-    del graph.initializer[:]
+    tensors = (*graph.initializer, *rewriter.half_weights.values())
+    used = [tensor for tensor in tensors if tensor.name in used_names]
+    # The types of what is between have changed; they follow from the nodes.
+    for field in ("node", "initializer", "value_info"):
+        graph.ClearField(field)
+    graph.node.extend(nodes)
     graph.initializer.extend(used)
     return Converted(model, tuple(kept))
 
@@ -92,54 +87,42 @@ def _at_bf16_opset(model: ModelProto) -> ModelProto:
     return raised
 
 
-def _float_tensors(model: ModelProto) -> set[str]:
-    """Return the names of all fp32 tensors: weights, inputs and what nodes make."""
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    values = [*inferred.input, *inferred.output, *inferred.value_info]
-    floats = {v.name for v in values if v.type.tensor_type.elem_type == TensorProto.FLOAT}
-    return floats | {t.name for t in inferred.initializer if t.data_type == TensorProto.FLOAT}
-
-
-def _reason_for_float(
-    node: NodeProto,
-    floats: set[str],
-    weights: dict[str, TensorProto],
-    *,
-    keep: Collection[str],
-    ahead: set[str],
-    precision: str,
-) -> str | None:
-    """Return None for a node that goes to half, the reason for one that stays, "" for no float."""
-    if not any(name in floats for name in (*node.input, *node.output)):
-        return ""
-    if node.name in keep:
-        return KEPT_BY_NAME
-    if node.name in ahead:
-        return PREPROCESSING
-    if node.op_type not in _SAFE or node.domain not in ("", "ai.onnx"):
-        return "operator not known to be safe"
-    if precision == "fp16":
-        arrays = [
-            numpy_helper.to_array(weights[name])
-            for name in node.input
-            if name in weights and name in floats
-        ]
-        if any(np.abs(array).max(initial=0.0) > _FP16_LARGEST for array in arrays):
-            return "weights beyond the range of fp16"
-    return None
-
-
 class _Rewriter:
     """The nodes of the new graph, in an order that runs, and the weights that they need."""
 
-    def __init__(self, weights: dict[str, TensorProto], elem_type: int, floats: set[str]) -> None:
+    def __init__(self, model: ModelProto, precision: str) -> None:
         self.nodes: list[NodeProto] = []
         self.half_weights: dict[str, TensorProto] = {}
-        self._weights = weights
-        self._elem_type = elem_type
-        self._floats = floats
+        self._weights = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._precision = precision
+        self._elem_type = TYPES[precision]
+        inferred = onnx.shape_inference.infer_shapes(model).graph
+        types = {tensor.name: tensor.data_type for tensor in inferred.initializer}
+        for value in (*inferred.input, *inferred.output, *inferred.value_info):
+            types[value.name] = value.type.tensor_type.elem_type
+        self._floats = {name for name, kind in types.items() if kind == TensorProto.FLOAT}
         self._half_values: set[str] = set()
         self._casts: dict[str, str] = {}
+
+    def reason_for_float(
+        self, node: NodeProto, keep: Collection[str], ahead: Collection[str]
+    ) -> str | None:
+        """Return None for a node that goes to half, why one stays, "" for one without floats."""
+        if self._floats.isdisjoint((*node.input, *node.output)):
+            return ""
+        if node.name in keep:
+            return KEPT_BY_NAME
+        if node.name in ahead:
+            return PREPROCESSING
+        if node.op_type not in _SAFE or node.domain not in ("", "ai.onnx"):
+            return "operator not known to be safe"
+        weights = self._floats.intersection(node.input, self._weights)
+        if self._precision == "fp16" and any(
+            np.abs(numpy_helper.to_array(self._weights[name])).max(initial=0.0) > _FP16_LARGEST
+            for name in weights
+        ):
+            return "weights beyond the range of fp16"
+        return None
 
     def add(self, node: NodeProto, *, is_half: bool) -> None:
         """Add a node, with its float inputs in its own precision."""

@@ -1,4 +1,4 @@
-"""int8 graphs in the scheme of their backend, and fp8 graphs, which TensorRT alone runs."""
+"""Ranges of activations, and int8 and fp8 graphs in the scheme of their backend."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, numpy_helper
 
 from stages import bank
-from stages.onnxgraph import calibrate, qdq
 from stages.onnxgraph import io as onnx_io
+from stages.onnxgraph import qdq
 from stages.onnxgraph.layers import KEPT_BY_NAME, Converted, KeptFloat, layer_nodes, with_names
 from tests.stages.tiny import TinyRun
 
@@ -32,12 +32,12 @@ def scheme(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def ranges(model: ModelProto, bank_images: NDArray[np.float32], scheme: str) -> Any:
-    return calibrate.activation_ranges(model, bank_images, "minmax", qdq.INT8_OPS[scheme])
+    return qdq.activation_ranges(model, bank_images, "minmax", qdq.SCHEMES[scheme].ops)
 
 
 def _int8(model: ModelProto, ranges: Any, scheme: str, **changes: Any) -> Converted:
-    options: dict[str, Any] = {"method": "minmax", "keep": (), "reduce_range": False} | changes
-    return qdq.quantize_int8(model, scheme, ranges, **options)
+    options: dict[str, Any] = {"method": "minmax", "keep": ()} | changes
+    return qdq.quantize(model, qdq.SCHEMES[scheme], ranges, **options)
 
 
 def _arrays(model: ModelProto, ending: str) -> list[np.ndarray]:
@@ -113,9 +113,10 @@ def test_int8_gives_nearly_the_logits_of_fp32(
 def test_weights_and_activations_are_fp8_and_biases_float(
     model: ModelProto, bank_images: NDArray[np.float32]
 ) -> None:
-    ranges = calibrate.activation_ranges(model, bank_images, "distribution", qdq.FP8_OPS)
+    fp8 = qdq.SCHEMES["fp8"]
+    ranges = qdq.activation_ranges(model, bank_images, "distribution", fp8.ops)
     layer = layer_nodes(model)[-1].name
-    converted = qdq.quantize_fp8(model, ranges, keep={layer})
+    converted = qdq.quantize(model, fp8, ranges, method="distribution", keep={layer})
     onnx.checker.check_model(converted.model, full_check=True)
     types = [tensor.data_type for tensor in converted.model.graph.initializer]
     assert TensorProto.FLOAT8E4M3FN in types
@@ -123,3 +124,34 @@ def test_weights_and_activations_are_fp8_and_biases_float(
     assert [kept.node for kept in converted.kept_float] == [layer]
     ops = [node.op_type for node in converted.model.graph.node]
     assert ops.count("QuantizeLinear") >= 7
+
+
+@pytest.mark.parametrize("method", ["minmax", "percentile", "entropy"])
+def test_every_method_gives_ranges_within_minmax_and_prints_nothing(
+    model: ModelProto,
+    bank_images: NDArray[np.float32],
+    method: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    widest = qdq.activation_ranges(model, bank_images, "minmax", ("Conv",))
+    ranges = qdq.activation_ranges(model, bank_images, method, ("Conv",))
+    assert set(ranges.keys()) == set(widest.keys()) != set()
+    for name in ranges.keys():  # noqa: SIM118  (no mapping)
+        low, high = (float(np.min(end)) for end in ranges[name].range_value)
+        least, most = (float(np.min(end)) for end in widest[name].range_value)
+        assert low < high
+        assert max(abs(low), abs(high)) <= 1.01 * max(abs(least), abs(most))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_minmax_is_the_least_and_the_most_of_all_batches(model: ModelProto) -> None:
+    x_NCHW = np.zeros((70, 1, 8, 8), np.float32)
+    x_NCHW[69] = 1.0
+    ranges = qdq.activation_ranges(model, x_NCHW, "minmax", ("Conv",))
+    first = next(node for node in model.graph.node if node.op_type == "Conv").input[0]
+    low, high = (float(np.min(end)) for end in ranges[first].range_value)
+    card = onnx_io.card_of(model)
+    assert card is not None
+    mean, std = card.mean[0], card.std[0]
+    assert low == pytest.approx((0 - mean) / std, abs=1e-4)
+    assert high == pytest.approx((1 - mean) / std, abs=1e-4)
