@@ -78,30 +78,24 @@ def selected(stages: Sequence[Stage], targets: Sequence[str]) -> tuple[Stage, ..
     return tuple(stage for stage in stages if stage.name in names)
 
 
-def named(stages: Sequence[Stage], names: Sequence[str]) -> frozenset[str]:
-    """Return the names of the stages that `names` lists; `all` lists every one.
+def named(
+    stages: Sequence[Stage], names: Sequence[str], *, allow_all: bool = True
+) -> frozenset[str]:
+    """Return the names of the stages that `names` lists; `all`, where allowed, lists every one.
 
     Raises:
         UsageError: A name is no stage.
     """
+    known = [stage.name for stage in stages]
+    choices = [*known, ALL] if allow_all else known
     for name in names:
-        require_stage(stages, name, allow_all=True)
-    return frozenset(stage.name for stage in stages if {stage.name, ALL} & set(names))
-
-
-def require_stage(stages: Sequence[Stage], name: str, *, allow_all: bool = False) -> None:
-    """Make sure that `name` is a stage.
-
-    Raises:
-        UsageError: It is not.
-    """
-    names = [stage.name for stage in stages] + ([ALL] if allow_all else [])
-    if name not in names:
-        raise UsageError(
-            "command line",
-            f"no such stage{did_you_mean(name, names)} ({name})",
-            f"name one of {', '.join(names)}",
-        )
+        if name not in choices:
+            raise UsageError(
+                "command line",
+                f"no such stage{did_you_mean(name, choices)} ({name})",
+                f"name one of {', '.join(choices)}",
+            )
+    return frozenset(known if ALL in names else names)
 
 
 def plan(

@@ -1,7 +1,7 @@
 """A project: its settings, its stages and its working folder, opened together."""
 
-import importlib
 import os
+import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,11 +61,9 @@ class Project:
         """
         for stage in selected(self.stages, targets):
             for external in stage.externals.values():
-                fetch = external.fetch
-                if fetch is None or any((external.path / name).exists() for name in fetch.leaves):
-                    continue
-                module, _, function = fetch.call.partition(":")
-                getattr(importlib.import_module(module), function)(self.settings, external.path)
+                is_there = any((external.path / name).exists() for name in external.fetched)
+                if external.fetch is not None and not is_there:
+                    pkgutil.resolve_name(external.fetch)(self.settings, external.path)
 
     def plan(
         self,

@@ -10,7 +10,7 @@ from pipeline import exit_codes, machine, run_records
 from pipeline.cache.digests import DigestCache
 from pipeline.cache.lock import write_lock
 from pipeline.config.load import table_of
-from pipeline.errors import Interrupted, MadpipeError, StoreError
+from pipeline.errors import MadpipeError, StoreError
 from pipeline.events import Sink, broadcast
 from pipeline.gates.judge import Verdict, exit_code
 from pipeline.planner import Planned, named
@@ -106,17 +106,12 @@ def _run_planned(
         runner.check_requirements(planned)
         with stop_on_signals() as stop_asked:
             runner.stop_asked = stop_asked
-
-            def stop_if_asked() -> None:
-                if stop_asked():
-                    raise Interrupted("madpipe", "interrupted while waiting", "repeat the command")
-
             with write_lock(
                 project.store,
                 command=command,
                 wait_s=project.settings.run.lock_wait_s,
                 on_wait=lambda text: broadcast(runner.sinks, "waiting", None, {"text": text}),
-                stop_if_asked=stop_if_asked,
+                stop_asked=stop_asked,
             ):
                 runner.run([item.stage for item in planned])
     with project.store.io_errors():

@@ -4,7 +4,7 @@ Knows nothing of what stages do nor of the screen: it emits events. `pipeline.ru
 whole run around it, with lock, record and gates.
 """
 
-import importlib
+import pkgutil
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -43,9 +43,8 @@ class Runner:
     """The entries of the stages that are done."""
     records: list[StageRecord] = field(default_factory=list)
     """What became of each stage."""
-    current: str | None = None
+    current: Planned | None = None
     """The stage under way; what failed, where something did."""
-    current_key: str | None = None
 
     def use_stored(self, planned: Sequence[Planned]) -> None:
         """Take planned hits as they are; fills `entries` and `records`."""
@@ -60,10 +59,10 @@ class Runner:
             UnavailableError: It lacks something; `current` is the stage that needs it.
         """
         for item in planned:
-            self.current, self.current_key = item.stage.name, item.key
+            self.current = item
             for requirement in item.stage.requires if item.action != "hit" else ():
                 requirement.check()
-        self.current = self.current_key = None
+        self.current = None
 
     def run(self, stages: Sequence[Stage]) -> None:
         """Bring every one of the ordered `stages` to a stored entry; fills `entries` and `records`.
@@ -74,7 +73,7 @@ class Runner:
             StoreError: The working folder cannot be read or written.
         """
         for stage in stages:
-            self.current, self.current_key = stage.name, None
+            self.current = Planned(stage, "wait", ())
             if self.stop_asked():
                 raise Interrupted("madpipe", "interrupted", "the same command goes on from here")
             begin_s = time.perf_counter()
@@ -82,7 +81,7 @@ class Runner:
             item = plan_stage(
                 stage, self.settings, self.store, self.digest_cache, self.entries, force=forced
             )
-            self.current_key = item.key
+            self.current = item
             status: Status = "hit"
             entry = item.entry
             if entry is None:
@@ -95,9 +94,8 @@ class Runner:
     def record_failure(self, error: MadpipeError) -> None:
         """Record that the stage under way, where there is one, failed."""
         if self.current is not None:
-            failed = StageRecord(
-                name=self.current, status="failed", key=self.current_key, message=str(error)
-            )
+            name, key = self.current.stage.name, self.current.key
+            failed = StageRecord(name=name, status="failed", key=key, message=str(error))
             self.records.append(failed)
 
     def _finish(self, stage: str, status: Status, entry: Entry, elapsed_s: float) -> None:
@@ -153,9 +151,8 @@ class Runner:
 
     def _call(self, stage: Stage, context: Context, work: Path, emit: Emit) -> None:
         """Import and call the stage's function; turn what it raises into one error of ours."""
-        module, _, function = stage.run.partition(":")
         try:
-            getattr(importlib.import_module(module), function)(context)
+            pkgutil.resolve_name(stage.run)(context)
             _check_outputs(stage, context)
         except Interrupted:
             raise

@@ -17,7 +17,7 @@ from pipeline.errors import Interrupted, StageError, UndeclaredAccess
 from pipeline.requirements import Requirement
 from pipeline.settings import Settings
 
-__all__ = ["Context", "External", "Fetch", "Interrupted", "Settings", "Stage", "StageError"]
+__all__ = ["Context", "External", "Stage", "StageError"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,17 +29,10 @@ class External:
     """The settings key that names it, for the message when it is missing."""
     remedy: str = "put it there or correct the path"
     """What to do when it is missing."""
-    fetch: "Fetch | None" = None
-    """How it is brought here, where the settings ask for that."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fetch:
-    """How an outside folder is filled before anything is planned; no part of a key."""
-
-    call: str
-    """`module:function`, called as `function(settings, path)`; imported only when needed."""
-    leaves: tuple[str, ...]
+    fetch: str | None = None
+    """`module:function` that fills the folder before anything is planned, called as
+    `function(settings, path)` and imported only when needed; no part of a key."""
+    fetched: tuple[str, ...] = ()
     """Names in the folder; where one is there, nothing is to be fetched."""
 
 

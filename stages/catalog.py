@@ -15,7 +15,7 @@ from models.upsampling import start_size
 from pipeline.errors import SettingsFault
 from pipeline.requirements import NeedsModule, Requirement
 from pipeline.settings import Data, Settings
-from pipeline.stage import External, Fetch, Stage
+from pipeline.stage import External, Stage
 from stages.data.specs import SPECS, loader_module, spec_of
 from stages.engines import selection
 from stages.engines.base import BACKENDS, BackendInfo
@@ -108,12 +108,12 @@ def _images(data: Data, root: Path) -> _Use:
     if data.source == "digits":
         return _Use(_DATA, packages=("scikit-learn",), code=code)
     fetched = SPECS[data.source].fetched if data.download else ()
-    fetch = Fetch(call="stages.data.images:download", leaves=(*fetched, "train"))
     folder = External(
         path=root / data.root,
         needed_by="data.root",
         remedy="madpipe run downloads it" if fetched else SPECS[data.source].where,
-        fetch=fetch if data.download else None,
+        fetch="stages.data.images:download" if data.download else None,
+        fetched=(*fetched, "train"),
     )
     return _Use(_DATA, {"data": folder}, ("torchvision", "pillow"), code)
 

@@ -7,12 +7,11 @@ import contextlib
 import json
 import os
 import platform
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pipeline.cache.store import Store
-from pipeline.errors import LockedError
+from pipeline.errors import Interrupted, LockedError
 
 _POLL_S = 0.2
 
@@ -24,7 +23,7 @@ def write_lock(
     command: str,
     wait_s: float = 0.0,
     on_wait: Callable[[str], None] = lambda _: None,
-    stop_if_asked: Callable[[], None] = lambda: None,
+    stop_asked: Callable[[], bool] = lambda: False,
 ) -> Iterator[None]:
     """Hold the working folder for writing.
 
@@ -33,9 +32,10 @@ def write_lock(
         command: What this process does, for whoever waits for it.
         wait_s: How long to wait for another process.
         on_wait: Gets one sentence when waiting begins.
-        stop_if_asked: Called while waiting; raises when a signal asked to stop.
+        stop_asked: Whether to stop waiting, because a signal asked for it.
 
     Raises:
+        Interrupted: A stop was asked for while waiting.
         LockedError: Another process still held it after `wait_s`.
         StoreError: The folder cannot be written.
     """
@@ -44,27 +44,24 @@ def write_lock(
     store.prepare()
     lock = FileLock(store.lock_path)
     holder_path = store.lock_path.with_suffix(".json")
-    begin_s = time.monotonic()
-    is_reported = False
-    while True:
+    try:
         try:
-            lock.acquire(timeout=0)
-            break
-        except Timeout as error:
-            holder = _holder(holder_path)
-            if time.monotonic() - begin_s >= wait_s:
-                raise LockedError(
-                    str(store.home),
-                    f"another process is writing here ({holder})",
-                    "wait for it, stop it, or give this run a longer run.lock_wait_s",
-                ) from error
-            if not is_reported:
-                on_wait(f"waiting for {holder}, which is writing to {store.home}")
-                is_reported = True
-            stop_if_asked()
-            time.sleep(_POLL_S)
-        except OSError as error:
-            raise store.failure(error) from error
+            lock.acquire(blocking=False)
+        except Timeout:
+            if wait_s:
+                on_wait(f"waiting for {_holder(holder_path)}, which is writing to {store.home}")
+            lock.acquire(timeout=wait_s, poll_interval=_POLL_S, cancel_check=stop_asked)
+    except Timeout as error:
+        if stop_asked():
+            wrong, remedy = "interrupted while waiting", "repeat the command"
+            raise Interrupted("madpipe", wrong, remedy) from error
+        raise LockedError(
+            str(store.home),
+            f"another process is writing here ({_holder(holder_path)})",
+            "wait for it, stop it, or give this run a longer run.lock_wait_s",
+        ) from error
+    except OSError as error:
+        raise store.failure(error) from error
     try:
         record = {"pid": os.getpid(), "host": platform.node(), "command": command}
         with store.io_errors():

@@ -9,7 +9,7 @@ import typer
 from pipeline.cli import common
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Force, Inconclusive, Json, Set
 from pipeline.errors import StageError
-from pipeline.planner import ALL, Planned, reasons_for, require_stage
+from pipeline.planner import ALL, Planned, named, reasons_for
 from pipeline.run_pipeline import run_pipeline
 from pipeline.screen import formatting
 from pipeline.screen.plain import choose_screen
@@ -128,7 +128,7 @@ def why(
 ) -> None:
     """Show what in a stage's key differs from its newest stored run."""
     project = common.open_project(config, set_)
-    require_stage(project.stages, stage)
+    named(project.stages, [stage], allow_all=False)
     item = next(item for item in project.plan([stage]) if item.stage.name == stage)
     reasons = list(item.reasons)
     if item.key_document is not None and item.action == "resume" and project.store.newest(stage):

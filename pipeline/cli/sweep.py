@@ -12,7 +12,7 @@ from pipeline import exit_codes
 from pipeline.cli import common
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Json, Set
 from pipeline.errors import Interrupted, MadpipeError, UsageError
-from pipeline.planner import require_stage
+from pipeline.planner import named
 from pipeline.run_pipeline import run_pipeline
 from pipeline.screen.plain import PlainScreen, choose_screen
 
@@ -43,7 +43,8 @@ def sweep(
     combinations = _combinations(axes, set_ or ())
     # Every combination is read before the first one runs.
     for combination in combinations:
-        require_stage(common.open_project(config, [*(set_ or ()), *combination]).stages, stage)
+        stages = common.open_project(config, [*(set_ or ()), *combination]).stages
+        named(stages, [stage], allow_all=False)
     rows = []
     for number, combination in enumerate(combinations, start=1):
         if not as_json:

@@ -8,7 +8,7 @@ import pytest
 from pipeline.cache.digests import DigestCache
 from pipeline.cache.store import Store
 from pipeline.errors import UsageError
-from pipeline.planner import Planned, named, ordered, plan, require_stage, selected
+from pipeline.planner import Planned, named, ordered, plan, selected
 from pipeline.settings import Distill, Gate, Settings, Student
 from pipeline.stage import Stage
 
@@ -235,6 +235,6 @@ def test_names_are_stages_or_all() -> None:
 
 
 def test_all_is_a_target_but_no_stage() -> None:
-    require_stage((D,), "all", allow_all=True)
+    assert named((D,), ["all"]) == {"d"}
     with pytest.raises(UsageError, match=r"no such stage \(all\); name one of d$"):
-        require_stage((D,), "all")
+        named((D,), ["all"], allow_all=False)

@@ -9,7 +9,7 @@ from pipeline.errors import ConfigError, SettingsFault, StoreError, UsageError
 from pipeline.project import Project, home_of
 from pipeline.run_pipeline import run_pipeline
 from pipeline.settings import Settings
-from pipeline.stage import External, Fetch, Stage
+from pipeline.stage import External, Stage
 
 Open = Callable[..., Project]
 
@@ -125,9 +125,10 @@ def test_faults_of_the_declaration_are_sorted_by_line(tmp_path: Path) -> None:
     )
 
 
-def _fetching(root: Path, leaves: tuple[str, ...]) -> tuple[Stage, ...]:
-    fetch = Fetch(call="fakestages:fetch", leaves=leaves)
-    images = External(path=root / "images", needed_by="data.root", fetch=fetch)
+def _fetching(root: Path, fetched: tuple[str, ...]) -> tuple[Stage, ...]:
+    images = External(
+        path=root / "images", needed_by="data.root", fetch="fakestages:fetch", fetched=fetched
+    )
     return (Stage(name="make", run="fakestages:run", outputs={}, externals={"data": images}),)
 
 

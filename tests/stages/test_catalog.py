@@ -14,7 +14,7 @@ from pipeline.cache.digests import DigestCache, code_digests
 from pipeline.cache.keys import key_document
 from pipeline.errors import SettingsFault
 from pipeline.settings import Settings
-from pipeline.stage import Fetch, Stage
+from pipeline.stage import Stage
 from stages.catalog import declare
 
 ROOT = Path("/project")
@@ -55,7 +55,7 @@ def test_every_slice_is_a_setting() -> None:
 def test_every_module_and_function_that_a_declaration_names_exists(tables: dict[str, Any]) -> None:
     for stage in _stages(**tables).values():
         fetches = [external.fetch for external in stage.externals.values() if external.fetch]
-        for call in (stage.run, *(fetch.call for fetch in fetches)):
+        for call in (stage.run, *fetches):
             module, _, function = call.partition(":")
             assert callable(getattr(importlib.import_module(module), function))
         assert all(importlib.util.find_spec(module) for module in stage.code)
@@ -194,9 +194,8 @@ def test_whether_images_were_downloaded_is_in_no_key(stage: str) -> None:
 
 def test_a_folder_is_downloaded_only_where_the_settings_ask_for_it() -> None:
     download = _stages(data={"source": "food101", "download": True})["teacher"].externals["data"]
-    assert download.fetch == Fetch(
-        call="stages.data.images:download", leaves=("food-101/images", "train")
-    )
+    assert download.fetch == "stages.data.images:download"
+    assert download.fetched == ("food-101/images", "train")
     assert download.remedy == "madpipe run downloads it"
     other = _stages(data={"source": "food101"})["teacher"].externals["data"]
     assert other.fetch is None

@@ -47,10 +47,10 @@ def hold(
     *,
     wait_s: float = 0.0,
     on_wait: Callable[[str], None] = lambda _: None,
-    stop_if_asked: Callable[[], None] = lambda: None,
+    stop_asked: Callable[[], bool] = lambda: False,
 ) -> contextlib.AbstractContextManager[None]:
     return write_lock(
-        store, wait_s=wait_s, command="madpipe plan", on_wait=on_wait, stop_if_asked=stop_if_asked
+        store, wait_s=wait_s, command="madpipe plan", on_wait=on_wait, stop_asked=stop_asked
     )
 
 
@@ -116,11 +116,10 @@ def test_holder_without_a_readable_record_is_named_as_such(
 
 def test_stop_ends_the_waiting(store: Store, holder: subprocess.Popen[str]) -> None:
     assert holder.poll() is None
-
-    def stop_if_asked() -> None:
-        raise Interrupted("madpipe", "interrupted while waiting", "repeat the command")
-
-    with pytest.raises(Interrupted), hold(store, wait_s=60, stop_if_asked=stop_if_asked):
+    with (
+        pytest.raises(Interrupted, match="interrupted while waiting; repeat the command"),
+        hold(store, wait_s=60, stop_asked=lambda: True),
+    ):
         pass
 
 
