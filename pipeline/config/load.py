@@ -28,7 +28,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Settings:
         ConfigError: With one line for each fault.
     """
     text = _read(path)
-    return _settings(_parsed(path, text), overrides, path, text)
+    return _checked(_parsed(path, text), overrides, path, text)
 
 
 def table_of(path: Path, name: str) -> dict[str, Any]:
@@ -41,26 +41,23 @@ def table_of(path: Path, name: str) -> dict[str, Any]:
     return table if isinstance(table, dict) else {}
 
 
-def _parsed(path: Path, text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        message, _, position = str(error).partition(" (at line ")
-        line = position.partition(",")[0]
-        place = f"{path}:{line}" if line.isdigit() else str(path)
-        raise ConfigError([f"{place}: not TOML ({message.lower()}); correct the syntax"]) from error
-
-
 def defaults(overrides: Sequence[str]) -> Settings:
     """Return the settings where there is no file: the defaults, changed by `overrides`.
 
     Raises:
         ConfigError: With one line for each fault.
     """
-    return _settings({}, overrides, Path("--set"), "")
+    return _checked({}, overrides, Path("--set"), "")
 
 
-def _settings(table: dict[str, Any], overrides: Sequence[str], path: Path, text: str) -> Settings:
+def locate(path: Path, overrides: Sequence[str], fault: SettingsFault) -> ConfigError:
+    """Return `fault` with the file and line, or the `--set`, of each of its keys."""
+    set_paths = {_override({}, change) for change in overrides}
+    return _located(path, _read(path), [Fault(*parts) for parts in fault.faults], set_paths)
+
+
+def _checked(table: dict[str, Any], overrides: Sequence[str], path: Path, text: str) -> Settings:
+    """Return a parsed table, changed by `overrides`, as settings that break no rule."""
     set_paths = {_override(table, change) for change in overrides}
     faults = list(_faults(Settings, table, ()))
     if not faults:
@@ -68,22 +65,7 @@ def _settings(table: dict[str, Any], overrides: Sequence[str], path: Path, text:
         faults = list(broken_rules(settings))
         if not faults:
             return settings
-    raise _located_error(path, text, faults, set_paths)
-
-
-def locate(path: Path, overrides: Sequence[str], fault: SettingsFault) -> ConfigError:
-    """Return `fault` with the file and line, or the `--set`, of each of its keys."""
-    set_paths = {_override({}, change) for change in overrides}
-    faults = [Fault(*parts) for parts in fault.faults]
-    return _located_error(path, _read(path), faults, set_paths)
-
-
-def _located_error(
-    path: Path, text: str, faults: Sequence[Fault], set_paths: set[KeyPath]
-) -> ConfigError:
-    lines = key_lines(text)
-    located = sorted(_located(fault, path, lines, set_paths) for fault in faults)
-    return ConfigError([line for _, line in located])
+    raise _located(path, text, faults, set_paths)
 
 
 def _read(path: Path) -> str:
@@ -94,6 +76,16 @@ def _read(path: Path) -> str:
         raise ConfigError([fault]) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: cannot be read ({error}); check the file"]) from error
+
+
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message, _, position = str(error).partition(" (at line ")
+        line = position.partition(",")[0]
+        place = f"{path}:{line}" if line.isdigit() else str(path)
+        raise ConfigError([f"{place}: not TOML ({message.lower()}); correct the syntax"]) from error
 
 
 def _override(table: dict[str, Any], text: str) -> KeyPath:
@@ -118,41 +110,31 @@ def _override(table: dict[str, Any], text: str) -> KeyPath:
 
 def _faults(kind: Any, value: Any, path: KeyPath) -> Iterator[Fault]:
     """Yield what is wrong with `value`, which should convert to the type `kind`."""
-    if isinstance(kind, type) and issubclass(kind, Table):
-        yield from _table_faults(kind, value, path)
-    elif typing.get_origin(kind) is dict:
+    is_table = isinstance(kind, type) and issubclass(kind, Table)
+    if is_table or typing.get_origin(kind) is dict:
         if not isinstance(value, dict):
-            yield _wrong_value(dict, value, path)
-            return
-        for name, inner in value.items():
-            yield from _faults(typing.get_args(kind)[1], inner, (*path, name))
-    elif _not_finite(value):
-        yield _wrong_value(kind, value, path)
-    else:
-        try:
-            msgspec.convert(value, kind)
-        except msgspec.ValidationError:
             yield _wrong_value(kind, value, path)
-
-
-def _table_faults(kind: type[Table], value: Any, path: KeyPath) -> Iterator[Fault]:
-    if not isinstance(value, dict):
-        yield _wrong_value(kind, value, path)
-        return
-    kinds = typing.get_type_hints(kind, include_extras=True)
-    fields = {name: kinds[name] for name in kind.__struct_fields__}
-    for name, inner in value.items():
-        if name in fields:
-            yield from _faults(fields[name], inner, (*path, name))
+            return
+        if is_table:
+            kinds = typing.get_type_hints(kind, include_extras=True)
         else:
-            guess = did_you_mean(name, fields)
-            remedy = "correct or remove it" if guess else f"known here: {', '.join(fields)}"
-            yield Fault((*path, name), f"unknown key{guess} ({name})", remedy)
-
-
-def _not_finite(value: Any) -> bool:
+            kinds = dict.fromkeys(value, typing.get_args(kind)[1])
+        for name, inner in value.items():
+            if name in kinds:
+                yield from _faults(kinds[name], inner, (*path, name))
+            else:
+                guess = did_you_mean(name, kinds)
+                remedy = "correct or remove it" if guess else f"known here: {', '.join(kinds)}"
+                yield Fault((*path, name), f"unknown key{guess} ({name})", remedy)
+        return
     values = value if isinstance(value, list) else [value]
-    return any(isinstance(item, float) and not math.isfinite(item) for item in values)
+    try:
+        is_right = all(math.isfinite(item) for item in values if isinstance(item, float))
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        is_right = False
+    if not is_right:
+        yield _wrong_value(kind, value, path)
 
 
 def _wrong_value(kind: Any, value: Any, path: KeyPath) -> Fault:
@@ -165,16 +147,19 @@ def _wrong_value(kind: Any, value: Any, path: KeyPath) -> Fault:
 
 
 def _located(
-    fault: Fault, path: Path, lines: dict[KeyPath, int], set_paths: set[KeyPath]
-) -> tuple[int, str]:
-    """Return the fault's sort key and its finished line."""
-    key = ".".join(fault.key)
-    number = line_of(lines, fault.key)
-    for set_path in set_paths:
-        length = min(len(set_path), len(fault.key))
-        is_of_set = set_path[:length] == fault.key[:length]
-        is_in_file = fault.key in lines
-        if is_of_set and (not is_in_file or len(set_path) <= len(fault.key)):
-            return 10**9, f"--set {key}: {fault.wrong}; {fault.remedy}"
-    place = f"{path}:{number}" if number else str(path)
-    return number or 0, f"{place}: {key}: {fault.wrong}; {fault.remedy}"
+    path: Path, text: str, faults: Sequence[Fault], set_paths: set[KeyPath]
+) -> ConfigError:
+    """Return the faults as lines, each with the file and line, or the `--set`, of its key."""
+    lines = key_lines(text)
+    located = []
+    for fault in faults:
+        number = line_of(lines, fault.key) or 0
+        place = f"{path}:{number}: " if number else f"{path}: "
+        for set_path in set_paths:
+            length = min(len(set_path), len(fault.key))
+            is_of_set = set_path[:length] == fault.key[:length]
+            if is_of_set and (fault.key not in lines or len(set_path) <= len(fault.key)):
+                number, place = 10**9, "--set "  # after the lines of the file
+        key = ".".join(fault.key)
+        located.append((number, f"{place}{key}: {fault.wrong}; {fault.remedy}"))
+    return ConfigError([line for _, line in sorted(located)])

@@ -8,7 +8,6 @@ import ast
 import itertools
 import json
 import textwrap
-import typing
 from collections.abc import Mapping
 from inspect import getsource
 from typing import Any
@@ -28,65 +27,44 @@ _HEAD = """\
 # madpipe plan      shows what a change would run again
 # madpipe run all   teacher -> distill -> export -> build -> validate -> gates
 """
+_ON_GATES = (
+    "One key for each bound, MEASURE.min or MEASURE.max; MEASURE.margin says max for a drop; "
+    f"MEASURE.confidence is one-sided, {Gate().confidence} where absent; MEASURE.severity is "
+    '"error" or "warn". A changed bound measures nothing again. Measures:'
+)
+_ON_COMPARE = "Bounds of the same kind for madpipe compare A B. Measures:"
 
 
 def render(settings: Settings) -> str:
     """Return the text of a pipeline.toml that holds `settings`."""
-    lines = [_HEAD]
-    lines += _keys(settings)
-    for name, kind in typing.get_type_hints(Settings).items():
-        if isinstance(kind, type) and issubclass(kind, Table):
-            lines += _table(name, getattr(settings, name))
-    return "\n".join(lines + _gates(settings)) + "\n"
+    lines = [_HEAD, *_keys(settings)]
+    lines += _gate_table("gates", _ON_GATES, MEASURES, settings.gates)
+    lines += _gate_table("compare", _ON_COMPARE, COMPARED, settings.compare)
+    return "\n".join(lines) + "\n"
 
 
-def _table(name: str, table: Table) -> list[str]:
-    """Return the lines of a table and of the tables in it."""
-    lines = ["", f"[{name}]", *_comment(type(table).__doc__ or ""), *_keys(table)]
-    for inner in table.__struct_fields__:
-        value = getattr(table, inner)
-        if isinstance(value, Table):
-            lines += _table(f"{name}.{inner}", value)
-    return lines
-
-
-def _keys(table: Table) -> list[str]:
-    lines = []
+def _keys(table: Table, parent: str = "") -> list[str]:
+    """Return the lines of a table's keys, and of the tables in it with their headers."""
+    lines, inner_lines = [], []
     declared = inspect.type_info(type(table))
     assert isinstance(declared, inspect.StructType)
     described = descriptions(type(table))
     for field in declared.fields:
         value = getattr(table, field.name)
-        if isinstance(value, Table | dict):
-            continue
-        text = described[field.name]
-        limits = bounds(field.type)
-        if len(limits) < _WIDTH - _COLUMN - len("# ()"):
-            limits = limits.replace(" ", _JOINED)
-        comment = f"{text} ({limits})" if limits else text
-        setting = f"{field.name} = {_toml(value)}" if value is not None else f"# {field.name} ="
-        lines += _beside(setting, comment)
-    return lines
-
-
-def _gates(settings: Settings) -> list[str]:
-    return [
-        *_gate_table(
-            "gates",
-            "One key for each bound, MEASURE.min or MEASURE.max; MEASURE.margin says max for a "
-            f"drop; MEASURE.confidence is one-sided, {Gate().confidence} where absent; "
-            'MEASURE.severity is "error" or "warn". A changed bound measures nothing again. '
-            "Measures:",
-            MEASURES,
-            settings.gates,
-        ),
-        *_gate_table(
-            "compare",
-            "Bounds of the same kind for madpipe compare A B. Measures:",
-            COMPARED,
-            settings.compare,
-        ),
-    ]
+        if isinstance(value, Table):
+            name = f"{parent}{field.name}"
+            inner_lines += ["", f"[{name}]", *_comment(type(value).__doc__ or "")]
+            inner_lines += _keys(value, f"{name}.")
+        elif not isinstance(value, dict):
+            comment = described[field.name]
+            if limits := bounds(field.type):
+                is_short = len(limits) < _WIDTH - _COLUMN - len("# ()")
+                comment += f" ({limits.replace(' ', _JOINED) if is_short else limits})"
+            setting = f"{field.name} = {_toml(value)}" if value is not None else f"# {field.name} ="
+            for line in textwrap.wrap(comment, _WIDTH - _COLUMN - 2):
+                lines.append(f"{setting:<{_COLUMN}}# {line.replace(_JOINED, ' ')}")
+                setting = ""  # a long comment goes on below its key
+    return lines + inner_lines
 
 
 def _gate_table(
@@ -100,13 +78,6 @@ def _gate_table(
             if value is not None and value != getattr(Gate(), bound):
                 lines.append(f"{name}.{bound} = {_toml(value)}")
     return lines
-
-
-def _beside(setting: str, comment: str) -> list[str]:
-    """Put a comment behind its key, going on in lines below it where it is long."""
-    wrapped = [line.replace(_JOINED, " ") for line in textwrap.wrap(comment, _WIDTH - _COLUMN - 2)]
-    first = f"{setting:<{_COLUMN}}# {wrapped[0]}"
-    return [first, *(f"{'':<{_COLUMN}}# {line}" for line in wrapped[1:])]
 
 
 def _comment(text: str) -> list[str]:
@@ -130,10 +101,7 @@ def descriptions(kind: type[Table]) -> dict[str, str]:
     sentences = {}
     for field, below in itertools.pairwise(declaration.body):
         match field, below:
-            case (
-                ast.AnnAssign(target=ast.Name(id=name)),
-                ast.Expr(value=ast.Constant(value=str(sentence))),
-            ):
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(ast.Constant(str(sentence))):
                 sentences[name] = " ".join(sentence.split())
             case _:
                 pass
@@ -146,11 +114,8 @@ def accepted(kind: inspect.Type) -> str:
         case inspect.Metadata():
             return accepted(kind.type)
         case inspect.UnionType():
-            return " or ".join(
-                accepted(option)
-                for option in kind.types
-                if not isinstance(option, inspect.NoneType)
-            )
+            options = (option for option in kind.types if not isinstance(option, inspect.NoneType))
+            return " or ".join(map(accepted, options))
         case inspect.LiteralType():
             return "one of " + ", ".join(f"'{value}'" for value in kind.values)
         case inspect.BoolType():

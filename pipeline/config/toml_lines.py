@@ -23,29 +23,23 @@ def key_lines(text: str) -> dict[KeyPath, int]:
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
         statement, start = (statement + "\n" + line, start) if statement else (line, number)
         try:
-            parsed = tomllib.loads(statement)
+            paths = _paths(tomllib.loads(statement))
         except tomllib.TOMLDecodeError:
             continue
         if statement.lstrip().startswith("["):
-            table = _paths(parsed)[-1]
-            _mark(lines, table, start)
-        for path in _paths(parsed) if not statement.lstrip().startswith("[") else []:
-            _mark(lines, table + path, start)
+            table, paths = paths[-1], [()]
+        for path in paths:
+            key = table + path
+            for length in range(1, len(key) + 1):
+                lines.setdefault(key[:length], start)
         statement = ""
     return lines
 
 
 def line_of(lines: dict[KeyPath, int], path: KeyPath) -> int | None:
     """Return the line of `path`, or of its nearest ancestor that has one."""
-    for length in range(len(path), 0, -1):
-        if path[:length] in lines:
-            return lines[path[:length]]
-    return None
-
-
-def _mark(lines: dict[KeyPath, int], path: KeyPath, number: int) -> None:
-    for length in range(1, len(path) + 1):
-        lines.setdefault(path[:length], number)
+    ancestors = (path[:length] for length in range(len(path), 0, -1))
+    return next((lines[key] for key in ancestors if key in lines), None)
 
 
 def _paths(parsed: dict[str, Any]) -> list[KeyPath]:
