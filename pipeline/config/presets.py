@@ -1,10 +1,11 @@
 """Ready-made settings for `madpipe init --preset`; docs/presets.md says why they are so."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from pipeline.settings import Data, Distill, Gate, Settings, SourceName, Student, Teacher
+
+_ENGINE_GATES = {"engine_top1_drop": Gate(max=0.005), "speedup": Gate(min=1.5)}
 
 
 def _small_images(
@@ -30,7 +31,7 @@ def _small_images(
             student_learning_rate=0.1,
             bank_size=1024,
         ),
-        gates=_with_engine_gates(gates),
+        gates={**gates, **_ENGINE_GATES},
     )
 
 
@@ -53,52 +54,44 @@ def _large_images(source: SourceName, *, most_drop: float, teacher: Teacher) -> 
             generator="sum",
             pretrain_steps=2000,
         ),
-        gates=_with_engine_gates({"student_top1_drop": Gate(max=most_drop)}),
+        gates={"student_top1_drop": Gate(max=most_drop), **_ENGINE_GATES},
     )
 
 
-def _with_engine_gates(gates: Mapping[str, Gate]) -> dict[str, Gate]:
-    return {**gates, "engine_top1_drop": Gate(max=0.005), "speedup": Gate(min=1.5)}
-
-
-PRESETS: Mapping[str, Settings] = MappingProxyType(
-    {
-        "digits": Settings(),
-        "folder": Settings(data=Data(source="folder", root="images", image_size_px=32)),
-        "cifar10": _small_images(
-            "cifar10",
-            gates={"teacher_top1": Gate(min=0.95), "student_top1_drop": Gate(max=0.02)},
+PRESETS: Mapping[str, Settings] = {
+    "digits": Settings(),
+    "folder": Settings(data=Data(source="folder", root="images", image_size_px=32)),
+    "cifar10": _small_images(
+        "cifar10", gates={"teacher_top1": Gate(min=0.95), "student_top1_drop": Gate(max=0.02)}
+    ),
+    "cifar100": _small_images(
+        "cifar100", gates={"teacher_top1": Gate(min=0.76), "student_top1_drop": Gate(max=0.03)}
+    ),
+    "tiny-imagenet": _small_images(
+        "tiny-imagenet",
+        gates={"student_top1_drop": Gate(max=0.06)},
+        batch_size=256,
+        learning_rate=0.2,
+    ),
+    "food101": _large_images(
+        "food101",
+        most_drop=0.1,
+        teacher=Teacher(
+            arch="torchvision:resnet34",
+            epochs=100,
+            batch_size=128,
+            learning_rate=0.1,
+            augment="shift-flip",
         ),
-        "cifar100": _small_images(
-            "cifar100",
-            gates={"teacher_top1": Gate(min=0.76), "student_top1_drop": Gate(max=0.03)},
-        ),
-        "tiny-imagenet": _small_images(
-            "tiny-imagenet",
-            gates={"student_top1_drop": Gate(max=0.06)},
-            batch_size=256,
-            learning_rate=0.2,
-        ),
-        "food101": _large_images(
-            "food101",
-            most_drop=0.1,
-            teacher=Teacher(
-                arch="torchvision:resnet34",
-                epochs=100,
-                batch_size=128,
-                learning_rate=0.1,
-                augment="shift-flip",
-            ),
-        ),
-        "places365": _large_images(
-            "places365",
-            most_drop=0.15,
-            teacher=Teacher(arch="torchvision:resnet50", weights="resnet50_places365.pth.tar"),
-        ),
-        "imagenet": _large_images(
-            "imagenet",
-            most_drop=0.35,
-            teacher=Teacher(arch="torchvision:resnet50", weights="resnet50.pth"),
-        ),
-    }
-)
+    ),
+    "places365": _large_images(
+        "places365",
+        most_drop=0.15,
+        teacher=Teacher(arch="torchvision:resnet50", weights="resnet50_places365.pth.tar"),
+    ),
+    "imagenet": _large_images(
+        "imagenet",
+        most_drop=0.35,
+        teacher=Teacher(arch="torchvision:resnet50", weights="resnet50.pth"),
+    ),
+}

@@ -5,14 +5,8 @@ from typing import NamedTuple
 
 from pipeline.config.toml_lines import KeyPath
 from pipeline.errors import did_you_mean
-from pipeline.gates.measures import (
-    COMPARED,
-    MEASURES,
-    MOST_RESAMPLED_CONFIDENCE,
-    is_drop,
-    is_resampled,
-)
-from pipeline.settings import Gate, Settings
+from pipeline.gates import measures
+from pipeline.settings import Distill, Gate, Settings
 
 
 class Fault(NamedTuple):
@@ -25,16 +19,14 @@ class Fault(NamedTuple):
 
 def broken_rules(settings: Settings) -> Iterator[Fault]:
     """Yield every rule that `settings` breaks."""
-    yield from _distill(settings)
-    yield from _data(settings)
+    yield from _distill(settings.distill)
+    yield from _images(settings)
     yield from _build(settings)
-    yield from _validate(settings)
-    yield from _gate_bounds("gates", settings.gates, MEASURES)
-    yield from _gate_bounds("compare", settings.compare, COMPARED)
+    yield from _gate_bounds("gates", settings.gates, measures.MEASURES)
+    yield from _gate_bounds("compare", settings.compare, measures.COMPARED)
 
 
-def _distill(settings: Settings) -> Iterator[Fault]:
-    distill = settings.distill
+def _distill(distill: Distill) -> Iterator[Fault]:
     if distill.lambda0 == 0 and distill.lambda1 == 0:
         yield Fault(
             ("distill", "lambda1"),
@@ -69,7 +61,7 @@ def _distill(settings: Settings) -> Iterator[Fault]:
         )
 
 
-def _data(settings: Settings) -> Iterator[Fault]:
+def _images(settings: Settings) -> Iterator[Fault]:
     data = settings.data
     if len(data.mean) != len(data.std):
         yield Fault(
@@ -82,6 +74,12 @@ def _data(settings: Settings) -> Iterator[Fault]:
             ("data", "source"),
             'source "folder" has no image size of its own (image_size_px is absent)',
             "set data.image_size_px to the height and width that the teacher takes",
+        )
+    if settings.validate.images == "bank" and settings.teacher.weights is None:
+        yield Fault(
+            ("validate", "images"),
+            'without labelled images no teacher can be trained ("bank")',
+            "name the teacher's file in teacher.weights",
         )
 
 
@@ -111,55 +109,33 @@ def _build(settings: Settings) -> Iterator[Fault]:
         )
 
 
-def _validate(settings: Settings) -> Iterator[Fault]:
-    if settings.validate.images == "bank" and settings.teacher.weights is None:
-        yield Fault(
-            ("validate", "images"),
-            'without labelled images no teacher can be trained ("bank")',
-            "name the teacher's file in teacher.weights",
-        )
-
-
 def _gate_bounds(
-    table: str, gates: Mapping[str, Gate], measures: Mapping[str, str]
+    table: str, gates: Mapping[str, Gate], known: Mapping[str, str]
 ) -> Iterator[Fault]:
     for name, gate in gates.items():
-        if name not in measures:
-            yield Fault(
-                (table, name),
-                f"no such measure{did_you_mean(name, measures)} ({name})",
-                f"use one of {', '.join(sorted(measures))}",
-            )
-        elif gate.margin is not None and not is_drop(name):
-            yield Fault(
-                (table, name, "margin"),
-                f"only a drop has a margin ({gate.margin:g})",
-                "set min or max",
-            )
+        key = (table, name)
+        if name not in known:
+            guess = did_you_mean(name, known)
+            use = f"use one of {', '.join(sorted(known))}"
+            yield Fault(key, f"no such measure{guess} ({name})", use)
+        elif gate.margin is not None and not measures.is_drop(name):
+            wrong = f"only a drop has a margin ({gate.margin:g})"
+            yield Fault((*key, "margin"), wrong, "set min or max")
         elif gate.margin is not None and gate.max is not None:
-            yield Fault(
-                (table, name, "margin"),
-                f"margin and max say the same twice ({gate.margin:g} and {gate.max:g})",
-                "keep one of them",
-            )
+            wrong = f"margin and max say the same twice ({gate.margin:g} and {gate.max:g})"
+            yield Fault((*key, "margin"), wrong, "keep one of them")
         elif gate.min is None and gate.most is None:
-            yield Fault((table, name), "has no bound (min and max absent)", "set min or max")
+            yield Fault(key, "has no bound (min and max absent)", "set min or max")
         elif gate.min is not None and gate.most is not None and gate.min > gate.most:
+            wrong = f"min is above max ({gate.min:g} > {gate.most:g}), so nothing passes"
+            yield Fault((*key, "min"), wrong, "exchange them")
+        elif measures.is_resampled(name) and gate.confidence > measures.MOST_RESAMPLED_CONFIDENCE:
+            most = f"{measures.MOST_RESAMPLED_CONFIDENCE:g}"
+            wrong = f"resampling supports no more than {most} ({gate.confidence:g})"
+            yield Fault((*key, "confidence"), wrong, f"set {most} or less")
+        elif measures.is_drop(name) and gate.most == 0:
             yield Fault(
-                (table, name, "min"),
-                f"min is above max ({gate.min:g} > {gate.most:g}), so nothing passes",
-                "exchange them",
-            )
-        elif is_resampled(name) and gate.confidence > MOST_RESAMPLED_CONFIDENCE:
-            yield Fault(
-                (table, name, "confidence"),
-                f"resampling supports no more than {MOST_RESAMPLED_CONFIDENCE:g} "
-                f"({gate.confidence:g})",
-                f"set {MOST_RESAMPLED_CONFIDENCE:g} or less",
-            )
-        elif is_drop(name) and gate.most == 0:
-            yield Fault(
-                (table, name, "max" if gate.max is not None else "margin"),
+                (*key, "max" if gate.max is not None else "margin"),
                 "no sample can show that nothing at all is lost (0)",
                 "set the loss that you accept, such as 0.005; below 0 asks for a gain",
             )

@@ -90,11 +90,8 @@ class LiveScreen:
             case "metric":
                 row.figures[fields["name"]] = fields["value"]
             case "stage_done":
-                row.state, row.seconds, row.figures = (
-                    fields["status"],
-                    fields["seconds"],
-                    fields["metrics"],
-                )
+                row.state, row.seconds = fields["status"], fields["seconds"]
+                row.figures = fields["metrics"]
             case "stage_failed":
                 row.state = "failed"
             case _:
@@ -107,25 +104,23 @@ class LiveScreen:
         table.add_column("stage", style="bold")
         for column in columns:
             is_number = column in {"rate", "time", "left"}
-            table.add_column(
-                "" if column == "state" else column, justify="right" if is_number else "left"
-            )
+            title = "" if column == "state" else column
+            table.add_column(title, justify="right" if is_number else "left")
         for name, row in self._rows.items():
             cells = _cells(row)
             table.add_row(name, *(cells.get(column, "") for column in columns))
         notes = [Text(f"  {note}", style="yellow") for note in self._notes]
-        return Group(table, *notes, *([self._verdicts()] if self._gates else []))
-
-    def _verdicts(self) -> Table:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        table.add_column("gate", style="bold")
-        table.add_column("verdict")
-        table.add_column("because", overflow="fold")
+        if not self._gates:
+            return Group(table, *notes)
+        verdicts = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        verdicts.add_column("gate", style="bold")
+        verdicts.add_column("verdict")
+        verdicts.add_column("because", overflow="fold")
         for gate in self._gates:
             style = _VERDICT_STYLES[gate["verdict"]]
             verdict = formatting.verdict(gate["verdict"], gate.get("severity", "error"))
-            table.add_row(gate["name"], Text(verdict, style=style), Text(gate["reason"]))
-        return table
+            verdicts.add_row(gate["name"], Text(verdict, style=style), Text(gate["reason"]))
+        return Group(table, *notes, verdicts)
 
 
 def _cells(row: _Row) -> dict[str, RenderableType]:

@@ -39,18 +39,6 @@ def choose_screen(*, as_json: bool) -> Screen:
     return PlainScreen()
 
 
-class JsonScreen:
-    """Writes every event as one JSON object a line on standard output, for programs."""
-
-    def __call__(self, event: Event) -> None:
-        """Write one event."""
-        sys.stdout.write(msgspec.json.encode(event.as_dict()).decode() + "\n")
-        sys.stdout.flush()
-
-    def close(self) -> None:
-        """Do nothing: every line is already out."""
-
-
 class PlainScreen:
     """Writes one line for each event worth a line."""
 
@@ -63,9 +51,7 @@ class PlainScreen:
         """Write the event's line, if it has one."""
         line = self._line(event)
         if line is not None:
-            stream = self._stream or sys.stdout
-            stream.write(line + "\n")
-            stream.flush()
+            print(line, file=self._stream, flush=True)
 
     def close(self) -> None:
         """Do nothing: every line is already out."""
@@ -95,3 +81,10 @@ class PlainScreen:
                 return f"madpipe   done in {formatting.duration(fields['seconds'])}"
             case _:
                 return None
+
+
+class JsonScreen(PlainScreen):
+    """Writes every event as one JSON object a line, for programs."""
+
+    def _line(self, event: Event) -> str:
+        return msgspec.json.encode(event.as_dict()).decode()
