@@ -1,7 +1,4 @@
-"""Progress in the middle of a stage: one file, replaced whole, bound to the stage's key.
-
-It lies in the work folder of the key, so other settings or code never see an old one.
-"""
+"""Progress in the middle of a stage: one file, replaced whole, in the work folder of its key."""
 
 import time
 from collections.abc import Callable
@@ -28,7 +25,7 @@ class Checkpoints:
         self._every_s = every_s
         self._stop_asked = stop_asked
         self._last_s = time.monotonic()
-        self._min_pause_s = 0.0
+        self._pause_s = every_s
 
     def load(self) -> Path | None:
         """Return the newest checkpoint, or None."""
@@ -43,8 +40,7 @@ class Checkpoints:
         """
         stopping = self._stop_asked()
         begin_s = time.monotonic()
-        pause_s = max(self._every_s, self._min_pause_s if self._every_s else 0.0)
-        if not stopping and begin_s - self._last_s < pause_s:
+        if not stopping and begin_s - self._last_s < self._pause_s:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         part = self._path.with_suffix(".part")
@@ -53,7 +49,9 @@ class Checkpoints:
         part.replace(self._path)
         sync_folder(self._path.parent)
         self._last_s = time.monotonic()
-        self._min_pause_s = (self._last_s - begin_s) * (1 / _MAX_SHARE - 1)
+        if self._every_s:
+            save_s = self._last_s - begin_s
+            self._pause_s = max(self._every_s, save_s * (1 / _MAX_SHARE - 1))
         if stopping:
             raise Interrupted(
                 f"stage {self._stage}",

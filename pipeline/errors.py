@@ -1,7 +1,6 @@
 """Every error that madpipe raises on purpose, with its exit code, and what their messages share.
 
 Gates that fail or cannot decide are results, not errors: see `pipeline.gates.judge`.
-Knows nothing of the screen: only `pipeline.cli.main` prints and exits.
 """
 
 from collections.abc import Iterable, Sequence
@@ -100,13 +99,9 @@ class Interrupted(MadpipeError):
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of a foreign exception's message, or its class where it has none.
-
-    Messages of ours are one line; those of libraries may be pages with a trace of C++ calls.
-    """
-    return next(
-        (line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__
-    )
+    """Return the first line of a foreign exception's message, or its class where it has none."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)
 
 
 def error_summary(error: BaseException) -> str:

@@ -1,9 +1,10 @@
 """Facts of this machine, read without any heavy library: processor, GPUs, installed versions.
 
 `fact` gives those that may be part of a key; `host` and `environment` say where something ran,
-for records and reports, and are never part of one. Nothing else reads /proc/cpuinfo or NVML.
+for records and reports, and are never part of one.
 """
 
+import contextlib
 import ctypes
 import functools
 import os
@@ -125,10 +126,8 @@ def version(distribution: str) -> str:
     Alternatives are separated by `|`: the first that is installed counts.
     """
     for name in distribution.split("|"):
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return ABSENT
 
 
@@ -157,10 +156,9 @@ def host() -> dict[str, str]:
 def environment(folder: Path) -> dict[str, str]:
     """Return `host` and the git revision of `folder`, `absent` where it has none."""
     command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        answer = subprocess.run(  # noqa: S603  (a fixed command)
-            command, capture_output=True, text=True, check=True, timeout=10
+    revision = ABSENT
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        revision = subprocess.check_output(  # noqa: S603  (a fixed command)
+            command, stderr=subprocess.DEVNULL, text=True, timeout=10
         )
-    except (OSError, subprocess.SubprocessError):
-        return host() | {"git": ABSENT}
-    return host() | {"git": answer.stdout.strip()}
+    return host() | {"git": revision.strip()}

@@ -1,9 +1,6 @@
-"""What a run would do: the order of the stages, and for each a hit or a miss, and why.
+"""What a run would do: the order of the stages, and for each a hit or a miss, and why."""
 
-The order follows from what the stages read: nobody writes it down. Runs and writes nothing.
-"""
-
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Literal, NamedTuple
 
@@ -33,13 +30,12 @@ class Planned(NamedTuple):
     entry: Entry | None = None
 
 
-def ordered(stages: Iterable[Stage]) -> tuple[Stage, ...]:
+def ordered(stages: Sequence[Stage]) -> tuple[Stage, ...]:
     """Return the stages so that each comes after those it reads from, else in the order given.
 
     Raises:
         ValueError: Two have one name, an input names nothing, or they depend on each other.
     """
-    stages = list(stages)
     names = [stage.name for stage in stages]
     if len(set(names)) != len(names):
         message = f"two stages have one name: {names}"
@@ -114,7 +110,7 @@ def plan(
             continue
         item = plan_stage(stage, settings, store, digest_cache, hits, force=stage.name in force)
         planned.append(item)
-        if item.action == "hit" and item.entry is not None:
+        if item.entry is not None:
             hits[stage.name] = item.entry
     return planned
 

@@ -1,8 +1,4 @@
-"""What a stage needs of the machine, checked before anything runs.
-
-So a run that asks for a GPU or a package that is not here says so at once, not after the hours
-of the stages before.
-"""
+"""What a stage needs of the machine, checked before anything runs and not hours later."""
 
 from dataclasses import dataclass
 from typing import Protocol

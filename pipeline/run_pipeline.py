@@ -1,8 +1,11 @@
 """One run from start to end: plan, check the machine, take the lock, run, judge, record."""
 
+import contextlib
+import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from types import FrameType
 
 import msgspec
 
@@ -17,8 +20,8 @@ from pipeline.planner import Planned, named
 from pipeline.project import VALIDATE, Project
 from pipeline.run_records import RunRecord
 from pipeline.runner import Runner
-from pipeline.signals import stop_on_signals
 
+_SAME_REQUEST_S = 3.0
 _NO_GATES = "nothing was judged: the settings have no gates"
 
 
@@ -116,6 +119,33 @@ def _run_planned(
                 runner.run([item.stage for item in planned])
     with project.store.io_errors():
         runner.digest_cache.save()
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[Callable[[], bool]]:
+    """Yield a function that returns whether Ctrl-C or SIGTERM has asked to stop.
+
+    A signal that comes later than a moment after the first stops at once. Within that moment they
+    count as one, since terminals and launchers send the same request several times. The earlier
+    handlers are put back at the end. Only the main thread may use it.
+    """
+    requested_s: float | None = None
+
+    def request_stop(_signum: int, _frame: FrameType | None) -> None:
+        nonlocal requested_s
+        now_s = time.monotonic()
+        if requested_s is None:
+            requested_s = now_s
+        elif now_s - requested_s > _SAME_REQUEST_S:
+            raise KeyboardInterrupt
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = {number: signal.signal(number, request_stop) for number in numbers}
+    try:
+        yield lambda: requested_s is not None
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _save(project: Project, record: RunRecord, failure: MadpipeError | None) -> None:

@@ -93,11 +93,7 @@ class Context:
         self._stop_asked = stop_asked
 
     def input(self, name: str) -> Path:
-        """Return the path of a declared input, `stage/output`; it is read-only.
-
-        Raises:
-            UndeclaredAccess: The stage did not declare it.
-        """
+        """Return the path of the declared input `stage/output`; UndeclaredAccess for another."""
         if name not in self._inputs:
             _refuse(self._stage, "input", name)
         return self._inputs[name]
@@ -108,11 +104,7 @@ class Context:
         return external.path if external else None
 
     def output(self, name: str) -> Path:
-        """Return the path to which a declared output is to be written.
-
-        Raises:
-            UndeclaredAccess: The stage did not declare it.
-        """
+        """Return the path to write a declared output to; UndeclaredAccess for another."""
         if name not in self._stage.outputs:
             _refuse(self._stage, "output", name)
         return self._out / self._stage.outputs[name]

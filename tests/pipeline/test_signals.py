@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
-from pipeline import signals
-from pipeline.signals import stop_on_signals
+from pipeline import run_pipeline
+from pipeline.run_pipeline import stop_on_signals
 
 
 def signalled(*numbers: signal.Signals) -> bool:
@@ -34,7 +34,7 @@ def test_signals_within_a_moment_count_as_one(number: signal.Signals) -> None:
 def test_later_signal_stops_at_once(
     number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(signals, "_SAME_REQUEST_S", -1.0)
+    monkeypatch.setattr(run_pipeline, "_SAME_REQUEST_S", -1.0)
     with pytest.raises(KeyboardInterrupt):
         signalled(signal.SIGINT, number)
 
