@@ -235,13 +235,9 @@ def auto(work: Path) -> None:
     heading('What precision = "auto" picks')
     for name, graph, bank_NCHW in students(work):
         with tempfile.TemporaryDirectory() as folder:
+            converter = PrecisionConverter(graph, bank_NCHW, Build())
             autotuner = autotune.Autotuner(
-                PrecisionConverter(graph, bank_NCHW, Build()),
-                bank_NCHW,
-                Build(),
-                device="cpu",
-                folder=Path(folder),
-                threads=1,
+                converter, bank_NCHW, device="cpu", folder=Path(folder), threads=1
             )
             autotuner.run(selection.candidates(Build(), "cpu"), no_progress)
             autotuner.choose()

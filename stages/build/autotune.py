@@ -7,21 +7,28 @@ in float. No label is seen here: that is what validate's gates are for.
 Shape legend: N images, C channel, H W space, K classes.
 """
 
-import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from onnx import ModelProto
 
 from pipeline.errors import StageError, UnavailableError
 from pipeline.gates import build_records
 from pipeline.gates.build_records import CandidateVerdict, EngineManifest, SensitiveLayer
-from pipeline.settings import Build
 from stages.engines import selection, timing
-from stages.engines.base import BACKENDS, BackendInfo, BuildRequest, OnProgress, Session
+from stages.engines.base import (
+    BACKENDS,
+    BackendInfo,
+    BuildRequest,
+    OnProgress,
+    Session,
+    no_progress,
+)
 from stages.engines.open_engine import build_engine
 from stages.engines.selection import Candidate
 from stages.networks.predict import predict
@@ -33,6 +40,8 @@ _BUDGET_S = 1.5
 _WARMUP_S = 0.2
 _MIN_REPETITIONS, _MAX_REPETITIONS = 5, 300
 _BISECTION_IMAGES = 256
+GRAPH_FILE = "graph.onnx"
+"""Beside an engine: the graph that it was built from."""
 
 Disagreement = Callable[[frozenset[str]], float]
 """The share of images whose class changes when these layers are in float and all others not."""
@@ -58,19 +67,56 @@ class AutotuneResult:
     verdict: CandidateVerdict = "unavailable"
     reason: str = ""
 
+    @property
+    def bytes(self) -> int | None:
+        """Size of the engine, None until it is built."""
+        return self.engine.stat().st_size if self.engine.is_file() else None
+
     def record(self) -> build_records.Candidate:
         """Return what is stored and the report shows."""
-        return build_records.Candidate(
-            backend=self.backend,
+        return msgspec.convert(self, build_records.Candidate, from_attributes=True)
+
+    def build(
+        self,
+        converter: PrecisionConverter,
+        more_float: tuple[str, ...] = (),
+        *,
+        cache: Path | None,
+        on_progress: OnProgress = no_progress,
+    ) -> None:
+        """Convert the model and build its engine; graph and manifest stay beside it.
+
+        Raises:
+            StageError: The model does not convert, or its graph cannot be made into an engine.
+            UnavailableError: The device or precision is not to be had here.
+        """
+        converted = converter.convert(self.precision, BACKENDS[self.backend], more_float)
+        self.float_layers = converted.float_layers
+        graph = self.engine.with_name(GRAPH_FILE)
+        onnx_io.save(converted.model, graph)
+        request = BuildRequest(
+            onnx=graph,
+            engine=self.engine,
+            device=self.device,
             precision=self.precision,
-            float_layers=self.float_layers,
-            disagreement=self.disagreement,
-            p50_ms=self.p50_ms,
-            bytes=self.engine.stat().st_size if self.engine.is_file() else None,
-            build_s=self.build_s,
-            verdict=self.verdict,
-            reason=self.reason,
+            options=converter.options,
+            cache=cache,
+            on_progress=on_progress,
         )
+        self.manifest = build_engine(self.backend, request)
+
+    def open(self, threads: int) -> Session:
+        """Load the engine, and note the arithmetic that its runtime reports where it does.
+
+        Raises:
+            StageError: It cannot be loaded.
+            UnavailableError: The device is not to be had here.
+        """
+        backend = selection.backend(self.backend)
+        self.session = backend.open(self.engine, device=self.device, threads=threads)
+        if reached := getattr(self.session, "reached", None):
+            self.reached = reached()
+        return self.session
 
 
 class Autotuner:
@@ -80,7 +126,6 @@ class Autotuner:
         self,
         converter: PrecisionConverter,
         images_NCHW: NDArray[np.float32],
-        options: Build,
         *,
         device: str,
         folder: Path,
@@ -90,12 +135,12 @@ class Autotuner:
         """Run the reference: the fp32 model in ONNX Runtime on the CPU."""
         self._converter = converter
         self._images_NCHW = images_NCHW
-        self._options = options
+        self._options = converter.options
         self._device = device
         self._folder = folder
         self._threads = threads
         self._cache = cache
-        self._reference_N = self._graph_classes(converter.model.SerializeToString(), images_NCHW)
+        self._reference_N = self._graph_classes(converter.model, images_NCHW)
         self.results: list[AutotuneResult] = []
         self.sensitive_layers: list[SensitiveLayer] = []
         self.repetitions = 0
@@ -131,44 +176,24 @@ class Autotuner:
 
     def _evaluate(self, candidate: Candidate, more_float: tuple[str, ...]) -> None:
         """Build a candidate, open it and compare its classes with the reference."""
-        backend_name, precision = candidate
         kind = "mixed" if more_float else "plain"
-        folder = self._folder / f"{self._device}-{backend_name}-{precision}-{kind}"
+        folder = self._folder / f"{self._device}-{candidate.backend}-{candidate.precision}-{kind}"
         folder.mkdir()
         result = AutotuneResult(
-            backend=backend_name,
-            precision=precision,
-            device=self._device,
-            engine=folder / "engine",
+            **candidate._asdict(), device=self._device, engine=folder / "engine"
         )
         self.results.append(result)
         begin_s = time.perf_counter()
         try:
-            converted = self._converter.convert(precision, BACKENDS[backend_name], more_float)
-            result.float_layers = converted.float_layers
-            graph = folder / "graph.onnx"
-            onnx_io.save(converted.model, graph)
-            request = BuildRequest(
-                onnx=graph,
-                engine=result.engine,
-                device=self._device,
-                precision=precision,
-                options=self._options,
-                cache=self._cache,
-            )
-            result.manifest = build_engine(backend_name, request)
+            result.build(self._converter, more_float, cache=self._cache)
             result.build_s = round(time.perf_counter() - begin_s, 3)
-            backend = selection.backend(backend_name)
-            session = backend.open(result.engine, device=self._device, threads=self._threads)
-            result.session = session
-            classes_N = classes(session.infer, self._images_NCHW)
+            classes_N = classes(result.open(self._threads).infer, self._images_NCHW)
         except UnavailableError as error:
             result.reason = str(error)
             return
         except StageError as error:
             result.verdict, result.reason = "failed", str(error)
             return
-        result.reached = reached(session)
         result.disagreement = float((classes_N != self._reference_N).mean())
         limit = self._options.max_disagreement
         is_admissible = result.disagreement <= limit
@@ -180,14 +205,21 @@ class Autotuner:
 
     def _mix_precisions(self) -> None:
         """Return the sensitive layers of int8 graphs that miss to float and try them again."""
+        images_NCHW = self._images_NCHW[:_BISECTION_IMAGES]
         missed = [r for r in self.results if r.verdict == "missed" and r.precision == "int8"]
         float_layers: dict[str, tuple[str, ...]] = {}
         for result in missed if self._options.bisect_layers else ():
             info = BACKENDS[result.backend]
+
+            def disagreement(in_float: frozenset[str], info: BackendInfo = info) -> float:
+                model = self._converter.convert("int8", info, sorted(in_float)).model
+                classes_N = self._graph_classes(model, images_NCHW)
+                return float((classes_N != self._reference_N[: len(images_NCHW)]).mean())
+
             if info.scheme not in float_layers:
                 sensitive = sensitive_layers(
                     [node.name for node in layer_nodes(self._converter.model)],
-                    functools.partial(self._int8_disagreement, info),
+                    disagreement,
                     limit=self._options.max_disagreement,
                     max_layers=self._options.bisect_layers,
                 )
@@ -195,15 +227,8 @@ class Autotuner:
                 float_layers[info.scheme] = tuple(layer.layer for layer in sensitive)
             self._evaluate(Candidate(result.backend, result.precision), float_layers[info.scheme])
 
-    def _int8_disagreement(self, info: BackendInfo, in_float: frozenset[str]) -> float:
-        """Return the disagreement of an int8 graph with these layers in float."""
-        images_NCHW = self._images_NCHW[:_BISECTION_IMAGES]
-        model = self._converter.convert("int8", info, sorted(in_float)).model
-        classes_N = self._graph_classes(model.SerializeToString(), images_NCHW)
-        return float((classes_N != self._reference_N[: len(images_NCHW)]).mean())
-
-    def _graph_classes(self, graph: bytes, x_NCHW: NDArray[np.float32]) -> NDArray[np.int64]:
-        session = onnx_io.open_session(graph, self._threads)
+    def _graph_classes(self, model: ModelProto, x_NCHW: NDArray[np.float32]) -> NDArray[np.int64]:
+        session = onnx_io.open_session(model.SerializeToString(), self._threads)
         return classes(lambda x_BCHW: onnx_io.logits(session, x_BCHW), x_NCHW)
 
 
@@ -237,9 +262,3 @@ def classes(
     """Return the class, of shape N, that an engine gives each image."""
     classes_N: NDArray[np.int64] = predict(infer, x_NCHW).argmax(axis=1)
     return classes_N
-
-
-def reached(session: Session) -> dict[str, int]:
-    """Return the arithmetic that a session's runtime reports, empty where it reports none."""
-    method = getattr(session, "reached", None)
-    return dict(method()) if callable(method) else {}

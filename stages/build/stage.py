@@ -1,14 +1,12 @@
 """The build stage: the ONNX file as an engine of one backend, with a manifest beside it."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto
 
 from pipeline import machine
 from pipeline.cache.keys import file_sha256
@@ -17,16 +15,13 @@ from pipeline.gates import measurements
 from pipeline.gates.build_records import Candidates, EngineManifest
 from pipeline.settings import Build
 from pipeline.stage import Context
-from stages.build import autotune
-from stages.build.autotune import Autotuner, AutotuneResult
+from stages.build.autotune import GRAPH_FILE, Autotuner, AutotuneResult
 from stages.engines import selection
-from stages.engines.base import BACKENDS, BuildRequest, OnProgress, no_progress
-from stages.engines.open_engine import build_engine, write_manifest
+from stages.engines.base import BACKENDS, OnProgress, no_progress
+from stages.engines.open_engine import write_manifest
 from stages.onnxgraph import calibration_images
 from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph.convert import PrecisionConverter
-
-_GRAPH_FILE = "graph.onnx"
 
 
 def run(ctx: Context) -> None:
@@ -67,7 +62,7 @@ def build(
     graph: Path | None = None,
     on_progress: OnProgress = no_progress,
 ) -> tuple[EngineManifest, Candidates]:
-    """Make an engine from an ONNX file and write its manifest.
+    """Make an engine from an ONNX file; write its manifest, and return it and all candidates.
 
     Args:
         onnx: The fp32 file.
@@ -80,9 +75,6 @@ def build(
         cache: A folder for what a backend keeps from build to build; None: nothing is kept.
         graph: Where to leave the graph at the precision that was named; None: nowhere.
         on_progress: Called while building.
-
-    Returns:
-        The manifest, and the candidates that the report shows.
 
     Raises:
         StageError: The ONNX file is unsound, the backend cannot use it, or the images do not fit.
@@ -98,30 +90,15 @@ def build(
         folder = Path(name)
         if images_NCHW is not None and selection.is_chosen_by_measuring(options):
             result, candidates = _autotune(
-                converter,
-                images_NCHW,
-                options,
-                folder=folder,
-                threads=threads,
-                cache=cache,
-                on_progress=on_progress,
+                converter, images_NCHW, folder, on_progress, threads=threads, cache=cache
             )
         else:
-            result, candidates = _build_named(converter, options, folder, cache, on_progress)
+            result, candidates = _build_named(converter, folder, cache, on_progress)
             if graph is not None:
-                shutil.move(folder / _GRAPH_FILE, graph)
+                shutil.move(folder / GRAPH_FILE, graph)
         shutil.move(result.engine, engine)
-    manifest = _complete(result, engine, onnx, model)
-    write_manifest(manifest, manifest_path)
-    return manifest, candidates
-
-
-def _complete(
-    result: AutotuneResult, engine: Path, onnx: Path, model: ModelProto
-) -> EngineManifest:
-    """Return the manifest with what its backend does not know: the fp32 file and the layers."""
     assert result.manifest is not None
-    return msgspec.structs.replace(
+    manifest = msgspec.structs.replace(
         result.manifest,
         engine=engine.name,
         onnx_sha256=file_sha256(onnx),
@@ -129,51 +106,35 @@ def _complete(
         reached=result.reached,
         float_layers=result.float_layers,
     )
+    write_manifest(manifest, manifest_path)
+    return manifest, candidates
 
 
 def _build_named(
-    converter: PrecisionConverter,
-    options: Build,
-    folder: Path,
-    cache: Path | None,
-    on_progress: OnProgress,
+    converter: PrecisionConverter, folder: Path, cache: Path | None, on_progress: OnProgress
 ) -> tuple[AutotuneResult, Candidates]:
     """Build the backend and precision that the settings name."""
-    name, precision = selection.backend_name(options), selection.precision(options)
-    info = BACKENDS[name]
-    converted = converter.convert(precision, info)
-    graph = folder / _GRAPH_FILE
-    onnx_io.save(converted.model, graph)
+    options = converter.options
     result = AutotuneResult(
-        backend=name,
-        precision=precision,
+        backend=selection.backend_name(options),
+        precision=selection.precision(options),
         device=selection.device(options),
         engine=folder / "new.engine",
-        float_layers=converted.float_layers,
         verdict="chosen",
         reason="named in the settings" if options.precision != "auto" else "no images to compare",
     )
-    request = BuildRequest(
-        onnx=graph,
-        engine=result.engine,
-        device=result.device,
-        precision=precision,
-        options=options,
-        cache=cache,
-        on_progress=on_progress,
-    )
     try:
-        result.manifest = build_engine(name, request)
+        result.build(converter, cache=cache, on_progress=on_progress)
     except UnavailableError:
-        if options.device != "auto" or result.device == "cpu" or "cpu" not in info.devices:
+        has_cpu = "cpu" in BACKENDS[result.backend].devices
+        if options.device != "auto" or result.device == "cpu" or not has_cpu:
             raise
         # The driver reports a GPU that this backend cannot use; auto asked for none by name.
         result.device = "cpu"
-        result.manifest = build_engine(name, replace(request, device="cpu"))
-    is_stripped = result.manifest.settings.get("weights") == "stripped"
+        result.build(converter, cache=cache, on_progress=on_progress)
+    is_stripped = result.manifest and result.manifest.settings.get("weights") == "stripped"
     if not options.targets and not is_stripped:
-        session = selection.backend(name).open(result.engine, device=result.device, threads=1)
-        result.reached = autotune.reached(session)
+        result.open(threads=1)
     return result, Candidates(
         max_disagreement=options.max_disagreement, images=0, candidates=(result.record(),)
     )
@@ -182,26 +143,20 @@ def _build_named(
 def _autotune(
     converter: PrecisionConverter,
     images_NCHW: NDArray[np.float32],
-    options: Build,
-    *,
     folder: Path,
+    on_progress: OnProgress,
+    *,
     threads: int,
     cache: Path | None,
-    on_progress: OnProgress,
 ) -> tuple[AutotuneResult, Candidates]:
     """Build and measure the candidates, and take the fastest that is admissible."""
+    options = converter.options
     device = selection.device(options)
     devices = (device, "cpu") if options.device == "auto" and device != "cpu" else (device,)
     results: list[AutotuneResult] = []
     for device in devices:
         autotuner = Autotuner(
-            converter,
-            images_NCHW,
-            options,
-            device=device,
-            folder=folder,
-            threads=threads,
-            cache=cache,
+            converter, images_NCHW, device=device, folder=folder, threads=threads, cache=cache
         )
         autotuner.run(selection.candidates(options, device), on_progress)
         best = autotuner.choose()

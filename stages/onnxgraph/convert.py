@@ -32,7 +32,7 @@ class PrecisionConverter:
         """Take an fp32 model and the images for calibration; None: int8 and fp8 are refused."""
         self.model = with_names(model)
         self._images_NCHW = images_NCHW
-        self._options = options
+        self.options = options
         self._ranges: dict[tuple[str, tuple[str, ...]], Any] = {}
 
     def convert(
@@ -48,12 +48,12 @@ class PrecisionConverter:
         Raises:
             StageError: No images to calibrate with, or a layer to leave in float is unknown.
         """
-        names = self._options.float_layers
+        names = self.options.float_layers
         keep = resolve_layers(self.model, names, "build.float_layers") | set(more_float)
         if precision in CALIBRATED:
             is_int8 = precision == "int8"
             scheme = qdq.SCHEMES[info.scheme if is_int8 else "fp8"]
-            method = self._options.calibration_method if is_int8 else "distribution"
+            method = self.options.calibration_method if is_int8 else "distribution"
             converted = qdq.quantize(
                 self.model,
                 scheme,
@@ -80,7 +80,7 @@ class PrecisionConverter:
             )
         if (method, ops) not in self._ranges:
             elem_type = self.model.graph.input[0].type.tensor_type.elem_type
-            images_NCHW = self._images_NCHW[: self._options.calibration_images]
+            images_NCHW = self._images_NCHW[: self.options.calibration_images]
             x = to_model_input(images_NCHW, is_bytes=elem_type == TensorProto.UINT8)
             self._ranges[method, ops] = qdq.activation_ranges(self.model, x, method, ops)
         return self._ranges[method, ops]
