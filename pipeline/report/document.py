@@ -5,7 +5,6 @@ it also works after a run that failed half-way.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import msgspec
 
@@ -15,16 +14,10 @@ from pipeline.config.load import table_of
 from pipeline.errors import StoreError
 from pipeline.gates.build_records import Candidate, Candidates
 from pipeline.gates.judge import Verdict, judge
-from pipeline.gates.measurements import Latency, Measurements
+from pipeline.gates.measurements import Measurements
 from pipeline.project import VALIDATE, Project
-from pipeline.report.records import (
-    CurvePoint,
-    LatencyReport,
-    OutputFile,
-    Report,
-    RunSummary,
-    StageReport,
-)
+from pipeline.report import records
+from pipeline.report.records import LatencyReport, OutputFile, Report, RunSummary, StageReport
 from pipeline.settings import Gate
 
 _RELEVANT_FACTS = (
@@ -33,7 +26,7 @@ _RELEVANT_FACTS = (
 )  # fmt: skip
 """Facts of a host that change what is measured there."""
 _MOST_POINTS = 400
-_CURVE_POINTS = msgspec.json.Decoder(CurvePoint)
+_CURVE_POINTS = msgspec.json.Decoder(records.CurvePoint)
 
 
 def document(project: Project, verdicts: Sequence[Verdict] | None = None) -> Report:
@@ -47,26 +40,53 @@ def document(project: Project, verdicts: Sequence[Verdict] | None = None) -> Rep
         raise StoreError(
             str(project.store.home), "holds no run to report (none stored)", "madpipe run all first"
         )
-    measurements = _measurements(project, run)
+    entries = {
+        record.name: project.store.read(record.name, record.key)
+        if record.key and record.status != "failed"
+        else None
+        for record in run.stages
+    }
+    is_validated = any(stage.name == VALIDATE and stage.status != "failed" for stage in run.stages)
+    measurements = project.measurements() if is_validated else None
     if verdicts is None:
         verdicts = judge(measurements, _gates(project, run)) if measurements else ()
     environment = run.environment or machine.environment(project.path.resolve().parent)
-    entries = {record.name: _entry(project, record) for record in run.stages}
+    validate = entries.get(VALIDATE)
+    host = validate.record.host if validate else {}
     report = Report(
         run=RunSummary(
-            command=run.command,
-            started_utc=run.started_utc,
-            elapsed_s=round(run.elapsed_s, 3),
+            command=run.command, started_utc=run.started_utc, elapsed_s=round(run.elapsed_s, 3)
         ),
-        stages=tuple(_stage(entries[record.name], record) for record in run.stages),
+        stages=tuple(_stage(record, entries[record.name]) for record in run.stages),
         candidates=_candidates(entries.get("build")),
         curves=_curves(entries.get("distill")),
         gates=tuple(verdicts),
         environment=environment,
-        measured_on=_differing_facts(entries.get(VALIDATE), environment),
+        measured_on={
+            fact: host[fact]
+            for fact in _RELEVANT_FACTS
+            if fact in host and host[fact] != environment.get(fact)
+        },
     )
-    if measurements is None:
-        return report
+    return _with_measurements(report, measurements) if measurements else report
+
+
+def _gates(project: Project, run: run_records.RunRecord) -> Mapping[str, Gate]:
+    """Return the gates of the run, or those asked for since by --set or in pipeline.toml."""
+    is_edited = run.file_gates is not None and run.file_gates != table_of(project.path, "gates")
+    return project.settings.gates if project.sets_gates or is_edited else run.gates
+
+
+def _with_measurements(report: Report, measurements: Measurements) -> Report:
+    latency = LatencyReport()
+    if measurements.latency:
+        batch = measurements.latency.headline
+        latency = LatencyReport(
+            teacher=batch.teacher,
+            engine=batch.engine,
+            speedup=batch.speedup,
+            **msgspec.structs.asdict(measurements.latency),
+        )
     return msgspec.structs.replace(
         report,
         dataset=measurements.dataset,
@@ -74,58 +94,13 @@ def document(project: Project, verdicts: Sequence[Verdict] | None = None) -> Rep
         agreement=measurements.agreement,
         bank_agreement=measurements.bank_agreement,
         paired=measurements.paired,
-        latency=_latency(measurements.latency) if measurements.latency else LatencyReport(),
+        latency=latency,
         memory=measurements.memory,
         engine=measurements.engine,
     )
 
 
-def _measurements(project: Project, run: run_records.RunRecord) -> Measurements | None:
-    is_in_run = any(record.name == VALIDATE and record.status != "failed" for record in run.stages)
-    return project.measurements() if is_in_run else None
-
-
-def _gates(project: Project, run: run_records.RunRecord) -> Mapping[str, Gate]:
-    """Return the gates to report by: those of the run, unless other ones were asked for since.
-
-    They are asked for by --set, or by an edit of pipeline.toml.
-    """
-    is_edited = run.file_gates is not None and run.file_gates != table_of(project.path, "gates")
-    return project.settings.gates if project.sets_gates or is_edited else run.gates
-
-
-def _entry(project: Project, record: run_records.StageRecord) -> Entry | None:
-    if record.key is None or record.status == "failed":
-        return None
-    return project.store.read(record.name, record.key)
-
-
-def _differing_facts(entry: Entry | None, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what was otherwise where the measurements were made than where the run was."""
-    host = entry.record.host if entry else {}
-    return {
-        name: host[name]
-        for name in _RELEVANT_FACTS
-        if name in host and host[name] != environment.get(name)
-    }
-
-
-def _latency(latency: Latency) -> LatencyReport:
-    batch = latency.headline
-    return LatencyReport(
-        teacher=batch.teacher,
-        engine=batch.engine,
-        speedup=batch.speedup,
-        threads=latency.threads,
-        device=latency.device,
-        processes=latency.processes,
-        conditions=latency.conditions,
-        teacher_engine_absent=latency.teacher_engine_absent,
-        batches=latency.batches,
-    )
-
-
-def _stage(entry: Entry | None, record: run_records.StageRecord) -> StageReport:
+def _stage(record: run_records.StageRecord, entry: Entry | None) -> StageReport:
     report = StageReport(
         name=record.name,
         status=record.status,
@@ -138,16 +113,17 @@ def _stage(entry: Entry | None, record: run_records.StageRecord) -> StageReport:
     )
     if entry is None:
         return report
+    stored = entry.record
     return msgspec.structs.replace(
         report,
-        seconds=round(entry.record.seconds, 3),
-        metrics=entry.record.metrics,
+        seconds=round(stored.seconds, 3),
+        metrics=stored.metrics,
         outputs={
             name: OutputFile(path=str(entry.output(name)), sha256=output.sha256, bytes=output.bytes)
-            for name, output in entry.record.outputs.items()
+            for name, output in stored.outputs.items()
         },
-        created_utc=entry.record.created_utc,
-        host=entry.record.host,
+        created_utc=stored.created_utc,
+        host=stored.host,
     )
 
 
@@ -160,26 +136,23 @@ def _candidates(build: Entry | None) -> tuple[Candidate, ...]:
         return ()
 
 
-def _curves(distill: Entry | None) -> tuple[CurvePoint, ...]:
+def _curves(distill: Entry | None) -> tuple[records.CurvePoint, ...]:
     """Return a point for each monitored round, thinned to what a plot can show."""
     content = _content(distill, "curves")
     try:
-        points = _CURVE_POINTS.decode_lines(content or b"")
+        points = _CURVE_POINTS.decode_lines(content)
     except msgspec.DecodeError:
         return ()
     if len(points) <= _MOST_POINTS:
         return tuple(points)
     last = len(points) - 1
-    return tuple(
-        points[round(number * last / (_MOST_POINTS - 1))] for number in range(_MOST_POINTS)
-    )
+    kept = (round(number * last / (_MOST_POINTS - 1)) for number in range(_MOST_POINTS))
+    return tuple(points[number] for number in kept)
 
 
-def _content(entry: Entry | None, output: str) -> bytes | None:
-    """Return what a stage left for the report beside its main results, None where it did not."""
-    if entry is None or output not in entry.record.outputs:
-        return None
+def _content(entry: Entry | None, name: str) -> bytes:
+    """Return what a stage left for the report beside its main results, nothing if it did not."""
     try:
-        return Path(entry.output(output)).read_bytes()
+        return entry.output(name).read_bytes() if entry and name in entry.record.outputs else b""
     except OSError:
-        return None
+        return b""

@@ -14,23 +14,21 @@ from pipeline.report.records import Report
 _MOST_SUMMARY_BYTES = 1_000_000
 
 
-def is_workflow() -> bool:
-    """Return whether this process runs in a GitHub workflow."""
-    return os.environ.get("GITHUB_ACTIONS") == "true"
-
-
 def annotations(report: Report) -> list[str]:
     """Return a workflow command for each stage that failed and each gate that did not pass."""
-    lines = [
-        _command("error", f"madpipe: stage {stage.name} failed", stage.message)
+    messages = [
+        ("error", f"stage {stage.name} failed", stage.message)
         for stage in report.stages
         if stage.status == "failed"
     ]
     for gate in report.gates:
         if gate.is_unmet:
             level = "warning" if gate.only_warns or gate.is_open else "error"
-            lines.append(_command(level, f"madpipe: {gate.name} {gate.verdict}", gate.reason))
-    return lines
+            messages.append((level, f"{gate.name} {gate.verdict}", gate.reason))
+    return [
+        f"::{level} title={_escaped(f'madpipe: {title}', ':,')}::{_escaped(text)}"
+        for level, title, text in messages
+    ]
 
 
 def publish(report: Report) -> None:
@@ -39,23 +37,16 @@ def publish(report: Report) -> None:
     Annotations go to standard error, which GitHub reads as well, so that JSON on standard
     output stays JSON. A summary that cannot be written is a line there and no failure.
     """
-    if is_workflow():
+    if os.environ.get("GITHUB_ACTIONS") == "true":
         for line in annotations(report):
             sys.stderr.write(line + "\n")
-    path = os.environ.get("GITHUB_STEP_SUMMARY")
-    if not path:
-        return
-    text = markdown.render(report).encode()[:_MOST_SUMMARY_BYTES]
-    try:
-        with Path(path).open("ab") as file:
-            file.write(text + b"\n")
-    except OSError as error:
-        wrong = f"cannot be written ({error.strerror})"
-        sys.stderr.write(f"{path}: {wrong}; check GITHUB_STEP_SUMMARY\n")
-
-
-def _command(level: str, title: str, text: str) -> str:
-    return f"::{level} title={_escaped(title, ':,')}::{_escaped(text)}"
+    if path := os.environ.get("GITHUB_STEP_SUMMARY"):
+        try:
+            with Path(path).open("ab") as file:
+                file.write(markdown.render(report).encode()[:_MOST_SUMMARY_BYTES] + b"\n")
+        except OSError as error:
+            wrong = f"cannot be written ({error.strerror})"
+            sys.stderr.write(f"{path}: {wrong}; check GITHUB_STEP_SUMMARY\n")
 
 
 def _escaped(text: str, more: str = "") -> str:

@@ -21,18 +21,14 @@ _GROUPS: Mapping[str, Sequence[str]] = {
 
 def render(report: Report) -> str:
     """Return the report as a page: the verdict first, then what it rests on."""
-    from jinja2 import (  # noqa: PLC0415  (only this form needs it)
-        Environment,
-        FileSystemLoader,
-        StrictUndefined,
-    )
+    import jinja2  # noqa: PLC0415  (only this form needs it)
 
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
-        undefined=StrictUndefined,
+        undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {
         "duration": formatting.duration,
@@ -41,12 +37,13 @@ def render(report: Report) -> str:
         "size": formatting.size,
     }
     verdict, reason = report.verdict
+    picture = _output(report, "picture")
     return environment.get_template("page.html.jinja").render(
         report=report,
         verdict=verdict,
         reason=reason,
         gate_verdict=formatting.verdict,
-        picture=_picture(report),
+        picture=base64.b64encode(picture.read_bytes()).decode() if picture else None,
         latency_plots=_latency_plots(report),
         noise=_noise(report),
         reliability=plots.reliability(report.accuracy, "Reliability of teacher and engine")
@@ -58,19 +55,8 @@ def render(report: Report) -> str:
 
 def _output(report: Report, name: str) -> Path | None:
     """Return the file of a stage's output by its name, None where it is gone."""
-    for stage in report.stages:
-        output = stage.outputs.get(name)
-        if output and Path(output.path).is_file():
-            return Path(output.path)
-    return None
-
-
-def _picture(report: Report) -> str | None:
-    """Return the picture of synthetic samples as a data address, None where there is none."""
-    path = _output(report, "picture")
-    if path is None:
-        return None
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    paths = (Path(stage.outputs[name].path) for stage in report.stages if name in stage.outputs)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _latency_plots(report: Report) -> list[str]:
@@ -80,11 +66,14 @@ def _latency_plots(report: Report) -> list[str]:
         latency = read(path, Samples).latency if path else None
     except StoreError:
         return []
-    figures = []
-    for batch, samples in latency.batches.items() if latency else ():
-        figures.append(plots.distribution(samples, f"Latencies at batch {batch}"))
-        figures.append(plots.over_time(samples, f"Latencies in order at batch {batch}"))
-    return figures
+    return [
+        figure
+        for batch, samples in (latency.batches.items() if latency else ())
+        for figure in (
+            plots.distribution(samples, f"Latencies at batch {batch}"),
+            plots.over_time(samples, f"Latencies in order at batch {batch}"),
+        )
+    ]
 
 
 def _curve_plots(curves: Sequence[CurvePoint]) -> list[tuple[str, str]]:
@@ -108,14 +97,10 @@ def _noise(report: Report) -> list[str]:
         "engine": [batch.engine for batch in batches],
     }
     lines = []
-    for label, latencies in networks.items():
-        causes = [cause for latency in latencies if latency for cause in latency.causes]
+    for label, records in networks.items():
+        causes = dict.fromkeys(cause for record in records if record for cause in record.causes)
         if causes:
-            distinct = "; ".join(dict.fromkeys(causes))
-            lines.append(f"Latencies of the {label} were noisy: {distinct}.")
-    unsteady = [str(batch.batch) for batch in batches if not batch.warmup.is_steady]
-    if unsteady:
-        lines.append(
-            f"Warming up ended before latencies were steady at batch {', '.join(unsteady)}."
-        )
+            lines.append(f"Latencies of the {label} were noisy: {'; '.join(causes)}.")
+    if unsteady := ", ".join(str(batch.batch) for batch in batches if not batch.warmup.is_steady):
+        lines.append(f"Warming up ended before latencies were steady at batch {unsteady}.")
     return lines

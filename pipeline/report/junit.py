@@ -23,11 +23,9 @@ def render(report: Report) -> str:
             ET.SubElement(case, "error", message=stage.message)
     for gate in report.gates:
         _case(suite, gate)
-    cases = suite.findall("testcase")
-    suite.set("tests", str(len(cases)))
-    suite.set("failures", str(len(suite.findall("testcase/failure"))))
-    suite.set("errors", str(len(suite.findall("testcase/error"))))
-    suite.set("skipped", str(len(suite.findall("testcase/skipped"))))
+    suite.set("tests", str(len(suite)))
+    for count, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        suite.set(count, str(len(suite.findall(f"testcase/{tag}"))))
     suite.set("time", f"{report.run.elapsed_s:.3f}")
     for element in suite.iter():
         for name, value in element.attrib.items():
@@ -58,7 +56,6 @@ def _case(suite: ET.Element, gate: Verdict) -> None:
     if gate.only_warns and gate.is_unmet:
         output = ET.SubElement(case, "system-out")
         output.text = _NOT_XML.sub("?", f"warning: {gate.verdict}: {gate.reason}")
-        return
-    tags = {"fail": "failure", "skipped": "skipped"}
-    if tag := "error" if gate.is_open else tags.get(gate.verdict):
+    elif gate.verdict != "pass":
+        tag = "failure" if gate.verdict == "fail" else "error" if gate.is_open else "skipped"
         ET.SubElement(case, tag, message=gate.reason)

@@ -15,69 +15,56 @@ _NOT_VALIDATED = "This engine has not been validated; `madpipe validate` measure
 
 def render(name: str, manifest: EngineManifest, signature: Signature, report: Report | None) -> str:
     """Return the card; `report` is the document of the run that validated this engine."""
-    lines = [f"# {name}", "", "An image classifier, packed by madpipe.", ""]
-    lines += table(
-        ("", ""),
-        [
-            ("architecture", signature.arch or "not named by its ONNX file"),
-            ("backend", f"{manifest.backend} {manifest.backend_version}"),
-            ("runs on", _where(manifest)),
-            ("precision", manifest.precision),
-            ("images", _images(signature)),
-            ("classes", str(signature.num_classes)),
-            ("engine", f"{manifest.engine}, sha256 {manifest.sha256}"),
-            ("built from", f"ONNX, sha256 {manifest.onnx_sha256}"),
-        ],
-    )
-    lines += ["## Validation", ""]
-    lines += _results(report) if report else [_NOT_VALIDATED, ""]
-    lines += ["## Use", "", _EXAMPLE, ""]
-    served = manifest.backend in triton.SERVED
-    lines += [
-        _TRITON if served else f"Triton has no backend for engines of {manifest.backend}.",
+    runs_on = manifest.device
+    if manifest.targets:
+        runs_on = f"GPUs of {', '.join(manifest.targets)}"
+    elif manifest.gpu:
+        runs_on = f"{manifest.gpu} (compute capability {manifest.compute_capability})"
+    channels, height, width = signature.shape
+    images = f"{channels} x {height} x {width}, {signature.input_type}, in [0, 1]"
+    if signature.input_type == "UINT8":
+        images = f"{height} x {width} x {channels}, UINT8, as decoded (0 to 255)"
+    facts = {
+        "architecture": signature.arch or "not named by its ONNX file",
+        "backend": f"{manifest.backend} {manifest.backend_version}",
+        "runs on": runs_on,
+        "precision": manifest.precision,
+        "images": images,
+        "classes": str(signature.num_classes),
+        "engine": f"{manifest.engine}, sha256 {manifest.sha256}",
+        "built from": f"ONNX, sha256 {manifest.onnx_sha256}",
+    }
+    is_served = manifest.backend in triton.SERVED
+    lines = [
+        *(f"# {name}", "", "An image classifier, packed by madpipe.", ""),
+        *table(" | ", list(facts.items())),
+        *("## Validation", "", *(_results(report) if report else [_NOT_VALIDATED]), ""),
+        *("## Use", "", _EXAMPLE, ""),
+        _TRITON if is_served else f"Triton has no backend for engines of {manifest.backend}.",
         "",
     ]
     return "\n".join(lines)
 
 
-def _images(signature: Signature) -> str:
-    channels, height, width = signature.shape
-    if signature.input_type == "UINT8":
-        return f"{height} x {width} x {channels}, UINT8, as decoded (0 to 255)"
-    return f"{channels} x {height} x {width}, {signature.input_type}, in [0, 1]"
-
-
-def _where(manifest: EngineManifest) -> str:
-    if manifest.targets:
-        return f"GPUs of {', '.join(manifest.targets)}"
-    if manifest.gpu:
-        return f"{manifest.gpu} (compute capability {manifest.compute_capability})"
-    return manifest.device
-
-
 def _results(report: Report) -> list[str]:
-    lines = table(
-        ("network", "top-1", "n"),
-        [
-            (network, f"{accuracy.top1:.4f}", str(accuracy.n))
-            for network, accuracy in report.accuracy.items()
-        ],
-    )
-    lines += table(
-        ("batch", "teacher p50 ms", "engine p50 ms", "speed-up"),
-        [
-            (
-                str(batch.batch),
-                f"{batch.teacher.p50_ms:.3f}",
-                f"{batch.engine.p50_ms:.3f}",
-                f"{batch.speedup.median:.2f}",
-            )
-            for batch in report.latency.batches
-        ],
-    )
-    lines += table(
-        ("gate", "verdict", "because"),
-        [(gate.name, gate.verdict, gate.reason) for gate in report.gates],
-    )
+    accuracies = [
+        (network, f"{accuracy.top1:.4f}", accuracy.n)
+        for network, accuracy in report.accuracy.items()
+    ]
+    latencies = [
+        (
+            batch.batch,
+            f"{batch.teacher.p50_ms:.3f}",
+            f"{batch.engine.p50_ms:.3f}",
+            f"{batch.speedup.median:.2f}",
+        )
+        for batch in report.latency.batches
+    ]
+    gates = [(gate.name, gate.verdict, gate.reason) for gate in report.gates]
     measured_on = ", ".join(f"{name} {value}" for name, value in report.environment.items())
-    return [*lines, f"Measured on: {measured_on}", ""]
+    return [
+        *table("network | top-1 | n", accuracies),
+        *table("batch | teacher p50 ms | engine p50 ms | speed-up", latencies),
+        *table("gate | verdict | because", gates),
+        f"Measured on: {measured_on}",
+    ]
