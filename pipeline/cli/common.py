@@ -35,6 +35,7 @@ Inconclusive = Annotated[
     Literal["pass", "fail"] | None,
     typer.Option(help="Take a gate that cannot decide as passed or failed, instead of exit 4."),
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Where to write.")]
 
 DEFAULT_CONFIG = Path("pipeline.toml")

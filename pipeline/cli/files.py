@@ -1,8 +1,10 @@
-"""Commands on files that need no pipeline: export, build and validate.
+"""Commands on files that need no pipeline: export, build and validate, and package.
 
-Without a file each is the stage of the same name: `madpipe export` is `madpipe run export`.
+Without a file the first three are the stages of their names: `madpipe export` is `madpipe run
+export`. package takes the engine of the last run where no folder is named.
 """
 
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,72 +14,54 @@ import msgspec
 import typer
 
 from pipeline.cli import common
-from pipeline.cli.common import DEFAULT_CONFIG, Config, Force, Json, Out, Set
+from pipeline.cli.common import DEFAULT_CONFIG, Config, Force, Json, Out, Overwrite, Set
 from pipeline.cli.run import run
 from pipeline.config.load import defaults
-from pipeline.errors import UsageError
+from pipeline.errors import StoreError, UsageError
 from pipeline.screen import formatting
-from pipeline.settings import (
-    BackendName,
-    DeviceName,
-    InputName,
-    PrecisionName,
-    Settings,
-)
+from pipeline.settings import BackendName, DeviceName, InputName, PrecisionName, Settings
 from stages.engines.base import BACKENDS
 
-_Path = Path | None
 Student = Annotated[
-    _Path,
-    typer.Option("--student", exists=True, dir_okay=False, help="Weights of a network to export."),
+    Path | None, typer.Option(exists=True, dir_okay=False, help="Weights of a network to export.")
 ]
 Onnx = Annotated[
-    _Path, typer.Option("--onnx", exists=True, dir_okay=False, help="The ONNX file to build from.")
+    Path | None, typer.Option(exists=True, dir_okay=False, help="The ONNX file to build from.")
 ]
 Engine = Annotated[
-    _Path,
+    Path | None,
     typer.Option(
-        "--engine",
         metavar="DIR",
         exists=True,
         file_okay=False,
-        help="Folder with an engine and manifest.json.",
+        help="Folder with an engine and manifest.json; absent: that of the last run.",
     ),
 ]
 TeacherFile = Annotated[
-    _Path, typer.Option("--teacher", exists=True, dir_okay=False, help="Weights to compare with.")
+    Path | None, typer.Option(exists=True, dir_okay=False, help="Weights to compare with.")
 ]
 Data = Annotated[
     str,
-    typer.Option(
-        "--data", metavar="SPEC", help="digits, SOURCE:FOLDER, or bank:FILE.npz without labels."
-    ),
+    typer.Option(metavar="SPEC", help="digits, SOURCE:FOLDER, or bank:FILE.npz without labels."),
 ]
 Arch = Annotated[
-    str | None, typer.Option("--arch", help="Architecture; absent: identified by names and shapes.")
+    str | None, typer.Option(help="Architecture; absent: identified by names and shapes.")
 ]
-NumClasses = Annotated[
-    int | None, typer.Option("--num-classes", min=1, help="Absent: that of the last layer.")
-]
-ImageSize = Annotated[
-    int | None, typer.Option("--image-size", min=8, help="Pixels; absent: from the file's card.")
-]
+NumClasses = Annotated[int | None, typer.Option(min=1, help="Absent: that of the last layer.")]
+ImageSize = Annotated[int | None, typer.Option(min=8, help="Pixels; absent: from the file's card.")]
 Input = Annotated[
     InputName | None,
     typer.Option("--input", help="What the graph takes: floats in [0, 1], or bytes as decoded."),
 ]
-Precision = Annotated[PrecisionName, typer.Option("--precision", help="Arithmetic of the engine.")]
-Backend = Annotated[BackendName, typer.Option("--backend", help="What runs the engine.")]
-Device = Annotated[DeviceName, typer.Option("--device", help="Where it runs.")]
-Target = Annotated[
-    list[str] | None, typer.Option("--target", help="Architecture to build for ahead of time.")
-]
+Precision = Annotated[PrecisionName, typer.Option(help="Arithmetic of the engine.")]
+Backend = Annotated[BackendName, typer.Option(help="What runs the engine.")]
+Device = Annotated[DeviceName, typer.Option(help="Where it runs.")]
+Target = Annotated[list[str] | None, typer.Option(help="Architecture to build for ahead of time.")]
 Calibration = Annotated[
-    _Path,
-    typer.Option(
-        "--calibration", exists=True, help="Images for int8, fp8, auto: a bank or folder."
-    ),
+    Path | None,
+    typer.Option(exists=True, help="Images for int8, fp8, auto: a bank or folder."),
 ]
+Name = Annotated[str | None, typer.Option(help="Of the model; absent: its architecture.")]
 
 
 def export(
@@ -99,9 +83,8 @@ def export(
         run(["export"], config, set_, force, as_json=as_json)
     settings = _settings("--student", "export", config, set_, force)
     if precision not in ("auto", "fp32"):
-        raise UsageError(
-            "--precision", f"exports are fp32 ({precision})", "give the precision to madpipe build"
-        )
+        remedy = "give the precision to madpipe build"
+        raise UsageError("--precision", f"exports are fp32 ({precision})", remedy)
     from stages import standalone  # noqa: PLC0415  (torch, only when there is something to do)
 
     path = out or student.with_suffix(".onnx")
@@ -136,15 +119,18 @@ def build(
     """Build an engine from an ONNX file; without --onnx, run the build stage."""
     if onnx is None:
         run(["build"], config, set_, force, as_json=as_json)
-    from_options = _build_options(backend, device, precision, target)
+    choices = {"backend": backend, "device": device, "precision": precision}
+    from_options: dict[str, Any] = {name: text for name, text in choices.items() if text != "auto"}
+    if target:
+        from_options["targets"] = tuple(target)
+        # Only one backend builds for GPUs that are elsewhere.
+        builder = next(name for name, info in BACKENDS.items() if info.architectures)
+        from_options.setdefault("backend", builder)
     settings = _settings("--onnx", "build", config, set_, force, from_options)
     options = msgspec.structs.replace(settings.build, **from_options)
     if calibration is not None and options.precision not in ("auto", "int8", "fp8"):
-        raise UsageError(
-            "--calibration",
-            f"only int8 and fp8 are calibrated ({options.precision})",
-            "drop one of both",
-        )
+        wrong = f"only int8 and fp8 are calibrated ({options.precision})"
+        raise UsageError("--calibration", wrong, "drop one of both")
     from stages import standalone  # noqa: PLC0415
 
     folder = out or onnx.with_suffix("")
@@ -186,15 +172,46 @@ def validate(
     assert measurements.latency is not None
     for latency in measurements.latency.batches:
         ratio = latency.speedup
-        low, high = ratio.interval
         typer.echo(
             f"batch {latency.batch:<4} teacher {latency.teacher.p50_ms:.3f} ms  engine "
             f"{latency.engine.p50_ms:.3f} ms  speed-up {ratio.median:.2f} "
-            f"[{low:.2f}, {high:.2f}] ({ratio.pairs} pairs)"
+            f"[{ratio.interval[0]:.2f}, {ratio.interval[1]:.2f}] ({ratio.pairs} pairs)"
         )
         if latency.speedup_same_backend:
             median = latency.speedup_same_backend.median
             typer.echo(f"{'':<10} over the teacher in the same backend {median:.2f}")
+
+
+def package(
+    engine: Engine = None,
+    out: Out = None,
+    name: Name = None,
+    config: Config = DEFAULT_CONFIG,
+    set_: Set = None,
+    *,
+    overwrite: Overwrite = False,
+) -> None:
+    """Pack an engine with its card, labels, example and Triton folder; --out may be an archive."""
+    from pipeline.report.document import document  # noqa: PLC0415  (only this command needs it)
+    from stages.packaging import archive, contents  # noqa: PLC0415
+
+    report = None
+    if engine is None or config.exists():
+        with contextlib.suppress(StoreError):  # nothing has run
+            report = document(common.open_project(config, set_))
+    place, folder = "--engine", engine
+    if folder is None:
+        place = "the built engine"
+        for stage in report.stages if report else ():
+            if stage.name == "build" and "engine" in stage.outputs:
+                folder = Path(stage.outputs["engine"].path).parent
+    if folder is None:
+        remedy = "madpipe run all, or give --engine"
+        raise StoreError(str(config), "its last run has no engine (none stored)", remedy)
+    package_name, files = contents.collect(folder, place=place, name=name, report=report)
+    target = out or Path(package_name)
+    archive.write(files, target, overwrite=overwrite)
+    typer.echo(f"{target}  {len(files)} files")
 
 
 def _settings(
@@ -207,13 +224,8 @@ def _settings(
 ) -> Settings:
     """Return the defaults changed by --set; a command on a file has no pipeline around it.
 
-    Args:
-        option: The option that names the file.
-        table: The one table of settings that the command uses.
-        config: Value of --config; only the default will do.
-        set_: Changes to the table.
-        force: Values of --force; only none will do.
-        from_options: Settings of that table from other options, so that changes fit them.
+    `option` names the file, `table` the one table of settings that the command uses. Changes
+    must fit `from_options`, the settings of that table that other options have set.
 
     Raises:
         ConfigError: A change is wrong.
@@ -221,29 +233,13 @@ def _settings(
     """
     for name, value, default in (("--config", config, DEFAULT_CONFIG), ("--force", force, None)):
         if value not in (default, []):
-            raise UsageError(
-                name, f"has no meaning with {option} ({value})", f"drop it, or {option}"
-            )
+            wrong = f"has no meaning with {option} ({value})"
+            raise UsageError(name, wrong, f"drop it, or {option}")
     for change in set_ or ():
         if not change.lstrip().startswith(f"{table}."):
-            raise UsageError(
-                "--set", f"has no part in this command ({change})", f"change [{table}] alone"
-            )
+            wrong = f"has no part in this command ({change})"
+            raise UsageError("--set", wrong, f"change [{table}] alone")
     if not set_:
         return defaults(())
     options = (from_options or {}).items()
     return defaults([*set_, *(f"{table}.{name}={json.dumps(value)}" for name, value in options)])
-
-
-def _build_options(
-    backend: BackendName, device: DeviceName, precision: PrecisionName, target: list[str] | None
-) -> dict[str, Any]:
-    """Return the settings of [build] that options set, by their names there."""
-    options = {"backend": backend, "device": device, "precision": precision}
-    settings: dict[str, Any] = {name: value for name, value in options.items() if value != "auto"}
-    if target:
-        settings["targets"] = tuple(target)
-        # Only one backend builds for GPUs that are elsewhere.
-        builder = next(name for name, info in BACKENDS.items() if info.architectures)
-        settings.setdefault("backend", builder)
-    return settings

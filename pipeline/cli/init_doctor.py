@@ -6,14 +6,13 @@ from typing import Annotated
 import typer
 
 from pipeline.cli import common
-from pipeline.cli.common import DEFAULT_CONFIG, Config, Json
+from pipeline.cli.common import DEFAULT_CONFIG, Config, Json, Overwrite
 from pipeline.config import template
 from pipeline.config.presets import PRESETS
 from pipeline.errors import UsageError, did_you_mean
 from pipeline.project import home_of
 
 Preset = Annotated[str, typer.Option("--preset", help=f"One of {', '.join(PRESETS)}.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")]
 
 
 def init(

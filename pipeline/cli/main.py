@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline import __version__, exit_codes
-from pipeline.cli import cache, files, gate, init_doctor, package, run, sweep, torchrun
+from pipeline.cli import cache, files, gate, init_doctor, run, sweep, torchrun
 from pipeline.errors import MadpipeError
 
 _TRACEBACK = "--traceback"
@@ -27,33 +27,15 @@ app = typer.Typer(
 
 cache_app = typer.Typer(help="Look after the stored stages.", no_args_is_help=True)
 
-_COMMANDS: tuple[Callable[..., None], ...] = (
-    run.run,
-    run.plan,
-    run.status,
-    run.why,
-    run.distill,
-    sweep.sweep,
-    files.export,
-    files.build,
-    files.validate,
-    gate.gate,
-    gate.compare,
-    gate.report,
-    package.package,
-    init_doctor.doctor,
-    init_doctor.init,
-)
-_CACHE_COMMANDS: tuple[Callable[..., None], ...] = (
-    cache.ls,
-    cache.verify,
-    cache.gc,
-    cache.push,
-    cache.pull,
-)
-for _command in _COMMANDS:
+_Commands = tuple[Callable[..., None], ...]
+_STAGES: _Commands = (run.run, run.plan, run.status, run.why, run.distill, sweep.sweep)
+_FILES: _Commands = (files.export, files.build, files.validate)
+_RESULTS: _Commands = (gate.gate, gate.compare, gate.report, files.package)
+_MACHINE: _Commands = (init_doctor.doctor, init_doctor.init)
+_CACHE: _Commands = (cache.ls, cache.verify, cache.gc, cache.push, cache.pull)
+for _command in _STAGES + _FILES + _RESULTS + _MACHINE:
     app.command()(_command)
-for _command in _CACHE_COMMANDS:
+for _command in _CACHE:
     cache_app.command()(_command)
 app.add_typer(cache_app, name="cache")
 
@@ -67,14 +49,15 @@ def _print_version(value: bool) -> None:  # noqa: FBT001  (typer's form of a cal
         raise typer.Exit
 
 
+_Version = Annotated[
+    bool,
+    typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True),
+]
+
+
 @app.callback()
 def _root(
-    version: Annotated[  # noqa: FBT002  (typer makes an option of it)
-        bool,
-        typer.Option(
-            "--version", help="Print the version.", callback=_print_version, is_eager=True
-        ),
-    ] = False,
+    version: _Version = False,  # noqa: FBT002  (typer makes an option of it)
 ) -> None:
     """Hold the options of the command itself."""
 

@@ -53,12 +53,12 @@ def sweep(
     if as_json:
         common.write_json(rows)
     else:
-        _write_table(rows)
+        common.write_columns(_table(rows))
     is_any_failed = any("error" in row for row in rows)
     raise typer.Exit(exit_codes.FAILED if is_any_failed else exit_codes.DONE)
 
 
-def _combinations(axes: Sequence[str], fixed: Sequence[str]) -> list[list[str]]:
+def _combinations(axes: Sequence[str], fixed: Sequence[str]) -> list[tuple[str, ...]]:
     values = []
     keys = {change.partition("=")[0].strip() for change in fixed}
     for axis in axes:
@@ -66,12 +66,11 @@ def _combinations(axes: Sequence[str], fixed: Sequence[str]) -> list[list[str]]:
         if not (key and equals and listed):
             raise UsageError("sweep", f"is no KEY=VALUE,VALUE ({axis})", "give a key and values")
         if key in keys:
-            raise UsageError(
-                "sweep", f"is given twice ({key})", "name it once, with all its values"
-            )
+            remedy = "name it once, with all its values"
+            raise UsageError("sweep", f"is given twice ({key})", remedy)
         keys.add(key)
         values.append([f"{key}={value}" for value in _values(listed)])
-    return [list(combination) for combination in itertools.product(*values)]
+    return list(itertools.product(*values))
 
 
 def _values(listed: str) -> list[str]:
@@ -124,19 +123,16 @@ def _row(
     return row | figures | {"seconds": round(entry.record.seconds, 1)}
 
 
-def _write_table(rows: Sequence[Row]) -> None:
-    """Write the table: what was varied, and the figures that differ."""
+def _table(rows: Sequence[Row]) -> list[list[str]]:
+    """Return the names and cells of what was varied, and of the figures that differ."""
+
+    def cell(value: Any) -> str:
+        if value is None:
+            return "-"
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
+
     names = list(dict.fromkeys(name for row in rows for name in row))
     if len(rows) > 1:
-        names = [
-            name
-            for name in names
-            if name == "error" or len({str(row.get(name)) for row in rows}) > 1
-        ]
-    common.write_columns([names, *([_cell(row.get(name)) for name in names] for row in rows)])
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+        differs = {name: len({str(row.get(name)) for row in rows}) > 1 for name in names}
+        names = [name for name in names if name == "error" or differs[name]]
+    return [names, *([cell(row.get(name)) for name in names] for row in rows)]
