@@ -22,14 +22,8 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise
 
 
-def sync_file(path: Path) -> None:
-    """Make the bytes of a file durable."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable, where the system can."""
+def sync(path: Path) -> None:
+    """Make the bytes of a file, or the names in a folder, durable where the system can."""
     if os.name != "posix":
         return
     descriptor = os.open(path, os.O_RDONLY)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.atomic import sync_file, sync_folder
+from pipeline.atomic import sync
 from pipeline.errors import Interrupted
 
 _MAX_SHARE = 0.02
@@ -45,9 +45,9 @@ class Checkpoints:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         part = self._path.with_suffix(".part")
         write(part)
-        sync_file(part)
+        sync(part)
         part.replace(self._path)
-        sync_folder(self._path.parent)
+        sync(self._path.parent)
         self._last_s = time.monotonic()
         if self._every_s:
             save_s = self._last_s - begin_s

@@ -73,10 +73,8 @@ class Project:
     ) -> list[Planned]:
         """Return what a run would do, without running or writing anything.
 
-        Args:
-            targets: Stages, or `all`.
-            force: Stages to run although they are stored.
-            digest_cache: Gets what was computed for it; None: one of its own, not kept.
+        The stages named by `force` run although they are stored. What is computed for the plan
+        stays in `digest_cache`, where there is one.
 
         Raises:
             ConfigError: A setting names a file that is not there, or code that is no Python.

@@ -36,15 +36,8 @@ def run_pipeline(
 ) -> int:
     """Bring `targets` to stored entries, judge what is measured, and return the exit code.
 
-    A record of the run is kept also when it fails.
-
-    Args:
-        project: Settings, stages and store.
-        targets: Stages, or `all`.
-        force: Stages to run although they are stored.
-        sinks: What receives the events.
-        command: The command line, for the record.
-        inconclusive: Exit code where a gate cannot decide.
+    A record of the run, with its `command` line, is kept also when it fails. The stages named by
+    `force` run although they are stored. Where a gate cannot decide, the code is `inconclusive`.
 
     Raises:
         MadpipeError: A stage failed, the machine lacks something, or a signal came.
@@ -63,7 +56,7 @@ def run_pipeline(
         started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
         elapsed_s=0.0,
-        stages=[],
+        stages=runner.records,
         gates=project.settings.gates,
         file_gates=table_of(project.path, "gates"),
         environment=machine.environment(project.path.resolve().parent),
@@ -77,8 +70,7 @@ def run_pipeline(
         raise
     finally:
         seconds = time.perf_counter() - begin_s
-        record = msgspec.structs.replace(record, elapsed_s=seconds, stages=runner.records)
-        _save(project, record, failure)
+        _save(project, msgspec.structs.replace(record, elapsed_s=seconds), failure)
     code = _judge(project, sinks, inconclusive) if VALIDATE in names else exit_codes.DONE
     broadcast(sinks, "run_done", None, {"exit_code": code, "seconds": round(seconds, 3)})
     return code

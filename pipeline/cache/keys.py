@@ -35,11 +35,8 @@ def key_document(
 ) -> KeyDocument:
     """Return the document whose digest is the key of `stage`.
 
-    Args:
-        stage: The declaration.
-        settings: Of which only the declared slices are taken.
-        inputs: sha256 of the bytes of each declared input.
-        digest_cache: Digests known already of code and of outside folders.
+    `inputs` holds the sha256 of the bytes of each declared input. Of `settings` only the declared
+    slices count.
     """
     slices = {name: msgspec.to_builtins(attrgetter(name)(settings)) for name in stage.settings}
     return {

@@ -25,14 +25,10 @@ def write_lock(
     on_wait: Callable[[str], None] = lambda _: None,
     stop_asked: Callable[[], bool] = lambda: False,
 ) -> Iterator[None]:
-    """Hold the working folder for writing.
+    """Hold the working folder for writing; wait up to `wait_s` seconds for another process.
 
-    Args:
-        store: The working folder.
-        command: What this process does, for whoever waits for it.
-        wait_s: How long to wait for another process.
-        on_wait: Gets one sentence when waiting begins.
-        stop_asked: Whether to stop waiting, because a signal asked for it.
+    `command` says what this process does, for whoever waits for it. `on_wait` gets one sentence
+    when waiting begins, and `stop_asked` returns whether a signal asked to end it.
 
     Raises:
         Interrupted: A stop was asked for while waiting.

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pipeline.atomic import sync_folder, write_bytes
+from pipeline.atomic import sync, write_bytes
 from pipeline.cache.keys import KeyDocument, file_sha256
 from pipeline.errors import StoreError
 
@@ -224,7 +224,7 @@ class Store:
         for output in record.outputs.values():
             (out / output.file).chmod(_READ_ONLY)
         write_bytes(out / RECORD_FILE, record.encode())
-        sync_folder(out)
+        sync(out)
         path = self.entry_path(record.stage, record.key)
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
@@ -232,7 +232,7 @@ class Store:
             shutil.rmtree(replaced, ignore_errors=True)
             path.rename(replaced)
         out.rename(path)
-        sync_folder(path.parent)
+        sync(path.parent)
         self.mark_newest(record.stage, record.key)
         return Entry(path, record)
 

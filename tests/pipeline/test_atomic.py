@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.atomic import sync_folder, write_bytes
+from pipeline.atomic import sync, write_bytes
 
 
 def test_file_is_written_and_replaced(tmp_path: Path) -> None:
@@ -41,6 +41,6 @@ def test_full_disk_leaves_the_file_as_it_was_and_nothing_beside_it(tmp_path: Pat
 
 
 def test_folder_can_be_made_durable(tmp_path: Path) -> None:
-    sync_folder(tmp_path)
+    sync(tmp_path)
     with pytest.raises(OSError, match="No such file"):
-        sync_folder(tmp_path / "gone")
+        sync(tmp_path / "gone")
