@@ -1,7 +1,7 @@
 """Commands that look after the store: cache ls, verify, gc, push, pull."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,7 +15,6 @@ from pipeline.screen import formatting
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder that others can reach.")]
 Keep = Annotated[int, typer.Option(min=1, help="Entries to keep of each stage, the newest.")]
-
 Unfinished = Annotated[
     bool, typer.Option("--unfinished", help="Also remove unfinished stages and their checkpoints.")
 ]
@@ -29,7 +28,7 @@ def _store(config: Path) -> Store:
 
 def ls(config: Config = DEFAULT_CONFIG, *, as_json: Json = False) -> None:
     """List the stored stages."""
-    records = []
+    records: list[dict[str, Any]] = []
     for path, lookup in _store(config).entries():
         stored = lookup.entry.record if lookup.entry else None
         records.append(
@@ -47,34 +46,26 @@ def ls(config: Config = DEFAULT_CONFIG, *, as_json: Json = False) -> None:
     if not records:
         typer.echo("nothing stored")
         return
-    common.write_columns(
-        [
-            (
-                str(record["stage"]),
-                str(record["key"]),
-                str(record["created_utc"] or "damaged"),
-                str(record["damage"] or formatting.size(int(str(record["bytes"])))),
-            )
-            for record in records
-        ]
-    )
+    rows = []
+    for record in records:
+        state = record["damage"] or formatting.size(record["bytes"])
+        rows.append((record["stage"], record["key"], record["created_utc"] or "damaged", state))
+    common.write_columns(rows)
 
 
 def verify(config: Config = DEFAULT_CONFIG) -> None:
     """Read every byte of every stored stage and compare it with its record."""
     damaged = []
-    count = 0
-    for path, lookup in _store(config).entries():
-        count += 1
+    entries = list(_store(config).entries())
+    for path, lookup in entries:
         damage = damage_of(lookup.entry) if lookup.entry else lookup.damage
         if damage:
             damaged.append(path)
             typer.echo(f"damaged  {path}: {damage}")
-    typer.echo(f"{count} entries read, {len(damaged)} damaged")
+    typer.echo(f"{len(entries)} entries read, {len(damaged)} damaged")
     if damaged:
-        raise StoreError(
-            str(damaged[0]), f"is damaged ({len(damaged)} entries)", "madpipe run all makes it anew"
-        )
+        wrong = f"is damaged ({len(damaged)} entries)"
+        raise StoreError(str(damaged[0]), wrong, "madpipe run all makes it anew")
 
 
 def gc(config: Config = DEFAULT_CONFIG, keep: Keep = 3, *, unfinished: Unfinished = False) -> None:

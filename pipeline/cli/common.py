@@ -1,7 +1,4 @@
-"""What several commands share: options, opening a project, writing results, and the CI report.
-
-Options stand here so that they are called and explained alike in every command.
-"""
+"""What several commands share: options, opening a project, writing results, and the CI report."""
 
 import json
 import os
@@ -19,9 +16,7 @@ from pipeline.gates.judge import Verdict
 from pipeline.project import Project
 from stages.catalog import declare
 
-Config = Annotated[
-    Path, typer.Option("--config", help="The settings file.", show_default="pipeline.toml")
-]
+Config = Annotated[Path, typer.Option(help="The settings file.", show_default="pipeline.toml")]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. distill.rounds=200."),
@@ -36,11 +31,9 @@ Inconclusive = Annotated[
     typer.Option(help="Take a gate that cannot decide as passed or failed, instead of exit 4."),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
-Out = Annotated[Path | None, typer.Option("--out", help="Where to write.")]
+Out = Annotated[Path | None, typer.Option(help="Where to write.")]
 
 DEFAULT_CONFIG = Path("pipeline.toml")
-
-_CI_VARIABLES = ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY")
 
 
 def open_project(config: Path, overrides: Sequence[str] | None) -> Project:
@@ -56,14 +49,11 @@ def open_project(config: Path, overrides: Sequence[str] | None) -> Project:
     size = torchrun.world_size()
     if size is None or project.settings.distill.processes == size:
         return project
+    processes = project.settings.distill.processes
     is_set = any(change.partition("=")[0].strip() == "distill.processes" for change in changes)
-    if is_set or project.settings.distill.processes != 1:
-        raise UsageError(
-            "distill.processes",
-            f"torchrun started {size} processes, the settings say "
-            f"{project.settings.distill.processes}",
-            "start as many, or leave the setting out",
-        )
+    if is_set or processes != 1:
+        wrong = f"torchrun started {size} processes, the settings say {processes}"
+        raise UsageError("distill.processes", wrong, "start as many, or leave the setting out")
     return Project.open(config, (*changes, f"distill.processes={size}"), declare)
 
 
@@ -80,10 +70,10 @@ def write_json(value: Any) -> None:
 
 def write_columns(rows: Sequence[Sequence[str]]) -> None:
     """Write rows to standard output in aligned columns."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)] if rows else []
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)]
-        typer.echo("  ".join([*cells, row[-1]]).rstrip())
+        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        typer.echo("  ".join(cells).rstrip())
 
 
 def write_file(path: Path, text: str, *, remedy: str) -> None:
@@ -100,7 +90,7 @@ def write_file(path: Path, text: str, *, remedy: str) -> None:
 
 def report_to_ci(project: Project, verdicts: Sequence[Verdict] | None = None) -> None:
     """Annotate and summarise the last run, where GitHub runs this; elsewhere do nothing."""
-    if not any(os.environ.get(name) for name in _CI_VARIABLES):
+    if not (os.environ.get("GITHUB_ACTIONS") or os.environ.get("GITHUB_STEP_SUMMARY")):
         return
     from pipeline.report import github  # noqa: PLC0415  (only a workflow pays for the report)
     from pipeline.report.document import document  # noqa: PLC0415

@@ -18,8 +18,6 @@ Format = Annotated[
     typer.Option("--format", help="Format of the report."),
 ]
 
-_FILES = {"html": "report.html", "markdown": "report.md", "junit": "junit.xml"}
-
 
 def gate(
     config: Config = DEFAULT_CONFIG,
@@ -57,26 +55,23 @@ def compare(
 
 
 def report(
-    config: Config = DEFAULT_CONFIG,
-    set_: Set = None,
-    form: Format = "html",
-    out: Out = None,
+    config: Config = DEFAULT_CONFIG, set_: Set = None, form: Format = "html", out: Out = None
 ) -> None:
     """Write the report of the last run; JSON goes to standard output without --out."""
     from pipeline.report import html, junit, markdown, records  # noqa: PLC0415  (only this command)
     from pipeline.report.document import document  # noqa: PLC0415
 
     project = common.open_project(config, set_)
-    render = {
-        "html": html.render,
-        "json": records.to_json,
-        "junit": junit.render,
-        "markdown": markdown.render,
+    render, file = {
+        "html": (html.render, "report.html"),
+        "json": (records.to_json, "report.json"),
+        "junit": (junit.render, "junit.xml"),
+        "markdown": (markdown.render, "report.md"),
     }[form]
     text = render(document(project))
     if out is None and form == "json":
         typer.echo(text)
         return
-    path = out or project.store.home / _FILES[form]
+    path = out or project.store.home / file
     common.write_file(path, text, remedy="give another path with --out")
     typer.echo(os.fspath(path))

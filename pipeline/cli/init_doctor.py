@@ -1,6 +1,5 @@
 """Commands to begin with: init and doctor."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +11,7 @@ from pipeline.config.presets import PRESETS
 from pipeline.errors import UsageError, did_you_mean
 from pipeline.project import home_of
 
-Preset = Annotated[str, typer.Option("--preset", help=f"One of {', '.join(PRESETS)}.")]
+Preset = Annotated[str, typer.Option(help=f"One of {', '.join(PRESETS)}.")]
 
 
 def init(
@@ -20,11 +19,8 @@ def init(
 ) -> None:
     """Write a commented pipeline.toml."""
     if preset not in PRESETS:
-        raise UsageError(
-            "--preset",
-            f"no such preset{did_you_mean(preset, PRESETS)} ({preset})",
-            f"name one of {', '.join(PRESETS)}",
-        )
+        wrong = f"no such preset{did_you_mean(preset, PRESETS)} ({preset})"
+        raise UsageError("--preset", wrong, f"name one of {', '.join(PRESETS)}")
     if config.exists() and not overwrite:
         raise UsageError(str(config), "is already there", "give --overwrite or another --config")
     common.write_file(config, template.render(PRESETS[preset]), remedy="give another --config")
@@ -35,7 +31,7 @@ def doctor(config: Config = DEFAULT_CONFIG, *, as_json: Json = False) -> None:
     """Show what this machine can and cannot do, with the fix for each lack."""
     from stages.doctor import examine  # noqa: PLC0415  (it imports what it examines)
 
-    findings = examine(home_of(Path(config)))
+    findings = examine(home_of(config))
     if as_json:
         common.write_json([finding._asdict() for finding in findings])
         return

@@ -68,7 +68,9 @@ def main(arguments: list[str] | None = None) -> None:
     shows_traceback = _TRACEBACK in arguments
     arguments = [argument for argument in arguments if argument != _TRACEBACK]
     if torchrun.is_worker():
-        torchrun.run_worker()
+        from stages.distill.distributed import worker  # noqa: PLC0415  (torch, for a worker alone)
+
+        worker.main()
         return
     try:
         with torchrun.workers_released():

@@ -1,5 +1,6 @@
 """Commands that run stages or explain what a run would do: run, distill, plan, status, why."""
 
+import contextlib
 import shlex
 import sys
 from typing import Annotated, Any, NoReturn
@@ -33,22 +34,19 @@ def run(
     The stages are teacher, distill, export, build and validate. After validate the gates judge.
     """
     project = common.open_project(config, set_)
-    screen = choose_screen(as_json=as_json)
     try:
-        code = run_pipeline(
-            project,
-            targets,
-            force=force or (),
-            sinks=[screen],
-            command=shlex.join(["madpipe", *sys.argv[1:]]),
-            inconclusive=common.inconclusive_code(inconclusive),
-        )
+        with contextlib.closing(choose_screen(as_json=as_json)) as screen:
+            code = run_pipeline(
+                project,
+                targets,
+                force=force or (),
+                sinks=[screen],
+                command=shlex.join(["madpipe", *sys.argv[1:]]),
+                inconclusive=common.inconclusive_code(inconclusive),
+            )
     except StageError:
-        screen.close()
         common.report_to_ci(project)
         raise
-    finally:
-        screen.close()
     common.report_to_ci(project)
     raise typer.Exit(code)
 

@@ -1,5 +1,6 @@
 """The command `sweep`: one stage for every combination of some settings, and a table of figures."""
 
+import contextlib
 import itertools
 import shlex
 import sys
@@ -101,25 +102,23 @@ def _row(
     # Rows go to standard output, and for a program nothing else may.
     screen = PlainScreen(sys.stderr) if as_json else choose_screen(as_json=False)
     try:
-        run_pipeline(
-            project,
-            [stage],
-            force=(),
-            sinks=[screen],
-            command=shlex.join(["madpipe", *sys.argv[1:]]),
-            inconclusive=common.inconclusive_code("pass"),
-        )
+        with contextlib.closing(screen):
+            run_pipeline(
+                project,
+                [stage],
+                force=(),
+                sinks=[screen],
+                command=shlex.join(["madpipe", *sys.argv[1:]]),
+                inconclusive=exit_codes.DONE,
+            )
     except Interrupted:
         raise
     except MadpipeError as error:
         return row | {"error": str(error)}
-    finally:
-        screen.close()
     entry = project.store.newest(stage)
     assert entry is not None, "a stage that ran is stored"
-    figures = {
-        name: value for name, value in entry.record.metrics.items() if not isinstance(value, str)
-    }
+    metrics = entry.record.metrics.items()
+    figures = {name: value for name, value in metrics if not isinstance(value, str)}
     return row | figures | {"seconds": round(entry.record.seconds, 1)}
 
 

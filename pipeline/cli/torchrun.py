@@ -24,13 +24,6 @@ def is_worker() -> bool:
     return world_size() is not None and os.environ.get("RANK", "0") != "0"
 
 
-def run_worker() -> None:
-    """Train until rank 0 has finished, or return at once where it has nothing to train."""
-    from stages.distill.distributed import worker  # noqa: PLC0415  (torch, for this process alone)
-
-    worker.main()
-
-
 @contextlib.contextmanager
 def workers_released() -> Iterator[None]:
     """Let the other ranks go at the end, also where the distillation was a hit or failed."""
