@@ -19,6 +19,8 @@ Stages = Annotated[
     list[str], typer.Argument(metavar="all | STAGE...", help="Stages to run, or all.")
 ]
 
+StageName = Annotated[str, typer.Argument(metavar="STAGE", help="The stage to explain.")]
+
 
 def run(
     targets: Stages,
@@ -52,11 +54,7 @@ def run(
 
 
 def distill(
-    config: Config = DEFAULT_CONFIG,
-    set_: Set = None,
-    force: Force = None,
-    *,
-    as_json: Json = False,
+    config: Config = DEFAULT_CONFIG, set_: Set = None, force: Force = None, *, as_json: Json = False
 ) -> None:
     """Distil the student from the teacher, without data (the same as run distill)."""
     run(["distill"], config, set_, force, as_json=as_json)
@@ -118,11 +116,7 @@ def status(config: Config = DEFAULT_CONFIG, set_: Set = None, *, as_json: Json =
 
 
 def why(
-    stage: Annotated[str, typer.Argument(metavar="STAGE", help="The stage to explain.")],
-    config: Config = DEFAULT_CONFIG,
-    set_: Set = None,
-    *,
-    as_json: Json = False,
+    stage: StageName, config: Config = DEFAULT_CONFIG, set_: Set = None, *, as_json: Json = False
 ) -> None:
     """Show what in a stage's key differs from its newest stored run."""
     project = common.open_project(config, set_)

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from pipeline.config.toml_lines import KeyPath
 from pipeline.errors import did_you_mean
 from pipeline.gates import measures
 from pipeline.settings import Distill, Gate, Settings
+
+KeyPath = tuple[str, ...]
 
 
 class Fault(NamedTuple):
@@ -28,11 +29,8 @@ def broken_rules(settings: Settings) -> Iterator[Fault]:
 
 def _distill(distill: Distill) -> Iterator[Fault]:
     if distill.lambda0 == 0 and distill.lambda1 == 0:
-        yield Fault(
-            ("distill", "lambda1"),
-            "lambda0 and lambda1 are both 0, so the student learns nothing (0)",
-            "set at least one of them above 0",
-        )
+        wrong = "lambda0 and lambda1 are both 0, so the student learns nothing (0)"
+        yield Fault(("distill", "lambda1"), wrong, "set at least one of them above 0")
     if distill.method in ("abm", "dfad", "dfq") and distill.lambda0 == 0:
         yield Fault(
             ("distill", "lambda0"),
@@ -64,11 +62,8 @@ def _distill(distill: Distill) -> Iterator[Fault]:
 def _images(settings: Settings) -> Iterator[Fault]:
     data = settings.data
     if len(data.mean) != len(data.std):
-        yield Fault(
-            ("data", "std"),
-            f"mean and std differ in length ({len(data.mean)} and {len(data.std)})",
-            "give one number for each channel in both",
-        )
+        wrong = f"mean and std differ in length ({len(data.mean)} and {len(data.std)})"
+        yield Fault(("data", "std"), wrong, "give one number for each channel in both")
     if data.source == "folder" and data.image_size_px is None:
         yield Fault(
             ("data", "source"),
@@ -76,11 +71,8 @@ def _images(settings: Settings) -> Iterator[Fault]:
             "set data.image_size_px to the height and width that the teacher takes",
         )
     if settings.validate.images == "bank" and settings.teacher.weights is None:
-        yield Fault(
-            ("validate", "images"),
-            'without labelled images no teacher can be trained ("bank")',
-            "name the teacher's file in teacher.weights",
-        )
+        wrong = 'without labelled images no teacher can be trained ("bank")'
+        yield Fault(("validate", "images"), wrong, "name the teacher's file in teacher.weights")
 
 
 def _build(settings: Settings) -> Iterator[Fault]:
@@ -92,11 +84,11 @@ def _build(settings: Settings) -> Iterator[Fault]:
             'set build.backend = "tensorrt-rtx" or empty the list',
         )
     trt = build.tensorrt
-    if not trt.min_batch <= trt.opt_batch <= trt.max_batch:
+    batches = [trt.min_batch, trt.opt_batch, trt.max_batch]
+    if batches != sorted(batches):
         yield Fault(
             ("build", "tensorrt", "opt_batch"),
-            f"min_batch, opt_batch and max_batch do not rise ({trt.min_batch}, {trt.opt_batch}, "
-            f"{trt.max_batch})",
+            f"min_batch, opt_batch and max_batch do not rise ({', '.join(map(str, batches))})",
             "set opt_batch between the other two",
         )
     sizes = settings.validate.batch_sizes

@@ -56,7 +56,6 @@ class LiveScreen:
         self._live = Live(
             console=console, refresh_per_second=_REFRESH_HZ, get_renderable=self._render
         )
-        self._is_started = False
 
     def __call__(self, event: Event) -> None:
         """Update the table by one event."""
@@ -64,7 +63,6 @@ class LiveScreen:
         if event.kind == "run_started":
             self._rows = {name: _Row() for name in fields["stages"]}
             self._live.start()
-            self._is_started = True
         elif event.kind in {"note", "waiting"}:
             self._notes.append(fields["text"])
         elif event.kind == "gate":
@@ -74,8 +72,7 @@ class LiveScreen:
 
     def close(self) -> None:
         """Leave the table as it is and give the terminal back."""
-        if self._is_started:
-            self._live.stop()
+        self._live.stop()
 
     @staticmethod
     def _update(row: _Row, event: Event) -> None:

@@ -1,6 +1,6 @@
 """Keys have the lines on which they stand, however they are written."""
 
-from pipeline.config.toml_lines import key_lines, line_of
+from pipeline.config.load import key_lines, line_of
 
 
 def test_table_has_the_line_of_its_header() -> None:
