@@ -22,8 +22,7 @@ _SERIES = ("#00000a", "#00000b", "#00000c", "#00000d")
 _VARIABLES = {_INK: "currentColor"} | {
     colour: f"var(--s{number + 1})" for number, colour in enumerate(_SERIES)
 }
-_WIDTH_IN, _HEIGHT_IN = 5.0, 2.9
-_GRID_ALPHA = 0.18
+_SIZE_IN = (5.0, 2.9)
 _STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -37,10 +36,20 @@ _STYLE: Any = {
     "ytick.color": _INK,
     "axes.grid": True,
     "grid.color": _INK,
-    "grid.alpha": _GRID_ALPHA,
+    "grid.alpha": 0.18,
     "legend.frameon": False,
     "lines.linewidth": 1.6,
 }
+_LEGEND_ABOVE: Any = {"loc": "upper left", "bbox_to_anchor": (0, 1.2), "columnspacing": 1}
+_REMOVED = (
+    r"<metadata>.*?</metadata>",
+    r'\sxmlns(?::\w+)?="[^"]*"',
+    r'<g id="patch_[12]">\s*<path[^>]*fill: #ffffff[^>]*/>\s*</g>',
+    # matplotlib's own stylesheet would reach the whole page.
+    r"<defs>\s*<style[^>]*>.*?</style>\s*</defs>",
+    # Only clips and markers are referred to; other ids would repeat from plot to plot.
+    r' id="(?![pm][0-9a-f]{10}")[^"]*"',
+)
 
 
 def distribution(samples: BatchSamples, title: str) -> str:
@@ -49,11 +58,9 @@ def distribution(samples: BatchSamples, title: str) -> str:
     def draw(axes: "Axes") -> None:
         for colour, label, times_ms in _series(samples):
             axes.ecdf(times_ms, label=label, color=colour)
-        axes.set_xscale("log")
-        axes.set_xlabel("milliseconds a call")
-        axes.set_ylabel("share of calls")
+        axes.set(xscale="log", xlabel="milliseconds a call", ylabel="share of calls")
         _plain_ticks(axes.xaxis)
-        axes.legend(loc="upper left", bbox_to_anchor=(0, 1.2), ncols=3, columnspacing=1)
+        axes.legend(ncols=3, **_LEGEND_ABOVE)
 
     return _svg(draw, title)
 
@@ -64,11 +71,9 @@ def over_time(samples: BatchSamples, title: str) -> str:
     def draw(axes: "Axes") -> None:
         for colour, label, times_ms in _series(samples):
             axes.plot(times_ms, label=label, color=colour, linewidth=0.8)
-        axes.set_yscale("log")
-        axes.set_xlabel("repetition")
-        axes.set_ylabel("milliseconds")
+        axes.set(yscale="log", xlabel="repetition", ylabel="milliseconds")
         _plain_ticks(axes.yaxis)
-        axes.legend(loc="upper left", bbox_to_anchor=(0, 1.2), ncols=3, columnspacing=1)
+        axes.legend(ncols=3, **_LEGEND_ABOVE)
 
     return _svg(draw, title)
 
@@ -89,16 +94,14 @@ def reliability(accuracy: Mapping[str, Accuracy], title: str) -> str:
     def draw(axes: "Axes") -> None:
         axes.plot([0, 1], [0, 1], color=_INK, linewidth=0.8, linestyle=":")
         for colour, network in zip(_SERIES[::2], ("teacher", "engine"), strict=True):
-            bins = accuracy[network].calibration.bins if network in accuracy else ()
-            if bins:
-                across = [filled.confidence for filled in bins]
-                up = [filled.accuracy for filled in bins]
-                axes.plot(across, up, color=colour, linewidth=1.0, label=network)
-                total = sum(filled.n for filled in bins)
-                sizes = [8 + 90 * filled.n / total for filled in bins]
-                axes.scatter(across, up, s=sizes, color=colour)
-        axes.set_xlabel("mean confidence in a bin")
-        axes.set_ylabel("share right")
+            if network in accuracy:
+                calibration = accuracy[network].calibration
+                x = [filled.confidence for filled in calibration.bins]
+                y = [filled.accuracy for filled in calibration.bins]
+                axes.plot(x, y, color=colour, linewidth=1.0, label=network)
+                sizes = [8 + 90 * filled.n / calibration.n for filled in calibration.bins]
+                axes.scatter(x, y, s=sizes, color=colour)
+        axes.set(xlabel="mean confidence in a bin", ylabel="share right")
         axes.legend(loc="upper left")
 
     return _svg(draw, title)
@@ -111,8 +114,8 @@ def lines(curves: Sequence[CurvePoint], names: Sequence[str], title: str) -> str
         for colour, name in zip(_SERIES, names, strict=False):
             points = [(point["round"], point[name]) for point in curves if name in point]
             axes.plot(*zip(*points, strict=True), label=name.replace("_", " "), color=colour)
-        axes.set_xlabel("round")
-        axes.legend(loc="upper left", bbox_to_anchor=(0, 1.2), ncols=2, columnspacing=1)
+        axes.set(xlabel="round")
+        axes.legend(ncols=2, **_LEGEND_ABOVE)
 
     return _svg(draw, title)
 
@@ -127,31 +130,23 @@ def _plain_ticks(axis: "Axis") -> None:
 
 
 def _svg(draw: "Callable[[Axes], None]", title: str) -> str:
+    """Return a drawing as an element of a page, of no fixed size and in the page's colours."""
     from matplotlib import rc_context  # noqa: PLC0415  (a second to import; only for a page)
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     buffer = io.StringIO()
     with rc_context({**_STYLE, "svg.hashsalt": title}):
-        figure = Figure(figsize=(_WIDTH_IN, _HEIGHT_IN), layout="constrained")
+        figure = Figure(figsize=_SIZE_IN, layout="constrained")
         draw(figure.add_subplot())
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return _inlined(buffer.getvalue(), title)
-
-
-def _inlined(text: str, title: str) -> str:
-    """Return an SVG file as an element of a page, of no fixed size and in the page's colours."""
+    text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
+    for pattern in _REMOVED:
+        text = re.sub(pattern, "", text, flags=re.DOTALL)
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r"<g id=\"patch_[12]\">\s*<path[^>]*fill: #ffffff[^>]*/>\s*</g>", "", text)
     text = text.replace("fill: #ffffff", "fill: none")
-    # matplotlib's own stylesheet would reach the whole page.
-    text = re.sub(r"<defs>\s*<style[^>]*>.*?</style>\s*</defs>", "", text, count=1, flags=re.DOTALL)
     text = re.sub(r"font-family: [^;]*;", "font-family: inherit;", text)
-    # Only clips and markers are referred to; other ids would repeat from plot to plot.
-    text = re.sub(r' id="(?![pm][0-9a-f]{10}")[^"]*"', "", text)
     for placeholder, variable in _VARIABLES.items():
         text = text.replace(placeholder, variable)
     return text.replace("<svg", f'<svg role="img" aria-label="{html.escape(title)}"', 1)

@@ -13,22 +13,11 @@ import msgspec
 from msgspec import Struct, field
 
 from pipeline.errors import StoreError
+from pipeline.gates import measurements
 from pipeline.gates.build_records import Candidate, Count, EngineManifest, Sha256
 from pipeline.gates.judge import Verdict
-from pipeline.gates.measurements import (
-    Accuracy,
-    Agreement,
-    BatchLatency,
-    Conditions,
-    DatasetPart,
-    LatencyRecord,
-    Memory,
-    PairedDrop,
-    RatioRecord,
-)
 
 SCHEMA = "madpipe.report/1"
-_SCHEMA_PREFIX = "madpipe.report/"
 
 CurvePoint = Mapping[str, int | float]
 """One monitored training round: its number as `round`, and a value for each curve."""
@@ -69,15 +58,15 @@ class RunSummary(Struct, frozen=True, kw_only=True):
 class LatencyReport(Struct, frozen=True, kw_only=True):
     """Latencies; teacher, engine and speedup are those at batch size 1, or at the first."""
 
-    teacher: LatencyRecord | None = None
-    engine: LatencyRecord | None = None
-    speedup: RatioRecord | None = None
+    teacher: measurements.LatencyRecord | None = None
+    engine: measurements.LatencyRecord | None = None
+    speedup: measurements.RatioRecord | None = None
     threads: int | None = None
     device: str | None = None
     processes: int | None = None
-    conditions: Conditions | None = None
+    conditions: measurements.Conditions | None = None
     teacher_engine_absent: str | None = None
-    batches: tuple[BatchLatency, ...] = ()
+    batches: tuple[measurements.BatchLatency, ...] = ()
 
 
 class Report(Struct, frozen=True, kw_only=True, tag_field="schema", tag=SCHEMA):
@@ -88,15 +77,15 @@ class Report(Struct, frozen=True, kw_only=True, tag_field="schema", tag=SCHEMA):
 
     run: RunSummary
     stages: tuple[StageReport, ...]
-    dataset: DatasetPart | None = field(default=None, name="set")
-    accuracy: Mapping[str, Accuracy] = {}
+    dataset: measurements.DatasetPart | None = field(default=None, name="set")
+    accuracy: Mapping[str, measurements.Accuracy] = {}
     """By network: teacher, student, onnx, graph, engine."""
-    agreement: Mapping[str, Agreement] = {}
-    bank_agreement: Mapping[str, Agreement] = {}
+    agreement: Mapping[str, measurements.Agreement] = {}
+    bank_agreement: Mapping[str, measurements.Agreement] = {}
     """On synthetic images, where no labelled ones exist; this is no accuracy."""
-    paired: Mapping[str, PairedDrop] = {}
+    paired: Mapping[str, measurements.PairedDrop] = {}
     latency: LatencyReport = LatencyReport()
-    memory: Memory | None = None
+    memory: measurements.Memory | None = None
     engine: EngineManifest | None = None
     candidates: tuple[Candidate, ...] = ()
     """What build tried; empty where it had no choice."""
@@ -118,12 +107,12 @@ class Report(Struct, frozen=True, kw_only=True, tag_field="schema", tag=SCHEMA):
         strict = [gate for gate in self.gates if not gate.only_warns]
         if failed := [gate.name for gate in strict if gate.verdict == "fail"]:
             return "fail", ", ".join(failed)
-        if undecided := [gate for gate in strict if gate.is_open]:
-            names = [
-                f"{gate.name} (not measured)" if gate.verdict == "skipped" else gate.name
-                for gate in undecided
-            ]
-            return "inconclusive", ", ".join(names)
+        if undecided := [
+            f"{gate.name} (not measured)" if gate.verdict == "skipped" else gate.name
+            for gate in strict
+            if gate.is_open
+        ]:
+            return "inconclusive", ", ".join(undecided)
         passed = sum(gate.verdict == "pass" for gate in self.gates)
         reasons = [f"{passed} of {len(self.gates)} gates passed"]
         if waiting := sum(gate.is_elsewhere for gate in self.gates):
@@ -151,8 +140,8 @@ def read_stages(name: str, path: Path) -> tuple[StageReport, ...]:
             return msgspec.json.decode(report.stages, type=tuple[StageReport, ...])
     except (OSError, msgspec.DecodeError) as error:
         raise StoreError(name, f"is no report ({error})", remedy) from error
-    is_other_version = (report.schema or "").startswith(_SCHEMA_PREFIX)
-    fault = "is of another version" if is_other_version else "is no report"
+    is_report = (report.schema or "").startswith("madpipe.report/")
+    fault = "is of another version" if is_report else "is no report"
     raise StoreError(name, f"{fault} ({report.schema}, not {SCHEMA})", remedy)
 
 
