@@ -7,23 +7,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from pipeline.gates.intervals import (
-    Bounds,
-    drop_bounds,
-    normal_quantile,
-    share_bounds,
-    table_bounds,
-)
-from pipeline.gates.measurements import (
-    Accuracy,
-    Agreement,
-    Latency,
-    LatencyRecord,
-    Measurements,
-    PairedDrop,
-    QuantileTable,
-    RatioRecord,
-)
+from pipeline.gates import intervals
+from pipeline.gates.intervals import Bounds
+from pipeline.gates.measurements import Latency, LatencyRecord, Measurements, RatioRecord
 
 LATENCY_MEASURES = {
     "speedup",
@@ -68,58 +54,60 @@ def estimate(name: str, measurements: Measurements, confidence: float) -> Estima
         latency = measurements.latency
         return None if latency is None else _latency(name, latency, confidence)
     network, _, quantity = name.partition("_")
-    share: Accuracy | Agreement | None
-    match quantity:
-        case "top1_drop" | "top5_drop":
-            paired = measurements.paired.get(network)
-            return _paired_drop(paired, confidence, is_top5=quantity == "top5_drop")
-        case "calibration_error":
-            return _calibration_error(measurements.accuracy.get(network), confidence)
-        case "agreement":
-            share = measurements.agreement.get(network)
-        case "bank_agreement":
-            share = measurements.bank_agreement.get(network)
-        case _:
-            share = measurements.accuracy.get(network)
-    return _share(share, confidence)
+    if quantity.endswith("_drop"):
+        paired = measurements.paired.get(network)
+        if paired is None:
+            return None
+        is_top1 = quantity == "top1_drop"
+        lost = paired.lost if is_top1 else paired.top5_lost
+        gained = paired.gained if is_top1 else paired.top5_gained
+        if lost is None or gained is None:
+            return None
+        return drop_estimate(lost, gained, paired.n, confidence)
+    accuracy = measurements.accuracy.get(network)
+    if quantity == "calibration_error":
+        error = accuracy.calibration if accuracy else None
+        return table_estimate(error.error, error.quantiles, error.n, confidence) if error else None
+    shares = {"agreement": measurements.agreement, "bank_agreement": measurements.bank_agreement}
+    share = shares[quantity].get(network) if quantity in shares else accuracy
+    return _share_estimate(share.hits, share.n, confidence) if share else None
 
 
 def _latency(name: str, latency: Latency, confidence: float) -> Estimate | None:
-    batch = latency.headline
-    engine, quantiles = batch.engine, batch.engine.quantiles
+    batch, engine = latency.headline, latency.headline.engine
     match name:
         case "speedup":
             return speedup_estimate(batch.speedup, confidence)
         case "speedup_same_backend":
             ratio = batch.speedup_same_backend
-            return None if ratio is None else speedup_estimate(ratio, confidence)
-        case "engine_p90_ms":
-            return _percentile(engine, engine.p90_ms, quantiles.p90_ms, confidence)
-        case "engine_p99_ms":
-            return _percentile(engine, engine.p99_ms, quantiles.p99_ms, confidence)
+            return speedup_estimate(ratio, confidence) if ratio else None
         case "engine_p50_ms":
             return _median(engine, confidence)
+        case "engine_p90_ms":
+            value_ms, table = engine.p90_ms, engine.quantiles.p90_ms
+        case "engine_p99_ms":
+            value_ms, table = engine.p99_ms, engine.quantiles.p99_ms
         case _:
             return _throughput(latency, confidence)
+    if value_ms is None or table is None:
+        return None
+    # Of all calls together, whose bounds hold what is left of the spread among processes.
+    spread = engine.spread / math.sqrt(engine.processes)
+    return table_estimate(value_ms, table, engine.n, confidence, spread=spread)
 
 
 def why_absent(name: str, measurements: Measurements) -> Absent:
     """Return why a measure has no value in these measurements."""
-    is_of_engine = name.startswith(("engine", "speedup"))
-    if is_of_engine and measurements.engine_absent:
+    if name.startswith(("engine", "speedup")) and measurements.engine_absent:
         return Absent(f"not measured in this run: {measurements.engine_absent}", is_elsewhere=True)
-    if needed := _calls_needed(name, measurements.latency):
-        remedy = f"{needed} calls would do (validate.pairs)"
-        return Absent(f"the sample is too small to claim it, {remedy}", needed)
+    if measurements.latency:
+        needs = measurements.latency.headline.engine.needs
+        percentiles = {"engine_p90_ms": needs.p90_ms, "engine_p99_ms": needs.p99_ms}
+        if needed := percentiles.get(name):
+            remedy = f"{needed} calls would do (validate.pairs)"
+            return Absent(f"the sample is too small to claim it, {remedy}", needed)
     reason = _reason(name, measurements)
     return Absent(f"not measured in this run: {reason}" if reason else "not measured in this run")
-
-
-def _calls_needed(name: str, latency: Latency | None) -> int | None:
-    if latency is None:
-        return None
-    needs = latency.headline.engine.needs
-    return {"engine_p90_ms": needs.p90_ms, "engine_p99_ms": needs.p99_ms}.get(name)
 
 
 def _reason(name: str, measurements: Measurements) -> str | None:
@@ -138,41 +126,20 @@ def _reason(name: str, measurements: Measurements) -> str | None:
     return None
 
 
-def _share(record: Accuracy | Agreement | None, confidence: float) -> Estimate | None:
-    if record is None:
-        return None
-    hits, n = record.hits, record.n
-
+def _share_estimate(hits: int, n: int, confidence: float) -> Estimate:
     def bounds(times: float) -> Bounds:
-        return share_bounds(hits * times, n * times, confidence)
+        return intervals.share_bounds(hits * times, n * times, confidence)
 
     return Estimate(hits / n, bounds(1), n, bounds)
-
-
-def _paired_drop(paired: PairedDrop | None, confidence: float, *, is_top5: bool) -> Estimate | None:
-    if paired is None:
-        return None
-    if not is_top5:
-        return drop_estimate(paired.lost, paired.gained, paired.n, confidence)
-    if paired.top5_lost is None or paired.top5_gained is None:
-        return None
-    return drop_estimate(paired.top5_lost, paired.top5_gained, paired.n, confidence)
 
 
 def drop_estimate(lost: int, gained: int, n: int, confidence: float) -> Estimate:
     """Return the paired drop (lost - gained) / n with its score bounds."""
 
     def bounds(times: float) -> Bounds:
-        return drop_bounds(lost * times, gained * times, n * times, confidence)
+        return intervals.drop_bounds(lost * times, gained * times, n * times, confidence)
 
     return Estimate((lost - gained) / n, bounds(1), n, bounds)
-
-
-def _calibration_error(accuracy: Accuracy | None, confidence: float) -> Estimate | None:
-    if accuracy is None:
-        return None
-    record = accuracy.calibration
-    return table_estimate(record.error, record.quantiles, record.n, confidence)
 
 
 def speedup_estimate(ratio: RatioRecord, confidence: float) -> Estimate:
@@ -201,16 +168,6 @@ def _median(latency: LatencyRecord, confidence: float) -> Estimate:
     )
 
 
-def _percentile(
-    latency: LatencyRecord, value_ms: float | None, table: QuantileTable | None, confidence: float
-) -> Estimate | None:
-    if value_ms is None or table is None:
-        return None
-    # Of all calls together, whose bounds hold what is left of the spread among processes.
-    spread = latency.spread / math.sqrt(latency.processes)
-    return table_estimate(value_ms, table, latency.n, confidence, spread=spread)
-
-
 def table_estimate(
     value: float,
     quantiles: Mapping[str, float],
@@ -231,8 +188,8 @@ def table_estimate(
             process narrows, positive values only.
         processes: How many measured it.
     """
-    bounds = table_bounds(dict(quantiles), confidence)
-    steady = normal_quantile(confidence) * spread if processes == 1 else 0.0
+    bounds = intervals.table_bounds(quantiles, confidence)
+    steady = intervals.normal_quantile(confidence) * spread if processes == 1 else 0.0
 
     def narrowed(times: float) -> Bounds:
         if not steady:
@@ -256,11 +213,8 @@ def _throughput(latency: Latency, confidence: float) -> Estimate:
 
     slower = time.with_samples
     assert slower is not None
-    return Estimate(
-        images / time.value,
-        inverted(time.bounds),
-        time.n,
-        lambda times: inverted(slower(times)),
-        time.processes,
-        time.is_held,
+    return time._replace(
+        value=images / time.value,
+        bounds=inverted(time.bounds),
+        with_samples=lambda times: inverted(slower(times)),
     )

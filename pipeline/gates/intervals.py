@@ -1,14 +1,12 @@
 """Confidence bounds for shares, for paired differences of shares, and from stored quantiles.
 
-Plain Python. The quantiles of latencies and of the speed-up, from which bounds are interpolated
-here, are computed in `stages.validate.latency_intervals` where the samples are.
-
-All bounds are one-sided: the true value lies above `low` with the given confidence, and below
-`high` with the same confidence.
+Plain Python; the stored quantiles are computed where the samples are, in
+`stages.validate.latency_intervals`. All bounds are one-sided: the true value lies above `low`
+with the given confidence, and below `high` with the same confidence.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -60,7 +58,7 @@ def drop_bounds(lost: float, gained: float, n: float, confidence: float) -> Boun
     )
 
 
-def table_bounds(quantiles: dict[str, float], confidence: float) -> Bounds:
+def table_bounds(quantiles: Mapping[str, float], confidence: float) -> Bounds:
     """Return bounds from stored quantiles of a resampled statistic, `{"0.05": value, ...}`.
 
     Between two stored levels the bound is interpolated; beyond the outermost it is that one.

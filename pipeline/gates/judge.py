@@ -1,8 +1,7 @@
 """Judging stored measurements: for each gate pass, fail or inconclusive, with the reason.
 
-Pure: numbers in, verdicts out. Never cached, since it costs nothing; a changed bound measures
-nothing anew. A gate passes when its confidence bound is within the limit, fails when the
-opposite bound is beyond it, and is inconclusive between.
+Pure and never cached: a changed limit measures nothing anew. A gate passes when its confidence
+bound is within the limit, fails when the opposite bound is beyond it, else it is inconclusive.
 """
 
 import math
@@ -20,10 +19,10 @@ from pipeline.settings import Gate
 Outcome = Literal["pass", "fail", "inconclusive", "skipped"]
 
 _MOST_TIMES = 1e6
+_BISECTIONS = 40
 _UNDECIDABLE = (
     "no number of calls in one process would decide it, more processes may (validate.processes)"
 )
-_BISECTIONS = 40
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -49,10 +48,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
     @property
     def is_open(self) -> bool:
-        """Whether the gate was to decide and did not.
-
-        A gate on what was not measured is open, unless its engine is for a GPU that is not here.
-        """
+        """Whether the gate did not decide; one for an engine of a GPU elsewhere is excused."""
         is_unexcused = self.verdict == "skipped" and not self.is_elsewhere
         return self.verdict == "inconclusive" or is_unexcused
 
@@ -69,21 +65,15 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
 def judge(measurements: Measurements, gates: Mapping[str, Gate]) -> list[Verdict]:
     """Return a verdict for each gate, in the order of the settings."""
-    return [
-        verdict_on(
-            name,
-            gate,
-            estimate(name, measurements, gate.confidence) or why_absent(name, measurements),
-        )
-        for name, gate in gates.items()
-    ]
+    verdicts = []
+    for name, gate in gates.items():
+        measured = estimate(name, measurements, gate.confidence)
+        verdicts.append(verdict_on(name, gate, measured or why_absent(name, measurements)))
+    return verdicts
 
 
 def exit_code(verdicts: Sequence[Verdict], inconclusive: int = exit_codes.GATE_INCONCLUSIVE) -> int:
-    """Return what a command that judged should exit with; gates that only warn do not count.
-
-    A gate that is open counts as inconclusive.
-    """
+    """Return a command's exit code: open gates are inconclusive, those that only warn ignored."""
     strict = [verdict for verdict in verdicts if not verdict.only_warns]
     if any(verdict.verdict == "fail" for verdict in strict):
         return exit_codes.GATE_FAILED
