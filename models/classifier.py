@@ -2,7 +2,7 @@
 
 Beside it, how the networks of the registry are initialised.
 
-Shape legend: B batch, C channel, H W space, K classes. Knows nothing of training or files.
+Shape legend: B batch, C channel, H W space, K classes.
 """
 
 from collections.abc import Sequence

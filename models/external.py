@@ -21,7 +21,7 @@ def from_library(library: str, name: str, *, in_channels: int, num_classes: int)
             classifier does not take the channels.
     """
     try:
-        module = importlib.import_module("torchvision.models" if library != "timm" else "timm")
+        module = importlib.import_module("timm" if library == "timm" else "torchvision.models")
     except ModuleNotFoundError as error:
         raise UnknownArchitecture(
             f"{library} is not installed ({library}:{name})", f"run pip install {library}"

@@ -1,7 +1,6 @@
 """The generator: noise to image by nearest-neighbour upsampling and 3x3 convolutions.
 
-Shape legend: B batch, Z noise, C channel, H W space, K classes. Knows nothing of teachers or
-losses.
+Shape legend: B batch, Z noise, C channel, H W space, I O channels in and out.
 """
 
 import json
@@ -94,15 +93,8 @@ class Generator(nn.Module):
 
     def metadata(self) -> dict[str, str]:
         """Return how to build this generator again, as the metadata of its weights file."""
-        arguments = {
-            "noise_dim": self.noise_dim,
-            "image_size_px": self.image_size_px,
-            "channels": self.channels,
-            "width": self.width,
-            "kind": self.kind,
-            "num_classes": self.num_classes,
-        }
-        return {"madpipe.generator": json.dumps(arguments)}
+        names = ("noise_dim", "image_size_px", "channels", "width", "kind", "num_classes")
+        return {"madpipe.generator": json.dumps({name: getattr(self, name) for name in names})}
 
     def forward(self, z_BZ: Tensor, y_B: Tensor | None = None) -> Tensor:
         """Return images of shape BCHW in [0, 1] for noise of shape BZ and, by kind, labels."""

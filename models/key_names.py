@@ -1,13 +1,14 @@
-"""Names of weights that mean the same layer in different repositories.
-
-Knows nothing of files or of which network is meant.
-"""
+"""Names of weights that mean the same layer in different repositories."""
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import TypeVar
 
-_SAME = (("downsample", "shortcut"), ("fc", "linear"), ("fc", "classifier"))
+_SPELLINGS = (
+    ("downsample", "shortcut"), ("shortcut", "downsample"), ("fc", "linear"), ("linear", "fc"),
+    ("fc", "classifier"), ("classifier", "fc"),
+)  # fmt: skip
+"""Parts of a name, and what may stand in their place, in the order of trial."""
 
 T = TypeVar("T")
 
@@ -23,17 +24,10 @@ def match_key_names(named: Mapping[str, T], wanted: AbstractSet[str]) -> dict[st
     for name, value in named.items():
         spelling = name
         if name not in wanted:
-            others = (other for other in _spellings(name) if other in wanted)
-            spelling = next((other for other in others if other not in named), name)
+            parts = name.split(".")
+            others = (
+                ".".join(new if part == old else part for part in parts) for old, new in _SPELLINGS
+            )
+            spelling = next((o for o in others if o in wanted and o not in named), name)
         matched[spelling] = value
     return matched
-
-
-def _spellings(name: str) -> list[str]:
-    parts = name.split(".")
-    spellings = []
-    for one, other in _SAME:
-        for old, new in ((one, other), (other, one)):
-            if old in parts:
-                spellings.append(".".join(new if part == old else part for part in parts))
-    return spellings

@@ -3,7 +3,7 @@
 So images of 32 and 64 pixels end as maps of 4 and 8 pixels. The widths are those of Sandler et
 al. 2018, table 2, and so is the number of weights; only the strides differ.
 
-Shape legend: B batch, C channel, H W space, K classes. Knows nothing of training or files.
+Shape legend: B batch, C channel, H W space, K classes.
 """
 
 from torch import Tensor, nn

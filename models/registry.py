@@ -5,7 +5,7 @@
     timm:resnet18            the same for timm, where it is installed
     net.py:make              a function without arguments, in a file, that returns a module
 
-Knows nothing of weights or files of the store.
+Light: declarations ask here about names, and only `create` imports a network.
 """
 
 import importlib
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.errors import did_you_mean
 
@@ -74,13 +74,13 @@ class UnknownArchitecture(ValueError):
 
     def __init__(self, wrong: str, remedy: str) -> None:
         """Keep both halves for the message of whoever names the place."""
-        super().__init__(f"{wrong}; {remedy}")
+        super().__init__(wrong, remedy)
         self.wrong = wrong
         self.remedy = remedy
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Return how it is made again in another process."""
-        return type(self), (self.wrong, self.remedy)
+    def __str__(self) -> str:
+        """Return both halves as one line."""
+        return f"{self.wrong}; {self.remedy}"
 
 
 def source_file(arch: str) -> str | None:

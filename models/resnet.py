@@ -4,7 +4,7 @@ Layers of `SmallResNet` are called as in the CIFAR repositories that most checkp
 conv1, bn1, layer1 to layer4, shortcut, linear. Checkpoints that say downsample and fc, as
 torchvision does, are read as well (`models.key_names`).
 
-Shape legend: B batch, C channel, H W space, K classes. Knows nothing of training or files.
+Shape legend: B batch, C channel, H W space, K classes.
 """
 
 import torch
@@ -34,6 +34,8 @@ def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with a shortcut around them (He et al. 2016, figure 2)."""
+
+    expansion = 1
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         """Build the block; the shortcut is a 1x1 projection where the shape changes."""
@@ -143,15 +145,14 @@ class SmallResNet(nn.Module):
             message = f"depth must be one of {sorted(_BLOCKS)}, got {depth}"
             raise ValueError(message)
         block = Bottleneck if depth >= _BOTTLENECK_DEPTH else BasicBlock
-        expansion = Bottleneck.expansion if block is Bottleneck else 1
-        self.conv1 = nn.Conv2d(in_channels, _WIDTHS[0], 3, padding=1, bias=False)
+        self.conv1 = conv3x3(in_channels, _WIDTHS[0], 1)
         self.bn1 = nn.BatchNorm2d(_WIDTHS[0])
         channels = _WIDTHS[0]
         for number, (width, count) in enumerate(zip(_WIDTHS, _BLOCKS[depth], strict=True)):
             blocks = []
             for i in range(count):
                 blocks.append(block(channels, width, 2 if number > 0 and i == 0 else 1))
-                channels = expansion * width
+                channels = block.expansion * width
             self.add_module(f"layer{number + 1}", nn.Sequential(*blocks))
         self.linear = nn.Linear(channels, num_classes)
         initialise(self)

@@ -3,7 +3,7 @@
 Layers are called as in the CIFAR repositories that most checkpoints come from: features,
 classifier.
 
-Shape legend: B batch, C channel, H W space, K classes. Knows nothing of training or files.
+Shape legend: B batch, C channel, H W space, K classes.
 """
 
 from torch import Tensor, nn

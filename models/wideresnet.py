@@ -3,8 +3,10 @@
 Layers are called as in the repositories that most checkpoints come from: conv1, block1 to
 block3, layer, convShortcut, bn1, fc.
 
-Shape legend: B batch, C channel, H W space, K classes. Knows nothing of training or files.
+Shape legend: B batch, C channel, H W space, K classes.
 """
+
+from collections import OrderedDict
 
 import torch
 from torch import Tensor, nn
@@ -42,18 +44,11 @@ class PreActivationBlock(nn.Module):
         return out_BCHW
 
 
-class _Stage(nn.Module):
-    """Blocks one after the other; a module of its own only for the names of its weights."""
-
-    def __init__(self, in_channels: int, out_channels: int, blocks: int, stride: int) -> None:
-        super().__init__()
-        first = PreActivationBlock(in_channels, out_channels, stride)
-        rest = [PreActivationBlock(out_channels, out_channels, 1) for _ in range(blocks - 1)]
-        self.layer = nn.Sequential(first, *rest)
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        out_BCHW: Tensor = self.layer(x_BCHW)
-        return out_BCHW
+def _stage(in_channels: int, out_channels: int, blocks: int, stride: int) -> nn.Sequential:
+    """Return blocks one after the other, inside the name `layer` that their weights have."""
+    first = PreActivationBlock(in_channels, out_channels, stride)
+    rest = [PreActivationBlock(out_channels, out_channels, 1) for _ in range(blocks - 1)]
+    return nn.Sequential(OrderedDict(layer=nn.Sequential(first, *rest)))
 
 
 class WideResNet(nn.Module):
@@ -78,9 +73,9 @@ class WideResNet(nn.Module):
             raise ValueError(message)
         widths = [_STEM * 2**i * widen for i in range(_STAGES)]
         self.conv1 = conv3x3(in_channels, _STEM, 1)
-        self.block1 = _Stage(_STEM, widths[0], blocks, 1)
-        self.block2 = _Stage(widths[0], widths[1], blocks, 2)
-        self.block3 = _Stage(widths[1], widths[2], blocks, 2)
+        self.block1 = _stage(_STEM, widths[0], blocks, 1)
+        self.block2 = _stage(widths[0], widths[1], blocks, 2)
+        self.block3 = _stage(widths[1], widths[2], blocks, 2)
         self.bn1 = nn.BatchNorm2d(widths[2])
         self.fc = nn.Linear(widths[2], num_classes)
         initialise(self)

@@ -1,5 +1,6 @@
 """The card of a network: what it is and what images it takes, written into its weights file."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -29,13 +30,14 @@ def metadata(card: Card) -> dict[str, str]:
     return {METADATA_KEY: msgspec.json.encode(card, order="deterministic").decode()}
 
 
-def decode(text: str) -> Card:
-    """Return the card that `text` holds.
+def from_metadata(texts: Mapping[str, str]) -> Card | None:
+    """Return the card among the metadata of a file, None where there is none.
 
     Raises:
-        msgspec.DecodeError: It holds none.
+        msgspec.DecodeError: It is no card.
     """
-    return msgspec.json.decode(text, type=Card)
+    text = texts.get(METADATA_KEY)
+    return msgspec.json.decode(text, type=Card) if text is not None else None
 
 
 def read(path: Path) -> Card | None:
@@ -46,7 +48,6 @@ def read(path: Path) -> Card | None:
     """
     try:
         with safe_open(path, framework="numpy") as file:
-            text = (file.metadata() or {}).get(METADATA_KEY)
-        return decode(text) if text else None
+            return from_metadata(file.metadata() or {})
     except (OSError, SafetensorError, msgspec.DecodeError):
         return None

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,11 +14,8 @@ from stages.data.specs import matching_spec
 from stages.networks import card as cards
 from stages.networks.card import Card
 
-Shape = tuple[int, ...]
-
 _CANDIDATES = 3
 _NAMES = 2
-
 _MATRIX_DIMENSIONS = 2
 _KERNEL_DIMENSIONS = 4
 _RGB = 3
@@ -31,21 +27,6 @@ _TORCHVISION = (
     "torchvision:vgg11_bn",
 )
 """The networks of torchvision that are tried when none of ours fits; slow to import."""
-
-
-class Difference(NamedTuple):
-    """How a file differs from a network."""
-
-    names: list[str]
-    """Of tensors that only one has, or in another shape."""
-    total: int
-    """Names that either has."""
-
-    def summary(self) -> str:
-        """Return how many tensors differ, with the first names."""
-        more = ", ..." if len(self.names) > _NAMES else ""
-        first = ", ".join(self.names[:_NAMES])
-        return f"{len(self.names)} of {self.total} tensors differ, {first}{more}"
 
 
 def card_for(
@@ -77,7 +58,9 @@ def card_for(
                 )
         return card
     num_classes = num_classes or _output_count(tensors, path)
-    channels = _image_channels(tensors)
+    # Their order shows no first: the tensors of safetensors files are sorted by name.
+    inputs = {kernel.shape[1] for kernel in tensors.values() if kernel.ndim == _KERNEL_DIMENSIONS}
+    channels = next((count for count in (_RGB, 1) if count in inputs), min(inputs, default=_RGB))
     arch = arch or identify(tensors, channels=channels, num_classes=num_classes, path=path)
     if image_size_px is None:
         raise UsageError(
@@ -103,9 +86,9 @@ def identify(tensors: Mapping[str, Tensor], *, channels: int, num_classes: int, 
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     differences = _differences(registry.ARCHITECTURES, shapes, channels, num_classes)
-    if channels == _RGB and all(difference.names for difference in differences.values()):
+    if channels == _RGB and all(names for names, _ in differences.values()):
         differences |= _differences(_TORCHVISION, shapes, channels, num_classes)
-    matches = [arch for arch, difference in differences.items() if not difference.names]
+    matches = [arch for arch, (names, _) in differences.items() if not names]
     if len(matches) == 1:
         return matches[0]
     if matches:
@@ -115,21 +98,23 @@ def identify(tensors: Mapping[str, Tensor], *, channels: int, num_classes: int, 
             f"({', '.join(matches)})",
             "name the one it was trained as with --arch",
         )
-    nearest = sorted(differences.items(), key=lambda item: len(item[1].names) / item[1].total)
-    candidates = "; ".join(
-        f"{arch}: {difference.summary()}" for arch, difference in nearest[:_CANDIDATES]
-    )
+    nearest = sorted(differences, key=lambda arch: len(differences[arch][0]) / differences[arch][1])
+    candidates = []
+    for arch in nearest[:_CANDIDATES]:
+        names, total = differences[arch]
+        first = ", ".join(names[:_NAMES]) + (", ..." if len(names) > _NAMES else "")
+        candidates.append(f"{arch}: {len(names)} of {total} tensors differ, {first}")
     raise StageError(
         str(path),
-        f"is of no known architecture (nearest {candidates})",
+        f"is of no known architecture (nearest {'; '.join(candidates)})",
         "name it with --arch: torchvision:NAME, timm:NAME or FILE.py:FUNCTION",
     )
 
 
 def _differences(
-    archs: Iterable[str], shapes: Mapping[str, Shape], channels: int, num_classes: int
-) -> dict[str, Difference]:
-    """Return for each network the names and shapes of tensors that it does not share."""
+    archs: Iterable[str], shapes: Mapping[str, tuple[int, ...]], channels: int, num_classes: int
+) -> dict[str, tuple[list[str], int]]:
+    """Return for each network which tensors only one has or in another shape, of how many names."""
     differences = {}
     for arch in archs:
         with torch.device("meta"):
@@ -139,17 +124,16 @@ def _differences(
         own = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
         matched = match_key_names(shapes, own.keys())
         # Old files have no count of batches.
-        differing = sorted(
+        differing = {
             name
-            for name in {name for name, _ in own.items() ^ matched.items()}
+            for name, _ in own.items() ^ matched.items()
             if name in matched or not name.endswith("num_batches_tracked")
-        )
-        differences[arch] = Difference(differing, len(own.keys() | matched.keys()))
+        }
+        differences[arch] = sorted(differing), len(own.keys() | matched.keys())
     return differences
 
 
 def _output_count(tensors: Mapping[str, Tensor], path: Path) -> int:
-    """Return the rows of the last matrix."""
     rows = [tensor.shape[0] for tensor in tensors.values() if tensor.ndim == _MATRIX_DIMENSIONS]
     if not rows:
         raise StageError(
@@ -158,13 +142,3 @@ def _output_count(tensors: Mapping[str, Tensor], path: Path) -> int:
             "give --num-classes",
         )
     return rows[-1]
-
-
-def _image_channels(tensors: Mapping[str, Tensor]) -> int:
-    """Return the channels of the input: 3 or 1 where a convolution takes as many, else the least.
-
-    The order of the tensors says nothing: safetensors files are sorted by name.
-    """
-    kernels = [tensor for tensor in tensors.values() if tensor.ndim == _KERNEL_DIMENSIONS]
-    counts = {kernel.shape[1] for kernel in kernels}
-    return next((count for count in (_RGB, 1) if count in counts), min(counts, default=_RGB))

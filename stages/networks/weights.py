@@ -92,7 +92,11 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], *, arch: str, place:
         StageError: They belong to another architecture or class count; says what differs.
     """
     own = network.state_dict()
-    tensors = match_key_names(_with_prefix(tensors, own.keys()), own.keys())
+    # Prefixes that `read` removed may be the network's own.
+    prefix = _prefix(own)
+    if not all(name.startswith(prefix) for name in tensors):
+        tensors = {prefix + name: tensor for name, tensor in tensors.items()}
+    tensors = match_key_names(tensors, own.keys())
     optional = {name for name in own if name.endswith("num_batches_tracked")}
     missing = sorted(own.keys() - tensors.keys() - optional)
     surplus = sorted(tensors.keys() - own.keys())
@@ -102,7 +106,7 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], *, arch: str, place:
         if tensors[name].shape != own[name].shape
     ]
     if not (missing or surplus or shapes):
-        network.load_state_dict(dict(tensors), strict=False)
+        network.load_state_dict(tensors, strict=False)
         return
     differs = [
         f"{len(names)} {word}: {', '.join(names[:_NAMES])}"
@@ -114,14 +118,6 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], *, arch: str, place:
         f"weights do not fit {arch} as the settings describe it ({'; '.join(differs)})",
         "name the architecture and the classes that the file was made with",
     )
-
-
-def _with_prefix(tensors: Mapping[str, Tensor], own: Collection[str]) -> Mapping[str, Tensor]:
-    """Return the tensors with the prefixes that `read` removed, where they are a network's own."""
-    prefix = _prefix(own)
-    if all(name.startswith(prefix) for name in tensors):
-        return tensors
-    return {prefix + name: tensor for name, tensor in tensors.items()}
 
 
 def _load_torch(content: bytes, path: Path, place: str) -> object:
@@ -146,17 +142,15 @@ def _load_torch(content: bytes, path: Path, place: str) -> object:
 
 def _unwrap(loaded: object, path: Path, place: str) -> dict[str, Tensor]:
     """Return the state dict in `loaded`, looking into the usual wrappers."""
+    content: object = type(loaded).__name__
     while isinstance(loaded, Mapping):
         # Wrappers first: beside them lie single tensors, such as the best accuracy.
         inner = next((loaded[n] for n in _WRAPPERS if isinstance(loaded.get(n), Mapping)), None)
-        if inner is not None:
-            loaded = inner
-            continue
-        tensors = {str(k): v for k, v in loaded.items() if isinstance(v, Tensor)}
-        if tensors:
-            return tensors
-        break
-    content = list(loaded)[:_NAMES] if isinstance(loaded, Mapping) else type(loaded).__name__
+        if inner is None:
+            if tensors := {str(k): v for k, v in loaded.items() if isinstance(v, Tensor)}:
+                return tensors
+            content = list(loaded)[:_NAMES]
+        loaded = inner
     raise StageError(
         place,
         f"holds no state dict ({path}: {content})",
@@ -166,8 +160,7 @@ def _unwrap(loaded: object, path: Path, place: str) -> dict[str, Tensor]:
 
 def _remove_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors under their bare names, without the counters of moving averages."""
-    weights = {n: t for n, t in tensors.items() if t.ndim or n not in _COUNTERS}
-    tensors = weights or tensors
+    tensors = {n: t for n, t in tensors.items() if t.ndim or n not in _COUNTERS} or tensors
     # Two networks in one state dict: what was trained, and its moving average.
     trained = {n: t for n, t in tensors.items() if n.startswith("online_model.")}
     if trained and all(n in trained or n.startswith("ema_model.") for n in tensors):

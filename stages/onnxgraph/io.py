@@ -210,8 +210,7 @@ def _node_tensors(nodes: Iterable[NodeProto]) -> Iterator[TensorProto]:
 
 def card_of(model: ModelProto) -> Card | None:
     """Return the card that a model carries, None where it is not ours."""
-    texts = {entry.key: entry.value for entry in model.metadata_props}
-    return cards.decode(texts[cards.METADATA_KEY]) if cards.METADATA_KEY in texts else None
+    return cards.from_metadata({entry.key: entry.value for entry in model.metadata_props})
 
 
 def open_session(
