@@ -70,7 +70,12 @@ def run_pipeline(
         raise
     finally:
         seconds = time.perf_counter() - begin_s
-        _save(project, msgspec.structs.replace(record, elapsed_s=seconds), failure)
+        try:
+            run_records.save(project.store, msgspec.structs.replace(record, elapsed_s=seconds))
+        except StoreError as error:
+            if failure is None:
+                raise
+            raise failure from error  # why the run failed comes first
     code = _judge(project, sinks, inconclusive) if VALIDATE in names else exit_codes.DONE
     broadcast(sinks, "run_done", None, {"exit_code": code, "seconds": round(seconds, 3)})
     return code
@@ -138,13 +143,3 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-
-
-def _save(project: Project, record: RunRecord, failure: MadpipeError | None) -> None:
-    """Keep the record of a run; that it cannot be kept must not hide why the run failed."""
-    try:
-        run_records.save(project.store, record)
-    except StoreError as error:
-        if failure is None:
-            raise
-        raise failure from error

@@ -121,15 +121,14 @@ def _source_path(module: str) -> Path | None:
     top, *rest = module.split(".")
     spec = find_spec(top)
     if spec is None:
-        message = f"no module named {module!r}"
-        raise ModuleNotFoundError(message)
+        return None
+    if not rest:
+        return Path(spec.origin) if spec.origin else None
     for folder in spec.submodule_search_locations or []:
         base = Path(folder, *rest)
-        for path in (base.with_suffix(".py") if rest else None, base / "__init__.py"):
-            if path is not None and path.is_file():
+        for path in (base.with_suffix(".py"), base / "__init__.py"):
+            if path.is_file():
                 return path
-    if not rest and spec.origin and spec.submodule_search_locations is None:
-        return Path(spec.origin)
     return None
 
 

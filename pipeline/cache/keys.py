@@ -109,10 +109,9 @@ def _code_digest(external: External, digest_cache: DigestCache) -> str:
     try:
         digests = file_digests(external.path, digest_cache)
     except (SyntaxError, ValueError) as error:
+        reason = f"{external.path}: {error}"
         if isinstance(error, SyntaxError):
             reason = f"{error.filename}, line {error.lineno}: {error.msg}"
-        else:
-            reason = f"{external.path}: {error}"
         key = tuple(external.needed_by.split("."))
         raise SettingsFault([(key, f"is not Python ({reason})", "correct the file")]) from error
     return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
@@ -145,13 +144,11 @@ def _files(root: Path) -> list[tuple[str, int, int]]:
 def differences(old: Any, new: Any, place: str = "") -> list[str]:
     """Return what differs between two documents, a line each, leaf by leaf."""
     if isinstance(old, dict) and isinstance(new, dict):
-        return [
-            line
-            for name in sorted(old.keys() | new.keys())
-            for line in differences(
-                old.get(name, ABSENT), new.get(name, ABSENT), f"{place}.{name}".strip(".")
-            )
-        ]
+        lines = []
+        for name in sorted(old.keys() | new.keys()):
+            values = old.get(name, ABSENT), new.get(name, ABSENT)
+            lines += differences(*values, f"{place}.{name}".strip("."))
+        return lines
     return [] if old == new else [f"{place}: {_as_text(old)} -> {_as_text(new)}"]
 
 
