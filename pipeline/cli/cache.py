@@ -28,18 +28,17 @@ def _store(config: Path) -> Store:
 
 def ls(config: Config = DEFAULT_CONFIG, *, as_json: Json = False) -> None:
     """List the stored stages."""
-    records: list[dict[str, Any]] = []
+    records = []
     for path, lookup in _store(config).entries():
         stored = lookup.entry.record if lookup.entry else None
-        records.append(
-            {
-                "stage": path.parent.name,
-                "key": path.name,
-                "created_utc": stored.created_utc if stored else None,
-                "bytes": sum(file.bytes for file in stored.outputs.values()) if stored else None,
-                "damage": lookup.damage,
-            }
-        )
+        record: dict[str, Any] = {
+            "stage": path.parent.name,
+            "key": path.name,
+            "created_utc": stored.created_utc if stored else None,
+            "bytes": sum(file.bytes for file in stored.outputs.values()) if stored else None,
+            "damage": lookup.damage,
+        }
+        records.append(record)
     if as_json:
         common.write_json(records)
         return

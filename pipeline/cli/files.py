@@ -58,8 +58,7 @@ Backend = Annotated[BackendName, typer.Option(help="What runs the engine.")]
 Device = Annotated[DeviceName, typer.Option(help="Where it runs.")]
 Target = Annotated[list[str] | None, typer.Option(help="Architecture to build for ahead of time.")]
 Calibration = Annotated[
-    Path | None,
-    typer.Option(exists=True, help="Images for int8, fp8, auto: a bank or folder."),
+    Path | None, typer.Option(exists=True, help="Images for int8, fp8, auto: a bank or folder.")
 ]
 Name = Annotated[str | None, typer.Option(help="Of the model; absent: its architecture.")]
 

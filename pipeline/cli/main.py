@@ -11,8 +11,6 @@ from pipeline import __version__, exit_codes
 from pipeline.cli import cache, files, gate, init_doctor, run, sweep, torchrun
 from pipeline.errors import MadpipeError
 
-_TRACEBACK = "--traceback"
-
 app = typer.Typer(
     name="madpipe",
     help="From a trained image classifier to a small, validated engine, without its training data.",
@@ -65,8 +63,8 @@ def _root(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit with its code; every error is one message on standard error."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    shows_traceback = _TRACEBACK in arguments
-    arguments = [argument for argument in arguments if argument != _TRACEBACK]
+    shows_traceback = "--traceback" in arguments
+    arguments = [argument for argument in arguments if argument != "--traceback"]
     if torchrun.is_worker():
         from stages.distill.distributed import worker  # noqa: PLC0415  (torch, for a worker alone)
 

@@ -74,12 +74,8 @@ def plan(config: Config = DEFAULT_CONFIG, set_: Set = None, *, as_json: Json = F
 
 
 def _plan_record(item: Planned) -> dict[str, Any]:
-    return {
-        "name": item.stage.name,
-        "action": item.action,
-        "reasons": list(item.reasons),
-        "key": item.key,
-    }
+    name = item.stage.name
+    return {"name": name, "action": item.action, "reasons": item.reasons, "key": item.key}
 
 
 def status(config: Config = DEFAULT_CONFIG, set_: Set = None, *, as_json: Json = False) -> None:

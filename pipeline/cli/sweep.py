@@ -93,12 +93,10 @@ def _values(listed: str) -> list[str]:
     return parts
 
 
-def _row(
-    combination: Sequence[str], stage: str, config: Config, set_: Set, *, as_json: bool
-) -> Row:
+def _row(changes: Sequence[str], stage: str, config: Config, set_: Set, *, as_json: bool) -> Row:
     """Run the stage for one combination and return its settings and figures."""
-    row: Row = dict(change.split("=", 1) for change in combination)
-    project = common.open_project(config, [*(set_ or ()), *combination])
+    row: Row = dict(change.split("=", 1) for change in changes)
+    project = common.open_project(config, [*(set_ or ()), *changes])
     # Rows go to standard output, and for a program nothing else may.
     screen = PlainScreen(sys.stderr) if as_json else choose_screen(as_json=False)
     try:

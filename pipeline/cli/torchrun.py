@@ -9,14 +9,11 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-_STARTED_BY_TORCHRUN = "TORCHELASTIC_RUN_ID"
-
 
 def world_size() -> int | None:
     """Return how many processes torchrun started, None where it did not start this one."""
-    if _STARTED_BY_TORCHRUN not in os.environ:
-        return None
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    is_started = "TORCHELASTIC_RUN_ID" in os.environ
+    return int(os.environ.get("WORLD_SIZE", "1")) if is_started else None
 
 
 def is_worker() -> bool:
