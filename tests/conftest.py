@@ -167,9 +167,9 @@ def madpipe(
 
     def call(*arguments: str) -> tuple[int, str, str]:
         capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
+        with pytest.raises(SystemExit) as exited:
             main(list(arguments))
-        assert isinstance(left.value.code, int)
-        return left.value.code, *capsys.readouterr()
+        assert isinstance(exited.value.code, int)
+        return exited.value.code, *capsys.readouterr()
 
     return call

@@ -1,4 +1,4 @@
-"""Errors have an exit code, say place, fault and remedy, and cross processes unchanged."""
+"""Errors have an exit code, a place, a fault and a remedy, and cross processes unchanged."""
 
 import ast
 import builtins

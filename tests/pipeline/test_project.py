@@ -46,7 +46,7 @@ def test_plan_of_one_target_has_all_that_it_reads(project: Open) -> None:
     assert [item.stage.name for item in opened.plan(["distill"])] == ["distill"]
 
 
-def test_unknown_target_is_answered_with_the_nearest(project: Open) -> None:
+def test_unknown_target_suggests_the_nearest(project: Open) -> None:
     with pytest.raises(UsageError) as caught:
         project().plan(["validat"])
     assert str(caught.value) == (
@@ -55,7 +55,7 @@ def test_unknown_target_is_answered_with_the_nearest(project: Open) -> None:
     )
 
 
-def test_judging_without_measurements_says_what_to_run(project: Open) -> None:
+def test_judging_without_measurements_names_the_command_to_run(project: Open) -> None:
     opened = project()
     assert opened.measurements() is None
     with pytest.raises(StoreError) as caught:
@@ -147,7 +147,7 @@ def test_an_absent_folder_is_fetched_once(tmp_path: Path, code: Callable[..., No
     assert (tmp_path / "images" / "part" / "3").exists()
 
 
-def test_the_declaration_says_what_to_do_for_a_missing_file(tmp_path: Path) -> None:
+def test_message_for_a_missing_file_has_the_remedy_of_its_declaration(tmp_path: Path) -> None:
     gone = External(path=tmp_path / "gone", needed_by="data.root", remedy="unpack it there")
     stage = Stage(name="make", run="fakestages:run", outputs={}, externals={"data": gone})
     (tmp_path / "pipeline.toml").write_text("", encoding="utf-8")

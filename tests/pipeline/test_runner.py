@@ -139,7 +139,7 @@ def test_failed_stage_leaves_no_entry_and_the_next_run_works(
     assert statuses(run(BOTH)) == ["ran", "ran"]
 
 
-def test_traceback_of_a_failure_is_kept_where_the_message_says(run: Run, code: Code) -> None:
+def test_traceback_of_a_failure_is_kept_at_the_path_in_the_message(run: Run, code: Code) -> None:
     code("def first(ctx):\n    raise ValueError('no luck')\n")
     with pytest.raises(StageError, match="no luck") as caught:
         run((FIRST,))

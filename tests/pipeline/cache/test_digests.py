@@ -146,7 +146,7 @@ def test_missing_module_of_a_package_is_an_error(code: Code) -> None:
         digests("fakestages.gone")
 
 
-def test_cache_is_not_asked_for_other_sources(code: Code, before: dict[str, str]) -> None:
+def test_cached_digest_is_not_used_for_other_sources(code: Code, before: dict[str, str]) -> None:
     digest_cache = DigestCache()
     assert code_digests(["fakestages.work"], digest_cache) == before
     code(SOURCE.replace("4", "5"), "work")

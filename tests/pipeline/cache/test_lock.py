@@ -54,7 +54,7 @@ def hold(
     )
 
 
-def test_holder_says_who_it_is_while_it_holds(store: Store) -> None:
+def test_lock_file_names_the_holder_while_it_holds(store: Store) -> None:
     record = store.home / "lock.json"
     with hold(store):
         holder_record = json.loads(record.read_text(encoding="utf-8"))
