@@ -148,14 +148,14 @@ def of_accuracy(store: Store, options: argparse.Namespace) -> None:
     from pipeline.settings import Data  # noqa: PLC0415
     from stages.data import images  # noqa: PLC0415
     from stages.networks.factory import load  # noqa: PLC0415
+    from stages.networks.predict import predict_torch  # noqa: PLC0415
     from stages.onnxgraph import io as onnx_io  # noqa: PLC0415
     from stages.validate import accuracy  # noqa: PLC0415
-    from stages.validate.logits import torch_logits  # noqa: PLC0415
 
     held_out = images.load(Data(), None).held_out
     labels = held_out.y_N.numpy()
     teacher, _ = load(output(store, "teacher", "weights"), code=None, place="teacher")
-    teacher_logits = {"teacher": torch_logits(teacher, held_out)}
+    teacher_logits = {"teacher": predict_torch(teacher, held_out, cpu()).numpy()}
     stored = onnx.load(str(output(store, "export", "onnx")))
     x_NCHW = held_out.batch(slice(0, len(labels)), cpu()).contiguous().numpy()
 

@@ -31,7 +31,6 @@ from stages.onnxgraph.convert import CALIBRATED
 from stages.validate import stage as validate_stage
 from stages.validate.images import bank_images, check_images
 from stages.validate.latency import Teacher
-from stages.validate.logits import torch_logits
 
 _CHECK_IMAGES = 64
 _BANK = "bank:"
@@ -158,7 +157,7 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> Measu
         path,
         images,
         options,
-        logits={"teacher": torch_logits(network, images)},
+        logits={},
         kind="held-out" if spec else "bank",
         opset=BACKENDS[manifest.backend].opset,
     )

@@ -3,7 +3,7 @@
 Shape legend: N images, B batch, C channel, H W space, K classes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -11,11 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-BATCH_SIZE = 64
-"""Images in one call of an ONNX file or an engine."""
-
-TORCH_BATCH_SIZE = 256
-"""Images in one call of a torch network; another number gives other last bits."""
+_TORCH_BATCH_SIZE = 256
+"""Another number gives other last bits."""
 
 
 class ImageSource(Protocol):
@@ -32,7 +29,7 @@ def predict(
     infer: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     images: ImageSource | NDArray[np.float32],
     *,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int = 64,
 ) -> NDArray[np.float32]:
     """Return the logits, of shape NK, that `infer` gives to all images.
 
@@ -41,30 +38,25 @@ def predict(
         images: What to run: a source of images, or floats in [0, 1] of shape NCHW.
         batch_size: Images in one call; the last has fewer where they do not divide.
     """
-
-    def batch(rows: slice) -> NDArray[np.float32]:
+    logits_BK = []
+    for first in range(0, len(images), batch_size):
+        rows = slice(first, first + batch_size)
         if isinstance(images, np.ndarray):
-            return np.ascontiguousarray(images[rows])
-        x_BCHW: NDArray[np.float32] = images.batch(rows, torch.device("cpu")).contiguous().numpy()
-        return x_BCHW
+            x_BCHW = images[rows]
+        else:
+            x_BCHW = images.batch(rows, torch.device("cpu")).numpy()
+        logits_BK.append(infer(np.ascontiguousarray(x_BCHW)))
+    return np.concatenate(logits_BK)
 
-    return np.concatenate([infer(batch(rows)) for rows in _slices(len(images), batch_size)])
 
-
-def predict_torch(
-    network: nn.Module,
-    images: ImageSource,
-    device: torch.device,
-    *,
-    batch_size: int = TORCH_BATCH_SIZE,
-) -> Tensor:
+def predict_torch(network: nn.Module, images: ImageSource, device: torch.device) -> Tensor:
     """Return the logits, of shape NK, of a network in evaluation mode, on the CPU, in fp32."""
     was_training = network.training
     network.eval()
     with torch.no_grad():
         logits_BK = [
-            network(images.batch(rows, device)).float().cpu()
-            for rows in _slices(len(images), batch_size)
+            network(images.batch(slice(first, first + _TORCH_BATCH_SIZE), device)).float().cpu()
+            for first in range(0, len(images), _TORCH_BATCH_SIZE)
         ]
     network.train(was_training)
     return torch.cat(logits_BK)
@@ -73,8 +65,3 @@ def predict_torch(
 def top1_accuracy(logits_NK: Tensor, y_N: Tensor) -> float:
     """Return the share of rows, 0 to 1, whose largest logit is at the label."""
     return float((logits_NK.argmax(dim=1) == y_N).double().mean())
-
-
-def _slices(count: int, batch_size: int) -> Iterator[slice]:
-    for first in range(0, count, batch_size):
-        yield slice(first, first + batch_size)

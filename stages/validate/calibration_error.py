@@ -10,64 +10,50 @@ from numpy.typing import NDArray
 from pipeline.gates.measurements import CalibrationBin, CalibrationError, QuantileTable
 from stages.validate.latency_intervals import LEVELS
 
-BINS = 15
+_BINS = 15
 _RESAMPLES = 2000
 _SEED = 0
 
 
 def measure(logits_NK: NDArray[np.float32], right_N: NDArray[np.bool_]) -> CalibrationError:
     """Return the error, the mean confidence, the filled bins, and bounds for gates."""
-    confidence_N = _confidence(logits_NK)
-    bin_N = np.minimum((confidence_N * BINS).astype(np.int64), BINS - 1)
-    gap_NM = np.zeros((len(right_N), BINS))
-    gap_NM[np.arange(len(right_N)), bin_N] = confidence_N - right_N
+    n = len(right_N)
+    wide_NK = logits_NK.astype(np.float64)
+    powers_NK = np.exp(wide_NK - wide_NK.max(axis=1, keepdims=True))
+    confidence_N = 1.0 / powers_NK.sum(axis=1)
+    bin_N = np.minimum((confidence_N * _BINS).astype(np.int64), _BINS - 1)
+    gap_NM = np.zeros((n, _BINS))
+    gap_NM[np.arange(n), bin_N] = confidence_N - right_N
     error = float(np.abs(gap_NM.mean(axis=0)).sum())
     return CalibrationError(
         error=error,
         mean_confidence=float(confidence_N.mean()),
-        n=len(right_N),
+        n=n,
         bins=tuple(
             CalibrationBin(
                 n=int((bin_N == m).sum()),
                 confidence=float(confidence_N[bin_N == m].mean()),
                 accuracy=float(right_N[bin_N == m].mean()),
             )
-            for m in range(BINS)
+            for m in range(_BINS)
             if (bin_N == m).any()
         ),
-        quantiles=_quantiles(error, _resampled(gap_NM)),
+        quantiles=_quantiles(error, gap_NM),
     )
 
 
-def _confidence(logits_NK: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the largest probability of each row."""
-    wide_NK = logits_NK.astype(np.float64)
-    powers_NK = np.exp(wide_NK - wide_NK.max(axis=1, keepdims=True))
-    largest_N: NDArray[np.float64] = 1.0 / powers_NK.sum(axis=1)
-    return largest_N
-
-
-def _resampled(gap_NM: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the error of shape R on as many other images.
+def _quantiles(error: float, gap_NM: NDArray[np.float64]) -> QuantileTable:
+    """Return a table of bounds, wide on both sides, from the error on as many other images.
 
     A bin's mean gap over n images is close to normal, with the covariance that the images show.
-    """
-    n = len(gap_NM)
-    covariance_MM = np.cov(gap_NM, rowvar=False, ddof=0) / n
-    rng = np.random.default_rng(_SEED)
-    resampled_RM = rng.multivariate_normal(
-        gap_NM.mean(axis=0), covariance_MM, size=_RESAMPLES, check_valid="ignore"
-    )
-    errors_R: NDArray[np.float64] = np.abs(resampled_RM).sum(axis=1)
-    return errors_R
-
-
-def _quantiles(error: float, resampled_R: NDArray[np.float64]) -> QuantileTable:
-    """Return a table of bounds that is wide on both sides.
-
     Resampled errors lie above the measured one, since noise in a bin never cancels. So their upper
     quantile is a cautious upper bound, and its mirror image a cautious lower one.
     """
+    covariance_MM = np.cov(gap_NM, rowvar=False, ddof=0) / len(gap_NM)
+    resampled_RM = np.random.default_rng(_SEED).multivariate_normal(
+        gap_NM.mean(axis=0), covariance_MM, size=_RESAMPLES, check_valid="ignore"
+    )
+    resampled_R = np.abs(resampled_RM).sum(axis=1)
     table = {}
     for level in LEVELS:
         outer = float(np.quantile(resampled_R, max(level, 1 - level)))

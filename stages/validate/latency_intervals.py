@@ -4,7 +4,7 @@ Samples of one process are correlated in time, so whole blocks of consecutive re
 resampled (moving-block bootstrap: Kuensch, Annals of Statistics 17 (1989) 1217). A process also
 carries a steady bias that no sample of its own shows. Where several processes measured, the
 spread of their medians holds it (Student's t on their logarithms); where one measured alone, the
-interval is widened by the spread that the settings assume.
+interval is widened by `spread`, the relative standard deviation that the settings assume.
 
 Quantiles are stored at fixed levels; `pipeline.gates.intervals` makes a gate's bounds of them.
 Shape legend: P processes, R repetitions.
@@ -55,13 +55,7 @@ def percentile(samples: NDArray[np.float64], share: float) -> float | None:
 
 
 def latency_record(samples_PR: Samples, batch: int, spread: float) -> LatencyRecord:
-    """Return what the samples, in milliseconds, support; causes of noise are left empty.
-
-    Args:
-        samples_PR: Milliseconds, a row for each process.
-        batch: Images in one call.
-        spread: Relative standard deviation between processes, assumed where there is one row.
-    """
+    """Return what the samples, in milliseconds, support; causes of noise are left empty."""
     p50_ms, quantiles = median(samples_PR, spread)
     percentiles = {name: percentile(samples_PR, share) for name, share in PERCENTILES.items()}
     tables = {
@@ -104,12 +98,7 @@ def ratio_record(above_PR: Samples, below_PR: Samples, spread: float) -> RatioRe
 
 
 def median(values_PR: Samples, spread: float) -> tuple[float, QuantileTable]:
-    """Return the median and its bounds at each level.
-
-    Args:
-        values_PR: Positive values, a row for each process.
-        spread: Relative standard deviation between processes, assumed where there is one row.
-    """
+    """Return the median of positive values and its bounds at each level."""
     if len(values_PR) > 1:
         logs_P = np.log(np.median(values_PR, axis=1))
         centre, count = float(logs_P.mean()), len(logs_P)

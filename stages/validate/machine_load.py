@@ -3,6 +3,7 @@
 What the system does not report is None and never guessed. Also the memory of this process.
 """
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -24,7 +25,9 @@ _STOLEN_CORES = 0.05
 _CLOCK_FELL = 0.95
 
 
-class _Reading(NamedTuple):
+class Reading(NamedTuple):
+    """What the machine and this process have done so far; None: it cannot be read."""
+
     time_s: float
     own_s: float
     busy_s: float
@@ -33,35 +36,43 @@ class _Reading(NamedTuple):
     clock_mhz: float | None
 
 
-class LoadMonitor:
-    """Observes the machine from when it is made until `conditions`."""
+def read() -> Reading:
+    """Return the present counters."""
+    own, cpu = os.times(), psutil.cpu_times()
+    throttle_counts = _numbers("thermal_throttle/core_throttle_count")
+    clocks_khz = _numbers("cpufreq/scaling_cur_freq")
+    return Reading(
+        time_s=time.perf_counter(),
+        own_s=own.user + own.system + own.children_user + own.children_system,
+        busy_s=sum(getattr(cpu, name, 0.0) for name in _BUSY_FIELDS),
+        stolen_s=getattr(cpu, "steal", None),
+        throttled=sum(throttle_counts) if throttle_counts else None,
+        clock_mhz=sum(clocks_khz) / len(clocks_khz) / 1000 if clocks_khz else None,
+    )
 
-    def __init__(self) -> None:
-        """Begin."""
-        self._before = _read()
 
-    def conditions(self) -> Conditions:
-        """Return the load besides this process and what slowed the processor, since the start."""
-        before, after = self._before, _read()
-        elapsed_s = max(after.time_s - before.time_s, 1e-9)
+def conditions(before: Reading) -> Conditions:
+    """Return the load besides this process and what slowed the processor, since `before`."""
+    after = read()
+    elapsed_s = max(after.time_s - before.time_s, 1e-9)
 
-        def cores(first_s: float | None, last_s: float | None, less_s: float = 0.0) -> float | None:
-            if first_s is None or last_s is None:
-                return None
-            return round(max(0.0, (last_s - first_s - less_s) / elapsed_s), 3)
+    def cores(first_s: float | None, last_s: float | None, less_s: float = 0.0) -> float | None:
+        if first_s is None or last_s is None:
+            return None
+        return round(max(0.0, (last_s - first_s - less_s) / elapsed_s), 3)
 
-        throttled = None
-        if before.throttled is not None and after.throttled is not None:
-            throttled = after.throttled - before.throttled
-        return Conditions(
-            seconds=round(elapsed_s, 3),
-            load_average=round(psutil.getloadavg()[0], 2),
-            other_cores=cores(before.busy_s, after.busy_s, after.own_s - before.own_s),
-            stolen_cores=cores(before.stolen_s, after.stolen_s),
-            throttled=throttled,
-            clock_mhz=(before.clock_mhz, after.clock_mhz),
-            cores=machine.cpu_count(),
-        )
+    throttled = None
+    if before.throttled is not None and after.throttled is not None:
+        throttled = after.throttled - before.throttled
+    return Conditions(
+        seconds=round(elapsed_s, 3),
+        load_average=round(psutil.getloadavg()[0], 2),
+        other_cores=cores(before.busy_s, after.busy_s, after.own_s - before.own_s),
+        stolen_cores=cores(before.stolen_s, after.stolen_s),
+        throttled=throttled,
+        clock_mhz=(before.clock_mhz, after.clock_mhz),
+        cores=machine.cpu_count(),
+    )
 
 
 def causes(conditions: Conditions, latency: LatencyRecord) -> tuple[str, ...]:
@@ -99,26 +110,10 @@ def peak_bytes() -> int | None:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
 
 
-def _read() -> _Reading:
-    own, cpu = os.times(), psutil.cpu_times()
-    throttle_counts = _numbers("thermal_throttle/core_throttle_count")
-    clocks_khz = _numbers("cpufreq/scaling_cur_freq")
-    return _Reading(
-        time_s=time.perf_counter(),
-        own_s=own.user + own.system + own.children_user + own.children_system,
-        busy_s=sum(getattr(cpu, name, 0.0) for name in _BUSY_FIELDS),
-        stolen_s=getattr(cpu, "steal", None),
-        throttled=sum(throttle_counts) if throttle_counts else None,
-        clock_mhz=sum(clocks_khz) / len(clocks_khz) / 1000 if clocks_khz else None,
-    )
-
-
 def _numbers(name: str) -> list[int]:
     """Return the numbers in a file of each core's folder in /sys; psutil has no throttling."""
     numbers = []
     for path in _CPUS.glob(f"cpu[0-9]*/{name}"):
-        try:
+        with contextlib.suppress(OSError, ValueError):
             numbers.append(int(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            continue
     return numbers

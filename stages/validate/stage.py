@@ -11,11 +11,13 @@ from typing import Literal
 
 import msgspec
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from pipeline.errors import first_line
 from pipeline.gates import measurements as records
 from pipeline.gates.build_records import EngineManifest
-from pipeline.gates.measurements import DatasetPart, Measurements, Memory, Samples
+from pipeline.gates.measurements import Measurements, Samples
 from pipeline.settings import Validate
 from pipeline.stage import Context, StageError
 from stages.data import images as datasets
@@ -24,13 +26,15 @@ from stages.engines import compatibility
 from stages.engines.base import BACKENDS, OnProgress, no_progress
 from stages.engines.open_engine import open_engine, read_manifest
 from stages.networks import factory
+from stages.networks.predict import predict, predict_torch
+from stages.onnxgraph import io as onnx_io
 from stages.validate import accuracy, latency, machine_load
 from stages.validate.images import bank_images, check_images, identity
 from stages.validate.latency import Engine, Teacher
-from stages.validate.logits import engine_logits, graph_logits, onnx_logits, torch_logits
 
-DatasetKind = Literal["held-out", "bank"]
-Logits = dict[str, NDArray[np.float32]]
+_CPU = torch.device("cpu")
+_UNOPTIMISED = {"fp8"}
+"""ONNX Runtime runs such graphs as they are, but its optimisations break them."""
 
 
 def run(ctx: Context) -> None:
@@ -41,25 +45,23 @@ def run(ctx: Context) -> None:
     student, _ = factory.load(
         ctx.input("distill/student"), code=ctx.external("student_code"), place="student"
     )
-    kind: DatasetKind = "bank" if options.images == "bank" else "held-out"
-    if kind == "bank":
+    if options.images == "bank":
         images = bank_images(ctx.input("distill/bank"), card)
     else:
         images = datasets.load(ctx.settings.data, ctx.external("data")).held_out
         check_images(images, card)
+    onnx = onnx_io.open_session(ctx.input("export/onnx"))
     logits = {
-        "teacher": torch_logits(network, images),
-        "student": torch_logits(student, images),
-        "onnx": onnx_logits(ctx.input("export/onnx"), images),
+        "student": predict_torch(student, images, _CPU).numpy(),
+        "onnx": predict(lambda x_BCHW: onnx_io.logits(onnx, x_BCHW), images),
     }
     engine = ctx.input("build/engine")
     manifest = read_manifest(ctx.input("build/manifest"), engine)
     graph_absent = None
     if manifest.targets:
-        graph = ctx.input("build/graph")
         try:
             logits["graph"] = graph_logits(
-                graph, manifest.precision, images, threads=options.threads
+                ctx.input("build/graph"), manifest.precision, images, threads=options.threads
             )
         except StageError as error:
             graph_absent = str(error)
@@ -71,7 +73,7 @@ def run(ctx: Context) -> None:
         images,
         options,
         logits=logits,
-        kind=kind,
+        kind="bank" if options.images == "bank" else "held-out",
         opset=ctx.settings.export.opset or BACKENDS[manifest.backend].opset,
         graph_absent=graph_absent,
         on_progress=ctx.progress,
@@ -81,6 +83,29 @@ def run(ctx: Context) -> None:
     _record_metrics(ctx, measurements)
 
 
+def graph_logits(
+    graph: Path, precision: str, images: Images, *, threads: int
+) -> NDArray[np.float32]:
+    """Return the logits NK of the graph of an engine for GPUs that this machine lacks.
+
+    A strongly typed engine computes what its graph says, and ONNX Runtime on the CPU computes the
+    same but for rounding: that shows what the precision costs, and nothing of latency.
+
+    Raises:
+        StageError: ONNX Runtime has no kernels on the CPU for its precision.
+    """
+    try:
+        session = onnx_io.open_session(graph, threads, is_optimised=precision not in _UNOPTIMISED)
+    except Exception as error:  # its exceptions share no public base class
+        raise StageError(
+            "validate",
+            f"ONNX Runtime cannot run the engine's graph on the CPU "
+            f"({precision}: {first_line(error)})",
+            "validate it where the GPU is",
+        ) from error
+    return predict(lambda x_BCHW: onnx_io.logits(session, x_BCHW), images)
+
+
 def measure(
     teacher: Teacher,
     manifest: EngineManifest,
@@ -88,44 +113,45 @@ def measure(
     images: Images,
     options: Validate,
     *,
-    logits: Logits,
-    kind: DatasetKind,
+    logits: accuracy.Logits,
+    kind: Literal["held-out", "bank"],
     opset: int,
     graph_absent: str | None = None,
     on_progress: OnProgress = no_progress,
 ) -> tuple[Measurements, Samples]:
     """Measure an engine, whose file is `path`, against its teacher, or say why it cannot run here.
 
-    `logits`, of shape NK, are those of the teacher and of all that lies between it and the engine
-    on `images`, which have labels where `kind` is "held-out". `opset` is the ONNX operator set of
-    the teacher's engine. `graph_absent` says why there are no logits of the graph that stands in
-    for an engine that was built for another machine.
+    `logits`, of shape NK, are those of all that lies between the two on `images`, which have labels
+    where `kind` is "held-out". `opset` is the ONNX operator set of the teacher's engine.
+    `graph_absent` says why there are no logits of the graph of an engine for another machine.
 
     Raises:
         StageError: The engine is damaged or cannot run, or outputs are not finite.
         UnavailableError: Its backend or device is not available here.
     """
-    engine, latencies, latency_samples = None, None, None
+    logits = {"teacher": predict_torch(teacher.network, images, _CPU).numpy(), **logits}
+    engine, resident_bytes, latencies, latency_samples = None, None, None, None
     absent = compatibility.why_not_run(manifest)
     if absent is None:
-        engine = _load(manifest, path, threads=options.threads)
-        logits = logits | {"engine": engine_logits(engine.session, images)}
+        before_bytes = machine_load.resident_bytes()
+        engine = Engine(manifest, path, open_engine(manifest, path, threads=options.threads))
+        resident_bytes = max(0, machine_load.resident_bytes() - before_bytes)
+        logits["engine"] = predict(engine.session.infer, images)
     y_N = images.y_N.numpy() if kind == "held-out" else None
     comparison = accuracy.compare(logits, y_N, images.classes)
     if engine is not None:
         latencies, latency_samples = latency.measure(
             teacher, engine, images, options, opset=opset, on_progress=on_progress
         )
-    dataset = DatasetPart(kind=kind, n=len(images), id=identity(images))
+    dataset = records.DatasetPart(kind=kind, n=len(images), id=identity(images))
     measurements = Measurements(
         dataset=msgspec.structs.replace(dataset, classes=tuple(images.classes)),
         **comparison._asdict(),
         latency=latencies,
         engine=manifest,
         engine_bytes=path.stat().st_size,
-        memory=Memory(
-            engine_resident_bytes=engine.resident_bytes if engine else None,
-            process_peak_bytes=machine_load.peak_bytes(),
+        memory=records.Memory(
+            engine_resident_bytes=resident_bytes, process_peak_bytes=machine_load.peak_bytes()
         ),
         engine_absent=absent,
         graph_absent=graph_absent,
@@ -139,14 +165,6 @@ def measure(
         latency=latency_samples,
     )
     return measurements, samples
-
-
-def _load(manifest: EngineManifest, path: Path, *, threads: int) -> Engine:
-    """Load an engine and note by how much that made this process grow."""
-    before_bytes = machine_load.resident_bytes()
-    session = open_engine(manifest, path, threads=threads)
-    grown_bytes = max(0, machine_load.resident_bytes() - before_bytes)
-    return Engine(manifest=manifest, path=path, session=session, resident_bytes=grown_bytes)
 
 
 def _record_metrics(ctx: Context, measurements: Measurements) -> None:
@@ -163,9 +181,9 @@ def _record_metrics(ctx: Context, measurements: Measurements) -> None:
         )
         return
     batches = measurements.latency.batches
-    for name in ("speedup", "speedup_same_backend"):
-        if ratio := getattr(batches[0], name):
-            ctx.metric(name, ratio.median)
+    ctx.metric("speedup", batches[0].speedup.median)
+    if same_backend := batches[0].speedup_same_backend:
+        ctx.metric("speedup_same_backend", same_backend.median)
     if why := measurements.latency.teacher_engine_absent:
         ctx.note(why)
     if unsteady := [str(latency.batch) for latency in batches if not latency.warmup.is_steady]:

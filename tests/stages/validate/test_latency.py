@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.classifier import Classifier
+from pipeline.errors import StageError
 from pipeline.gates.build_records import EngineManifest
 from pipeline.gates.measurements import Latency, LatencySamples, WarmUp
 from pipeline.settings import Data, Validate
@@ -16,9 +17,8 @@ from stages.engines import ort
 from stages.engines.base import OnProgress, no_progress
 from stages.engines.open_engine import open_engine, read_manifest
 from stages.networks import factory
-from stages.validate import latency
+from stages.validate import latency, machine_load
 from stages.validate.latency import Engine, Teacher
-from stages.validate.machine_load import LoadMonitor
 from tests.stages.tiny import TinyRun, card
 
 OPTIONS = Validate(pairs=20, warmup_s=0.01, batch_sizes=(2,))
@@ -43,7 +43,8 @@ def test_records_of_several_processes_hold_all_their_samples() -> None:
     warmup = WarmUp(seconds=0.1, is_steady=True)
     times = [{2: (scale * times_ms_RM, warmup)} for scale in (1.0, 1.1)]
     names = ("teacher", "teacher_engine", "engine")
-    (record,), samples = latency.batch_records(times, names, LoadMonitor().conditions(), 0.01)
+    conditions = machine_load.conditions(machine_load.read())
+    (record,), samples = latency.batch_records(times, names, conditions, 0.01)
     assert record.speedup.median == pytest.approx(3.0)
     assert record.speedup_same_backend is not None
     assert record.speedup_same_backend.median == pytest.approx(2.0)
@@ -57,8 +58,7 @@ def _measure(
 ) -> tuple[Latency, LatencySamples]:
     path = tiny.path("build/engine")
     manifest = read_manifest(tiny.path("build/manifest"), path)
-    session = open_engine(manifest, path, threads=1)
-    engine = Engine(manifest=manifest, path=path, session=session, resident_bytes=0)
+    engine = Engine(manifest, path, open_engine(manifest, path, threads=1))
     held_out = images.load(Data(), None).held_out
     return latency.measure(
         _teacher(tiny), engine, held_out, options, opset=20, on_progress=on_progress
@@ -84,7 +84,7 @@ def test_a_teacher_that_makes_no_engine_leaves_it_out_with_the_reason(
     tiny: TinyRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
-        raise latency.CannotBuild("validate", "no luck (x)", "none needed")
+        raise StageError("validate", "no luck (x)", "none needed")
 
     monkeypatch.setattr(latency, "build_teacher_engine", refuse)
     record, samples = _measure(tiny, OPTIONS)
@@ -113,5 +113,5 @@ class _Unexportable(nn.Module):
 def test_a_teacher_that_cannot_be_exported_is_refused_with_the_reason(tmp_path: Path) -> None:
     network = Classifier(_Unexportable(), (0.5,), (0.5,))
     teacher = Teacher(network=network, card=card(), code=None)
-    with pytest.raises(latency.CannotBuild, match="the teacher makes no engine of onnxruntime"):
+    with pytest.raises(StageError, match="the teacher makes no engine of onnxruntime"):
         latency.build_teacher_engine(teacher, MANIFEST, tmp_path, opset=20)

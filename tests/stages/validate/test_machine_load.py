@@ -81,9 +81,9 @@ def test_load_besides_this_process_is_what_the_machine_spent_less_what_it_spent(
         (core / "cpufreq" / "scaling_cur_freq").write_text(str(khz))
 
     reading(100.0, 50.0, 2.0, 30.0, 3_000_000)
-    monitor = machine_load.LoadMonitor()
+    before = machine_load.read()
     reading(110.0, 65.0, 3.0, 35.0, 2_000_000)
-    conditions = monitor.conditions()
+    conditions = machine_load.conditions(before)
     assert (conditions.seconds, conditions.other_cores, conditions.stolen_cores) == (10, 1, 0.1)
     assert (conditions.throttled, conditions.clock_mhz) == (10, (3000.0, 2000.0))
 
@@ -95,7 +95,7 @@ def test_what_the_system_does_not_report_is_not_guessed(
     monkeypatch.setattr(psutil, "cpu_times", lambda: times(1.0, 1.0))
     monkeypatch.setattr(machine_load, "_CPUS", tmp_path)
     monkeypatch.setattr(machine_load, "_OWN_STATUS", tmp_path / "none")
-    conditions = machine_load.LoadMonitor().conditions()
+    conditions = machine_load.conditions(machine_load.read())
     assert (conditions.other_cores, conditions.stolen_cores) == (0.0, None)
     assert (conditions.throttled, conditions.clock_mhz) == (None, (None, None))
     assert machine_load.peak_bytes() is None

@@ -213,23 +213,33 @@ def test_fresh_processes_share_out_the_pairs_and_load_a_teacher_without_a_card(
 
 
 @pytest.mark.slow
-def test_an_error_in_a_fresh_process_reaches_the_user_whole(tiny: TinyRun, tmp_path: Path) -> None:
-    """The teacher's own code is found there too, and what it raises there is reported."""
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        ("raise RuntimeError('not here')", r"^teacher: .*not here .*net\.py:make"),
+        (
+            "os.kill(os.getpid(), signal.SIGKILL)",
+            r"^validate: a process that measures latency was killed .*\(1 of 2\); .*memory",
+        ),
+    ],
+)
+def test_a_fresh_process_that_fails_or_is_killed_is_reported_whole(
+    tiny: TinyRun, tmp_path: Path, action: str, message: str
+) -> None:
+    """The teacher's own code, which is read there too, fails there alone."""
     folder = _engine(tiny, tmp_path)
     code = tmp_path / "net.py"
     code.write_text(
-        "import multiprocessing\n"
+        "import multiprocessing, os, signal\n"
         "from models.resnet import CifarResNet\n"
         "def make():\n"
         "    if multiprocessing.parent_process() is not None:\n"
-        "        raise RuntimeError('not in this process')\n"
+        f"        {action}\n"
         "    return CifarResNet(depth=8, width=16, in_channels=1, num_classes=10)\n"
     )
     teacher = weights_file(tmp_path / "teacher.safetensors", arch=f"{code}:make")
     options = msgspec.structs.replace(SHORT, processes=2)
-    with pytest.raises(
-        StageError, match=r"^teacher: .*not in this process .*net\.py:make"
-    ) as error:
+    with pytest.raises(StageError, match=message) as error:
         standalone.validate(folder, teacher, "digits", options)
     assert error.value.remedy
 

@@ -12,7 +12,7 @@ from stages.engines.base import BACKENDS
 from stages.onnxgraph import calibration_images
 from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph.convert import PrecisionConverter
-from stages.validate.logits import graph_logits, onnx_logits
+from stages.validate.stage import graph_logits
 from tests.stages.tiny import TinyRun
 
 
@@ -35,7 +35,7 @@ def test_a_graph_agrees_with_fp32_on_most_images(
     tiny: TinyRun, converter: PrecisionConverter, tmp_path: Path, precision: str
 ) -> None:
     held_out = images.load(tiny.settings.data, None).held_out
-    fp32_NK = onnx_logits(tiny.path("export/onnx"), held_out)
+    fp32_NK = graph_logits(tiny.path("export/onnx"), "fp32", held_out, threads=1)
     graph = _graph(converter, precision, tmp_path)
     graph_NK = graph_logits(graph, precision, held_out, threads=1)
     assert graph_NK.shape == fp32_NK.shape
