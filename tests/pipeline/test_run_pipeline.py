@@ -11,7 +11,7 @@ import pytest
 
 from pipeline import run_records
 from pipeline.cache.lock import write_lock
-from pipeline.errors import LockedError, StageError, UnavailableError
+from pipeline.errors import LockedError, StageError, StoreError, UnavailableError
 from pipeline.events import Event
 from pipeline.project import Project
 from pipeline.requirements import Unsupported
@@ -129,6 +129,28 @@ def test_failed_run_is_recorded_with_the_stage_that_failed(project: Open, code: 
     (failed,) = record.stages
     assert (failed.name, failed.status) == ("distill", "failed")
     assert "no luck" in failed.message
+
+
+def test_record_that_cannot_be_written_is_an_error_but_hides_no_failure(
+    project: Open, code: Code, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_path: Path, _content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(run_records, "write_bytes", fail)
+    with pytest.raises(StoreError, match="No space left on device"):
+        run(project())
+    code("def distill(ctx):\n    raise ValueError('no luck')\n")
+    with pytest.raises(StageError, match="no luck"):
+        run(project("seed=1"))
+
+
+def test_run_without_gates_notes_it(project: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = project()
+    monkeypatch.setattr(Project, "verdicts", lambda _: [])
+    events: list[Event] = []
+    assert run(opened, events=events) == 0
+    assert events[-2].fields == {"text": "nothing was judged: the settings have no gates"}
 
 
 def test_what_the_machine_lacks_is_reported_before_anything_runs(

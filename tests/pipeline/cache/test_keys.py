@@ -18,7 +18,7 @@ from pipeline.cache.keys import (
     key_document,
     key_of,
 )
-from pipeline.errors import StageError
+from pipeline.errors import SettingsFault, StageError
 from pipeline.settings import Data, Distill, Gate, Run, Settings
 from pipeline.stage import External, Stage
 
@@ -260,3 +260,34 @@ def test_a_document_is_the_same_once_it_is_stored_and_read_again(
     settings = Settings(data=Data(mean=(0.5, 0.5), std=(0.2, 0.2)))
     document = key_document(stage, settings, {}, DigestCache())
     assert json.loads(json.dumps(document)) == document
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> External:
+    """A Python file of the user's that imports one beside it."""
+    (tmp_path / "network.py").write_text("from . import layers\nimport json\n", encoding="utf-8")
+    (tmp_path / "layers.py").write_text("WIDTH = 1\n", encoding="utf-8")
+    return External(path=tmp_path / "network.py", needed_by="student.arch")
+
+
+def test_outside_python_file_counts_by_its_code_and_that_beside_it(
+    network: External, tmp_path: Path
+) -> None:
+    first = external_digest(network, DigestCache())
+    (tmp_path / "layers.py").write_text("# a remark\nWIDTH = 1\n", encoding="utf-8")
+    assert external_digest(network, DigestCache()) == first
+    (tmp_path / "layers.py").write_text("WIDTH = 2\n", encoding="utf-8")
+    assert external_digest(network, DigestCache()) != first
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"x = (\n", r"layers.py, line 1: .*never closed"), (b"x = 1\0", r"null bytes")],
+)
+def test_outside_file_that_is_not_python_is_a_fault_of_its_setting(
+    network: External, tmp_path: Path, content: bytes, reason: str
+) -> None:
+    (tmp_path / "layers.py").write_bytes(content)
+    with pytest.raises(SettingsFault, match=rf"student.arch: is not Python \(.*{reason}") as caught:
+        external_digest(network, DigestCache())
+    assert str(caught.value).endswith("; correct the file")
