@@ -25,7 +25,6 @@ ALLOWED = {
         "pipeline.gates.build_records",
         "pipeline.gates.intervals",
         "pipeline.gates.measurements",
-        "pipeline.gates.measures",
         "pipeline.machine",
         "pipeline.report.markdown",
         "pipeline.report.records",

@@ -8,6 +8,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+SCHEMA = "madpipe.candidates/1"
+"""What the table of candidates calls itself."""
+
 Count = Annotated[int, Meta(extra_json_schema={"minimum": 0})]
 Share = Annotated[float, Meta(extra_json_schema={"minimum": 0, "maximum": 1})]
 """A fraction from 0 to 1."""
@@ -92,12 +95,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
 
 
 class Candidates(
-    Struct,
-    frozen=True,
-    kw_only=True,
-    omit_defaults=True,
-    tag_field="schema",
-    tag="madpipe.candidates/1",
+    Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="schema", tag=SCHEMA
 ):
     """All that build tried. The fields that may be None are there where it had a choice."""
 

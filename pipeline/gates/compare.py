@@ -1,10 +1,9 @@
 """Judging one run against another from what both stored: `madpipe compare A B`.
 
 A is the baseline, B is judged. Accuracy is paired where both saw the same images. Latencies of
-two sessions are never paired: a machine's speed wanders by more between sessions than a gate
-allows. But each session measured its engine in turns with the teacher, so where the teacher and
-the machine are the same, the ratio of the two speed-ups cancels what the sessions differ in.
-Each session's ratios are resampled by blocks on their own.
+two sessions are never paired: a machine's speed wanders by more between them than a gate allows.
+But each session measured its engine in turns with the teacher, so where teacher and machine are
+the same, the ratio of the two speed-ups cancels what the sessions differ in.
 """
 
 import math
@@ -27,8 +26,6 @@ from pipeline.settings import Gate
 
 SAMPLES = "samples"
 _SAME_MACHINE = ("cpu", "cores", "gpu0")
-_TEACHER_RUNTIME = "torch"
-"""What runs the teacher, against which both engines were measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +77,10 @@ def _latency_ratio(base: Run, head: Run, confidence: float) -> Estimate | Absent
         if base.host.get(fact) != head.host.get(fact):
             values = f"{base.host.get(fact)}, {head.host.get(fact)}"
             return Absent(f"measured on different machines ({fact}: {values})")
-    versions = [run.host.get(_TEACHER_RUNTIME) for run in (base, head)]
+    versions = [run.host.get("torch") for run in (base, head)]
     if all(versions) and versions[0] != versions[1]:
-        return Absent(
-            f"the teacher ran in different versions of torch ({versions[0]}, {versions[1]})"
-        )
+        different = ", ".join(map(str, versions))
+        return Absent(f"the teacher ran in different versions of torch ({different})")
     first, second = base.measurements.latency, head.measurements.latency
     if first is None or second is None:
         return Absent("a run measured no latency")
@@ -101,9 +97,7 @@ def _latency_ratio(base: Run, head: Run, confidence: float) -> Estimate | Absent
 def ratio_estimate(base: RatioRecord, head: RatioRecord, confidence: float) -> Estimate:
     """Return B's latency over A's from the speed-up of each, with bounds.
 
-    The logarithms of the two medians are independent, so their reaches add in quadrature. Each
-    speed-up's bounds come from resampled blocks of its own session, widened by what one process
-    carries, as they were stored.
+    The logarithms of the two medians are independent, so their reaches add in quadrature.
     """
     value = base.median / head.median
     first, second = (speedup_estimate(ratio, confidence) for ratio in (base, head))
@@ -160,8 +154,8 @@ def find_run(name: str, store: Store) -> Run:
         raise StoreError(
             str(path), f"is no record of a run ({error})", "name another run"
         ) from error
-    keys = [record.key for record in run.stages if record.name == VALIDATE]
-    return _from_entry(name, store.read(VALIDATE, keys[0]) if keys and keys[0] else None)
+    key = next((record.key for record in run.stages if record.name == VALIDATE), None)
+    return _from_entry(name, store.read(VALIDATE, key) if key else None)
 
 
 def _from_entry(name: str, entry: Entry | None) -> Run:
@@ -197,12 +191,11 @@ def _from_report(name: str, path: Path) -> Run:
 def _file(report: Path, output: OutputFile) -> Path:
     """Return a file of a report: beside it, as CI keeps it, or where it was when it was written."""
     original = Path(output.path)
-    beside = report.parent / original.name
-    path = beside if beside.is_file() else original
-    if not path.is_file():
-        raise StoreError(
-            str(report),
-            f"its {original.name} is neither beside it nor where it was ({original})",
-            f"keep {original.name} beside the report",
-        )
-    return path
+    for path in (report.parent / original.name, original):
+        if path.is_file():
+            return path
+    raise StoreError(
+        str(report),
+        f"its {original.name} is neither beside it nor where it was ({original})",
+        f"keep {original.name} beside the report",
+    )

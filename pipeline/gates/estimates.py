@@ -11,15 +11,6 @@ from pipeline.gates import intervals
 from pipeline.gates.intervals import Bounds
 from pipeline.gates.measurements import Latency, LatencyRecord, Measurements, RatioRecord
 
-LATENCY_MEASURES = {
-    "speedup",
-    "speedup_same_backend",
-    "engine_p50_ms",
-    "engine_p90_ms",
-    "engine_p99_ms",
-    "engine_images_per_s",
-}
-
 
 class Estimate(NamedTuple):
     """A measured value, its bounds, and what more samples would make of them."""
@@ -50,10 +41,10 @@ def estimate(name: str, measurements: Measurements, confidence: float) -> Estima
     if name == "engine_bytes":
         size = measurements.engine_bytes
         return Estimate(size, Bounds(size, size), 1, None)
-    if name in LATENCY_MEASURES:
-        latency = measurements.latency
-        return None if latency is None else _latency(name, latency, confidence)
     network, _, quantity = name.partition("_")
+    if network == "speedup" or quantity.endswith(("_ms", "_per_s")):
+        latency = measurements.latency
+        return _latency(name, latency, confidence) if latency else None
     if quantity.endswith("_drop"):
         paired = measurements.paired.get(network)
         if paired is None:

@@ -1,9 +1,7 @@
-"""What validate stores and all else reads, as records: one tree, written and read here.
+"""What validate stores and all else reads, as one tree of records, written and read here.
 
-`Measurements` is what was measured; gates, comparison, reports and the model card read it.
-`Samples` are the raw numbers behind it. Names are those of the JSON, where a field whose default
-is None is absent instead of null. Fractions are 0 to 1, times are seconds unless the name says
-`_ms`. Light: no numpy.
+Names are those of the JSON, where a field whose default is None is absent instead of null.
+Fractions are 0 to 1, times are seconds unless the name says `_ms`. Light: no numpy.
 """
 
 import json
@@ -17,7 +15,9 @@ from msgspec import Struct, field
 from pipeline.atomic import write_bytes
 from pipeline.errors import StoreError
 from pipeline.gates.build_records import Candidates, Count, EngineManifest, Sha256, Share
-from pipeline.gates.measures import SCHEMA
+
+SCHEMA = "madpipe.measurements/2"
+"""What a document of measurements calls itself; another one is not read."""
 
 QuantileTable = dict[str, float]
 """Quantiles of a resampled statistic by their levels, `{"0.05": value, ...}`, behind its gate."""

@@ -1,8 +1,5 @@
 """The quantities that a gate can bound, by the names they have in [gates] and in the report."""
 
-SCHEMA = "madpipe.measurements/2"
-"""What a document of measurements calls itself; another one is not judged."""
-
 MEASURES: dict[str, str] = {
     "teacher_top1": "share of held-out images that the teacher gets right",
     "student_top1": "share of held-out images that the student gets right",

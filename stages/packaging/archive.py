@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 from pipeline.atomic import write_bytes
 from pipeline.errors import UsageError
 
-Files = Mapping[str, bytes | Path]
-"""Name within the package -> its content, or the file that holds it."""
+Files = Mapping[str, bytes]
+"""Name within the package -> its content."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip file can hold
 _MODE = 0o644
@@ -40,8 +40,8 @@ def write(files: Files, out: Path, *, overwrite: bool) -> None:
     if is_folder:
         _write_folder(files, out)
     else:
-        contents = {name: _bytes(files[name]) for name in sorted(files)}
-        write_bytes(out, _zip(contents) if out.suffix == ".zip" else _tar(contents))
+        ordered = dict(sorted(files.items()))
+        write_bytes(out, _zip(ordered) if out.suffix == ".zip" else _tar(ordered))
 
 
 def _write_folder(files: Files, out: Path) -> None:
@@ -51,7 +51,7 @@ def _write_folder(files: Files, out: Path) -> None:
         for name, content in files.items():
             path = part / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(_bytes(content))
+            path.write_bytes(content)
         if out.exists():
             shutil.rmtree(out)
         part.rename(out)
@@ -59,10 +59,10 @@ def _write_folder(files: Files, out: Path) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _zip(contents: Mapping[str, bytes]) -> bytes:
+def _zip(files: Files) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in contents.items():
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
             info = zipfile.ZipInfo(name, _EPOCH)
             info.external_attr = _MODE << 16
             info.create_system = 3
@@ -70,18 +70,14 @@ def _zip(contents: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def _tar(contents: Mapping[str, bytes]) -> bytes:
+def _tar(files: Files) -> bytes:
     buffer = io.BytesIO()
     with (
         gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, filename="") as zipped,
         tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
-        for name, content in contents.items():
+        for name, content in files.items():
             info = tarfile.TarInfo(name)
             info.size, info.mode = len(content), _MODE
             archive.addfile(info, io.BytesIO(content))
     return buffer.getvalue()
-
-
-def _bytes(content: bytes | Path) -> bytes:
-    return content.read_bytes() if isinstance(content, Path) else content

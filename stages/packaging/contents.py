@@ -42,14 +42,12 @@ def collect(
     manifest, engine = read_folder(folder, place)
     signature = manifest.signature
     if signature is None:
-        raise StageError(
-            place, "its manifest does not say what it takes (no signature)", "build it again"
-        )
+        wrong = "its manifest does not say what it takes (no signature)"
+        raise StageError(place, wrong, "build it again")
     name = name or re.sub(r"[^A-Za-z0-9_.-]+", "_", signature.arch).strip("._-") or "classifier"
     if not _NAME.fullmatch(name):
-        raise UsageError(
-            "--name", f"cannot be a model's name ({name})", "use letters, digits, _, - and ."
-        )
+        remedy = "use letters, digits, _, - and ."
+        raise UsageError("--name", f"cannot be a model's name ({name})", remedy)
     if report and (report.engine is None or report.engine.sha256 != manifest.sha256):
         report = None
     labels = signature.classes or tuple(str(k) for k in range(signature.num_classes))
@@ -57,8 +55,9 @@ def collect(
     spec = matching_spec(channels=signature.shape[0], num_classes=signature.num_classes)
     example = (Path(__file__).parent / EXAMPLES[manifest.backend]).read_text(encoding="utf-8")
     example = example.replace("RESIZE_RATIO = 1.0", f"RESIZE_RATIO = {spec.resize_ratio!r}")
-    files: dict[str, bytes | Path] = {
-        manifest.engine: engine,
+    content = engine.read_bytes()
+    files = {
+        manifest.engine: content,
         MANIFEST_FILE: msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n",
         "labels.txt": text,
         "README.md": modelcard.render(name, manifest, signature, report).encode(),
@@ -68,5 +67,5 @@ def collect(
         served = f"triton/{name}"
         files[f"{served}/config.pbtxt"] = triton.config(name, manifest, signature).encode()
         files[f"{served}/labels.txt"] = text
-        files[f"{served}/1/{triton.SERVED[manifest.backend].file}"] = engine
+        files[f"{served}/1/{triton.SERVED[manifest.backend].file}"] = content
     return name, files

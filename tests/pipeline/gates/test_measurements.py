@@ -8,8 +8,7 @@ import pytest
 
 from pipeline.errors import StoreError
 from pipeline.gates import measurements
-from pipeline.gates.measurements import Measurements, Samples, read
-from pipeline.gates.measures import SCHEMA
+from pipeline.gates.measurements import SCHEMA, Measurements, Samples, read
 from tests.measurements import MEASURED, NOT_RUN, ON_THE_BANK, SAMPLES, changed
 
 

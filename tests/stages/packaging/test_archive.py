@@ -11,12 +11,7 @@ from stages.packaging import archive
 
 FORMS = ["p", "p.zip", "p.tar.gz"]
 
-
-@pytest.fixture
-def files(tmp_path: Path) -> dict[str, bytes | Path]:
-    big = tmp_path / "big.bin"
-    big.write_bytes(b"\0" * 5000)
-    return {"b/two.txt": b"two\n", "a.txt": b"one\n", "b/1/model": big}
+FILES = {"b/two.txt": b"two\n", "a.txt": b"one\n", "b/1/model": b"\0" * 5000}
 
 
 def _read(out: Path) -> dict[str, bytes]:
@@ -36,32 +31,24 @@ def _read(out: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_holds_the_same_files(
-    tmp_path: Path, files: dict[str, bytes | Path], form: str
-) -> None:
-    archive.write(files, tmp_path / "out" / form, overwrite=False)
-    wanted = {"b/two.txt": b"two\n", "a.txt": b"one\n", "b/1/model": b"\0" * 5000}
-    assert _read(tmp_path / "out" / form) == wanted
+def test_every_form_holds_the_same_files(tmp_path: Path, form: str) -> None:
+    archive.write(FILES, tmp_path / "out" / form, overwrite=False)
+    assert _read(tmp_path / "out" / form) == FILES
     assert [path.name for path in (tmp_path / "out").iterdir()] == [form]
 
 
 @pytest.mark.parametrize("form", FORMS[1:])
-def test_the_same_files_give_the_same_bytes_in_any_order(
-    tmp_path: Path, files: dict[str, bytes | Path], form: str
-) -> None:
-    archive.write(files, tmp_path / "one" / form, overwrite=False)
-    turned = dict(reversed(files.items()))
-    (tmp_path / "big.bin").touch()
+def test_the_same_files_give_the_same_bytes_in_any_order(tmp_path: Path, form: str) -> None:
+    archive.write(FILES, tmp_path / "one" / form, overwrite=False)
+    turned = dict(reversed(FILES.items()))
     archive.write(turned, tmp_path / "two" / form, overwrite=False)
     assert (tmp_path / "one" / form).read_bytes() == (tmp_path / "two" / form).read_bytes()
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_what_is_there_is_only_replaced_when_asked_for(
-    tmp_path: Path, files: dict[str, bytes | Path], form: str
-) -> None:
+def test_what_is_there_is_only_replaced_when_asked_for(tmp_path: Path, form: str) -> None:
     out = tmp_path / "out" / form
-    archive.write(files, out, overwrite=False)
+    archive.write(FILES, out, overwrite=False)
     before = _read(out)
     with pytest.raises(UsageError, match=r"^--out: is already there .*; give --overwrite"):
         archive.write({"other": b""}, out, overwrite=False)
@@ -70,9 +57,9 @@ def test_what_is_there_is_only_replaced_when_asked_for(
     assert _read(out) == {"other": b""}
 
 
-def test_an_empty_folder_is_filled(tmp_path: Path, files: dict[str, bytes | Path]) -> None:
+def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    archive.write(files, tmp_path / "out", overwrite=False)
+    archive.write(FILES, tmp_path / "out", overwrite=False)
     assert len(_read(tmp_path / "out")) == 3
 
 
@@ -94,7 +81,7 @@ def test_a_folder_is_not_replaced_by_an_archive_nor_the_other_way(tmp_path: Path
 def test_a_failure_half_way_leaves_what_was_there(tmp_path: Path) -> None:
     out = tmp_path / "out"
     archive.write({"a": b"1"}, out, overwrite=False)
-    with pytest.raises(FileNotFoundError):
-        archive.write({"a": b"2", "b": tmp_path / "gone"}, out, overwrite=True)
+    with pytest.raises(FileExistsError):
+        archive.write({"a": b"2", "a/b": b"a file is no folder"}, out, overwrite=True)
     assert _read(out) == {"a": b"1"}
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -145,7 +145,7 @@ def test_the_example_scales_and_crops_as_validation_does(
     )
     (tmp_path / "engine").mkdir()
     files = _collect(_changed(built, tmp_path / "engine", signature=signature))[1]
-    (tmp_path / "run.py").write_bytes(bytes(files["run.py"]))
+    (tmp_path / "run.py").write_bytes(files["run.py"])
     read = runpy.run_path(str(tmp_path / "run.py"))["read"]
     spec = spec_of(Data(source=source, image_size_px=64))
     validated = ImageFiles([str(tmp_path / "image.png")], spec)[:].permute(0, 2, 3, 1).numpy()
@@ -174,10 +174,10 @@ def test_results_are_taken_from_the_run_of_this_very_engine(built: Path) -> None
         accuracy=MEASURED.accuracy,
         engine=manifest,
     )
-    files = dict(_collect(built, report=report)[1])
-    assert b"| engine | 0.9800 | 540 |" in bytes(files["README.md"])
-    files = dict(_collect(built, report=changed(report, "engine", sha256="0" * 64))[1])
-    assert b"has not been validated" in bytes(files["README.md"])
+    files = _collect(built, report=report)[1]
+    assert b"| engine | 0.9800 | 540 |" in files["README.md"]
+    files = _collect(built, report=changed(report, "engine", sha256="0" * 64))[1]
+    assert b"has not been validated" in files["README.md"]
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "a b"])
@@ -229,6 +229,6 @@ def test_an_engine_of_tensorrt_rtx_is_packed_without_triton(tiny: TinyRun, tmp_p
     standalone.build(tiny.path("export/onnx"), tmp_path, options)
     _, files = _collect(tmp_path)
     assert set(files) == {"engine.plan", "manifest.json", "labels.txt", "README.md", "run.py"}
-    example = bytes(files["run.py"])
+    example = files["run.py"]
     assert b"import tensorrt_rtx as trt" in example
     ast.parse(example)

@@ -12,8 +12,7 @@ import torch
 from pipeline import machine
 from pipeline.errors import StageError, UsageError
 from pipeline.gates import measurements as records
-from pipeline.gates.measurements import Measurements, Samples
-from pipeline.gates.measures import SCHEMA
+from pipeline.gates.measurements import SCHEMA, Measurements, Samples
 from pipeline.settings import Data, Validate
 from stages import standalone
 from stages.engines.open_engine import read_manifest
