@@ -74,23 +74,22 @@ def _latency_ratio(base: Run, head: Run, confidence: float) -> Estimate | Absent
     if base.teacher_sha256 != head.teacher_sha256:
         return Absent("the teachers differ, so nothing measured in both runs ties them together")
     for fact in _SAME_MACHINE:
-        if base.host.get(fact) != head.host.get(fact):
-            values = f"{base.host.get(fact)}, {head.host.get(fact)}"
-            return Absent(f"measured on different machines ({fact}: {values})")
-    versions = [run.host.get("torch") for run in (base, head)]
-    if all(versions) and versions[0] != versions[1]:
-        different = ", ".join(map(str, versions))
-        return Absent(f"the teacher ran in different versions of torch ({different})")
+        before, after = base.host.get(fact), head.host.get(fact)
+        if before != after:
+            return Absent(f"measured on different machines ({fact}: {before}, {after})")
+    before, after = base.host.get("torch"), head.host.get("torch")
+    if before and after and before != after:
+        return Absent(f"the teacher ran in different versions of torch ({before}, {after})")
     first, second = base.measurements.latency, head.measurements.latency
     if first is None or second is None:
         return Absent("a run measured no latency")
-    for fact, before, after in (
+    for condition, of_base, of_head in (
         ("batch", first.headline.batch, second.headline.batch),
         ("threads", first.threads, second.threads),
         ("device", first.device, second.device),
     ):
-        if before != after:
-            return Absent(f"measured with another {fact} ({before}, {after})")
+        if of_base != of_head:
+            return Absent(f"measured with another {condition} ({of_base}, {of_head})")
     return ratio_estimate(first.headline.speedup, second.headline.speedup, confidence)
 
 
@@ -108,14 +107,9 @@ def ratio_estimate(base: RatioRecord, head: RatioRecord, confidence: float) -> E
         up = math.hypot(math.log(a.high / first.value), math.log(second.value / b.low))
         return Bounds(value * math.exp(-down), value * math.exp(up))
 
-    return Estimate(
-        value,
-        bounds(1),
-        min(first.n, second.n),
-        bounds,
-        min(first.processes, second.processes),
-        is_held=first.is_held or second.is_held,
-    )
+    n, processes = min(first.n, second.n), min(first.processes, second.processes)
+    is_held = first.is_held or second.is_held
+    return Estimate(value, bounds(1), n, bounds, processes, is_held=is_held)
 
 
 def find_run(name: str, store: Store) -> Run:

@@ -6,6 +6,7 @@ bound is within the limit, fails when the opposite bound is beyond it, else it i
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 from msgspec import Struct
@@ -82,32 +83,26 @@ def exit_code(verdicts: Sequence[Verdict], inconclusive: int = exit_codes.GATE_I
 
 def verdict_on(name: str, gate: Gate, measured: Estimate | Absent) -> Verdict:
     """Return the verdict of one gate on an estimate, or on why there is none."""
+    judged = partial(Verdict, name=name, severity=gate.severity, confidence=gate.confidence)
     threshold = gate.most if gate.most is not None else gate.min
     if isinstance(measured, Absent):
-        return Verdict(
-            name=name,
+        return judged(
             verdict="skipped" if measured.needed is None else "inconclusive",
             threshold=threshold,
             reason=measured.reason,
-            severity=gate.severity,
-            confidence=gate.confidence,
             needed=measured.needed,
             is_elsewhere=measured.is_elsewhere,
         )
-    low, high = measured.bounds
     outcome = _outcome(gate, measured.bounds)
     if gate.most is not None and gate.min is not None and measured.value < gate.min:
         threshold = gate.min
     needed = _samples_to_decide(gate, measured) if outcome == "inconclusive" else None
-    return Verdict(
-        name=name,
+    return judged(
         verdict=outcome,
         value=measured.value,
-        interval=(low, high),
+        interval=(measured.bounds.low, measured.bounds.high),
         threshold=threshold,
         reason=_reason(outcome, gate, measured, needed),
-        severity=gate.severity,
-        confidence=gate.confidence,
         n=measured.n,
         needed=needed,
     )

@@ -101,29 +101,23 @@ def _with_measurements(report: Report, measurements: Measurements) -> Report:
 
 
 def _stage(record: run_records.StageRecord, entry: Entry | None) -> StageReport:
-    report = StageReport(
+    stored = entry.record if entry else None
+    return StageReport(
         name=record.name,
         status=record.status,
         key=record.key,
-        seconds=record.elapsed_s,
+        seconds=round(stored.seconds, 3) if stored else record.elapsed_s,
         elapsed_s=round(record.elapsed_s, 3),
-        metrics={},
-        outputs={},
-        message=record.message,
-    )
-    if entry is None:
-        return report
-    stored = entry.record
-    return msgspec.structs.replace(
-        report,
-        seconds=round(stored.seconds, 3),
-        metrics=stored.metrics,
+        metrics=stored.metrics if stored else {},
         outputs={
             name: OutputFile(path=str(entry.output(name)), sha256=output.sha256, bytes=output.bytes)
-            for name, output in stored.outputs.items()
-        },
-        created_utc=stored.created_utc,
-        host=stored.host,
+            for name, output in entry.record.outputs.items()
+        }
+        if entry
+        else {},
+        message=record.message,
+        created_utc=stored.created_utc if stored else None,
+        host=stored.host if stored else None,
     )
 
 

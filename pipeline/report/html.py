@@ -30,19 +30,13 @@ def render(report: Report) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {
-        "duration": formatting.duration,
-        "figure": formatting.number,
-        "metrics": formatting.metrics,
-        "size": formatting.size,
-    }
     verdict, reason = report.verdict
     picture = _output(report, "picture")
     return environment.get_template("page.html.jinja").render(
         report=report,
         verdict=verdict,
         reason=reason,
-        gate_verdict=formatting.verdict,
+        formatting=formatting,
         picture=base64.b64encode(picture.read_bytes()).decode() if picture else None,
         latency_plots=_latency_plots(report),
         noise=_noise(report),

@@ -73,14 +73,10 @@ def table(head: str, rows: Sequence[Sequence[str | int]]) -> list[str]:
 def _accuracy(report: Report) -> list[str]:
     """Return the tables of each network's accuracy, and of what each step lost."""
     accuracies = []
+    agreements = {network: agreement.value for network, agreement in report.agreement.items()}
     for network, accuracy in report.accuracy.items():
-        agreement = report.agreement.get(network)
-        figures = (
-            accuracy.top1,
-            accuracy.top5,
-            accuracy.calibration.error,
-            agreement.value if agreement else None,
-        )
+        error = accuracy.calibration.error
+        figures = (accuracy.top1, accuracy.top5, error, agreements.get(network))
         accuracies.append((network, *(_number(figure, 4) for figure in figures), str(accuracy.n)))
     steps = []
     for network, paired in report.paired.items():
