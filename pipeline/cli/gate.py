@@ -1,6 +1,7 @@
 """Commands on stored measurements: gate, compare and report."""
 
 import os
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -12,6 +13,8 @@ from pipeline.gates.compare import find_run
 from pipeline.gates.judge import exit_code
 from pipeline.run_pipeline import emit_verdicts
 from pipeline.screen.plain import JsonScreen, PlainScreen
+
+_STANDARD_OUTPUT = Path("-")
 
 Format = Annotated[
     Literal["html", "json", "markdown", "junit"],
@@ -57,7 +60,7 @@ def compare(
 def report(
     config: Config = DEFAULT_CONFIG, set_: Set = None, form: Format = "html", out: Out = None
 ) -> None:
-    """Write the report of the last run; JSON goes to standard output without --out."""
+    """Write the report of the last run; --out - prints it, as JSON is without --out."""
     from pipeline.report import html, junit, markdown, records  # noqa: PLC0415  (only this command)
     from pipeline.report.document import document  # noqa: PLC0415
 
@@ -69,7 +72,7 @@ def report(
         "markdown": (markdown.render, "report.md"),
     }[form]
     text = render(document(project))
-    if out is None and form == "json":
+    if (out is None and form == "json") or out == _STANDARD_OUTPUT:
         typer.echo(text)
         return
     path = out or project.store.home / file

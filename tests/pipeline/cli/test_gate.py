@@ -78,6 +78,20 @@ def test_other_forms_are_written_to_the_working_folder(
     assert (tmp_path / ".madpipe" / name).stat().st_size > 500
 
 
+@pytest.mark.parametrize(
+    ("form", "beginning"),
+    [("json", "{"), ("markdown", "<!-- madpipe report -->"), ("junit", "<?xml")],
+)
+def test_a_report_without_a_file_is_printed_and_leaves_none(
+    madpipe: Call, tmp_path: Path, form: str, beginning: str
+) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    code, out, _ = madpipe("report", "--format", form, "--out", "-")
+    assert code == 0
+    assert out.startswith(beginning)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_report_that_cannot_be_written_names_its_path(madpipe: Call) -> None:
     assert madpipe("report", "--out", "no/such/folder.html") == (
         1,
