@@ -38,12 +38,12 @@ def declare(settings: Settings, root: Path) -> tuple[Stage, ...]:
             generator can make images of this size.
     """
     _check(settings)
-    teacher = _network("teacher", settings.teacher.arch, root)
-    student = _network("student", settings.student.arch, root)
+    teacher = _network("teacher", settings.teacher.arch, settings, root)
+    student = _network("student", settings.student.arch, settings, root)
     images = _images(settings.data, root)
     return (
         _teacher(settings, root, teacher, images),
-        _distill(settings, root, _combined(teacher, student), images),
+        _distill(settings, teacher, student, images),
         _export(student),
         _build(settings),
         _validate(settings, _combined(teacher, student), images),
@@ -80,6 +80,8 @@ class _Use(NamedTuple):
     externals: Mapping[str, External] = MappingProxyType({})
     packages: tuple[str, ...] = ()
     code: tuple[str, ...] = ()
+    requires: tuple[Requirement, ...] = ()
+    """What a stage that builds the network itself checks; not combined."""
 
 
 def _combined(*uses: _Use) -> _Use:
@@ -91,15 +93,25 @@ def _combined(*uses: _Use) -> _Use:
     )
 
 
-def _network(role: str, arch: str, root: Path) -> _Use:
-    """Return the use of the teacher's or the student's network."""
+def _network(role: str, arch: str, settings: Settings, root: Path) -> _Use:
+    """Return the use of the teacher's or the student's network, and that it has to fit."""
+    setting = f"{role}.arch"
     file, library = registry.source_file(arch), registry.package(arch)
-    external = External(path=root / file, needed_by=f"{role}.arch") if file else None
-    return _Use(
-        externals={f"{role}_code": external} if external else {},
-        packages=(library,) if library else (),
-        code=registry.code_modules(arch),
+    code = root / file if file else None
+    # With the bank alone the settings name no data: the teacher's card says what it takes.
+    data = settings.data if settings.validate.images != "bank" else None
+    fits = NeedsNetwork(
+        setting=setting, arch=arch, code=code, data=data, root=root / settings.data.root
     )
+    use = _Use(
+        externals={f"{role}_code": External(path=code, needed_by=setting)} if code else {},
+        code=registry.code_modules(arch),
+        requires=(fits,),
+    )
+    if library is None:
+        return use
+    installed = NeedsModule(setting=setting, module=library, install=f"pip install {library}")
+    return use._replace(packages=(library,), requires=(installed, fits))
 
 
 def _images(data: Data, root: Path) -> _Use:
@@ -118,30 +130,12 @@ def _images(data: Data, root: Path) -> _Use:
     return _Use(_DATA, {"data": folder}, ("torchvision", "pillow"), code)
 
 
-def _network_fits(role: str, arch: str, settings: Settings, root: Path) -> tuple[Requirement, ...]:
-    """Return the requirements that a network can be built and takes the images."""
-    file, library = registry.source_file(arch), registry.package(arch)
-    # With the bank alone the settings name no data: the teacher's card says what it takes.
-    has_images = settings.validate.images != "bank"
-    fits = NeedsNetwork(
-        setting=f"{role}.arch",
-        arch=arch,
-        code=root / file if file else None,
-        data=settings.data if has_images else None,
-        root=root / settings.data.root,
-    )
-    if library is None:
-        return (fits,)
-    install = f"pip install {library}"
-    return NeedsModule(setting=f"{role}.arch", module=library, install=install), fits
-
-
 def _teacher(settings: Settings, root: Path, network: _Use, images: _Use) -> Stage:
     """Return the stage that trains the teacher or checks its weights from a file.
 
     Where there is no labelled image to check them, the weights are used as they are.
     """
-    arch, weights = settings.teacher.arch, settings.teacher.weights
+    weights = settings.teacher.weights
     is_unchecked = weights is not None and settings.validate.images == "bank"
     if is_unchecked:
         images = _Use(settings=("data.image_size_px", "data.mean", "data.std"))
@@ -154,26 +148,24 @@ def _teacher(settings: Settings, root: Path, network: _Use, images: _Use) -> Sta
             needed_by="teacher.weights",
             remedy=f"put the teacher's weights there{alternative}",
         )
+    own_settings = ("seed", "teacher") if weights is None else ("teacher.arch",)
     return Stage(
         name="teacher",
         run=f"stages.teacher.{'from_weights' if is_unchecked else 'stage'}:run",
-        settings=(
-            *(("seed", "teacher") if weights is None else ("teacher.arch",)),
-            *use.settings,
-        ),
+        settings=(*own_settings, *use.settings),
         externals=externals,
         outputs={"weights": "teacher.safetensors"},
         packages=(*_TORCH, *use.packages),
         code=use.code,
-        requires=() if is_unchecked else _network_fits("teacher", arch, settings, root),
+        requires=() if is_unchecked else network.requires,
     )
 
 
-def _distill(settings: Settings, root: Path, networks: _Use, images: _Use) -> Stage:
+def _distill(settings: Settings, teacher: _Use, student: _Use, images: _Use) -> Stage:
+    use = _combined(teacher, student)
     # Only a monitor set that was switched on makes images reachable, and then visibly so.
-    has_monitor = settings.distill.monitor != "off"
-    monitor = _Use(code=("stages.distill.monitor",))
-    use = _combined(networks, monitor, images) if has_monitor else networks
+    if settings.distill.monitor != "off":
+        use = _combined(use, _Use(code=("stages.distill.monitor",)), images)
     return Stage(
         name="distill",
         run="stages.distill.stage:run",
@@ -191,7 +183,7 @@ def _distill(settings: Settings, root: Path, networks: _Use, images: _Use) -> St
         packages=(*_TORCH, *use.packages),
         code=use.code,
         # A student that does not fit is refused before a teacher is trained for it.
-        requires=_network_fits("student", settings.student.arch, settings, root),
+        requires=student.requires,
     )
 
 
@@ -226,7 +218,7 @@ def _build(settings: Settings) -> Stage:
             # What stands for an engine that cannot run where it is built.
             **({"graph": "graph.onnx"} if build.targets else {}),
         },
-        packages=("onnx", "onnxruntime-gpu|onnxruntime", *_distributions(infos)),
+        packages=_distributions(infos),
         facts=tuple(dict.fromkeys(facts)),
         code=tuple(info.module for info in infos),
         requires=selection.requirements(build),
@@ -234,8 +226,9 @@ def _build(settings: Settings) -> Stage:
 
 
 def _distributions(infos: Sequence[BackendInfo]) -> tuple[str, ...]:
-    """Return what the backends are distributed as, without ONNX Runtime, which all use."""
-    return tuple(i.distribution for i in infos if i.needs != "onnxruntime")
+    """Return what the backends are distributed as, after ONNX Runtime, which all use."""
+    others = (info.distribution for info in infos if info.needs != "onnxruntime")
+    return "onnx", "onnxruntime-gpu|onnxruntime", *others
 
 
 def _validate(settings: Settings, networks: _Use, images: _Use) -> Stage:
@@ -257,14 +250,7 @@ def _validate(settings: Settings, networks: _Use, images: _Use) -> Stage:
         ),
         externals=use.externals,
         outputs={"measurements": "measurements.json", "samples": "samples.json"},
-        packages=(
-            *_TORCH,
-            "onnx",
-            "onnxruntime-gpu|onnxruntime",
-            *_distributions(infos),
-            "scipy",
-            *use.packages,
-        ),
+        packages=(*_TORCH, *_distributions(infos), "scipy", *use.packages),
         facts=("cpu", "gpu", "driver"),
         code=(*use.code, *(info.module for info in infos)),
     )

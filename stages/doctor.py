@@ -114,12 +114,8 @@ def _onnxruntime() -> Finding:
     try:
         ort = importlib.import_module("onnxruntime")
     except ImportError as error:
-        return Finding(
-            "onnxruntime",
-            "lacking",
-            f"does not import: {first_line(error)}",
-            BACKENDS["onnxruntime"].install,
-        )
+        install = BACKENDS["onnxruntime"].install
+        return Finding("onnxruntime", "lacking", f"does not import: {first_line(error)}", install)
     detail = f"{ort.__version__}, CPU"
     if not machine.gpus():
         listed = "CUDA is listed but not tried, without a GPU"
@@ -155,7 +151,6 @@ def _backend(name: str) -> Finding:
     try:
         importlib.import_module(info.needs)
     except (ImportError, OSError, RuntimeError) as error:
-        return Finding(
-            name, "lacking", f"installed but does not import: {first_line(error)}", info.install
-        )
+        detail = f"installed but does not import: {first_line(error)}"
+        return Finding(name, "lacking", detail, info.install)
     return Finding(name, "ok", machine.version(info.distribution))

@@ -31,28 +31,25 @@ class NeedsNetwork:
         Raises:
             StageError: It cannot be built, or takes other images or classes.
         """
-        if self.data is None or (classes := self._classes(self.data)) is None:
+        if self.data is None:
+            return
+        spec = spec_of(self.data)
+        num_classes = spec.num_classes
+        if num_classes is None and self.root.is_dir():
+            from stages.data import folder  # noqa: PLC0415  (only a folder's classes are counted)
+
+            num_classes = len(folder.class_names(self.root))
+        if num_classes is None or num_classes < _FEWEST_CLASSES:
             return
         from stages.networks import factory  # noqa: PLC0415  (torch, only when there is something to run)
         from stages.networks.card import Card  # noqa: PLC0415
 
-        spec = spec_of(self.data)
         card = Card(
             arch=self.arch,
             channels=spec.channels,
             image_size_px=spec.image_size_px,
             mean=spec.mean,
             std=spec.std,
-            classes=tuple(str(number) for number in range(classes)),
+            classes=tuple(str(number) for number in range(num_classes)),
         )
         factory.build(card, code=self.code, place=self.setting)
-
-    def _classes(self, data: Data) -> int | None:
-        """Return how many classes the data has, None where its folder does not show it."""
-        num_classes = spec_of(data).num_classes
-        if num_classes is not None or not self.root.is_dir():
-            return num_classes
-        from stages.data import folder  # noqa: PLC0415  (only a folder's classes are counted)
-
-        count = len(folder.class_names(self.root))
-        return count if count >= _FEWEST_CLASSES else None

@@ -17,7 +17,6 @@ from pipeline.settings import Build, Data, Export, Validate
 from pipeline.stage import StageError
 from stages import bank
 from stages.build import stage as build_stage
-from stages.data.images import Images
 from stages.data.images import load as load_dataset
 from stages.data.specs import SPECS
 from stages.engines import compatibility, selection
@@ -26,7 +25,6 @@ from stages.engines.open_engine import read_folder
 from stages.export import stage as export_stage
 from stages.networks import card as cards
 from stages.networks import factory, identify_architecture, weights
-from stages.networks.card import Card
 from stages.onnxgraph.convert import CALIBRATED
 from stages.validate import stage as validate_stage
 from stages.validate.images import bank_images, check_images
@@ -107,11 +105,10 @@ def build(
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     is_measured = calibration is not None and selection.is_chosen_by_measuring(options)
-    file = (
-        selection.engine_file(options)
-        if is_measured
-        else BACKENDS[selection.backend_name(options)].engine_file
-    )
+    if is_measured:
+        file = selection.engine_file(options)
+    else:
+        file = BACKENDS[selection.backend_name(options)].engine_file
     try:
         manifest, candidates = build_stage.build(
             onnx, folder / file, folder / MANIFEST_FILE, options, calibration_path=calibration
@@ -135,10 +132,14 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> Measu
         StageError: A file is missing, damaged or does not fit.
         UsageError: The data specification names no source.
     """
-    spec = None if data.startswith(_BANK) else _source(data)
+    source = None if data.startswith(_BANK) else _source(data)
+    bank_path = Path(data.removeprefix(_BANK))
     manifest, path = read_folder(folder, "--engine")
     tensors = weights.read(teacher, "--teacher")
-    size = SPECS[spec[0].source].image_size_px if spec else _bank_size(data)
+    if source is None:
+        size = bank.load(bank_path, "--data").shape[-1]
+    else:
+        size = SPECS[source.source].image_size_px
     card = identify_architecture.card_for(
         teacher,
         tensors,
@@ -149,7 +150,14 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> Measu
     network = factory.restore(
         card, tensors, code=_code(card.arch), arch_place="--teacher", weights_place="--teacher"
     )
-    images = _load_images(data, spec, card)
+    if source is None:
+        images = bank_images(bank_path, card)
+    else:
+        source = msgspec.structs.replace(
+            source, image_size_px=card.image_size_px, mean=card.mean, std=card.std
+        )
+        images = load_dataset(source, Path(source.root)).held_out
+        check_images(images, card)
     compatibility.check(manifest)
     measurements, _ = validate_stage.measure(
         Teacher(network=network, card=card, code=_code(card.arch)),
@@ -158,31 +166,14 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> Measu
         images,
         options,
         logits={},
-        kind="held-out" if spec else "bank",
+        kind="held-out" if source else "bank",
         opset=BACKENDS[manifest.backend].opset,
     )
     return measurements
 
 
-def _load_images(data: str, spec: tuple[Data, Path | None] | None, card: Card) -> Images:
-    """Return the images that `--data` names."""
-    if spec is None:
-        return bank_images(Path(data.removeprefix(_BANK)), card)
-    source, root = spec
-    settings = msgspec.structs.replace(
-        source, image_size_px=card.image_size_px, mean=card.mean, std=card.std
-    )
-    held_out = load_dataset(settings, root).held_out
-    check_images(held_out, card)
-    return held_out
-
-
-def _bank_size(data: str) -> int:
-    return int(bank.load(Path(data.removeprefix(_BANK)), "--data").shape[-1])
-
-
-def _source(data: str) -> tuple[Data, Path | None]:
-    """Return the settings and the folder of `digits` or `SOURCE:FOLDER`."""
+def _source(data: str) -> Data:
+    """Return the settings of `digits` or `SOURCE:FOLDER`."""
     source, _, folder = data.partition(":")
     if source not in SPECS or (source != "digits" and not folder):
         raise UsageError(
@@ -190,8 +181,7 @@ def _source(data: str) -> tuple[Data, Path | None]:
             f"names no source of images{did_you_mean(source, SPECS)} ({data})",
             f"give digits, bank:FILE.npz, or SOURCE:FOLDER with one of {', '.join(SPECS)}",
         )
-    settings = msgspec.convert({"source": source, "root": folder or "data"}, Data)
-    return settings, Path(folder) if folder else None
+    return msgspec.convert({"source": source, "root": folder or "data"}, Data)
 
 
 def _code(arch: str) -> Path | None:

@@ -38,12 +38,16 @@ def conflicts(version: Version = machine.version) -> Iterator[Conflict]:
     """Yield everything installed here that does not fit what else is installed."""
     yield from declared_conflicts(version)
     yield from _mixed_packages(version)
+    onnxruntime = find_spec("onnxruntime")
+    if onnxruntime is None or onnxruntime.origin is None:
+        return
+    libraries = Path(onnxruntime.origin).parent / "capi"
     if version("tensorrt") != machine.ABSENT:
-        linked = _library_major("libonnxruntime_providers_tensorrt.so", "libnvinfer")
-        yield from tensorrt_of_onnxruntime(linked, version)
+        major = linked_major(libraries / "libonnxruntime_providers_tensorrt.so", "libnvinfer")
+        yield from tensorrt_of_onnxruntime(major, version)
     if machine.gpus():
-        linked = _library_major("libonnxruntime_providers_cuda.so", "libcublas")
-        yield from cublas_of_onnxruntime(linked, version)
+        major = linked_major(libraries / "libonnxruntime_providers_cuda.so", "libcublas")
+        yield from cublas_of_onnxruntime(major, version)
 
 
 def declared_conflicts(version: Version) -> Iterator[Conflict]:
@@ -91,8 +95,7 @@ def driver_conflict(cuda: str | None, driver: str) -> Conflict | None:
 
 def _mixed_packages(version: Version) -> Iterator[Conflict]:
     """Yield packages of which only one may be installed, and halves of different versions."""
-    both = ("onnxruntime", "onnxruntime-gpu")
-    if all(version(name) != machine.ABSENT for name in both):
+    if machine.ABSENT not in (version("onnxruntime"), version("onnxruntime-gpu")):
         yield Conflict(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other",
             "pip uninstall onnxruntime onnxruntime-gpu, then install one of them",
@@ -129,14 +132,6 @@ def cublas_of_onnxruntime(major: int | None, version: Version) -> Iterator[Confl
             f"(cuBLAS {', '.join(versions) or machine.ABSENT})",
             f"pip install 'nvidia-cublas=={major}.*', or the onnxruntime-gpu of your CUDA",
         )
-
-
-def _library_major(library: str, needed: str) -> int | None:
-    """Return the major version of a library that one of ONNX Runtime's libraries links."""
-    spec = find_spec("onnxruntime")
-    if spec is None or spec.origin is None:
-        return None
-    return linked_major(Path(spec.origin).parent / "capi" / library, needed)
 
 
 def linked_major(path: Path, needed: str) -> int | None:

@@ -3,6 +3,7 @@
 Shape legend: N images, B batch, C channels, H W space.
 """
 
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from pipeline.stage import StageError
@@ -23,9 +24,7 @@ _NAMED_FAULTS = 3
 _GREY_MODES = {"1", "L", "LA", "I", "I;16", "F"}
 _COLOUR_LEVELS = 32
 """Between the channels of a pixel; grey images in JPEG files have a few."""
-_UNREADABLE = (
-    OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError,
-)  # fmt: skip
+_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """What Pillow raises for a file that is no whole image."""
 
 
@@ -48,15 +47,13 @@ class ImageFiles:
     @property
     def size_bytes(self) -> int:
         """Return what all images take in memory."""
-        count, channels, height, width = self.shape
-        return count * channels * height * width
+        return math.prod(self.shape)
 
     def __getitem__(self, indices: Tensor | slice) -> Tensor:
         """Read some images, of shape BCHW.
 
         Raises:
-            StageError: Files are no images, or in colour where one channel is wanted; says how
-                many and names some.
+            StageError: Files are no images, or in colour where one channel is wanted.
         """
         if isinstance(indices, slice):
             paths = self.paths[indices]
@@ -81,13 +78,13 @@ def image_files(folder: Path) -> list[str]:
 
 
 def read_images(
-    paths: Sequence[str], shape: tuple[int, int, int], resize_ratio: float, *, place: str
+    paths: Sequence[str], shape_CHW: tuple[int, int, int], resize_ratio: float, *, place: str
 ) -> NDArray[np.uint8]:
     """Read images and scale and crop them, as uint8 of shape NHWC.
 
     Args:
         paths: The files.
-        shape: C, H and W of an image as the network takes it; C is 1 or 3.
+        shape_CHW: Of an image as the network takes it; C is 1 or 3.
         resize_ratio: See `scale_and_crop`.
         place: What named the files, for messages.
 
@@ -95,7 +92,7 @@ def read_images(
         StageError: Files are no images, or in colour where one channel is wanted; says how many
             and names some.
     """
-    channels, height, width = shape
+    channels, height, width = shape_CHW
     x_NHWC = np.empty((len(paths), height, width, channels), np.uint8)
     unreadable: list[str] = []
     coloured: list[str] = []

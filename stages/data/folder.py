@@ -45,7 +45,8 @@ def load(data: Data, spec: Spec, root: Path) -> LoadedSource:
     """
     if not root.is_dir():
         raise StageError("data.root", f"is no folder ({root})", "name the folder of the classes")
-    names = class_names(root)
+    classes_folder = _classes_folder(root)
+    names = class_folders(classes_folder)
     if len(names) < _FEWEST_CLASSES:
         raise StageError(
             "data.root",
@@ -53,10 +54,10 @@ def load(data: Data, spec: Spec, root: Path) -> LoadedSource:
             "put the images of each class into a sub-folder of its own, or name the parts train "
             "and val",
         )
-    if _has_parts(root):
-        train, held_out, _ = list_parts(root)
-    else:
+    if classes_folder == root:
         train, held_out = _split(root, names, data.held_out_fraction)
+    else:
+        train, held_out, _ = list_parts(data, root)
     return LoadedSource(train.part(spec), held_out.part(spec), tuple(names))
 
 
@@ -115,23 +116,20 @@ def held_out_folder(root: Path) -> Path | None:
     return next((root / name for name in _HELD_OUT if (root / name).is_dir()), None)
 
 
-def _has_parts(root: Path) -> bool:
-    """Return whether `root` holds parts, not classes: train/ and a held-out one, or that alone."""
-    held_out = held_out_folder(root)
-    if held_out is None:
-        return False
-    return (root / _TRAIN).is_dir() or class_folders(root) == [held_out.name]
+def _classes_folder(root: Path) -> Path:
+    """Return train/ or the held-out part where `root` holds these parts, `root` where classes."""
+    held_out, train = held_out_folder(root), root / _TRAIN
+    if held_out is not None and train.is_dir():
+        return train
+    return held_out if held_out and class_folders(root) == [held_out.name] else root
 
 
 def class_names(root: Path) -> list[str]:
     """Return the names of the classes of a folder, in parts or not."""
-    if not _has_parts(root):
-        return class_folders(root)
-    train = root / _TRAIN
-    return class_folders(train if train.is_dir() else held_out_folder(root) or root)
+    return class_folders(_classes_folder(root))
 
 
-def list_parts(root: Path) -> tuple[Listing, Listing, list[str]]:
+def list_parts(data: Data, root: Path) -> tuple[Listing, Listing, list[str]]:
     """Return the training and the held-out part of a folder that has both, and the classes.
 
     Without train/ the training part is empty and the classes are those of the other: enough
@@ -140,14 +138,9 @@ def list_parts(root: Path) -> tuple[Listing, Listing, list[str]]:
     Raises:
         StageError: No held-out part, or parts that do not fit each other.
     """
-    held_out = held_out_folder(root)
+    held_out, train = held_out_folder(root), root / _TRAIN
     if held_out is None:
-        raise StageError(
-            "data.root",
-            f"has no validation part (no {', '.join(_HELD_OUT)} in {root})",
-            "add a folder val/ with one sub-folder for each class",
-        )
-    train = root / _TRAIN
+        raise absent(data, root, "val/")
     names = class_folders(train if train.is_dir() else held_out)
     listing = list_classes(train, names) if train.is_dir() else Listing([], [])
     return listing, list_classes(held_out, names), names
@@ -180,8 +173,6 @@ def load_parts(data: Data, spec: Spec, root: Path) -> LoadedSource:
     Raises:
         StageError: A part is missing or has other classes than the set.
     """
-    if held_out_folder(root) is None:
-        raise absent(data, root, "val/")
-    train, held_out, classes = list_parts(root)
+    train, held_out, classes = list_parts(data, root)
     check_class_count(data, spec, classes, root)
     return LoadedSource(train.part(spec), held_out.part(spec), tuple(classes))

@@ -6,7 +6,7 @@ Shape legend: N images, B batch, C channels, H W space.
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ _MEMORY_BYTES = 2 << 30
 class DatasetPart(NamedTuple):
     """The training or the held-out part of a source, as its loader returns it."""
 
-    x: "NDArray[np.uint8] | ImageFiles"
+    x: NDArray[np.uint8] | ImageFiles
     """uint8 of shape NHWC, or files."""
     y_N: NDArray[np.int64]
 
@@ -38,27 +38,12 @@ class LoadedSource(NamedTuple):
     classes: tuple[str, ...]
 
 
-class Pixels(Protocol):
-    """uint8 images of shape NCHW: a tensor, or files that are read when they are indexed."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Return N, C, H and W."""
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Return uint8."""
-
-    def __getitem__(self, indices: Tensor | slice, /) -> Tensor:
-        """Return some images, of shape BCHW."""
-
-
 @dataclass(frozen=True, slots=True)
 class Images:
     """Images and their labels."""
 
-    x_NCHW: Pixels
-    """uint8, in memory or in files."""
+    x_NCHW: Tensor | ImageFiles
+    """uint8, in memory or in files that are read when they are indexed."""
     y_N: Tensor
     """int64, below the number of classes."""
     classes: tuple[str, ...]
@@ -112,8 +97,7 @@ def _images(part: DatasetPart, classes: tuple[str, ...], spec: Spec) -> Images:
     x, y_N = part
     labels_N = torch.from_numpy(y_N.astype(np.int64))
     if isinstance(x, ImageFiles):
-        pixels: Pixels = x[:] if x.size_bytes <= _MEMORY_BYTES else x
-        return Images(pixels, labels_N, classes)
+        return Images(x[:] if x.size_bytes <= _MEMORY_BYTES else x, labels_N, classes)
     size = spec.image_size_px
     if x.shape[1:] != (size, size, spec.channels):
         raise StageError(

@@ -1,5 +1,6 @@
 """Places365-Standard: 365 scenes at 256 pixels, as it is published or in folders for each part."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.settings import Data
@@ -37,7 +38,7 @@ def load(data: Data, spec: Spec, root: Path) -> LoadedSource:
 
 
 def _read_list(root: Path, part: int, num_classes: int) -> Listing:
-    pairs = _pairs(root / _LISTS[part])
+    pairs = list(_pairs(root / _LISTS[part]))
     worst = max((label for _, label in pairs), default=0)
     if worst >= num_classes:
         raise StageError(
@@ -48,14 +49,12 @@ def _read_list(root: Path, part: int, num_classes: int) -> Listing:
     return Listing(paths, [label for _, label in pairs])
 
 
-def _pairs(file: Path) -> list[tuple[str, int]]:
+def _pairs(file: Path) -> Iterator[tuple[str, int]]:
     """Read lines of a name and a number."""
-    pairs = []
     for count, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
         name, _, number = line.strip().rpartition(" ")
         if not name or not number.isdecimal():
             raise StageError(
                 f"{file}:{count}", f"is no name with a number ({line})", "unpack places365 again"
             )
-        pairs.append((name, int(number)))
-    return pairs
+        yield name, int(number)

@@ -18,7 +18,7 @@ class Spec:
     image_size_px: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    num_classes: int | None
+    num_classes: int | None = None
     """None: as many as the folder has sub-folders."""
     resize_ratio: float = 1.0
     """Shorter side of an image over the side that is cut out of its middle."""
@@ -34,11 +34,7 @@ _PARTS = "put images into train/CLASS/ and test/CLASS/"
 _CROPPED = 256 / 224
 
 _IMAGENET_LIKE = Spec(
-    channels=3,
-    image_size_px=224,
-    mean=(0.485, 0.456, 0.406),
-    std=(0.229, 0.224, 0.225),
-    num_classes=None,
+    channels=3, image_size_px=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
 )
 _CIFAR10 = Spec(
     channels=3,

@@ -31,13 +31,14 @@ def load(data: Data, spec: Spec, root: Path) -> LoadedSource:
         classes = folder.class_folders(root / "train")
         train = folder.list_classes(root / "train", classes)
         held_out = _read_annotations(annotations, classes)
-    elif folder.held_out_folder(root) is None:
-        raise folder.absent(data, root, "val/")
     else:
-        train, held_out, classes = folder.list_parts(root)
+        train, held_out, classes = folder.list_parts(data, root)
     folder.check_class_count(data, spec, classes, root)
-    names = _first_words(root / "words.txt", classes)
-    return LoadedSource(train.part(spec), held_out.part(spec), names)
+    if (root / "words.txt").is_file():
+        lines = (root / "words.txt").read_text(encoding="utf-8").splitlines()
+        words = {wnid: names for wnid, _, names in (line.partition("\t") for line in lines)}
+        classes = [words.get(wnid, wnid).partition(",")[0].strip() for wnid in classes]
+    return LoadedSource(train.part(spec), held_out.part(spec), tuple(classes))
 
 
 def _read_annotations(annotations: Path, classes: list[str]) -> Listing:
@@ -57,11 +58,3 @@ def _read_annotations(annotations: Path, classes: list[str]) -> Listing:
         listing.paths.append(str(annotations.parent / "images" / file))
         listing.labels.append(labels[name])
     return listing
-
-
-def _first_words(path: Path, classes: list[str]) -> tuple[str, ...]:
-    if not path.is_file():
-        return tuple(classes)
-    lines = path.read_text(encoding="utf-8").splitlines()
-    words = {wnid: names for wnid, _, names in (line.partition("\t") for line in lines)}
-    return tuple(words.get(wnid, wnid).partition(",")[0].strip() for wnid in classes)

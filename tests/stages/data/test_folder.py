@@ -194,12 +194,12 @@ def test_only_images_are_listed_at_any_depth(tmp_path: Path) -> None:
 def test_a_part_without_images_is_refused(tmp_path: Path) -> None:
     _touch(tmp_path, "train/a/notes.txt", "val/a/1.png")
     with pytest.raises(StageError, match=r"holds no images \(.*train\)"):
-        folder.list_parts(tmp_path)
+        folder.list_parts(DATA, tmp_path)
 
 
 def test_without_a_training_part_the_classes_are_those_of_the_other(tmp_path: Path) -> None:
     _touch(tmp_path, "val/b/1.png", "val/a/1.png")
-    train, held_out, classes = folder.list_parts(tmp_path)
+    train, held_out, classes = folder.list_parts(DATA, tmp_path)
     assert train == ([], [])
     assert held_out.labels == [0, 1]
     assert classes == ["a", "b"]
@@ -207,8 +207,8 @@ def test_without_a_training_part_the_classes_are_those_of_the_other(tmp_path: Pa
 
 def test_without_a_validation_part_there_is_no_split(tmp_path: Path) -> None:
     _touch(tmp_path, "train/a/1.png")
-    with pytest.raises(StageError, match=r"no validation part .*add a folder val/"):
-        folder.list_parts(tmp_path)
+    with pytest.raises(StageError, match=r"holds no cifar10 \(no val/ in "):
+        folder.list_parts(CIFAR, tmp_path)
 
 
 def test_the_error_of_an_absent_set_says_what_to_put_where() -> None:
