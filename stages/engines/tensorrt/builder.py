@@ -57,12 +57,8 @@ def build(
     images = network.get_input(0)
     shape_CHW = sizes(images.shape)[1:]
     profile = builder.create_optimization_profile()
-    profile.set_shape(
-        images.name,
-        trt.Dims([settings.min_batch, *shape_CHW]),
-        trt.Dims([settings.opt_batch, *shape_CHW]),
-        trt.Dims([settings.max_batch, *shape_CHW]),
-    )
+    batches = (settings.min_batch, settings.opt_batch, settings.max_batch)
+    profile.set_shape(images.name, *(trt.Dims([batch, *shape_CHW]) for batch in batches))
     config.add_optimization_profile(profile)
     if edition is RTX:
         rtx_config = cast("tensorrt_rtx.IBuilderConfig", config)
@@ -151,11 +147,9 @@ def _configure(config: "trt.IBuilderConfig", settings: TensorRT, edition: Editio
         config.set_flag(trt.BuilderFlag.STRIP_PLAN)
     if settings.version_compatible:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
-    if settings.hardware_compatibility == "ampere-plus":
-        config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
-    elif settings.hardware_compatibility == "same-compute-capability":
-        same = trt.HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY
-        config.hardware_compatibility_level = same
+    if settings.hardware_compatibility != "none":
+        name = settings.hardware_compatibility.replace("-", "_").upper()
+        config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.__members__[name]
 
 
 def sizes(dims: "trt.Dims") -> list[int]:
@@ -184,64 +178,58 @@ def _set_compute_capabilities(
 class BuildProgress:
     """How much of a build is done, from TensorRT's phases, which begin and end within others.
 
-    The percent never falls.
+    The percent never falls. The methods have TensorRT's names; its monitor inherits them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_percent: OnPercent) -> None:
         """Begin at nothing."""
+        self._on_percent = on_percent
         self._steps: dict[str, int] = {}
         self._done: dict[str, int] = {}
         self._parents: dict[str, str | None] = {}
         self._percent = 0
 
-    def start(self, phase: str, parent: str | None, steps: int) -> None:
+    def phase_start(
+        self, phase_name: str, parent_phase: str | None, num_steps: SupportsInt
+    ) -> None:
         """Note that a phase of so many steps began, within another or by itself."""
-        self._steps[phase] = max(1, steps)
-        self._done[phase] = 0
-        self._parents[phase] = parent
+        self._steps[phase_name] = max(1, int(num_steps))
+        self._done[phase_name] = 0
+        self._parents[phase_name] = parent_phase
 
-    def step(self, phase: str, number: int) -> None:
-        """Note that a step, counted from 0, is done."""
-        if phase in self._done:
-            self._done[phase] = max(self._done[phase], number + 1)
+    def step_complete(self, phase_name: str, step: SupportsInt) -> bool:
+        """Note that a step, counted from 0, is done, and report; return whether to go on."""
+        if phase_name in self._done:
+            self._done[phase_name] = max(self._done[phase_name], int(step) + 1)
+        return self._on_percent(self.percent())
 
-    def finish(self, phase: str) -> None:
+    def phase_finish(self, phase_name: str) -> None:
         """Note that a phase ended; its parent reports that by a step of its own."""
         for table in (self._steps, self._done, self._parents):
-            table.pop(phase, None)
+            table.pop(phase_name, None)
 
     def percent(self) -> int:
         """Return whole percents; phases beside one another share their parent's step."""
-        outer = [name for name, parent in self._parents.items() if parent is None]
-        now = max((self._fraction(name) for name in outer), default=0.0)
-        self._percent = max(self._percent, min(99, int(100 * now)))
+        self._percent = max(self._percent, min(99, int(100 * self._largest_fraction(None))))
         return self._percent
 
-    def _fraction(self, phase: str) -> float:
-        inner = [self._fraction(name) for name, parent in self._parents.items() if parent == phase]
-        steps, done = self._steps[phase], self._done[phase]
-        return min(1.0, (done + min(1.0, max(inner, default=0.0))) / steps)
+    def _largest_fraction(self, parent: str | None) -> float:
+        """Return the largest share, 0 to 1, that is done of any phase within a parent."""
+        fractions = [
+            (self._done[name] + self._largest_fraction(name)) / self._steps[name]
+            for name, outer in self._parents.items()
+            if outer == parent
+        ]
+        return min(1.0, max(fractions, default=0.0))
 
 
 def _monitor(edition: Edition, on_percent: OnPercent) -> "trt.IProgressMonitor":
     if not TYPE_CHECKING:
         trt = edition.module()
-    progress = BuildProgress()
 
-    class Monitor(trt.IProgressMonitor):
+    class Monitor(BuildProgress, trt.IProgressMonitor):
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
-
-        def phase_start(
-            self, phase_name: str, parent_phase: str | None, num_steps: SupportsInt
-        ) -> None:
-            progress.start(phase_name, parent_phase, int(num_steps))
-
-        def step_complete(self, phase_name: str, step: SupportsInt) -> bool:
-            progress.step(phase_name, int(step))
-            return on_percent(progress.percent())
-
-        def phase_finish(self, phase_name: str) -> None:
-            progress.finish(phase_name)
+            BuildProgress.__init__(self, on_percent)
 
     return Monitor()

@@ -82,10 +82,7 @@ class TrtSession:
 
         With the setting cuda_graph the call replays a captured graph.
         """
-        images = self._on_gpu(x_BCHW)
-        logits = self._bind(images)
-        self._enqueue()
-        self._stream.synchronize()
+        images, logits = self._run(x_BCHW)
         replay: Callable[[], None] = self._enqueue
         if self._uses_graph:
             graph = torch.cuda.CUDAGraph()
@@ -107,26 +104,23 @@ class TrtSession:
         return call
 
     def _infer(self, x_BCHW: NDArray[np.float32]) -> NDArray[np.float32]:
-        images = self._on_gpu(x_BCHW)
-        logits = self._bind(images)
-        self._enqueue()
-        self._stream.synchronize()
-        return logits.float().cpu().numpy()
+        _, logits_BK = self._run(x_BCHW)
+        return logits_BK.float().cpu().numpy()
 
-    def _on_gpu(self, x_BCHW: NDArray[np.float32]) -> torch.Tensor:
+    def _run(self, x_BCHW: NDArray[np.float32]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Run images to the end; return them and their logits, which stay bound to the context."""
         x = to_model_input(x_BCHW, is_bytes=self._input_dtype == torch.uint8)
         with torch.cuda.stream(self._stream):
-            return torch.from_numpy(x).to("cuda", self._input_dtype).contiguous()
-
-    def _bind(self, images: torch.Tensor) -> torch.Tensor:
-        """Give the context its input and an output of the right size; return the output."""
+            images = torch.from_numpy(x).to("cuda", self._input_dtype).contiguous()
         if not self._context.set_input_shape(self._input, tuple(images.shape)):
             raise self._failure(f"does not take images of shape {tuple(images.shape)}")
         shape = tuple(sizes(self._context.get_tensor_shape(self._output)))
         with torch.cuda.stream(self._stream):
             logits = torch.empty(shape, dtype=self._output_dtype, device="cuda")
         self._set(images, logits)
-        return logits
+        self._enqueue()
+        self._stream.synchronize()
+        return images, logits
 
     def _set(self, images: torch.Tensor, logits: torch.Tensor) -> None:
         self._context.set_input_shape(self._input, tuple(images.shape))

@@ -50,35 +50,35 @@ def test_the_progress_monitor_passes_the_answer_on() -> None:
 
 
 def test_steps_within_a_step_count_as_parts_of_it() -> None:
-    progress = builder.BuildProgress()
+    progress = builder.BuildProgress(lambda percent: True)  # noqa: ARG005
     assert progress.percent() == 0
-    progress.start("outer", None, 4)
-    progress.step("outer", 0)
+    progress.phase_start("outer", None, 4)
+    progress.step_complete("outer", 0)
     assert progress.percent() == 25
-    progress.start("inner", "outer", 2)
-    progress.step("inner", 0)
+    progress.phase_start("inner", "outer", 2)
+    progress.step_complete("inner", 0)
     assert progress.percent() == 37
-    progress.step("inner", 1)
+    progress.step_complete("inner", 1)
     assert progress.percent() == 50
-    progress.finish("inner")
+    progress.phase_finish("inner")
     assert progress.percent() == 50  # held, although the phase that reached it is gone
-    progress.step("outer", 1)
+    progress.step_complete("outer", 1)
     assert progress.percent() == 50
 
 
 def test_the_percent_never_falls_and_the_end_is_for_the_caller_to_report() -> None:
-    progress = builder.BuildProgress()
-    progress.start("one", None, 1)
-    progress.step("one", 0)
+    progress = builder.BuildProgress(lambda percent: True)  # noqa: ARG005
+    progress.phase_start("one", None, 1)
+    progress.step_complete("one", 0)
     assert progress.percent() == 99
-    progress.finish("one")
-    progress.start("two", None, 10)
+    progress.phase_finish("one")
+    progress.phase_start("two", None, 10)
     assert progress.percent() == 99
 
 
 def test_phases_without_steps_and_unknown_ones_do_no_harm() -> None:
-    progress = builder.BuildProgress()
-    progress.step("never begun", 3)
-    progress.finish("never begun")
-    progress.start("empty", None, 0)
+    progress = builder.BuildProgress(lambda percent: True)  # noqa: ARG005
+    progress.step_complete("never begun", 3)
+    progress.phase_finish("never begun")
+    progress.phase_start("empty", None, 0)
     assert progress.percent() == 0
