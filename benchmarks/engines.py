@@ -34,7 +34,7 @@ from stages import bank
 from stages.build import autotune
 from stages.data import images
 from stages.data.images import Dataset
-from stages.engines import selection, timing
+from stages.engines import ort, selection, timing
 from stages.engines.base import BACKENDS, BuildRequest, no_progress
 from stages.export import stage as export_stage
 from stages.networks import factory
@@ -298,8 +298,8 @@ def hits(
     model: ModelProto, x_NCHW: NDArray[np.float32], y_N: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
     """Return which images, of N, a model gives their class."""
-    opened = onnx_io.open_session(model.SerializeToString())
-    hits_N: NDArray[np.bool_] = autotune.classes(lambda x: onnx_io.logits(opened, x), x_NCHW) == y_N
+    session = ort.OrtSession(model.SerializeToString())
+    hits_N: NDArray[np.bool_] = autotune.classes(session.infer, x_NCHW) == y_N
     return hits_N
 
 

@@ -149,7 +149,6 @@ def of_accuracy(store: Store, options: argparse.Namespace) -> None:
     from stages.data import images  # noqa: PLC0415
     from stages.networks.factory import load  # noqa: PLC0415
     from stages.networks.predict import predict_torch  # noqa: PLC0415
-    from stages.onnxgraph import io as onnx_io  # noqa: PLC0415
     from stages.validate import accuracy  # noqa: PLC0415
 
     held_out = images.load(Data(), None).held_out
@@ -169,7 +168,7 @@ def of_accuracy(store: Store, options: argparse.Namespace) -> None:
                 noise = rng.normal(0, strength * values.std(), values.shape)
                 changed = (values + noise).astype(np.float32)
                 tensor.CopyFrom(numpy_helper.from_array(changed, tensor.name))
-        logits = onnx_io.logits(onnx_io.open_session(model.SerializeToString()), x_NCHW)
+        logits = ort.OrtSession(model.SerializeToString()).infer(x_NCHW)
         both = teacher_logits | {"student": logits}
         paired = accuracy.compare(both, labels, held_out.classes).paired["student"]
         gate = Gate(max=options.margin)

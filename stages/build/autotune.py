@@ -9,7 +9,7 @@ Shape legend: N images, C channel, H W space, K classes.
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -30,6 +30,7 @@ from stages.engines.base import (
     no_progress,
 )
 from stages.engines.open_engine import build_engine
+from stages.engines.ort import OrtSession
 from stages.engines.selection import Candidate
 from stages.networks.predict import predict
 from stages.onnxgraph import io as onnx_io
@@ -119,31 +120,24 @@ class AutotuneResult:
         return self.session
 
 
+@dataclass
 class Autotuner:
     """Builds and compares candidates of one model on one device."""
 
-    def __init__(
-        self,
-        converter: PrecisionConverter,
-        images_NCHW: NDArray[np.float32],
-        *,
-        device: str,
-        folder: Path,
-        threads: int,
-        cache: Path | None = None,
-    ) -> None:
+    converter: PrecisionConverter
+    images_NCHW: NDArray[np.float32]
+    _: KW_ONLY
+    device: str
+    folder: Path
+    threads: int
+    cache: Path | None = None
+    results: list[AutotuneResult] = field(default_factory=list, init=False)
+    sensitive_layers: list[SensitiveLayer] = field(default_factory=list, init=False)
+    repetitions: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
         """Run the reference: the fp32 model in ONNX Runtime on the CPU."""
-        self._converter = converter
-        self._images_NCHW = images_NCHW
-        self._options = converter.options
-        self._device = device
-        self._folder = folder
-        self._threads = threads
-        self._cache = cache
-        self._reference_N = self._graph_classes(converter.model, images_NCHW)
-        self.results: list[AutotuneResult] = []
-        self.sensitive_layers: list[SensitiveLayer] = []
-        self.repetitions = 0
+        self._reference_N = self._graph_classes(self.converter.model, self.images_NCHW)
 
     def run(self, candidates: Sequence[Candidate], on_progress: OnProgress) -> None:
         """Build the candidates, mix float layers into int8 graphs that miss, and measure all."""
@@ -153,7 +147,7 @@ class Autotuner:
         self._mix_precisions()
         running = [result for result in self.results if result.session is not None]
         # All that run, also those that miss, at batch 1.
-        x_1CHW = np.ascontiguousarray(self._images_NCHW[:1])
+        x_1CHW = np.ascontiguousarray(self.images_NCHW[:1])
         calls = [result.session.prepared(x_1CHW) for result in running if result.session]
         if calls:
             timing.interleaved(calls, budget_s=_WARMUP_S)
@@ -177,17 +171,15 @@ class Autotuner:
     def _evaluate(self, candidate: Candidate, more_float: tuple[str, ...]) -> None:
         """Build a candidate, open it and compare its classes with the reference."""
         kind = "mixed" if more_float else "plain"
-        folder = self._folder / f"{self._device}-{candidate.backend}-{candidate.precision}-{kind}"
+        folder = self.folder / f"{self.device}-{candidate.backend}-{candidate.precision}-{kind}"
         folder.mkdir()
-        result = AutotuneResult(
-            **candidate._asdict(), device=self._device, engine=folder / "engine"
-        )
+        result = AutotuneResult(**candidate._asdict(), device=self.device, engine=folder / "engine")
         self.results.append(result)
         begin_s = time.perf_counter()
         try:
-            result.build(self._converter, more_float, cache=self._cache)
+            result.build(self.converter, more_float, cache=self.cache)
             result.build_s = round(time.perf_counter() - begin_s, 3)
-            classes_N = classes(result.open(self._threads).infer, self._images_NCHW)
+            classes_N = classes(result.open(self.threads).infer, self.images_NCHW)
         except UnavailableError as error:
             result.reason = str(error)
             return
@@ -195,7 +187,7 @@ class Autotuner:
             result.verdict, result.reason = "failed", str(error)
             return
         result.disagreement = float((classes_N != self._reference_N).mean())
-        limit = self._options.max_disagreement
+        limit = self.converter.options.max_disagreement
         is_admissible = result.disagreement <= limit
         result.verdict = "admissible" if is_admissible else "missed"
         result.reason = (
@@ -205,31 +197,31 @@ class Autotuner:
 
     def _mix_precisions(self) -> None:
         """Return the sensitive layers of int8 graphs that miss to float and try them again."""
-        images_NCHW = self._images_NCHW[:_BISECTION_IMAGES]
+        images_NCHW = self.images_NCHW[:_BISECTION_IMAGES]
         missed = [r for r in self.results if r.verdict == "missed" and r.precision == "int8"]
         float_layers: dict[str, tuple[str, ...]] = {}
-        for result in missed if self._options.bisect_layers else ():
+        for result in missed if self.converter.options.bisect_layers else ():
             info = BACKENDS[result.backend]
 
             def disagreement(in_float: frozenset[str], info: BackendInfo = info) -> float:
-                model = self._converter.convert("int8", info, sorted(in_float)).model
+                model = self.converter.convert("int8", info, sorted(in_float)).model
                 classes_N = self._graph_classes(model, images_NCHW)
                 return float((classes_N != self._reference_N[: len(images_NCHW)]).mean())
 
             if info.scheme not in float_layers:
                 sensitive = sensitive_layers(
-                    [node.name for node in layer_nodes(self._converter.model)],
+                    [node.name for node in layer_nodes(self.converter.model)],
                     disagreement,
-                    limit=self._options.max_disagreement,
-                    max_layers=self._options.bisect_layers,
+                    limit=self.converter.options.max_disagreement,
+                    max_layers=self.converter.options.bisect_layers,
                 )
                 self.sensitive_layers += sensitive
                 float_layers[info.scheme] = tuple(layer.layer for layer in sensitive)
             self._evaluate(Candidate(result.backend, result.precision), float_layers[info.scheme])
 
     def _graph_classes(self, model: ModelProto, x_NCHW: NDArray[np.float32]) -> NDArray[np.int64]:
-        session = onnx_io.open_session(model.SerializeToString(), self._threads)
-        return classes(lambda x_BCHW: onnx_io.logits(session, x_BCHW), x_NCHW)
+        session = OrtSession(model.SerializeToString(), threads=self.threads)
+        return classes(session.infer, x_NCHW)
 
 
 def sensitive_layers(

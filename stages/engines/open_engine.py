@@ -39,11 +39,7 @@ def build_engine(backend: str, request: BuildRequest) -> EngineManifest:
 
 
 def write_manifest(manifest: EngineManifest, path: Path) -> None:
-    """Write a manifest as text.
-
-    Raises:
-        OSError: It cannot be written.
-    """
+    """Write a manifest as text; OSError where it cannot be."""
     write_bytes(path, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
 
 

@@ -23,12 +23,8 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import openvino  # noqa: E402  (after its telemetry is out of reach)
 
-_HINTS = {"bf16": "bf16"}
-"""Precision -> OpenVINO's hint; all others compute in fp32 what is not quantized."""
-_ARITHMETIC = frozenset({"bf16", "f16", "f32", "i8", "u8"})
-_LAYERS = frozenset(
-    {"Convolution", "FullyConnected", "MatMul", "Deconvolution", "GroupConvolution"}
-)
+_ARITHMETIC = {"bf16", "f16", "f32", "i8", "u8"}
+_LAYERS = {"Convolution", "FullyConnected", "MatMul", "Deconvolution", "GroupConvolution"}
 _PROOF = {"fp32": {"f32"}, "bf16": {"bf16"}, "int8": {"i8", "u8"}}
 
 
@@ -44,12 +40,12 @@ class OpenVinoSession:
             properties = {entry.key: entry.value for entry in entries}
             self.precision = properties.get(PRECISION_KEY, "fp32")
             core = openvino.Core()
-            model = core.read_model(content, b"")
             self._compiled = core.compile_model(
-                model,
+                core.read_model(content, b""),
                 "CPU",
                 {
-                    "INFERENCE_PRECISION_HINT": _HINTS.get(self.precision, "f32"),
+                    # All others compute in fp32 what is not quantized.
+                    "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
                     "INFERENCE_NUM_THREADS": threads,
                     "PERFORMANCE_HINT": "LATENCY",
                     "NUM_STREAMS": 1,
@@ -83,11 +79,8 @@ class OpenVinoSession:
         request = self._compiled.create_infer_request()
         tensor = openvino.Tensor(to_model_input(x_BCHW, is_bytes=self._is_bytes))
         request.set_input_tensor(tensor)
-
-        def call() -> None:
-            request.infer()
-
-        return call
+        infer: Callable[[], object] = request.infer
+        return infer
 
     def reached(self) -> dict[str, int]:
         """Return the arithmetic of the compiled layers -> how many compute in it."""

@@ -1,4 +1,7 @@
-"""ONNX Runtime: the engine is the ONNX file, run on the CPU or on an NVIDIA GPU."""
+"""ONNX Runtime: the engine is the ONNX file, run on the CPU or on an NVIDIA GPU.
+
+On the CPU it is also the reference for the engines of all backends.
+"""
 
 import contextlib
 import io
@@ -25,23 +28,33 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 class OrtSession:
     """An ONNX Runtime session on the device that was named, and on no other."""
 
-    def __init__(self, engine: Path, *, device: str, threads: int) -> None:
-        """Load the engine; any other provider than the device's is an error."""
+    def __init__(
+        self,
+        engine: Path | bytes,
+        *,
+        device: str = "cpu",
+        threads: int = 1,
+        is_optimised: bool = True,
+    ) -> None:
+        """Load an ONNX file or its bytes; any other provider than the device's is an error."""
         # Its messages about absent GPUs bypass the session's own log level.
         onnxruntime.set_default_logger_severity(_FATAL)
         provider = _PROVIDERS[device]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        if not is_optimised:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        model, name = (engine, "a graph") if isinstance(engine, bytes) else (str(engine), engine)
         if device == "cuda":
             # It prints which libraries are absent, which would get between our lines of JSON.
             with contextlib.redirect_stdout(io.StringIO()):
                 onnxruntime.preload_dlls()
         try:
-            self._session = onnxruntime.InferenceSession(str(engine), options, providers=[provider])
+            self._session = onnxruntime.InferenceSession(model, options, providers=[provider])
         except Exception as error:  # its exceptions share no public base class
             raise StageError(
-                "build", f"ONNX Runtime cannot load it ({engine}: {error})", "build it again"
+                "build", f"ONNX Runtime cannot load it ({name}: {error})", "build it again"
             ) from error
         if provider not in self._session.get_providers():
             raise UnavailableError(

@@ -72,20 +72,16 @@ def unsupported(name: str, precision: str, build: Build) -> Unsupported | None:
     info = BACKENDS[name]
     if precision not in info.precisions:
         others = [other for other, row in BACKENDS.items() if precision in row.precisions]
-        return Unsupported(
-            setting="build.precision",
-            wrong=f"{name} does not build it ({precision})",
-            remedy=f"use {', '.join(info.precisions)}, or backend {' or '.join(others)}",
+        wrong = f"{name} does not build it ({precision})"
+        return _no_precision(
+            wrong, f"{', '.join(info.precisions)}, or backend {' or '.join(others)}"
         )
     for target in build.targets:
         missing = info.unsupported_on.get(target, ())
         if precision in missing:
-            able = [other for other in info.precisions if other not in missing]
-            return Unsupported(
-                setting="build.precision",
-                wrong=f"GPUs of {target} cannot compute in it ({precision})",
-                remedy=f"use {', '.join(able)}, or leave the target out",
-            )
+            able = ", ".join(other for other in info.precisions if other not in missing)
+            wrong = f"GPUs of {target} cannot compute in it ({precision})"
+            return _no_precision(wrong, f"{able}, or leave the target out")
     return None if build.targets else _unsupported_on(device(build), name, precision)
 
 
@@ -95,30 +91,26 @@ def _unsupported_on(where: str, name: str, precision: str) -> Unsupported | None
     others = ", ".join(other for other in info.precisions if other != precision)
     only = info.only_on.get(precision, where)
     if only != where:
-        return Unsupported(
-            setting="build.precision",
-            wrong=f"{name} is fast in it on {only} alone, not on {where} ({precision})",
-            remedy=f'use {others} or device "{only}"',
-        )
+        wrong = f"{name} is fast in it on {only} alone, not on {where} ({precision})"
+        return _no_precision(wrong, f'{others} or device "{only}"')
     features = info.needs_feature.get(precision)
     if features and not set(features) & machine.cpu_features():
         needs = " or ".join(features)
-        return Unsupported(
-            setting="build.precision",
-            wrong=f"this processor cannot compute in it ({precision} needs {needs})",
-            remedy=f"use {others}",
-        )
+        wrong = f"this processor cannot compute in it ({precision} needs {needs})"
+        return _no_precision(wrong, others)
     return None
+
+
+def _no_precision(wrong: str, instead: str) -> Unsupported:
+    return Unsupported(setting="build.precision", wrong=wrong, remedy=f"use {instead}")
 
 
 def engine_file(build: Build) -> str:
     """Return the name of the engine's file, the same for all candidates."""
-    if not is_chosen_by_measuring(build):
-        return BACKENDS[backend_name(build)].engine_file
-    names = {BACKENDS[candidate.backend].engine_file for candidate in candidates(build)}
-    if len(names) == 1:
-        return names.pop()
-    return "engine" if names else BACKENDS[backend_name(build)].engine_file
+    names = {BACKENDS[backend_name(build)].engine_file}
+    if is_chosen_by_measuring(build):
+        names = {BACKENDS[entry.backend].engine_file for entry in candidates(build)} or names
+    return names.pop() if len(names) == 1 else "engine"
 
 
 def backends_used(build: Build) -> tuple[str, ...]:

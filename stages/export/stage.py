@@ -5,7 +5,6 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 
@@ -15,6 +14,7 @@ from pipeline.settings import Export
 from pipeline.stage import Context, StageError
 from stages import bank
 from stages.engines.base import AUTO, BACKENDS
+from stages.engines.ort import OrtSession
 from stages.networks import factory
 from stages.networks.card import Card
 from stages.networks.predict import predict
@@ -88,36 +88,28 @@ def export(
         exported = Path(folder) / path.name
         onnx_io.save(model, exported)
         onnx_io.read(exported, "export")
-        session = onnx_io.open_session(exported)
-        comparison = _compare(network, session, images_NCHW, options)
+        comparison = _compare(network, OrtSession(exported), images_NCHW, options)
         exported.replace(path)
     return comparison
 
 
 def _compare(
     network: Classifier,
-    session: onnxruntime.InferenceSession,
+    session: OrtSession,
     images_NCHW: NDArray[np.float32],
     options: Export,
 ) -> Comparison:
-    """Return how an exported file compares with torch.
-
-    Raises:
-        StageError: Its logits or its classes differ too much.
-    """
+    """Return how an exported file compares with torch; StageError where they differ too much."""
 
     def torch_logits(x_BCHW: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.no_grad():
             logits_BK: NDArray[np.float32] = network(torch.from_numpy(x_BCHW)).numpy()
         return logits_BK
 
-    def onnx_logits(x_BCHW: NDArray[np.float32]) -> NDArray[np.float32]:
-        return onnx_io.logits(session, x_BCHW)
-
     difference = 0.0
     for batch_size in _BATCH_SIZES:
         x_BCHW = np.resize(images_NCHW, (batch_size, *images_NCHW.shape[1:]))
-        torch_BK, onnx_BK = torch_logits(x_BCHW), onnx_logits(x_BCHW)
+        torch_BK, onnx_BK = torch_logits(x_BCHW), session.infer(x_BCHW)
         if not np.isfinite(torch_BK).all():
             raise StageError(
                 "export",
@@ -135,7 +127,7 @@ def _compare(
             )
     torch_N, onnx_N = (
         predict(infer, images_NCHW, batch_size=_BATCH_SIZES[-1]).argmax(axis=1)
-        for infer in (torch_logits, onnx_logits)
+        for infer in (torch_logits, session.infer)
     )
     agreement = float((torch_N == onnx_N).mean())
     if agreement < options.min_agreement:

@@ -32,7 +32,27 @@ def load(path: Path, model: ModelProto, place: str) -> NDArray[np.float32]:
         StageError: No such file, no images in it, or images that do not fit.
     """
     shape_CHW = image_shape(model)
-    x_NCHW = _folder(path, model, place) if path.is_dir() else _archive(path, place)
+    if path.is_dir():
+        x = _read_folder(path, model, place)
+    else:
+        x = bank.load_array(path, place, remedy="give an .npz with x, or a folder")
+    if x.ndim != _DIMENSIONS or not len(x):
+        raise StageError(
+            place,
+            f"holds no images ({path}: shape {x.shape})",
+            "give an .npz with x of four dimensions and at least one image",
+        )
+    if x.dtype == np.uint8:
+        x_NCHW = np.ascontiguousarray(x.transpose(0, 3, 1, 2), np.float32)
+        x_NCHW /= 255
+    elif x.dtype.kind != "f" or not np.isfinite(x).all() or x.min() < 0 or x.max() > 1:
+        raise StageError(
+            place,
+            f"holds neither bytes nor floats in [0, 1] ({path}: {x.dtype})",
+            "give uint8 of shape NHWC, or floats in [0, 1] of shape NCHW",
+        )
+    else:
+        x_NCHW = np.ascontiguousarray(x, dtype=np.float32)
     if tuple(x_NCHW.shape[1:]) != shape_CHW:
         raise StageError(
             place,
@@ -42,27 +62,8 @@ def load(path: Path, model: ModelProto, place: str) -> NDArray[np.float32]:
     return x_NCHW
 
 
-def _archive(path: Path, place: str) -> NDArray[np.float32]:
-    x = bank.load_array(path, place, remedy="give an .npz with x, or a folder")
-    if x.ndim != _DIMENSIONS or not len(x):
-        raise StageError(
-            place,
-            f"holds no images ({path}: shape {x.shape})",
-            "give an .npz with x of four dimensions and at least one image",
-        )
-    if x.dtype == np.uint8:
-        return np.ascontiguousarray(x.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
-    if x.dtype.kind != "f" or not np.isfinite(x).all() or x.min() < 0 or x.max() > 1:
-        raise StageError(
-            place,
-            f"holds neither bytes nor floats in [0, 1] ({path}: {x.dtype})",
-            "give uint8 of shape NHWC, or floats in [0, 1] of shape NCHW",
-        )
-    return np.ascontiguousarray(x, dtype=np.float32)
-
-
-def _folder(path: Path, model: ModelProto, place: str) -> NDArray[np.float32]:
-    """Return a folder's images with the preprocessing that validation has.
+def _read_folder(path: Path, model: ModelProto, place: str) -> NDArray[np.uint8]:
+    """Return a folder's images, of shape NHWC, scaled and cropped as for validation.
 
     The graph does not name the data that it is for, so its channels and classes decide
     whether images are scaled to more than the network takes before they are cropped.
@@ -79,7 +80,4 @@ def _folder(path: Path, model: ModelProto, place: str) -> NDArray[np.float32]:
         )
     num_classes = model.graph.output[0].type.tensor_type.shape.dim[-1].dim_value
     ratio = matching_spec(channels=shape_CHW[0], num_classes=num_classes).resize_ratio
-    x_NHWC = read_images(files, shape_CHW, ratio, place=place)
-    x_NCHW = np.ascontiguousarray(x_NHWC.transpose(0, 3, 1, 2), np.float32)
-    x_NCHW /= 255
-    return x_NCHW
+    return read_images(files, shape_CHW, ratio, place=place)

@@ -1,26 +1,23 @@
 """ONNX files: written from torch in one portable piece, and checked before anyone loads them.
 
-Shape legend: B batch, N images, C channel, H W space, K classes.
+Shape legend: B batch, C channel, H W space, K classes.
 """
 
 import contextlib
 import io
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import onnx
-import onnxruntime
 import torch
-from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import FunctionProto, GraphProto, ModelProto, TensorProto
 from torch import Tensor, nn
 
 from pipeline.atomic import write_bytes
 from pipeline.errors import first_line
 from pipeline.gates.build_records import Signature
 from pipeline.stage import StageError
-from stages.engines.base import to_model_input
 from stages.networks import card as cards
 from stages.networks.card import Card
 
@@ -99,11 +96,7 @@ def from_torch(
 
 
 def save(model: ModelProto, path: Path) -> None:
-    """Write a model as one file.
-
-    Raises:
-        OSError: It cannot be written.
-    """
+    """Write a model as one file; OSError where it cannot be."""
     write_bytes(path, model.SerializeToString(deterministic=True))
 
 
@@ -119,8 +112,7 @@ def read(path: Path, place: str) -> ModelProto:
         raise StageError(place, f"no such file ({path})", "correct the path") from error
     except Exception as error:  # protobuf's decode error has no public name
         raise StageError(place, f"is no ONNX file ({path}: {error})", "export it again") from error
-    in_functions = (t for f in model.functions for t in _node_tensors(f.node))
-    for tensor in (*_graph_tensors(model.graph), *in_functions):
+    for tensor in itertools.chain.from_iterable(map(_tensors, (model.graph, *model.functions))):
         if tensor.external_data:
             raise StageError(
                 place,
@@ -191,47 +183,19 @@ def signature(model: ModelProto) -> Signature:
     )
 
 
-def _graph_tensors(graph: GraphProto) -> Iterator[TensorProto]:
-    """Yield every tensor that a graph holds, also in its nodes and their subgraphs."""
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    yield from _node_tensors(graph.node)
-
-
-def _node_tensors(nodes: Iterable[NodeProto]) -> Iterator[TensorProto]:
-    for node in nodes:
+def _tensors(part: GraphProto | FunctionProto) -> Iterator[TensorProto]:
+    """Yield every tensor that a graph or function holds, also in its nodes and their subgraphs."""
+    if isinstance(part, GraphProto):
+        yield from part.initializer
+        for sparse in part.sparse_initializer:
+            yield from (sparse.values, sparse.indices)
+    for node in part.node:
         for attribute in node.attribute:
             yield from (attribute.t, *attribute.tensors)
             for inner in (attribute.g, *attribute.graphs):
-                if inner.node or inner.initializer:
-                    yield from _graph_tensors(inner)
+                yield from _tensors(inner)
 
 
 def card_of(model: ModelProto) -> Card | None:
     """Return the card that a model carries, None where it is not ours."""
     return cards.from_metadata({entry.key: entry.value for entry in model.metadata_props})
-
-
-def open_session(
-    model: bytes | Path, threads: int = 1, *, is_optimised: bool = True
-) -> onnxruntime.InferenceSession:
-    """Open a model in ONNX Runtime on the CPU, the reference for every engine."""
-    onnxruntime.set_default_logger_severity(4)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    if not is_optimised:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    source = str(model) if isinstance(model, Path) else model
-    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-
-
-def logits(
-    session: onnxruntime.InferenceSession, x_NCHW: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Return the logits of shape NK that a session gives a batch of images in [0, 1]."""
-    images = session.get_inputs()[0]
-    x = to_model_input(x_NCHW, is_bytes=images.type == "tensor(uint8)")
-    (logits_NK,) = session.run(None, {images.name: x})
-    return np.asarray(logits_NK, dtype=np.float32)

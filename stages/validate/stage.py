@@ -25,9 +25,9 @@ from stages.data.images import Images
 from stages.engines import compatibility
 from stages.engines.base import BACKENDS, OnProgress, no_progress
 from stages.engines.open_engine import open_engine, read_manifest
+from stages.engines.ort import OrtSession
 from stages.networks import factory
 from stages.networks.predict import predict, predict_torch
-from stages.onnxgraph import io as onnx_io
 from stages.validate import accuracy, latency, machine_load
 from stages.validate.images import bank_images, check_images, identity
 from stages.validate.latency import Engine, Teacher
@@ -50,10 +50,9 @@ def run(ctx: Context) -> None:
     else:
         images = datasets.load(ctx.settings.data, ctx.external("data")).held_out
         check_images(images, card)
-    onnx = onnx_io.open_session(ctx.input("export/onnx"))
     logits = {
         "student": predict_torch(student, images, _CPU).numpy(),
-        "onnx": predict(lambda x_BCHW: onnx_io.logits(onnx, x_BCHW), images),
+        "onnx": predict(OrtSession(ctx.input("export/onnx")).infer, images),
     }
     engine = ctx.input("build/engine")
     manifest = read_manifest(ctx.input("build/manifest"), engine)
@@ -95,15 +94,15 @@ def graph_logits(
         StageError: ONNX Runtime has no kernels on the CPU for its precision.
     """
     try:
-        session = onnx_io.open_session(graph, threads, is_optimised=precision not in _UNOPTIMISED)
-    except Exception as error:  # its exceptions share no public base class
+        session = OrtSession(graph, threads=threads, is_optimised=precision not in _UNOPTIMISED)
+    except StageError as error:
         raise StageError(
             "validate",
             f"ONNX Runtime cannot run the engine's graph on the CPU "
-            f"({precision}: {first_line(error)})",
+            f"({precision}: {first_line(error.__cause__ or error)})",
             "validate it where the GPU is",
         ) from error
-    return predict(lambda x_BCHW: onnx_io.logits(session, x_BCHW), images)
+    return predict(session.infer, images)
 
 
 def measure(

@@ -97,7 +97,7 @@ def _run(
                 if message.kind == "failed":
                     is_unavailable = message.exit_code == UnavailableError.exit_code
                     kind = UnavailableError if is_unavailable else StageError
-                    raise kind(message.place, message.wrong, message.remedy)
+                    raise kind(*message.error)
                 if message.kind == "built":
                     return message
                 on_progress(message.percent, 100, "percent")

@@ -83,21 +83,19 @@ class TrtSession:
         With the setting cuda_graph the call replays a captured graph.
         """
         images, logits = self._run(x_BCHW)
-        replay: Callable[[], None] = self._enqueue
-        if self._uses_graph:
-            graph = torch.cuda.CUDAGraph()
+        graph = torch.cuda.CUDAGraph() if self._uses_graph else None
+        if graph is not None:
             with torch.cuda.graph(graph, stream=self._stream):
                 self._enqueue()
 
-            def replay() -> None:
+        def call() -> torch.Tensor:
+            if graph is not None:
                 with torch.cuda.stream(self._stream):
                     graph.replay()
-
-        def call() -> torch.Tensor:
-            # Another call may have bound its own tensors to the context since.
-            if not self._uses_graph:
+            else:
+                # Another call may have bound its own tensors to the context since.
                 self._set(images, logits)
-            replay()
+                self._enqueue()
             self._stream.synchronize()
             return logits
 
@@ -137,12 +135,7 @@ class TrtSession:
 
 
 def _manifest(engine: Path, edition: Edition) -> EngineManifest:
-    """Return the manifest beside an engine, once it fits.
-
-    Raises:
-        StageError: There is none, or it is of another edition or machine.
-        UnavailableError: What it needs is not here.
-    """
+    """Return the manifest beside an engine, once it fits this edition and machine."""
     path = engine.with_name(MANIFEST_FILE)
     try:
         manifest = msgspec.json.decode(path.read_bytes(), type=EngineManifest)

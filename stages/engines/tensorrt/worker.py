@@ -40,9 +40,8 @@ class WorkerMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     kind: Literal["progress", "failed", "built"]
     percent: int = 0
     exit_code: int = 1
-    place: str = ""
-    wrong: str = ""
-    remedy: str = ""
+    error: tuple[str, str, str] = ("", "", "")
+    """Place, what is wrong and remedy."""
     layer_types: dict[str, int] = {}
     layers: str = ""
 
@@ -64,15 +63,8 @@ def main(arguments: list[str]) -> int:
         request = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=WorkerRequest)
         send(_build(request, send))
     except MadpipeError as error:
-        send(
-            WorkerMessage(
-                kind="failed",
-                exit_code=error.exit_code,
-                place=error.place,
-                wrong=error.wrong,
-                remedy=error.remedy,
-            )
-        )
+        parts = (error.place, error.wrong, error.remedy)
+        send(WorkerMessage(kind="failed", exit_code=error.exit_code, error=parts))
     except BrokenPipeError:
         return 1
     return 0

@@ -6,6 +6,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from stages import bank
+from stages.engines.ort import OrtSession
 from stages.onnxgraph import half
 from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph.layers import KEPT_BY_NAME, PREPROCESSING, KeptFloat, layer_nodes
@@ -37,8 +38,7 @@ def test_fp16_gives_nearly_the_logits_of_fp32(model: ModelProto, tiny: TinyRun) 
     x_NCHW = bank.load(tiny.path("distill/bank"), "here")
     converted = half.convert(model, "fp16", keep=()).model
     fp16_NK, fp32_NK = (
-        onnx_io.logits(onnx_io.open_session(graph.SerializeToString()), x_NCHW)
-        for graph in (converted, model)
+        OrtSession(graph.SerializeToString()).infer(x_NCHW) for graph in (converted, model)
     )
     difference = np.abs(fp16_NK - fp32_NK).max()
     assert 0 < difference < 0.01 * np.abs(fp32_NK).max()

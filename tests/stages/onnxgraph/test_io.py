@@ -10,6 +10,7 @@ from onnx import ModelProto, TensorProto, helper
 
 from models.classifier import Classifier
 from pipeline.errors import StageError
+from stages.engines.ort import OrtSession
 from stages.onnxgraph import io as onnx_io
 from tests.stages.tiny import card, resnet8
 
@@ -51,11 +52,11 @@ def test_it_has_one_input_and_one_output_with_a_dynamic_batch(model: ModelProto)
 
 @pytest.mark.parametrize("batch", [1, 2, 7, 64])
 def test_it_agrees_with_torch_at_every_batch_size(model: ModelProto, batch: int) -> None:
-    opened = onnx_io.open_session(model.SerializeToString())
+    opened = OrtSession(model.SerializeToString())
     x_BCHW = np.random.default_rng(batch).random((batch, 1, 8, 8), dtype=np.float32)
     with torch.no_grad():
         torch_BK = _classifier().eval()(torch.from_numpy(x_BCHW)).numpy()
-    np.testing.assert_allclose(onnx_io.logits(opened, x_BCHW), torch_BK, atol=1e-4)
+    np.testing.assert_allclose(opened.infer(x_BCHW), torch_BK, atol=1e-4)
 
 
 def test_two_exports_in_different_folders_give_the_same_bytes(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, numpy_helper
 
 from stages import bank
+from stages.engines.ort import OrtSession
 from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph import qdq
 from stages.onnxgraph.layers import KEPT_BY_NAME, Converted, KeptFloat, layer_nodes, with_names
@@ -104,7 +105,7 @@ def test_int8_gives_nearly_the_logits_of_fp32(
     model: ModelProto, ranges: Any, scheme: str, bank_images: NDArray[np.float32]
 ) -> None:
     int8_NK, fp32_NK = (
-        onnx_io.logits(onnx_io.open_session(graph.SerializeToString()), bank_images)
+        OrtSession(graph.SerializeToString()).infer(bank_images)
         for graph in (_int8(model, ranges, scheme).model, model)
     )
     assert 0 < np.abs(int8_NK - fp32_NK).mean() < 0.1 * np.abs(fp32_NK).mean()

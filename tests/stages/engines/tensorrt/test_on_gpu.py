@@ -11,7 +11,7 @@ from stages import standalone
 from stages.engines.base import BACKENDS
 from stages.engines.compatibility import sm
 from stages.engines.open_engine import open_engine, read_manifest
-from stages.onnxgraph import io as onnx_io
+from stages.engines.ort import OrtSession
 
 pytestmark = [
     pytest.mark.gpu,
@@ -47,7 +47,7 @@ def test_an_engine_agrees_with_its_graph(
     assert manifest.signature is not None
     shape = (7, *manifest.signature.shape)
     x_BCHW = np.random.default_rng(0).random(shape, dtype=np.float32)
-    graph_BK = onnx_io.logits(onnx_io.open_session(onnx_files["fp32"]), x_BCHW)
+    graph_BK = OrtSession(onnx_files["fp32"]).infer(x_BCHW)
     engine_BK = session.infer(x_BCHW)
     tolerance = {"fp32": 1e-3, "fp16": 3e-2}[precision] * np.abs(graph_BK).max()
     assert np.abs(engine_BK - graph_BK).max() <= tolerance

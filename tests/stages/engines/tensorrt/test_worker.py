@@ -45,7 +45,7 @@ def test_an_edition_that_is_not_installed_is_reported_as_unavailable(
     code, lines, _ = _run(tmp_path, _request(tmp_path, onnx_files["fp32"], "tensorrt"))
     (failed,) = lines
     assert (code, failed["kind"], failed["exit_code"]) == (0, "failed", 5)
-    assert "TensorRT does not load (No module named 'tensorrt')" in str(failed["wrong"])
+    assert "TensorRT does not load (No module named 'tensorrt')" in str(failed["error"])
 
 
 def test_all_that_is_on_standard_output_is_ours(
