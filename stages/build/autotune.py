@@ -21,14 +21,7 @@ from pipeline.errors import StageError, UnavailableError
 from pipeline.gates import build_records
 from pipeline.gates.build_records import CandidateVerdict, EngineManifest, SensitiveLayer
 from stages.engines import selection, timing
-from stages.engines.base import (
-    BACKENDS,
-    BackendInfo,
-    BuildRequest,
-    OnProgress,
-    Session,
-    no_progress,
-)
+from stages.engines.base import BACKENDS, BuildRequest, OnProgress, Session, no_progress
 from stages.engines.open_engine import build_engine
 from stages.engines.ort import OrtSession
 from stages.engines.selection import Candidate
@@ -201,14 +194,14 @@ class Autotuner:
         missed = [r for r in self.results if r.verdict == "missed" and r.precision == "int8"]
         float_layers: dict[str, tuple[str, ...]] = {}
         for result in missed if self.converter.options.bisect_layers else ():
-            info = BACKENDS[result.backend]
+            scheme = BACKENDS[result.backend].scheme
 
-            def disagreement(in_float: frozenset[str], info: BackendInfo = info) -> float:
-                model = self.converter.convert("int8", info, sorted(in_float)).model
+            def disagreement(in_float: frozenset[str], backend: str = result.backend) -> float:
+                model = self.converter.convert("int8", BACKENDS[backend], sorted(in_float)).model
                 classes_N = self._graph_classes(model, images_NCHW)
                 return float((classes_N != self._reference_N[: len(images_NCHW)]).mean())
 
-            if info.scheme not in float_layers:
+            if scheme not in float_layers:
                 sensitive = sensitive_layers(
                     [node.name for node in layer_nodes(self.converter.model)],
                     disagreement,
@@ -216,8 +209,8 @@ class Autotuner:
                     max_layers=self.converter.options.bisect_layers,
                 )
                 self.sensitive_layers += sensitive
-                float_layers[info.scheme] = tuple(layer.layer for layer in sensitive)
-            self._evaluate(Candidate(result.backend, result.precision), float_layers[info.scheme])
+                float_layers[scheme] = tuple(layer.layer for layer in sensitive)
+            self._evaluate(Candidate(result.backend, result.precision), float_layers[scheme])
 
     def _graph_classes(self, model: ModelProto, x_NCHW: NDArray[np.float32]) -> NDArray[np.int64]:
         session = OrtSession(model.SerializeToString(), threads=self.threads)

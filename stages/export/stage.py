@@ -38,14 +38,13 @@ def run(ctx: Context) -> None:
     student, card = factory.load(
         ctx.input("distill/student"), code=ctx.external("student_code"), place="student"
     )
-    x_NCHW = bank.load(ctx.input("distill/bank"), "the bank")
     comparison = export(
         student,
         card,
         ctx.output("onnx"),
         options=options,
         opset=options.opset or BACKENDS[AUTO if backend == "auto" else backend].opset,
-        images_NCHW=x_NCHW,
+        images_NCHW=bank.load(ctx.input("distill/bank"), "the bank"),
         student_sha256=file_sha256(ctx.input("distill/student")),
     )
     ctx.metric("max_logit_difference", comparison.max_logit_difference)
@@ -94,10 +93,7 @@ def export(
 
 
 def _compare(
-    network: Classifier,
-    session: OrtSession,
-    images_NCHW: NDArray[np.float32],
-    options: Export,
+    network: Classifier, session: OrtSession, images_NCHW: NDArray[np.float32], options: Export
 ) -> Comparison:
     """Return how an exported file compares with torch; StageError where they differ too much."""
 

@@ -7,9 +7,11 @@ Where only one edition has a call, its own module is named.
 from collections.abc import Callable
 from typing import TYPE_CHECKING, SupportsInt, cast
 
+import msgspec
+
 from pipeline.settings import TensorRT
 from pipeline.stage import StageError
-from stages.engines.tensorrt.edition import RTX, Edition
+from stages.engines.tensorrt.edition import EDITIONS, RTX, Edition
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -21,28 +23,35 @@ OnPercent = Callable[[int], bool]
 _MIB = 1 << 20
 
 
+class WorkerRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the child process gets."""
+
+    backend: str
+    onnx: str
+    engine: str
+    precision: str
+    targets: tuple[str, ...]
+    """Architectures to build for; empty: the GPU that is here."""
+    settings: TensorRT
+    timing_cache: str | None
+    """A file that is read before and written after the build; None: keep nothing."""
+
+
 def build(
-    onnx: bytes,
-    edition: Edition,
-    settings: TensorRT,
-    *,
-    targets: tuple[str, ...],
-    timings: bytes,
-    on_percent: OnPercent,
+    onnx: bytes, request: WorkerRequest, timings: bytes, on_percent: OnPercent
 ) -> tuple[bytes, bytes]:
     """Return the serialised engine of an ONNX file, and the timing cache for later builds.
 
     Args:
         onnx: The bytes of a sound ONNX file.
-        edition: The edition that builds it.
-        settings: How to build it.
-        targets: Architectures to build for; empty: the GPU that is here.
+        request: What to build, how and for what.
         timings: A timing cache that was kept, or nothing.
         on_percent: Called while building.
 
     Raises:
         StageError: The parser or the builder refuses the graph.
     """
+    edition, settings = EDITIONS[request.backend], request.settings
     if not TYPE_CHECKING:
         trt = edition.module()
     errors: list[str] = []
@@ -62,7 +71,7 @@ def build(
     config.add_optimization_profile(profile)
     if edition is RTX:
         rtx_config = cast("tensorrt_rtx.IBuilderConfig", config)
-        _set_compute_capabilities(rtx_config, targets or ("current",), edition)
+        _set_compute_capabilities(rtx_config, request.targets or ("current",), edition)
     # In TensorRT-RTX a timing cache does nothing and its calls are deprecated.
     keeps_timings = settings.timing_cache and edition is not RTX
     if keeps_timings:
@@ -99,9 +108,6 @@ def logger(edition: Edition, errors: list[str]) -> "trt.ILogger":
         trt = edition.module()
 
     class Log(trt.ILogger):
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-
         def log(self, severity: "trt.ILogger.Severity", msg: str) -> None:
             if severity in {trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR}:
                 errors.append(" ".join(msg.split()))

@@ -16,9 +16,10 @@ from pipeline.errors import UnavailableError
 from pipeline.stage import StageError
 from stages.engines.base import BuildRequest, OnProgress
 from stages.engines.tensorrt import worker
+from stages.engines.tensorrt.builder import WorkerRequest
 from stages.engines.tensorrt.edition import RTX, Edition
 from stages.engines.tensorrt.engine_inspector import weights_bytes
-from stages.engines.tensorrt.worker import WorkerMessage, WorkerRequest
+from stages.engines.tensorrt.worker import WorkerMessage
 
 _ROOT = Path(__file__).parents[3]
 _MAX_CHARACTERS = 300

@@ -16,22 +16,9 @@ import onnx
 
 from pipeline.atomic import write_bytes
 from pipeline.errors import MadpipeError
-from pipeline.settings import TensorRT
 from stages.engines.tensorrt import builder, engine_inspector
+from stages.engines.tensorrt.builder import WorkerRequest
 from stages.engines.tensorrt.edition import EDITIONS
-
-
-class WorkerRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the child process gets."""
-
-    backend: str
-    onnx: str
-    engine: str
-    precision: str
-    targets: tuple[str, ...]
-    settings: TensorRT
-    timing_cache: str | None
-    """A file that is read before and written after the build; None: keep nothing."""
 
 
 class WorkerMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -71,7 +58,6 @@ def main(arguments: list[str]) -> int:
 
 
 def _build(request: WorkerRequest, send: Send) -> WorkerMessage:
-    edition = EDITIONS[request.backend]
     content = Path(request.onnx).read_bytes()
     engine_inspector.check_graph(onnx.load_from_string(content), request.precision)
     cache = Path(request.timing_cache) if request.timing_cache else None
@@ -89,17 +75,10 @@ def _build(request: WorkerRequest, send: Send) -> WorkerMessage:
                 return False
         return True
 
-    plan, timings = builder.build(
-        content,
-        edition,
-        request.settings,
-        targets=request.targets,
-        timings=timings,
-        on_percent=on_percent,
-    )
+    plan, timings = builder.build(content, request, timings, on_percent)
     layers, types = "", {}
     if not request.targets:
-        layers = builder.inspect(plan, edition)
+        layers = builder.inspect(plan, EDITIONS[request.backend])
         types = engine_inspector.layer_types(layers)
         engine_inspector.check_engine(types, request.precision)
     write_bytes(Path(request.engine), plan)

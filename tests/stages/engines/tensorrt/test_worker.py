@@ -9,7 +9,7 @@ import msgspec
 
 from pipeline import machine
 from pipeline.settings import TensorRT
-from stages.engines.tensorrt.worker import WorkerRequest
+from stages.engines.tensorrt.builder import WorkerRequest
 
 ROOT = Path(__file__).parents[4]
 
