@@ -2,6 +2,7 @@
 
 import os
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -59,11 +60,16 @@ def latest(store: Store) -> RunRecord | None:
         StoreError: It cannot be read.
     """
     path = max(store.runs_path.glob("*.json"), default=None)
-    if path is None:
-        return None
+    return read(path, remedy="remove it, or run again") if path else None
+
+
+def read(path: Path, *, remedy: str) -> RunRecord:
+    """Return the record of a run in a file.
+
+    Raises:
+        StoreError: It holds none; the error names the remedy.
+    """
     try:
         return msgspec.json.decode(path.read_bytes(), type=RunRecord)
     except (OSError, msgspec.DecodeError) as error:
-        raise StoreError(
-            str(path), f"is no record of a run ({error})", "remove it, or run again"
-        ) from error
+        raise StoreError(str(path), f"is no record of a run ({error})", remedy) from error

@@ -9,8 +9,6 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 SCHEMA = "madpipe.candidates/1"
-"""What the table of candidates calls itself."""
-
 Count = Annotated[int, Meta(extra_json_schema={"minimum": 0})]
 Share = Annotated[float, Meta(extra_json_schema={"minimum": 0, "maximum": 1})]
 """A fraction from 0 to 1."""

@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from pipeline import run_records
 from pipeline.cache.store import Entry, Store, damage_of
 from pipeline.errors import StoreError, UsageError
@@ -142,12 +140,7 @@ def find_run(name: str, store: Store) -> Run:
         )
     store.check_layout()
     path = store.runs_path / f"{matching[0]}.json"
-    try:
-        run = msgspec.json.decode(path.read_bytes(), type=run_records.RunRecord)
-    except (OSError, msgspec.DecodeError) as error:
-        raise StoreError(
-            str(path), f"is no record of a run ({error})", "name another run"
-        ) from error
+    run = run_records.read(path, remedy="name another run")
     key = next((record.key for record in run.stages if record.name == VALIDATE), None)
     return _from_entry(name, store.read(VALIDATE, key) if key else None)
 

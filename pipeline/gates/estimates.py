@@ -79,7 +79,8 @@ def _latency(name: str, latency: Latency, confidence: float) -> Estimate | None:
         case "engine_p99_ms":
             value_ms, table = engine.p99_ms, engine.quantiles.p99_ms
         case _:
-            return _throughput(latency, confidence)
+            largest = max(latency.batches, key=lambda batch: batch.batch)
+            return _throughput(largest.batch, _median(largest.engine, confidence))
     if value_ms is None or table is None:
         return None
     # Of all calls together, whose bounds hold what is left of the spread among processes.
@@ -134,10 +135,7 @@ def drop_estimate(lost: int, gained: int, n: int, confidence: float) -> Estimate
 
 
 def speedup_estimate(ratio: RatioRecord, confidence: float) -> Estimate:
-    """Return a speed-up with bounds from its stored quantiles.
-
-    The quantiles come from `stages.validate.latency_intervals`, which resamples blocks of calls.
-    """
+    """Return a speed-up with bounds from its stored quantiles, of resampled blocks of calls."""
     return table_estimate(
         ratio.median,
         ratio.quantiles,
@@ -156,6 +154,19 @@ def _median(latency: LatencyRecord, confidence: float) -> Estimate:
         confidence,
         spread=latency.spread,
         processes=latency.processes,
+    )
+
+
+def _throughput(batch: int, time_ms: Estimate) -> Estimate:
+    def inverted(bounds: Bounds) -> Bounds:
+        return Bounds(1000.0 * batch / bounds.high, 1000.0 * batch / bounds.low)
+
+    slower = time_ms.with_samples
+    assert slower is not None
+    return time_ms._replace(
+        value=1000.0 * batch / time_ms.value,
+        bounds=inverted(time_ms.bounds),
+        with_samples=lambda times: inverted(slower(times)),
     )
 
 
@@ -192,20 +203,3 @@ def table_estimate(
         return Bounds(value * math.exp(-down), value * math.exp(up))
 
     return Estimate(value, bounds, n, narrowed, processes, is_held=bool(steady))
-
-
-def _throughput(latency: Latency, confidence: float) -> Estimate:
-    largest = max(latency.batches, key=lambda batch: batch.batch)
-    time = _median(largest.engine, confidence)
-    images = 1000.0 * largest.batch
-
-    def inverted(bounds: Bounds) -> Bounds:
-        return Bounds(images / bounds.high, images / bounds.low)
-
-    slower = time.with_samples
-    assert slower is not None
-    return time._replace(
-        value=images / time.value,
-        bounds=inverted(time.bounds),
-        with_samples=lambda times: inverted(slower(times)),
-    )

@@ -40,10 +40,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     confidence: float | None = None
     n: int | None = None
     needed: int | None = None
-    """About how many samples would decide it, or processes where several measured a median.
-
-    None where it is decided or none would.
-    """
+    """About how many samples (processes, if several measured) would decide it, if any would."""
     is_elsewhere: bool = False
     """Skipped because the engine is for a GPU that is not here; no other skipping is excused."""
 
@@ -109,11 +106,8 @@ def verdict_on(name: str, gate: Gate, measured: Estimate | Absent) -> Verdict:
 
 
 def _reason(outcome: Outcome, gate: Gate, measured: Estimate, needed: int | None) -> str:
-    limits = " and ".join(
-        f"{word} {bound:g}"
-        for word, bound in (("at least", gate.min), ("at most", gate.most))
-        if bound is not None
-    )
+    bounds = (("at least", gate.min), ("at most", gate.most))
+    limits = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
     low, high = measured.bounds
     base = f"{measured.value:.4g} in [{low:.4g}, {high:.4g}], wanted {limits}, n = {measured.n}"
     if outcome != "inconclusive":

@@ -35,11 +35,10 @@ class DatasetPart(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class CalibrationBin(Struct, frozen=True, kw_only=True):
-    """One filled bin of confidences."""
+    """One filled bin of confidences: their mean, and the share of predictions that are right."""
 
     n: Count
     confidence: Share
-    """Mean confidence in the bin."""
     accuracy: Share
 
 
@@ -179,7 +178,7 @@ class WarmUp(Struct, frozen=True, kw_only=True):
 
 
 class BatchLatency(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """All networks at one batch size, measured in turns."""
+    """All networks at one batch size, measured in turns; speed-ups are those of the engine."""
 
     batch: Count
     teacher: LatencyRecord
@@ -188,9 +187,8 @@ class BatchLatency(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The teacher as an fp32 engine of the same backend."""
     engine: LatencyRecord
     speedup: RatioRecord
-    """Teacher over engine."""
     speedup_same_backend: RatioRecord | None = None
-    """Teacher's engine over engine."""
+    """Over the teacher's engine."""
     warmup: WarmUp
 
 

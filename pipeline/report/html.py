@@ -60,14 +60,11 @@ def _latency_plots(report: Report) -> list[str]:
         latency = read(path, Samples).latency if path else None
     except StoreError:
         return []
-    return [
-        figure
-        for batch, samples in (latency.batches.items() if latency else ())
-        for figure in (
-            plots.distribution(samples, f"Latencies at batch {batch}"),
-            plots.over_time(samples, f"Latencies in order at batch {batch}"),
-        )
-    ]
+    figures = []
+    for batch, samples in latency.batches.items() if latency else ():
+        figures.append(plots.distribution(samples, f"Latencies at batch {batch}"))
+        figures.append(plots.over_time(samples, f"Latencies in order at batch {batch}"))
+    return figures
 
 
 def _curve_plots(curves: Sequence[CurvePoint]) -> list[tuple[str, str]]:

@@ -58,9 +58,7 @@ def render(report: Report) -> str:
 def table(head: str, rows: Sequence[Sequence[str | int]]) -> list[str]:
     """Return the lines of a table and an empty one after it; no lines where there are no rows.
 
-    Args:
-        head: The names of the columns, with ` | ` between them.
-        rows: The cells, of which a line break becomes a space.
+    `head` names the columns, with ` | ` between them; a line break in a cell becomes a space.
     """
     if not rows:
         return []

@@ -9,8 +9,6 @@ _EXAMPLE = (
     "`python run.py IMAGE...` names the class of each image, of which it scales the shorter side "
     "and takes the middle; its first line names what it needs."
 )
-_TRITON = "`triton/` is a model repository for Triton Inference Server."
-_NOT_VALIDATED = "This engine has not been validated; `madpipe validate` measures it."
 
 
 def render(name: str, manifest: EngineManifest, signature: Signature, report: Report | None) -> str:
@@ -34,14 +32,15 @@ def render(name: str, manifest: EngineManifest, signature: Signature, report: Re
         "engine": f"{manifest.engine}, sha256 {manifest.sha256}",
         "built from": f"ONNX, sha256 {manifest.onnx_sha256}",
     }
-    is_served = manifest.backend in triton.SERVED
+    not_validated = "This engine has not been validated; `madpipe validate` measures it."
+    use = f"Triton has no backend for engines of {manifest.backend}."
+    if manifest.backend in triton.SERVED:
+        use = "`triton/` is a model repository for Triton Inference Server."
     lines = [
         *(f"# {name}", "", "An image classifier, packed by madpipe.", ""),
         *table(" | ", list(facts.items())),
-        *("## Validation", "", *(_results(report) if report else [_NOT_VALIDATED]), ""),
-        *("## Use", "", _EXAMPLE, ""),
-        _TRITON if is_served else f"Triton has no backend for engines of {manifest.backend}.",
-        "",
+        *("## Validation", "", *(_results(report) if report else [not_validated]), ""),
+        *("## Use", "", _EXAMPLE, "", use, ""),
     ]
     return "\n".join(lines)
 

@@ -35,9 +35,8 @@ def config(name: str, manifest: EngineManifest, signature: Signature) -> str:
     max_batch = setting if isinstance(setting, int) else _ONNX_MAX_BATCH
     kind = "KIND_GPU" if manifest.device == "cuda" else "KIND_CPU"
     channels, height, width = signature.shape
-    is_bytes = signature.input_type == "UINT8"
-    sizes = (height, width, channels) if is_bytes else signature.shape
-    dims = ", ".join(str(size) for size in sizes)
+    sizes = (height, width, channels) if signature.input_type == "UINT8" else signature.shape
+    dims = ", ".join(map(str, sizes))
     return (
         f"name: {json.dumps(name)}\n"
         f"{SERVED[manifest.backend].lines}\n"
