@@ -205,7 +205,7 @@ def _build(settings: Settings) -> Stage:
     infos = [BACKENDS[name] for name in selection.backends_used(build)]
     is_measured = selection.is_chosen_by_measuring(build)
     facts = ["gpu", "driver", *(("cpu", "cpu_features") if is_measured else ())]
-    facts += [fact for info in infos for fact in info.facts if fact not in facts]
+    facts += [fact for info in infos for fact in info.facts]
     return Stage(
         name="build",
         run="stages.build.stage:run",

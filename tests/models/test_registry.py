@@ -66,7 +66,7 @@ def test_resnet14_has_as_many_parameters_as_its_description_says() -> None:
         ("net.py:not a name", None, None),
     ],
 )
-def test_a_name_tells_its_file_or_its_library(
+def test_a_name_leads_to_its_file_or_its_library(
     arch: str, file: str | None, package: str | None
 ) -> None:
     assert registry.source_file(arch) == file
