@@ -101,8 +101,8 @@ class PlainLoop:
         loss.backward()
         self.generator_optimiser.step()
         loss.item()
-        for mine, theirs in zip(self.ema.parameters(), self.generator.parameters(), strict=True):
-            mine.data.mul_(self.options.alpha).add_(theirs.data, alpha=1 - self.options.alpha)
+        for average, weight in zip(self.ema.parameters(), self.generator.parameters(), strict=True):
+            average.data.mul_(self.options.alpha).add_(weight.data, alpha=1 - self.options.alpha)
 
     def _student_step(self) -> None:
         self.student.train()

@@ -105,15 +105,15 @@ def cached(dvc: str, repeats: int) -> None:
     options = [part for change in small for part in ("--set", change)]
     gates = ["--set", "gates={speedup={min=0.001}}"]
     with tempfile.TemporaryDirectory() as name:
-        ours, theirs = project(Path(name)), Path(name, "dvc")
+        madpipe_folder, dvc_folder = project(Path(name)), Path(name, "dvc")
         run = [MADPIPE, "run", "all", *options, *gates]
-        timed(run, ours)
-        dvc_project(dvc, theirs)
+        timed(run, madpipe_folder)
+        dvc_project(dvc, dvc_folder)
         figures = interleaved(
             {
-                "madpipe run all": lambda: timed(run, ours),
-                "dvc repro": lambda: timed([dvc, "repro"], theirs),
-                "madpipe plan": lambda: timed([MADPIPE, "plan", *options], ours),
+                "madpipe run all": lambda: timed(run, madpipe_folder),
+                "dvc repro": lambda: timed([dvc, "repro"], dvc_folder),
+                "madpipe plan": lambda: timed([MADPIPE, "plan", *options], madpipe_folder),
             },
             repeats,
         )
