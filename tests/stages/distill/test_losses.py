@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline.settings import Distill
-from pipeline.settings.training import LossName
+from pipeline.settings.distill import LossName
 from stages.distill import losses
 from stages.distill.distributed.group import Group
 from stages.distill.methods import loss_terms

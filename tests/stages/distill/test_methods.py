@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.settings import Distill
-from pipeline.settings.training import MethodName
+from pipeline.settings.distill import MethodName
 from stages.distill import losses
 from stages.distill.methods import METHODS, loss_terms, second_source
 

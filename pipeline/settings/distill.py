@@ -1,86 +1,14 @@
-"""The tables [data], [teacher], [student] and [distill], and what all tables of settings share.
-
-A bound lives in the type of a field; the sentence that documents it stands below the field.
-"""
+"""The table [distill]."""
 
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta
 
-Count = Annotated[int, Meta(ge=1)]
-Weight = Annotated[float, Meta(ge=0.0)]
-Rate = Annotated[float, Meta(gt=0.0)]
-Share = Annotated[float, Meta(ge=0.0, le=1.0)]
-Name = Annotated[str, Meta(min_length=1)]
-Confidence = Annotated[float, Meta(ge=0.5, lt=1.0)]
+from pipeline.settings.kinds import Count, Rate, Table, Weight
 
-SourceName = Literal[
-    "digits", "cifar10", "cifar100", "tiny-imagenet", "food101", "places365", "imagenet", "folder"
-]
 MethodName = Literal["mad", "abm", "dfkd-mem", "dfad", "dfq"]
 GeneratorName = Literal["uncond", "sum", "cat"]
 LossName = Literal["kl", "l1", "js"]
-
-
-class Table(msgspec.Struct, frozen=True):
-    """What every table of settings has in common."""
-
-
-class Data(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Labelled images, to train the default teacher and to validate. Distill never sees them."""
-
-    source: SourceName = "digits"
-    """where the images come from; digits needs no files"""
-    root: str = "data"
-    """folder with the files, relative to this file; for "folder": one sub-folder of images for each
-    class, or train/ and val/ with them"""
-    image_size_px: Annotated[int, Meta(ge=8, le=1024)] | None = None
-    """height and width; absent: the source's own"""
-    mean: tuple[float, ...] = ()
-    """of each channel, images in [0, 1]; empty: the source's own"""
-    std: tuple[Rate, ...] = ()
-    """of each channel, images in [0, 1]; empty: the source's own"""
-    held_out_fraction: Annotated[float, Meta(gt=0.0, lt=1.0)] = 0.3
-    """share of a "folder" without train/ and val/ that is held out"""
-    held_out_limit: Count | None = None
-    """validate on so many images, a fixed draw; absent: all"""
-    download: bool = False
-    """let torchvision download the set into root where it can (cifar10, cifar100, food101,
-    places365)"""
-
-
-class Teacher(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The network to distil from."""
-
-    arch: Name = "resnet14"
-    """a name from the registry, "torchvision:NAME", "timm:NAME" or "FILE.py:FUNCTION" """
-    weights: Name | None = None
-    """safetensors or torch checkpoint, relative to this file; absent: the teacher is trained"""
-    epochs: Count = 40
-    """passes over the training images"""
-    batch_size: Annotated[int, Meta(ge=2)] = 64
-    """images in a training step"""
-    learning_rate: Rate = 0.1
-    """peak of the schedule"""
-    schedule: Literal["cosine", "linear"] = "cosine"
-    """how the learning rate rises and falls"""
-    weight_decay: Weight = 5e-4
-    """L2 penalty of SGD"""
-    augment: Literal["none", "shift", "shift-flip"] = "shift"
-    """each image moved at random, and mirrored in every second epoch; no flips where mirrored
-    images mean something else, as digits do"""
-    label_smoothing: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0
-    """share of the label spread over all classes"""
-    weight_average: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0
-    """momentum of an average of the weights; 0: none is kept"""
-
-
-class Student(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The network to distil into."""
-
-    arch: Name = "resnet8"
-    """as for the teacher"""
 
 
 class Distill(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,10 +1,10 @@
-"""The tables from [export] to [compare]: the engine, what is measured of it, and the bounds."""
+"""The tables [export], [build] and [build.tensorrt]."""
 
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from pipeline.settings.training import Confidence, Count, Rate, Share, Table, Weight
+from pipeline.settings.kinds import Count, Rate, Share, Table
 
 BackendName = Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime", "openvino"]
 DeviceName = Literal["auto", "cpu", "cuda"]
@@ -78,55 +78,3 @@ class Build(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     bisect_layers: Annotated[int, Meta(ge=0)] = 2
     """auto: layers to return to fp32 where int8 differs too much"""
     tensorrt: TensorRT = TensorRT()
-
-
-class Validate(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Accuracy and latency, measured. What is judged is in [gates]."""
-
-    images: Literal["held-out", "bank"] = "held-out"
-    """bank: there are no labelled images, so agreement with the teacher on synthetic ones takes the
-    place of accuracy; needs teacher.weights"""
-    batch_sizes: Annotated[tuple[Count, ...], Meta(min_length=1)] = (1, 32)
-    """latency is measured at each of them"""
-    pairs: Annotated[int, Meta(ge=20)] = 400
-    """interleaved teacher and engine calls at each batch size"""
-    processes: Count = 1
-    """fresh processes among which the pairs are shared out"""
-    process_spread: Weight = 0.01
-    """relative standard deviation between processes that is assumed where one process measures
-    alone; widens the intervals of latency"""
-    warmup_s: Rate = 0.5
-    """least warm-up before each measurement"""
-    threads: Count = 1
-    """CPU threads of teacher and engine alike"""
-    teacher_engine: bool = True
-    """also measure the teacher as an engine of the same backend"""
-
-
-class Gate(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Bounds on one measured quantity. Changing them measures nothing again."""
-
-    min: float | None = None
-    """least value that passes"""
-    max: float | None = None
-    """largest value that passes"""
-    margin: float | None = None
-    """for drops, the same as max: the loss that is accepted"""
-    confidence: Confidence = 0.95
-    """one-sided confidence that a verdict needs"""
-    severity: Literal["error", "warn"] = "error"
-    """warn: shown, but the exit code ignores it"""
-
-    @property
-    def most(self) -> float | None:
-        """Return the largest value that passes, None where there is none."""
-        return self.max if self.max is not None else self.margin
-
-
-DEFAULT_GATES = {
-    "student_top1_drop": Gate(max=0.03),
-    "engine_top1_drop": Gate(max=0.005),
-    "speedup": Gate(min=2.0),
-}
-
-DEFAULT_COMPARE = {"engine_top1_drop": Gate(max=0.01), "latency_ratio": Gate(max=1.1)}

@@ -1,0 +1,34 @@
+"""The table [data]."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from pipeline.settings.kinds import Count, Rate, Table
+
+SourceName = Literal[
+    "digits", "cifar10", "cifar100", "tiny-imagenet", "food101", "places365", "imagenet", "folder"
+]
+
+
+class Data(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Labelled images, to train the default teacher and to validate. Distill never sees them."""
+
+    source: SourceName = "digits"
+    """where the images come from; digits needs no files"""
+    root: str = "data"
+    """folder with the files, relative to this file; for "folder": one sub-folder of images for each
+    class, or train/ and val/ with them"""
+    image_size_px: Annotated[int, Meta(ge=8, le=1024)] | None = None
+    """height and width; absent: the source's own"""
+    mean: tuple[float, ...] = ()
+    """of each channel, images in [0, 1]; empty: the source's own"""
+    std: tuple[Rate, ...] = ()
+    """of each channel, images in [0, 1]; empty: the source's own"""
+    held_out_fraction: Annotated[float, Meta(gt=0.0, lt=1.0)] = 0.3
+    """share of a "folder" without train/ and val/ that is held out"""
+    held_out_limit: Count | None = None
+    """validate on so many images, a fixed draw; absent: all"""
+    download: bool = False
+    """let torchvision download the set into root where it can (cifar10, cifar100, food101,
+    places365)"""

@@ -1,0 +1,40 @@
+"""The tables [teacher] and [student]."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from pipeline.settings.kinds import Count, Name, Rate, Table, Weight
+
+
+class Teacher(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The network to distil from."""
+
+    arch: Name = "resnet14"
+    """a name from the registry, "torchvision:NAME", "timm:NAME" or "FILE.py:FUNCTION" """
+    weights: Name | None = None
+    """safetensors or torch checkpoint, relative to this file; absent: the teacher is trained"""
+    epochs: Count = 40
+    """passes over the training images"""
+    batch_size: Annotated[int, Meta(ge=2)] = 64
+    """images in a training step"""
+    learning_rate: Rate = 0.1
+    """peak of the schedule"""
+    schedule: Literal["cosine", "linear"] = "cosine"
+    """how the learning rate rises and falls"""
+    weight_decay: Weight = 5e-4
+    """L2 penalty of SGD"""
+    augment: Literal["none", "shift", "shift-flip"] = "shift"
+    """each image moved at random, and mirrored in every second epoch; no flips where mirrored
+    images mean something else, as digits do"""
+    label_smoothing: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0
+    """share of the label spread over all classes"""
+    weight_average: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0
+    """momentum of an average of the weights; 0: none is kept"""
+
+
+class Student(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The network to distil into."""
+
+    arch: Name = "resnet8"
+    """as for the teacher"""
