@@ -41,7 +41,7 @@ def _small_resnet(depth: int) -> Architecture:
 
 
 def _wide_resnet(depth: int, widen: int) -> Architecture:
-    return Architecture("models.wideresnet", "WideResNet", {"depth": depth, "widen": widen})
+    return Architecture("models.resnet", "WideResNet", {"depth": depth, "widen": widen})
 
 
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(

@@ -1,11 +1,13 @@
-"""Residual networks for small images: CIFAR's with three stages, ImageNet's with another stem.
+"""Residual networks for small images: CIFAR's, ImageNet's with another stem, and wide ones.
 
-Layers of `SmallResNet` are called as in the CIFAR repositories that most checkpoints come from:
-conv1, bn1, layer1 to layer4, shortcut, linear. Checkpoints that say downsample and fc, as
-torchvision does, are read as well (`models.key_names`).
+Layers of `SmallResNet` and `WideResNet` are called as in the repositories that most checkpoints
+come from: layer1 to layer4, shortcut, linear; block1 to block3, layer, convShortcut, fc. Names
+that torchvision has, downsample and fc, are read as well (`models.key_names`).
 
 Shape legend: B batch, C channel, H W space, K classes.
 """
+
+from collections import OrderedDict
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,7 @@ from models.classifier import initialise
 _WIDTHS = (64, 128, 256, 512)
 _BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 _BOTTLENECK_DEPTH = 50
+_WIDE_STEM = 16
 
 
 def conv3x3(in_channels: int, out_channels: int, stride: int) -> nn.Conv2d:
@@ -81,6 +84,45 @@ class Bottleneck(nn.Module):
         return torch.relu(h_BCHW + self.shortcut(x_BCHW))
 
 
+class PreActivationBlock(nn.Module):
+    """Norm and ReLU before each of two 3x3 convolutions (He et al. 2016b, figure 1b).
+
+    Where the shape changes, the shortcut is a 1x1 projection of the activated input.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        """Build the block."""
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(in_channels)
+        self.conv1 = conv3x3(in_channels, out_channels, stride)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.conv2 = conv3x3(out_channels, out_channels, 1)
+        self.convShortcut: nn.Conv2d | None = None
+        if stride != 1 or in_channels != out_channels:
+            self.convShortcut = nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Map features of shape BCHW to features of the block's output shape."""
+        a_BCHW = torch.relu(self.bn1(x_BCHW))
+        around_BCHW = x_BCHW if self.convShortcut is None else self.convShortcut(a_BCHW)
+        h_BCHW = torch.relu(self.bn2(self.conv1(a_BCHW)))
+        out_BCHW: Tensor = self.conv2(h_BCHW) + around_BCHW
+        return out_BCHW
+
+
+def _stage(
+    block: type[BasicBlock | PreActivationBlock],
+    in_channels: int,
+    out_channels: int,
+    blocks: int,
+    stride: int,
+) -> nn.Sequential:
+    """Return blocks one after the other, of which the first changes the shape."""
+    first = block(in_channels, out_channels, stride)
+    rest = [block(out_channels, out_channels, 1) for _ in range(blocks - 1)]
+    return nn.Sequential(first, *rest)
+
+
 class CifarResNet(nn.Module):
     """A residual network of depth 6n + 2 for small images (He et al. 2016, section 4.2).
 
@@ -106,17 +148,11 @@ class CifarResNet(nn.Module):
             raise ValueError(message)
         self.conv1 = conv3x3(in_channels, width, 1)
         self.bn1 = nn.BatchNorm2d(width)
-        self.stage1 = self._stage(width, width, blocks_per_stage, stride=1)
-        self.stage2 = self._stage(width, 2 * width, blocks_per_stage, stride=2)
-        self.stage3 = self._stage(2 * width, 4 * width, blocks_per_stage, stride=2)
+        self.stage1 = _stage(BasicBlock, width, width, blocks_per_stage, 1)
+        self.stage2 = _stage(BasicBlock, width, 2 * width, blocks_per_stage, 2)
+        self.stage3 = _stage(BasicBlock, 2 * width, 4 * width, blocks_per_stage, 2)
         self.fc = nn.Linear(4 * width, num_classes)
         initialise(self)
-
-    @staticmethod
-    def _stage(in_channels: int, out_channels: int, blocks: int, *, stride: int) -> nn.Sequential:
-        first = BasicBlock(in_channels, out_channels, stride)
-        rest = [BasicBlock(out_channels, out_channels, 1) for _ in range(blocks - 1)]
-        return nn.Sequential(first, *rest)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return logits of shape BK for images of shape BCHW."""
@@ -163,4 +199,45 @@ class SmallResNet(nn.Module):
         for number in range(len(_WIDTHS)):
             h_BCHW = self.get_submodule(f"layer{number + 1}")(h_BCHW)
         logits_BK: Tensor = self.linear(h_BCHW.mean(dim=(2, 3)))
+        return logits_BK
+
+
+class WideResNet(nn.Module):
+    """A wide residual network of depth 6n + 4."""
+
+    def __init__(self, *, depth: int, widen: int, in_channels: int, num_classes: int) -> None:
+        """Build the network.
+
+        Args:
+            depth: Layers with weights, 6n + 4, as its authors count them.
+            widen: How many times 16, 32 and 64 channels the three stages have.
+            in_channels: Channels of the input image.
+            num_classes: Size K of the output.
+
+        Raises:
+            ValueError: `depth` is not 6n + 4 with n >= 1.
+        """
+        super().__init__()
+        blocks, rest = divmod(depth - 4, 6)
+        if rest or blocks < 1:
+            message = f"depth must be 6n + 4 with n >= 1, got {depth}"
+            raise ValueError(message)
+        first, second, third = 16 * widen, 32 * widen, 64 * widen
+        self.conv1 = conv3x3(in_channels, _WIDE_STEM, 1)
+        shapes = ((_WIDE_STEM, first, 1), (first, second, 2), (second, third, 2))
+        self.block1, self.block2, self.block3 = (
+            nn.Sequential(
+                OrderedDict(layer=_stage(PreActivationBlock, before, width, blocks, stride))
+            )
+            for before, width, stride in shapes
+        )
+        self.bn1 = nn.BatchNorm2d(third)
+        self.fc = nn.Linear(third, num_classes)
+        initialise(self)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Return logits of shape BK for images of shape BCHW."""
+        h_BCHW = self.block3(self.block2(self.block1(self.conv1(x_BCHW))))
+        h_BCHW = torch.relu(self.bn1(h_BCHW))
+        logits_BK: Tensor = self.fc(h_BCHW.mean(dim=(2, 3)))
         return logits_BK
