@@ -20,8 +20,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     options: Distill
     seed: int
     student_arch: str
-    teacher_code: str | None
-    student_code: str | None
+    teacher_code: Path | None
+    student_code: Path | None
 
 
 def build_trainer(job: Job, teacher_weights: Path, group: Group) -> tuple[DistillTrainer, Card]:
@@ -31,13 +31,11 @@ def build_trainer(job: Job, teacher_weights: Path, group: Group) -> tuple[Distil
         StageError: A network cannot be built, or takes other images or classes.
     """
     options = job.options
-    teacher, card = factory.load(
-        teacher_weights, code=_path(job.teacher_code), place="teacher.arch"
-    )
+    teacher, card = factory.load(teacher_weights, code=job.teacher_code, place="teacher.arch")
     student_card = msgspec.structs.replace(card, arch=job.student_arch)
     compute = devices.select(options.precision)
     rng = devices.seeded(job.seed, "distill", compute.device)
-    student = factory.build(student_card, code=_path(job.student_code), place="student.arch")
+    student = factory.build(student_card, code=job.student_code, place="student.arch")
     try:
         generator = Generator(
             noise_dim=options.noise_dim,
@@ -59,7 +57,3 @@ def build_trainer(job: Job, teacher_weights: Path, group: Group) -> tuple[Distil
         group=group,
     )
     return trainer, student_card
-
-
-def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text)

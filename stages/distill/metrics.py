@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from models.generator import Generator
 from pipeline.atomic import write_bytes
 from stages.distill import losses
-from stages.distill.bn_stats import untracked
+from stages.distill.batch_norm import untracked
 from stages.distill.distributed.group import Group
 from stages.distill.sampler import NoiseSampler
 from stages.training.device import Compute
@@ -49,43 +49,47 @@ class Window(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """On the monitor set, where one is switched on."""
 
 
-class MetricAccumulator:
+class MetricAccumulator(nn.Module):
     """Counts that never wait for the device until they are read."""
+
+    classes_K: Tensor
+    sums_6: Tensor
+    """Agreements, images, student losses, student steps, generator losses, generator steps."""
 
     def __init__(self, num_classes: int, device: torch.device) -> None:
         """Begin with nothing counted."""
-        self._classes_K = torch.zeros(num_classes, dtype=torch.float64, device=device)
-        # Agreements, images, student losses, student steps, generator losses, generator steps.
-        self._sums_6 = torch.zeros(6, dtype=torch.float64, device=device)
+        super().__init__()
+        for name, size in (("classes_K", num_classes), ("sums_6", 6)):
+            self.register_buffer(name, torch.zeros(size, dtype=torch.float64, device=device))
 
     def add_generator_step(self, loss: Tensor) -> None:
         """Count a step of the generator."""
-        self._sums_6[4] += loss
-        self._sums_6[5] += 1
+        self.sums_6[4] += loss
+        self.sums_6[5] += 1
 
     def add_batch(self, teacher_BK: Tensor) -> None:
         """Count the teacher's decisions on images of the generator."""
         decisions_B = teacher_BK.argmax(dim=1)
         ones_B = torch.ones_like(decisions_B, dtype=torch.float64)
-        self._classes_K.scatter_add_(0, decisions_B, ones_B)
+        self.classes_K.scatter_add_(0, decisions_B, ones_B)
 
     def add_student_step(self, loss: Tensor, student_BK: Tensor, teacher_BK: Tensor) -> None:
         """Count a step of the student and where its decisions are the teacher's."""
-        self._sums_6[0] += (student_BK.argmax(dim=1) == teacher_BK.argmax(dim=1)).sum()
-        self._sums_6[1] += len(student_BK)
-        self._sums_6[2] += loss
-        self._sums_6[3] += 1
+        self.sums_6[0] += (student_BK.argmax(dim=1) == teacher_BK.argmax(dim=1)).sum()
+        self.sums_6[1] += len(student_BK)
+        self.sums_6[2] += loss
+        self.sums_6[3] += 1
 
     def read(
         self, round_number: int, divergences: Mapping[str, float], student_top1: float | None
     ) -> Window:
         """Return the window and begin the next; the one place that waits for the device."""
-        agreed, images, student, student_steps, generator, generator_steps = self._sums_6.tolist()
-        counts = self._classes_K.tolist()
+        agreed, images, student, student_steps, generator, generator_steps = self.sums_6.tolist()
+        counts = self.classes_K.tolist()
         shares = [count / max(sum(counts), 1.0) for count in counts]
         entropy = -sum(share * math.log(share) for share in shares if share > 0)
-        self._sums_6.zero_()
-        self._classes_K.zero_()
+        self.sums_6.zero_()
+        self.classes_K.zero_()
         return Window(
             round=round_number,
             student_loss=student / max(student_steps, 1.0),
@@ -96,15 +100,6 @@ class MetricAccumulator:
             student_top1=student_top1,
             **divergences,
         )
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Return the counts of the unfinished window."""
-        return {"classes": self._classes_K, "sums": self._sums_6}
-
-    def load_state_dict(self, saved: dict[str, Tensor]) -> None:
-        """Go on with the counts that `state_dict` returned."""
-        self._classes_K.copy_(saved["classes"])
-        self._sums_6.copy_(saved["sums"])
 
 
 class GeneratorDivergence:

@@ -6,14 +6,11 @@ Shape legend: B batch of this process, N images, Z noise, C channel, H W space, 
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.generator import Generator
 from stages.distill.distributed.group import Group
 from stages.training import augment
-
-GeneratorInput = tuple[Tensor, Tensor | None]
-"""Noise of shape BZ, and labels of shape B for a conditional generator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +34,11 @@ class NoiseSampler:
         self._num_classes = generator.num_classes
         self._group = group
 
-    def sample(self, count: int) -> GeneratorInput:
-        """Return noise and labels for `count` images of this process."""
+    def sample(self, count: int) -> tuple[Tensor, Tensor | None]:
+        """Return noise of shape BZ for `count` images of this process, and labels of shape B.
+
+        An unconditional generator takes no labels.
+        """
         total, share = self._share(count)
         device = self.rng.device
         z_BZ = torch.randn((total, self._noise_dim), generator=self.rng, device=device)
@@ -60,43 +60,37 @@ class NoiseSampler:
         return count * self._group.size, slice(first, first + count)
 
 
-class Memory:
+class Memory(nn.Module):
     """The memory of DFKD-Mem (after Binici et al. 2022, MB-DFKD): a ring of past images.
 
     They are uint8, allocated once on the device; the oldest make room.
     """
 
+    x_NCHW: Tensor
+    seen: Tensor
+
     def __init__(self, size: int, image_shape: tuple[int, int, int], device: torch.device) -> None:
         """Make room for `size` images of shape CHW."""
-        self._x_NCHW = torch.zeros((size, *image_shape), dtype=torch.uint8, device=device)
-        self._seen = 0
+        super().__init__()
+        x_NCHW = torch.zeros((size, *image_shape), dtype=torch.uint8, device=device)
+        self.register_buffer("x_NCHW", x_NCHW)
+        # On the CPU, where nothing waits for it to be read.
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
 
     def __len__(self) -> int:
         """Return how many images it holds."""
-        return min(self._seen, len(self._x_NCHW))
+        return min(int(self.seen), len(self.x_NCHW))
 
     def push(self, x_BCHW: Tensor) -> None:
         """Store images with values in [0, 1], at most as many as there is room for."""
-        size = len(self._x_NCHW)
+        size = len(self.x_NCHW)
         x_BCHW = x_BCHW[:size]
-        places_B = (self._seen + torch.arange(len(x_BCHW), device=x_BCHW.device)) % size
-        self._x_NCHW[places_B] = (x_BCHW * 255).round_().to(torch.uint8)
-        self._seen += len(x_BCHW)
+        places_B = (int(self.seen) + torch.arange(len(x_BCHW), device=x_BCHW.device)) % size
+        self.x_NCHW[places_B] = (x_BCHW * 255).round_().to(torch.uint8)
+        self.seen += len(x_BCHW)
 
     def sample(self, count: int, rng: torch.Generator) -> Tensor:
         """Return `count` of its images at random, with repetition, as float in [0, 1]."""
         indices_B = torch.randint(len(self), (count,), generator=rng, device=rng.device)
-        x_BCHW = self._x_NCHW[indices_B].float() / 255
+        x_BCHW = self.x_NCHW[indices_B].float() / 255
         return x_BCHW.contiguous(memory_format=torch.channels_last)
-
-    def state_dict(self) -> dict[str, Tensor | int]:
-        """Return the images themselves, not a copy, and how many it has seen."""
-        return {"x": self._x_NCHW, "seen": self._seen}
-
-    def load_state_dict(self, saved: dict[str, Tensor | int]) -> None:
-        """Restore what `state_dict` returned."""
-        x_NCHW, seen = saved["x"], saved["seen"]
-        assert isinstance(x_NCHW, Tensor)
-        assert isinstance(seen, int)
-        self._x_NCHW.copy_(x_NCHW)
-        self._seen = seen

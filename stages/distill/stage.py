@@ -8,7 +8,6 @@ has to be switched on, only watches, and is named in the declaration then.
 import importlib
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -18,7 +17,7 @@ from models.generator import Generator
 from pipeline.stage import Context, StageError
 from stages import bank
 from stages.distill import collapse, metrics, sample_grid
-from stages.distill.bn_stats import untracked
+from stages.distill.batch_norm import untracked
 from stages.distill.distributed.launch import process_group
 from stages.distill.job import Job, build_trainer
 from stages.distill.trainer import DistillTrainer
@@ -39,8 +38,8 @@ def run(ctx: Context) -> None:
         options=ctx.settings.distill,
         seed=ctx.settings.seed,
         student_arch=ctx.settings.student.arch,
-        teacher_code=_text(ctx.external("teacher_code")),
-        student_code=_text(ctx.external("student_code")),
+        teacher_code=ctx.external("teacher_code"),
+        student_code=ctx.external("student_code"),
     )
     teacher, checkpoint = ctx.input("teacher/weights"), ctx.checkpoints.load()
     with process_group(job, teacher, checkpoint) as group:
@@ -66,10 +65,6 @@ def run(ctx: Context) -> None:
         ctx.metric("processes", group.size)
         for name, value in metrics.run_metrics(trainer.windows).items():
             ctx.metric(name, value)
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
 
 
 def _train(ctx: Context, trainer: DistillTrainer, card: Card) -> None:

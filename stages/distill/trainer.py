@@ -9,7 +9,6 @@ Shape legend: B batch, Z noise, C channel, H W space, K classes.
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
 
 import msgspec
 import torch
@@ -19,9 +18,8 @@ from models.classifier import Classifier
 from models.generator import Generator
 from pipeline.settings import Distill
 from stages.distill import losses, methods
-from stages.distill.bn_stats import BNStatsLoss, untracked
+from stages.distill.batch_norm import BNStatsLoss, convert_sync_batchnorm, untracked
 from stages.distill.distributed.group import Group
-from stages.distill.distributed.sync_batchnorm import convert_sync_batchnorm
 from stages.distill.frozen_teacher import fold_batch_norm
 from stages.distill.metrics import GeneratorDivergence, MetricAccumulator, Window
 from stages.distill.sampler import Memory, NoiseSampler, SyntheticBatch
@@ -39,17 +37,6 @@ _ADAM_BETAS = (0.5, 0.999)
 _MEMORY_SHARE = 8
 _WINDOWS = 50
 _PROBES = 8
-
-
-def _do_nothing() -> None:
-    """Stand for a callback that is not there."""
-
-
-class _Part(Protocol):
-    """What a checkpoint holds a piece of."""
-
-    def state_dict(self) -> Any: ...
-    def load_state_dict(self, saved: Any, /) -> Any: ...
 
 
 class DistillTrainer:
@@ -150,8 +137,8 @@ class DistillTrainer:
     def run(
         self,
         *,
-        on_pretrain_step: Callable[[], None] = _do_nothing,
-        on_round: Callable[[], None] = _do_nothing,
+        on_pretrain_step: Callable[[], None] = lambda: None,
+        on_round: Callable[[], None] = lambda: None,
         monitor: Callable[[], float] | None = None,
     ) -> None:
         """Take all steps that are left: those of pretraining, then the training rounds.
@@ -324,7 +311,7 @@ class DistillTrainer:
         for name, part in self._parts().items():
             part.load_state_dict(saved[name])
 
-    def _parts(self) -> dict[str, _Part]:
+    def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
         return {
             "student": self.student,
             "generator": self.generator,

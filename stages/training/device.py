@@ -1,4 +1,7 @@
-"""The device and the arithmetic that training runs on, and how random numbers are seeded."""
+"""The device, the arithmetic and the memory layout of training, and how random numbers are seeded.
+
+Shape legend: B batch, C channel, H W space.
+"""
 
 import contextlib
 import resource
@@ -9,13 +12,14 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline import machine
-from stages.training import memory_layout
 
 _Network = TypeVar("_Network", bound=nn.Module)
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
+_MIN_CHANNELS = 16
+"""Channels that fill a vector of AVX-512; with so many oneDNN stays within its memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +36,34 @@ class Compute:
         return torch.float32 if self.precision == "fp32" else torch.bfloat16
 
     def placed(self, network: _Network) -> _Network:
-        """Return `network` on the device, channels last and safe to train."""
-        return memory_layout.place(network, self.device)
+        """Return `network` on the device, laid out channels last and safe to train there.
+
+        The weight gradient of a strided 1x1 convolution of channels-last images writes beyond
+        its scratch memory in oneDNN 3.13 (torch 2.15): below 8 input channels with AVX2, below
+        16 with AVX-512 and several threads. The process dies, or goes on with wrong gradients.
+        On the CPU such layers compute in the default layout, whatever the layout of their
+        input, and return their output channels last.
+        """
+        network = network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for layer in self._strided_pointwise(network):
+            # A 1x1 weight is contiguous in both layouts, but torch goes by its strides: a copy.
+            layer.weight.data = layer.weight.data.clone(memory_format=torch.contiguous_format)
+            layer.register_forward_pre_hook(_to_default_layout)
+            layer.register_forward_hook(_to_channels_last)
+        return network
+
+    def _strided_pointwise(self, network: nn.Module) -> list[nn.Conv2d]:
+        """Return the layers whose weight gradient is unsafe channels last, see `placed`."""
+        return [
+            layer
+            for layer in network.modules()
+            if self.device.type == "cpu"
+            and isinstance(layer, nn.Conv2d)
+            and layer.kernel_size == (1, 1)
+            and layer.stride != (1, 1)
+            and layer.groups == 1
+            and layer.in_channels < _MIN_CHANNELS
+        ]
 
     def peak_memory_bytes(self) -> int:
         """Return the most memory used so far: of the GPU, or of this whole process."""
@@ -48,7 +78,7 @@ class Compute:
             return
         inductor_mode = "reduce-overhead" if mode == "cuda-graphs" else None
         for network in networks:
-            if self.device.type == "cpu" and memory_layout.strided_pointwise(network):
+            if self._strided_pointwise(network):
                 # Inductor would lay all convolutions out channels last again.
                 network.compile(options={"layout_optimization": False}, dynamic=False)
             else:
@@ -61,21 +91,26 @@ class Compute:
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
 
+def _to_default_layout(_layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(x_BCHW.contiguous() for x_BCHW in inputs)
+
+
+def _to_channels_last(_layer: nn.Module, _inputs: tuple[Tensor, ...], y_BCHW: Tensor) -> Tensor:
+    return y_BCHW.contiguous(memory_format=torch.channels_last)
+
+
 def select(precision: str = "auto") -> Compute:
     """Return the GPU where there is one, else the CPU, with bf16 where the hardware has it."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if torch.cuda.is_available():
+        device, has_bf16 = "cuda", torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        device, has_bf16 = "cpu", bool(_BF16_FLAGS & machine.cpu_flags())
     if precision == "auto":
-        precision = "bf16" if _has_bf16(device) else "fp32"
-    return Compute(device, precision)
+        precision = "bf16" if has_bf16 else "fp32"
+    return Compute(torch.device(device), precision)
 
 
-def _has_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(_BF16_FLAGS & machine.cpu_flags())
-
-
-def rng_state() -> dict[str, torch.Tensor]:
+def rng_state() -> dict[str, Tensor]:
     """Return the states of torch's own generators, from which layers such as dropout sample."""
     states = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
@@ -83,7 +118,7 @@ def rng_state() -> dict[str, torch.Tensor]:
     return states
 
 
-def set_rng_state(states: Mapping[str, torch.Tensor]) -> None:
+def set_rng_state(states: Mapping[str, Tensor]) -> None:
     """Put torch's own generators back to where `rng_state` was called."""
     torch.set_rng_state(states["cpu"])
     if "cuda" in states and torch.cuda.is_available():

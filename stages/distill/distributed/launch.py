@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import msgspec
 import torch
 import torch.distributed as dist
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
@@ -60,16 +59,22 @@ def process_group(job: Job, teacher: Path, checkpoint: Path | None) -> Iterator[
             workers = [_start_worker(rank, size, store.port) for rank in range(1, size)]
             torch.set_num_threads(max(1, threads // size))
         join(store, 0, size)
-        kept = checkpoint.read_bytes() if checkpoint else None
         # torch pickles this on the way. Who could send the others a harmful pickle could as well
         # send them a job that names a file of code.
-        contents = [msgspec.json.encode(job), teacher.read_bytes(), kept]
+        contents = [job, teacher.read_bytes(), checkpoint.read_bytes() if checkpoint else None]
         dist.broadcast_object_list(contents, src=0)
         yield Group(0, size)
     except (RuntimeError, dist.DistError) as error:
         raise worker_error(workers, size) or error from error
     finally:
-        _terminate(workers)
+        for process, output in workers:
+            process.terminate()
+            try:
+                process.wait(timeout=_TERMINATE_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            output.close()
         torch.set_num_threads(threads)
         if dist.is_initialized():
             dist.destroy_process_group()
@@ -152,16 +157,3 @@ def worker_error(workers: list[_Worker], size: int) -> StageError | None:
             "the same command goes on from the last checkpoint",
         )
     return None
-
-
-def _terminate(workers: list[_Worker]) -> None:
-    """End the workers that still run."""
-    for process, output in workers:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(timeout=_TERMINATE_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        output.close()

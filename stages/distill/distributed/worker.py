@@ -12,13 +12,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import torch.distributed as dist
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 
 from stages.distill.distributed import launch
 from stages.distill.distributed.group import Group
-from stages.distill.job import Job, build_trainer
+from stages.distill.job import build_trainer
 from stages.training import checkpoint_io
 
 _POLL_S = 0.2
@@ -38,27 +37,22 @@ def main() -> None:
             return
     launch.join(store, rank, size)
     try:
-        train(Group(rank, size))
+        contents: list[Any] = [None, None, None]
+        dist.broadcast_object_list(contents, src=0)
+        job, teacher, checkpoint = contents
+        with tempfile.TemporaryDirectory() as folder:
+            teacher_path, checkpoint_path = Path(folder) / "teacher", Path(folder) / "checkpoint"
+            teacher_path.write_bytes(teacher)
+            trainer, _ = build_trainer(job, teacher_path, Group(rank, size))
+            if checkpoint is not None:
+                checkpoint_path.write_bytes(checkpoint)
+                trainer.restore(checkpoint_io.load(checkpoint_path))
+        trainer.run()
     except RuntimeError as error:
         # Rank 0 has gone, and it is the one that reports why.
         sys.exit(f"process {rank} of {size}: {error}")
     finally:
         dist.destroy_process_group()
-
-
-def train(group: Group) -> None:
-    """Receive the job and run all of its training."""
-    contents: list[Any] = [None, None, None]
-    dist.broadcast_object_list(contents, src=0)
-    job, teacher, checkpoint = contents
-    with tempfile.TemporaryDirectory() as folder:
-        teacher_path, checkpoint_path = Path(folder) / "teacher", Path(folder) / "checkpoint"
-        teacher_path.write_bytes(teacher)
-        trainer, _ = build_trainer(msgspec.json.decode(job, type=Job), teacher_path, group)
-        if checkpoint is not None:
-            checkpoint_path.write_bytes(checkpoint)
-            trainer.restore(checkpoint_io.load(checkpoint_path))
-    trainer.run()
 
 
 def release() -> None:

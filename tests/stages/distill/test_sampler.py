@@ -115,7 +115,7 @@ def test_the_state_of_a_memory_is_its_images_themselves_and_comes_back() -> None
     for value in range(1, 6):
         memory.push(_image(value))
     saved = memory.state_dict()
-    assert saved["x"] is memory._x_NCHW
+    assert saved["x_NCHW"].data_ptr() == memory.x_NCHW.data_ptr()
     again = Memory(3, (1, 2, 2), CPU)
     again.load_state_dict(saved)
     memory.push(_image(9))

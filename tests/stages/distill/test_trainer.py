@@ -13,7 +13,7 @@ from models.generator import Generator
 from models.resnet import CifarResNet
 from pipeline.settings import Distill
 from stages.distill import losses
-from stages.distill.bn_stats import BNStatsLoss
+from stages.distill.batch_norm import BNStatsLoss
 from stages.distill.trainer import DistillTrainer
 from stages.training import checkpoint_io
 from stages.training.device import Compute

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from stages.training.memory_layout import place
+from stages.training.device import Compute
 
 ROOT = Path(__file__).parents[3]
-CPU = torch.device("cpu")
+CPU = Compute(torch.device("cpu"), "fp32")
 TRAIN = """
 import sys
 import torch
@@ -86,7 +86,7 @@ def test_their_training_neither_crashes_nor_goes_wrong(
     ],
 )
 def test_they_alone_compute_in_the_default_layout(layer: nn.Conv2d, *, is_default: bool) -> None:
-    placed = place(copy.deepcopy(layer), CPU)
+    placed = CPU.placed(copy.deepcopy(layer))
     are_default: list[bool] = []
     placed.register_forward_pre_hook(
         lambda _layer, inputs: are_default.append(inputs[0].is_contiguous())
@@ -106,6 +106,6 @@ def test_placing_keeps_the_parameters_and_what_a_network_computes() -> None:
     parameters = list(plain.parameters())
     x_BCHW = torch.rand(2, 4, 8, 8)
     wanted_BCHW = plain(x_BCHW)
-    placed = place(place(plain, CPU), CPU)
+    placed = CPU.placed(CPU.placed(plain))
     assert all(one is other for one, other in zip(parameters, placed.parameters(), strict=True))
     torch.testing.assert_close(placed(x_BCHW), wanted_BCHW)
