@@ -1,8 +1,4 @@
-"""Noticing a collapse while it happens, from the windows of a run so far.
-
-There are two ways to fail: the generator makes one class only, and the student learns nothing
-but the commonest decision. The thresholds are madpipe's own.
-"""
+"""Noticing a collapse while it happens; the thresholds are madpipe's own."""
 
 import math
 from collections.abc import Sequence
@@ -16,10 +12,11 @@ _NO_BETTER_WINDOWS = 20
 
 
 def check(windows: Sequence[Window], num_classes: int) -> None:
-    """Make sure that the run is worth going on with.
+    """Make sure that the windows of a run so far make it worth going on with.
 
     Raises:
-        StageError: A loss is not finite, or generator or student have collapsed.
+        StageError: A loss is not finite, the generator makes images of one class only, or the
+            student learns nothing but the commonest decision.
     """
     newest = windows[-1]
     for name in ("student_loss", "generator_loss"):

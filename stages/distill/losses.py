@@ -1,7 +1,7 @@
 """The losses of student and generator, and the terms that they are made of.
 
-The knowledge-distillation loss of the student is a distance between its logits and the
-teacher's. The generator seeks images on which the two differ, and which look like data.
+The student's loss is a distance between its logits and the teacher's. The generator seeks
+images on which the two differ, and which look like data.
 
 Shape legend: B batch, K classes, Z embedding. All of it in fp32.
 """
@@ -75,18 +75,13 @@ class LossTerms:
 def student_loss(
     terms: LossTerms, student_BK: Tensor, teacher_BK: Tensor, weights: Sequence[float]
 ) -> Tensor:
-    """Return the weighted sum of the distances on each part of the batch.
+    """Return the sum of the distances on each part of the batch, times the weight of the part.
 
-    Args:
-        terms: The distance and its temperature.
-        student_BK: Logits of a batch whose parts are of equal size, one after the other.
-        teacher_BK: The teacher's logits of the same images.
-        weights: The weight of each part.
+    The parts are of equal size, one after the other.
     """
     loss = student_BK.new_zeros(())
-    parts = zip(
-        student_BK.chunk(len(weights)), teacher_BK.chunk(len(weights)), weights, strict=True
-    )
+    count = len(weights)
+    parts = zip(student_BK.chunk(count), teacher_BK.chunk(count), weights, strict=True)
     for part_student_BK, part_teacher_BK, weight in parts:
         loss = loss + weight * terms.distance(part_student_BK, part_teacher_BK, terms.temperature)
     return loss
@@ -125,7 +120,8 @@ def generator_loss(
         mean_K = group.mean(teacher_BK.softmax(dim=1).mean(dim=0))
         loss = loss + terms.balance * class_balance(mean_K)
     if y_B is not None and terms.label:
-        loss = loss + terms.label * label_nll(teacher_BK, y_B)
+        # The class-conditional term of Do et al. 2022 (MAD).
+        loss = loss + terms.label * functional.cross_entropy(teacher_BK, y_B)
     if embedding_KZ is not None and terms.norm:
         loss = loss + terms.norm * excess_norm(embedding_KZ, terms.delta)
     return loss
@@ -137,22 +133,11 @@ def one_hot(teacher_BK: Tensor) -> Tensor:
 
 
 def class_balance(mean_K: Tensor) -> Tensor:
-    """Return the negative entropy of the teacher's mean prediction; least when balanced.
+    """Return the negative entropy of the teacher's probabilities averaged over the batch.
 
-    Chen et al. 2019 (DAFL), the information-entropy term.
-
-    Args:
-        mean_K: The probabilities that the teacher gives, averaged over the batch.
+    Least when the classes are balanced (Chen et al. 2019, DAFL, the information-entropy term).
     """
     return (mean_K * torch.log(mean_K + 1e-12)).sum()
-
-
-def label_nll(teacher_BK: Tensor, y_B: Tensor) -> Tensor:
-    """Return the negative log-likelihood that the teacher gives to the generator's labels.
-
-    The class-conditional term of Do et al. 2022 (MAD).
-    """
-    return functional.cross_entropy(teacher_BK, y_B)
 
 
 def excess_norm(embedding_KZ: Tensor, delta: float) -> Tensor:

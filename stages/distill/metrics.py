@@ -129,16 +129,12 @@ class GeneratorDivergence:
     @torch.no_grad()
     def predict(self) -> dict[str, Tensor]:
         """Return the student's logits of shape BK on each generator's images."""
-        was_training = self._student.training
+        generators, was_training = self._generators, self._student.training
         self._student.eval()
-        with (
-            self._group.local_only(),
-            untracked(*self._generators.values()),
-            self._compute.autocast(),
-        ):
+        with self._group.local_only(), untracked(*generators.values()), self._compute.autocast():
             logits = {
                 name: self._student(generator(*self._inputs)).float()
-                for name, generator in self._generators.items()
+                for name, generator in generators.items()
             }
         self._student.train(was_training)
         return logits

@@ -29,14 +29,11 @@ def save(path: Path, rows: Mapping[str, Tensor]) -> None:
         top += _TITLE_PX
         for number, x_CHW in enumerate(x_NCHW):
             place = (_GAP_PX + number % _COLUMNS * pitch, top + number // _COLUMNS * pitch)
-            sheet.paste(_cell(x_CHW), place)
+            x_HWC = np.rint(x_CHW.float().cpu().permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+            image = Image.fromarray(x_HWC[..., 0] if x_HWC.shape[-1] == 1 else x_HWC[..., :3])
+            cell = image.resize((_CELL_PX, _CELL_PX), Image.Resampling.NEAREST)
+            sheet.paste(cell.convert("RGB"), place)
         top += lines[name] * pitch
     buffer = io.BytesIO()
     sheet.save(buffer, format="PNG")
     write_bytes(path, buffer.getvalue())
-
-
-def _cell(x_CHW: Tensor) -> Image.Image:
-    x_HWC = np.rint(x_CHW.float().cpu().permute(1, 2, 0).numpy() * 255).astype(np.uint8)
-    image = Image.fromarray(x_HWC[..., 0] if x_HWC.shape[-1] == 1 else x_HWC[..., :3])
-    return image.resize((_CELL_PX, _CELL_PX), Image.Resampling.NEAREST).convert("RGB")

@@ -148,5 +148,4 @@ def _sample_images(trainer: DistillTrainer, generator: Generator, count: int) ->
 @torch.no_grad()
 def _decisions(network: Classifier, x_NCHW: Tensor, batch_size: int) -> Tensor:
     """Return the class that a network decides for, of each image."""
-    batches = torch.split(x_NCHW, batch_size)
-    return torch.cat([network(x_BCHW).argmax(dim=1) for x_BCHW in batches])
+    return torch.cat([network(x_BCHW).argmax(dim=1) for x_BCHW in torch.split(x_NCHW, batch_size)])

@@ -171,14 +171,10 @@ class DistillTrainer:
         options = self.options
         is_measured = (self.round + 1) % self.window_rounds == 0 and self.group.rank == 0
         before = self.divergence.predict() if is_measured else {}
+        averaged = options.ema_batch_norm == "averaged"
         for _ in range(options.generator_steps):
             self.generator_step()
-            ema_update(
-                self.ema,
-                self.generator,
-                options.alpha,
-                average_statistics=options.ema_batch_norm == "averaged",
-            )
+            ema_update(self.ema, self.generator, options.alpha, average_statistics=averaged)
         if is_measured:
             self.divergences = self.divergence.between(before, self.divergence.predict())
         first = self.round * options.student_steps
@@ -204,7 +200,21 @@ class DistillTrainer:
         self.generator_optimiser.zero_grad()
         total = torch.zeros((), device=self.compute.device)
         for _ in range(self.options.accumulation_steps):
-            loss = self._generator_loss(adversarial=adversarial)
+            z_BZ, y_B = self.sampler.sample(self.micro_batch)
+            with self.bn_stats.capture() as bn_stats_terms, self.compute.autocast():
+                x_BCHW = self.generator(z_BZ, y_B)
+                teacher_BK = self.teacher(x_BCHW).float()
+                student_BK = self.student(x_BCHW).float() if adversarial else None
+            embedding = self.generator.embedding
+            loss = losses.generator_loss(
+                self.terms,
+                self.group,
+                teacher_BK=teacher_BK,
+                student_BK=student_BK,
+                bn_stats_terms=bn_stats_terms,
+                y_B=y_B,
+                embedding_KZ=None if embedding is None else embedding.weight,
+            )
             (loss / self.options.accumulation_steps).backward()  # type: ignore[no-untyped-call]
             total += loss.detach() / self.options.accumulation_steps
         self.group.average_gradients(self.generator.parameters())
@@ -212,23 +222,6 @@ class DistillTrainer:
         self.student.train().requires_grad_(requires_grad=True)
         self.metrics.add_generator_step(total)
         return total
-
-    def _generator_loss(self, *, adversarial: bool) -> Tensor:
-        z_BZ, y_B = self.sampler.sample(self.micro_batch)
-        with self.bn_stats.capture() as bn_stats_terms, self.compute.autocast():
-            x_BCHW = self.generator(z_BZ, y_B)
-            teacher_BK = self.teacher(x_BCHW).float()
-            student_BK = self.student(x_BCHW).float() if adversarial else None
-        embedding = self.generator.embedding
-        return losses.generator_loss(
-            self.terms,
-            self.group,
-            teacher_BK=teacher_BK,
-            student_BK=student_BK,
-            bn_stats_terms=bn_stats_terms,
-            y_B=y_B,
-            embedding_KZ=None if embedding is None else embedding.weight,
-        )
 
     @torch.no_grad()
     def sample_batch(self) -> SyntheticBatch:
@@ -264,12 +257,9 @@ class DistillTrainer:
             batches: The parts of one batch, one after the other in memory.
         """
         options = self.options
-        self.student_optimiser.param_groups[0]["lr"] = one_cycle(
-            step,
-            options.rounds * options.student_steps,
-            options.student_learning_rate,
-            _STUDENT_WARMUP,
-        )
+        steps = options.rounds * options.student_steps
+        rate = one_cycle(step, steps, options.student_learning_rate, _STUDENT_WARMUP)
+        self.student_optimiser.param_groups[0]["lr"] = rate
         self.student_optimiser.zero_grad()
         total = torch.zeros((), device=self.compute.device)
         for batch in batches:
@@ -284,11 +274,8 @@ class DistillTrainer:
 
     def student_logits(self, batch: SyntheticBatch) -> Tensor:
         """Return the student's logits, with one batch of statistics or one for each part."""
+        parts = batch.x_BCHW.chunk(1 if self.options.joint_batch else len(batch.weights))
         with self.compute.autocast():
-            if self.options.joint_batch:
-                student_BK: Tensor = self.student(batch.x_BCHW).float()
-                return student_BK
-            parts = batch.x_BCHW.chunk(len(batch.weights))
             return torch.cat([self.student(x_BCHW).float() for x_BCHW in parts])
 
     def state(self) -> State:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from models.classifier import Classifier
+from pipeline.settings import Data
 from pipeline.stage import Context, StageError
 from stages.networks import card as cards
 from stages.networks import factory, identify_architecture, weights
@@ -23,10 +24,7 @@ def run(ctx: Context) -> None:
     """Leave the teacher's weights with its card."""
     path = ctx.external("teacher_weights")
     assert path is not None
-    settings = ctx.settings
-    size = settings.data.image_size_px
-    mean, std = settings.data.mean, settings.data.std
-    card = describe(path, arch=settings.teacher.arch, image_size_px=size, mean=mean, std=std)
+    card = describe(path, ctx.settings.teacher.arch, ctx.settings.data)
     network = load(ctx, card, path)
     x_BCHW = torch.rand(_PROBES, card.channels, card.image_size_px, card.image_size_px)
     with torch.inference_mode():
@@ -57,14 +55,7 @@ def check_finite(logits_BK: Tensor) -> None:
         raise StageError("teacher", "gives outputs that are not finite (nan)", "check its weights")
 
 
-def describe(
-    path: Path,
-    *,
-    arch: str,
-    image_size_px: int | None,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-) -> Card:
+def describe(path: Path, arch: str, data: Data) -> Card:
     """Return the card of a weights file, its own or one from settings and shapes.
 
     Raises:
@@ -80,7 +71,7 @@ def describe(
                 f'set teacher.arch = "{own.arch}"',
             )
         return own
-    if image_size_px is None:
+    if data.image_size_px is None:
         raise StageError(
             "data.image_size_px",
             f"is needed, since {path.name} does not record it (absent)",
@@ -91,6 +82,6 @@ def describe(
         weights.read(path, "teacher.weights"),
         arch=arch,
         num_classes=None,
-        image_size_px=image_size_px,
+        image_size_px=data.image_size_px,
     )
-    return msgspec.structs.replace(card, mean=mean or card.mean, std=std or card.std)
+    return msgspec.structs.replace(card, mean=data.mean or card.mean, std=data.std or card.std)

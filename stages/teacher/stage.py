@@ -39,19 +39,13 @@ def run(ctx: Context) -> None:
         network = _train(ctx, card, dataset)
     else:
         network = from_weights.load(ctx, card, path).to(device)
-    _check(ctx, network, dataset, device)
-    ctx.metric("params", factory.parameter_count(network))
-    weights.save(ctx.output("weights"), network.backbone, cards.metadata(card))
-
-
-def _check(ctx: Context, network: Classifier, dataset: Dataset, device: torch.device) -> None:
-    """Refuse a teacher that is no better than chance: nothing good can be distilled from it."""
     check_labels(dataset.held_out.y_N.numpy(), len(dataset.held_out.classes))
     logits_NK = predict_torch(network, dataset.held_out, device)
+    from_weights.check_finite(logits_NK)
     n = len(dataset.held_out.y_N)
     top1 = top1_accuracy(logits_NK, dataset.held_out.y_N)
     chance = float(torch.bincount(dataset.held_out.y_N).max()) / n
-    from_weights.check_finite(logits_NK)
+    # Nothing good can be distilled from a teacher that is no better than chance.
     if share_bounds(round(top1 * n), n, _CONFIDENCE).low <= chance:
         raise StageError(
             "teacher",
@@ -59,6 +53,8 @@ def _check(ctx: Context, network: Classifier, dataset: Dataset, device: torch.de
             "check its weights, the order of the classes, and data.mean and data.std",
         )
     ctx.metric("top1", top1)
+    ctx.metric("params", factory.parameter_count(network))
+    weights.save(ctx.output("weights"), network.backbone, cards.metadata(card))
 
 
 def _train(ctx: Context, card: Card, dataset: Dataset) -> Classifier:

@@ -49,19 +49,20 @@ class TeacherTrainer:
 
     def train_step(self) -> Tensor:
         """Take one step and return its loss."""
+        options = self.options
         if self.step % self.batches == 0:
             self.order_N = torch.randperm(len(self.data.y_N), generator=self.rng)
-        first = self.step % self.batches * self.options.batch_size
-        indices_B = self.order_N[first : first + self.options.batch_size]
-        schedule = one_cycle if self.options.schedule == "cosine" else triangle
-        rate = schedule(self.step, self.steps, self.options.learning_rate, _WARMUP)
+        first = self.step % self.batches * options.batch_size
+        indices_B = self.order_N[first : first + options.batch_size]
+        schedule = one_cycle if options.schedule == "cosine" else triangle
+        rate = schedule(self.step, self.steps, options.learning_rate, _WARMUP)
         self.optimiser.param_groups[0]["lr"] = rate
         x_BCHW = self.data.batch(indices_B, self.compute.device)
         flipped_B = None
-        if self.options.augment == "shift-flip":
+        if options.augment == "shift-flip":
             epoch = self.step // self.batches
             flipped_B = augment.alternating_flip(self.flip_start_N, indices_B, epoch)
-        if self.options.augment != "none":
+        if options.augment != "none":
             offsets_2B = augment.crop_offsets(len(x_BCHW), x_BCHW.shape[-1], self.rng)
             x_BCHW = augment.random_shift(x_BCHW, offsets_2B, flipped_B)
         with self.compute.autocast():
@@ -69,15 +70,14 @@ class TeacherTrainer:
         loss = functional.cross_entropy(
             logits_BK.float(),
             self.data.y_N[indices_B].to(self.compute.device),
-            label_smoothing=self.options.label_smoothing,
+            label_smoothing=options.label_smoothing,
         )
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         if self.average is not None:
-            ema_update(
-                self.average, self.network, self.options.weight_average, average_statistics=True
-            )
+            momentum = options.weight_average
+            ema_update(self.average, self.network, momentum, average_statistics=True)
         self.step += 1
         return loss.detach()
 

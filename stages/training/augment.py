@@ -50,12 +50,8 @@ def _padding_px(image_size_px: int) -> int:
 def alternating_flip(flip_start_N: Tensor, indices_B: Tensor, epoch: int) -> Tensor:
     """Return which images of a batch are mirrored in an epoch: every one in every second epoch.
 
-    So in any two epochs the network sees both sides of all images, which independent coin
-    flips do not give (the alternating flip of K. Jordan's cifar10-airbench, 2024).
-
-    Args:
-        flip_start_N: Of each image, whether it is mirrored in the first epoch; sampled once.
-        indices_B: The images of the batch.
-        epoch: Counted from 0.
+    `flip_start_N` has those of epoch 0. In any two epochs the network sees both sides of all
+    images, which independent flips do not give (the alternating flip of K. Jordan's
+    cifar10-airbench, 2024).
     """
     return flip_start_N[indices_B] ^ bool(epoch % 2)

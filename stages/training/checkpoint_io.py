@@ -11,9 +11,6 @@ State = dict[str, Any]
 def save(path: Path, state: State) -> None:
     """Write a nested dict of tensors and plain values, tensor by tensor.
 
-    Whoever keeps checkpoints writes beside the last one and renames, so no second copy of the
-    state is needed here.
-
     Raises:
         OSError: The disk is full or read-only.
     """

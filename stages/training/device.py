@@ -48,8 +48,10 @@ class Compute:
         for layer in self._strided_pointwise(network):
             # A 1x1 weight is contiguous in both layouts, but torch goes by its strides: a copy.
             layer.weight.data = layer.weight.data.clone(memory_format=torch.contiguous_format)
-            layer.register_forward_pre_hook(_to_default_layout)
-            layer.register_forward_hook(_to_channels_last)
+            layer.register_forward_pre_hook(lambda _, inputs: inputs[0].contiguous())
+            layer.register_forward_hook(
+                lambda _, _inputs, y_BCHW: y_BCHW.contiguous(memory_format=torch.channels_last)
+            )
         return network
 
     def _strided_pointwise(self, network: nn.Module) -> list[nn.Conv2d]:
@@ -89,14 +91,6 @@ class Compute:
         if self.precision == "fp32":
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
-
-
-def _to_default_layout(_layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return tuple(x_BCHW.contiguous() for x_BCHW in inputs)
-
-
-def _to_channels_last(_layer: nn.Module, _inputs: tuple[Tensor, ...], y_BCHW: Tensor) -> Tensor:
-    return y_BCHW.contiguous(memory_format=torch.channels_last)
 
 
 def select(precision: str = "auto") -> Compute:

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -43,16 +42,15 @@ def process_group(job: Job, teacher: Path, checkpoint: Path | None) -> Iterator[
     Raises:
         StageError: A process ended before its time; the checkpoint stays.
     """
-    torchrun = from_torchrun()
-    size = torchrun.world_size if torchrun else job.options.processes
+    store = torchrun_store()
+    size = int(os.environ["WORLD_SIZE"]) if store else job.options.processes
     if size == 1:
         yield Group()
         return
     threads = torch.get_num_threads()
     workers: list[_Worker] = []
     try:
-        if torchrun:
-            store = torchrun.store
+        if store:
             store.set(START_KEY, "join")
         else:
             store = TCPStore("127.0.0.1", 0, size, is_master=True, wait_for_workers=False)
@@ -80,30 +78,19 @@ def process_group(job: Job, teacher: Path, checkpoint: Path | None) -> Iterator[
             dist.destroy_process_group()
 
 
-@dataclass(frozen=True, slots=True)
-class TorchrunRank:
-    """The place of this process among those that torchrun started."""
-
-    rank: int
-    world_size: int
-    store: TCPStore
-
-
 @functools.cache
-def from_torchrun() -> TorchrunRank | None:
-    """Return the place that torchrun gave this process, None where it did not start it."""
+def torchrun_store() -> TCPStore | None:
+    """Return the store of the processes of torchrun, None where it did not start this one."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return None
-    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     # Mostly torchrun itself keeps the store; else it is for rank 0 to open.
     is_kept = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    store = TCPStore(
+    return TCPStore(
         os.environ["MASTER_ADDR"],
         int(os.environ["MASTER_PORT"]),
-        is_master=rank == 0 and not is_kept,
+        is_master=os.environ["RANK"] == "0" and not is_kept,
         wait_for_workers=False,
     )
-    return TorchrunRank(rank, size, store)
 
 
 def join(store: Store, rank: int, size: int) -> None:

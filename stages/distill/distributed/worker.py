@@ -1,8 +1,4 @@
-"""A process above rank 0, started by `launch` or by torchrun.
-
-It holds the same state as rank 0, runs the same training rounds on its share of each batch, and
-leaves nothing behind.
-"""
+"""A process above rank 0, started by `launch` or by torchrun; it leaves nothing behind."""
 
 import os
 import signal
@@ -26,11 +22,10 @@ _POLL_S = 0.2
 def main() -> None:
     """Join the group that the environment names and train until the last round."""
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    torchrun = launch.from_torchrun()
-    if torchrun is None:
+    store = launch.torchrun_store()
+    if store is None:
         store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
     else:
-        store = torchrun.store
         # A signal from the terminal is rank 0's business, which knows what has to be saved.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if not wait_for_start(store):
@@ -57,9 +52,9 @@ def main() -> None:
 
 def release() -> None:
     """Let ranks above 0 of torchrun go, where no stage has called them."""
-    torchrun = launch.from_torchrun()
-    if torchrun is not None and not torchrun.store.check([launch.START_KEY]):
-        torchrun.store.set(launch.START_KEY, "end")
+    store = launch.torchrun_store()
+    if store is not None and not store.check([launch.START_KEY]):
+        store.set(launch.START_KEY, "end")
 
 
 def wait_for_start(store: Store) -> bool:

@@ -5,6 +5,7 @@ import typing
 
 import pytest
 import torch
+from torch.nn import functional
 
 from pipeline.settings import Distill
 from pipeline.settings.distill import LossName
@@ -101,12 +102,6 @@ def test_the_temperature_of_js_softens_and_its_square_scales() -> None:
     )
 
 
-def test_the_label_term_is_the_cross_entropy_with_the_label() -> None:
-    teacher_BK = torch.tensor([[0.0, LN3], [0.0, LN3]])
-    nll = losses.label_nll(teacher_BK, torch.tensor([0, 1]))
-    assert nll.item() == pytest.approx(-(math.log(0.25) + math.log(0.75)) / 2, rel=1e-6)
-
-
 def test_only_embeddings_longer_than_delta_cost() -> None:
     embedding_KZ = torch.tensor([[3.0, 4.0], [0.3, 0.4]], requires_grad=True)
     cost = losses.excess_norm(embedding_KZ, 2.0)
@@ -160,7 +155,7 @@ def test_a_conditional_generators_loss_has_the_terms_of_its_labels() -> None:
     )
     expected = (
         -losses.l1(STUDENT_BK, TEACHER_BK, 1.0)
-        + 2.0 * losses.label_nll(TEACHER_BK, Y_B)
+        + 2.0 * functional.cross_entropy(TEACHER_BK, Y_B)
         + 0.1 * (10.0 - 3.0)
     )
     assert _generator_loss(options) == pytest.approx(expected.item(), rel=1e-5)

@@ -1,38 +1,34 @@
 """A teacher where there are no labelled images: its card, or settings in its place."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from pipeline.errors import StageError, UsageError
+from pipeline.settings import Data
 from stages.networks import card as cards
 from stages.teacher.from_weights import describe
 from tests.stages.tiny import TinyRun, card, resnet8, run_stages, settings, weights_file
 
-NOTHING: Mapping[str, Any] = {"image_size_px": None, "mean": (), "std": ()}
-
 
 def test_a_file_with_its_card_needs_no_settings(tmp_path: Path) -> None:
     path = weights_file(tmp_path / "t.safetensors")
-    assert describe(path, arch="resnet8", **NOTHING) == card()
+    assert describe(path, "resnet8", Data()) == card()
 
 
 def test_a_card_of_another_architecture_is_refused(tmp_path: Path) -> None:
     path = weights_file(tmp_path / "t.safetensors")
     with pytest.raises(StageError, match=r"contradicts the card .*resnet14, not resnet8"):
-        describe(path, arch="resnet14", **NOTHING)
+        describe(path, "resnet14", Data())
 
 
 def test_a_bare_file_is_described_by_the_settings(tmp_path: Path) -> None:
     torch.save(resnet8().state_dict(), tmp_path / "t.pth")
     with pytest.raises((StageError, UsageError), match="image_size_px"):
-        describe(tmp_path / "t.pth", arch="resnet8", **NOTHING)
-    described = describe(
-        tmp_path / "t.pth", arch="resnet8", image_size_px=8, mean=(0.4,), std=(0.2,)
-    )
+        describe(tmp_path / "t.pth", "resnet8", Data())
+    data = Data(image_size_px=8, mean=(0.4,), std=(0.2,))
+    described = describe(tmp_path / "t.pth", "resnet8", data)
     assert (described.image_size_px, described.mean, described.num_classes) == (8, (0.4,), 10)
 
 
