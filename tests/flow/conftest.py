@@ -13,6 +13,7 @@ SMALL = (
     "distill.rounds=40",
     "distill.batch_size=32",
     "distill.generator_width=16",
+    "distill.generator_learning_rate=0.01",
     "distill.bank_size=32",
     "validate.pairs=20",
     "validate.warmup_s=0.01",

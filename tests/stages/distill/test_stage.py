@@ -91,6 +91,7 @@ def test_a_process_that_distils_opens_no_data_set_and_imports_no_sklearn(
     report, weights = tmp_path / "report.json", tiny.path("teacher/weights")
     sets = ["teacher.arch=resnet8", f"teacher.weights={weights}", "distill.rounds=40"]
     sets += ["distill.batch_size=32", "distill.generator_width=16", "distill.bank_size=32"]
+    sets += ["distill.generator_learning_rate=0.01"]
     run_stages(settings({"teacher": {"weights": str(weights), "epochs": 40}}), tmp_path, count=1)
     command = [sys.executable, "-c", AUDITED, str(report), "distill", "--json"]
     command += [word for setting in sets for word in ("--set", setting)]

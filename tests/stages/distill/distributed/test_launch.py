@@ -144,7 +144,8 @@ def test_torchrun_trains_with_its_ranks_and_ends_them_when_there_is_nothing_to_t
 ) -> None:
     (tmp_path / "pipeline.toml").write_text(
         'seed = 0\n[teacher]\narch = "resnet8"\nepochs = 3\n[distill]\nrounds = 40\n'
-        'batch_size = 32\ngenerator_width = 16\nbank_size = 32\nprecision = "fp32"\n',
+        "batch_size = 32\ngenerator_width = 16\ngenerator_learning_rate = 0.01\nbank_size = 32\n"
+        'precision = "fp32"\n',
         encoding="utf-8",
     )
     (tmp_path / "main.py").write_text(UNDER_TORCHRUN, encoding="utf-8")
