@@ -27,9 +27,7 @@ def load(data: Data, spec: Spec, root: Path) -> LoadedSource:
         test = kind(str(root), train=False, download=False)
     except RuntimeError as error:
         raise StageError(
-            "data.root",
-            f"holds no {data.source} that torchvision can read ({root})",
-            spec.where,
+            "data.root", f"holds no {data.source} that torchvision can read ({root})", spec.where
         ) from error
     parts = [DatasetPart(part.data, np.asarray(part.targets)) for part in (train, test)]
     return LoadedSource(parts[0], parts[1], tuple(train.classes))
