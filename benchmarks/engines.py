@@ -30,7 +30,7 @@ from torch import nn
 from models.classifier import Classifier
 from pipeline import machine
 from pipeline.settings import Build, Data, Export
-from stages import bank
+from stages import image_bank
 from stages.build import autotune
 from stages.data import images
 from stages.data.images import Dataset
@@ -226,7 +226,7 @@ def students(work: Path) -> Iterator[tuple[str, ModelProto, NDArray[np.float32]]
     for folder in (path.parent for path in files):
         network, card = factory.load(folder / "student.safetensors", code=None, place="student")
         graph = onnx_io.from_torch(network, card, opset=22)
-        yield folder.name[:8], graph, bank.load(folder / "bank.npz", "the bank")
+        yield folder.name[:8], graph, image_bank.load(folder / "bank.npz", "the bank")
 
 
 def auto(work: Path) -> None:

@@ -16,7 +16,7 @@ from pipeline.errors import SettingsFault
 from pipeline.requirements import NeedsModule, Requirement
 from pipeline.settings import Data, Settings
 from pipeline.stage import External, Stage
-from stages.data.specs import SPECS, loader_module, spec_of
+from stages.data.datasets import SPECS, loader_module, spec_of
 from stages.engines import selection
 from stages.engines.base import BACKENDS, BackendInfo
 from stages.preflight import NeedsNetwork

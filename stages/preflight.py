@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.settings import Data
-from stages.data.specs import spec_of
+from stages.data.datasets import spec_of
 
 _FEWEST_CLASSES = 2
 """With fewer the folder is not what it should be, and its loader says why."""

@@ -15,10 +15,10 @@ from pipeline.gates.build_records import EngineManifest
 from pipeline.gates.measurements import Measurements
 from pipeline.settings import Build, Data, Export, Validate
 from pipeline.stage import StageError
-from stages import bank
+from stages import image_bank
 from stages.build import stage as build_stage
+from stages.data.datasets import SPECS
 from stages.data.images import load as load_dataset
-from stages.data.specs import SPECS
 from stages.engines import compatibility, selection
 from stages.engines.base import AUTO, BACKENDS, MANIFEST_FILE
 from stages.engines.open_engine import read_folder
@@ -137,7 +137,7 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> Measu
     manifest, path = read_folder(folder, "--engine")
     tensors = weights.read(teacher, "--teacher")
     if source is None:
-        size = bank.load(bank_path, "--data").shape[-1]
+        size = image_bank.load(bank_path, "--data").shape[-1]
     else:
         size = SPECS[source.source].image_size_px
     card = identify_architecture.card_for(

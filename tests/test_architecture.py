@@ -76,7 +76,7 @@ LIGHT_STAGE_FILES = {
     "stages/__init__.py",
     "stages/catalog.py",
     "stages/data/__init__.py",
-    "stages/data/specs.py",
+    "stages/data/datasets.py",
     "stages/preflight.py",
     "stages/engines/__init__.py",
     "stages/engines/base.py",

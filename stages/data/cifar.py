@@ -7,8 +7,8 @@ import numpy as np
 from pipeline.settings import Data
 from pipeline.stage import StageError
 from stages.data import folder
+from stages.data.datasets import Spec
 from stages.data.images import DatasetPart, LoadedSource
-from stages.data.specs import Spec
 
 
 def load(data: Data, spec: Spec, root: Path) -> LoadedSource:

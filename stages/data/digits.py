@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.settings import Data
+from stages.data.datasets import Spec
 from stages.data.images import DatasetPart, LoadedSource
-from stages.data.specs import Spec
 
 HELD_OUT = 540
 _SPLIT_SEED = 0

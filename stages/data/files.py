@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from pipeline.stage import StageError
-from stages.data.specs import Spec
+from stages.data.datasets import Spec
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 """Of files that are read as images, in lower case."""

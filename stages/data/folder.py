@@ -12,9 +12,9 @@ import numpy as np
 
 from pipeline.settings import Data
 from pipeline.stage import StageError
+from stages.data.datasets import SPECS, Spec
 from stages.data.files import ImageFiles, image_files
 from stages.data.images import DatasetPart, LoadedSource
-from stages.data.specs import SPECS, Spec
 
 _HELD_OUT = ("val", "validation", "test")
 _TRAIN = "train"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pipeline.settings import Data
 from stages.data import folder
+from stages.data.datasets import Spec
 from stages.data.images import LoadedSource
-from stages.data.specs import Spec
 
 _WNID = re.compile(r"n\d{8}")
 

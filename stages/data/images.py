@@ -15,8 +15,8 @@ from torch import Tensor
 
 from pipeline.settings import Data, Settings
 from pipeline.stage import StageError
+from stages.data.datasets import SPECS, Spec, loader_module, spec_of
 from stages.data.files import ImageFiles
-from stages.data.specs import SPECS, Spec, loader_module, spec_of
 
 _LIMIT_SEED = 0
 _MEMORY_BYTES = 2 << 30

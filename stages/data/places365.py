@@ -6,9 +6,9 @@ from pathlib import Path
 from pipeline.settings import Data
 from pipeline.stage import StageError
 from stages.data import folder
+from stages.data.datasets import Spec
 from stages.data.folder import Listing
 from stages.data.images import LoadedSource
-from stages.data.specs import Spec
 
 _CATEGORIES = "categories_places365.txt"
 _LISTS = ("places365_train_standard.txt", "places365_val.txt")

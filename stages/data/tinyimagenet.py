@@ -5,9 +5,9 @@ from pathlib import Path
 from pipeline.settings import Data
 from pipeline.stage import StageError
 from stages.data import folder
+from stages.data.datasets import Spec
 from stages.data.folder import Listing
 from stages.data.images import LoadedSource
-from stages.data.specs import Spec
 
 _ARCHIVE_FOLDER = "tiny-imagenet-200"
 _ANNOTATIONS = "val_annotations.txt"

@@ -15,7 +15,7 @@ from torch import Tensor
 from models.classifier import Classifier
 from models.generator import Generator
 from pipeline.stage import Context, StageError
-from stages import bank
+from stages import image_bank
 from stages.distill import collapse, metrics, sample_grid
 from stages.distill.batch_norm import untracked
 from stages.distill.distributed.launch import process_group
@@ -24,7 +24,7 @@ from stages.distill.trainer import DistillTrainer
 from stages.networks import card as cards
 from stages.networks import factory, weights
 from stages.networks.card import Card
-from stages.training import checkpoint_io
+from stages.training import state_file
 
 _PROGRESS_EVERY_S = 0.5
 _GRID_IMAGES = 32
@@ -45,7 +45,7 @@ def run(ctx: Context) -> None:
     with process_group(job, teacher, checkpoint) as group:
         trainer, card = build_trainer(job, teacher, group)
         if checkpoint is not None:
-            trainer.restore(checkpoint_io.load(checkpoint))
+            trainer.restore(state_file.load(checkpoint))
         if not trainer.bn_stats.layers and trainer.terms.batch_norm:
             ctx.note(
                 "the teacher has no BatchNorm2d layers with running statistics, so the "
@@ -73,7 +73,7 @@ def _train(ctx: Context, trainer: DistillTrainer, card: Card) -> None:
     reported_s = 0.0
 
     def keep_checkpoint() -> None:
-        ctx.checkpoints.keep(lambda path: checkpoint_io.save(path, trainer.state()))
+        ctx.checkpoints.keep(lambda path: state_file.save(path, trainer.state()))
 
     def on_pretrain_step() -> None:
         keep_checkpoint()
@@ -128,7 +128,7 @@ def _write_outputs(ctx: Context, trainer: DistillTrainer, card: Card) -> None:
     weights.save(ctx.output("ema_generator"), trainer.ema, trainer.ema.metadata())
     metrics.save_curves(ctx.output("curves"), trainer.windows)
     new_NCHW, old_NCHW = new_NCHW[: size - size // 2], old_NCHW[: size // 2]
-    bank.save(ctx.output("bank"), torch.cat([new_NCHW, old_NCHW]))
+    image_bank.save(ctx.output("bank"), torch.cat([new_NCHW, old_NCHW]))
     half = _GRID_IMAGES // 2
     sample_grid.save(ctx.output("picture"), {"G": new_NCHW[:half], "EMA of G": old_NCHW[:half]})
 

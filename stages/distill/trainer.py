@@ -25,10 +25,10 @@ from stages.distill.metrics import GeneratorDivergence, MetricAccumulator, Windo
 from stages.distill.sampler import Memory, NoiseSampler, SyntheticBatch
 from stages.training import augment
 from stages.training import device as devices
-from stages.training.checkpoint_io import State
 from stages.training.device import Compute
 from stages.training.ema import ema_copy, ema_update
 from stages.training.schedule import one_cycle
+from stages.training.state_file import State
 
 _STUDENT_WARMUP = 0.1
 _STUDENT_MOMENTUM = 0.9

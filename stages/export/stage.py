@@ -12,7 +12,7 @@ from models.classifier import Classifier
 from pipeline.cache.keys import file_sha256
 from pipeline.settings import Export
 from pipeline.stage import Context, StageError
-from stages import bank
+from stages import image_bank
 from stages.engines.base import AUTO, BACKENDS
 from stages.engines.ort import OrtSession
 from stages.networks import factory
@@ -44,7 +44,7 @@ def run(ctx: Context) -> None:
         ctx.output("onnx"),
         options=options,
         opset=options.opset or BACKENDS[AUTO if backend == "auto" else backend].opset,
-        images_NCHW=bank.load(ctx.input("distill/bank"), "the bank"),
+        images_NCHW=image_bank.load(ctx.input("distill/bank"), "the bank"),
         student_sha256=file_sha256(ctx.input("distill/student")),
     )
     ctx.metric("max_logit_difference", comparison.max_logit_difference)

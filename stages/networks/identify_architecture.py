@@ -10,7 +10,7 @@ from models import registry
 from models.key_names import match_key_names
 from pipeline.errors import UsageError
 from pipeline.stage import StageError
-from stages.data.specs import matching_spec
+from stages.data.datasets import matching_spec
 from stages.networks import card as cards
 from stages.networks.card import Card
 

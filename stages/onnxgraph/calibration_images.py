@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from pipeline.stage import StageError
-from stages import bank
+from stages import image_bank
+from stages.data.datasets import matching_spec
 from stages.data.files import image_files, read_images
-from stages.data.specs import matching_spec
 from stages.onnxgraph.io import image_shape
 
 _DIMENSIONS = 4
@@ -35,7 +35,7 @@ def load(path: Path, model: ModelProto, place: str) -> NDArray[np.float32]:
     if path.is_dir():
         x = _read_folder(path, model, place)
     else:
-        x = bank.load_array(path, place, remedy="give an .npz with x, or a folder")
+        x = image_bank.load_array(path, place, remedy="give an .npz with x, or a folder")
     if x.ndim != _DIMENSIONS or not len(x):
         raise StageError(
             place,

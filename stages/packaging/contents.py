@@ -8,7 +8,7 @@ import msgspec
 from pipeline.errors import UsageError
 from pipeline.report.records import Report
 from pipeline.stage import StageError
-from stages.data.specs import matching_spec
+from stages.data.datasets import matching_spec
 from stages.engines.base import BACKENDS, MANIFEST_FILE
 from stages.engines.open_engine import read_folder
 from stages.packaging import modelcard, triton

@@ -16,8 +16,8 @@ from stages.networks.card import Card
 from stages.networks.predict import predict_torch, top1_accuracy
 from stages.teacher import from_weights
 from stages.teacher.trainer import TeacherTrainer
-from stages.training import checkpoint_io
 from stages.training import device as devices
+from stages.training import state_file
 
 _CONFIDENCE = 0.99
 
@@ -69,10 +69,10 @@ def _train(ctx: Context, card: Card, dataset: Dataset) -> Classifier:
     network = factory.build(card, code=ctx.external("teacher_code"), place="teacher.arch")
     trainer = TeacherTrainer(network, dataset.train, ctx.settings.teacher, rng)
     if (checkpoint := ctx.checkpoints.load()) is not None:
-        trainer.restore(checkpoint_io.load(checkpoint))
+        trainer.restore(state_file.load(checkpoint))
     while trainer.step < trainer.steps:
         loss = trainer.train_step()
-        ctx.checkpoints.keep(lambda path: checkpoint_io.save(path, trainer.state()))
+        ctx.checkpoints.keep(lambda path: state_file.save(path, trainer.state()))
         if trainer.step % trainer.batches == 0:
             done = trainer.step // trainer.batches
             ctx.progress(done, ctx.settings.teacher.epochs, "epochs", loss=loss.item())

@@ -10,7 +10,7 @@ from torch.nn import functional
 from models.classifier import Classifier
 from pipeline.settings import Teacher
 from stages.data.images import Images
-from stages.training import augment, checkpoint_io
+from stages.training import augment, state_file
 from stages.training import device as devices
 from stages.training.ema import ema_copy, ema_update
 from stages.training.schedule import one_cycle, triangle
@@ -85,7 +85,7 @@ class TeacherTrainer:
         """Return the network as trained, or its moving average where the options have one."""
         return self.network if self.average is None else self.average
 
-    def state(self) -> checkpoint_io.State:
+    def state(self) -> state_file.State:
         """Return all that decides the steps to come."""
         return {
             "step": self.step,
@@ -98,7 +98,7 @@ class TeacherTrainer:
             "flip_start": self.flip_start_N,
         }
 
-    def restore(self, saved: checkpoint_io.State) -> None:
+    def restore(self, saved: state_file.State) -> None:
         """Go on from what `state` returned."""
         self.network.load_state_dict(saved["network"])
         if self.average is not None:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from pipeline.stage import StageError
-from stages import bank
+from stages import image_bank
 from stages.data.images import Images, check_labels
 from stages.networks.card import Card
 
@@ -20,7 +20,7 @@ def bank_images(path: Path, card: Card) -> Images:
     Raises:
         StageError: The file is no bank, or its images are not those that the teacher takes.
     """
-    x_NCHW = bank.load(path, "the bank")
+    x_NCHW = image_bank.load(path, "the bank")
     images = Images(
         torch.from_numpy((x_NCHW * 255).round().astype(np.uint8)),
         torch.zeros(len(x_NCHW), dtype=torch.int64),

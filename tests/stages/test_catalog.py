@@ -91,7 +91,7 @@ def test_only_teacher_and_validate_have_modules_of_data_in_their_code(arch: str)
         for name, stage in stages.items()
         if any(
             module.startswith("stages.data.")
-            and module not in ("stages.data.specs", "stages.data.files")
+            and module not in ("stages.data.datasets", "stages.data.files")
             for module in code_digests([stage.run.partition(":")[0], *stage.code], DigestCache())
         )
     }

@@ -14,7 +14,7 @@ from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 from stages.distill.distributed import launch
 from stages.distill.distributed.group import Group
 from stages.distill.job import build_trainer
-from stages.training import checkpoint_io
+from stages.training import state_file
 
 _POLL_S = 0.2
 
@@ -41,7 +41,7 @@ def main() -> None:
             trainer, _ = build_trainer(job, teacher_path, Group(rank, size))
             if checkpoint is not None:
                 checkpoint_path.write_bytes(checkpoint)
-                trainer.restore(checkpoint_io.load(checkpoint_path))
+                trainer.restore(state_file.load(checkpoint_path))
         trainer.run()
     except RuntimeError as error:
         # Rank 0 has gone, and it is the one that reports why.

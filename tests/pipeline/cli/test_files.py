@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.data.specs import SPECS
+from stages.data.datasets import SPECS
 
 Call = Callable[..., tuple[int, str, str]]
 

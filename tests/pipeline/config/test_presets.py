@@ -12,7 +12,7 @@ from pipeline.errors import ConfigError
 from pipeline.project import Project
 from pipeline.settings import Settings
 from stages.catalog import declare
-from stages.data.specs import SPECS
+from stages.data.datasets import SPECS
 
 KNOWN_SETS = ["cifar10", "cifar100", "food101", "imagenet", "places365", "tiny-imagenet"]
 

@@ -13,7 +13,7 @@ import pytest
 from pipeline.errors import StageError
 from pipeline.settings import Data
 from stages.data import cifar, images
-from stages.data.specs import spec_of
+from stages.data.datasets import spec_of
 from tests.stages.data.trees import put
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.settings import Data
 from stages.data import digits
-from stages.data.specs import spec_of
+from stages.data.datasets import spec_of
 
 DATA = Data()
 

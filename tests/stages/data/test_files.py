@@ -11,8 +11,8 @@ from torchvision.transforms import functional
 
 from pipeline.errors import StageError
 from pipeline.settings import Data
+from stages.data.datasets import Spec, spec_of
 from stages.data.files import ImageFiles, scale_and_crop
-from stages.data.specs import Spec, spec_of
 
 SPEC = spec_of(Data(source="folder", image_size_px=16))
 

@@ -9,8 +9,8 @@ from PIL import Image
 from pipeline.errors import StageError
 from pipeline.settings import Data
 from stages.data import files, folder, images
+from stages.data.datasets import spec_of
 from stages.data.files import ImageFiles
-from stages.data.specs import spec_of
 from tests.stages.data.trees import put
 
 Read = tuple[np.ndarray, np.ndarray]

@@ -7,7 +7,7 @@ import pytest
 from pipeline.errors import StageError
 from pipeline.settings import Data
 from stages.data import imagenet, images
-from stages.data.specs import spec_of
+from stages.data.datasets import spec_of
 from tests.stages.data.trees import put
 
 DATA = Data(source="imagenet", image_size_px=8)

@@ -13,8 +13,8 @@ from models.generator import Generator
 from pipeline import machine
 from pipeline.settings import Distill
 from stages.distill.trainer import DistillTrainer
-from stages.training import checkpoint_io
 from stages.training import device as devices
+from stages.training import state_file
 
 pytestmark = [
     pytest.mark.gpu,
@@ -74,9 +74,9 @@ def test_the_student_learns_what_a_round_shows_it() -> None:
 def test_a_checkpoint_from_a_gpu_goes_on_there(tmp_path: Path) -> None:
     trainer = _trainer(compile="off")
     trainer.train_round()
-    checkpoint_io.save(tmp_path / "state", trainer.state())
+    state_file.save(tmp_path / "state", trainer.state())
     other = _trainer(compile="off")
-    other.restore(checkpoint_io.load(tmp_path / "state"))
+    other.restore(state_file.load(tmp_path / "state"))
     assert other.round == 1
     other.train_round()
     for network in (trainer.student, other.student):

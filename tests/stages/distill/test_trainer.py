@@ -15,7 +15,7 @@ from pipeline.settings import Distill
 from stages.distill import losses
 from stages.distill.batch_norm import BNStatsLoss
 from stages.distill.trainer import DistillTrainer
-from stages.training import checkpoint_io
+from stages.training import state_file
 from stages.training.device import Compute
 from stages.training.schedule import one_cycle
 from tests.stages.distill.tiny_training import copied_state, trained_state
@@ -231,8 +231,8 @@ def test_a_trainer_restored_from_a_file_goes_on_as_the_one_that_was_saved(tmp_pa
         whole.train_round()
     for _ in range(2):
         first.train_round()
-    checkpoint_io.save(tmp_path / "state", first.state())
-    second.restore(checkpoint_io.load(tmp_path / "state"))
+    state_file.save(tmp_path / "state", first.state())
+    second.restore(state_file.load(tmp_path / "state"))
     assert second.round == 2
     for _ in range(2):
         second.train_round()

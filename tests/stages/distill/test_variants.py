@@ -14,7 +14,7 @@ from stages.distill import collapse
 from stages.distill.distributed.group import Group
 from stages.distill.job import build_trainer
 from stages.distill.trainer import DistillTrainer
-from stages.training import checkpoint_io
+from stages.training import state_file
 from tests.stages.distill.tiny_training import job, teacher, trained_state
 from tests.stages.tiny import TinyRun
 
@@ -71,11 +71,11 @@ def test_a_student_that_samples_by_itself_goes_on_bit_by_bit(
     whole = with_dropout()
     for _ in range(2):
         whole.train_round()
-    checkpoint_io.save(tmp_path / "state", whole.state())
+    state_file.save(tmp_path / "state", whole.state())
     for _ in range(2):
         whole.train_round()
     resumed = with_dropout()
-    resumed.restore(checkpoint_io.load(tmp_path / "state"))
+    resumed.restore(state_file.load(tmp_path / "state"))
     for _ in range(2):
         resumed.train_round()
     assert _distance(whole, resumed) == 0
@@ -98,8 +98,8 @@ def test_a_run_goes_on_from_its_checkpoint_bit_by_bit(
     whole.run()
     with pytest.raises(Stopped):
         first.run(on_round=stop_after_two)
-    checkpoint_io.save(tmp_path / "state", first.state())
-    second.restore(checkpoint_io.load(tmp_path / "state"))
+    state_file.save(tmp_path / "state", first.state())
+    second.restore(state_file.load(tmp_path / "state"))
     second.run()
     assert _distance(whole, second) == 0.0
     assert whole.windows == second.windows

@@ -9,8 +9,8 @@ from PIL import Image
 
 from pipeline.errors import StageError
 from pipeline.settings import Data, SourceName
+from stages.data.datasets import spec_of
 from stages.data.files import ImageFiles
-from stages.data.specs import spec_of
 from stages.onnxgraph import calibration_images
 
 

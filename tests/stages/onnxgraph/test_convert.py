@@ -8,7 +8,7 @@ from onnx import ModelProto
 from pipeline import machine
 from pipeline.errors import StageError
 from pipeline.settings import Build
-from stages import bank
+from stages import image_bank
 from stages.engines.base import BACKENDS, PRECISION_KEY
 from stages.onnxgraph import convert
 from stages.onnxgraph import io as onnx_io
@@ -23,7 +23,7 @@ def model(tiny: TinyRun) -> ModelProto:
 
 @pytest.fixture(scope="module")
 def images(tiny: TinyRun) -> NDArray[np.float32]:
-    return bank.load(tiny.path("distill/bank"), "here")
+    return image_bank.load(tiny.path("distill/bank"), "here")
 
 
 @pytest.mark.parametrize(

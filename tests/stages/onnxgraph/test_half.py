@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from stages import bank
+from stages import image_bank
 from stages.engines.ort import OrtSession
 from stages.onnxgraph import half
 from stages.onnxgraph import io as onnx_io
@@ -35,7 +35,7 @@ def test_layers_have_half_weights_and_the_ends_are_fp32(model: ModelProto, preci
 
 
 def test_fp16_gives_nearly_the_logits_of_fp32(model: ModelProto, tiny: TinyRun) -> None:
-    x_NCHW = bank.load(tiny.path("distill/bank"), "here")
+    x_NCHW = image_bank.load(tiny.path("distill/bank"), "here")
     converted = half.convert(model, "fp16", keep=()).model
     fp16_NK, fp32_NK = (
         OrtSession(graph.SerializeToString()).infer(x_NCHW) for graph in (converted, model)

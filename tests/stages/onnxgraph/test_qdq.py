@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, numpy_helper
 
-from stages import bank
+from stages import image_bank
 from stages.engines.ort import OrtSession
 from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph import qdq
@@ -23,7 +23,7 @@ def model(tiny: TinyRun) -> ModelProto:
 
 @pytest.fixture(scope="module")
 def bank_images(tiny: TinyRun) -> NDArray[np.float32]:
-    return bank.load(tiny.path("distill/bank"), "here")
+    return image_bank.load(tiny.path("distill/bank"), "here")
 
 
 @pytest.fixture(scope="module", params=["u8s8", "s8s8"])

@@ -20,8 +20,8 @@ from pipeline.report.records import Report, RunSummary
 from pipeline.settings import BackendName, Build, Data, Export, InputName, PrecisionName, SourceName
 from stages import standalone
 from stages.data import images
+from stages.data.datasets import spec_of
 from stages.data.files import ImageFiles
-from stages.data.specs import spec_of
 from stages.engines.base import BACKENDS
 from stages.engines.open_engine import open_engine, read_manifest
 from stages.packaging import archive, contents

@@ -17,7 +17,7 @@ from pipeline.errors import StageError
 from stages.distill.distributed.launch import process_group, worker_error
 from stages.distill.job import build_trainer
 from stages.distill.trainer import DistillTrainer
-from stages.training import checkpoint_io
+from stages.training import state_file
 from tests.stages.distill.tiny_training import children, job, teacher, trained_state
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for children in /proc")
@@ -93,10 +93,10 @@ def test_two_processes_go_on_from_a_checkpoint_bit_by_bit(tmp_path: Path) -> Non
     with process_group(chosen, path, None) as group:
         trainer, _ = build_trainer(chosen, path, group)
         _train(trainer, 2)
-        checkpoint_io.save(checkpoint, trainer.state())
+        state_file.save(checkpoint, trainer.state())
     with process_group(chosen, path, checkpoint) as group:
         trainer, _ = build_trainer(chosen, path, group)
-        trainer.restore(checkpoint_io.load(checkpoint))
+        trainer.restore(state_file.load(checkpoint))
         resumed = _train(trainer, 2)
     assert all(torch.equal(whole[name], value) for name, value in resumed.items())
 

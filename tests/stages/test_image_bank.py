@@ -8,21 +8,21 @@ import pytest
 import torch
 
 from pipeline.errors import StageError
-from stages import bank
+from stages import image_bank
 
 
 def test_images_come_back_within_half_a_grey_level(tmp_path: Path) -> None:
     torch.manual_seed(0)
     x_NCHW = torch.rand(5, 3, 4, 6)
-    bank.save(tmp_path / "bank.npz", x_NCHW)
-    loaded_NCHW = bank.load(tmp_path / "bank.npz", "the bank")
+    image_bank.save(tmp_path / "bank.npz", x_NCHW)
+    loaded_NCHW = image_bank.load(tmp_path / "bank.npz", "the bank")
     assert loaded_NCHW.dtype == np.float32
     assert loaded_NCHW.flags["C_CONTIGUOUS"]
     np.testing.assert_allclose(loaded_NCHW, x_NCHW.numpy(), atol=0.5 / 255 + 1e-6)
 
 
 def test_the_file_holds_bytes_of_shape_nhwc(tmp_path: Path) -> None:
-    bank.save(tmp_path / "bank.npz", torch.tensor([[[[0.0, 1.0, 2.0, -1.0]]]]))
+    image_bank.save(tmp_path / "bank.npz", torch.tensor([[[[0.0, 1.0, 2.0, -1.0]]]]))
     with np.load(tmp_path / "bank.npz") as archive:
         assert archive["x"].dtype == np.uint8
         assert archive["x"].tolist() == [[[[0], [255], [255], [0]]]]
@@ -33,31 +33,31 @@ def test_the_same_images_give_the_same_bytes_at_any_time(
 ) -> None:
     for name, now in (("a", 1e9), ("b", 1.7e9)):
         monkeypatch.setattr(time, "time", lambda now=now: now)
-        bank.save(tmp_path / name, torch.full((2, 1, 3, 3), 0.5))
+        image_bank.save(tmp_path / name, torch.full((2, 1, 3, 3), 0.5))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_floats_of_shape_nchw_are_loaded_as_they_are(tmp_path: Path) -> None:
     x_NCHW = np.random.default_rng(0).random((2, 3, 4, 4), dtype=np.float32)
     np.savez(tmp_path / "bank.npz", x=x_NCHW)
-    np.testing.assert_array_equal(bank.load(tmp_path / "bank.npz", "here"), x_NCHW)
+    np.testing.assert_array_equal(image_bank.load(tmp_path / "bank.npz", "here"), x_NCHW)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn", b"no archive at all"])
 def test_a_damaged_file_is_refused_with_its_place(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bank.npz").write_bytes(content)
     with pytest.raises(StageError, match=r"^the bank: is no bank of images"):
-        bank.load(tmp_path / "bank.npz", "the bank")
+        image_bank.load(tmp_path / "bank.npz", "the bank")
 
 
 def test_a_bank_whose_compressed_bytes_are_damaged_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bank.npz"
-    bank.save(path, torch.rand(8, 1, 16, 16))
+    image_bank.save(path, torch.rand(8, 1, 16, 16))
     content = bytearray(path.read_bytes())
     content[60:90] = b"\xff" * 30
     path.write_bytes(content)
     with pytest.raises(StageError, match=r"^the bank: is no bank of images"):
-        bank.load(path, "the bank")
+        image_bank.load(path, "the bank")
 
 
 def test_numpys_advice_to_unpickle_is_not_passed_on(tmp_path: Path) -> None:
@@ -65,13 +65,13 @@ def test_numpys_advice_to_unpickle_is_not_passed_on(tmp_path: Path) -> None:
     np.save(tmp_path / "bank.npy", np.zeros((1, 2, 2, 1), np.uint8))
     for name, reason in (("bank.npz", "no file of arrays"), ("bank.npy", "one array")):
         with pytest.raises(StageError, match=reason) as caught:
-            bank.load(tmp_path / name, "here")
+            image_bank.load(tmp_path / name, "here")
         assert "allow_pickle" not in str(caught.value)
 
 
 def test_an_absent_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="is no bank of images"):
-        bank.load(tmp_path / "none.npz", "here")
+        image_bank.load(tmp_path / "none.npz", "here")
 
 
 def test_an_archive_without_x_or_with_pickled_objects_is_refused(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_an_archive_without_x_or_with_pickled_objects_is_refused(tmp_path: Path)
     np.savez(tmp_path / "pickled.npz", x=np.array([{"a": 1}], dtype=object))
     for name in ("other.npz", "pickled.npz"):
         with pytest.raises(StageError, match="is no bank of images"):
-            bank.load(tmp_path / name, "here")
+            image_bank.load(tmp_path / name, "here")
 
 
 @pytest.mark.parametrize("shape", [(0, 4, 4, 1), (4, 4)])
@@ -88,4 +88,4 @@ def test_an_archive_without_images_is_refused_with_its_shape(
 ) -> None:
     np.savez(tmp_path / "bank.npz", x=np.zeros(shape, np.uint8))
     with pytest.raises(StageError, match="holds no images"):
-        bank.load(tmp_path / "bank.npz", "here")
+        image_bank.load(tmp_path / "bank.npz", "here")

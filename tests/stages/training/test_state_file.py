@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from stages.training import checkpoint_io
+from stages.training import state_file
 
 
 def test_tensors_numbers_and_optimisers_survive(tmp_path: Path) -> None:
@@ -18,8 +18,8 @@ def test_tensors_numbers_and_optimisers_survive(tmp_path: Path) -> None:
     optimiser.step()
     rng = torch.Generator().manual_seed(5)
     state = {"step": 7, "optimiser": optimiser.state_dict(), "rng": rng.get_state()}
-    checkpoint_io.save(tmp_path / "state", state)
-    loaded = checkpoint_io.load(tmp_path / "state")
+    state_file.save(tmp_path / "state", state)
+    loaded = state_file.load(tmp_path / "state")
     assert loaded["step"] == 7
     assert torch.equal(loaded["rng"], rng.get_state())
     loaded_moments, moments = loaded["optimiser"]["state"][0], optimiser.state_dict()["state"][0]
@@ -28,8 +28,8 @@ def test_tensors_numbers_and_optimisers_survive(tmp_path: Path) -> None:
 
 def test_a_checkpoint_replaces_the_one_before(tmp_path: Path) -> None:
     for step in (1, 2):
-        checkpoint_io.save(tmp_path / "state", {"step": step})
-    assert checkpoint_io.load(tmp_path / "state") == {"step": 2}
+        state_file.save(tmp_path / "state", {"step": step})
+    assert state_file.load(tmp_path / "state") == {"step": 2}
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
 
 
@@ -44,5 +44,5 @@ class Bomb:
 def test_code_in_a_checkpoint_is_never_run(tmp_path: Path) -> None:
     torch.save({"x": Bomb(tmp_path / "harm")}, tmp_path / "state")
     with pytest.raises(pickle.UnpicklingError):
-        checkpoint_io.load(tmp_path / "state")
+        state_file.load(tmp_path / "state")
     assert not (tmp_path / "harm").exists()

@@ -5,7 +5,7 @@ import typing
 import pytest
 
 from pipeline.settings import Data, SourceName
-from stages.data.specs import SPECS, matching_spec, spec_of
+from stages.data.datasets import SPECS, matching_spec, spec_of
 
 
 def test_there_is_a_row_for_every_source_of_the_settings() -> None:
