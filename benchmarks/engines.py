@@ -40,8 +40,8 @@ from stages.export import stage as export_stage
 from stages.networks import factory
 from stages.networks.card import Card
 from stages.onnxgraph import io as onnx_io
+from stages.onnxgraph.calibrate import METHODS
 from stages.onnxgraph.convert import PrecisionConverter
-from stages.onnxgraph.qdq import METHODS
 
 Call = Callable[[], object]
 Network = Callable[[torch.Tensor], object]

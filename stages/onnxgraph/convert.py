@@ -16,7 +16,7 @@ from pipeline import machine
 from pipeline.settings import Build
 from pipeline.stage import StageError
 from stages.engines.base import PRECISION_KEY, BackendInfo, to_model_input
-from stages.onnxgraph import half, qdq
+from stages.onnxgraph import calibrate, half, qdq
 from stages.onnxgraph.layers import Converted, resolve_layers, with_names
 
 CALIBRATED = ("int8", "fp8")
@@ -82,7 +82,7 @@ class PrecisionConverter:
             elem_type = self.model.graph.input[0].type.tensor_type.elem_type
             images_NCHW = self._images_NCHW[: self.options.calibration_images]
             x = to_model_input(images_NCHW, is_bytes=elem_type == TensorProto.UINT8)
-            self._ranges[method, ops] = qdq.activation_ranges(self.model, x, method, ops)
+            self._ranges[method, ops] = calibrate.activation_ranges(self.model, x, method, ops)
         return self._ranges[method, ops]
 
 

@@ -1,6 +1,6 @@
-"""int8 and fp8: ranges of activations over images, and Q/DQ pairs around the layers.
+"""int8 and fp8: Q/DQ pairs around the layers, by onnxruntime, from the ranges of `calibrate.py`.
 
-Both by onnxruntime. int8 comes in the scheme of the backend that will run the graph:
+int8 comes in the scheme of the backend that will run the graph:
 u8s8: unsigned activations with a zero point, signed weights with a scale for each channel; what
 the kernels of ONNX Runtime and OpenVINO want on a CPU.
 s8s8: symmetric signed activations and weights, biases in float; what TensorRT takes.
@@ -9,30 +9,19 @@ fp8 (e4m3fn), with one scale for each tensor, is for TensorRT alone: ONNX Runtim
 graph with its optimisations on.
 """
 
-import contextlib
-import io
-import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import onnx
-from numpy.typing import NDArray
 from onnx import ModelProto
 from onnxruntime import quantization
-from onnxruntime.quantization import CalibrationMethod, QuantType
+from onnxruntime.quantization import QuantType
 
 from stages.onnxgraph import layers
+from stages.onnxgraph.calibrate import METHODS, quiet
 from stages.onnxgraph.layers import Converted, KeptFloat
-
-METHODS = {
-    "minmax": (CalibrationMethod.MinMax, {}),
-    "percentile": (CalibrationMethod.Percentile, {"percentile": 99.99, "symmetric": False}),
-    "entropy": (CalibrationMethod.Entropy, {}),
-    "distribution": (CalibrationMethod.Distribution, {}),
-}
-_BATCH = 32
 
 
 class Scheme(NamedTuple):
@@ -77,45 +66,6 @@ SCHEMES = {
 }  # fmt: skip
 
 
-class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
-    """One batch of images, as the calibrators read it."""
-
-    def __init__(self, name: str, x: NDArray[Any]) -> None:
-        self._batches = iter([{name: x}])
-
-    def get_next(self) -> dict[str, NDArray[Any]] | None:
-        """Return the next feed, None at the end."""
-        return next(self._batches, None)
-
-
-def activation_ranges(model: ModelProto, x: NDArray[Any], method: str, ops: tuple[str, ...]) -> Any:
-    """Return the ranges of the tensors around the named operators, as onnxruntime holds them.
-
-    Batch by batch, so that memory holds the activations of few images at a time.
-
-    Args:
-        model: A float model with one input.
-        x: Images as the graph takes them.
-        method: A name in `METHODS`.
-        ops: Operator types.
-    """
-    calibration_method, options = METHODS[method]
-    name = model.graph.input[0].name
-    with TemporaryDirectory(prefix="madpipe-") as folder, _quiet():
-        path = Path(folder) / "model.onnx"
-        onnx.save(model, str(path))
-        calibrator = quantization.create_calibrator(
-            path,
-            list(ops),
-            str(Path(folder) / "augmented.onnx"),
-            calibration_method,
-            extra_options=options,
-        )
-        for first in range(0, len(x), _BATCH):
-            calibrator.collect_data(_Reader(name, x[first : first + _BATCH]))
-        return calibrator.compute_data()
-
-
 def quantize(
     model: ModelProto,
     scheme: Scheme,
@@ -130,7 +80,7 @@ def quantize(
     Args:
         model: An fp32 model whose nodes have names; for fp8 of opset 19 or newer.
         scheme: One of `SCHEMES`.
-        ranges: Of the activations around its operators, from `activation_ranges`.
+        ranges: Of the activations around its operators, from `calibrate.activation_ranges`.
         method: How they were measured; "distribution" for fp8.
         keep: Names of nodes to leave in float.
         reduce_range: Weights of 7 bits, for CPUs whose 8-bit products saturate in 16.
@@ -139,7 +89,7 @@ def quantize(
     source.CopyFrom(model)
     # The mark that keeps the tool from advising to prepare the model.
     source.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
-    with TemporaryDirectory(prefix="madpipe-") as folder, _quiet():
+    with TemporaryDirectory(prefix="madpipe-") as folder, quiet():
         ranges_path, out = Path(folder) / "ranges.json", Path(folder) / "model.onnx"
         quantization.save_tensors_data(ranges, ranges_path)
         quantization.quantize_static(
@@ -168,15 +118,3 @@ def quantize(
     quantized.producer_version = model.producer_version
     names = [node.name for node in layers.layer_nodes(model) if node.name in keep]
     return Converted(quantized, tuple(KeptFloat(name, layers.KEPT_BY_NAME) for name in names))
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the tools' advice, printed and logged, off the screen."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.disable(before)

@@ -10,8 +10,8 @@ from onnx import ModelProto, TensorProto, numpy_helper
 
 from stages import image_bank
 from stages.engines.ort import OrtSession
+from stages.onnxgraph import calibrate, qdq
 from stages.onnxgraph import io as onnx_io
-from stages.onnxgraph import qdq
 from stages.onnxgraph.layers import KEPT_BY_NAME, Converted, KeptFloat, layer_nodes, with_names
 from tests.stages.tiny import TinyRun
 
@@ -33,7 +33,7 @@ def scheme(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def ranges(model: ModelProto, bank_images: NDArray[np.float32], scheme: str) -> Any:
-    return qdq.activation_ranges(model, bank_images, "minmax", qdq.SCHEMES[scheme].ops)
+    return calibrate.activation_ranges(model, bank_images, "minmax", qdq.SCHEMES[scheme].ops)
 
 
 def _int8(model: ModelProto, ranges: Any, scheme: str, **changes: Any) -> Converted:
@@ -115,7 +115,7 @@ def test_weights_and_activations_are_fp8_and_biases_float(
     model: ModelProto, bank_images: NDArray[np.float32]
 ) -> None:
     fp8 = qdq.SCHEMES["fp8"]
-    ranges = qdq.activation_ranges(model, bank_images, "distribution", fp8.ops)
+    ranges = calibrate.activation_ranges(model, bank_images, "distribution", fp8.ops)
     layer = layer_nodes(model)[-1].name
     converted = qdq.quantize(model, fp8, ranges, method="distribution", keep={layer})
     onnx.checker.check_model(converted.model, full_check=True)
@@ -134,8 +134,8 @@ def test_every_method_gives_ranges_within_minmax_and_prints_nothing(
     method: str,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    widest = qdq.activation_ranges(model, bank_images, "minmax", ("Conv",))
-    ranges = qdq.activation_ranges(model, bank_images, method, ("Conv",))
+    widest = calibrate.activation_ranges(model, bank_images, "minmax", ("Conv",))
+    ranges = calibrate.activation_ranges(model, bank_images, method, ("Conv",))
     assert set(ranges.keys()) == set(widest.keys()) != set()
     for name in ranges.keys():  # noqa: SIM118  (no mapping)
         low, high = (float(np.min(end)) for end in ranges[name].range_value)
@@ -148,7 +148,7 @@ def test_every_method_gives_ranges_within_minmax_and_prints_nothing(
 def test_minmax_is_the_least_and_the_most_of_all_batches(model: ModelProto) -> None:
     x_NCHW = np.zeros((70, 1, 8, 8), np.float32)
     x_NCHW[69] = 1.0
-    ranges = qdq.activation_ranges(model, x_NCHW, "minmax", ("Conv",))
+    ranges = calibrate.activation_ranges(model, x_NCHW, "minmax", ("Conv",))
     first = next(node for node in model.graph.node if node.op_type == "Conv").input[0]
     low, high = (float(np.min(end)) for end in ranges[first].range_value)
     card = onnx_io.card_of(model)

@@ -1,0 +1,74 @@
+"""Calibration: the ranges of a graph's activations over images, by onnxruntime's calibrators."""
+
+import contextlib
+import io
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import onnx
+from numpy.typing import NDArray
+from onnx import ModelProto
+from onnxruntime import quantization
+from onnxruntime.quantization import CalibrationMethod
+
+METHODS = {
+    "minmax": (CalibrationMethod.MinMax, {}),
+    "percentile": (CalibrationMethod.Percentile, {"percentile": 99.99, "symmetric": False}),
+    "entropy": (CalibrationMethod.Entropy, {}),
+    "distribution": (CalibrationMethod.Distribution, {}),
+}
+_BATCH = 32
+
+
+class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+    """One batch of images, as the calibrators read it."""
+
+    def __init__(self, name: str, x: NDArray[Any]) -> None:
+        self._batches = iter([{name: x}])
+
+    def get_next(self) -> dict[str, NDArray[Any]] | None:
+        """Return the next feed, None at the end."""
+        return next(self._batches, None)
+
+
+def activation_ranges(model: ModelProto, x: NDArray[Any], method: str, ops: tuple[str, ...]) -> Any:
+    """Return the ranges of the tensors around the named operators, as onnxruntime holds them.
+
+    Batch by batch, so that memory holds the activations of few images at a time.
+
+    Args:
+        model: A float model with one input.
+        x: Images as the graph takes them.
+        method: A name in `METHODS`.
+        ops: Operator types.
+    """
+    calibration_method, options = METHODS[method]
+    name = model.graph.input[0].name
+    with TemporaryDirectory(prefix="madpipe-") as folder, quiet():
+        path = Path(folder) / "model.onnx"
+        onnx.save(model, str(path))
+        calibrator = quantization.create_calibrator(
+            path,
+            list(ops),
+            str(Path(folder) / "augmented.onnx"),
+            calibration_method,
+            extra_options=options,
+        )
+        for first in range(0, len(x), _BATCH):
+            calibrator.collect_data(_Reader(name, x[first : first + _BATCH]))
+        return calibrator.compute_data()
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the tools' advice, printed and logged, off the screen."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)
