@@ -32,32 +32,24 @@ class Architecture:
     arguments: Mapping[str, int] = field(default_factory=dict)
 
 
-def _cifar_resnet(depth: int, width: int) -> Architecture:
-    return Architecture("models.resnet", "CifarResNet", {"depth": depth, "width": width})
-
-
-def _small_resnet(depth: int) -> Architecture:
-    return Architecture("models.resnet", "SmallResNet", {"depth": depth})
-
-
-def _wide_resnet(depth: int, widen: int) -> Architecture:
-    return Architecture("models.resnet", "WideResNet", {"depth": depth, "widen": widen})
+def _resnet(factory: str, **arguments: int) -> Architecture:
+    return Architecture("models.resnet", factory, arguments)
 
 
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
     {
-        "resnet8": _cifar_resnet(8, 16),
-        "resnet14": _cifar_resnet(14, 32),
-        "resnet20": _cifar_resnet(20, 16),
-        "resnet32": _cifar_resnet(32, 16),
-        "resnet56": _cifar_resnet(56, 16),
-        "resnet18": _small_resnet(18),
-        "resnet34": _small_resnet(34),
-        "resnet50": _small_resnet(50),
-        "wrn16-1": _wide_resnet(16, 1),
-        "wrn16-2": _wide_resnet(16, 2),
-        "wrn40-1": _wide_resnet(40, 1),
-        "wrn40-2": _wide_resnet(40, 2),
+        "resnet8": _resnet("CifarResNet", depth=8, width=16),
+        "resnet14": _resnet("CifarResNet", depth=14, width=32),
+        "resnet20": _resnet("CifarResNet", depth=20, width=16),
+        "resnet32": _resnet("CifarResNet", depth=32, width=16),
+        "resnet56": _resnet("CifarResNet", depth=56, width=16),
+        "resnet18": _resnet("SmallResNet", depth=18),
+        "resnet34": _resnet("SmallResNet", depth=34),
+        "resnet50": _resnet("SmallResNet", depth=50),
+        "wrn16-1": _resnet("WideResNet", depth=16, widen=1),
+        "wrn16-2": _resnet("WideResNet", depth=16, widen=2),
+        "wrn40-1": _resnet("WideResNet", depth=40, widen=1),
+        "wrn40-2": _resnet("WideResNet", depth=40, widen=2),
         "vgg11": Architecture("models.vgg", "Vgg11"),
         "mobilenetv2": Architecture("models.mobilenet", "SmallMobileNetV2"),
     }
@@ -83,10 +75,10 @@ class UnknownArchitecture(ValueError):
         return f"{self.wrong}; {self.remedy}"
 
 
-def source_file(arch: str) -> str | None:
+def source_file(arch: str) -> Path | None:
     """Return the file of `FILE.py:FUNCTION`, None for any other kind of name."""
     file, _, function = arch.rpartition(":")
-    return file if file.endswith(".py") and function.isidentifier() else None
+    return Path(file) if file.endswith(".py") and function.isidentifier() else None
 
 
 def code_modules(arch: str) -> tuple[str, ...]:
@@ -128,8 +120,7 @@ def create(arch: str, *, in_channels: int, num_classes: int, code: Path | None) 
         UnknownArchitecture: There is no such network, or its library or file refuses.
     """
     check_name(arch)
-    architecture = ARCHITECTURES.get(arch)
-    if architecture is not None:
+    if architecture := ARCHITECTURES.get(arch):
         factory = getattr(importlib.import_module(architecture.module), architecture.factory)
         network: nn.Module = factory(
             **architecture.arguments, in_channels=in_channels, num_classes=num_classes

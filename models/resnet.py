@@ -130,13 +130,9 @@ class CifarResNet(nn.Module):
     """
 
     def __init__(self, *, depth: int, width: int, in_channels: int, num_classes: int) -> None:
-        """Build the network.
+        """Build the network for `in_channels` and K = `num_classes`.
 
-        Args:
-            depth: Layers with weights, 6n + 2.
-            width: Channels of the first stage; the next two have twice and four times as many.
-            in_channels: Channels of the input image.
-            num_classes: Size K of the output.
+        The first stage has `width` channels; the next two have twice and four times as many.
 
         Raises:
             ValueError: `depth` is not 6n + 2 with n >= 1.
@@ -166,15 +162,10 @@ class SmallResNet(nn.Module):
     """The ImageNet networks of He et al. 2016 with the stem that small images need."""
 
     def __init__(self, *, depth: int, in_channels: int, num_classes: int) -> None:
-        """Build the network.
-
-        Args:
-            depth: Layers with weights: 18, 34 or 50.
-            in_channels: Channels of the input image.
-            num_classes: Size K of the output.
+        """Build the network for `in_channels` and K = `num_classes`.
 
         Raises:
-            ValueError: There is no network of this depth.
+            ValueError: `depth`, the count of layers with weights, is not 18, 34 or 50.
         """
         super().__init__()
         if depth not in _BLOCKS:
@@ -203,16 +194,12 @@ class SmallResNet(nn.Module):
 
 
 class WideResNet(nn.Module):
-    """A wide residual network of depth 6n + 4."""
+    """A wide residual network of depth 6n + 4, as its authors count layers with weights."""
 
     def __init__(self, *, depth: int, widen: int, in_channels: int, num_classes: int) -> None:
-        """Build the network.
+        """Build the network for `in_channels` and K = `num_classes`.
 
-        Args:
-            depth: Layers with weights, 6n + 4, as its authors count them.
-            widen: How many times 16, 32 and 64 channels the three stages have.
-            in_channels: Channels of the input image.
-            num_classes: Size K of the output.
+        Its three stages have `widen` times 16, 32 and 64 channels.
 
         Raises:
             ValueError: `depth` is not 6n + 4 with n >= 1.

@@ -35,26 +35,7 @@ def declare(settings: Settings, root: Path) -> tuple[Stage, ...]:
 
     Raises:
         SettingsFault: The name of an architecture, of a network or GPU, can name nothing, or no
-            generator can make images of this size.
-    """
-    _check(settings)
-    teacher = _network("teacher", settings.teacher.arch, settings, root)
-    student = _network("student", settings.student.arch, settings, root)
-    images = _images(settings.data, root)
-    return (
-        _teacher(settings, root, teacher, images),
-        _distill(settings, teacher, student, images),
-        _export(student),
-        _build(settings),
-        _validate(settings, _combined(teacher, student), images),
-    )
-
-
-def _check(settings: Settings) -> None:
-    """Refuse names that can name nothing, and images that no generator can make.
-
-    Raises:
-        SettingsFault: There are some; names them all.
+            generator can make images of this size; names all such faults.
     """
     faults = []
     for key, arch in (("teacher", settings.teacher.arch), ("student", settings.student.arch)):
@@ -71,6 +52,16 @@ def _check(settings: Settings) -> None:
         faults.append((("build", "targets"), unsupported.wrong, unsupported.remedy))
     if faults:
         raise SettingsFault(faults)
+    teacher = _network("teacher", settings.teacher.arch, settings, root)
+    student = _network("student", settings.student.arch, settings, root)
+    images = _images(settings.data, root)
+    return (
+        _teacher(settings, root, teacher, images),
+        _distill(settings, teacher, student, images),
+        _export(student),
+        _build(settings),
+        _validate(settings, _combined(teacher, student), images),
+    )
 
 
 class _Use(NamedTuple):

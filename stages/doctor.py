@@ -38,6 +38,10 @@ def examine(home: Path) -> list[Finding]:
     """Examine this machine for running madpipe with its working folder at `home`."""
     flags = machine.cpu_flags()
     features = ", ".join(name for name, flag in _FEATURES.items() if flag in flags)
+    conflicts = [
+        Finding("versions", "note", conflict.detail, conflict.fix)
+        for conflict in version_conflicts.conflicts()
+    ]
     processor = f"{machine.cpu_model()}, {machine.cpu_count()} cores"
     return [
         Finding("python", "ok", f"{platform.python_version()} ({sys.executable})"),
@@ -48,7 +52,7 @@ def examine(home: Path) -> list[Finding]:
         _torch(),
         _onnxruntime(),
         *(_backend(name) for name in BACKENDS if name != "onnxruntime"),
-        *_versions(),
+        *(conflicts or [Finding("versions", "ok", "what is installed fits together")]),
     ]
 
 
@@ -62,15 +66,6 @@ def _clocks() -> Finding:
         return Finding("clocks", "ok", "governor performance")
     fix = "for steady latencies: cpupower frequency-set --governor performance"
     return Finding("clocks", "note", f"governor {governor}, so latencies vary with the clock", fix)
-
-
-def _versions() -> list[Finding]:
-    """Return which versions do not fit each other."""
-    findings = [
-        Finding("versions", "note", conflict.detail, conflict.fix)
-        for conflict in version_conflicts.conflicts()
-    ]
-    return findings or [Finding("versions", "ok", "what is installed fits together")]
 
 
 def _disk(home: Path) -> Finding:

@@ -55,7 +55,11 @@ def export(
         student, tensors, arch=arch, num_classes=num_classes, image_size_px=image_size_px
     )
     network = factory.restore(
-        card, tensors, code=_code(card.arch), arch_place="--arch", weights_place="--student"
+        card,
+        tensors,
+        code=registry.source_file(card.arch),
+        arch_place="--arch",
+        weights_place="--student",
     )
     shape = (_CHECK_IMAGES, card.channels, card.image_size_px, card.image_size_px)
     random_NCHW = np.random.default_rng(0).random(shape, dtype=np.float32)
@@ -141,14 +145,11 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> Measu
     else:
         size = SPECS[source.source].image_size_px
     card = identify_architecture.card_for(
-        teacher,
-        tensors,
-        arch=None,
-        num_classes=None,
-        image_size_px=None if cards.read(teacher) else size,
+        teacher, tensors, image_size_px=None if cards.read(teacher) else size
     )
+    code = registry.source_file(card.arch)
     network = factory.restore(
-        card, tensors, code=_code(card.arch), arch_place="--teacher", weights_place="--teacher"
+        card, tensors, code=code, arch_place="--teacher", weights_place="--teacher"
     )
     if source is None:
         images = bank_images(bank_path, card)
@@ -160,7 +161,7 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> Measu
         check_images(images, card)
     compatibility.check(manifest)
     measurements, _ = validate_stage.measure(
-        Teacher(network=network, card=card, code=_code(card.arch)),
+        Teacher(network=network, card=card, code=code),
         manifest,
         path,
         images,
@@ -182,8 +183,3 @@ def _source(data: str) -> Data:
             f"give digits, bank:FILE.npz, or SOURCE:FOLDER with one of {', '.join(SPECS)}",
         )
     return msgspec.convert({"source": source, "root": folder or "data"}, Data)
-
-
-def _code(arch: str) -> Path | None:
-    file = registry.source_file(arch)
-    return Path(file) if file else None

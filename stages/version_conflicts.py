@@ -37,16 +37,27 @@ class Conflict(NamedTuple):
 def conflicts(version: Version = machine.version) -> Iterator[Conflict]:
     """Yield everything installed here that does not fit what else is installed."""
     yield from declared_conflicts(version)
-    yield from _mixed_packages(version)
+    if machine.ABSENT not in (version("onnxruntime"), version("onnxruntime-gpu")):
+        yield Conflict(
+            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other",
+            "pip uninstall onnxruntime onnxruntime-gpu, then install one of them",
+        )
+    for stem in ("tensorrt-cu13", "tensorrt-cu12", "tensorrt-rtx-cu13"):
+        bindings, libraries = version(f"{stem}-bindings"), version(f"{stem}-libs")
+        if bindings not in (machine.ABSENT, libraries):
+            yield Conflict(
+                f"{stem}-bindings is {bindings} and {stem}-libs {libraries}",
+                f"pip install {stem}-libs=={bindings}, or NVIDIA's own packages",
+            )
     onnxruntime = find_spec("onnxruntime")
     if onnxruntime is None or onnxruntime.origin is None:
         return
-    libraries = Path(onnxruntime.origin).parent / "capi"
+    folder = Path(onnxruntime.origin).parent / "capi"
     if version("tensorrt") != machine.ABSENT:
-        major = linked_major(libraries / "libonnxruntime_providers_tensorrt.so", "libnvinfer")
+        major = linked_major(folder / "libonnxruntime_providers_tensorrt.so", "libnvinfer")
         yield from tensorrt_of_onnxruntime(major, version)
     if machine.gpus():
-        major = linked_major(libraries / "libonnxruntime_providers_cuda.so", "libcublas")
+        major = linked_major(folder / "libonnxruntime_providers_cuda.so", "libcublas")
         yield from cublas_of_onnxruntime(major, version)
 
 
@@ -91,22 +102,6 @@ def driver_conflict(cuda: str | None, driver: str) -> Conflict | None:
         f"torch is built for CUDA {cuda}, which needs a driver of branch {least} ({driver})",
         f"install driver {least} or newer, or a torch built for an older CUDA",
     )
-
-
-def _mixed_packages(version: Version) -> Iterator[Conflict]:
-    """Yield packages of which only one may be installed, and halves of different versions."""
-    if machine.ABSENT not in (version("onnxruntime"), version("onnxruntime-gpu")):
-        yield Conflict(
-            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other",
-            "pip uninstall onnxruntime onnxruntime-gpu, then install one of them",
-        )
-    for stem in ("tensorrt-cu13", "tensorrt-cu12", "tensorrt-rtx-cu13"):
-        bindings, libraries = version(f"{stem}-bindings"), version(f"{stem}-libs")
-        if bindings not in (machine.ABSENT, libraries):
-            yield Conflict(
-                f"{stem}-bindings is {bindings} and {stem}-libs {libraries}",
-                f"pip install {stem}-libs=={bindings}, or NVIDIA's own packages",
-            )
 
 
 def tensorrt_of_onnxruntime(major: int | None, version: Version) -> Iterator[Conflict]:

@@ -18,7 +18,8 @@ def build(card: Card, *, code: Path | None, place: str) -> Classifier:
     """Build the network of a card with random weights, channels last.
 
     Raises:
-        StageError: There is no such architecture, or it does not take the card's images.
+        StageError: There is no such architecture, or it does not map the card's images to one
+            logit for each class.
     """
     try:
         backbone = registry.create(
@@ -27,16 +28,6 @@ def build(card: Card, *, code: Path | None, place: str) -> Classifier:
     except registry.UnknownArchitecture as error:
         raise StageError(place, error.wrong, error.remedy) from error
     network = Classifier(backbone, card.mean, card.std)
-    _check_shapes(network, card, place)
-    return network.to(memory_format=torch.channels_last)
-
-
-def _check_shapes(network: Classifier, card: Card, place: str) -> None:
-    """Make sure that the network maps the card's images to one logit for each class.
-
-    Raises:
-        StageError: It does not.
-    """
     size = card.image_size_px
     was_training = network.training
     network.eval()
@@ -64,6 +55,7 @@ def _check_shapes(network: Classifier, card: Card, place: str) -> None:
             f"{card.num_classes} classes",
             "name an architecture with as many outputs as there are classes",
         )
+    return network.to(memory_format=torch.channels_last)
 
 
 def load(path: Path, *, code: Path | None, place: str) -> tuple[Classifier, Card]:

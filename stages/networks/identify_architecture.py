@@ -33,9 +33,9 @@ def card_for(
     path: Path,
     tensors: Mapping[str, Tensor],
     *,
-    arch: str | None,
-    num_classes: int | None,
-    image_size_px: int | None,
+    arch: str | None = None,
+    num_classes: int | None = None,
+    image_size_px: int | None = None,
 ) -> Card:
     """Return the card of a weights file, its own or one from options and shapes.
 
@@ -57,7 +57,15 @@ def card_for(
                     "leave it out",
                 )
         return card
-    num_classes = num_classes or _output_count(tensors, path)
+    if not num_classes:
+        rows = [tensor.shape[0] for tensor in tensors.values() if tensor.ndim == _MATRIX_DIMENSIONS]
+        if not rows:
+            raise StageError(
+                str(path),
+                f"has no linear layer at its end ({len(tensors)} tensors, none a matrix)",
+                "give --num-classes",
+            )
+        num_classes = rows[-1]
     # Their order shows no first: the tensors of safetensors files are sorted by name.
     inputs = {kernel.shape[1] for kernel in tensors.values() if kernel.ndim == _KERNEL_DIMENSIONS}
     channels = next((count for count in (_RGB, 1) if count in inputs), min(inputs, default=_RGB))
@@ -131,14 +139,3 @@ def _differences(
         }
         differences[arch] = sorted(differing), len(own.keys() | matched.keys())
     return differences
-
-
-def _output_count(tensors: Mapping[str, Tensor], path: Path) -> int:
-    rows = [tensor.shape[0] for tensor in tensors.values() if tensor.ndim == _MATRIX_DIMENSIONS]
-    if not rows:
-        raise StageError(
-            str(path),
-            f"has no linear layer at its end ({len(tensors)} tensors, none a matrix)",
-            "give --num-classes",
-        )
-    return rows[-1]

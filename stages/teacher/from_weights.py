@@ -77,11 +77,8 @@ def describe(path: Path, arch: str, data: Data) -> Card:
             f"is needed, since {path.name} does not record it (absent)",
             "set it to the height and width that the teacher takes",
         )
+    tensors = weights.read(path, "teacher.weights")
     card = identify_architecture.card_for(
-        path,
-        weights.read(path, "teacher.weights"),
-        arch=arch,
-        num_classes=None,
-        image_size_px=data.image_size_px,
+        path, tensors, arch=arch, image_size_px=data.image_size_px
     )
     return msgspec.structs.replace(card, mean=data.mean or card.mean, std=data.std or card.std)

@@ -60,14 +60,14 @@ def test_resnet14_has_as_many_parameters_as_its_description_says() -> None:
         ("resnet8", None, None),
         ("torchvision:resnet18", None, "torchvision"),
         ("timm:resnet18.a1", None, "timm"),
-        ("net.py:make", "net.py", None),
-        ("C:/nets/my net.py:make", "C:/nets/my net.py", None),
+        ("net.py:make", Path("net.py"), None),
+        ("C:/nets/my net.py:make", Path("C:/nets/my net.py"), None),
         ("net.py", None, None),
         ("net.py:not a name", None, None),
     ],
 )
 def test_a_name_leads_to_its_file_or_its_library(
-    arch: str, file: str | None, package: str | None
+    arch: str, file: Path | None, package: str | None
 ) -> None:
     assert registry.source_file(arch) == file
     assert registry.package(arch) == package
