@@ -53,8 +53,5 @@ class Checkpoints:
             save_s = self._last_s - begin_s
             self._pause_s = max(self._every_s, save_s * (1 / _MAX_SHARE - 1))
         if stopping:
-            raise Interrupted(
-                f"stage {self._stage}",
-                "interrupted",
-                "the same command goes on from its checkpoint",
-            )
+            remedy = "the same command goes on from its checkpoint"
+            raise Interrupted(f"stage {self._stage}", "interrupted", remedy)

@@ -86,11 +86,8 @@ def named(
     choices = [*known, ALL] if allow_all else known
     for name in names:
         if name not in choices:
-            raise UsageError(
-                "command line",
-                f"no such stage{did_you_mean(name, choices)} ({name})",
-                f"name one of {', '.join(choices)}",
-            )
+            wrong = f"no such stage{did_you_mean(name, choices)} ({name})"
+            raise UsageError("command line", wrong, f"name one of {', '.join(choices)}")
     return frozenset(known if ALL in names else names)
 
 

@@ -121,9 +121,8 @@ class Project:
         """
         measurements = self.measurements()
         if measurements is None:
-            raise StoreError(
-                str(self.store.home), "holds no measurements (none stored)", "madpipe run validate"
-            )
+            wrong = "holds no measurements (none stored)"
+            raise StoreError(str(self.store.home), wrong, "madpipe run validate")
         return judge(measurements, self.settings.gates)
 
 

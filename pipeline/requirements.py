@@ -27,11 +27,9 @@ class NeedsGpu:
     def check(self) -> None:
         """Raise UnavailableError where no driver reports a GPU."""
         if not machine.gpus():
-            raise UnavailableError(
-                self.setting,
-                "asks for an NVIDIA GPU and none is here (the driver reports none)",
-                'use device "cpu", or install the NVIDIA driver; see madpipe doctor',
-            )
+            wrong = "asks for an NVIDIA GPU and none is here (the driver reports none)"
+            remedy = 'use device "cpu", or install the NVIDIA driver; see madpipe doctor'
+            raise UnavailableError(self.setting, wrong, remedy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +43,8 @@ class NeedsModule:
     def check(self) -> None:
         """Raise UnavailableError where the module cannot be found; it is not imported."""
         if not machine.has_module(self.module):
-            raise UnavailableError(
-                self.setting,
-                f"needs a package that is not installed ({self.module})",
-                f"run {self.install}",
-            )
+            wrong = f"needs a package that is not installed ({self.module})"
+            raise UnavailableError(self.setting, wrong, f"run {self.install}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

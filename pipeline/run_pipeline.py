@@ -76,18 +76,15 @@ def run_pipeline(
             if failure is None:
                 raise
             raise failure from error  # why the run failed comes first
-    code = _judge(project, sinks, inconclusive) if VALIDATE in names else exit_codes.DONE
+    code = exit_codes.DONE
+    if VALIDATE in names:
+        verdicts = project.verdicts()
+        emit_verdicts(verdicts, sinks)
+        if not verdicts:
+            broadcast(sinks, "note", None, {"text": _NO_GATES})
+        code = exit_code(verdicts, inconclusive)
     broadcast(sinks, "run_done", None, {"exit_code": code, "seconds": round(seconds, 3)})
     return code
-
-
-def _judge(project: Project, sinks: list[Sink], inconclusive: int) -> int:
-    """Judge what is measured by the gates, and return the exit code that follows."""
-    verdicts = project.verdicts()
-    emit_verdicts(verdicts, sinks)
-    if not verdicts:
-        broadcast(sinks, "note", None, {"text": _NO_GATES})
-    return exit_code(verdicts, inconclusive)
 
 
 def emit_verdicts(verdicts: Sequence[Verdict], sinks: list[Sink]) -> None:

@@ -153,7 +153,11 @@ class Runner:
         """Import and call the stage's function; turn what it raises into one error of ours."""
         try:
             pkgutil.resolve_name(stage.run)(context)
-            _check_outputs(stage, context)
+            for name, file in stage.outputs.items():
+                if not context.output(name).is_file():
+                    wrong = f"did not write what it declares ({name})"
+                    remedy = f"write {file} in {stage.run}"
+                    raise StageError(f"stage {stage.name}", wrong, remedy)  # noqa: TRY301
         except Interrupted:
             raise
         except (MadpipeError, OSError) as error:
@@ -161,11 +165,9 @@ class Runner:
             raise
         except Exception as error:
             (work / "failure.txt").write_text(traceback.format_exc(), encoding="utf-8")
-            failure = StageError(
-                f"stage {stage.name}",
-                f"failed ({type(error).__name__}: {error})",
-                f"see {work / 'failure.txt'}, or repeat with --traceback",
-            )
+            wrong = f"failed ({type(error).__name__}: {error})"
+            remedy = f"see {work / 'failure.txt'}, or repeat with --traceback"
+            failure = StageError(f"stage {stage.name}", wrong, remedy)
             emit("stage_failed", {"message": str(failure)})
             raise failure from error
 
@@ -193,13 +195,3 @@ class Runner:
         entry = self.store.commit(work / "out", record)
         remove_tree(work)
         return entry
-
-
-def _check_outputs(stage: Stage, context: Context) -> None:
-    for name, file in stage.outputs.items():
-        if not context.output(name).is_file():
-            raise StageError(
-                f"stage {stage.name}",
-                f"did not write what it declares ({name})",
-                f"write {file} in {stage.run}",
-            )

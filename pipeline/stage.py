@@ -149,8 +149,6 @@ class _DeclaredSettings:
 
 
 def _refuse(stage: Stage, kind: str, name: str) -> NoReturn:
-    raise UndeclaredAccess(
-        f"stage {stage.name}",
-        f"asked for a {kind} that its declaration does not name ({name})",
-        f"declare it, so that it becomes part of the key: {kind}s={name!r}",
-    )
+    wrong = f"asked for a {kind} that its declaration does not name ({name})"
+    remedy = f"declare it, so that it becomes part of the key: {kind}s={name!r}"
+    raise UndeclaredAccess(f"stage {stage.name}", wrong, remedy)

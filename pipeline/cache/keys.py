@@ -86,7 +86,15 @@ def external_digest(external: External, digest_cache: DigestCache) -> str:
     """
     path = external.path
     if path.is_file() and path.suffix == ".py":
-        return _code_digest(external, digest_cache)
+        try:
+            digests = file_digests(path, digest_cache)
+        except (SyntaxError, ValueError) as error:
+            reason = f"{path}: {error}"
+            if isinstance(error, SyntaxError):
+                reason = f"{error.filename}, line {error.lineno}: {error.msg}"
+            key = tuple(external.needed_by.split("."))
+            raise SettingsFault([(key, f"is not Python ({reason})", "correct the file")]) from error
+        return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
     if path.is_file():
         return file_sha256(path)
     if not path.is_dir():
@@ -103,18 +111,6 @@ def external_digest(external: External, digest_cache: DigestCache) -> str:
         return {"digest": content.hexdigest()}
 
     return str(digest_cache.get("folder", listing.hexdigest(), read_all)["digest"])
-
-
-def _code_digest(external: External, digest_cache: DigestCache) -> str:
-    try:
-        digests = file_digests(external.path, digest_cache)
-    except (SyntaxError, ValueError) as error:
-        reason = f"{external.path}: {error}"
-        if isinstance(error, SyntaxError):
-            reason = f"{error.filename}, line {error.lineno}: {error.msg}"
-        key = tuple(external.needed_by.split("."))
-        raise SettingsFault([(key, f"is not Python ({reason})", "correct the file")]) from error
-    return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
 
 
 def _files(root: Path) -> list[tuple[str, int, int]]:

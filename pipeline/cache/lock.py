@@ -51,11 +51,9 @@ def write_lock(
         if stop_asked():
             wrong, remedy = "interrupted while waiting", "repeat the command"
             raise Interrupted("madpipe", wrong, remedy) from error
-        raise LockedError(
-            str(store.home),
-            f"another process is writing here ({_holder(holder_path)})",
-            "wait for it, stop it, or give this run a longer run.lock_wait_s",
-        ) from error
+        wrong = f"another process is writing here ({_holder(holder_path)})"
+        remedy = "wait for it, stop it, or give this run a longer run.lock_wait_s"
+        raise LockedError(str(store.home), wrong, remedy) from error
     except OSError as error:
         raise store.failure(error) from error
     try:

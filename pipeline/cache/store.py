@@ -135,17 +135,13 @@ class Store:
         try:
             layout = int(json.loads(content)["layout"])
         except (ValueError, KeyError, TypeError, OverflowError) as error:
-            raise StoreError(
-                str(self.home / "layout.json"),
-                f"is not a layout record ({content[:40]!r})",
-                "name another folder with MADPIPE_HOME, or remove this one",
-            ) from error
+            wrong = f"is not a layout record ({content[:40]!r})"
+            remedy = "name another folder with MADPIPE_HOME, or remove this one"
+            raise StoreError(str(self.home / "layout.json"), wrong, remedy) from error
         if layout > LAYOUT:
-            raise StoreError(
-                home,
-                f"was written by a newer madpipe (layout {layout}, this one knows {LAYOUT})",
-                "update madpipe, or name another folder with MADPIPE_HOME",
-            )
+            wrong = f"was written by a newer madpipe (layout {layout}, this one knows {LAYOUT})"
+            remedy = "update madpipe, or name another folder with MADPIPE_HOME"
+            raise StoreError(home, wrong, remedy)
 
     def prepare(self) -> None:
         """Make the folder ready to be written to.

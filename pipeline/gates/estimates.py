@@ -61,7 +61,14 @@ def estimate(name: str, measurements: Measurements, confidence: float) -> Estima
         return table_estimate(error.error, error.quantiles, error.n, confidence) if error else None
     shares = {"agreement": measurements.agreement, "bank_agreement": measurements.bank_agreement}
     share = shares[quantity].get(network) if quantity in shares else accuracy
-    return _share_estimate(share.hits, share.n, confidence) if share else None
+    if share is None:
+        return None
+    hits, n = share.hits, share.n
+
+    def bounds(times: float) -> Bounds:
+        return intervals.share_bounds(hits * times, n * times, confidence)
+
+    return Estimate(hits / n, bounds(1), n, bounds)
 
 
 def _latency(name: str, latency: Latency, confidence: float) -> Estimate | None:
@@ -116,13 +123,6 @@ def _reason(name: str, measurements: Measurements) -> str | None:
     if name.endswith("top5_drop") and has_labels:
         return "top-5 means nothing with 5 classes or fewer"
     return None
-
-
-def _share_estimate(hits: int, n: int, confidence: float) -> Estimate:
-    def bounds(times: float) -> Bounds:
-        return intervals.share_bounds(hits * times, n * times, confidence)
-
-    return Estimate(hits / n, bounds(1), n, bounds)
 
 
 def drop_estimate(lost: int, gained: int, n: int, confidence: float) -> Estimate:

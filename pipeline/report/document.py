@@ -4,7 +4,7 @@ Built from records alone: the last run, the entries it used, and the gates of th
 it also works after a run that failed half-way.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -18,7 +18,6 @@ from pipeline.gates.measurements import Measurements
 from pipeline.project import VALIDATE, Project
 from pipeline.report import records
 from pipeline.report.records import LatencyReport, OutputFile, Report, RunSummary, StageReport
-from pipeline.settings import Gate
 
 _RELEVANT_FACTS = (
     "madpipe", "cpu", "cores", "gpu0",
@@ -37,9 +36,8 @@ def document(project: Project, verdicts: Sequence[Verdict] | None = None) -> Rep
     """
     run = run_records.latest(project.store)
     if run is None:
-        raise StoreError(
-            str(project.store.home), "holds no run to report (none stored)", "madpipe run all first"
-        )
+        wrong = "holds no run to report (none stored)"
+        raise StoreError(str(project.store.home), wrong, "madpipe run all first")
     entries = {
         record.name: project.store.read(record.name, record.key)
         if record.key and record.status != "failed"
@@ -49,7 +47,10 @@ def document(project: Project, verdicts: Sequence[Verdict] | None = None) -> Rep
     is_validated = any(stage.name == VALIDATE and stage.status != "failed" for stage in run.stages)
     measurements = project.measurements() if is_validated else None
     if verdicts is None:
-        verdicts = judge(measurements, _gates(project, run)) if measurements else ()
+        # By the gates of the run, or those asked for since by --set or in pipeline.toml.
+        is_edited = run.file_gates is not None and run.file_gates != table_of(project.path, "gates")
+        gates = project.settings.gates if project.sets_gates or is_edited else run.gates
+        verdicts = judge(measurements, gates) if measurements else ()
     environment = run.environment or machine.environment(project.path.resolve().parent)
     validate = entries.get(VALIDATE)
     host = validate.record.host if validate else {}
@@ -69,12 +70,6 @@ def document(project: Project, verdicts: Sequence[Verdict] | None = None) -> Rep
         },
     )
     return _with_measurements(report, measurements) if measurements else report
-
-
-def _gates(project: Project, run: run_records.RunRecord) -> Mapping[str, Gate]:
-    """Return the gates of the run, or those asked for since by --set or in pipeline.toml."""
-    is_edited = run.file_gates is not None and run.file_gates != table_of(project.path, "gates")
-    return project.settings.gates if project.sets_gates or is_edited else run.gates
 
 
 def _with_measurements(report: Report, measurements: Measurements) -> Report:

@@ -158,11 +158,9 @@ LEFT_OUT = "quantiles"
 def to_json(report: Report) -> str:
     """Return the report as readable JSON."""
     document = _without_quantiles(msgspec.to_builtins(report))
-    for record, names in (
-        (document, EMPTY_WHERE_ABSENT["Report"]),
-        (document["latency"], EMPTY_WHERE_ABSENT["LatencyReport"]),
-    ):
-        record.update({name: record[name] or {} for name in names})
+    latency = document["latency"]
+    document |= {name: document[name] or {} for name in EMPTY_WHERE_ABSENT["Report"]}
+    latency |= {name: latency[name] or {} for name in EMPTY_WHERE_ABSENT["LatencyReport"]}
     return json.dumps(document, indent=2)
 
 

@@ -60,24 +60,15 @@ class LiveScreen:
     def __call__(self, event: Event) -> None:
         """Update the table by one event."""
         fields = event.fields
-        if event.kind == "run_started":
-            self._rows = {name: _Row() for name in fields["stages"]}
-            self._live.start()
-        elif event.kind in {"note", "waiting"}:
-            self._notes.append(fields["text"])
-        elif event.kind == "gate":
-            self._gates.append(fields)
-        elif event.stage is not None:
-            self._update(self._rows.setdefault(event.stage, _Row()), event)
-
-    def close(self) -> None:
-        """Leave the table as it is and give the terminal back."""
-        self._live.stop()
-
-    @staticmethod
-    def _update(row: _Row, event: Event) -> None:
-        fields = event.fields
+        row = self._rows.setdefault(event.stage, _Row()) if event.stage else _Row()
         match event.kind:
+            case "run_started":
+                self._rows = {name: _Row() for name in fields["stages"]}
+                self._live.start()
+            case "note" | "waiting":
+                self._notes.append(fields["text"])
+            case "gate":
+                self._gates.append(fields)
             case "stage_started":
                 row.state, row.begin_s = "running", event.time_s
             case "progress":
@@ -93,6 +84,10 @@ class LiveScreen:
                 row.state = "failed"
             case _:
                 pass
+
+    def close(self) -> None:
+        """Leave the table as it is and give the terminal back."""
+        self._live.stop()
 
     def _render(self) -> RenderableType:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
