@@ -32,17 +32,13 @@ def _distill(distill: Distill) -> Iterator[Fault]:
         wrong = "lambda0 and lambda1 are both 0, so the student learns nothing (0)"
         yield Fault(("distill", "lambda1"), wrong, "set at least one of them above 0")
     if distill.method in ("abm", "dfad", "dfq") and distill.lambda0 == 0:
-        yield Fault(
-            ("distill", "lambda0"),
-            f'method "{distill.method}" has no EMA generator, so lambda0 is all it learns from (0)',
-            "set lambda0 above 0",
-        )
+        role = "has no EMA generator, so lambda0 is all it learns from (0)"
+        wrong = f'method "{distill.method}" {role}'
+        yield Fault(("distill", "lambda0"), wrong, "set lambda0 above 0")
     if distill.delta is not None and distill.generator == "uncond":
-        yield Fault(
-            ("distill", "delta"),
-            f'bounds class embeddings, and generator "uncond" has none ({distill.delta:g})',
-            'set distill.generator = "sum" or "cat", or remove delta',
-        )
+        wrong = f'bounds class embeddings, and generator "uncond" has none ({distill.delta:g})'
+        remedy = 'set distill.generator = "sum" or "cat", or remove delta'
+        yield Fault(("distill", "delta"), wrong, remedy)
     parts = distill.accumulation_steps * distill.processes
     if distill.batch_size % parts or distill.batch_size < 2 * parts:
         yield Fault(
@@ -52,11 +48,9 @@ def _distill(distill: Distill) -> Iterator[Fault]:
             f"use a multiple of {parts}",
         )
     if distill.method == "dfkd-mem" and distill.processes > 1:
-        yield Fault(
-            ("distill", "processes"),
-            f'method "dfkd-mem" keeps its memory in one process ({distill.processes})',
-            "set distill.processes = 1 or use another method",
-        )
+        wrong = f'method "dfkd-mem" keeps its memory in one process ({distill.processes})'
+        remedy = "set distill.processes = 1 or use another method"
+        yield Fault(("distill", "processes"), wrong, remedy)
 
 
 def _images(settings: Settings) -> Iterator[Fault]:
@@ -65,11 +59,9 @@ def _images(settings: Settings) -> Iterator[Fault]:
         wrong = f"mean and std differ in length ({len(data.mean)} and {len(data.std)})"
         yield Fault(("data", "std"), wrong, "give one number for each channel in both")
     if data.source == "folder" and data.image_size_px is None:
-        yield Fault(
-            ("data", "source"),
-            'source "folder" has no image size of its own (image_size_px is absent)',
-            "set data.image_size_px to the height and width that the teacher takes",
-        )
+        wrong = 'source "folder" has no image size of its own (image_size_px is absent)'
+        remedy = "set data.image_size_px to the height and width that the teacher takes"
+        yield Fault(("data", "source"), wrong, remedy)
     if settings.validate.images == "bank" and settings.teacher.weights is None:
         wrong = 'without labelled images no teacher can be trained ("bank")'
         yield Fault(("validate", "images"), wrong, "name the teacher's file in teacher.weights")
@@ -78,27 +70,22 @@ def _images(settings: Settings) -> Iterator[Fault]:
 def _build(settings: Settings) -> Iterator[Fault]:
     build = settings.build
     if build.targets and build.backend != "tensorrt-rtx":
-        yield Fault(
-            ("build", "targets"),
-            f'only backend "tensorrt-rtx" builds for other machines ({list(build.targets)})',
-            'set build.backend = "tensorrt-rtx" or empty the list',
-        )
+        wrong = f'only backend "tensorrt-rtx" builds for other machines ({list(build.targets)})'
+        remedy = 'set build.backend = "tensorrt-rtx" or empty the list'
+        yield Fault(("build", "targets"), wrong, remedy)
     trt = build.tensorrt
     batches = [trt.min_batch, trt.opt_batch, trt.max_batch]
     if batches != sorted(batches):
-        yield Fault(
-            ("build", "tensorrt", "opt_batch"),
-            f"min_batch, opt_batch and max_batch do not rise ({', '.join(map(str, batches))})",
-            "set opt_batch between the other two",
-        )
+        wrong = f"min_batch, opt_batch and max_batch do not rise ({', '.join(map(str, batches))})"
+        remedy = "set opt_batch between the other two"
+        yield Fault(("build", "tensorrt", "opt_batch"), wrong, remedy)
     sizes = settings.validate.batch_sizes
     outside = [size for size in sizes if not trt.min_batch <= size <= trt.max_batch]
     if build.backend in {"tensorrt", "tensorrt-rtx"} and outside:
-        yield Fault(
-            ("validate", "batch_sizes"),
-            f"the engine takes batches of {trt.min_batch} to {trt.max_batch} only ({outside[0]})",
-            "set build.tensorrt.max_batch and min_batch to hold them",
-        )
+        most = f"{trt.max_batch} only ({outside[0]})"
+        wrong = f"the engine takes batches of {trt.min_batch} to {most}"
+        remedy = "set build.tensorrt.max_batch and min_batch to hold them"
+        yield Fault(("validate", "batch_sizes"), wrong, remedy)
 
 
 def _gate_bounds(
@@ -126,8 +113,7 @@ def _gate_bounds(
             wrong = f"resampling supports no more than {most} ({gate.confidence:g})"
             yield Fault((*key, "confidence"), wrong, f"set {most} or less")
         elif measures.is_drop(name) and gate.most == 0:
-            yield Fault(
-                (*key, "max" if gate.max is not None else "margin"),
-                "no sample can show that nothing at all is lost (0)",
-                "set the loss that you accept, such as 0.005; below 0 asks for a gain",
-            )
+            bound = "max" if gate.max is not None else "margin"
+            wrong = "no sample can show that nothing at all is lost (0)"
+            remedy = "set the loss that you accept, such as 0.005; below 0 asks for a gain"
+            yield Fault((*key, bound), wrong, remedy)

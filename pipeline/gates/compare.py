@@ -124,7 +124,19 @@ def find_run(name: str, store: Store) -> Run:
     """
     path = Path(name)
     if path.is_file():
-        return _from_report(name, path)
+        stages = {stage.name: stage for stage in read_stages(name, path)}
+        validate = stages.get(VALIDATE)
+        if validate is None or not {MEASUREMENTS, SAMPLES} <= validate.outputs.keys():
+            wrong = "reports no measurements (validate absent)"
+            raise StoreError(name, wrong, "madpipe run validate")
+        teacher = stages["teacher"].outputs.get("weights") if "teacher" in stages else None
+        return Run(
+            name=name,
+            measurements=read(_file(path, validate.outputs[MEASUREMENTS]), Measurements),
+            samples=read(_file(path, validate.outputs[SAMPLES]), Samples),
+            teacher_sha256=teacher.sha256 if teacher else "",
+            host=validate.host or {},
+        )
     if path.is_dir():
         inner = path / HOME_FOLDER
         folder = Store(inner if inner.is_dir() else path)
@@ -133,11 +145,9 @@ def find_run(name: str, store: Store) -> Run:
     ids = sorted(record.stem for record in store.runs_path.glob("*.json"))
     matching = [run_id for run_id in ids if run_id.startswith(name)]
     if len(matching) != 1:
-        raise UsageError(
-            "compare",
-            f"{'no run' if not matching else f'{len(matching)} runs'} of that name ({name})",
-            f"give a path, or one of {', '.join(ids[-3:]) or 'the runs once there are some'}",
-        )
+        wrong = f"{f'{len(matching)} runs' if matching else 'no run'} of that name ({name})"
+        remedy = f"give a path, or one of {', '.join(ids[-3:]) or 'the runs once there are some'}"
+        raise UsageError("compare", wrong, remedy)
     store.check_layout()
     path = store.runs_path / f"{matching[0]}.json"
     run = run_records.read(path, remedy="name another run")
@@ -160,29 +170,11 @@ def _from_entry(name: str, entry: Entry | None) -> Run:
     )
 
 
-def _from_report(name: str, path: Path) -> Run:
-    stages = {stage.name: stage for stage in read_stages(name, path)}
-    validate = stages.get(VALIDATE)
-    if validate is None or not {MEASUREMENTS, SAMPLES} <= validate.outputs.keys():
-        raise StoreError(name, "reports no measurements (validate absent)", "madpipe run validate")
-    teacher = stages["teacher"].outputs.get("weights") if "teacher" in stages else None
-    return Run(
-        name=name,
-        measurements=read(_file(path, validate.outputs[MEASUREMENTS]), Measurements),
-        samples=read(_file(path, validate.outputs[SAMPLES]), Samples),
-        teacher_sha256=teacher.sha256 if teacher else "",
-        host=validate.host or {},
-    )
-
-
 def _file(report: Path, output: OutputFile) -> Path:
     """Return a file of a report: beside it, as CI keeps it, or where it was when it was written."""
     original = Path(output.path)
     for path in (report.parent / original.name, original):
         if path.is_file():
             return path
-    raise StoreError(
-        str(report),
-        f"its {original.name} is neither beside it nor where it was ({original})",
-        f"keep {original.name} beside the report",
-    )
+    wrong = f"its {original.name} is neither beside it nor where it was ({original})"
+    raise StoreError(str(report), wrong, f"keep {original.name} beside the report")
