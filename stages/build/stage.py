@@ -62,19 +62,13 @@ def build(
     graph: Path | None = None,
     on_progress: OnProgress = no_progress,
 ) -> tuple[EngineManifest, Candidates]:
-    """Make an engine from an ONNX file; write its manifest, and return it and all candidates.
+    """Make an engine from an fp32 ONNX file; write its manifest, and return it and all candidates.
 
-    Args:
-        onnx: The fp32 file.
-        engine: Where to write.
-        manifest_path: Where to write its manifest.
-        options: Backend, device and precision; `auto` measures candidates where there are images.
-        calibration_path: Images for calibration and comparison; None: none.
-        place: The option or output that named that path, for messages.
-        threads: CPU threads with which candidates are measured.
-        cache: A folder for what a backend keeps from build to build; None: nothing is kept.
-        graph: Where to leave the graph at the precision that was named; None: nowhere.
-        on_progress: Called while building.
+    Precision `auto` measures candidates, with so many CPU threads, where there are images.
+
+    `calibration_path` holds images for calibration and comparison; `place` is the option or output
+    that named it. `cache` is a folder for what a backend keeps from build to build, and `graph` is
+    where to leave the graph at the precision that was named.
 
     Raises:
         StageError: The ONNX file is unsound, the backend cannot use it, or the images do not fit.

@@ -49,12 +49,8 @@ def interleaved(
 
     Each repetition makes every call once. The order goes through all rotations and their mirror
     images, so that every call is first as often as any other, and follows either neighbour.
-
-    Args:
-        calls: What to measure.
-        repetitions: How often, at most; None: as often as fits the budget.
-        budget_s: No repetition begins after that time, once `fewest` are done.
-        fewest: How often at least.
+    Once `fewest` repetitions are done, none begins after `budget_s`; `repetitions` are the most,
+    None: as many as fit the budget.
     """
     columns = list(range(len(calls)))
     rotations = [(*columns[first:], *columns[:first]) for first in columns]

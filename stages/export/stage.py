@@ -64,14 +64,8 @@ def export(
 ) -> Comparison:
     """Write a network as ONNX to `path` and return how it compares with torch.
 
-    Args:
-        network: The classifier with its preprocessing.
-        card: What it is and takes; written into the file.
-        path: Where to write.
-        options: The kind of input, and what still passes.
-        opset: ONNX operator set.
-        images_NCHW: Images in [0, 1] on which to compare, repeated to fill the batches.
-        student_sha256: Digest of the weights file; written into the file.
+    `card` and `student_sha256`, the digest of the weights file, are written into the file. The
+    images, in [0, 1], are those on which to compare, repeated to fill the batches.
 
     Raises:
         StageError: The exported graph is unsound or differs from torch.

@@ -27,13 +27,10 @@ EXAMPLES = {
 def collect(
     folder: Path, *, place: str, name: str | None, report: Report | None
 ) -> tuple[str, Files]:
-    """Return the package's name and its files.
+    """Return the package's name and its files, of a folder with an engine and its manifest.
 
-    Args:
-        folder: Holds an engine and its manifest.
-        place: What named the folder, for messages.
-        name: Of the model; None: its architecture.
-        report: The document of a run; used only where it is of this very engine.
+    `place` is what named the folder, for messages. The name is the model's architecture where it is
+    None. A run's report is used only where it is of this very engine.
 
     Raises:
         StageError: The folder holds no sound engine, or one that cannot be packed.

@@ -14,14 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from pipeline.gates.measurements import (
-    Drift,
-    LatencyQuantiles,
-    LatencyRecord,
-    PercentileNeeds,
-    QuantileTable,
-    RatioRecord,
-)
+from pipeline.gates import measurements as records
 
 LEVELS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 0.9, 0.95, 0.975, 0.99, 0.995)
 """Quantile levels at which bounds are stored, so that gates can pick theirs."""
@@ -54,7 +47,7 @@ def percentile(samples: NDArray[np.float64], share: float) -> float | None:
     return float(np.sort(samples, axis=None)[min(n - 1, int(np.ceil(share * n)) - 1)])
 
 
-def latency_record(samples_PR: Samples, batch: int, spread: float) -> LatencyRecord:
+def latency_record(samples_PR: Samples, batch: int, spread: float) -> records.LatencyRecord:
     """Return what the samples, in milliseconds, support; causes of noise are left empty."""
     p50_ms, quantiles = median(samples_PR, spread)
     percentiles = {name: percentile(samples_PR, share) for name, share in PERCENTILES.items()}
@@ -65,7 +58,7 @@ def latency_record(samples_PR: Samples, batch: int, spread: float) -> LatencyRec
     }
     needs = {name: needed(PERCENTILES[name]) for name in percentiles.keys() - tables.keys()}
     mean_ms = float(samples_PR.mean())
-    return LatencyRecord(
+    return records.LatencyRecord(
         batch=batch,
         n=samples_PR.size,
         p50_ms=p50_ms,
@@ -73,20 +66,20 @@ def latency_record(samples_PR: Samples, batch: int, spread: float) -> LatencyRec
         spread=spread,
         p90_ms=percentiles["p90_ms"],
         p99_ms=percentiles["p99_ms"],
-        needs=PercentileNeeds(**needs),
+        needs=records.PercentileNeeds(**needs),
         mean_ms=mean_ms,
         coefficient_of_variation=float(samples_PR.std() / mean_ms),
         drift=drift(samples_PR),
         causes=(),
-        quantiles=LatencyQuantiles(p50_ms=quantiles, **tables),
+        quantiles=records.LatencyQuantiles(p50_ms=quantiles, **tables),
     )
 
 
-def ratio_record(above_PR: Samples, below_PR: Samples, spread: float) -> RatioRecord:
+def ratio_record(above_PR: Samples, below_PR: Samples, spread: float) -> records.RatioRecord:
     """Return the median of paired ratios, such as the speed-up, with interval and quantiles."""
     value, quantiles = median(above_PR / below_PR, spread)
     tail = (1 - _INTERVAL_CONFIDENCE) / 2
-    return RatioRecord(
+    return records.RatioRecord(
         median=value,
         interval=(quantiles[f"{tail:g}"], quantiles[f"{1 - tail:g}"]),
         confidence=_INTERVAL_CONFIDENCE,
@@ -97,7 +90,7 @@ def ratio_record(above_PR: Samples, below_PR: Samples, spread: float) -> RatioRe
     )
 
 
-def median(values_PR: Samples, spread: float) -> tuple[float, QuantileTable]:
+def median(values_PR: Samples, spread: float) -> tuple[float, records.QuantileTable]:
     """Return the median of positive values and its bounds at each level."""
     if len(values_PR) > 1:
         logs_P = np.log(np.median(values_PR, axis=1))
@@ -111,7 +104,7 @@ def median(values_PR: Samples, spread: float) -> tuple[float, QuantileTable]:
     return value, _table(_widened(value, np.quantile(resampled, LEVELS), spread))
 
 
-def drift(samples_PR: Samples) -> Drift | None:
+def drift(samples_PR: Samples) -> records.Drift | None:
     """Return the median of the last third over that of the first, None for short samples."""
     third = samples_PR.shape[1] // 3
     if third < _FEWEST_IN_A_THIRD:
@@ -125,7 +118,7 @@ def drift(samples_PR: Samples) -> Drift | None:
     tail = (1 - _INTERVAL_CONFIDENCE) / 2
     low, high = np.quantile(last / first, [tail, 1 - tail])
     ratio = float(np.median(ends[1]) / np.median(ends[0]))
-    return Drift(ratio=ratio, interval=(float(low), float(high)))
+    return records.Drift(ratio=ratio, interval=(float(low), float(high)))
 
 
 def block_indices(n: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -139,7 +132,7 @@ def block_indices(n: int, rng: np.random.Generator) -> NDArray[np.int64]:
 
 def _percentile_table(
     samples_PR: Samples, share: float, value: float, spread: float
-) -> QuantileTable:
+) -> records.QuantileTable:
     """Return bounds of a percentile: the wider of the resampled and the order statistic's.
 
     Resampling cannot reach beyond the largest sample, and order statistics (binomial, as in
@@ -170,5 +163,5 @@ def _widened(value: float, quantiles: NDArray[np.float64], spread: float) -> NDA
     return np.where(signs == 0, quantiles, wide)
 
 
-def _table(quantiles: NDArray[np.float64]) -> QuantileTable:
+def _table(quantiles: NDArray[np.float64]) -> records.QuantileTable:
     return {f"{level:g}": float(value) for level, value in zip(LEVELS, quantiles, strict=True)}

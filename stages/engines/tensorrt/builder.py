@@ -42,11 +42,7 @@ def build(
 ) -> tuple[bytes, bytes]:
     """Return the serialised engine of an ONNX file, and the timing cache for later builds.
 
-    Args:
-        onnx: The bytes of a sound ONNX file.
-        request: What to build, how and for what.
-        timings: A timing cache that was kept, or nothing.
-        on_percent: Called while building.
+    `timings` is a timing cache that was kept, or empty.
 
     Raises:
         StageError: The parser or the builder refuses the graph.

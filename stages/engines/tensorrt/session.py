@@ -24,8 +24,6 @@ from stages.networks.predict import predict
 if TYPE_CHECKING:
     import tensorrt as trt  # noqa: F401  (mypy's name for what __init__ gets from the edition)
 
-_ALLOWS_HOST_CODE = "version_compatible"
-
 
 class TrtSession:
     """An engine, its context and a stream."""
@@ -50,7 +48,7 @@ class TrtSession:
         self._logger = logger(edition, self._errors)
         self._runtime = trt.Runtime(self._logger)
         # A version-compatible engine carries a runtime of its own: native code from the file.
-        if manifest.settings.get(_ALLOWS_HOST_CODE):
+        if manifest.settings.get("version_compatible"):
             self._runtime.engine_host_code_allowed = True
         loaded = self._runtime.deserialize_cuda_engine(engine.read_bytes())
         if loaded is None:
@@ -75,7 +73,11 @@ class TrtSession:
 
     def infer(self, x_BCHW: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return logits of shape BK for images in [0, 1], in as many calls as the batch needs."""
-        return predict(self._infer, x_BCHW, batch_size=self._max_batch)
+
+        def infer_part(part_BCHW: NDArray[np.float32]) -> NDArray[np.float32]:
+            return self._run(part_BCHW)[1].float().cpu().numpy()
+
+        return predict(infer_part, x_BCHW, batch_size=self._max_batch)
 
     def prepared(self, x_BCHW: NDArray[np.float32]) -> Callable[[], object]:
         """Return a call that runs these images, already on the GPU, until their result is there.
@@ -100,10 +102,6 @@ class TrtSession:
             return logits
 
         return call
-
-    def _infer(self, x_BCHW: NDArray[np.float32]) -> NDArray[np.float32]:
-        _, logits_BK = self._run(x_BCHW)
-        return logits_BK.float().cpu().numpy()
 
     def _run(self, x_BCHW: NDArray[np.float32]) -> tuple[torch.Tensor, torch.Tensor]:
         """Run images to the end; return them and their logits, which stay bound to the context."""

@@ -7,7 +7,6 @@ A crash in native code ends this process and not the run.
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -33,9 +32,6 @@ class WorkerMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     layers: str = ""
 
 
-Send = Callable[[WorkerMessage], None]
-
-
 def main(arguments: list[str]) -> int:
     """Build what the request names; return the exit code."""
     # Lines go to the parent by a channel of their own; other prints, native ones too, to stderr.
@@ -46,22 +42,6 @@ def main(arguments: list[str]) -> int:
         channel.write(msgspec.json.encode(message) + b"\n")
         channel.flush()
 
-    try:
-        request = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=WorkerRequest)
-        send(_build(request, send))
-    except MadpipeError as error:
-        parts = (error.place, error.wrong, error.remedy)
-        send(WorkerMessage(kind="failed", exit_code=error.exit_code, error=parts))
-    except BrokenPipeError:
-        return 1
-    return 0
-
-
-def _build(request: WorkerRequest, send: Send) -> WorkerMessage:
-    content = Path(request.onnx).read_bytes()
-    engine_inspector.check_graph(onnx.load_from_string(content), request.precision)
-    cache = Path(request.timing_cache) if request.timing_cache else None
-    timings = cache.read_bytes() if cache and cache.is_file() else b""
     last_percent = -1
 
     def on_percent(percent: int) -> bool:
@@ -75,16 +55,28 @@ def _build(request: WorkerRequest, send: Send) -> WorkerMessage:
                 return False
         return True
 
-    plan, timings = builder.build(content, request, timings, on_percent)
-    layers, types = "", {}
-    if not request.targets:
-        layers = builder.inspect(plan, EDITIONS[request.backend])
-        types = engine_inspector.layer_types(layers)
-        engine_inspector.check_engine(types, request.precision)
-    write_bytes(Path(request.engine), plan)
-    if cache and timings:
-        write_bytes(cache, timings)
-    return WorkerMessage(kind="built", layers=layers, layer_types=types)
+    try:
+        request = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=WorkerRequest)
+        content = Path(request.onnx).read_bytes()
+        engine_inspector.check_graph(onnx.load_from_string(content), request.precision)
+        cache = Path(request.timing_cache) if request.timing_cache else None
+        timings = cache.read_bytes() if cache and cache.is_file() else b""
+        plan, timings = builder.build(content, request, timings, on_percent)
+        layers, types = "", {}
+        if not request.targets:
+            layers = builder.inspect(plan, EDITIONS[request.backend])
+            types = engine_inspector.layer_types(layers)
+            engine_inspector.check_engine(types, request.precision)
+        write_bytes(Path(request.engine), plan)
+        if cache and timings:
+            write_bytes(cache, timings)
+        send(WorkerMessage(kind="built", layers=layers, layer_types=types))
+    except MadpipeError as error:
+        parts = (error.place, error.wrong, error.remedy)
+        send(WorkerMessage(kind="failed", exit_code=error.exit_code, error=parts))
+    except BrokenPipeError:
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
