@@ -38,7 +38,7 @@ class NeedsNetwork:
         if num_classes is None and self.root.is_dir():
             from stages.data import folder  # noqa: PLC0415  (only a folder's classes are counted)
 
-            num_classes = len(folder.class_names(self.root))
+            num_classes = len(folder.class_folders(folder.classes_folder(self.root)))
         if num_classes is None or num_classes < _FEWEST_CLASSES:
             return
         from stages.networks import factory  # noqa: PLC0415  (torch, only when there is something to run)

@@ -111,20 +111,14 @@ def read_images(
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         list(threads.map(read, range(len(paths))))
-    if unreadable:
-        raise StageError(
-            place,
-            f"{len(unreadable)} files are no readable images "
-            f"({', '.join(sorted(unreadable)[:_NAMED_FAULTS])})",
-            "remove or repair them",
-        )
-    if coloured:
-        raise StageError(
-            place,
-            f"{len(coloured)} files are in colour, and the images have one channel "
-            f"({', '.join(sorted(coloured)[:_NAMED_FAULTS])})",
-            "convert them to grey, or give data.mean and data.std a number for each channel",
-        )
+    grey = "convert them to grey, or give data.mean and data.std a number for each channel"
+    for files, wrong, remedy in (
+        (unreadable, "are no readable images", "remove or repair them"),
+        (coloured, "are in colour, and the images have one channel", grey),
+    ):
+        if files:
+            names = ", ".join(sorted(files)[:_NAMED_FAULTS])
+            raise StageError(place, f"{len(files)} files {wrong} ({names})", remedy)
     return x_NHWC
 
 

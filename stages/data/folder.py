@@ -45,8 +45,8 @@ def load(data: Data, spec: Spec, root: Path) -> LoadedSource:
     """
     if not root.is_dir():
         raise StageError("data.root", f"is no folder ({root})", "name the folder of the classes")
-    classes_folder = _classes_folder(root)
-    names = class_folders(classes_folder)
+    base = classes_folder(root)
+    names = class_folders(base)
     if len(names) < _FEWEST_CLASSES:
         raise StageError(
             "data.root",
@@ -54,30 +54,25 @@ def load(data: Data, spec: Spec, root: Path) -> LoadedSource:
             "put the images of each class into a sub-folder of its own, or name the parts train "
             "and val",
         )
-    if classes_folder == root:
-        train, held_out = _split(root, names, data.held_out_fraction)
+    if base == root:
+        rng = np.random.default_rng(_SPLIT_SEED)
+        train, held_out = Listing([], []), Listing([], [])
+        for label, name in enumerate(names):
+            paths = image_files(root / name)
+            if len(paths) < 2:  # noqa: PLR2004  (one for each part)
+                raise StageError(
+                    "data.root",
+                    f"a class needs at least 2 images ({root / name} has {len(paths)})",
+                    "add images or remove the folder",
+                )
+            count = min(len(paths) - 1, max(1, round(len(paths) * data.held_out_fraction)))
+            order = rng.permutation(len(paths))
+            for part, chosen in ((held_out, order[:count]), (train, order[count:])):
+                part.paths.extend(paths[i] for i in sorted(chosen))
+                part.labels.extend([label] * len(chosen))
     else:
         train, held_out, _ = list_parts(data, root)
     return LoadedSource(train.part(spec), held_out.part(spec), tuple(names))
-
-
-def _split(root: Path, classes: list[str], fraction: float) -> tuple[Listing, Listing]:
-    rng = np.random.default_rng(_SPLIT_SEED)
-    train, held_out = Listing([], []), Listing([], [])
-    for label, name in enumerate(classes):
-        paths = image_files(root / name)
-        if len(paths) < 2:  # noqa: PLR2004  (one for each part)
-            raise StageError(
-                "data.root",
-                f"a class needs at least 2 images ({root / name} has {len(paths)})",
-                "add images or remove the folder",
-            )
-        count = min(len(paths) - 1, max(1, round(len(paths) * fraction)))
-        order = rng.permutation(len(paths))
-        for part, chosen in ((held_out, order[:count]), (train, order[count:])):
-            part.paths.extend(paths[i] for i in sorted(chosen))
-            part.labels.extend([label] * len(chosen))
-    return train, held_out
 
 
 def class_folders(root: Path) -> list[str]:
@@ -116,17 +111,12 @@ def held_out_folder(root: Path) -> Path | None:
     return next((root / name for name in _HELD_OUT if (root / name).is_dir()), None)
 
 
-def _classes_folder(root: Path) -> Path:
+def classes_folder(root: Path) -> Path:
     """Return train/ or the held-out part where `root` holds these parts, `root` where classes."""
     held_out, train = held_out_folder(root), root / _TRAIN
     if held_out is not None and train.is_dir():
         return train
     return held_out if held_out and class_folders(root) == [held_out.name] else root
-
-
-def class_names(root: Path) -> list[str]:
-    """Return the names of the classes of a folder, in parts or not."""
-    return class_folders(_classes_folder(root))
 
 
 def list_parts(data: Data, root: Path) -> tuple[Listing, Listing, list[str]]:
