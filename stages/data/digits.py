@@ -13,11 +13,7 @@ _SPLIT_SEED = 0
 _LEVELS = 16
 
 
-def load(
-    data: Data,  # noqa: ARG001  (one signature for all sources)
-    spec: Spec,  # noqa: ARG001
-    root: Path,  # noqa: ARG001
-) -> LoadedSource:
+def load(_data: Data, _spec: Spec, _root: Path) -> LoadedSource:
     """Return the training and the held-out part, and the class names.
 
     The split is fixed: it does not depend on the settings' seed, so figures stay comparable.

@@ -29,9 +29,7 @@ class NoiseSampler:
     def __init__(self, rng: torch.Generator, generator: Generator, group: Group) -> None:
         """Sample with `rng` what `generator` takes."""
         self.rng = rng
-        self._noise_dim = generator.noise_dim
-        self._image_size_px = generator.image_size_px
-        self._num_classes = generator.num_classes
+        self._generator = generator
         self._group = group
 
     def sample(self, count: int) -> tuple[Tensor, Tensor | None]:
@@ -41,16 +39,17 @@ class NoiseSampler:
         """
         total, share = self._share(count)
         device = self.rng.device
-        z_BZ = torch.randn((total, self._noise_dim), generator=self.rng, device=device)
-        if not self._num_classes:
+        noise_dim, num_classes = self._generator.noise_dim, self._generator.num_classes
+        z_BZ = torch.randn((total, noise_dim), generator=self.rng, device=device)
+        if not num_classes:
             return z_BZ[share], None
-        y_B = torch.randint(self._num_classes, (total,), generator=self.rng, device=device)
+        y_B = torch.randint(num_classes, (total,), generator=self.rng, device=device)
         return z_BZ[share], y_B[share]
 
     def crop_offsets(self, count: int) -> Tensor:
         """Return, of shape 2B, where the crops of `count` images of this process begin."""
         total, share = self._share(count)
-        return augment.crop_offsets(total, self._image_size_px, self.rng)[:, share]
+        return augment.crop_offsets(total, self._generator.image_size_px, self.rng)[:, share]
 
     def _share(self, count: int) -> tuple[int, slice]:
         """Return how many to sample for all processes, and which of them are this one's."""

@@ -29,7 +29,6 @@ def build(card: Card, *, code: Path | None, place: str) -> Classifier:
         raise StageError(place, error.wrong, error.remedy) from error
     network = Classifier(backbone, card.mean, card.std)
     size = card.image_size_px
-    was_training = network.training
     network.eval()
     try:
         with torch.no_grad():
@@ -41,7 +40,7 @@ def build(card: Card, *, code: Path | None, place: str) -> Classifier:
             f"({error_summary(error)})",
             "name an architecture for this size",
         ) from error
-    network.train(was_training)
+    network.train()
     if not isinstance(logits_BK, torch.Tensor):
         raise StageError(
             place,

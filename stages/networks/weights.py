@@ -54,7 +54,9 @@ def save(path: Path, network: nn.Module, metadata: Mapping[str, str]) -> None:
 
 
 def read(path: Path, place: str) -> dict[str, Tensor]:
-    """Return the tensors of a weights file, unwrapped and with wrapper prefixes removed.
+    """Return the tensors of a weights file, unwrapped and under their bare names.
+
+    Wrappers' prefixes and the counters of moving averages are removed.
 
     Args:
         path: A safetensors file or a torch checkpoint.
@@ -80,7 +82,14 @@ def read(path: Path, place: str) -> dict[str, Tensor]:
             f"is truncated or no weights file ({path}: {error})",
             "give a safetensors file or a torch checkpoint",
         ) from error
-    return _remove_prefixes(_unwrap(loaded, path, place))
+    tensors = _unwrap(loaded, path, place)
+    tensors = {n: t for n, t in tensors.items() if t.ndim or n not in _COUNTERS} or tensors
+    # Two networks in one state dict: what was trained, and its moving average.
+    trained = {n: t for n, t in tensors.items() if n.startswith("online_model.")}
+    if trained and all(n in trained or n.startswith("ema_model.") for n in tensors):
+        tensors = trained
+    prefix = _prefix(tensors)
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], *, arch: str, place: str) -> None:
@@ -156,17 +165,6 @@ def _unwrap(loaded: object, path: Path, place: str) -> dict[str, Tensor]:
         f"holds no state dict ({path}: {content})",
         f"save the state dict, bare or under one of {', '.join(_WRAPPERS)}",
     )
-
-
-def _remove_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors under their bare names, without the counters of moving averages."""
-    tensors = {n: t for n, t in tensors.items() if t.ndim or n not in _COUNTERS} or tensors
-    # Two networks in one state dict: what was trained, and its moving average.
-    trained = {n: t for n, t in tensors.items() if n.startswith("online_model.")}
-    if trained and all(n in trained or n.startswith("ema_model.") for n in tensors):
-        tensors = trained
-    prefix = _prefix(tensors)
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
 
 
 def _prefix(names: Collection[str]) -> str:
