@@ -65,9 +65,8 @@ class SettingsFault(MadpipeError):
 
     def __str__(self) -> str:
         """Return all faults, a line each."""
-        return "\n".join(
-            f"{'.'.join(key)}: {wrong}; {remedy}" for key, wrong, remedy in self.faults
-        )
+        lines = (f"{'.'.join(key)}: {wrong}; {remedy}" for key, wrong, remedy in self.faults)
+        return "\n".join(lines)
 
 
 class StageError(MadpipeError):

@@ -108,11 +108,6 @@ class Project:
             raise StoreError(str(entry.path), f"is damaged ({damage})", "madpipe run validate")
         return read(entry.output(MEASUREMENTS), Measurements)
 
-    @property
-    def sets_gates(self) -> bool:
-        """Return whether --set changes a gate."""
-        return any(text.partition("=")[0].strip().startswith("gates") for text in self.overrides)
-
     def verdicts(self) -> list[Verdict]:
         """Judge the stored measurements by the gates of the settings; measures nothing.
 

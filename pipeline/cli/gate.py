@@ -14,8 +14,6 @@ from pipeline.gates.judge import exit_code
 from pipeline.run_pipeline import emit_verdicts
 from pipeline.screen.plain import JsonScreen, PlainScreen
 
-_STANDARD_OUTPUT = Path("-")
-
 Format = Annotated[
     Literal["html", "json", "markdown", "junit"],
     typer.Option("--format", help="Format of the report."),
@@ -72,7 +70,7 @@ def report(
         "markdown": (markdown.render, "report.md"),
     }[form]
     text = render(document(project))
-    if (out is None and form == "json") or out == _STANDARD_OUTPUT:
+    if (out is None and form == "json") or out == Path("-"):
         typer.echo(text)
         return
     path = out or project.store.home / file

@@ -113,10 +113,8 @@ def ratio_estimate(base: RatioRecord, head: RatioRecord, confidence: float) -> E
 def find_run(name: str, store: Store) -> Run:
     """Return the run that `name` stands for.
 
-    Args:
-        name: A path to a report.json, to a working folder or the folder of a project, or the
-            id of a run of `store`, or its beginning.
-        store: The working folder in which run ids are looked up.
+    That is a path to a report.json, to a working folder or the folder of a project, or the id of
+    a run in the working folder `store`, or its beginning.
 
     Raises:
         UsageError: It names nothing.

@@ -181,14 +181,8 @@ def table_estimate(
 ) -> Estimate:
     """Return a value with bounds from a table of quantiles; they narrow as the root of n grows.
 
-    Args:
-        value: What was measured.
-        quantiles: Of its distribution, by their levels.
-        n: Samples behind it.
-        confidence: Of each bound.
-        spread: Relative standard deviation that the bounds hold and that no sample of one
-            process narrows, positive values only.
-        processes: How many measured it.
+    `n` samples in `processes` processes are behind it. `spread` is the relative standard deviation
+    that the bounds hold and that no sample of one process narrows, for positive values only.
     """
     bounds = intervals.table_bounds(quantiles, confidence)
     steady = intervals.normal_quantile(confidence) * spread if processes == 1 else 0.0

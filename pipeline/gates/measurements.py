@@ -303,14 +303,10 @@ def read(path: Path, kind: type[Document]) -> Document:
         if schema == SCHEMA:
             return msgspec.json.decode(content, type=kind)
     except (OSError, msgspec.DecodeError) as error:
-        raise StoreError(
-            str(path), f"holds no {kind.__name__.lower()} ({error})", remedy
-        ) from error
-    raise StoreError(
-        str(path),
-        f"was measured by another version of madpipe ({schema}, this one reads {SCHEMA})",
-        remedy,
-    )
+        wrong = f"holds no {kind.__name__.lower()} ({error})"
+        raise StoreError(str(path), wrong, remedy) from error
+    wrong = f"was measured by another version of madpipe ({schema}, this one reads {SCHEMA})"
+    raise StoreError(str(path), wrong, remedy)
 
 
 def write(path: Path, document: Measurements | Samples | Candidates) -> None:

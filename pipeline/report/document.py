@@ -48,8 +48,9 @@ def document(project: Project, verdicts: Sequence[Verdict] | None = None) -> Rep
     measurements = project.measurements() if is_validated else None
     if verdicts is None:
         # By the gates of the run, or those asked for since by --set or in pipeline.toml.
+        is_set = any(change.lstrip().startswith("gates") for change in project.overrides)
         is_edited = run.file_gates is not None and run.file_gates != table_of(project.path, "gates")
-        gates = project.settings.gates if project.sets_gates or is_edited else run.gates
+        gates = project.settings.gates if is_set or is_edited else run.gates
         verdicts = judge(measurements, gates) if measurements else ()
     environment = run.environment or machine.environment(project.path.resolve().parent)
     validate = entries.get(VALIDATE)
