@@ -80,9 +80,7 @@ class AutotuneResult:
     ) -> None:
         """Convert the model and build its engine; graph and manifest stay beside it.
 
-        Raises:
-            StageError: The model does not convert, or its graph cannot be made into an engine.
-            UnavailableError: The device or precision is not to be had here.
+        Errors are those of `Backend.build`, and StageError where the model does not convert.
         """
         converted = converter.convert(self.precision, BACKENDS[self.backend], more_float)
         self.float_layers = converted.float_layers
@@ -102,9 +100,7 @@ class AutotuneResult:
     def open(self, threads: int) -> Session:
         """Load the engine, and note the arithmetic that its runtime reports where it does.
 
-        Raises:
-            StageError: It cannot be loaded.
-            UnavailableError: The device is not to be had here.
+        Errors are those of `Backend.open`.
         """
         backend = selection.backend(self.backend)
         self.session = backend.open(self.engine, device=self.device, threads=threads)

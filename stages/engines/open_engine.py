@@ -19,9 +19,7 @@ from stages.engines.base import BACKENDS, MANIFEST_FILE, BuildRequest, Session
 def build_engine(backend: str, request: BuildRequest) -> EngineManifest:
     """Build an engine and leave its manifest beside it, without which some backends load none.
 
-    Raises:
-        StageError: The file cannot be made into an engine.
-        UnavailableError: The device or precision is not to be had here.
+    Errors are those of `Backend.build`.
     """
     facts = selection.backend(backend).build(request) or {}
     manifest = EngineManifest(
@@ -44,11 +42,7 @@ def write_manifest(manifest: EngineManifest, path: Path) -> None:
 
 
 def read_manifest(manifest_path: Path, engine: Path) -> EngineManifest:
-    """Return the manifest of an engine after checking that it describes these bytes.
-
-    Raises:
-        StageError: It is none, or describes others.
-    """
+    """Return the manifest of an engine; StageError where it does not describe these bytes."""
     try:
         manifest = msgspec.json.decode(manifest_path.read_bytes(), type=EngineManifest)
         digest = file_sha256(engine)

@@ -156,5 +156,4 @@ def _flips(before_N: NDArray[np.bool_], after_N: NDArray[np.bool_]) -> _Flips:
 
 def _in_top5(logits_NK: NDArray[np.float32], y_N: NDArray[np.int64]) -> NDArray[np.bool_]:
     top_N5 = np.argpartition(-logits_NK, 4, axis=1)[:, :5]
-    is_in_N: NDArray[np.bool_] = (top_N5 == y_N[:, None]).any(axis=1)
-    return is_in_N
+    return np.asarray((top_N5 == y_N[:, None]).any(axis=1))

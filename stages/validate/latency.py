@@ -127,8 +127,7 @@ def build_teacher_engine(
 ) -> Path:
     """Build the teacher as an fp32 engine of the backend and device of `like`; return its path.
 
-    Raises:
-        StageError: The backend cannot, which leaves one figure out and is no failure.
+    StageError where the backend cannot, which leaves one figure out and is no failure.
     """
     onnx = folder / "teacher.onnx"
     engine = folder / ("teacher-" + BACKENDS[like.backend].engine_file)

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from pipeline.errors import first_line
 from pipeline.gates import measurements as records
 from pipeline.gates.build_records import EngineManifest
-from pipeline.gates.measurements import Measurements, Samples
 from pipeline.settings import Validate
 from pipeline.stage import Context, StageError
 from stages.data import images as datasets
@@ -117,7 +116,7 @@ def measure(
     opset: int,
     graph_absent: str | None = None,
     on_progress: OnProgress = no_progress,
-) -> tuple[Measurements, Samples]:
+) -> tuple[records.Measurements, records.Samples]:
     """Measure an engine, whose file is `path`, against its teacher, or say why it cannot run here.
 
     `logits`, of shape NK, are those of all that lies between the two on `images`, which have labels
@@ -143,7 +142,7 @@ def measure(
             teacher, engine, images, options, opset=opset, on_progress=on_progress
         )
     dataset = records.DatasetPart(kind=kind, n=len(images), id=identity(images))
-    measurements = Measurements(
+    measurements = records.Measurements(
         dataset=msgspec.structs.replace(dataset, classes=tuple(images.classes)),
         **comparison._asdict(),
         latency=latencies,
@@ -155,7 +154,7 @@ def measure(
         engine_absent=absent,
         graph_absent=graph_absent,
     )
-    samples = Samples(
+    samples = records.Samples(
         dataset=dataset,
         predictions={
             name: tuple(logits_NK.argmax(axis=1).tolist()) for name, logits_NK in logits.items()
@@ -166,7 +165,7 @@ def measure(
     return measurements, samples
 
 
-def _record_metrics(ctx: Context, measurements: Measurements) -> None:
+def _record_metrics(ctx: Context, measurements: records.Measurements) -> None:
     """Show the figures that a user looks for first, and what makes them doubtful."""
     for name, accuracy_record in measurements.accuracy.items():
         ctx.metric(f"{name}_top1", accuracy_record.top1)

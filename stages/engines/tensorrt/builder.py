@@ -81,10 +81,9 @@ def build(
 
 
 def inspect(plan: bytes, edition: Edition) -> str:
-    """Load an engine once, on the GPU that it is for, and return its inspector's report as JSON.
+    """Load an engine once, on its GPU, and return its inspector's report as JSON.
 
-    Raises:
-        StageError: It cannot be loaded.
+    StageError where it cannot be loaded.
     """
     if not TYPE_CHECKING:
         trt = edition.module()

@@ -51,11 +51,7 @@ def weights_bytes(model: ModelProto) -> dict[str, int]:
 
 
 def check_graph(model: ModelProto, precision: str) -> None:
-    """Make sure that a graph has the arithmetic of a precision.
-
-    Raises:
-        StageError: It has another.
-    """
+    """Make sure that a graph has the arithmetic of a precision; StageError where it has another."""
     sizes = weights_bytes(model)
     weight_type = _WEIGHT_TYPES[precision]
     is_quantized = any(node.op_type == "DequantizeLinear" for node in model.graph.node)
@@ -75,10 +71,7 @@ def check_graph(model: ModelProto, precision: str) -> None:
 
 
 def layer_types(report: str) -> dict[str, int]:
-    """Return how many tensors the layers of an inspector's report make of each precision.
-
-    Empty where the report names no types.
-    """
+    """Return how many tensors an inspector's report has of each precision; none without types."""
     try:
         document = json.loads(report)
     except ValueError:
@@ -95,11 +88,7 @@ def layer_types(report: str) -> dict[str, int]:
 
 
 def check_engine(types: dict[str, int], precision: str) -> None:
-    """Make sure that an engine computes in a precision, where its inspector names types.
-
-    Raises:
-        StageError: It names types, and this precision is not among them.
-    """
+    """Raise StageError where the inspector names types and the precision is not among them."""
     if types and precision not in types:
         summary = ", ".join(f"{name} {count}" for name, count in types.items())
         raise StageError(

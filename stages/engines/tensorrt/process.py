@@ -41,9 +41,7 @@ class Built(TypedDict, total=False):
 def build(request: BuildRequest, edition: Edition) -> Built:
     """Make an engine in a process of its own; nothing is left behind when it fails.
 
-    Raises:
-        StageError: TensorRT refuses the graph, or its process crashed.
-        UnavailableError: The edition or the GPU is not here.
+    Errors are those of `Backend.build`, and StageError where the process crashed.
     """
     options = request.options
     gpu = machine.gpus()[0] if machine.gpus() and not options.targets else None
