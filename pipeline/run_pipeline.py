@@ -22,7 +22,6 @@ from pipeline.run_records import RunRecord
 from pipeline.runner import Runner
 
 _SAME_REQUEST_S = 3.0
-_NO_GATES = "nothing was judged: the settings have no gates"
 
 
 def run_pipeline(
@@ -76,15 +75,18 @@ def run_pipeline(
             if failure is None:
                 raise
             raise failure from error  # why the run failed comes first
-    code = exit_codes.DONE
-    if VALIDATE in names:
-        verdicts = project.verdicts()
-        emit_verdicts(verdicts, sinks)
-        if not verdicts:
-            broadcast(sinks, "note", None, {"text": _NO_GATES})
-        code = exit_code(verdicts, inconclusive)
+    code = _judge(project, sinks, inconclusive) if VALIDATE in names else exit_codes.DONE
     broadcast(sinks, "run_done", None, {"exit_code": code, "seconds": round(seconds, 3)})
     return code
+
+
+def _judge(project: Project, sinks: list[Sink], inconclusive: int) -> int:
+    """Judge what is measured by the gates, and return the exit code that follows."""
+    verdicts = project.verdicts()
+    emit_verdicts(verdicts, sinks)
+    if not verdicts:
+        broadcast(sinks, "note", None, {"text": "nothing was judged: the settings have no gates"})
+    return exit_code(verdicts, inconclusive)
 
 
 def emit_verdicts(verdicts: Sequence[Verdict], sinks: list[Sink]) -> None:

@@ -23,8 +23,7 @@ def copy_entries(source: Store, target: Store) -> int:
             if entry is None or damage_of(entry):
                 continue
             stage, key = entry.record.stage, entry.record.key
-            is_in_place = path == source.entry_path(stage, key)
-            if not is_in_place or key_of(entry.record.key_document) != key:
+            if path != source.entry_path(stage, key) or key_of(entry.record.key_document) != key:
                 continue
             if target.find(stage, key).entry is not None:
                 continue

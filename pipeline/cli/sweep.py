@@ -54,7 +54,13 @@ def sweep(
     if as_json:
         common.write_json(rows)
     else:
-        common.write_columns(_table(rows))
+        # Of the settings and figures, those that differ.
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        if len(rows) > 1:
+            differs = {name: len({str(row.get(name)) for row in rows}) > 1 for name in names}
+            names = [name for name in names if name == "error" or differs[name]]
+        cells = ([_cell(row.get(name)) for name in names] for row in rows)
+        common.write_columns([names, *cells])
     is_any_failed = any("error" in row for row in rows)
     raise typer.Exit(exit_codes.FAILED if is_any_failed else exit_codes.DONE)
 
@@ -120,16 +126,7 @@ def _row(changes: Sequence[str], stage: str, config: Config, set_: Set, *, as_js
     return row | figures | {"seconds": round(entry.record.seconds, 1)}
 
 
-def _table(rows: Sequence[Row]) -> list[list[str]]:
-    """Return the names and cells of what was varied, and of the figures that differ."""
-
-    def cell(value: Any) -> str:
-        if value is None:
-            return "-"
-        return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    if len(rows) > 1:
-        differs = {name: len({str(row.get(name)) for row in rows}) > 1 for name in names}
-        names = [name for name in names if name == "error" or differs[name]]
-    return [names, *([cell(row.get(name)) for name in names] for row in rows)]
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

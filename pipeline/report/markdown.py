@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from pipeline.gates.measurements import BatchLatency
 from pipeline.report.records import Report
 from pipeline.screen import formatting
 
@@ -19,6 +18,20 @@ def render(report: Report) -> str:
     bank_agreements = [
         (name, _number(agreement.value, 4), agreement.n)
         for name, agreement in report.bank_agreement.items()
+    ]
+    latencies = [
+        (
+            batch.batch,
+            _number(batch.teacher.p50_ms, 3),
+            _number(batch.teacher_engine.p50_ms if batch.teacher_engine else None, 3),
+            _number(batch.engine.p50_ms, 3),
+            _number(batch.engine.p90_ms, 3),
+            _number(batch.speedup.median, 2),
+            f"{batch.speedup.interval[0]:.2f} to {batch.speedup.interval[1]:.2f}",
+            _number(batch.speedup_same_backend.median if batch.speedup_same_backend else None, 2),
+            batch.speedup.pairs,
+        )
+        for batch in report.latency.batches
     ]
     candidates = [
         (
@@ -44,7 +57,7 @@ def render(report: Report) -> str:
         *table(
             "batch | teacher p50 ms | teacher as engine | engine | p90 | speed-up | 95 % interval"
             " | in the same backend | pairs",
-            [_latency_row(batch) for batch in report.latency.batches],
+            latencies,
         ),
         *table(
             "candidate | precision | p50 ms | differs from fp32 | verdict | because", candidates
@@ -89,22 +102,6 @@ def _accuracy(report: Report) -> list[str]:
         *table("network | top-1 | top-5 | calibration error | agrees with teacher | n", accuracies),
         *table("step | lost | gained | answers changed | classes that lost most", steps),
     ]
-
-
-def _latency_row(batch: BatchLatency) -> tuple[str | int, ...]:
-    low, high = batch.speedup.interval
-    teacher_engine, same_backend = batch.teacher_engine, batch.speedup_same_backend
-    return (
-        batch.batch,
-        _number(batch.teacher.p50_ms, 3),
-        _number(teacher_engine.p50_ms if teacher_engine else None, 3),
-        _number(batch.engine.p50_ms, 3),
-        _number(batch.engine.p90_ms, 3),
-        _number(batch.speedup.median, 2),
-        f"{low:.2f} to {high:.2f}",
-        _number(same_backend.median if same_backend else None, 2),
-        batch.speedup.pairs,
-    )
 
 
 def _number(value: float | None, digits: int) -> str:
