@@ -32,8 +32,8 @@ def _distill(distill: Distill) -> Iterator[Fault]:
         wrong = "lambda0 and lambda1 are both 0, so the student learns nothing (0)"
         yield Fault(("distill", "lambda1"), wrong, "set at least one of them above 0")
     if distill.method in ("abm", "dfad", "dfq") and distill.lambda0 == 0:
-        role = "has no EMA generator, so lambda0 is all it learns from (0)"
-        wrong = f'method "{distill.method}" {role}'
+        name = distill.method
+        wrong = f'method "{name}" has no EMA generator, so lambda0 is all it learns from (0)'
         yield Fault(("distill", "lambda0"), wrong, "set lambda0 above 0")
     if distill.delta is not None and distill.generator == "uncond":
         wrong = f'bounds class embeddings, and generator "uncond" has none ({distill.delta:g})'
@@ -79,11 +79,10 @@ def _build(settings: Settings) -> Iterator[Fault]:
         wrong = f"min_batch, opt_batch and max_batch do not rise ({', '.join(map(str, batches))})"
         remedy = "set opt_batch between the other two"
         yield Fault(("build", "tensorrt", "opt_batch"), wrong, remedy)
-    sizes = settings.validate.batch_sizes
-    outside = [size for size in sizes if not trt.min_batch <= size <= trt.max_batch]
+    low, high = trt.min_batch, trt.max_batch
+    outside = [size for size in settings.validate.batch_sizes if not low <= size <= high]
     if build.backend in {"tensorrt", "tensorrt-rtx"} and outside:
-        most = f"{trt.max_batch} only ({outside[0]})"
-        wrong = f"the engine takes batches of {trt.min_batch} to {most}"
+        wrong = f"the engine takes batches of {low} to {high} only ({outside[0]})"
         remedy = "set build.tensorrt.max_batch and min_batch to hold them"
         yield Fault(("validate", "batch_sizes"), wrong, remedy)
 
