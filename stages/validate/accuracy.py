@@ -50,9 +50,7 @@ def compare(logits: Logits, y_N: NDArray[np.int64] | None, classes: Sequence[str
     """Return top-1, top-5, recall by class, calibration, agreement, and what each step changed.
 
     Without labels, as on synthetic images, all that is known is the agreement with the teacher.
-
-    Raises:
-        StageError: Outputs are not finite, or networks differ in their number of classes.
+    StageError where outputs are not finite, or networks differ in their number of classes.
     """
     for name, logits_NK in logits.items():
         wrong = int((~np.isfinite(logits_NK)).any(axis=1).sum())

@@ -17,8 +17,7 @@ _IDENTIFYING = 256
 def bank_images(path: Path, card: Card) -> Images:
     """Return the synthetic images of a bank, which have no labels: all are of class 0.
 
-    Raises:
-        StageError: The file is no bank, or its images are not those that the teacher takes.
+    StageError where the file is no bank, or its images are not those that the teacher takes.
     """
     x_NCHW = image_bank.load(path, "the bank")
     images = Images(
@@ -33,8 +32,7 @@ def bank_images(path: Path, card: Card) -> Images:
 def check_images(images: Images, card: Card) -> None:
     """Make sure that labelled images are those that the teacher is for.
 
-    Raises:
-        StageError: Other classes, channels or sizes, no images, or all of one class.
+    StageError for other classes, channels or sizes, no images, or all of one class.
     """
     # Numbers stand for names that nobody gave; that there are as many is all that can be checked.
     is_unnamed = card.classes == tuple(map(str, range(len(images.classes))))

@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -43,8 +42,7 @@ Times = Mapping[int, tuple[NDArray[np.float64], records.WarmUp]]
 """Batch size -> what one process measured: milliseconds of shape RM, a column for each network."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Teacher:
+class Teacher(NamedTuple):
     """The teacher in torch, and what a fresh process needs to build it again."""
 
     network: Classifier

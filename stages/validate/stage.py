@@ -88,9 +88,7 @@ def graph_logits(
 
     A strongly typed engine computes what its graph says, and ONNX Runtime on the CPU computes the
     same but for rounding: that shows what the precision costs, and nothing of latency.
-
-    Raises:
-        StageError: ONNX Runtime has no kernels on the CPU for its precision.
+    StageError where ONNX Runtime has no kernels on the CPU for its precision.
     """
     try:
         session = OrtSession(graph, threads=threads, is_optimised=precision not in _UNOPTIMISED)

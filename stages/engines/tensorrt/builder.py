@@ -56,7 +56,17 @@ def build(
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, log)
     if not parser.parse(onnx):
-        raise _parse_error(parser, edition)
+        if not parser.num_errors:
+            raise refusal("cannot read the ONNX file", [], edition)
+        error = parser.get_error(0)
+        node = f"{error.node_operator()} at node {error.node_name() or error.node()}"
+        where = node if error.node_operator() else "the graph"
+        because = " ".join(error.desc().split())
+        raise StageError(
+            "the ONNX file",
+            f"holds what {edition.title} does not take ({where}: {because})",
+            "replace the layer, or use backend onnxruntime",
+        )
     config = builder.create_builder_config()
     _configure(config, settings, edition)
     images = network.get_input(0)
@@ -117,19 +127,6 @@ def refusal(fault: str, errors: list[str], edition: Edition) -> StageError:
         "build",
         f"{edition.title} {fault} ({because})",
         "change the setting or layer that it names, or use backend onnxruntime",
-    )
-
-
-def _parse_error(parser: "trt.OnnxParser", edition: Edition) -> StageError:
-    if not parser.num_errors:
-        return refusal("cannot read the ONNX file", [], edition)
-    error = parser.get_error(0)
-    node = f"{error.node_operator()} at node {error.node_name() or error.node()}"
-    where = node if error.node_operator() else "the graph"
-    return StageError(
-        "the ONNX file",
-        f"holds what {edition.title} does not take ({where}: {' '.join(error.desc().split())})",
-        "replace the layer, or use backend onnxruntime",
     )
 
 

@@ -105,17 +105,14 @@ def _run(
             process.kill()
             process.wait()
         messages.seek(0)
-        raise _crash(process.returncode, messages.read().decode(errors="replace"), edition)
-
-
-def _crash(code: int, messages: str, edition: Edition) -> StageError:
+        lines = messages.read().decode(errors="replace").strip().splitlines()
+    code = process.returncode
     try:
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     except ValueError:
         how = f"killed by signal {-code}"
-    lines = messages.strip().splitlines()
     last = f": {lines[-1].strip()[:_MAX_CHARACTERS]}" if lines else ""
-    return StageError(
+    raise StageError(
         "build",
         f"the process that drives {edition.title} crashed ({how}{last})",
         "try another precision or optimization_level, or use backend onnxruntime",
