@@ -40,7 +40,9 @@ def test_a_graph_agrees_with_fp32_on_most_images(
     graph_NK = graph_logits(graph, precision, held_out, threads=1)
     assert graph_NK.shape == fp32_NK.shape
     assert not np.array_equal(graph_NK, fp32_NK)
-    assert (graph_NK.argmax(1) == fp32_NK.argmax(1)).mean() > 0.9
+    # Three bits of mantissa move logits that are as close as those of a student of few rounds.
+    least = 0.75 if precision == "fp8" else 0.9
+    assert (graph_NK.argmax(1) == fp32_NK.argmax(1)).mean() > least
 
 
 def test_bf16_is_refused_since_the_cpu_has_no_kernels_for_it(
