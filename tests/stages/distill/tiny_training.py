@@ -62,6 +62,10 @@ def trained_state(trainer: DistillTrainer) -> dict[str, Tensor]:
 
 
 def children() -> list[int]:
-    """Return the process ids of this process's children."""
+    """Return the ids of the workers that this process started.
+
+    It may have other children: a process pool leaves a tracker of its resources behind.
+    """
     pids = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text(encoding="utf-8")
-    return [int(pid) for pid in pids.split()]
+    commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids.split()}
+    return [int(pid) for pid, command in commands.items() if b"distributed.worker" in command]
