@@ -105,6 +105,15 @@ def cpu_count() -> int:
     return os.cpu_count() or 1
 
 
+def memory_bytes() -> int:
+    """Return the memory of this machine."""
+    if hasattr(os, "sysconf"):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    import psutil  # noqa: PLC0415  (25 ms, which every run would pay for its record)
+
+    return int(psutil.virtual_memory().total)
+
+
 def fact(name: str) -> str:
     """Return a fact by its name in `Stage.facts`: `cpu`, `cpu_features`, `gpu`, `driver`.
 
@@ -138,15 +147,13 @@ def has_module(name: str) -> bool:
 
 def host() -> dict[str, str]:
     """Return what a reader needs to place a figure: the machine, and versions of what matters."""
-    import psutil  # noqa: PLC0415  (20 ms, which a command that only plans need not pay)
-
     facts = {
         "madpipe": __version__,
         "python": platform.python_version(),
         "system": platform.platform(),
         "cpu": cpu_model(),
         "cores": str(cpu_count()),
-        "memory_gib": f"{psutil.virtual_memory().total / 2**30:.1f}",
+        "memory_gib": f"{memory_bytes() / 2**30:.1f}",
     }
     for number, gpu in enumerate(gpus()):
         facts[f"gpu{number}"] = f"{gpu.name} (driver {gpu.driver})"

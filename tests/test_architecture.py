@@ -65,6 +65,7 @@ HEAVY = {
     "onnxscript",
     "openvino",
     "PIL",
+    "psutil",
     "safetensors",
     "scipy",
     "sklearn",

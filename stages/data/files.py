@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from pipeline import machine
 from pipeline.stage import StageError
 from stages.data.datasets import Spec
 
@@ -59,7 +60,14 @@ class ImageFiles:
             paths = self.paths[indices]
         else:
             paths = [self.paths[i] for i in indices.tolist()]
-        x_BHWC = read_images(paths, self.shape[1:], self.spec.resize_ratio, place="data.root")
+        x_BHWC = read_images(
+            paths,
+            self.shape[1:],
+            self.spec.resize_ratio,
+            place="data.root",
+            grey_remedy="convert them to grey, or give data.mean and data.std a number for each "
+            "channel",
+        )
         return torch.from_numpy(np.ascontiguousarray(x_BHWC.transpose(0, 3, 1, 2)))
 
     def select(self, indices_N: NDArray[np.int64]) -> "ImageFiles":
@@ -78,7 +86,12 @@ def image_files(folder: Path) -> list[str]:
 
 
 def read_images(
-    paths: Sequence[str], shape_CHW: tuple[int, int, int], resize_ratio: float, *, place: str
+    paths: Sequence[str],
+    shape_CHW: tuple[int, int, int],
+    resize_ratio: float,
+    *,
+    place: str,
+    grey_remedy: str = "convert them to grey",
 ) -> NDArray[np.uint8]:
     """Read images and scale and crop them, as uint8 of shape NHWC.
 
@@ -87,6 +100,7 @@ def read_images(
         shape_CHW: Of an image as the network takes it; C is 1 or 3.
         resize_ratio: See `scale_and_crop`.
         place: What named the files, for messages.
+        grey_remedy: What to do where they are in colour and one channel is wanted.
 
     Raises:
         StageError: Files are no images, or in colour where one channel is wanted; says how many
@@ -109,12 +123,11 @@ def read_images(
         except _UNREADABLE:
             unreadable.append(paths[number])
 
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(machine.cpu_count()) as threads:
         list(threads.map(read, range(len(paths))))
-    grey = "convert them to grey, or give data.mean and data.std a number for each channel"
     for files, wrong, remedy in (
         (unreadable, "are no readable images", "remove or repair them"),
-        (coloured, "are in colour, and the images have one channel", grey),
+        (coloured, "are in colour, and the images have one channel", grey_remedy),
     ):
         if files:
             names = ", ".join(sorted(files)[:_NAMED_FAULTS])

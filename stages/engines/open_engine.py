@@ -38,7 +38,12 @@ def build_engine(backend: str, request: BuildRequest) -> EngineManifest:
 
 def write_manifest(manifest: EngineManifest, path: Path) -> None:
     """Write a manifest as text; OSError where it cannot be."""
-    write_bytes(path, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+    write_bytes(path, manifest_text(manifest))
+
+
+def manifest_text(manifest: EngineManifest) -> bytes:
+    """Return a manifest as it stands in its file."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
 
 
 def read_manifest(manifest_path: Path, engine: Path) -> EngineManifest:

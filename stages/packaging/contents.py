@@ -3,14 +3,12 @@
 import re
 from pathlib import Path
 
-import msgspec
-
 from pipeline.errors import UsageError
 from pipeline.report.records import Report
 from pipeline.stage import StageError
 from stages.data.datasets import matching_spec
 from stages.engines.base import BACKENDS, MANIFEST_FILE
-from stages.engines.open_engine import read_folder
+from stages.engines.open_engine import manifest_text, read_folder
 from stages.packaging import modelcard, triton
 from stages.packaging.archive import Files
 
@@ -55,7 +53,7 @@ def collect(
     content = engine.read_bytes()
     files = {
         manifest.engine: content,
-        MANIFEST_FILE: msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n",
+        MANIFEST_FILE: manifest_text(manifest),
         "labels.txt": text,
         "README.md": modelcard.render(name, manifest, signature, report).encode(),
         "run.py": example.replace("tensorrt_module", BACKENDS[manifest.backend].needs).encode(),

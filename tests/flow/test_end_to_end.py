@@ -14,7 +14,10 @@ from tests.flow.processes import Folder, Result, environment
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 STAGES = ["teacher", "distill", "export", "build", "validate"]
-HEAVY = {"torch", "onnx", "onnxruntime", "numpy", "torchvision", "sklearn", "PIL", "safetensors"}
+HEAVY = {
+    "torch", "onnx", "onnxruntime", "numpy", "torchvision", "sklearn", "PIL", "psutil",
+    "safetensors",
+}  # fmt: skip
 
 WITH_MODULE_LIST = """
 import atexit, sys

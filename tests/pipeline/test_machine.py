@@ -120,6 +120,12 @@ def test_a_module_is_looked_up_without_being_imported() -> None:
     assert not machine.has_module("no_such_module")
 
 
+def test_memory_is_what_the_system_has() -> None:
+    import psutil
+
+    assert machine.memory_bytes() == psutil.virtual_memory().total
+
+
 def test_host_has_what_places_a_figure() -> None:
     facts = machine.host()
     assert {"madpipe", "python", "system", "cpu", "cores", "memory_gib"} <= facts.keys()

@@ -101,6 +101,16 @@ def test_files_that_hold_no_images_are_refused(tmp_path: Path) -> None:
         calibration_images.load(tmp_path / "empty", _model(), "here")
 
 
+def test_colour_for_a_network_of_one_channel_names_no_setting_of_a_pipeline(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8), (200, 10, 10)).save(tmp_path / "a.png")
+    with pytest.raises(StageError) as caught:
+        calibration_images.load(tmp_path, _model(), "--calibration")
+    assert str(caught.value) == (
+        "--calibration: 1 files are in colour, and the images have one channel "
+        f"({tmp_path / 'a.png'}); convert them to grey"
+    )
+
+
 def test_a_folder_for_a_network_of_other_channels_is_refused(tmp_path: Path) -> None:
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     with pytest.raises(StageError, match=r"1 or 3 channels, .* another number \(2\)"):
