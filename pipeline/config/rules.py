@@ -47,6 +47,12 @@ def _distill(distill: Distill) -> Iterator[Fault]:
             f"process and accumulation step ({distill.batch_size})",
             f"use a multiple of {parts}",
         )
+    if distill.compile == "cuda-graphs" and distill.accumulation_steps > 1:
+        wrong = (
+            "the replay of a CUDA graph writes over the gradients that accumulation_steps add up "
+            f"({distill.accumulation_steps})"
+        )
+        yield Fault(("distill", "compile"), wrong, 'set compile = "on", or accumulation_steps = 1')
     if distill.method == "dfkd-mem" and distill.processes > 1:
         wrong = f'method "dfkd-mem" keeps its memory in one process ({distill.processes})'
         remedy = "set distill.processes = 1 or use another method"

@@ -46,6 +46,9 @@ def fold_batch_norm(
         x_BCHW: Some images in [0, 1], on which the logits must be those of the teacher.
         dtype: Arithmetic of the folded one.
     """
+    device = x_BCHW.device
+    # On the CPU, where fp32 is fp32: on a GPU the convolutions of both would be rounded to TF32.
+    teacher, x_BCHW = copy.deepcopy(teacher).cpu(), x_BCHW.cpu()
     try:
         folded = fuse(copy.deepcopy(teacher.backbone), inplace=True)
     except Exception:  # noqa: BLE001  (a network of the user may resist tracing in any way)
@@ -56,4 +59,5 @@ def fold_batch_norm(
     is_same = (folded_BK - teacher_BK).abs().max() <= _TOLERANCE * scale
     if not torch.isfinite(folded_BK).all() or not is_same:
         return None
-    return FrozenTeacher(teacher, folded, dtype).eval().requires_grad_(requires_grad=False)
+    frozen = FrozenTeacher(teacher, folded, dtype).to(device)
+    return frozen.eval().requires_grad_(requires_grad=False)

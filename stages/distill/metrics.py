@@ -131,7 +131,12 @@ class GeneratorDivergence:
         """Return the student's logits of shape BK on each generator's images."""
         generators, was_training = self._generators, self._student.training
         self._student.eval()
-        with self._group.local_only(), untracked(*generators.values()), self._compute.autocast():
+        with (
+            self._group.local_only(),
+            untracked(*generators.values()),
+            self._compute.autocast(),
+            self._compute.eager(),
+        ):
             logits = {
                 name: self._student(generator(*self._inputs)).float()
                 for name, generator in generators.items()

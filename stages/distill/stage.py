@@ -56,7 +56,7 @@ def run(ctx: Context) -> None:
                 "the teacher's BatchNorm cannot be folded into its layers, so steps are slower"
             )
         _train(ctx, trainer, card)
-        with group.local_only():
+        with group.local_only(), trainer.compute.eager():
             _write_outputs(ctx, trainer, card)
         ctx.metric("peak_memory_bytes", trainer.compute.peak_memory_bytes())
         ctx.metric("params", factory.parameter_count(trainer.student))

@@ -69,7 +69,6 @@ class DistillTrainer:
         self.generator = compute.placed(generator).train()
         convert_sync_batchnorm(self.generator, self.group)
         self.ema = ema_copy(self.generator).train(options.ema_batch_norm == "batch")
-        self.bn_stats = BNStatsLoss(self.teacher, self.group)
         self.sampler = NoiseSampler(rng, generator, self.group)
         self.micro_batch = options.batch_size // options.accumulation_steps // self.group.size
         self.student_optimiser = torch.optim.SGD(
@@ -90,8 +89,10 @@ class DistillTrainer:
         memory_size = options.memory_size if self.second_source == "memory" else 1
         self.memory = Memory(memory_size, shape, compute.device)
         self.frozen_teacher = self._freeze_teacher()
+        self.bn_stats = BNStatsLoss(self.teacher, self.group)
         networks: list[nn.Module] = [self.student, self.generator, self.ema]
         networks += [self.frozen_teacher] if self.is_folded else []
+        networks += [] if self.group.is_distributed else [self.bn_stats]
         compute.compile(options.compile, *networks)
         sources = {"generator": self.generator}
         if self.second_source == "ema":
@@ -156,7 +157,9 @@ class DistillTrainer:
         while self.round < self.options.rounds:
             self.train_round()
             if self.window_is_full:
-                self.close_window(monitor() if monitor else None)
+                with self.compute.eager():
+                    student_top1 = monitor() if monitor else None
+                self.close_window(student_top1)
             on_round()
 
     def pretrain_step(self) -> None:
@@ -201,15 +204,15 @@ class DistillTrainer:
         total = torch.zeros((), device=self.compute.device)
         for _ in range(self.options.accumulation_steps):
             z_BZ, y_B = self.sampler.sample(self.micro_batch)
-            with self.bn_stats.capture() as bn_stats_terms, self.compute.autocast():
+            with self.compute.autocast():
                 x_BCHW = self.generator(z_BZ, y_B)
-                teacher_BK = self.teacher(x_BCHW).float()
+                teacher_BK, bn_stats_terms = self.bn_stats(x_BCHW)
                 student_BK = self.student(x_BCHW).float() if adversarial else None
             embedding = self.generator.embedding
             loss = losses.generator_loss(
                 self.terms,
                 self.group,
-                teacher_BK=teacher_BK,
+                teacher_BK=teacher_BK.float(),
                 student_BK=student_BK,
                 bn_stats_terms=bn_stats_terms,
                 y_B=y_B,
@@ -230,10 +233,10 @@ class DistillTrainer:
         weights: list[float] = []
         with self.compute.autocast():
             if self._uses_generator:
-                parts.append(self.generator(*self.sampler.sample(self.micro_batch)))
+                parts.append(self._owned(self.generator(*self.sampler.sample(self.micro_batch))))
                 weights.append(self.options.lambda0)
             if self.second_source == "ema":
-                parts.append(self.ema(*self.sampler.sample(self.micro_batch)))
+                parts.append(self._owned(self.ema(*self.sampler.sample(self.micro_batch))))
                 weights.append(self.options.lambda1)
             elif self.second_source == "memory":
                 self.memory.push(parts[0][: max(1, len(parts[0]) // _MEMORY_SHARE)])
@@ -248,6 +251,10 @@ class DistillTrainer:
             teacher_BK = self.frozen_teacher(x_BCHW).float().clone()
         self.metrics.add_batch(teacher_BK[: self.micro_batch])
         return SyntheticBatch(x_BCHW, teacher_BK, tuple(weights))
+
+    def _owned(self, x_BCHW: Tensor) -> Tensor:
+        """Return images that later passes leave alone; CUDA graphs write over their outputs."""
+        return x_BCHW.clone() if self.options.compile == "cuda-graphs" else x_BCHW
 
     def student_step(self, step: int, batches: list[SyntheticBatch]) -> Tensor:
         """Move the student towards the teacher on the images of `batches`; return its loss.

@@ -86,6 +86,15 @@ class Compute:
             else:
                 network.compile(mode=inductor_mode, dynamic=False)
 
+    @staticmethod
+    def eager() -> AbstractContextManager[object]:
+        """Return the context in which compiled networks run as they were written.
+
+        For passes of other shapes or modes than those of training, each of which would cost a
+        compilation.
+        """
+        return torch.compiler.set_stance("force_eager")
+
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which networks run."""
         if self.precision == "fp32":

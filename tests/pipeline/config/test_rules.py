@@ -19,6 +19,10 @@ BROKEN = [
         Settings(distill=Distill(batch_size=4, processes=2, accumulation_steps=2)),
         [("distill", "batch_size")],
     ),
+    (
+        Settings(distill=Distill(compile="cuda-graphs", accumulation_steps=2)),
+        [("distill", "compile")],
+    ),
     (Settings(distill=Distill(method="dfkd-mem", processes=2)), [("distill", "processes")]),
     (Settings(data=Data(mean=(0.5,))), [("data", "std")]),
     (Settings(data=Data(source="folder")), [("data", "source")]),
