@@ -93,7 +93,8 @@ class Compute:
         For passes of other shapes or modes than those of training, each of which would cost a
         compilation.
         """
-        return torch.compiler.set_stance("force_eager")
+        context: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+        return context
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which networks run."""
