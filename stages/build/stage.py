@@ -40,7 +40,8 @@ def run(ctx: Context) -> None:
     )
     measurements.write(ctx.output("candidates"), candidates)
     if machine.gpus() and ctx.settings.build.device == "auto" and manifest.device == "cpu":
-        ctx.note(f"{manifest.backend} cannot use the GPU here, so the engine is for the CPU")
+        because = next(entry.reason for entry in candidates.candidates if entry.reason)
+        ctx.note(f"the engine is for the CPU, since none was made for the GPU ({because})")
     ctx.metric("backend", manifest.backend)
     ctx.metric("device", manifest.device)
     ctx.metric("precision", manifest.precision)
@@ -119,12 +120,12 @@ def _build_named(
     )
     try:
         result.build(converter, cache=cache, on_progress=on_progress)
-    except UnavailableError:
+    except UnavailableError as error:
         has_cpu = "cpu" in BACKENDS[result.backend].devices
         if options.device != "auto" or result.device == "cpu" or not has_cpu:
             raise
         # The driver reports a GPU that this backend cannot use; auto asked for none by name.
-        result.device = "cpu"
+        result.device, result.reason = "cpu", f"{result.reason}; {error}"
         result.build(converter, cache=cache, on_progress=on_progress)
     is_stripped = result.manifest and result.manifest.settings.get("weights") == "stripped"
     if not options.targets and not is_stripped:

@@ -9,17 +9,23 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from pipeline.errors import UnavailableError
+from pipeline.errors import UnavailableError, first_line
 from pipeline.stage import StageError
-from stages.engines.base import BuildRequest, to_model_input
+from stages.engines.base import BACKENDS, BuildRequest, to_model_input
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _FATAL = 4
+_SHAPE_OPS = frozenset(
+    ("Add", "Cast", "Concat", "Div", "Equal", "Gather", "Mul", "Range", "Reshape", "Shape",
+     "Slice", "Squeeze", "Sub", "Unsqueeze", "Where")
+)  # fmt: skip
+"""Operators on shapes, which ONNX Runtime may leave on the CPU to no harm."""
 _UNKNOWN_LAYER = ("NOT_IMPLEMENTED", "is not a registered function/op", "No Op registered")
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -50,6 +56,7 @@ class OrtSession:
             # It prints which libraries are absent, which would get between our lines of JSON.
             with contextlib.redirect_stdout(io.StringIO()):
                 onnxruntime.preload_dlls()
+            options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=[provider])
         except Exception as error:  # its exceptions share no public base class
@@ -62,10 +69,27 @@ class OrtSession:
                 f"{provider} does not load here (got {', '.join(self._session.get_providers())})",
                 'use device "cpu", or see madpipe doctor',
             )
+        if device == "cuda":
+            self._check_placement()
         self._device = device
         self._input = self._session.get_inputs()[0].name
         self._is_bytes = self._session.get_inputs()[0].type == "tensor(uint8)"
         self._output = self._session.get_outputs()[0].name
+
+    def _check_placement(self) -> None:
+        """Raise UnavailableError where layers would run on the CPU, for which the GPU waits."""
+        cpu_ops = {
+            node.op_type
+            for part in self._session.get_provider_graph_assignment_info()
+            if part.ep_name == _PROVIDERS["cpu"]
+            for node in part.get_nodes()
+        }
+        if layers := sorted(cpu_ops - _SHAPE_OPS):
+            raise UnavailableError(
+                "build.device",
+                f"ONNX Runtime has no kernels on the GPU for some layers ({', '.join(layers)})",
+                f'set export.opset = {BACKENDS["onnxruntime"].opset}, or use device "cpu"',
+            )
 
     def infer(self, x_BCHW: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return logits of shape BK for images in [0, 1]."""
@@ -73,25 +97,30 @@ class OrtSession:
         try:
             (logits_BK,) = self._session.run([self._output], {self._input: x})
         except Exception as error:  # its exceptions share no public base class
-            raise StageError(
-                "the engine",
-                f"does not take such images (shape {x.shape})",
-                f"give what it was built for, {self._session.get_inputs()[0].shape}",
-            ) from error
+            raise self._refusal(x, error) from error
         return np.asarray(logits_BK, dtype=np.float32)
+
+    def _refusal(self, x: NDArray[Any], error: Exception) -> StageError:
+        return StageError(
+            "the engine",
+            f"does not take such images (shape {x.shape}: {first_line(error)})",
+            f"give what it was built for, {self._session.get_inputs()[0].shape}",
+        )
 
     def prepared(self, x_BCHW: NDArray[np.float32]) -> Callable[[], object]:
         """Return a call that runs these images, already on the device, to the end."""
         binding = self._session.io_binding()
-        images = onnxruntime.OrtValue.ortvalue_from_numpy(
-            to_model_input(x_BCHW, is_bytes=self._is_bytes), self._device, 0
-        )
+        x = to_model_input(x_BCHW, is_bytes=self._is_bytes)
+        images = onnxruntime.OrtValue.ortvalue_from_numpy(x, self._device, 0)
         binding.bind_ortvalue_input(self._input, images)
         binding.bind_output(self._output, self._device)
 
         def call() -> None:
-            self._session.run_with_iobinding(binding)
-            binding.synchronize_outputs()
+            try:
+                self._session.run_with_iobinding(binding)
+                binding.synchronize_outputs()
+            except Exception as error:  # its exceptions share no public base class
+                raise self._refusal(x, error) from error
 
         return call
 

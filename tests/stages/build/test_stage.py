@@ -252,3 +252,16 @@ def test_an_engine_without_weights_is_built_and_not_opened(
     options = Build(backend="onnxruntime", device="cpu")
     manifest = standalone.build(tiny.path("export/onnx"), tmp_path / "engine", options)
     assert manifest.settings == settings
+
+
+@pytest.mark.skipif(bool(machine.gpus()), reason="a GPU is here")
+def test_a_gpu_that_the_backend_cannot_use_leaves_the_reason_with_the_engine_for_the_cpu(
+    tiny: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "gpus", lambda: (machine.Gpu("NVIDIA T4", "7.5", "580.1"),))
+    options = Build(backend="onnxruntime", precision="fp32")
+    manifest, candidates = build_stage.build(
+        tiny.path("export/onnx"), tmp_path / "engine", tmp_path / "manifest.json", options
+    )
+    assert manifest.device == "cpu"
+    assert "CUDAExecutionProvider does not load here" in candidates.candidates[0].reason
