@@ -14,7 +14,7 @@ import sys
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline import __version__
 
@@ -45,7 +45,11 @@ class Gpu(NamedTuple):
 
 @functools.cache
 def gpus() -> tuple[Gpu, ...]:
-    """Return the NVIDIA GPUs that the driver reports; empty where there is no driver."""
+    """Return the NVIDIA GPUs that CUDA shows this process, in its order; empty without a driver.
+
+    Of several GPUs CUDA would count the fastest first, the driver goes by their slots: CUDA is
+    told to do the same, unless CUDA_DEVICE_ORDER is set.
+    """
     if sys.platform == "linux":
         # Importing pynvml takes 30 ms, which no command on a machine without a driver need pay.
         try:
@@ -58,14 +62,35 @@ def gpus() -> tuple[Gpu, ...]:
         pynvml.nvmlInit()
         driver = pynvml.nvmlSystemGetDriverVersion()
         devices = []
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        for handle in _visible(pynvml):
             major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
             devices.append(Gpu(pynvml.nvmlDeviceGetName(handle), f"{major}.{minor}", driver))
         pynvml.nvmlShutdown()
     except pynvml.NVMLError:
         return ()
     return tuple(devices)
+
+
+def _visible(nvml: Any) -> list[Any]:
+    """Return the driver's handles of the GPUs that CUDA_VISIBLE_DEVICES names, or of all."""
+    handles = [nvml.nvmlDeviceGetHandleByIndex(n) for n in range(nvml.nvmlDeviceGetCount())]
+    if len(handles) > 1:
+        os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    names = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if names is None:
+        return handles
+    visible = []
+    for name in map(str.strip, names.split(",")):
+        if name.startswith("MIG-"):
+            part = nvml.nvmlDeviceGetHandleByUUID(name)
+            visible.append(nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(part))
+        elif name.startswith("GPU-"):
+            visible += [h for h in handles if nvml.nvmlDeviceGetUUID(h).startswith(name)]
+        elif name.isdigit() and int(name) < len(handles):
+            visible.append(handles[int(name)])
+        else:
+            break  # as CUDA does: nothing after a name that is none
+    return visible
 
 
 @functools.cache

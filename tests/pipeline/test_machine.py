@@ -1,6 +1,7 @@
 """Facts of the machine come from its own interfaces, and their absence is a fact too."""
 
 import ctypes
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -42,11 +43,17 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         nvmlSystemGetDriverVersion=lambda: "570.1",
         nvmlDeviceGetCount=lambda: len(gpus),
         nvmlDeviceGetHandleByIndex=lambda index: gpus[index],
+        nvmlDeviceGetUUID=lambda gpu: f"GPU-{gpu[0].split()[1]}-0",
+        nvmlDeviceGetHandleByUUID=lambda name: name,
+        nvmlDeviceGetDeviceHandleFromMigDeviceHandle=lambda name: gpus[int(name[-1])],
         nvmlDeviceGetName=lambda gpu: gpu[0],
         nvmlDeviceGetCudaComputeCapability=lambda gpu: gpu[1],
     )
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     monkeypatch.setattr(ctypes, "CDLL", lambda _: None)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "")  # put back after the test
+    monkeypatch.delenv("CUDA_DEVICE_ORDER")
     return nvml
 
 
@@ -55,6 +62,27 @@ def test_gpus_are_those_that_the_driver_reports(driver: SimpleNamespace) -> None
     assert machine.fact("gpu") == "NVIDIA H200 (9.0)"
     assert machine.fact("driver") == driver.nvmlSystemGetDriverVersion()
     assert machine.host()["gpu1"] == "NVIDIA T4 (driver 570.1)"
+
+
+@pytest.mark.parametrize(
+    ("visible", "names"),
+    [
+        ("1", ["NVIDIA T4"]),
+        ("1, 0", ["NVIDIA T4", "NVIDIA H200"]),
+        ("0,7,1", ["NVIDIA H200"]),
+        ("GPU-T4", ["NVIDIA T4"]),
+        ("MIG-1", ["NVIDIA T4"]),
+        ("-1", []),
+        ("", []),
+    ],
+)
+@pytest.mark.usefixtures("driver")
+def test_gpus_are_those_that_cuda_shows_in_its_order(
+    monkeypatch: pytest.MonkeyPatch, visible: str, names: list[str]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert [gpu.name for gpu in machine.gpus()] == names
+    assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
 
 
 @pytest.mark.parametrize(
