@@ -1,250 +1,319 @@
-"""The CIFAR-10 row on a GPU, in pieces: teacher, MAD, ABM, engines, profile, tests, one table.
+"""The CIFAR-10 row on a GPU that is there for minutes: pieces that resume, results at once.
 
-    python -m benchmarks.gpu --data FOLDER --out FOLDER --budget-s 540
+On a machine without network, in the root of the repository, a call at most every ten minutes
+(T: a folder with test/CLASS/ and, for `teacher`, train/CLASS/; O: the folder that comes back;
+W: wheels of what that python3 lacks, such as msgspec):
 
-Call it again, with the same arguments, until all is done: every call works for at
-most its budget, stops at a checkpoint, and the next one goes on from there. FOLDER of images
-has train/CLASS/ and test/CLASS/, or is what torchvision unpacks. The working folder is kept in
---home, which has to survive between calls; what is worth keeping is written to --out, in at
-most eight files of at most 16 MiB.
+    mkdir -p /tmp/site; for w in W/*.whl; do python3 -m zipfile -e $w /tmp/site; done
+    export PYTHONPATH=/tmp/site
+    R="python3 -m benchmarks.gpu --data T --home /tmp/row --out O"
+    $R tests:150 rounds:180 --budget-s 420
+    $R teacher mad                         as often as it says that something is left
+    $R mad --set distill.rounds=8000       alone: teacher and student do not both fit into O
+    $R abm engines
+    $R mad --carried F                     on the next machine; F has teacher.json, teacher.tar.*
 
-    python -m benchmarks.gpu ... --tiny        a small pair and few rounds: tries the script itself
+Afterwards, on any machine: `python -m benchmarks.gpu join --carried F --out G` checks the parts
+and puts them together. `--tiny` tries all of it on a CPU in a minute or two.
+
+A piece is done in the order given, as long as the budget lasts or `PIECE:SECONDS` allow. Stages of
+madpipe stop at a checkpoint in --home, and the same call goes on from it, as long as the settings
+and the code are the same; what is done is only delivered again. A script is done when it succeeds.
+--out gets log.txt at all times, and after each piece PIECE.json and, where they fit into eight
+files of 16 MiB and 64 MiB, its files as PIECE.tar.00 and so on. The later pieces learn from the
+teacher in half precision, as it travels, and watch by the held-out images alone.
 """
 
 import argparse
-import json
+import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from benchmarks.gpu_figures import collect
-from pipeline.cache.store import Store
-from pipeline.project import HOME_FOLDER
+from benchmarks import gpu_figures
+from benchmarks.gpu_figures import TEACHER, Parcel
+from pipeline.config import template
+from pipeline.config.presets import PRESETS
+from pipeline.project import Project
+from stages.catalog import declare
 
 ROOT = Path(__file__).parent.parent
-ENTRY = "from pipeline.cli.main import main; main()"
-STOP_S = 45.0
-LEAST_S = 30.0
+# So that nothing is left running beside the next call, however this one ends.
+_DIES_TOO = f"import ctypes; ctypes.CDLL(None).prctl(1, {int(signal.SIGTERM)}); "
+MADPIPE = f"{_DIES_TOO}from pipeline.cli.main import main; main()"
+MODULE = (
+    f"{_DIES_TOO}import runpy, sys; del sys.argv[0]; "
+    "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
+)
+LOG_EVERY_S = 10.0
+LEAST_S = 20.0
 INTERRUPTED = 130
-JUDGED = (0, 3, 4)
+JOIN = "join"
+STAGES = {
+    "teacher": ("teacher",),
+    "mad": ("distill", "distill.method=mad"),
+    "abm": ("distill", "distill.method=abm"),
+}
+"""Target and settings of a piece that is a stage."""
+SCRIPTS = {
+    "tests": "pytest -v -p no:cacheprovider -W default -m gpu --timeout 200 "
+    "--continue-on-collection-errors tests/stages",
+    "rounds": "benchmarks.rounds",
+    "engines": "benchmarks.engines latency --device cuda --batch 1 --batch 32 --batch 256",
+}
+"""Module and arguments of a piece that is a script."""
+TINY_SCRIPTS = {
+    "tests": SCRIPTS["tests"],
+    "rounds": "benchmarks.rounds --teacher resnet8 --student resnet8 --batch 8 --width 8 "
+    "--repeats 1",
+    "engines": "benchmarks.engines latency --quick --batch 1",
+}
 TINY = (
     "teacher.arch=resnet8",
     "teacher.epochs=10",
     "teacher.learning_rate=0.1",
-    "teacher.batch_size=64",
+    "teacher.batch_size=32",
     "student.arch=resnet8",
     "distill.rounds=30",
     "distill.student_steps=2",
     "distill.batch_size=32",
     "distill.generator_width=16",
+    "distill.generator_learning_rate=0.01",
     "distill.bank_size=64",
-    "validate.pairs=20",
-    "run.checkpoint_every_s=1",
 )
 
 
-class Task(NamedTuple):
-    """A madpipe command of the row, which stops at a checkpoint and goes on from it."""
+@dataclass(slots=True)
+class Row:
+    """The row on this machine: its folders, and the settings of all its stages."""
 
-    name: str
-    words: tuple[str, ...]
-    settings: tuple[str, ...] = ()
+    data: Path
+    home: Path
+    out: Path
+    settings: tuple[str, ...]
+    is_tiny: bool
+    stop_s: float
+    """Allowed to a stage for its checkpoint."""
+    visited: list[str] = field(default_factory=list)
+    """Pieces that this call has come to."""
 
+    def prepare(self, carried: Path | None) -> None:
+        """Write the settings, link the held-out images, take in a teacher that was carried."""
+        for folder in (self.home, self.out):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._config.write_text(template.render(PRESETS["cifar10"]), encoding="utf-8")
+        test, link = self.data / "test", self._held_out / "test"
+        if test.is_dir():
+            self._held_out.mkdir(exist_ok=True)
+            link.unlink(missing_ok=True)
+            link.symlink_to(test.resolve(), target_is_directory=True)
+        if carried is not None:
+            content = gpu_figures.joined(carried, "teacher")[TEACHER]
+            (self.home / TEACHER).write_bytes(content)
+            shutil.copyfile(carried / "teacher.json", self.home / "teacher.json")
+            print(f"teacher: {carried} has it ({len(content)} bytes)", flush=True)
 
-class Script(NamedTuple):
-    """A benchmark or test run whose text belongs to the row; done once, from start to end."""
-
-    name: str
-    words: str
-    tiny: str
-    """What is run with --tiny."""
-
-
-TASKS = (
-    Task("mad", ("run", "all"), ("distill.method=mad",)),
-    Task("abm", ("run", "distill"), ("distill.method=abm",)),
-)
-SCRIPTS = (
-    Script(
-        "rounds",
-        "-m benchmarks.rounds",
-        "-m benchmarks.rounds --teacher resnet8 --student resnet8 --batch 8 --width 8 --repeats 1",
-    ),
-    Script(
-        "engines",
-        "-m benchmarks.engines latency --device cuda --batch 1 --batch 32 --batch 256",
-        "-m benchmarks.engines latency --quick --batch 1",
-    ),
-    Script(
-        "tests",
-        "-m pytest -q -p no:cacheprovider -m gpu tests",
-        "-m pytest -q -p no:cacheprovider -m gpu tests/stages",
-    ),
-)
-
-
-def main() -> None:
-    """Work through the tasks within the budget, then print what is left."""
-    arguments = parse_arguments()
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    arguments.home.mkdir(parents=True, exist_ok=True)
-    config = arguments.home / "pipeline.toml"
-    if not config.is_file():
-        command(["init", "--preset", "cifar10", "--config", str(config)], arguments.home)
-    shared = [f"data.root={arguments.data.resolve()}", "distill.monitor=held-out"]
-    shared += [*(TINY if arguments.tiny else ()), *arguments.set]
-    left = undone(arguments, shared, time.monotonic() + arguments.budget_s)
-    rows = {task.name: figures(task, shared, arguments.home) for task in TASKS}
-    texts = {script.name: arguments.home / f"{script.name}.md" for script in SCRIPTS}
-    logs = [arguments.home / f"{task.name}.jsonl" for task in TASKS]
-    if left is None:
-        # The report is of the last run; this one runs nothing.
-        words = ["run", "all", "--inconclusive", "pass", *options(TASKS[0], shared)]
-        command(words, arguments.home)
-        for form in ("html", "json"):
-            words = [
-                "report",
-                "--format",
-                form,
-                "--out",
-                str(arguments.out.resolve() / f"row.{form}"),
-            ]
-            command([*words, *options(TASKS[0], shared)], arguments.home)
-    collect(arguments.out, rows, texts, logs, is_whole=left is None)
-    print(f"{left}: not done yet; call again with the same arguments" if left else "all done")
-
-
-def undone(arguments: argparse.Namespace, shared: Sequence[str], deadline_s: float) -> str | None:
-    """Work until the deadline; return what is not done yet, None when all is."""
-    for part in (*TASKS, *SCRIPTS):
-        left_s = deadline_s - time.monotonic() - arguments.stop_s
-        if left_s < LEAST_S * (not arguments.tiny):
-            return part.name
-        if isinstance(part, Task):
-            is_done = run_task(part, shared, arguments.home, left_s, arguments.stop_s)
+    def run(self, piece: str, budget_s: float) -> str:
+        """Work on a piece; return what became of it."""
+        self.visited.append(piece)
+        if piece in STAGES:
+            words = [MADPIPE, "run", STAGES[piece][0], "--traceback", "--config", str(self._config)]
+            for setting in self._settings_of(piece):
+                words += ["--set", setting]
+            if piece != "teacher" and not (self.home / TEACHER).is_file():
+                return "failed: there is no teacher; name the piece teacher before, or --carried"
         else:
-            is_done = run_script(part, arguments.home, left_s, is_tiny=arguments.tiny)
-        if not is_done:
-            return part.name
-        print(f"{part.name}: done", flush=True)
-    return None
+            scripts = TINY_SCRIPTS if self.is_tiny else SCRIPTS
+            words = [MODULE, *scripts[piece].split()]
+        done = self.home / f"{piece}.done"
+        code: int | None = 0
+        if piece in STAGES or not done.is_file():
+            code = self._child(piece, words, budget_s)
+        if code == 0:
+            done.touch()
+        return {None: "stopped", INTERRUPTED: "stopped", 0: "done"}.get(
+            code, f"failed with {code}, see log.txt"
+        )
 
+    def deliver(self, piece: str) -> None:
+        """Write what is there of a piece to the folder that comes back."""
+        try:
+            parcel = self._parcel(piece) if piece in STAGES else None
+            if parcel is None:
+                return
+            if not gpu_figures.deliver(parcel, self.out):
+                print(f"{piece}: its files do not fit into {self.out}; name {piece} alone")
+            print(gpu_figures.summary(parcel.figures), flush=True)
+        except Exception:  # noqa: BLE001  (no fault of a figure is worth the pieces to come)
+            traceback.print_exc()
 
-def parse_arguments() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--home", type=Path, default=ROOT / ".madpipe" / "gpu")
-    parser.add_argument("--budget-s", type=float, default=540.0)
-    parser.add_argument("--stop-s", type=float, default=STOP_S, help="kept of it for stopping")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--tiny", action="store_true")
-    return parser.parse_args()
+    def _parcel(self, piece: str) -> Parcel | None:
+        project = Project.open(self._config, self._settings_of(piece), declare)
+        if piece == "teacher":
+            return gpu_figures.teacher_parcel(project, self.home)
+        if not (self.home / TEACHER).is_file():
+            return None
+        return gpu_figures.distill_parcel(piece, project, self.home)
 
+    @property
+    def _config(self) -> Path:
+        return self.home / "pipeline.toml"
 
-def command(words: Sequence[str], home: Path) -> subprocess.CompletedProcess[str]:
-    """Run a madpipe command that must succeed."""
-    done = subprocess.run(
-        [sys.executable, "-c", ENTRY, *words],
-        cwd=home,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode not in JUDGED:
-        sys.exit(f"madpipe {' '.join(words)} left with {done.returncode}:\n{done.stderr}")
-    return done
+    @property
+    def _held_out(self) -> Path:
+        return self.home / "held-out"
+
+    def _settings_of(self, piece: str) -> list[str]:
+        own = STAGES[piece][1:]
+        if piece == "teacher":
+            own = (f"data.root={self.data.resolve()}",)
+        else:
+            # Without the training images, so that a machine that has none gives the same key.
+            root = self._held_out if self._held_out.is_dir() else self.data
+            own += (f"data.root={root.resolve()}", "distill.monitor=held-out")
+            own += (f"teacher.weights={(self.home / TEACHER).resolve()}",)
+        return [*(TINY if self.is_tiny else ()), "run.checkpoint_every_s=60", *own, *self.settings]
+
+    def _child(self, piece: str, words: Sequence[str], budget_s: float) -> int | None:
+        """Run python until it ends or time is up; return its exit code, None where it had none."""
+        log = self.home / f"{piece}.txt"
+        deadline_s = time.monotonic() + budget_s
+        with log.open("a", encoding="utf-8") as text:
+            text.write(f"\n## {piece}, {time.strftime('%H:%M:%S')}: {' '.join(words[1:])}\n\n")
+            text.flush()
+            process = subprocess.Popen(
+                [sys.executable, "-c", *words],
+                cwd=ROOT,
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=text,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                while (left_s := deadline_s - time.monotonic()) > 0:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        return process.wait(timeout=min(LOG_EVERY_S, left_s))
+                    self.write_log()
+                self._stop(piece, process)
+                return None  # noqa: TRY300  (an else would belong to the except, not to the loop)
+            except SystemExit:
+                self._stop(piece, process)
+                raise
+            finally:
+                # Whatever it started and left would go on beside the next piece.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+    def _stop(self, piece: str, process: subprocess.Popen[bytes]) -> None:
+        # Not SIGINT, which is ignored where this script was started in the background.
+        process.terminate()
+        if piece in STAGES:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=self.stop_s)
+
+    def write_log(self) -> None:
+        """Write the end of what each piece of this call printed to one file, the last one last."""
+        logs = [self.home / f"{piece}.txt" for piece in self.visited]
+        most = gpu_figures.PART_BYTES // 4 // max(1, len(logs))
+        (self.out / "log.txt").write_bytes(
+            b"".join(path.read_bytes()[-most:] for path in logs if path.is_file())
+        )
 
 
 def environment() -> dict[str, str]:
     """Return the environment in which this very project is found, with no folder of others."""
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    return {k: v for k, v in os.environ.items() if k != "MADPIPE_HOME"} | {"PYTHONPATH": path}
+    return os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
 
-def options(task: Task, shared: Sequence[str]) -> list[str]:
-    """Return the settings of a task as options."""
-    return [word for setting in (*shared, *task.settings) for word in ("--set", setting)]
+def limits(pieces: Sequence[str]) -> Iterator[tuple[str, float]]:
+    """Yield the name of each piece and its own limit in seconds, of `PIECE` or `PIECE:SECONDS`."""
+    for piece in pieces:
+        name, _, seconds = piece.partition(":")
+        if name not in STAGES | SCRIPTS:
+            choices = ", ".join([*SCRIPTS, *STAGES, JOIN])
+            sys.exit(f"command line: no such piece ({name}); name one of {choices}")
+        yield name, float(seconds or "inf")
 
 
-def run_task(task: Task, shared: Sequence[str], home: Path, budget_s: float, stop_s: float) -> bool:
-    """Run a task until it is done or the time is up; true when it is done."""
-    words = [*task.words, "--json", *options(task, shared)]
-    with (home / f"{task.name}.jsonl").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-c", ENTRY, *words], cwd=home, env=environment(), stdout=log
-        )
+def work(row: Row, pieces: Sequence[tuple[str, float]], deadline_s: float) -> dict[str, str]:
+    """Work on the pieces in order until the deadline; return what became of each."""
+    states: dict[str, str] = {}
+    for piece, limit_s in pieces:
+        left_s = min(limit_s, deadline_s - time.monotonic() - row.stop_s)
+        if left_s < min(LEAST_S, limit_s) * (not row.is_tiny):
+            states[piece] = "not begun"
+            continue
+        begin_s = time.monotonic()
         try:
-            code = process.wait(timeout=budget_s)
-        except subprocess.TimeoutExpired:
-            # Where this script was started in the background, SIGINT would be ignored.
-            process.send_signal(signal.SIGTERM)
-            try:
-                code = process.wait(timeout=stop_s)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                return False
-    if code in (INTERRUPTED, -signal.SIGTERM):  # the second: stopped before it could listen
-        return False
-    if code not in JUDGED:
-        sys.exit(f"{task.name} left with {code}; the log is {home / f'{task.name}.jsonl'}")
-    return True
+            states[piece] = row.run(piece, left_s)
+        finally:
+            row.write_log()
+            row.deliver(piece)
+        print(f"{piece}: {states[piece]} ({time.monotonic() - begin_s:.0f} s)", flush=True)
+    return states
 
 
-def run_script(script: Script, home: Path, budget_s: float, *, is_tiny: bool) -> bool:
-    """Run a script and keep its output; true when it was kept, now or by an earlier call."""
-    kept = home / f"{script.name}.md"
-    if kept.is_file():
-        return True
-    words = (script.tiny if is_tiny else script.words).split()
-    part = home / f"{script.name}.part"
-    with part.open("wb") as text:
-        process = subprocess.Popen(
-            [sys.executable, *words],
-            cwd=ROOT,
-            env=environment(),
-            stdout=text,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            code = process.wait(timeout=budget_s)
-        except subprocess.TimeoutExpired:
-            # With all that it started, which would go on beside the next task.
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            return False
-    with part.open("ab") as text:
-        text.write(f"\n`{' '.join(words)}` left with {code}.\n".encode())
-    if code:
-        print(f"{script.name}: left with {code}, see {kept}")
-    part.replace(kept)
-    return True
+def join(folder: Path, out: Path) -> None:
+    """Put the parts of every piece in `folder` together, in a folder for each in `out`."""
+    rows = []
+    for described in sorted(folder.glob("*.json")):
+        figures = gpu_figures.read(described)
+        if figures.parts:
+            target = out / figures.piece
+            target.mkdir(parents=True, exist_ok=True)
+            for name, content in gpu_figures.joined(folder, figures.piece).items():
+                (target / name).write_bytes(content)
+        out.mkdir(parents=True, exist_ok=True)
+        shutil.copy(described, out)
+        rows.append(figures)
+    print(gpu_figures.table(rows))
 
 
-def figures(task: Task, shared: Sequence[str], home: Path) -> dict[str, Any]:
-    """Return the stored record of each stage for the settings of a task, and where it lies."""
-    plan = command(["plan", "--json", *options(task, shared)], home)
-    store = Store(home / HOME_FOLDER)
-    records = {}
-    for stage in json.loads(plan.stdout):
-        entry = store.read(stage["name"], stage["key"]) if stage["action"] == "hit" else None
-        if entry is not None:
-            record = entry.record
-            records[stage["name"]] = {
-                "metrics": record.metrics,
-                "seconds": record.seconds,
-                "path": str(entry.path),
-            }
-    return records
+def main() -> None:
+    """Work on the pieces that the command line names."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("pieces", nargs="+", metavar="PIECE[:SECONDS]")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--home", type=Path, default=ROOT / ".madpipe" / "gpu")
+    parser.add_argument("--carried", type=Path, help="folder with the parts of a teacher")
+    parser.add_argument("--budget-s", type=float, default=540.0)
+    parser.add_argument("--stop-s", type=float, default=30.0, help="kept of it for stopping")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--tiny", action="store_true")
+    arguments = parser.parse_args()
+    deadline_s = time.monotonic() + arguments.budget_s
+    if arguments.pieces == [JOIN]:
+        join(arguments.carried, arguments.out)
+        return
+    pieces = list(limits(arguments.pieces))
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    os.environ.pop("MADPIPE_HOME", None)
+    row = Row(
+        data=arguments.data,
+        home=arguments.home.resolve(),
+        out=arguments.out,
+        settings=tuple(arguments.set),
+        is_tiny=arguments.tiny,
+        stop_s=arguments.stop_s,
+    )
+    row.prepare(arguments.carried)
+    states = work(row, pieces, deadline_s)
+    print(", ".join(f"{piece}: {state}" for piece, state in states.items()))
+    sys.exit(any(state.startswith("failed") for state in states.values()))
 
 
 if __name__ == "__main__":

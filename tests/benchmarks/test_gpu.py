@@ -1,0 +1,205 @@
+"""What the script for a machine with a GPU brings back, and that it leaves nothing running."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from PIL import Image
+
+from benchmarks import gpu, gpu_figures
+from benchmarks.gpu_figures import Figures, Parcel
+
+ROOT = Path(__file__).parent.parent.parent
+SLEEP = ["timeit", "-n", "1", "import time; time.sleep(300)"]
+
+
+def _parcel(piece: str = "mad", size: int = 1000) -> Parcel:
+    figures = Figures(
+        piece=piece,
+        is_done=True,
+        seconds=1.0,
+        gpu_hours=1 / 3600,
+        metrics={},
+        settings=[],
+        environment={},
+    )
+    return Parcel(figures, {"a": os.urandom(size), "b": b"text"})
+
+
+def _row(folder: Path) -> gpu.Row:
+    row = gpu.Row(
+        data=folder,
+        home=folder / "home",
+        out=folder / "out",
+        settings=(),
+        is_tiny=True,
+        stop_s=0.1,
+    )
+    row.prepare(None)
+    return row
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(") ")[2][0] not in "ZX"
+    except OSError:
+        return False
+
+
+def _waited(call: Callable[[], object]) -> bool:
+    for _ in range(600):
+        if call():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_files_travel_in_parts_and_come_together_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_figures, "PART_BYTES", 3000)
+    parcel = _parcel(size=8000)
+    assert gpu_figures.deliver(parcel, tmp_path)
+    parts = sorted(tmp_path.glob("mad.tar.*"))
+    assert len(parts) > 2
+    assert all(part.stat().st_size <= 3000 for part in parts)
+    assert gpu_figures.joined(tmp_path, "mad") == parcel.files
+    gpu.join(tmp_path, tmp_path / "joined")
+    assert (tmp_path / "joined" / "mad" / "a").read_bytes() == parcel.files["a"]
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing", "without figures"])
+def test_parts_that_are_not_what_was_written_are_refused(tmp_path: Path, damage: str) -> None:
+    gpu_figures.deliver(_parcel(), tmp_path)
+    part = tmp_path / "mad.tar.00"
+    if damage == "changed":
+        content = bytearray(part.read_bytes())
+        content[600] ^= 1
+        part.write_bytes(content)
+    else:
+        (part if damage == "missing" else tmp_path / "mad.json").unlink()
+    with pytest.raises(ValueError, match="bring"):
+        gpu_figures.joined(tmp_path, "mad")
+
+
+def test_what_does_not_fit_is_left_behind_and_its_figures_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_figures, "MOST_BYTES", 30_000)
+    assert gpu_figures.deliver(_parcel("teacher"), tmp_path)
+    assert not gpu_figures.deliver(_parcel("mad", size=20_000), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "teacher.json",
+        "teacher.tar.00",
+        "mad.json",
+    }
+    assert gpu_figures.read(tmp_path / "mad.json").parts == []
+
+
+def test_a_teacher_is_halved_but_for_what_has_one_axis(tmp_path: Path) -> None:
+    tensors = {
+        "kernel": torch.rand(4, 3, 3, 3),
+        "variance": torch.tensor([1e-9, 1e6]),
+        "count": torch.tensor(7),
+    }
+    safetensors.torch.save_file(tensors, tmp_path / "w", {"madpipe.card": "the card"})
+    (tmp_path / "half").write_bytes(gpu_figures.halved(tmp_path / "w"))
+    half = safetensors.torch.load_file(tmp_path / "half")
+    assert half["kernel"].dtype == torch.float16
+    assert torch.equal(half["variance"], tensors["variance"])
+    assert half["count"] == 7
+    with safetensors.safe_open(tmp_path / "half", "pt") as file:
+        assert file.metadata() == {"madpipe.card": "the card"}
+
+
+def test_a_script_that_takes_too_long_is_stopped_and_what_it_printed_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(gpu.TINY_SCRIPTS, "rounds", "benchmarks.gpu --help")
+    row = _row(tmp_path)
+    assert row.run("rounds", 60.0) == "done"
+    row.write_log()
+    assert "PIECE" in (row.out / "log.txt").read_text("utf-8")
+    monkeypatch.setitem(gpu.TINY_SCRIPTS, "rounds", "no_such_module")
+    assert row.run("rounds", 60.0) == "done"  # by the call before
+    assert row._child("engines", [gpu.MODULE, *SLEEP], 1.0) is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_children_end_with_the_script(tmp_path: Path, number: signal.Signals) -> None:
+    code = f"""
+import signal, sys
+from pathlib import Path
+from benchmarks import gpu
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+row = gpu.Row(data=Path({str(tmp_path)!r}), home=Path({str(tmp_path)!r}),
+              out=Path({str(tmp_path)!r}), settings=(), is_tiny=True, stop_s=0.1)
+sleep = "import os, time; open({str(tmp_path / "pid")!r}, 'w').write(str(os.getpid()))"
+row._child("rounds", [gpu.MODULE, "timeit", "-n", "1", sleep + "; time.sleep(300)"], 300.0)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) as parent:
+        pid = tmp_path / "pid"
+        assert _waited(lambda: pid.is_file() and pid.read_text("utf-8"))
+        child = int(pid.read_text("utf-8"))
+        assert _is_running(child)
+        parent.send_signal(number)
+        parent.wait(timeout=60)
+    assert _waited(lambda: not _is_running(child))
+
+
+def test_an_unknown_piece_is_named() -> None:
+    with pytest.raises(SystemExit, match=r"command line: no such piece \(techer\)"):
+        list(gpu.limits(["tests:10", "techer"]))
+
+
+def _images(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    for part in ("train", "test"):
+        for label in range(10):
+            target = folder / part / f"class{label}"
+            target.mkdir(parents=True)
+            for number in range(8):
+                x_HWC = rng.integers(0, 60, (32, 32, 3))
+                x_HWC[3 * label : 3 * label + 4] += 190
+                Image.fromarray(x_HWC.astype(np.uint8)).save(target / f"{number}.png")
+
+
+@pytest.mark.slow
+def test_a_student_comes_back_unfinished_and_then_whole_and_a_teacher_is_carried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the next machine has no training images."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    _images(tmp_path / "data")
+
+    def call(pieces: list[str], folder: str, *words: str) -> str:
+        words = ("--set", "distill.rounds=40", "--set", "teacher.batch_size=16", "--tiny", *words)
+        data, home, out = (str(tmp_path / name) for name in ("data", folder, f"{folder}-out"))
+        folders = ["--data", data, "--home", home, "--out", out]
+        command = [sys.executable, "-m", "benchmarks.gpu", *pieces, *folders, *words]
+        return subprocess.check_output(command, cwd=ROOT, text=True, timeout=300)
+
+    assert "teacher: done" in call(["teacher"], "one")
+    (tmp_path / "data" / "train").rename(tmp_path / "elsewhere")
+    carried = ("--carried", str(tmp_path / "one-out"))
+    long = ("--set", "distill.rounds=2000", "--set", "run.checkpoint_every_s=0")
+    assert "mad: stopped" in call(["mad:20"], "two", *carried, *long)
+    files = gpu_figures.joined(tmp_path / "two-out", "mad")
+    assert {"student.safetensors", "curves.jsonl", "events.jsonl"} == files.keys()
+    assert not gpu_figures.read(tmp_path / "two-out" / "mad.json").is_done
+    call(["mad"], "two", *carried)
+    figures = gpu_figures.read(tmp_path / "two-out" / "mad.json")
+    assert figures.is_done
+    assert figures.metrics["monitor_top1_last"] == figures.accuracy[-1].top1
+    assert figures.teacher_top1
+    assert {"student.safetensors", "samples.png", "bank.npz"} < gpu_figures.joined(
+        tmp_path / "two-out", "mad"
+    ).keys()
