@@ -4,7 +4,7 @@ Shape legend: N images, B batch, C channels, H W space.
 """
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,8 +58,20 @@ class Images:
         Raises:
             StageError: They lie in files that are no images.
         """
-        x_BCHW = self.x_NCHW[indices].to(device=device, dtype=torch.float32) / 255.0
+        # Bytes are a quarter of the floats to bring there.
+        x_BCHW = self.x_NCHW[indices].to(device).float() / 255.0
         return x_BCHW.contiguous(memory_format=torch.channels_last)
+
+    def to(self, device: torch.device) -> "Images":
+        """Return them on a device, as bytes; of more than 2 GiB only the labels.
+
+        Raises:
+            StageError: They lie in files that are no images.
+        """
+        x = self.x_NCHW
+        if isinstance(x, Tensor) or x.size_bytes <= _MEMORY_BYTES:
+            x = x[:].to(device)
+        return replace(self, x_NCHW=x, y_N=self.y_N.to(device))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +84,7 @@ class Dataset:
 
 
 def load(data: Data, root: Path | None) -> Dataset:
-    """Load a source; one of more than 2 GiB stays in its files.
+    """Load a source; files are read for what is held out, up to 2 GiB, and others when used.
 
     Args:
         data: The settings of the source.
@@ -90,14 +102,15 @@ def load(data: Data, root: Path | None) -> Dataset:
         kept_N = np.sort(order_N[: data.held_out_limit])
         kept = x.select(kept_N) if isinstance(x, ImageFiles) else x[kept_N]
         held_out = DatasetPart(kept, y_N[kept_N])
-    return Dataset(_images(train, classes, spec), _images(held_out, classes, spec), spec)
+    held_out_images = _images(held_out, classes, spec).to(torch.device("cpu"))
+    return Dataset(_images(train, classes, spec), held_out_images, spec)
 
 
 def _images(part: DatasetPart, classes: tuple[str, ...], spec: Spec) -> Images:
     x, y_N = part
     labels_N = torch.from_numpy(y_N.astype(np.int64))
     if isinstance(x, ImageFiles):
-        return Images(x[:] if x.size_bytes <= _MEMORY_BYTES else x, labels_N, classes)
+        return Images(x, labels_N, classes)
     size = spec.image_size_px
     if x.shape[1:] != (size, size, spec.channels):
         raise StageError(

@@ -29,4 +29,5 @@ def open_monitor(
             f"{card.classes[:3]})",
             "monitor on the data that the teacher is for, or switch it off",
         )
-    return lambda: top1_accuracy(predict_torch(student, held_out, device), held_out.y_N)
+    on_device = held_out.to(device)
+    return lambda: top1_accuracy(predict_torch(student, on_device, device), held_out.y_N)

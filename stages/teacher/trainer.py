@@ -24,12 +24,17 @@ class TeacherTrainer:
     def __init__(
         self, network: Classifier, data: Images, options: Teacher, rng: torch.Generator
     ) -> None:
-        """Begin to train `network`; order and augmentation are sampled from `rng`, on the CPU."""
+        """Begin to train `network`, with the images on its device where they fit.
+
+        Order and augmentation are sampled from `rng`, on the CPU, and brought to the device once
+        an epoch: no step waits for the GPU, and all devices see the same images.
+        """
         self.compute = devices.select("auto")
         self.rng = rng
         self.network = self.compute.placed(network).train()
         self.average = ema_copy(self.network) if options.weight_average else None
-        self.data = data
+        self.compute.compile("auto", self.network)
+        self.data = data.to(self.compute.device)
         self.options = options
         self.optimiser = torch.optim.SGD(
             network.parameters(),
@@ -43,16 +48,19 @@ class TeacherTrainer:
         self.step = 0
         self.steps = self.batches * options.epochs
         self.order_N = torch.empty(0, dtype=torch.int64)
+        self.offsets = torch.empty(0, dtype=torch.int64)
         self.flip_start_N = torch.empty(0, dtype=torch.bool)
         if options.augment == "shift-flip":
-            self.flip_start_N = torch.randint(0, 2, (len(data.y_N),), generator=rng).bool()
+            flip_start_N = torch.randint(0, 2, (len(data),), generator=rng).bool()
+            self.flip_start_N = flip_start_N.to(self.compute.device)
 
     def train_step(self) -> Tensor:
         """Take one step and return its loss."""
         options = self.options
-        if self.step % self.batches == 0:
-            self.order_N = torch.randperm(len(self.data.y_N), generator=self.rng)
-        first = self.step % self.batches * options.batch_size
+        epoch, batch = divmod(self.step, self.batches)
+        if batch == 0:
+            self._sample_epoch()
+        first = batch * options.batch_size
         indices_B = self.order_N[first : first + options.batch_size]
         schedule = one_cycle if options.schedule == "cosine" else triangle
         rate = schedule(self.step, self.steps, options.learning_rate, _WARMUP)
@@ -60,16 +68,14 @@ class TeacherTrainer:
         x_BCHW = self.data.batch(indices_B, self.compute.device)
         flipped_B = None
         if options.augment == "shift-flip":
-            epoch = self.step // self.batches
             flipped_B = augment.alternating_flip(self.flip_start_N, indices_B, epoch)
         if options.augment != "none":
-            offsets_2B = augment.crop_offsets(len(x_BCHW), x_BCHW.shape[-1], self.rng)
-            x_BCHW = augment.random_shift(x_BCHW, offsets_2B, flipped_B)
+            x_BCHW = augment.random_shift(x_BCHW, self.offsets[batch], flipped_B)
         with self.compute.autocast():
             logits_BK = self.network(x_BCHW)
         loss = functional.cross_entropy(
             logits_BK.float(),
-            self.data.y_N[indices_B].to(self.compute.device),
+            self.data.y_N[indices_B],
             label_smoothing=options.label_smoothing,
         )
         self.optimiser.zero_grad()
@@ -80,6 +86,15 @@ class TeacherTrainer:
             ema_update(self.average, self.network, momentum, average_statistics=True)
         self.step += 1
         return loss.detach()
+
+    def _sample_epoch(self) -> None:
+        """Sample the order of the images and where those of each batch are cropped."""
+        count, device = len(self.data), self.compute.device
+        self.order_N = torch.randperm(count, generator=self.rng).to(device)
+        if self.options.augment != "none":
+            shape = min(count, self.options.batch_size), self.data.x_NCHW.shape[-1]
+            offsets = [augment.crop_offsets(*shape, self.rng) for _ in range(self.batches)]
+            self.offsets = torch.stack(offsets).to(device)
 
     def result(self) -> Classifier:
         """Return the network as trained, or its moving average where the options have one."""
@@ -95,6 +110,7 @@ class TeacherTrainer:
             "rng": self.rng.get_state(),
             "rng_state": devices.rng_state(),
             "order": self.order_N,
+            "offsets": self.offsets,
             "flip_start": self.flip_start_N,
         }
 
@@ -106,5 +122,6 @@ class TeacherTrainer:
         self.optimiser.load_state_dict(saved["optimiser"])
         self.rng.set_state(saved["rng"])
         devices.set_rng_state(saved["rng_state"])
-        self.step, self.order_N = saved["step"], saved["order"]
-        self.flip_start_N = saved["flip_start"]
+        self.step, device = saved["step"], self.compute.device
+        self.order_N, self.offsets = saved["order"].to(device), saved["offsets"].to(device)
+        self.flip_start_N = saved["flip_start"].to(device)

@@ -107,6 +107,7 @@ def select(precision: str = "auto") -> Compute:
     """Return the GPU where there is one, else the CPU, with bf16 where the hardware has it."""
     if torch.cuda.is_available():
         device, has_bf16 = "cuda", torch.cuda.is_bf16_supported(including_emulation=False)
+        torch.backends.cudnn.benchmark = True  # shapes repeat: cuDNN tries its kernels once
     else:
         device, has_bf16 = "cpu", bool(_BF16_FLAGS & machine.cpu_flags())
     if precision == "auto":

@@ -1,10 +1,12 @@
 """Labelled images: loaded, limited, checked, and downloaded where the settings ask for it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision import datasets
 
 from pipeline.errors import StageError
@@ -14,6 +16,8 @@ from stages.data.files import ImageFiles
 from tests.stages.data.trees import put
 
 CPU = torch.device("cpu")
+META = torch.device("meta")
+"""Has neither memory nor kernels, but it is another device."""
 
 
 def test_both_parts_and_what_is_known_of_them_are_loaded() -> None:
@@ -36,6 +40,46 @@ def test_a_batch_is_of_floats_from_0_to_1_laid_out_channels_last(
     assert torch.equal(x_BCHW * 255, train.x_NCHW[3:6].float())
 
 
+class _Moves(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes the type of all that is brought to another device."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.dtypes: list[torch.dtype] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: object, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if "copy" in str(func) and result.device != args[0].device:
+            self.dtypes.append(args[0].dtype)
+        return result
+
+
+def test_bytes_and_not_floats_are_brought_to_a_device() -> None:
+    held_out = images.load(Data(), None).held_out
+    with _Moves() as moves:
+        assert held_out.batch(slice(0, 4), META).dtype == torch.float32
+    assert moves.dtypes == [torch.uint8]
+
+
+def test_images_on_a_device_are_brought_there_once() -> None:
+    held_out = images.load(Data(), None).held_out.to(META)
+    assert held_out.y_N.device == META
+    with _Moves() as moves:
+        assert held_out.batch(torch.tensor([3, 1], device=META), META).shape == (2, 1, 8, 8)
+    assert not moves.dtypes
+
+
+def test_training_images_in_files_are_read_when_they_are_used(tmp_path: Path) -> None:
+    put(tmp_path, [f"{part}/{name}/1.jpg" for part in ("train", "val") for name in "ab"])
+    (tmp_path / "train/a/1.jpg").write_bytes(b"no image")
+    dataset = images.load(Data(source="folder", image_size_px=8), tmp_path)
+    assert dataset.held_out.x_NCHW.shape == dataset.train.x_NCHW.shape
+    with pytest.raises(StageError, match="1 files are no readable images"):
+        dataset.train.to(CPU)
+
+
 @pytest.mark.parametrize(
     "data",
     [Data(image_size_px=16), Data(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))],
@@ -54,8 +98,9 @@ def test_a_source_too_big_for_memory_stays_in_its_files(
     loaded = images.load(data, tmp_path)
     monkeypatch.setattr(images, "_MEMORY_BYTES", 100)
     lazy = images.load(data, tmp_path)
-    assert isinstance(loaded.train.x_NCHW, torch.Tensor)
-    assert isinstance(lazy.train.x_NCHW, ImageFiles)
+    assert isinstance(loaded.held_out.x_NCHW, torch.Tensor)
+    assert isinstance(lazy.held_out.x_NCHW, ImageFiles)
+    assert isinstance(lazy.train.to(CPU).x_NCHW, ImageFiles)
     assert torch.equal(lazy.held_out.y_N, loaded.held_out.y_N)
     for indices in (slice(1, 3), torch.tensor([3, 0])):
         assert torch.equal(lazy.train.batch(indices, CPU), loaded.train.batch(indices, CPU))

@@ -27,6 +27,17 @@ def test_predictions_in_batches_equal_those_of_all_images_at_once() -> None:
     torch.testing.assert_close(batched_NK, at_once_NK)
 
 
+def test_a_network_compiled_for_training_is_not_compiled_again_for_predictions() -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError
+
+    images = _images(4)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    plain_NK = predict_torch(network, images, CPU)
+    network.compile(backend=refuse)
+    assert torch.equal(predict_torch(network, images, CPU), plain_NK)
+
+
 def test_the_network_is_in_evaluation_mode_and_then_as_it_was() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.Linear(16, 3)).train()
     images = _images(4)

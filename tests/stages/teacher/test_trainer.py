@@ -8,6 +8,7 @@ from models.classifier import Classifier
 from pipeline.settings import Teacher
 from stages.data.images import Images
 from stages.teacher.trainer import TeacherTrainer
+from stages.training.device import Compute
 from tests.stages.tiny import resnet8
 
 COUNT = 64
@@ -56,6 +57,24 @@ def test_a_training_that_goes_on_from_its_state_is_the_same_to_the_bit(
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_the_network_is_compiled_where_there_is_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[object] = []
+    monkeypatch.setattr(Compute, "compile", lambda *arguments: compiled.extend(arguments[1:]))
+    trainer = _trainer(weight_average=0.5)
+    assert compiled == ["auto", trainer.network]
+
+
+def test_random_numbers_are_sampled_once_an_epoch() -> None:
+    trainer = _trainer(augment="shift-flip")
+    trainer.train_step()
+    after_first = trainer.rng.get_state()
+    for _ in range(trainer.batches - 1):
+        trainer.train_step()
+    assert torch.equal(trainer.rng.get_state(), after_first)
+    trainer.train_step()
+    assert not torch.equal(trainer.rng.get_state(), after_first)
+
+
 def test_the_average_lags_behind_the_network_and_is_the_result() -> None:
     trainer = _trainer(weight_average=0.9)
     before = {name: value.clone() for name, value in trainer.result().state_dict().items()}
@@ -79,7 +98,7 @@ def test_smoothed_labels_are_spread_over_the_classes() -> None:
     with torch.no_grad():
         trainer.network.get_parameter("backbone.fc.weight").zero_()
         trainer.network.get_parameter("backbone.fc.bias").copy_(logits_2)
-    y_N = torch.zeros(COUNT, dtype=torch.int64)
+    y_N = torch.zeros_like(trainer.data.y_N)
     trainer.data = Images(trainer.data.x_NCHW, y_N, trainer.data.classes)
     expected = torch.tensor([0.75, 0.25]) @ -logits_2.log_softmax(dim=0)
     assert trainer.train_step().item() == pytest.approx(expected.item(), rel=1e-5)

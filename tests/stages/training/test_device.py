@@ -19,6 +19,14 @@ def test_auto_is_one_of_both_precisions_and_the_gpu_where_there_is_one() -> None
     assert chosen.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def test_on_a_gpu_cudnn_tries_which_kernels_are_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    assert devices.select() == devices.Compute(torch.device("cuda"), "bf16")
+    assert torch.backends.cudnn.benchmark
+
+
 def test_fp32_networks_run_in_fp32_and_bf16_networks_in_bf16() -> None:
     layer, x_BC = torch.nn.Linear(2, 2), torch.rand(1, 2)
     with devices.Compute(CPU, "fp32").autocast():
