@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pipeline import machine
-from pipeline.errors import first_line
+from pipeline.errors import MadpipeError, first_line
 from stages import version_conflicts
 from stages.engines.base import BACKENDS
 
@@ -116,27 +116,33 @@ def _onnxruntime() -> Finding:
         listed = "CUDA is listed but not tried, without a GPU"
         has_cuda = _CUDA_PROVIDER in ort.get_available_providers()
         return Finding("onnxruntime", "ok", f"{detail}; {listed}" if has_cuda else detail)
-    if _loads_cuda():
-        return Finding("onnxruntime", "ok", f"{detail} and CUDA")
-    fix = "match the CUDA libraries of torch to those of onnxruntime-gpu"
-    return Finding("onnxruntime", "lacking", f"{detail}; {_CUDA_PROVIDER} does not load", fix)
+    if _CUDA_PROVIDER not in ort.get_available_providers():
+        fix = f"pip uninstall onnxruntime, then {BACKENDS['onnxruntime'].install}"
+        return Finding("onnxruntime", "lacking", f"{detail} alone, for a GPU is here", fix)
+    try:
+        _try_cuda()
+    except MadpipeError as error:
+        provider = Path(str(ort.__file__)).parent / "capi" / "libonnxruntime_providers_cuda.so"
+        missing = ", ".join(version_conflicts.missing_libraries(provider))
+        detail += f"; {error.wrong}" + (f"; not found: {missing}" if missing else "")
+        fix = "pip install 'madpipe[cuda]', of the CUDA that torch is built for"
+        return Finding("onnxruntime", "lacking", detail, fix)
+    return Finding("onnxruntime", "ok", f"{detail} and CUDA")
 
 
-def _loads_cuda() -> bool:
-    """Return whether the CUDA provider really loads, by opening the smallest graph with it."""
+def _try_cuda() -> None:
+    """Open the smallest graph on the GPU; MadpipeError where that fails."""
     import onnx  # noqa: PLC0415
-    import onnxruntime  # noqa: PLC0415
 
-    onnxruntime.set_default_logger_severity(4)
-    onnxruntime.preload_dlls()
+    from stages.engines.ort import OrtSession  # noqa: PLC0415
+
     kind = onnx.TensorProto.FLOAT
     node = onnx.helper.make_node("Relu", ["x"], ["y"])
     ends = [onnx.helper.make_tensor_value_info(name, kind, [1]) for name in "xy"]
     graph = onnx.helper.make_graph([node], "probe", ends[:1], ends[1:])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
     model.ir_version = 10
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=[_CUDA_PROVIDER])
-    return _CUDA_PROVIDER in session.get_providers()
+    OrtSession(model.SerializeToString(), device="cuda")
 
 
 def _backend(name: str) -> Finding:

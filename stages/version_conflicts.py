@@ -4,9 +4,11 @@ What packages declare of each other is read from their metadata; what they load 
 do not declare is read from their libraries.
 """
 
+import ctypes
+import itertools
 import mmap
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +25,8 @@ PACKAGES = (
 LEAST_DRIVER = {13: 580, 12: 525, 11: 450}
 """CUDA major -> the oldest driver branch that runs it (CUDA's table of minor-version
 compatibility)."""
+
+_LIBRARY = re.compile(rb"\0(lib[\w+-]+\.so[.\d]*)(?=\0)")
 
 Version = Callable[[str], str]
 
@@ -54,11 +58,8 @@ def conflicts(version: Version = machine.version) -> Iterator[Conflict]:
         return
     folder = Path(onnxruntime.origin).parent / "capi"
     if version("tensorrt") != machine.ABSENT:
-        major = linked_major(folder / "libonnxruntime_providers_tensorrt.so", "libnvinfer")
-        yield from tensorrt_of_onnxruntime(major, version)
-    if machine.gpus():
-        major = linked_major(folder / "libonnxruntime_providers_cuda.so", "libcublas")
-        yield from cublas_of_onnxruntime(major, version)
+        linked = linked_libraries(folder / "libonnxruntime_providers_tensorrt.so")
+        yield from tensorrt_of_onnxruntime(linked, version)
 
 
 def declared_conflicts(version: Version) -> Iterator[Conflict]:
@@ -104,40 +105,40 @@ def driver_conflict(cuda: str | None, driver: str) -> Conflict | None:
     )
 
 
-def tensorrt_of_onnxruntime(major: int | None, version: Version) -> Iterator[Conflict]:
+def tensorrt_of_onnxruntime(linked: Sequence[str], version: Version) -> Iterator[Conflict]:
     """Yield that ONNX Runtime's TensorRT provider links another TensorRT than is installed."""
     installed = version("tensorrt")
-    if major is not None and installed[:1].isdigit() and int(installed.partition(".")[0]) != major:
+    library = next((name for name in linked if name.startswith("libnvinfer.so.")), None)
+    if library and installed != machine.ABSENT and library[14:] != installed.partition(".")[0]:
         yield Conflict(
-            f"ONNX Runtime's TensorrtExecutionProvider links libnvinfer.so.{major} and cannot load "
+            f"ONNX Runtime's TensorrtExecutionProvider links {library} and cannot load "
             f"(tensorrt {installed})",
             'none needed: build.backend = "tensorrt" drives TensorRT itself',
         )
 
 
-def cublas_of_onnxruntime(major: int | None, version: Version) -> Iterator[Conflict]:
-    """Yield that ONNX Runtime's CUDA provider finds no cuBLAS of its major version."""
-    if major is None:
-        return
-    names = ("nvidia-cublas", f"nvidia-cublas-cu{major}")
-    versions = [version(name) for name in names if version(name) != machine.ABSENT]
-    if not any(installed.partition(".")[0] == str(major) for installed in versions):
-        yield Conflict(
-            f"ONNX Runtime's CUDAExecutionProvider needs libcublas.so.{major} "
-            f"(cuBLAS {', '.join(versions) or machine.ABSENT})",
-            f"pip install 'nvidia-cublas=={major}.*', or the onnxruntime-gpu of your CUDA",
-        )
+def linked_libraries(path: Path) -> tuple[str, ...]:
+    """Return the libraries that a library asks for by name, empty where it cannot be read.
 
-
-def linked_major(path: Path, needed: str) -> int | None:
-    """Return N of `needed.so.N` in a library's table of strings, None where it names none."""
-    pattern = re.compile(re.escape(needed.encode()) + rb"\.so\.(\d+)\0")
+    Linkers put their names together at the head of its strings, its own name behind them.
+    """
     try:
         with (
             path.open("rb") as file,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
         ):
-            match = pattern.search(content)
-            return int(match[1]) if match else None
+            names = [name.decode() for name in _LIBRARY.findall(content)]
     except (OSError, ValueError):
-        return None
+        return ()
+    return tuple(itertools.takewhile(lambda name: name != path.name, names))
+
+
+def missing_libraries(path: Path) -> list[str]:
+    """Return those of the libraries that a library asks for that do not load here."""
+    missing = []
+    for name in linked_libraries(path):
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            missing.append(name)
+    return missing

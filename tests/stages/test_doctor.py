@@ -67,3 +67,14 @@ def test_versions_that_do_not_fit_are_findings(
         lambda: iter([version_conflicts.Conflict("a and b", "drop a")]),
     )
     assert doctor.examine(tmp_path)[-1] == Finding("versions", "note", "a and b", "drop a")
+
+
+@pytest.mark.skipif(bool(machine.gpus()), reason="a GPU is here")
+def test_every_library_that_the_cuda_provider_lacks_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(machine, "gpus", lambda: (machine.Gpu("NVIDIA T4", "7.5", "580.1"),))
+    finding = doctor._onnxruntime()
+    assert finding.state == "lacking"
+    assert "libcuda.so.1" in finding.detail  # of the driver, without which there is no GPU
+    assert "madpipe[cuda]" in finding.fix

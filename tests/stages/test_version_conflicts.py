@@ -67,26 +67,20 @@ def test_bindings_without_their_libraries_are_in_conflict(monkeypatch: pytest.Mo
 
 
 def test_a_provider_that_links_another_tensorrt_is_a_conflict() -> None:
-    (conflict,) = version_conflicts.tensorrt_of_onnxruntime(10, installed({"tensorrt": "11.4.0"}))
+    linked = ["libc.so.6", "libnvinfer.so.10"]
+    versions = installed({"tensorrt": "11.4.0"})
+    (conflict,) = version_conflicts.tensorrt_of_onnxruntime(linked, versions)
     assert "libnvinfer.so.10" in conflict.detail
-    for major, versions in ((10, {"tensorrt": "10.12"}), (None, {"tensorrt": "11.4"}), (10, {})):
-        fitting = version_conflicts.tensorrt_of_onnxruntime(major, installed(versions))
-        assert list(fitting) == []
+    for names, version in ((linked, {"tensorrt": "10.12"}), ([], {"tensorrt": "11.4"})):
+        assert not [*version_conflicts.tensorrt_of_onnxruntime(names, installed(version))]
+    assert not [*version_conflicts.tensorrt_of_onnxruntime(linked, installed({}))]
 
 
-def test_cublas_of_another_major_version_is_a_conflict() -> None:
-    (conflict,) = version_conflicts.cublas_of_onnxruntime(13, installed({"nvidia-cublas": "12.8"}))
-    assert "libcublas.so.13" in conflict.detail
-    for major, versions in ((13, {"nvidia-cublas": "13.4"}), (None, {})):
-        fitting = version_conflicts.cublas_of_onnxruntime(major, installed(versions))
-        assert list(fitting) == []
-
-
-def test_the_major_version_is_read_from_a_librarys_strings(tmp_path: Path) -> None:
-    library = tmp_path / "lib.so"
-    library.write_bytes(b"\x7fELF\0libnvinfer_x.so.9\0libnvinfer.so.10\0libc.so.6\0")
-    assert version_conflicts.linked_major(library, "libnvinfer") == 10
-    assert version_conflicts.linked_major(library, "libcublas") is None
-    assert version_conflicts.linked_major(tmp_path / "none.so", "libnvinfer") is None
+def test_the_libraries_that_a_library_asks_for_are_read_and_tried(tmp_path: Path) -> None:
+    library = tmp_path / "libours.so"
+    library.write_bytes(b"\x7fELF\0libno-such.so.10\0libc.so.6\0libours.so\0libopened.so.1\0")
+    assert version_conflicts.linked_libraries(library) == ("libno-such.so.10", "libc.so.6")
+    assert version_conflicts.missing_libraries(library)[:1] == ["libno-such.so.10"]
     library.write_bytes(b"")
-    assert version_conflicts.linked_major(library, "libnvinfer") is None
+    assert version_conflicts.linked_libraries(library) == ()
+    assert version_conflicts.linked_libraries(tmp_path / "none.so") == ()

@@ -166,6 +166,21 @@ def test_the_example_refuses_an_engine_with_another_byte(built: Path, tmp_path: 
     assert "is not the one that manifest.json describes" in done.stderr
 
 
+@pytest.mark.skipif(bool(machine.gpus()), reason="a GPU is here")
+def test_the_example_does_not_run_an_engine_for_the_gpu_on_the_cpu(
+    built: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "engine").mkdir()
+    files = _collect(_changed(built, tmp_path / "engine", device="cuda"))[1]
+    archive.write(files, tmp_path / "package", overwrite=False)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "package" / "run.py")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "CUDAExecutionProvider does not load here" in done.stderr
+
+
 def test_results_are_taken_from_the_run_of_this_very_engine(built: Path) -> None:
     manifest = msgspec.json.decode((built / "manifest.json").read_bytes(), type=EngineManifest)
     report = Report(
