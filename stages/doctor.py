@@ -98,6 +98,11 @@ def _torch() -> Finding:
         if old := version_conflicts.driver_conflict(torch.version.cuda, gpu.driver):
             return Finding("torch", "lacking", f"{detail}: {old.detail}", old.fix)
     if torch.cuda.is_available():
+        from stages.training import device  # noqa: PLC0415
+
+        if why := device.select().why_eager():
+            fix = "install gcc and Python's headers (python3-dev)"
+            return Finding("torch", "note", f"{detail}, CUDA {torch.version.cuda}; {why}", fix)
         return Finding("torch", "ok", f"{detail}, CUDA {torch.version.cuda}")
     if machine.gpus():
         fix = "install a torch built for CUDA, or a newer driver"

@@ -46,6 +46,8 @@ def run(ctx: Context) -> None:
         trainer, card = build_trainer(job, teacher, group)
         if checkpoint is not None:
             trainer.restore(state_file.load(checkpoint))
+        if why := trainer.compute.why_eager(job.options.compile):
+            ctx.note(why)
         if not trainer.bn_stats.layers and trainer.terms.batch_norm:
             ctx.note(
                 "the teacher has no BatchNorm2d layers with running statistics, so the "

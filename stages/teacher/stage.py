@@ -68,6 +68,8 @@ def _train(ctx: Context, card: Card, dataset: Dataset) -> Classifier:
     rng = devices.seeded(ctx.settings.seed, "teacher", torch.device("cpu"))
     network = factory.build(card, code=ctx.external("teacher_code"), place="teacher.arch")
     trainer = TeacherTrainer(network, dataset.train, ctx.settings.teacher, rng)
+    if why := trainer.compute.why_eager():
+        ctx.note(why)
     if (checkpoint := ctx.checkpoints.load()) is not None:
         trainer.restore(state_file.load(checkpoint))
     while trainer.step < trainer.steps:

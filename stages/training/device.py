@@ -4,11 +4,15 @@ Shape legend: B batch, C channel, H W space.
 """
 
 import contextlib
+import os
 import resource
+import shutil
 import sys
+import sysconfig
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -76,7 +80,7 @@ class Compute:
 
     def compile(self, mode: str, *networks: nn.Module) -> None:
         """Compile networks in place, where `mode` asks for it: auto, on, cuda-graphs or off."""
-        if mode == "off" or (mode == "auto" and self.device.type != "cuda"):
+        if mode == "off" or (mode == "auto" and (self.device.type != "cuda" or self.why_eager())):
             return
         inductor_mode = "reduce-overhead" if mode == "cuda-graphs" else None
         for network in networks:
@@ -85,6 +89,21 @@ class Compute:
                 network.compile(options={"layout_optimization": False}, dynamic=False)
             else:
                 network.compile(mode=inductor_mode, dynamic=False)
+
+    def why_eager(self, mode: str = "auto") -> str | None:
+        """Return what `auto` lacks to compile for the GPU, None without a GPU or where nothing."""
+        if self.device.type != "cuda" or mode != "auto":
+            return None
+        # Debian's own scheme names a folder where they never lie; Triton passes it by as well.
+        header = Path(sysconfig.get_path("include", "posix_prefix"), "Python.h")
+        missing = []
+        if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
+            missing.append("a C compiler (gcc, clang or CC)")
+        if not header.is_file():
+            missing.append(f"Python's headers ({header})")
+        if not missing:
+            return None
+        return f"networks are not compiled for the GPU, for lack of {' and '.join(missing)}"
 
     @staticmethod
     def eager() -> AbstractContextManager[object]:

@@ -20,6 +20,7 @@ from pipeline.errors import StageError, UndeclaredAccess
 from pipeline.stage import Stage
 from stages.distill import stage as distill_stage
 from stages.networks import card as cards
+from stages.training.device import Compute
 from tests.stages.tiny import TinyRun, card, context, run_stages, settings, weights_file
 
 BARE = """
@@ -167,6 +168,15 @@ def test_every_choice_runs_and_gives_the_same_bytes_again(
     for file in files:
         one, two = (tmp_path / name / "out" / file for name in ("one", "two"))
         assert one.read_bytes() == two.read_bytes()
+
+
+def test_networks_that_auto_cannot_compile_are_noted(
+    tiny: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Compute, "why_eager", lambda _, mode="auto": f"{mode} lacks a compiler")
+    assert _distil(tiny.path("teacher/weights"), tmp_path) == ["auto lacks a compiler"]
+    noted = run_stages(settings({"teacher": {"epochs": 1}}), tmp_path, count=1)
+    assert noted.notes() == ["auto lacks a compiler"]
 
 
 def test_a_teacher_without_batch_norm_is_noted_and_works(tmp_path: Path) -> None:

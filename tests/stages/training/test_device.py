@@ -1,5 +1,10 @@
 """The device that training runs on, and how random numbers are seeded."""
 
+import re
+import shutil
+import sysconfig
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -51,3 +56,33 @@ def test_another_seed_or_another_stage_samples_others() -> None:
     assert all(
         not torch.equal(one, other) for i, one in enumerate(samples) for other in samples[i + 1 :]
     )
+
+
+@pytest.mark.parametrize(
+    ("has_compiler", "has_headers", "lacks"),
+    [
+        (True, True, None),
+        (False, True, "a C compiler"),
+        (True, False, "Python's headers"),
+        (False, False, "a C compiler .* and Python's headers"),
+    ],
+)
+def test_auto_compiles_for_a_gpu_only_where_triton_finds_what_it_needs(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    lacks: str | None,
+    *,
+    has_compiler: bool,
+    has_headers: bool,
+) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(shutil, "which", lambda name: name if has_compiler else None)
+    monkeypatch.setattr(sysconfig, "get_path", lambda *_: str(tmp_path))
+    if has_headers:
+        (tmp_path / "Python.h").touch()
+    network = torch.nn.Linear(2, 2)
+    compute = devices.Compute(torch.device("cuda"), "fp32")
+    compute.compile("auto", network)
+    assert (network._compiled_call_impl is None) is (lacks is not None)
+    assert lacks is None or re.search(lacks, compute.why_eager() or "")
+    assert compute.why_eager("off") is devices.Compute(CPU, "fp32").why_eager() is None
