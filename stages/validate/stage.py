@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from models.classifier import Classifier
+from pipeline import machine
 from pipeline.errors import first_line
 from pipeline.gates import measurements as records
 from pipeline.gates.build_records import EngineManifest
@@ -31,7 +33,6 @@ from stages.validate import accuracy, latency, machine_load
 from stages.validate.images import bank_images, check_images, identity
 from stages.validate.latency import Engine, Teacher
 
-_CPU = torch.device("cpu")
 _UNOPTIMISED = {"fp8"}
 """ONNX Runtime runs such graphs as they are, but its optimisations break them."""
 
@@ -50,8 +51,10 @@ def run(ctx: Context) -> None:
         images = datasets.load(ctx.settings.data, ctx.external("data")).held_out
         check_images(images, card)
     logits = {
-        "student": predict_torch(student, images, _CPU).numpy(),
-        "onnx": predict(OrtSession(ctx.input("export/onnx")).infer, images),
+        "student": torch_logits(student, images),
+        "onnx": predict(
+            OrtSession(ctx.input("export/onnx"), threads=machine.cpu_count()).infer, images
+        ),
     }
     engine = ctx.input("build/engine")
     manifest = read_manifest(ctx.input("build/manifest"), engine)
@@ -59,7 +62,7 @@ def run(ctx: Context) -> None:
     if manifest.targets:
         try:
             logits["graph"] = graph_logits(
-                ctx.input("build/graph"), manifest.precision, images, threads=options.threads
+                ctx.input("build/graph"), manifest.precision, images, threads=machine.cpu_count()
             )
         except StageError as error:
             graph_absent = str(error)
@@ -81,6 +84,18 @@ def run(ctx: Context) -> None:
     _record_metrics(ctx, measurements)
 
 
+def torch_logits(network: Classifier, images: Images) -> NDArray[np.float32]:
+    """Return the logits NK of a network in true fp32, on a GPU where torch sees one.
+
+    The network is left on the CPU. Engines are compared with these, so TF32 is kept out.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        logits_NK = predict_torch(network.to(device), images, device)
+    network.to("cpu")
+    return logits_NK.numpy()
+
+
 def graph_logits(
     graph: Path, precision: str, images: Images, *, threads: int
 ) -> NDArray[np.float32]:
@@ -99,6 +114,14 @@ def graph_logits(
             f"({precision}: {first_line(error.__cause__ or error)})",
             "validate it where the GPU is",
         ) from error
+    return predict(session.infer, images)
+
+
+def _engine_logits(engine: Engine, images: Images, threads: int) -> NDArray[np.float32]:
+    """Return the logits NK of an engine; on the CPU of all cores, whatever its session has."""
+    session = engine.session
+    if engine.manifest.device == "cpu" and threads < machine.cpu_count():
+        session = open_engine(engine.manifest, engine.path, threads=machine.cpu_count())
     return predict(session.infer, images)
 
 
@@ -125,14 +148,14 @@ def measure(
         StageError: The engine is damaged or cannot run, or outputs are not finite.
         UnavailableError: Its backend or device is not available here.
     """
-    logits = {"teacher": predict_torch(teacher.network, images, _CPU).numpy(), **logits}
+    logits = {"teacher": torch_logits(teacher.network, images), **logits}
     engine, resident_bytes, latencies, latency_samples = None, None, None, None
     absent = compatibility.why_not_run(manifest)
     if absent is None:
         before_bytes = machine_load.resident_bytes()
         engine = Engine(manifest, path, open_engine(manifest, path, threads=options.threads))
         resident_bytes = max(0, machine_load.resident_bytes() - before_bytes)
-        logits["engine"] = predict(engine.session.infer, images)
+        logits["engine"] = _engine_logits(engine, images, options.threads)
     y_N = images.y_N.numpy() if kind == "held-out" else None
     comparison = accuracy.compare(logits, y_N, images.classes)
     if engine is not None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -13,10 +14,12 @@ from pipeline import machine
 from pipeline.errors import StageError, UsageError
 from pipeline.gates import measurements as records
 from pipeline.gates.measurements import SCHEMA, Measurements, Samples
-from pipeline.settings import Data, Validate
+from pipeline.settings import Build, Data, Validate
 from stages import standalone
-from stages.engines.open_engine import read_manifest
+from stages.engines.base import Session
+from stages.engines.open_engine import open_engine, read_manifest
 from stages.networks import weights
+from stages.networks.predict import predict
 from stages.validate import stage as validate_stage
 from tests.stages.tiny import TinyRun, card, run_stages, settings, weights_file
 
@@ -313,3 +316,52 @@ def test_an_engine_for_other_gpus_is_built_and_measured_as_far_as_it_can_be(
     for name in ("engine_top1_drop", "speedup"):
         assert verdicts[name].verdict == "skipped"
         assert "not run, since this machine has no NVIDIA GPU" in verdicts[name].reason
+
+
+def test_accuracy_is_measured_with_all_cores_and_latency_with_those_of_the_settings(
+    tiny: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "cpu_count", lambda: 3)
+    opened: list[int] = []
+    used: list[int] = []
+
+    def opening(*files: Any, threads: int) -> Session:
+        opened.append(threads)
+        return open_engine(*files, threads=threads)
+
+    def predicting(infer: Any, images: Any) -> Any:
+        used.append(infer.__self__._session.get_session_options().intra_op_num_threads)
+        return predict(infer, images)
+
+    monkeypatch.setattr(validate_stage, "open_engine", opening)
+    monkeypatch.setattr(validate_stage, "predict", predicting)
+    standalone.build(
+        tiny.path("export/onnx"),
+        tmp_path,
+        Build(backend="onnxruntime", device="cpu", precision="fp32"),
+    )
+    measured = standalone.validate(tmp_path, tiny.path("teacher/weights"), "digits", SHORT)
+    assert measured.latency
+    assert (measured.latency.threads, opened, used) == (1, [1, 3], [3])
+
+
+def test_references_in_torch_run_on_the_gpu_without_tf32_and_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    places: list[torch.device | str] = []
+
+    class Network(torch.nn.Module):
+        def to(self, place: torch.device | str) -> "Network":  # type: ignore[override]
+            places.append(place)
+            return self
+
+    def predicting(network: Any, images: Any, device: torch.device) -> torch.Tensor:
+        del network, images
+        assert not torch.backends.cudnn.allow_tf32
+        return torch.zeros(1, len(device.type))
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(validate_stage, "predict_torch", predicting)
+    logits_NK = validate_stage.torch_logits(Network(), None)  # type: ignore[arg-type]
+    assert logits_NK.shape == (1, len("cuda"))
+    assert places == [torch.device("cuda"), "cpu"]
