@@ -251,6 +251,15 @@ def test_networks_are_compiled_where_the_settings_and_the_device_ask_for_it(
     assert modes == [None, "reduce-overhead"]
 
 
+def test_a_network_is_compiled_for_images_that_another_made() -> None:
+    # What a generator made is no leaf of autograd's graph, of which torch.compile warns itself.
+    network = torch.nn.Linear(2, 2)
+    network.compile(backend="eager", dynamic=False)
+    x_BF = torch.ones(3, 2, requires_grad=True) * 2
+    network(x_BF).sum().backward()
+    assert network.weight.grad is not None
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # torch.compile warns of what it does itself
 def test_a_compiled_student_learns_what_an_eager_one_does(make_trainer: MakeTrainer) -> None:
