@@ -64,7 +64,7 @@ STAGES = {
 """Target and settings of a piece that is a stage."""
 SCRIPTS = {
     "tests": "pytest -v -p no:cacheprovider -W default -m gpu --timeout 200 "
-    "--continue-on-collection-errors tests/stages",
+    "--continue-on-collection-errors",
     "rounds": "benchmarks.rounds",
     "engines": "benchmarks.engines latency --device cuda --batch 1 --batch 32 --batch 256",
 }
@@ -131,7 +131,7 @@ class Row:
                 return "failed: there is no teacher; name the piece teacher before, or --carried"
         else:
             scripts = TINY_SCRIPTS if self.is_tiny else SCRIPTS
-            words = [MODULE, *scripts[piece].split()]
+            words = [MODULE, *scripts[piece].split(), *(gpu_tests() if piece == "tests" else ())]
         done = self.home / f"{piece}.done"
         code: int | None = 0
         if piece in STAGES or not done.is_file():
@@ -233,6 +233,12 @@ def environment() -> dict[str, str]:
     """Return the environment in which this very project is found, with no folder of others."""
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     return os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+def gpu_tests() -> list[str]:
+    """Return the test files with a test for a GPU; to collect all others would take as long."""
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
+    return [str(path) for path in files if "mark.gpu" in path.read_text("utf-8")]
 
 
 def limits(pieces: Sequence[str]) -> Iterator[tuple[str, float]]:

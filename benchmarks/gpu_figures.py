@@ -246,12 +246,12 @@ def joined(folder: Path, piece: str) -> dict[str, bytes]:
 
 def summary(figures: Figures) -> str:
     """Return the figures of a piece as a line."""
-    measured = {
-        name: f"{value:.4g}" if isinstance(value, float) else value
+    measured = [
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in figures.metrics.items()
-    }
+    ]
     rate = f", {figures.samples_per_s:,.0f} samples/s" if figures.samples_per_s else ""
-    return f"{figures.piece}: {figures.seconds:.0f} s{rate}, {measured}"
+    return f"{figures.piece}: {figures.seconds:.0f} s{rate}, {', '.join(measured)}"
 
 
 def table(rows: Sequence[Figures]) -> str:
