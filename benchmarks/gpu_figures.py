@@ -103,7 +103,8 @@ def distill_parcel(piece: str, project: Project, home: Path) -> Parcel | None:
         figures = _figures(piece, project, seconds, measured, is_done=False)
     else:
         return None
-    figures.samples_per_s = figures.metrics["student_samples"] / max(seconds, 1e-9)
+    if seconds > 0:  # the log of a run that has just begun holds no time yet
+        figures.samples_per_s = figures.metrics["student_samples"] / seconds
     figures.teacher_top1 = _top1(teacher)
     if (home / "teacher.json").is_file():
         figures.gpu_hours += read(home / "teacher.json").gpu_hours
