@@ -115,7 +115,7 @@ def engines(
         CARD,
         source,
         options=Export(min_agreement=0.9),
-        opset=22,
+        opset=BACKENDS["onnxruntime"].opset,
         images_NCHW=calibration_NCHW,
         student_sha256="",
     )
@@ -225,7 +225,7 @@ def students(work: Path) -> Iterator[tuple[str, ModelProto, NDArray[np.float32]]
     files = sorted((work / "entries" / "distill").glob("*/student.safetensors"))
     for folder in (path.parent for path in files):
         network, card = factory.load(folder / "student.safetensors", code=None, place="student")
-        graph = onnx_io.from_torch(network, card, opset=22)
+        graph = onnx_io.from_torch(network, card, opset=BACKENDS["onnxruntime"].opset)
         yield folder.name[:8], graph, image_bank.load(folder / "bank.npz", "the bank")
 
 

@@ -28,6 +28,7 @@ def test_a_report_that_names_no_types_proves_nothing(report: str) -> None:
 
 def test_an_engine_without_its_precision_is_refused() -> None:
     engine_inspector.check_engine({"fp16": 1, "fp32": 9}, "fp16")
+    engine_inspector.check_engine({"fp32": 1}, "fp16")  # one fused layer
     with pytest.raises(StageError, match=r"no int8 layer \(its tensors: fp16 1, fp32 9\)"):
         engine_inspector.check_engine({"fp16": 1, "fp32": 9}, "int8")
 
