@@ -1,15 +1,14 @@
 """The CIFAR-10 row on a GPU that is there for minutes: pieces that resume, results at once.
 
-On a machine without network, in the root of the repository, a call at most every ten minutes
-(T: a folder with test/CLASS/ and, for `teacher`, train/CLASS/; O: the folder that comes back;
-W: wheels of what that python3 lacks, such as msgspec):
+On a machine without network, in the root of the repository, in calls of at most ten minutes, of
+which each takes nine. T is a folder with test/CLASS/ and, for `teacher`, train/CLASS/; O the folder
+that comes back; W has wheels of what that python3 lacks, such as msgspec:
 
     mkdir -p /tmp/site; for w in W/*.whl; do python3 -m zipfile -e $w /tmp/site; done
     export PYTHONPATH=/tmp/site
-    R="python3 -m benchmarks.gpu --data T --home /tmp/row --out O"
-    $R tests:150 rounds:180 --budget-s 420
-    $R teacher mad                         as often as it says that something is left
-    $R mad --set distill.rounds=8000       alone: teacher and student do not both fit into O
+    R="python3 -m benchmarks.gpu --data T --home /tmp/row --out O --set distill.rounds=8000"
+    $R tests:150 rounds:180 teacher        the first two for at most so many seconds
+    $R mad                                 until it is done; teacher and student do not both fit
     $R abm engines
     $R mad --carried F                     on the next machine; F has teacher.json, teacher.tar.*
 
@@ -63,7 +62,7 @@ STAGES = {
 }
 """Target and settings of a piece that is a stage."""
 SCRIPTS = {
-    "tests": "pytest -v -p no:cacheprovider -W default -m gpu --timeout 200 "
+    "tests": "pytest -v -p no:cacheprovider -W default -m gpu --timeout 200 --show-capture stdout "
     "--continue-on-collection-errors",
     "rounds": "benchmarks.rounds",
     "engines": "benchmarks.engines latency --device cuda --batch 1 --batch 32 --batch 256",
@@ -148,8 +147,8 @@ class Row:
             parcel = self._parcel(piece) if piece in STAGES else None
             if parcel is None:
                 return
-            if not gpu_figures.deliver(parcel, self.out):
-                print(f"{piece}: its files do not fit into {self.out}; name {piece} alone")
+            if left := gpu_figures.deliver(parcel, self.out):
+                print(f"{piece}: {', '.join(left)} do not fit; call again with {piece} alone")
             print(gpu_figures.summary(parcel.figures), flush=True)
         except Exception:  # noqa: BLE001  (no fault of a figure is worth the pieces to come)
             traceback.print_exc()

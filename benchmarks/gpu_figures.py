@@ -24,6 +24,7 @@ from stages.training import state_file
 
 ROOT = Path(__file__).parent.parent
 PART_BYTES = 15 << 20
+SMALL_BYTES = 4 << 20
 MOST_BYTES = 63 << 20
 MOST_FILES = 8
 TEACHER = "teacher.safetensors"
@@ -194,29 +195,41 @@ def halved(path: Path) -> bytes:
     return safetensors.torch.save(tensors, metadata)
 
 
-def deliver(parcel: Parcel, out: Path) -> bool:
-    """Write figures to `out`, and the files in parts where they still fit; true where they do."""
+def deliver(parcel: Parcel, out: Path) -> list[str]:
+    """Write figures to `out` and the files in parts; return the names of those that do not fit."""
     figures = parcel.figures
     for path in out.glob(f"{figures.piece}.tar.*"):
         path.unlink()
+    described = out / f"{figures.piece}.json"
+    others = [path for path in out.iterdir() if path.is_file() and path != described]
+    size = sum(path.stat().st_size for path in others)
+    # Curves and pictures are small; they come with the figures where the weights cannot.
+    small = {name: file for name, file in parcel.files.items() if len(file) <= SMALL_BYTES}
+    files: dict[str, bytes] = {}
+    whole = b""
+    for chosen in (parcel.files, small):
+        tar = _tar(chosen)
+        are_few = len(others) + 1 + -(-len(tar) // PART_BYTES) <= MOST_FILES
+        if are_few and size + len(tar) <= MOST_BYTES:
+            files, whole = chosen, tar
+            break
+    count = -(-len(whole) // PART_BYTES)
+    figures.parts = [f"{figures.piece}.tar.{number:02}" for number in range(count)]
+    figures.sha256 = hashlib.sha256(whole).hexdigest() if whole else ""
+    for number, name in enumerate(figures.parts):
+        (out / name).write_bytes(whole[number * PART_BYTES : (number + 1) * PART_BYTES])
+    write_bytes(described, msgspec.json.format(msgspec.json.encode(figures)))
+    return sorted(parcel.files.keys() - files.keys())
+
+
+def _tar(files: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, content in sorted(parcel.files.items()):
+        for name, content in sorted(files.items()):
             member = tarfile.TarInfo(name)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-    whole = buffer.getvalue()
-    parts = [whole[first : first + PART_BYTES] for first in range(0, len(whole), PART_BYTES)]
-    described = out / f"{figures.piece}.json"
-    others = [path for path in out.iterdir() if path.is_file() and path != described]
-    size = sum(path.stat().st_size for path in others) + len(whole)
-    does_fit = len(others) + 1 + len(parts) <= MOST_FILES and size <= MOST_BYTES
-    figures.parts = [f"{figures.piece}.tar.{i:02}" for i in range(len(parts))] if does_fit else []
-    figures.sha256 = hashlib.sha256(whole).hexdigest() if does_fit else ""
-    for name, part in zip(figures.parts, parts, strict=False):
-        (out / name).write_bytes(part)
-    write_bytes(described, msgspec.json.format(msgspec.json.encode(figures)))
-    return does_fit
+    return buffer.getvalue()
 
 
 def read(path: Path) -> Figures:

@@ -67,7 +67,7 @@ def test_files_travel_in_parts_and_come_together_again(
 ) -> None:
     monkeypatch.setattr(gpu_figures, "PART_BYTES", 3000)
     parcel = _parcel(size=8000)
-    assert gpu_figures.deliver(parcel, tmp_path)
+    assert gpu_figures.deliver(parcel, tmp_path) == []
     parts = sorted(tmp_path.glob("mad.tar.*"))
     assert len(parts) > 2
     assert all(part.stat().st_size <= 3000 for part in parts)
@@ -90,17 +90,18 @@ def test_parts_that_are_not_what_was_written_are_refused(tmp_path: Path, damage:
         gpu_figures.joined(tmp_path, "mad")
 
 
-def test_what_does_not_fit_is_left_behind_and_its_figures_are_not(
+def test_what_does_not_fit_is_left_behind_but_not_the_small_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gpu_figures, "MOST_BYTES", 30_000)
-    assert gpu_figures.deliver(_parcel("teacher"), tmp_path)
-    assert not gpu_figures.deliver(_parcel("mad", size=20_000), tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "teacher.json",
-        "teacher.tar.00",
-        "mad.json",
-    }
+    monkeypatch.setattr(gpu_figures, "SMALL_BYTES", 100)
+    assert gpu_figures.deliver(_parcel("teacher"), tmp_path) == []
+    assert gpu_figures.deliver(_parcel("mad", size=20_000), tmp_path) == ["a"]
+    assert gpu_figures.joined(tmp_path, "mad") == {"b": b"text"}
+    monkeypatch.setattr(gpu_figures, "MOST_FILES", 3)
+    assert gpu_figures.deliver(_parcel("mad"), tmp_path) == ["a", "b"]
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"teacher.json", "teacher.tar.00", "mad.json"}
     assert gpu_figures.read(tmp_path / "mad.json").parts == []
 
 
