@@ -125,7 +125,7 @@ def _onnxruntime() -> Finding:
         fix = f"pip uninstall onnxruntime, then {BACKENDS['onnxruntime'].install}"
         return Finding("onnxruntime", "lacking", f"{detail} alone, for a GPU is here", fix)
     try:
-        _try_cuda()
+        _try_convolution("cuda")
     except MadpipeError as error:
         provider = Path(str(ort.__file__)).parent / "capi" / "libonnxruntime_providers_cuda.so"
         missing = ", ".join(version_conflicts.missing_libraries(provider))
@@ -135,19 +135,21 @@ def _onnxruntime() -> Finding:
     return Finding("onnxruntime", "ok", f"{detail} and CUDA")
 
 
-def _try_cuda() -> None:
-    """Open the smallest graph on the GPU; MadpipeError where that fails."""
+def _try_convolution(device: str) -> None:
+    """Run one, for which cuDNN is loaded, in ONNX Runtime; MadpipeError where that fails."""
+    import numpy as np  # noqa: PLC0415
     import onnx  # noqa: PLC0415
 
     from stages.engines.ort import OrtSession  # noqa: PLC0415
 
     kind = onnx.TensorProto.FLOAT
-    node = onnx.helper.make_node("Relu", ["x"], ["y"])
-    ends = [onnx.helper.make_tensor_value_info(name, kind, [1]) for name in "xy"]
+    node = onnx.helper.make_node("Conv", ["x", "x"], ["y"])
+    ends = [onnx.helper.make_tensor_value_info(name, kind, [1, 1, 1, 1]) for name in "xy"]
     graph = onnx.helper.make_graph([node], "probe", ends[:1], ends[1:])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
     model.ir_version = 10
-    OrtSession(model.SerializeToString(), device="cuda")
+    session = OrtSession(model.SerializeToString(), device=device)
+    session.infer(np.ones((1, 1, 1, 1), np.float32))
 
 
 def _backend(name: str) -> Finding:

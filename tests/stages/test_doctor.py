@@ -78,3 +78,7 @@ def test_every_library_that_the_cuda_provider_lacks_is_named(
     assert finding.state == "lacking"
     assert "libcuda.so.1" in finding.detail  # of the driver, without which there is no GPU
     assert "madpipe[cuda]" in finding.fix
+
+
+def test_the_probe_of_a_gpu_is_sound() -> None:
+    doctor._try_convolution("cpu")
