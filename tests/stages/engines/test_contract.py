@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 
@@ -167,6 +168,8 @@ def test_a_device_that_is_not_here_is_refused_and_never_replaced(
 @pytest.mark.gpu
 @pytest.mark.skipif(not machine.gpus(), reason="no GPU is here")
 def test_an_engine_on_the_gpu_agrees_with_torch(tiny: TinyRun, tmp_path: Path) -> None:
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        pytest.skip("this ONNX Runtime is built for the CPU alone")
     manifest = standalone.build(tiny.path("export/onnx"), tmp_path, Build(device="cuda"))
     assert manifest.device == "cuda"
     student, _ = factory.load(tiny.path("distill/student"), code=None, place="student")
@@ -174,4 +177,6 @@ def test_an_engine_on_the_gpu_agrees_with_torch(tiny: TinyRun, tmp_path: Path) -
     x_BCHW = _held_out(tiny, 7)
     with torch.no_grad():
         expected_BK = student(x_BCHW).numpy()
-    np.testing.assert_allclose(session.infer(x_BCHW.numpy()), expected_BK, atol=2e-2)
+    # Whatever was fastest: fp16, or fp32 in TF32.
+    tolerance = 3e-2 * np.abs(expected_BK).max()
+    np.testing.assert_allclose(session.infer(x_BCHW.numpy()), expected_BK, rtol=0, atol=tolerance)

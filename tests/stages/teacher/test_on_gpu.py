@@ -34,6 +34,7 @@ def _trainer(weight_average: float = 0.0) -> TeacherTrainer:
     return TeacherTrainer(network, Images(x_NCHW, torch.arange(COUNT) % 2, ("a", "b")), chosen, rng)
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode:UserWarning")
 @pytest.mark.parametrize("weight_average", [0.0, 0.9])
 def test_no_step_of_an_epoch_waits_for_the_gpu(weight_average: float) -> None:
     trainer = _trainer(weight_average)
