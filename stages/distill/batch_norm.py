@@ -127,7 +127,9 @@ def convert_sync_batchnorm(network: nn.Module, group: Group) -> None:
         return
     for name, child in list(network.named_children()):
         if type(child) is nn.BatchNorm2d and child.affine and child.momentum is not None:
-            layer = SyncBatchNorm2d(child.num_features, eps=child.eps, momentum=child.momentum)
+            layer = SyncBatchNorm2d(
+                child.num_features, child.eps, child.momentum, device=child.weight.device
+            )
             layer.load_state_dict(child.state_dict())
             layer.train(child.training)
             layer.group = group

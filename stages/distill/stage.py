@@ -8,6 +8,7 @@ has to be switched on, only watches, and is named in the declaration then.
 import importlib
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -74,18 +75,19 @@ def _train(ctx: Context, trainer: DistillTrainer, card: Card) -> None:
     options = ctx.settings.distill
     reported_s = 0.0
 
-    def keep_checkpoint() -> None:
-        ctx.checkpoints.keep(lambda path: state_file.save(path, trainer.state()))
+    def save(path: Path) -> None:
+        state_file.save(path, trainer.state())
+        trainer.group.check()
 
     def on_pretrain_step() -> None:
-        keep_checkpoint()
+        ctx.checkpoints.keep(save)
         ctx.progress(trainer.pretrained, options.pretrain_steps, "pretraining steps")
 
     def on_round() -> None:
         nonlocal reported_s
         if trainer.window_is_full:
             collapse.check(trainer.windows, card.num_classes)
-        keep_checkpoint()
+        ctx.checkpoints.keep(save)
         is_due = time.monotonic() - reported_s > _PROGRESS_EVERY_S and bool(trainer.windows)
         if trainer.window_is_full or is_due:
             window = trainer.windows[-1]

@@ -6,7 +6,7 @@ the whole batch, but for rounding.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self
 
 import torch
@@ -39,10 +39,16 @@ def _all_reduce_mean(x: Tensor) -> Tensor:
 class Group:
     """One process among `size`; with a size of 1 every call is free."""
 
-    def __init__(self, rank: int = 0, size: int = 1) -> None:
-        """Be process `rank` of `size`; torch's process group exists already for size > 1."""
+    def __init__(
+        self, rank: int = 0, size: int = 1, check: Callable[[], None] = lambda: None
+    ) -> None:
+        """Be process `rank` of `size`; torch's process group exists already for size > 1.
+
+        `check` raises where another was lost; it is called before what was computed is kept.
+        """
         self.rank = rank
         self.size = size
+        self.check = check
         self._local_only = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -27,6 +28,7 @@ from stages.distill.job import Job
 
 _JOIN_TIMEOUT = dt.timedelta(minutes=5)
 _TERMINATE_TIMEOUT_S = 10.0
+_POLL_S = 0.2
 _MESSAGE_CHARACTERS = 300
 START_KEY = "madpipe/start"
 """In the store of torchrun: rank 0 sets it to `join` or, where nothing is to do, to `end`."""
@@ -60,9 +62,11 @@ def process_group(job: Job, teacher: Path, checkpoint: Path | None) -> Iterator[
         # torch pickles this on the way. Who could send the others a harmful pickle could as well
         # send them a job that names a file of code.
         contents = [job, teacher.read_bytes(), checkpoint.read_bytes() if checkpoint else None]
-        dist.broadcast_object_list(contents, src=0)
-        yield Group(0, size)
-    except (RuntimeError, dist.DistError) as error:
+        with _watched(workers):
+            dist.broadcast_object_list(contents, src=0)
+            yield Group(0, size, functools.partial(_check, workers, size))
+            _check(workers, size)
+    except (RuntimeError, dist.DistError, StageError) as error:
         raise worker_error(workers, size) or error from error
     finally:
         for process, output in workers:
@@ -122,6 +126,35 @@ def _start_worker(rank: int, size: int, port: int) -> _Worker:
         start_new_session=True,
     )
     return process, output
+
+
+@contextlib.contextmanager
+def _watched(workers: list[_Worker]) -> Iterator[None]:
+    """End all messages once a worker is lost, for which NCCL waits and raises nothing.
+
+    They leave rubbish on the GPU then: `_check` comes before anything of it is kept.
+    """
+    is_over = threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(_POLL_S):
+            if any(process.poll() for process, _ in workers) and (world := dist.group.WORLD):
+                world.abort()
+                return
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def _check(workers: list[_Worker], size: int) -> None:
+    """Raise the error of a worker that ended before its time."""
+    if any(process.poll() for process, _ in workers) and (error := worker_error(workers, size)):
+        raise error
 
 
 def worker_error(workers: list[_Worker], size: int) -> StageError | None:

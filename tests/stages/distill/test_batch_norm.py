@@ -153,6 +153,12 @@ def test_every_layer_is_replaced_with_its_state_among_several() -> None:
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+def test_a_shared_layer_lies_where_the_one_that_it_replaces_does() -> None:
+    network = nn.Sequential(nn.BatchNorm2d(3, device="meta"))
+    convert_sync_batchnorm(network, Group(0, 2))
+    assert {x.device.type for x in network.state_dict().values()} == {"meta"}
+
+
 @pytest.mark.parametrize(
     "layer",
     [nn.BatchNorm1d(3), nn.BatchNorm2d(3, affine=False), nn.BatchNorm2d(3, momentum=None)],

@@ -16,9 +16,12 @@ from PIL import Image
 
 from models.generator import Generator
 from pipeline.cache.digests import DigestCache, code_digests
+from pipeline.checkpoint import Checkpoints
 from pipeline.errors import StageError, UndeclaredAccess
 from pipeline.stage import Stage
 from stages.distill import stage as distill_stage
+from stages.distill.distributed import launch
+from stages.distill.distributed.group import Group
 from stages.networks import card as cards
 from stages.training.device import Compute
 from tests.stages.tiny import TinyRun, card, context, run_stages, settings, weights_file
@@ -177,6 +180,18 @@ def test_networks_that_auto_cannot_compile_are_noted(
     assert _distil(tiny.path("teacher/weights"), tmp_path) == ["auto lacks a compiler"]
     noted = run_stages(settings({"teacher": {"epochs": 1}}), tmp_path, count=1)
     assert noted.notes() == ["auto lacks a compiler"]
+
+
+def test_a_checkpoint_is_not_kept_where_a_process_was_lost(
+    tiny: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost() -> None:
+        raise StageError("distill.processes", "process 1 of 2 was lost", "start again")
+
+    monkeypatch.setattr(launch, "Group", lambda: Group(check=lost))
+    monkeypatch.setattr(Checkpoints, "keep", lambda _, write: write(tmp_path / "state"))
+    with pytest.raises(StageError, match="was lost"):
+        _distil(tiny.path("teacher/weights"), tmp_path)
 
 
 def test_a_teacher_without_batch_norm_is_noted_and_works(tmp_path: Path) -> None:

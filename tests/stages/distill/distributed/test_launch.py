@@ -6,11 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from pipeline.errors import StageError
@@ -74,6 +77,27 @@ def test_the_loss_of_a_process_is_reported_with_its_signal(tmp_path: Path) -> No
     ):
         kill_and_train()
     assert not children()
+
+
+def test_a_message_that_waits_for_a_lost_process_is_ended_and_nothing_of_it_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of NCCL, which raises nothing: the loss shows in no message that follows.
+    is_ended = threading.Event()
+    world = SimpleNamespace(WORLD=SimpleNamespace(abort=is_ended.set))
+
+    def lose_one() -> None:
+        with process_group(job(processes=2), teacher(tmp_path), None) as group:
+            group.check()
+            monkeypatch.setattr(dist, "group", world)
+            (child,) = children()
+            os.kill(child, signal.SIGKILL)
+            assert is_ended.wait(timeout=60)
+            with pytest.raises(StageError, match="process 1 of 2 was lost"):
+                group.check()
+
+    with pytest.raises(StageError, match=r"process 1 of 2 was lost \(killed by SIGKILL\)"):
+        lose_one()
 
 
 def test_an_error_here_is_not_blamed_on_the_others_and_ends_them(tmp_path: Path) -> None:
