@@ -123,7 +123,7 @@ def _onnxruntime() -> Finding:
         return Finding("onnxruntime", "ok", f"{detail}; {listed}" if has_cuda else detail)
     if _CUDA_PROVIDER not in ort.get_available_providers():
         fix = f"pip uninstall onnxruntime, then {BACKENDS['onnxruntime'].install}"
-        return Finding("onnxruntime", "lacking", f"{detail} alone, for a GPU is here", fix)
+        return Finding("onnxruntime", "lacking", f"{detail} alone, though a GPU is here", fix)
     try:
         _try_convolution("cuda")
     except MadpipeError as error:

@@ -108,8 +108,9 @@ def driver_conflict(cuda: str | None, driver: str) -> Conflict | None:
 def tensorrt_of_onnxruntime(linked: Sequence[str], version: Version) -> Iterator[Conflict]:
     """Yield that ONNX Runtime's TensorRT provider links another TensorRT than is installed."""
     installed = version("tensorrt")
-    library = next((name for name in linked if name.startswith("libnvinfer.so.")), None)
-    if library and installed != machine.ABSENT and library[14:] != installed.partition(".")[0]:
+    library = next((name for name in linked if name.startswith("libnvinfer.so.")), "")
+    fitting = f"libnvinfer.so.{installed.partition('.')[0]}"
+    if installed != machine.ABSENT and library not in ("", fitting):
         yield Conflict(
             f"ONNX Runtime's TensorrtExecutionProvider links {library} and cannot load "
             f"(tensorrt {installed})",

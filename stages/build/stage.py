@@ -8,7 +8,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import machine
 from pipeline.cache.keys import file_sha256
 from pipeline.errors import StageError, UnavailableError
 from pipeline.gates import measurements
@@ -39,8 +38,8 @@ def run(ctx: Context) -> None:
         on_progress=ctx.progress,
     )
     measurements.write(ctx.output("candidates"), candidates)
-    if machine.gpus() and ctx.settings.build.device == "auto" and manifest.device == "cpu":
-        because = next(entry.reason for entry in candidates.candidates if entry.reason)
+    if manifest.device == "cpu" and selection.device(ctx.settings.build) == "cuda":
+        because = candidates.candidates[0].reason
         ctx.note(f"the engine is for the CPU, since none was made for the GPU ({because})")
     ctx.metric("backend", manifest.backend)
     ctx.metric("device", manifest.device)

@@ -157,9 +157,7 @@ class DistillTrainer:
         while self.round < self.options.rounds:
             self.train_round()
             if self.window_is_full:
-                with self.compute.eager():
-                    student_top1 = monitor() if monitor else None
-                self.close_window(student_top1)
+                self.close_window(monitor() if monitor else None)
             on_round()
 
     def pretrain_step(self) -> None:

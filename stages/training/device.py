@@ -91,7 +91,7 @@ class Compute:
                 network.compile(mode=inductor_mode, dynamic=False)
 
     def why_eager(self, mode: str = "auto") -> str | None:
-        """Return what `auto` lacks to compile for the GPU, None without a GPU or where nothing."""
+        """Return why `auto` compiles nothing for a GPU; None where it does, and for other modes."""
         if self.device.type != "cuda" or mode != "auto":
             return None
         # Debian's own scheme names a folder where they never lie; Triton passes it by as well.

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from pipeline import machine
 from stages import doctor, version_conflicts
 from stages.doctor import Finding
 from stages.engines.base import BACKENDS
+from stages.training import device
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +80,19 @@ def test_every_library_that_the_cuda_provider_lacks_is_named(
     assert finding.state == "lacking"
     assert "libcuda.so.1" in finding.detail  # of the driver, without which there is no GPU
     assert "madpipe[cuda]" in finding.fix
+
+
+def test_a_gpu_for_which_networks_cannot_be_compiled_is_noted_with_its_fix(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(machine, "gpus", lambda: ())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(device, "select", lambda: device.Compute(torch.device("cuda"), "fp32"))
+    monkeypatch.setattr(device.Compute, "why_eager", lambda _: "no C compiler")
+    finding = doctor._torch()
+    assert finding.state == "note"
+    assert finding.detail.endswith("no C compiler")
+    assert "gcc" in finding.fix
 
 
 def test_the_probe_of_a_gpu_is_sound() -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,11 @@ from pipeline.gates.build_records import EngineManifest
 from pipeline.settings import Build
 from stages import standalone
 from stages.build import stage as build_stage
+from stages.catalog import declare
 from stages.engines import ort
 from stages.engines.base import BACKENDS
 from stages.engines.open_engine import read_folder
-from tests.stages.tiny import TinyRun
+from tests.stages.tiny import TinyRun, context, settings
 
 
 def _sha256(path: Path) -> str:
@@ -255,13 +257,23 @@ def test_an_engine_without_weights_is_built_and_not_opened(
 
 
 @pytest.mark.skipif(bool(machine.gpus()), reason="a GPU is here")
-def test_a_gpu_that_the_backend_cannot_use_leaves_the_reason_with_the_engine_for_the_cpu(
-    tiny: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("backend", "note"),
+    [
+        ("onnxruntime", "the engine is for the CPU.*CUDAExecutionProvider does not load here"),
+        ("openvino", None),  # which is for the CPU alone
+    ],
+)
+def test_a_gpu_that_the_backend_cannot_use_is_noted_with_the_reason(
+    tiny: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str, note: str | None
 ) -> None:
     monkeypatch.setattr(machine, "gpus", lambda: (machine.Gpu("NVIDIA T4", "7.5", "580.1"),))
-    options = Build(backend="onnxruntime", precision="fp32")
-    manifest, candidates = build_stage.build(
-        tiny.path("export/onnx"), tmp_path / "engine", tmp_path / "manifest.json", options
-    )
-    assert manifest.device == "cpu"
-    assert "CUDAExecutionProvider does not load here" in candidates.candidates[0].reason
+    chosen = settings({"build": {"backend": backend, "precision": "fp32"}})
+    stage = next(stage for stage in declare(chosen, tmp_path) if stage.name == "build")
+    inputs = {name: tiny.path(name) for name in stage.inputs}
+    ctx, emitted = context(stage, chosen, inputs, tmp_path)
+    build_stage.run(ctx)
+    assert ctx.metrics["device"] == "cpu"
+    notes = [fields["text"] for kind, fields in emitted if kind == "note"]
+    assert len(notes) == (note is not None)
+    assert note is None or re.search(note, notes[0])

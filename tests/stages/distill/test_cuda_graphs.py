@@ -15,11 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree
 
+from stages.catalog import declare
+from stages.distill import stage as distill_stage
 from stages.distill.distributed.group import Group
 from stages.distill.job import build_trainer
 from stages.distill.trainer import DistillTrainer
 from stages.training.device import Compute
 from tests.stages.distill.tiny_training import job, teacher, trained_state
+from tests.stages.tiny import TinyRun, context, settings
 
 
 class GraphReplays:
@@ -68,6 +71,19 @@ class GraphReplays:
         self._outputs.clear()
 
 
+@pytest.fixture
+def replays(monkeypatch: pytest.MonkeyPatch) -> GraphReplays:
+    """Put the stand-in where networks are compiled for CUDA graphs."""
+    replays = GraphReplays()
+    monkeypatch.setattr(
+        nn.Module,
+        "compile",
+        lambda network, mode, **_options: replays.compile(network) if mode else None,
+    )
+    monkeypatch.setattr(Compute, "eager", staticmethod(replays.eager))
+    return replays
+
+
 def _trained(path: Path, **options: Any) -> DistillTrainer:
     trainer, _ = build_trainer(job(rounds=3, **options), path, Group())
     trainer.run()
@@ -90,15 +106,27 @@ def _trained(path: Path, **options: Any) -> DistillTrainer:
     ids=str,
 )
 def test_a_student_trained_by_replays_is_the_one_trained_without(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+    tmp_path: Path, replays: GraphReplays, options: dict[str, Any]
 ) -> None:
     path = teacher(tmp_path)
     expected = trained_state(_trained(path, compile="off", **options))
-    replays = GraphReplays()
-    monkeypatch.setattr(nn.Module, "compile", lambda network, **_options: replays.compile(network))
-    monkeypatch.setattr(Compute, "eager", staticmethod(replays.eager))
     trainer = _trained(path, compile="cuda-graphs", **options)
     assert replays.passes > 0
     assert all(math.isfinite(window.student_loss) for window in trainer.windows)
     for name, value in trained_state(trainer).items():
         assert torch.equal(value, expected[name]), name
+
+
+def test_a_bank_of_several_batches_is_not_written_over(
+    tiny: TinyRun, tmp_path: Path, replays: GraphReplays
+) -> None:
+    banks = []
+    for mode in ("off", "cuda-graphs"):
+        chosen = settings({"distill": {"compile": mode, "bank_size": 96}})
+        stage = next(stage for stage in declare(chosen, tmp_path) if stage.name == "distill")
+        inputs = {"teacher/weights": tiny.path("teacher/weights")}
+        ctx, _ = context(stage, chosen, inputs, tmp_path / mode)
+        distill_stage.run(ctx)
+        banks.append(ctx.output("bank").read_bytes())
+    assert replays.passes > 0
+    assert banks[0] == banks[1]

@@ -1,5 +1,7 @@
 """The folded teacher has the logits of the teacher, or is not used."""
 
+from typing import Self
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -28,6 +30,26 @@ def test_it_has_no_batch_norm_left_and_the_same_logits() -> None:
     assert not [layer for layer in folded.modules() if isinstance(layer, nn.BatchNorm2d)]
     with torch.no_grad():
         torch.testing.assert_close(folded(x_BCHW), teacher(x_BCHW), rtol=1e-4, atol=1e-4)
+
+
+class OnGpu(Classifier):
+    """A classifier that computes as inexactly as TF32 does, until it is brought to the CPU."""
+
+    is_exact = False
+
+    def cpu(self) -> Self:
+        self.is_exact = True
+        return super().cpu()
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        logits_BK = super().forward(x_BCHW)
+        return logits_BK if self.is_exact else logits_BK * (1 + 2**-8)
+
+
+def test_the_rounding_of_a_gpu_does_not_refuse_a_sound_teacher() -> None:
+    teacher = OnGpu(_teacher().backbone, (0.3,), (0.4,)).eval()
+    assert fold_batch_norm(teacher, torch.rand(16, 1, 8, 8), torch.float32) is not None
+    assert not teacher.is_exact
 
 
 def test_the_teacher_itself_keeps_its_layers_and_weights() -> None:

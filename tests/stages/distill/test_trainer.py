@@ -45,6 +45,16 @@ def _trainer(teacher: Classifier | None = None, **options: Any) -> DistillTraine
     )
 
 
+def test_the_teacher_is_compiled_with_the_moments_and_folded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compiled: list[object] = []
+    monkeypatch.setattr(Compute, "compile", lambda *arguments: compiled.extend(arguments[1:]))
+    trainer = _trainer(compile="on")
+    own = [trainer.student, trainer.generator, trainer.ema]
+    assert compiled == ["on", *own, trainer.frozen_teacher, trainer.bn_stats]
+
+
 def _same(before: dict[str, Tensor], network: nn.Module) -> bool:
     return all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
