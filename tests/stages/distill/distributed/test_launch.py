@@ -79,8 +79,9 @@ def test_the_loss_of_a_process_is_reported_with_its_signal(tmp_path: Path) -> No
     assert not children()
 
 
+@pytest.mark.parametrize("symptom", [None, StageError("distill", "collapsed", "set another")])
 def test_a_message_that_waits_for_a_lost_process_is_ended_and_nothing_of_it_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, symptom: StageError | None
 ) -> None:
     # Of NCCL, which raises nothing: the loss shows in no message that follows.
     is_ended = threading.Event()
@@ -95,6 +96,8 @@ def test_a_message_that_waits_for_a_lost_process_is_ended_and_nothing_of_it_is_k
             assert is_ended.wait(timeout=60)
             with pytest.raises(StageError, match="process 1 of 2 was lost"):
                 group.check()
+            if symptom:
+                raise symptom
 
     with pytest.raises(StageError, match=r"process 1 of 2 was lost \(killed by SIGKILL\)"):
         lose_one()
