@@ -86,7 +86,8 @@ class Distill(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """arithmetic of the networks; auto: bf16 where the hardware has it"""
     compile: Literal["auto", "off", "on", "cuda-graphs"] = "auto"
-    """torch.compile of the networks; auto: on with a GPU, off without"""
+    """torch.compile of the networks; auto: off without a GPU, with one cuda-graphs, or on where a
+    batch is accumulated or shared among processes"""
     accumulation_steps: Count = 1
     """parts of a batch, one after the other in memory"""
     processes: Count = 1

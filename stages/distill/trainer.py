@@ -93,7 +93,10 @@ class DistillTrainer:
         networks: list[nn.Module] = [self.student, self.generator, self.ema]
         networks += [self.frozen_teacher] if self.is_folded else []
         networks += [] if self.group.is_distributed else [self.bn_stats]
-        compute.compile(options.compile, *networks)
+        # Replays write over gradients that are still to be added up or sent to other processes.
+        can_replay = options.accumulation_steps == 1 and not self.group.is_distributed
+        self.compile_mode = compute.compile_mode(options.compile, can_replay=can_replay)
+        compute.compile(self.compile_mode, *networks)
         sources = {"generator": self.generator}
         if self.second_source == "ema":
             sources["ema"] = self.ema
@@ -252,7 +255,7 @@ class DistillTrainer:
 
     def _owned(self, x_BCHW: Tensor) -> Tensor:
         """Return images that later passes leave alone; CUDA graphs write over their outputs."""
-        return x_BCHW.clone() if self.options.compile == "cuda-graphs" else x_BCHW
+        return x_BCHW.clone() if self.compile_mode == "cuda-graphs" else x_BCHW
 
     def student_step(self, step: int, batches: list[SyntheticBatch]) -> Tensor:
         """Move the student towards the teacher on the images of `batches`; return its loss.

@@ -33,7 +33,7 @@ class TeacherTrainer:
         self.rng = rng
         self.network = self.compute.placed(network).train()
         self.average = ema_copy(self.network) if options.weight_average else None
-        self.compute.compile("auto", self.network)
+        self.compute.compile(self.compute.compile_mode("auto"), self.network)
         self.data = data.to(self.compute.device)
         self.options = options
         self.optimiser = torch.optim.SGD(

@@ -78,9 +78,25 @@ class Compute:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
 
+    def compile_mode(self, mode: str, *, can_replay: bool = True) -> str:
+        """Return `mode` with `auto` resolved: off on the CPU, else CUDA graphs, else on.
+
+        Without graphs a GPU waits for its host: on an H100 a training round of ResNet-34 to
+        ResNet-18 took 3.3 times as long (benchmarks/2026-11-26-gpu.md).
+
+        Args:
+            mode: auto, off, on or cuda-graphs.
+            can_replay: Whether each pass may write over the outputs of the one before.
+        """
+        if mode != "auto":
+            return mode
+        if self.device.type != "cuda" or self.why_eager():
+            return "off"
+        return "cuda-graphs" if can_replay else "on"
+
     def compile(self, mode: str, *networks: nn.Module) -> None:
-        """Compile networks in place, where `mode` asks for it: auto, on, cuda-graphs or off."""
-        if mode == "off" or (mode == "auto" and (self.device.type != "cuda" or self.why_eager())):
+        """Compile networks in place, as `mode` says: off, on or cuda-graphs."""
+        if mode == "off":
             return
         inductor_mode = "reduce-overhead" if mode == "cuda-graphs" else None
         for network in networks:

@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.stages import graph_replays
+from tests.stages.graph_replays import GraphReplays
 from tests.stages.tiny import TinyRun, run_stages, settings
 
 
@@ -14,3 +16,9 @@ def _always_one_thread(one_thread: None) -> None:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     """All five stages of the tiny pipeline, run in this process; do not change its files."""
     return run_stages(settings(), tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def replays(monkeypatch: pytest.MonkeyPatch) -> GraphReplays:
+    """Compile nothing for CUDA graphs, but write over outputs as they do."""
+    return graph_replays.install(monkeypatch)

@@ -242,7 +242,7 @@ def test_networks_are_compiled_where_the_settings_and_the_device_ask_for_it(
 ) -> None:
     compute, network = make_trainer().compute, torch.nn.Linear(2, 2)
     with mock.patch.object(network, "compile") as compile_:
-        compute.compile("auto", network)
+        compute.compile(compute.compile_mode("auto"), network)
         compute.compile("off", network)
         assert compile_.call_args_list == []
         compute.compile("on", network)

@@ -9,6 +9,7 @@ from pipeline.settings import Teacher
 from stages.data.images import Images
 from stages.teacher.trainer import TeacherTrainer
 from stages.training.device import Compute
+from tests.stages.graph_replays import GraphReplays
 from tests.stages.tiny import resnet8
 
 COUNT = 64
@@ -57,13 +58,6 @@ def test_a_training_that_goes_on_from_its_state_is_the_same_to_the_bit(
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_the_network_is_compiled_where_there_is_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled: list[object] = []
-    monkeypatch.setattr(Compute, "compile", lambda *arguments: compiled.extend(arguments[1:]))
-    trainer = _trainer(weight_average=0.5)
-    assert compiled == ["auto", trainer.network]
-
-
 def test_random_numbers_are_sampled_once_an_epoch() -> None:
     trainer = _trainer(augment="shift-flip")
     trainer.train_step()
@@ -102,3 +96,18 @@ def test_smoothed_labels_are_spread_over_the_classes() -> None:
     trainer.data = Images(trainer.data.x_NCHW, y_N, trainer.data.classes)
     expected = torch.tensor([0.75, 0.25]) @ -logits_2.log_softmax(dim=0)
     assert trainer.train_step().item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_a_teacher_trained_by_replays_is_the_one_trained_without(
+    replays: GraphReplays, monkeypatch: pytest.MonkeyPatch, options: dict[str, object]
+) -> None:
+    plain = _trainer(**options)
+    monkeypatch.setattr(Compute, "compile_mode", lambda *_: "cuda-graphs")
+    replayed = _trainer(**options)
+    losses = [[trainer.train_step() for _ in range(6)] for trainer in (plain, replayed)]
+    assert replays.passes == 6
+    assert losses[0] == losses[1]
+    expected = plain.result().state_dict()
+    for name, value in replayed.result().state_dict().items():
+        assert torch.equal(value, expected[name]), name

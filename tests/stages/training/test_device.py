@@ -80,9 +80,10 @@ def test_auto_compiles_for_a_gpu_only_where_triton_finds_what_it_needs(
     monkeypatch.setattr(sysconfig, "get_path", lambda *_: str(tmp_path))
     if has_headers:
         (tmp_path / "Python.h").touch()
-    network = torch.nn.Linear(2, 2)
     compute = devices.Compute(torch.device("cuda"), "fp32")
-    compute.compile("auto", network)
-    assert (network._compiled_call_impl is None) is (lacks is not None)
+    modes = [compute.compile_mode("auto", can_replay=can_replay) for can_replay in (True, False)]
+    assert modes == (["cuda-graphs", "on"] if lacks is None else ["off", "off"])
+    assert compute.compile_mode("on") == "on"
+    assert devices.Compute(CPU, "fp32").compile_mode("auto") == "off"
     assert lacks is None or re.search(lacks, compute.why_eager() or "")
     assert compute.why_eager("off") is devices.Compute(CPU, "fp32").why_eager() is None
