@@ -101,7 +101,7 @@ class BackendInfo:
     devices: tuple[str, ...] = ("cpu", "cuda")
     """Where its engines run."""
     architectures: tuple[str, ...] = ()
-    """GPU architectures that it builds for without having them."""
+    """GPU architectures that it builds for without having them; it runs on no others."""
     unsupported_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Architecture -> precisions that it cannot compute in."""
     unsupported_settings: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ from pipeline.errors import did_you_mean
 from pipeline.requirements import NeedsGpu, NeedsModule, Requirement, Unsupported
 from pipeline.settings import Build, TensorRT
 from stages.engines.base import AUTO, BACKENDS, Backend
+from stages.engines.compatibility import sm
 
 _OTHER_GPUS = {"sm70", "sm72", "sm87", "sm90", "sm100", "sm101", "sm103", "sm110"}
 """Architectures of NVIDIA's that no backend builds for ahead of time."""
@@ -45,8 +46,27 @@ def backends_here(where: str) -> tuple[str, ...]:
     return tuple(
         name
         for name, info in BACKENDS.items()
-        if where in info.devices and machine.has_module(info.needs)
+        if where in info.devices
+        and machine.has_module(info.needs)
+        and not (where == "cuda" and _gpu_fault(name))
     )
+
+
+def _gpu_fault(name: str) -> tuple[str, str] | None:
+    """Return what is wrong with the GPU here for a backend that knows its GPUs, and what to do."""
+    known, gpus = BACKENDS[name].architectures, machine.gpus()
+    if not known:
+        return None
+    if not gpus:
+        return (
+            "needs a GPU to build for, and none is here (build.targets is empty)",
+            f"name some of {', '.join(known)} as targets, or build where the GPU is",
+        )
+    here = sm(gpus[0].compute_capability)
+    if here in known:
+        return None
+    wrong = f"runs on {', '.join(known)}, not on this GPU ({gpus[0].name}, {here})"
+    return wrong, 'use backend "tensorrt" or "onnxruntime"'
 
 
 def is_chosen_by_measuring(build: Build) -> bool:
@@ -93,6 +113,11 @@ def _unsupported_on(where: str, name: str, precision: str) -> Unsupported | None
     if only != where:
         wrong = f"{name} is fast in it on {only} alone, not on {where} ({precision})"
         return _no_precision(wrong, f'{others} or device "{only}"')
+    for gpu in machine.gpus()[:1] if where == "cuda" else ():
+        missing = info.unsupported_on.get(sm(gpu.compute_capability), ())
+        if precision in missing:
+            able = ", ".join(other for other in info.precisions if other not in missing)
+            return _no_precision(f"this GPU cannot compute in it ({precision}, {gpu.name})", able)
     features = info.needs_feature.get(precision)
     if features and not set(features) & machine.cpu_features():
         needs = " or ".join(features)
@@ -163,8 +188,8 @@ def requirements(build: Build) -> tuple[Requirement, ...]:
     def refuse(setting: str, wrong: str, remedy: str) -> None:
         needs.append(Unsupported(setting=setting, wrong=f"{name} {wrong}", remedy=remedy))
 
-    if build.precision != "auto" and (fault := unsupported(name, build.precision, build)):
-        needs.append(fault)
+    if build.precision != "auto" and (lack := unsupported(name, build.precision, build)):
+        needs.append(lack)
     has_gpu = bool(machine.gpus())
     if build.device not in ("auto", *info.devices):
         refuse(
@@ -174,12 +199,8 @@ def requirements(build: Build) -> tuple[Requirement, ...]:
         )
     elif build.targets:
         pass  # built ahead of time, for GPUs that need not be here
-    elif info.architectures and not has_gpu:
-        refuse(
-            "build.backend",
-            "needs a GPU to build for, and none is here (build.targets is empty)",
-            f"name some of {', '.join(info.architectures)} as targets, or build where the GPU is",
-        )
+    elif fault := _gpu_fault(name):
+        refuse("build.backend", *fault)
     elif build.device == "cuda" or info.devices == ("cuda",):
         setting = "build.device" if build.device == "cuda" else "build.backend"
         needs.append(NeedsGpu(setting=setting))

@@ -6,6 +6,7 @@ Shape legend: B batch, C channel, H W space, K classes.
 import contextlib
 import io
 import itertools
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,8 +65,10 @@ def from_torch(
     if is_bytes:
         network = _FromBytes(network).eval()
         example = torch.zeros(2, size, size, card.channels, dtype=torch.uint8)
-    # Older exporters print what they did, which would get between our lines of JSON.
-    with contextlib.redirect_stdout(io.StringIO()):
+    # Older exporters print what they did, which would get between our lines of JSON; that of
+    # torch 2.11 warns of a class of its own.
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
         program = torch.onnx.export(
             network,
             (example,),

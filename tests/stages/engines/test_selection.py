@@ -130,3 +130,31 @@ def test_a_known_target_is_right_and_another_gets_the_nearest() -> None:
         assert fault is not None
         assert guess in fault.wrong
         assert ("did you mean" in fault.wrong) == bool(guess)
+
+
+def _pretend(monkeypatch: pytest.MonkeyPatch, name: str, compute_capability: str) -> None:
+    """Let a GPU be here, and all backends be installed."""
+    gpu = machine.Gpu(name, compute_capability, "580.159.04")
+    monkeypatch.setattr(machine, "gpus", lambda: (gpu,))
+    monkeypatch.setattr(machine, "has_module", lambda _: True)
+
+
+def test_a_gpu_that_a_backend_has_no_code_for_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _pretend(monkeypatch, "NVIDIA H100 80GB HBM3", "9.0")
+    (only,) = _unsupported(Build(backend="tensorrt-rtx"))
+    assert only.setting == "build.backend"
+    assert "NVIDIA H100 80GB HBM3, sm90" in only.wrong
+    assert selection.backends_here("cuda") == ("onnxruntime", "tensorrt")
+    assert _unsupported(Build(backend="tensorrt-rtx", targets=("sm89",))) == []
+
+
+def test_a_precision_that_the_gpu_here_lacks_is_neither_built_nor_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _pretend(monkeypatch, "NVIDIA GeForce RTX 3060", "8.6")
+    (only,) = _unsupported(Build(backend="tensorrt-rtx", precision="fp8"))
+    assert "NVIDIA GeForce RTX 3060" in only.wrong
+    precisions = {entry.precision for entry in selection.candidates(Build(backend="tensorrt-rtx"))}
+    assert precisions == {"fp16", "fp32", "bf16", "int8"}
