@@ -196,7 +196,8 @@ def test_a_student_comes_back_unfinished_and_then_whole_and_a_teacher_is_carried
     files = gpu_figures.joined(tmp_path / "two-out", "mad")
     assert {"student.safetensors", "curves.jsonl", "events.jsonl"} == files.keys()
     assert not gpu_figures.read(tmp_path / "two-out" / "mad.json").is_done
-    call(["mad"], "two", *carried)
+    assert "all: done" in call(["mad", "all"], "two", *carried)
+    assert (tmp_path / "two-out" / "report.html").is_file()
     figures = gpu_figures.read(tmp_path / "two-out" / "mad.json")
     assert figures.is_done
     assert figures.metrics["monitor_top1_last"] == figures.accuracy[-1].top1
