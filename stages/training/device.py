@@ -82,7 +82,7 @@ class Compute:
         """Return `mode` with `auto` resolved: off on the CPU, else CUDA graphs, else on.
 
         Without graphs a GPU waits for its host: on an H100 a training round of ResNet-34 to
-        ResNet-18 took 3.3 times as long (benchmarks/2026-11-26-gpu.md).
+        ResNet-18 took 3.2 times as long (benchmarks/2026-11-26-gpu.md).
 
         Args:
             mode: auto, off, on or cuda-graphs.
