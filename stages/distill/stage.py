@@ -104,7 +104,9 @@ def _train(ctx: Context, trainer: DistillTrainer, card: Card) -> None:
         monitor = module.open_monitor(
             ctx.settings.data, ctx.external("data"), card, trainer.student, trainer.compute.device
         )
-    trainer.run(on_pretrain_step=on_pretrain_step, on_round=on_round, monitor=monitor)
+    trainer.run(
+        on_pretrain_step=on_pretrain_step, on_round=on_round, on_note=ctx.note, monitor=monitor
+    )
 
 
 def _write_outputs(ctx: Context, trainer: DistillTrainer, card: Card) -> None:

@@ -90,13 +90,13 @@ class DistillTrainer:
         self.memory = Memory(memory_size, shape, compute.device)
         self.frozen_teacher = self._freeze_teacher()
         self.bn_stats = BNStatsLoss(self.teacher, self.group)
-        networks: list[nn.Module] = [self.student, self.generator, self.ema]
-        networks += [self.frozen_teacher] if self.is_folded else []
-        networks += [] if self.group.is_distributed else [self.bn_stats]
+        self.compiled: list[nn.Module] = [self.student, self.generator, self.ema]
+        self.compiled += [self.frozen_teacher] if self.is_folded else []
+        self.compiled += [] if self.group.is_distributed else [self.bn_stats]
         # Replays write over gradients that are still to be added up or sent to other processes.
         can_replay = options.accumulation_steps == 1 and not self.group.is_distributed
         self.compile_mode = compute.compile_mode(options.compile, can_replay=can_replay)
-        compute.compile(self.compile_mode, *networks)
+        compute.compile(self.compile_mode, *self.compiled)
         sources = {"generator": self.generator}
         if self.second_source == "ema":
             sources["ema"] = self.ema
@@ -143,6 +143,7 @@ class DistillTrainer:
         *,
         on_pretrain_step: Callable[[], None] = lambda: None,
         on_round: Callable[[], None] = lambda: None,
+        on_note: Callable[[str], None] = lambda _: None,
         monitor: Callable[[], float] | None = None,
     ) -> None:
         """Take all steps that are left: those of pretraining, then the training rounds.
@@ -152,13 +153,24 @@ class DistillTrainer:
         Args:
             on_pretrain_step: Called after each step of pretraining.
             on_round: Called after each training round, with its window closed where one ends.
+            on_note: Called with why the networks run eager, where torch.compile fails on them.
             monitor: Measures the student's top-1 at the end of each window.
         """
+
+        def compiled(step: Callable[[], None]) -> None:
+            try:
+                step()
+            except RuntimeError as error:
+                mode = self.options.compile
+                on_note(self.compute.give_up_compiling(error, mode, *self.compiled))
+                self.compile_mode = "off"
+                step()
+
         while self.pretrained < self.options.pretrain_steps:
-            self.pretrain_step()
+            compiled(self.pretrain_step)
             on_pretrain_step()
         while self.round < self.options.rounds:
-            self.train_round()
+            compiled(self.train_round)
             if self.window_is_full:
                 self.close_window(monitor() if monitor else None)
             on_round()

@@ -67,7 +67,7 @@ def _train(ctx: Context, card: Card, dataset: Dataset) -> Classifier:
         )
     rng = devices.seeded(ctx.settings.seed, "teacher", torch.device("cpu"))
     network = factory.build(card, code=ctx.external("teacher_code"), place="teacher.arch")
-    trainer = TeacherTrainer(network, dataset.train, ctx.settings.teacher, rng)
+    trainer = TeacherTrainer(network, dataset.train, ctx.settings.teacher, rng, ctx.note)
     if why := trainer.compute.why_eager():
         ctx.note(why)
     if (checkpoint := ctx.checkpoints.load()) is not None:

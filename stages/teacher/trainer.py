@@ -3,6 +3,8 @@
 Shape legend: N images, B batch, C channel, H W space, K classes.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -22,13 +24,20 @@ class TeacherTrainer:
     """SGD with Nesterov momentum and one learning-rate cycle on labelled images."""
 
     def __init__(
-        self, network: Classifier, data: Images, options: Teacher, rng: torch.Generator
+        self,
+        network: Classifier,
+        data: Images,
+        options: Teacher,
+        rng: torch.Generator,
+        on_note: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Begin to train `network`, with the images on its device where they fit.
 
         Order and augmentation are sampled from `rng`, on the CPU, and brought to the device once
-        an epoch: no step waits for the GPU, and all devices see the same images.
+        an epoch: no step waits for the GPU, and all devices see the same images. `on_note` is
+        called with why the network runs eager, where torch.compile fails on it.
         """
+        self.on_note = on_note
         self.compute = devices.select("auto")
         self.rng = rng
         self.network = self.compute.placed(network).train()
@@ -71,20 +80,26 @@ class TeacherTrainer:
             flipped_B = augment.alternating_flip(self.flip_start_N, indices_B, epoch)
         if options.augment != "none":
             x_BCHW = augment.random_shift(x_BCHW, self.offsets[batch], flipped_B)
-        with self.compute.autocast():
-            logits_BK = self.network(x_BCHW)
-        loss = functional.cross_entropy(
-            logits_BK.float(),
-            self.data.y_N[indices_B],
-            label_smoothing=options.label_smoothing,
-        )
-        self.optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        try:
+            loss = self._backward(x_BCHW, self.data.y_N[indices_B])
+        except RuntimeError as error:
+            self.on_note(self.compute.give_up_compiling(error, "auto", self.network))
+            loss = self._backward(x_BCHW, self.data.y_N[indices_B])
         self.optimiser.step()
         if self.average is not None:
             momentum = options.weight_average
             ema_update(self.average, self.network, momentum, average_statistics=True)
         self.step += 1
+        return loss
+
+    def _backward(self, x_BCHW: Tensor, y_B: Tensor) -> Tensor:
+        """Fill the gradients and return the loss, without its own."""
+        self.optimiser.zero_grad()
+        with self.compute.autocast():
+            logits_BK = self.network(x_BCHW)
+        smoothing = self.options.label_smoothing
+        loss = functional.cross_entropy(logits_BK.float(), y_B, label_smoothing=smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
     def _sample_epoch(self) -> None:

@@ -19,9 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import machine
+from pipeline.errors import error_summary
+from pipeline.stage import StageError
 
 _Network = TypeVar("_Network", bound=nn.Module)
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
+_COMPILER = "torch._dynamo"
+"""Takes seconds to import, so it is asked only where it has been: where something is compiled."""
 _MIN_CHANNELS = 16
 """Channels that fill a vector of AVX-512; with so many oneDNN stays within its memory."""
 
@@ -122,12 +126,34 @@ class Compute:
         return f"networks are not compiled for the GPU, for lack of {' and '.join(missing)}"
 
     @staticmethod
+    def give_up_compiling(error: RuntimeError, mode: str, *networks: nn.Module) -> str:
+        """Let networks that torch.compile fails on run as they were written; return a note on it.
+
+        Raises:
+            RuntimeError: `error` itself, where it is no error of torch.compile.
+            StageError: `mode` is not auto, so the settings want them compiled.
+        """
+        compiler = sys.modules.get(_COMPILER)
+        if compiler is None or not isinstance(error, compiler.exc.TorchDynamoException):
+            raise error
+        why = error_summary(getattr(error, "inner_exception", error))
+        if mode != "auto":
+            raise StageError(
+                "distill.compile", f"torch.compile fails ({why})", 'set it to "off"'
+            ) from error
+        for network in networks:
+            network._compiled_call_impl = None  # noqa: SLF001  (torch has no other way back)
+        return f"networks run eager, since torch.compile fails ({why})"
+
+    @staticmethod
     def eager() -> AbstractContextManager[object]:
         """Return the context in which compiled networks run as they were written.
 
         For passes of other shapes or modes than those of training, each of which would cost a
         compilation.
         """
+        if _COMPILER not in sys.modules:
+            return contextlib.nullcontext()
         context: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
         return context
 

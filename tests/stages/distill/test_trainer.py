@@ -3,6 +3,7 @@
 import copy
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from models.classifier import Classifier
 from models.generator import Generator
 from models.resnet import CifarResNet
+from pipeline.errors import StageError
 from pipeline.settings import Distill
 from stages.distill import losses
 from stages.distill.batch_norm import BNStatsLoss
@@ -18,6 +20,7 @@ from stages.distill.trainer import DistillTrainer
 from stages.training import state_file
 from stages.training.device import Compute
 from stages.training.schedule import one_cycle
+from tests.stages import failing_compiler
 from tests.stages.distill.tiny_training import copied_state, trained_state
 
 CPU = torch.device("cpu")
@@ -299,3 +302,28 @@ def test_a_teacher_without_batch_norm_trains_without_the_moment_term() -> None:
     trainer = _trainer(Classifier(bare, (0.3,), (0.4,)), batch_norm_weight=1e6)
     assert trainer.bn_stats.layers == []
     assert abs(trainer.generator_step().item()) < 1e3
+
+
+def test_where_torch_compile_fails_auto_goes_on_without_it_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expected = _trainer(compile="off")
+    expected.run()
+    failing_compiler.install(monkeypatch)
+    trainer, notes = _trainer(compile="auto"), list[str]()
+    trainer.run(on_note=notes.append)
+    reason = "NotImplementedError: no such operator"
+    assert notes == [f"networks run eager, since torch.compile fails ({reason})"]
+    assert trainer.round == trainer.options.rounds
+    with pytest.raises(StageError, match=f"distill.compile: torch.compile fails .{reason}"):
+        _trainer(compile="on").run()
+
+
+def test_other_errors_of_a_round_are_not_taken_for_the_compilers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trainer = _trainer()
+    error = RuntimeError("CUDA error: out of memory")
+    monkeypatch.setattr(trainer, "train_round", mock.Mock(side_effect=error))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        trainer.run()

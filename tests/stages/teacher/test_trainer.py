@@ -9,6 +9,7 @@ from pipeline.settings import Teacher
 from stages.data.images import Images
 from stages.teacher.trainer import TeacherTrainer
 from stages.training.device import Compute
+from tests.stages import failing_compiler
 from tests.stages.graph_replays import GraphReplays
 from tests.stages.tiny import resnet8
 
@@ -111,3 +112,16 @@ def test_a_teacher_trained_by_replays_is_the_one_trained_without(
     expected = plain.result().state_dict()
     for name, value in replayed.result().state_dict().items():
         assert torch.equal(value, expected[name]), name
+
+
+def test_a_network_that_torch_compile_fails_on_is_trained_without_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain = _trainer()
+    failing_compiler.install(monkeypatch)
+    trainer, notes = _trainer(), list[str]()
+    trainer.on_note = notes.append
+    losses = [[either.train_step() for _ in range(6)] for either in (plain, trainer)]
+    assert losses[0] == losses[1]
+    assert len(notes) == 1
+    assert "no such operator" in notes[0]
