@@ -25,6 +25,7 @@ from stages.distill.trainer import DistillTrainer
 from stages.networks import card as cards
 from stages.networks import factory, weights
 from stages.networks.card import Card
+from stages.training import device as devices
 from stages.training import state_file
 
 _PROGRESS_EVERY_S = 0.5
@@ -58,7 +59,10 @@ def run(ctx: Context) -> None:
             ctx.note(
                 "the teacher's BatchNorm cannot be folded into its layers, so steps are slower"
             )
-        _train(ctx, trainer, card)
+        with devices.enough_memory(
+            "distill.batch_size", "lower it, or set distill.accumulation_steps = 2 or more"
+        ):
+            _train(ctx, trainer, card)
         with group.local_only(), trainer.compute.eager():
             _write_outputs(ctx, trainer, card)
         ctx.metric("peak_memory_bytes", trainer.compute.peak_memory_bytes())

@@ -15,6 +15,8 @@ _TORCH_BATCH_SIZE = 256
 """Another number gives other last bits."""
 _GPU_BATCH_SIZE = 500
 """Divides the usual sets, so that no kernels are chosen for a smaller last batch."""
+_GPU_BATCH_PIXELS = 40 * 224**2
+"""Of one channel: what keeps the largest maps of a ResNet-50 within a gigabyte."""
 
 
 class ImageSource(Protocol):
@@ -57,7 +59,9 @@ def predict_torch(network: nn.Module, images: ImageSource, device: torch.device)
     Also a network that is compiled for training runs as it is: compiling it once more, for this
     mode and batch, takes longer than the images do.
     """
-    batch_size = _TORCH_BATCH_SIZE if device.type == "cpu" else _GPU_BATCH_SIZE
+    batch_size = _TORCH_BATCH_SIZE
+    if device.type != "cpu":
+        batch_size = gpu_batch_size(images.batch(slice(0, 1), device)[0, 0].numel())
     was_training = network.training
     network.eval()
     with torch.no_grad():
@@ -67,6 +71,11 @@ def predict_torch(network: nn.Module, images: ImageSource, device: torch.device)
         ]
     network.train(was_training)
     return torch.cat(logits_BK).cpu()
+
+
+def gpu_batch_size(pixels: int) -> int:
+    """Return how many images of so many pixels go through a network on a GPU at a time."""
+    return min(_GPU_BATCH_SIZE, max(1, _GPU_BATCH_PIXELS // pixels))
 
 
 def top1_accuracy(logits_NK: Tensor, y_N: Tensor) -> float:

@@ -73,7 +73,8 @@ def _train(ctx: Context, card: Card, dataset: Dataset) -> Classifier:
     if (checkpoint := ctx.checkpoints.load()) is not None:
         trainer.restore(state_file.load(checkpoint))
     while trainer.step < trainer.steps:
-        loss = trainer.train_step()
+        with devices.enough_memory("teacher.batch_size", "lower it"):
+            loss = trainer.train_step()
         ctx.checkpoints.keep(lambda path: state_file.save(path, trainer.state()))
         if trainer.step % trainer.batches == 0:
             done = trainer.step // trainer.batches

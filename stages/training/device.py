@@ -9,7 +9,7 @@ import resource
 import shutil
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,6 +174,22 @@ def select(precision: str = "auto") -> Compute:
     if precision == "auto":
         precision = "bf16" if has_bf16 else "fp32"
     return Compute(torch.device(device), precision)
+
+
+@contextlib.contextmanager
+def enough_memory(place: str, remedy: str) -> Iterator[None]:
+    """Say what to set where the GPU's memory is too small.
+
+    Raises:
+        StageError: It is, for what happens in this context.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        seen = "of unknown size"
+        if torch.cuda.is_available():
+            seen = f"{torch.cuda.get_device_properties().total_memory / 2**30:.1f} GiB in all"
+        raise StageError(place, f"the GPU's memory is too small ({seen})", remedy) from error
 
 
 def rng_state() -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -22,7 +23,9 @@ from pipeline.stage import Stage
 from stages.distill import stage as distill_stage
 from stages.distill.distributed import launch
 from stages.distill.distributed.group import Group
+from stages.distill.trainer import DistillTrainer
 from stages.networks import card as cards
+from stages.teacher.trainer import TeacherTrainer
 from stages.training.device import Compute
 from tests.stages.tiny import TinyRun, card, context, run_stages, settings, weights_file
 
@@ -180,6 +183,22 @@ def test_networks_that_auto_cannot_compile_are_noted(
     assert _distil(tiny.path("teacher/weights"), tmp_path) == ["auto lacks a compiler"]
     noted = run_stages(settings({"teacher": {"epochs": 1}}), tmp_path, count=1)
     assert noted.notes() == ["auto lacks a compiler"]
+
+
+@pytest.mark.parametrize(
+    ("step", "place"),
+    [
+        ((DistillTrainer, "train_round"), "distill.batch_size"),
+        ((TeacherTrainer, "train_step"), "teacher.batch_size"),
+    ],
+)
+def test_a_gpu_whose_memory_is_too_small_is_an_error_that_names_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: tuple[type, str], place: str
+) -> None:
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+    monkeypatch.setattr(*step, mock.Mock(side_effect=error))
+    with pytest.raises(StageError, match=f"{place}: the GPU's memory is too small .*; lower it"):
+        run_stages(settings({"teacher": {"epochs": 1}}), tmp_path, count=2)
 
 
 def test_a_checkpoint_is_not_kept_where_a_process_was_lost(

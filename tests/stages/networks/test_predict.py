@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from stages.data.images import Images
-from stages.networks.predict import predict, predict_torch, top1_accuracy
+from stages.networks.predict import gpu_batch_size, predict, predict_torch, top1_accuracy
 
 CPU = torch.device("cpu")
 
@@ -68,3 +68,8 @@ def test_every_image_is_run_once_and_in_order(*, is_array: bool) -> None:
 def test_top1_is_the_share_of_rows_whose_largest_logit_is_at_the_label() -> None:
     logits_NK = torch.tensor([[0.0, 1.0], [3.0, 1.0], [0.0, 2.0], [0.0, 9.0]])
     assert top1_accuracy(logits_NK, torch.tensor([1, 0, 0, 1])) == 0.75
+
+
+def test_large_images_go_through_a_gpu_in_smaller_batches() -> None:
+    sizes = [gpu_batch_size(side_px**2) for side_px in (32, 64, 224, 4000)]
+    assert sizes == [500, 490, 40, 1]
