@@ -16,6 +16,8 @@ from pipeline.project import Project
 from pipeline.runner import Runner
 from pipeline.settings import Settings
 from pipeline.stage import External, Stage
+from tests.gpu.hollow import libraries
+from tests.gpu.hollow.process import HollowCuda, why_skipped
 from tests.measurements import MEASURED
 
 
@@ -35,6 +37,16 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def hollow_cuda(tmp_path_factory: pytest.TempPathFactory) -> HollowCuda:
+    """CUDA without a GPU, on which programs of tests run in processes of their own."""
+    if why := why_skipped():
+        pytest.skip(f"no hollow CUDA: {why}")
+    folder = tmp_path_factory.mktemp("hollow-cuda")
+    libraries.build(folder)
+    return HollowCuda(folder)
 
 
 @pytest.fixture
