@@ -1,63 +1,60 @@
-/* libnccl.so.2: communicators of any size; collectives return at once and move nothing. */
+/* libnccl.so.2: communicators of any size; collectives return at once and move nothing. Without
+ * nccl.h, which includes what not every torch brings. */
 #include "common.h"
 
-#include <nccl.h>
 #include <string.h>
 
-static ncclResult_t give(ncclComm_t *communicator)
+typedef int Result; /* 0 is success */
+struct unique_id { char bytes[128]; };
+
+static Result give(void **communicator)
 {
     *communicator = hollow_object();
-    return ncclSuccess;
+    return 0;
 }
 
-ncclResult_t ncclGetVersion(int *version) { *version = NCCL_VERSION_CODE; return ncclSuccess; }
+Result ncclGetVersion(int *version) { *version = 23007; return 0; }
+Result ncclGetUniqueId(struct unique_id *id) { memset(id, 1, sizeof *id); return 0; }
 
-ncclResult_t ncclGetUniqueId(ncclUniqueId *id)
-{
-    memset(id, 1, sizeof *id);
-    return ncclSuccess;
-}
-
-ncclResult_t ncclCommInitRank(ncclComm_t *communicator, int size, ncclUniqueId id, int rank)
+Result ncclCommInitRank(void **communicator, int size, struct unique_id id, int rank)
 {
     (void)size, (void)id, (void)rank;
     return give(communicator);
 }
 
-ncclResult_t ncclCommInitRankConfig(ncclComm_t *communicator, int size, ncclUniqueId id, int rank,
-                                    ncclConfig_t *config)
+Result ncclCommInitRankConfig(void **communicator, int size, struct unique_id id, int rank,
+                              void *config)
 {
-    (void)size, (void)id, (void)rank, (void)config;
+    (void)config;
+    return ncclCommInitRank(communicator, size, id, rank);
+}
+
+Result ncclCommInitRankScalable(void **communicator, int size, int rank, int count, void *ids,
+                                void *config)
+{
+    (void)size, (void)rank, (void)count, (void)ids, (void)config;
     return give(communicator);
 }
 
-ncclResult_t ncclCommInitRankScalable(ncclComm_t *communicator, int size, int rank, int ids,
-                                      ncclUniqueId *all, ncclConfig_t *config)
-{
-    (void)size, (void)rank, (void)ids, (void)all, (void)config;
-    return give(communicator);
-}
-
-ncclResult_t ncclCommSplit(ncclComm_t communicator, int colour, int key, ncclComm_t *part,
-                           ncclConfig_t *config)
+Result ncclCommSplit(void *communicator, int colour, int key, void **part, void *config)
 {
     (void)communicator, (void)colour, (void)key, (void)config;
     return give(part);
 }
 
-ncclResult_t ncclCommGetAsyncError(ncclComm_t communicator, ncclResult_t *error)
+Result ncclCommGetAsyncError(void *communicator, Result *error)
 {
     (void)communicator;
-    *error = ncclSuccess;
-    return ncclSuccess;
+    *error = 0;
+    return 0;
 }
 
-ncclResult_t ncclCommCount(const ncclComm_t communicator, int *size)
+Result ncclCommCount(void *communicator, int *size)
 {
     (void)communicator;
     *size = hollow_devices();
-    return ncclSuccess;
+    return 0;
 }
 
-const char *ncclGetErrorString(ncclResult_t error) { return error ? "hollow" : "no error"; }
-const char *ncclGetLastError(ncclComm_t communicator) { (void)communicator; return ""; }
+const char *ncclGetErrorString(Result error) { return error ? "hollow" : "no error"; }
+const char *ncclGetLastError(void *communicator) { (void)communicator; return ""; }

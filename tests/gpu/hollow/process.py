@@ -46,6 +46,6 @@ class HollowCuda:
             timeout=timeout_s,
         )
         if done.returncode:
-            shown = (done.stdout + done.stderr)[-_SHOWN_CHARACTERS:]
-            pytest.fail(f"{module} ended with {done.returncode}:\n{shown}", pytrace=False)
+            output = (done.stdout + done.stderr)[-_SHOWN_CHARACTERS:]
+            pytest.fail(f"{module} ended with {done.returncode}:\n{output}", pytrace=False)
         return done.stdout
