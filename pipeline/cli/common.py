@@ -11,7 +11,7 @@ import typer
 from pipeline import exit_codes
 from pipeline.atomic import write_bytes
 from pipeline.cli import torchrun
-from pipeline.errors import StoreError, UsageError
+from pipeline.errors import ConfigError, StoreError, UsageError
 from pipeline.gates.judge import Verdict
 from pipeline.project import Project
 from stages.catalog import declare
@@ -54,7 +54,12 @@ def open_project(config: Path, overrides: Sequence[str] | None) -> Project:
     if is_set or processes != 1:
         wrong = f"torchrun started {size} processes, the settings say {processes}"
         raise UsageError("distill.processes", wrong, "start as many, or leave the setting out")
-    return Project.open(config, (*changes, f"distill.processes={size}"), declare)
+    try:
+        return Project.open(config, (*changes, f"distill.processes={size}"), declare)
+    except ConfigError as error:
+        faults = [fault.removeprefix("--set ") for fault in error.faults]
+        advice = f"or start another number with torchrun ({size} now)"
+        raise ConfigError([f"{fault}, {advice}" for fault in faults]) from error
 
 
 def inconclusive_code(choice: str | None) -> int:

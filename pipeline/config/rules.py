@@ -53,6 +53,9 @@ def _distill(distill: Distill) -> Iterator[Fault]:
             f"({distill.accumulation_steps})"
         )
         yield Fault(("distill", "compile"), wrong, 'set compile = "on", or accumulation_steps = 1')
+    if distill.compile == "cuda-graphs" and distill.processes > 1:
+        wrong = f"messages between processes have no place in a CUDA graph ({distill.processes})"
+        yield Fault(("distill", "compile"), wrong, 'set compile = "on", or processes = 1')
     if distill.method == "dfkd-mem" and distill.processes > 1:
         wrong = f'method "dfkd-mem" keeps its memory in one process ({distill.processes})'
         remedy = "set distill.processes = 1 or use another method"

@@ -81,7 +81,9 @@ class Group:
         if not self.is_distributed:
             return
         gradients = [x.grad for x in parameters if x.grad is not None]
-        flat = _all_reduce_mean(torch.cat([gradient.reshape(-1) for gradient in gradients]))
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        dist.all_reduce(flat)
+        flat /= self.size
         parts = torch.split(flat, [gradient.numel() for gradient in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))

@@ -8,29 +8,45 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 
-from stages.distill.distributed import launch
+from pipeline.stage import StageError
+from stages.distill.distributed import rendezvous
 from stages.distill.distributed.group import Group
 from stages.distill.job import build_trainer
 from stages.training import state_file
 
-_POLL_S = 0.2
+
+def run(index: int, size: int, port: int, threads: int) -> None:
+    """Be rank `index` + 1 of those that rank 0 started on its machine, and train to the end."""
+    # A session of its own: Ctrl-C reaches rank 0 alone, which ends the others in order. torch has
+    # this signal sent where rank 0 is killed, and no handler of Python's would see it in time.
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    torch.set_num_threads(threads)
+    _train(TCPStore("127.0.0.1", port, is_master=False), index + 1, size)
 
 
 def main() -> None:
-    """Join the group that the environment names and train until the last round."""
+    """Be the rank that torchrun names in the environment, and train to the end."""
+    # A signal from the terminal is rank 0's business, which knows what has to be saved.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    store = rendezvous.torchrun_store()
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    store = launch.torchrun_store()
-    if store is None:
-        store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
-    else:
-        # A signal from the terminal is rank 0's business, which knows what has to be saved.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if not wait_for_start(store):
-            return
-    launch.join(store, rank, size)
+    if store is None or not wait_for_start(store):
+        return
+    try:
+        _train(store, rank, size)
+    except (RuntimeError, StageError) as error:
+        # Where rank 0 has gone, it is the one that reports why.
+        sys.exit(f"process {rank} of {size}: {error}")
+
+
+def _train(store: Store, rank: int, size: int) -> None:
+    """Join the group, get the job from rank 0 and train until the last round."""
+    rendezvous.join(store, rank, size)
     try:
         contents: list[Any] = [None, None, None]
         dist.broadcast_object_list(contents, src=0)
@@ -43,26 +59,19 @@ def main() -> None:
                 checkpoint_path.write_bytes(checkpoint)
                 trainer.restore(state_file.load(checkpoint_path))
         trainer.run()
-    except RuntimeError as error:
-        # Rank 0 has gone, and it is the one that reports why.
-        sys.exit(f"process {rank} of {size}: {error}")
     finally:
         dist.destroy_process_group()
 
 
 def release() -> None:
     """Let ranks above 0 of torchrun go, where no stage has called them."""
-    store = launch.torchrun_store()
-    if store is not None and not store.check([launch.START_KEY]):
-        store.set(launch.START_KEY, "end")
+    store = rendezvous.torchrun_store()
+    if store is not None and not store.check([rendezvous.START_KEY]):
+        store.set(rendezvous.START_KEY, "end")
 
 
 def wait_for_start(store: Store) -> bool:
     """Wait until rank 0 decides: true to join it, false to end."""
-    while not store.check([launch.START_KEY]):
-        time.sleep(_POLL_S)
-    return bool(store.get(launch.START_KEY) == b"join")
-
-
-if __name__ == "__main__":
-    main()
+    while not store.check([rendezvous.START_KEY]):
+        time.sleep(rendezvous.POLL_S)
+    return bool(store.get(rendezvous.START_KEY) == b"join")

@@ -49,6 +49,8 @@ def test_processes_of_torchrun_are_part_of_the_settings_and_their_rules(tmp_path
         open_project(config, [])
     with pytest.raises(ConfigError, match="keeps its memory in one process"):
         open_project(config, ["distill.batch_size=96", "distill.method=dfkd-mem"])
+    with pytest.raises(ConfigError, match=r"CUDA graph \(3\);.*torchrun \(3 now\)"):
+        open_project(config, ["distill.batch_size=96", "distill.compile=cuda-graphs"])
 
 
 @pytest.mark.usefixtures("torchrun")

@@ -23,6 +23,7 @@ BROKEN = [
         Settings(distill=Distill(compile="cuda-graphs", accumulation_steps=2)),
         [("distill", "compile")],
     ),
+    (Settings(distill=Distill(compile="cuda-graphs", processes=2)), [("distill", "compile")]),
     (Settings(distill=Distill(method="dfkd-mem", processes=2)), [("distill", "processes")]),
     (Settings(data=Data(mean=(0.5,))), [("data", "std")]),
     (Settings(data=Data(source="folder")), [("data", "source")]),

@@ -1,6 +1,6 @@
 """What tests of the training share: tiny jobs, teachers on disk, trainers and their weights."""
 
-import os
+import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +62,5 @@ def trained_state(trainer: DistillTrainer) -> dict[str, Tensor]:
 
 
 def children() -> list[int]:
-    """Return the ids of the workers that this process started.
-
-    It may have other children: a process pool leaves a tracker of its resources behind.
-    """
-    pids = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text(encoding="utf-8")
-    commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids.split()}
-    return [int(pid) for pid, command in commands.items() if b"distributed.worker" in command]
+    """Return the ids of the workers that this process started."""
+    return [process.pid for process in multiprocessing.active_children() if process.pid]

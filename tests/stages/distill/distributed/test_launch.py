@@ -1,6 +1,5 @@
 """Several real processes train as one would, and the loss of one loses nothing."""
 
-import io
 import json
 import os
 import signal
@@ -15,15 +14,19 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.multiprocessing.spawn import (
+    ProcessException,
+    ProcessExitedException,
+    ProcessRaisedException,
+)
 
 from pipeline.errors import StageError
-from stages.distill.distributed.launch import process_group, worker_error
+from stages.distill.distributed import launch, rendezvous
+from stages.distill.distributed.launch import loss, process_group
 from stages.distill.job import build_trainer
 from stages.distill.trainer import DistillTrainer
 from stages.training import state_file
 from tests.stages.distill.tiny_training import children, job, teacher, trained_state
-
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for children in /proc")
 
 
 def _train(trainer: DistillTrainer, rounds: int) -> dict[str, Tensor]:
@@ -79,6 +82,67 @@ def test_the_loss_of_a_process_is_reported_with_its_signal(tmp_path: Path) -> No
     assert not children()
 
 
+def test_a_process_that_dies_before_it_joins_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill_and_join(*arguments: Any) -> None:
+        os.kill(children()[0], signal.SIGKILL)
+        rendezvous.join(*arguments)
+
+    monkeypatch.setattr(launch, "join", kill_and_join)
+    with (
+        pytest.raises(StageError, match=r"process 1 of 2 was lost \(killed by SIGKILL\)"),
+        process_group(job(processes=2), teacher(tmp_path), None),
+    ):
+        pass
+    assert not children()
+
+
+def test_of_three_processes_the_one_that_was_lost_first_is_named(tmp_path: Path) -> None:
+    chosen = job(rounds=10_000, processes=3, batch_size=18)
+    path = teacher(tmp_path)
+
+    def kill_and_train() -> None:
+        with process_group(chosen, path, None) as group:
+            trainer, _ = build_trainer(chosen, path, group)
+            trainer.train_round()
+            os.kill(max(children()), signal.SIGKILL)
+            trainer.run()
+
+    with pytest.raises(StageError, match=r"process 2 of 3 was lost \(killed by SIGKILL\)"):
+        kill_and_train()
+    assert not children()
+
+
+KILLED_WITH_A_WORKER = """
+import os, signal, sys
+from pathlib import Path
+from stages.distill.distributed.launch import process_group
+from tests.stages.distill.tiny_training import children, job
+if __name__ == "__main__":
+    with process_group(job(processes=2), Path(sys.argv[1]), None):
+        (child,) = children()
+        print(child, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of a parent's death")
+def test_a_worker_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    program = tmp_path / "main.py"
+    program.write_text(KILLED_WITH_A_WORKER, encoding="utf-8")
+    root = Path(__file__).parents[4]
+    done = subprocess.run(
+        [sys.executable, program, teacher(tmp_path)],
+        env=os.environ | {"PYTHONPATH": str(root)},
+        stdout=subprocess.PIPE,  # held open by the worker: its end is the worker's
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert int(done.stdout)
+
+
 @pytest.mark.parametrize("symptom", [None, StageError("distill", "collapsed", "set another")])
 def test_a_message_that_waits_for_a_lost_process_is_ended_and_nothing_of_it_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, symptom: StageError | None
@@ -128,34 +192,20 @@ def test_two_processes_go_on_from_a_checkpoint_bit_by_bit(tmp_path: Path) -> Non
     assert all(torch.equal(whole[name], value) for name, value in resumed.items())
 
 
-class _Process:
-    """A process that has ended."""
-
-    def __init__(self, returncode: int) -> None:
-        self.returncode = returncode
-
-    def wait(self, timeout: float) -> None:
-        """Return at once."""
-
-
 @pytest.mark.parametrize(
-    ("output", "cause"),
+    ("error", "cause"),
     [
-        (b"Traceback\nValueError: too large\n", "ended with 3: ValueError: too large"),
-        (b"", "no message"),
+        (
+            ProcessRaisedException("Traceback\nValueError: too large\n", 1, 7),
+            "ValueError: too large",
+        ),
+        (ProcessExitedException("", 1, 7, 3), "ended with 3"),
+        (ProcessExitedException("", 1, 7, -9, "SIGKILL"), "killed by SIGKILL"),
     ],
 )
-def test_the_error_of_a_worker_is_the_last_line_that_it_wrote(output: bytes, cause: str) -> None:
-    workers: list[Any] = [(_Process(0), io.BytesIO()), (_Process(3), io.BytesIO(output))]
-    error = worker_error(workers, 3)
-    assert error is not None
-    assert "process 2 of 3 was lost" in str(error)
-    assert cause in str(error)
-
-
-def test_workers_that_ended_in_order_have_no_error() -> None:
-    workers: list[Any] = [(_Process(0), io.BytesIO())]
-    assert worker_error(workers, 2) is None
+def test_a_lost_process_is_named_with_its_cause(error: ProcessException, cause: str) -> None:
+    message = str(loss(error, 3))
+    assert message.startswith(f"distill.processes: process 2 of 3 was lost ({cause})")
 
 
 UNDER_TORCHRUN = """
