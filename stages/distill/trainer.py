@@ -161,7 +161,8 @@ class DistillTrainer:
             try:
                 step()
             except RuntimeError as error:
-                mode = self.options.compile
+                # Several processes would lose step with each other: of them none tries again.
+                mode = self.compile_mode if self.group.is_distributed else self.options.compile
                 on_note(self.compute.give_up_compiling(error, mode, *self.compiled))
                 self.compile_mode = "off"
                 step()

@@ -317,6 +317,10 @@ def test_where_torch_compile_fails_auto_goes_on_without_it_and_says_so(
     assert trainer.round == trainer.options.rounds
     with pytest.raises(StageError, match=f"distill.compile: torch.compile fails .{reason}"):
         _trainer(compile="on").run()
+    shared = _trainer(compile="auto")
+    monkeypatch.setattr(type(shared.group), "is_distributed", True)
+    with pytest.raises(StageError, match=f"distill.compile: torch.compile fails .{reason}"):
+        shared.run()
 
 
 def test_other_errors_of_a_round_are_not_taken_for_the_compilers(

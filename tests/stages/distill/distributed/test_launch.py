@@ -28,6 +28,8 @@ from stages.distill.trainer import DistillTrainer
 from stages.training import state_file
 from tests.stages.distill.tiny_training import children, job, teacher, trained_state
 
+ROOT = Path(__file__).parents[4]
+
 
 def _train(trainer: DistillTrainer, rounds: int) -> dict[str, Tensor]:
     for _ in range(rounds):
@@ -131,10 +133,9 @@ if __name__ == "__main__":
 def test_a_worker_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     program = tmp_path / "main.py"
     program.write_text(KILLED_WITH_A_WORKER, encoding="utf-8")
-    root = Path(__file__).parents[4]
     done = subprocess.run(
         [sys.executable, program, teacher(tmp_path)],
-        env=os.environ | {"PYTHONPATH": str(root)},
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,  # held open by the worker: its end is the worker's
         check=False,
         timeout=240,
@@ -209,37 +210,52 @@ def test_a_lost_process_is_named_with_its_cause(error: ProcessException, cause: 
 
 
 UNDER_TORCHRUN = """
-import sys
+import os, signal, sys, threading, time
+import torch.distributed as dist
 from pipeline.cli.main import main
+
+def die():
+    while not dist.is_initialized():
+        time.sleep(0.1)
+    time.sleep(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if "--lost" in sys.argv:
+    sys.argv.remove("--lost")
+    if os.environ["RANK"] == "1":
+        threading.Thread(target=die, daemon=True).start()
 main(["run", "distill", "--json", *sys.argv[1:]])
 """
+
+
+def _torchrun(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Distil in two processes of torchrun, for so many rounds that one can be lost."""
+    (folder / "pipeline.toml").write_text(
+        'seed = 0\n[teacher]\narch = "resnet8"\nepochs = 3\n[distill]\nrounds = 40\n'
+        "batch_size = 32\ngenerator_width = 16\ngenerator_learning_rate = 0.01\nbank_size = 32\n"
+        'precision = "fp32"\n',
+        encoding="utf-8",
+    )
+    (folder / "main.py").write_text(UNDER_TORCHRUN, encoding="utf-8")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    return subprocess.run(
+        [*launcher, "--standalone", "main.py", *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
 
 
 @pytest.mark.slow
 def test_torchrun_trains_with_its_ranks_and_ends_them_when_there_is_nothing_to_train(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "pipeline.toml").write_text(
-        'seed = 0\n[teacher]\narch = "resnet8"\nepochs = 3\n[distill]\nrounds = 40\n'
-        "batch_size = 32\ngenerator_width = 16\ngenerator_learning_rate = 0.01\nbank_size = 32\n"
-        'precision = "fp32"\n',
-        encoding="utf-8",
-    )
-    (tmp_path / "main.py").write_text(UNDER_TORCHRUN, encoding="utf-8")
-    root = Path(__file__).parents[3]
-    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     outputs = []
     for _ in range(2):
-        done = subprocess.run(
-            [*launcher, "--standalone", "main.py"],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=240,
-        )
+        done = _torchrun(tmp_path)
         assert done.returncode == 0, done.stderr
         outputs.append([json.loads(line) for line in done.stdout.splitlines()])
     first, second = (
@@ -248,3 +264,13 @@ def test_torchrun_trains_with_its_ranks_and_ends_them_when_there_is_nothing_to_t
     assert (first["distill"], second["distill"]) == ("ran", "hit")
     figures = {e["name"]: e["value"] for e in outputs[0] if e["kind"] == "metric"}
     assert figures["processes"] == 2
+
+
+@pytest.mark.slow
+def test_a_process_of_torchrun_that_is_lost_is_reported_by_rank_0_and_torchrun(
+    tmp_path: Path,
+) -> None:
+    done = _torchrun(tmp_path, "--lost", "--set", "distill.rounds=100000")
+    assert done.returncode == 1
+    assert "a message between the processes of torchrun failed" in done.stderr
+    assert "Signal 9 (SIGKILL)" in done.stderr
