@@ -62,6 +62,10 @@ def main(mode: str, *, is_lost: bool) -> None:
             if is_lost:
                 os.kill(children()[0], signal.SIGKILL)
             trainer.run()
+            before = Calls.read()
+            group.average_gradients(trainer.student.parameters())
+            calls = Calls.read().since(before)
+            assert (calls.launches, calls.copies, calls.waits, calls.collectives) == (2, 0, 0, 1)
             for process in multiprocessing.active_children():
                 process.join()
                 assert process.exitcode == 0

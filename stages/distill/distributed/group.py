@@ -77,13 +77,19 @@ class Group:
         return averaged
 
     def average_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Replace each gradient by its mean over all processes, in one message."""
+        """Replace each gradient by its mean over all processes, in one message.
+
+        They become parts of that message, in the memory layout of their parameters, so that
+        nothing is copied back.
+        """
         if not self.is_distributed:
             return
-        gradients = [x.grad for x in parameters if x.grad is not None]
-        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        with_gradients = [x for x in parameters if x.grad is not None]
+        gradients = [x.grad for x in with_gradients if x.grad is not None]
+        # In the order of memory: autograd keeps gradients dense, and alike in all processes.
+        flat = torch.cat([grad.as_strided((grad.numel(),), (1,)) for grad in gradients])
         dist.all_reduce(flat)
         flat /= self.size
         parts = torch.split(flat, [gradient.numel() for gradient in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
-            gradient.copy_(part.view_as(gradient))
+        for x, gradient, part in zip(with_gradients, gradients, parts, strict=True):
+            x.grad = part.as_strided(gradient.size(), gradient.stride())
