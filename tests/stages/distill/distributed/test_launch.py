@@ -48,11 +48,16 @@ def test_one_process_is_a_group_of_one_and_starts_nothing(tmp_path: Path) -> Non
         assert (group.rank, group.size, children()) == (0, 1, [])
 
 
-@pytest.mark.parametrize("kind", ["uncond", "sum"])
-def test_two_processes_do_what_one_does_with_the_whole_batch(tmp_path: Path, kind: str) -> None:
+COMPILED = pytest.param("uncond", "on", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("uncond", "off"), ("sum", "off"), COMPILED])
+def test_two_processes_do_what_one_does_with_the_whole_batch(
+    tmp_path: Path, kind: str, mode: str
+) -> None:
     path = teacher(tmp_path)
     one = _trained(path, 2, generator=kind)
-    two = _trained(path, 2, generator=kind, processes=2)
+    two = _trained(path, 2, generator=kind, processes=2, compile=mode)
     assert one.keys() == two.keys()
     before = _trained(path, 0, generator=kind)
     for name, value in one.items():
