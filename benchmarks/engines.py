@@ -65,7 +65,7 @@ def heading(title: str) -> None:
     names = ("gpu0", "cpu", "cores", "python", "torch", "onnxruntime-gpu", "onnxruntime", "git")
     facts_here = [f"{name} {facts[name]}" for name in names if name in facts]
     facts_here += [
-        f"{info.distribution} {machine.version(info.distribution)}"
+        " ".join(machine.installed(info.distribution))
         for info in BACKENDS.values()
         if info.needs != "onnxruntime" and machine.has_module(info.needs)
     ]

@@ -183,7 +183,7 @@ def main() -> None:
         child(home, options.child, options.seed)
         return
     facts = machine.environment(ROOT)
-    names = ("cpu", "cores", "python", "torch", "onnxruntime-gpu", "git")
+    names = ("cpu", "cores", "python", "torch", "onnxruntime-gpu", "onnxruntime", "git")
     print("## Whole runs through the gates\n")
     print(", ".join(f"{name} {facts[name]}" for name in names if name in facts), end="\n\n")
     pilots = [measure(home, "unchanged", seed).measured for seed in range(PILOTS)]

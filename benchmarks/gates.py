@@ -221,9 +221,19 @@ def main() -> None:
         child(options.child, options.shape, options.pairs)
         return
     facts = machine.environment(ROOT)
-    names = ("cpu", "cores", "memory_gib", "python", "torch", "onnxruntime-gpu", "numpy", "git")
+    names = (
+        "cpu",
+        "cores",
+        "memory_gib",
+        "python",
+        "torch",
+        "onnxruntime-gpu",
+        "onnxruntime",
+        "numpy",
+        "git",
+    )
     print("## How often the gates are wrong\n")
-    print(", ".join(f"{name} {facts[name]}" for name in names))
+    print(", ".join(f"{name} {facts[name]}" for name in names if name in facts))
     store = Store(options.home)
     of_latency(output(store, "build", "engine"), options)
     of_accuracy(store, options)

@@ -40,9 +40,9 @@ def timed(command: Sequence[str], folder: Path) -> float:
 def heading(title: str) -> None:
     """Print what was measured where."""
     facts = machine.environment(ROOT)
-    names = ("cpu", "cores", "python", "torch", "onnxruntime-gpu", "git")
+    names = ("cpu", "cores", "python", "torch", "onnxruntime-gpu", "onnxruntime", "git")
     print(f"## {title}\n")
-    print(", ".join(f"{name} {facts[name]}" for name in names), end="\n\n")
+    print(", ".join(f"{name} {facts[name]}" for name in names if name in facts), end="\n\n")
 
 
 def project(folder: Path) -> Path:

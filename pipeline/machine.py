@@ -21,7 +21,8 @@ from pipeline import __version__
 ABSENT = "absent"
 PACKAGES = (
     "torch", "torchvision", "onnx", "onnxscript", "onnxruntime-gpu|onnxruntime",
-    "tensorrt", "tensorrt-rtx", "openvino", "numpy",
+    "tensorrt|tensorrt-cu13|tensorrt-cu12", "tensorrt-rtx|tensorrt-rtx-cu13|tensorrt-rtx-cu12",
+    "openvino", "numpy",
 )  # fmt: skip
 """Distributions whose versions place a figure, as `version` takes them."""
 
@@ -154,15 +155,21 @@ def fact(name: str) -> str:
     }[name]
 
 
-def version(distribution: str) -> str:
-    """Return the version of an installed distribution, `absent` without it.
+def installed(distribution: str) -> tuple[str, str]:
+    """Return the name and version of an installed distribution, `absent` without it.
 
     Alternatives are separated by `|`: the first that is installed counts.
     """
-    for name in distribution.split("|"):
+    names = distribution.split("|")
+    for name in names:
         with contextlib.suppress(metadata.PackageNotFoundError):
-            return metadata.version(name)
-    return ABSENT
+            return name, metadata.version(name)
+    return names[0], ABSENT
+
+
+def version(distribution: str) -> str:
+    """Return the version alone of what `installed` finds."""
+    return installed(distribution)[1]
 
 
 def has_module(name: str) -> bool:
@@ -182,7 +189,7 @@ def host() -> dict[str, str]:
     }
     for number, gpu in enumerate(gpus()):
         facts[f"gpu{number}"] = f"{gpu.name} (driver {gpu.driver})"
-    return facts | {name.partition("|")[0]: version(name) for name in PACKAGES}
+    return facts | dict(map(installed, PACKAGES))
 
 
 def environment(folder: Path) -> dict[str, str]:

@@ -5,8 +5,8 @@
 The bindings of TensorRT are an extension module that imports only where NVIDIA's libraries are,
 which are large and not needed to read signatures: hollow libraries with the same names and entry
 points let it load. pybind11-stubgen then writes down what it has, and mypy compares our module
-with that: for TensorRT 10.12 (the oldest supported), TensorRT 11 and TensorRT-RTX. Needs gcc and
-nm, and a package index.
+with that: for TensorRT 10.12 (the oldest supported), what the extras tensorrt10 and tensorrt
+install, and TensorRT-RTX. Needs gcc and nm, and a package index.
 """
 
 import argparse
@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 MODULE = "stages/engines/tensorrt"
 WHEELS = {
     "tensorrt-10.12": ("tensorrt-cu12-bindings==10.12.0.36", "tensorrt_bindings"),
+    "tensorrt-10.16": ("tensorrt-cu13-bindings==10.16.1.11", "tensorrt_bindings"),
     "tensorrt-11.4": ("tensorrt-cu13-bindings==11.4.0.106", "tensorrt_bindings"),
 }
 RTX = "tensorrt_rtx_bindings"

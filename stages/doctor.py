@@ -10,7 +10,9 @@ from typing import Literal, NamedTuple
 from pipeline import machine
 from pipeline.errors import MadpipeError, first_line
 from stages import version_conflicts
+from stages.engines import selection
 from stages.engines.base import BACKENDS
+from stages.engines.compatibility import sm
 
 State = Literal["ok", "lacking", "note"]
 _LEAST_DISK_GIB = 2.0
@@ -44,7 +46,7 @@ def examine(home: Path) -> list[Finding]:
     ]
     processor = f"{machine.cpu_model()}, {machine.cpu_count()} cores"
     return [
-        Finding("python", "ok", f"{platform.python_version()} ({sys.executable})"),
+        _python(),
         Finding("cpu", "ok", f"{processor}, {features or 'no vector features reported'}"),
         _clocks(),
         _disk(home),
@@ -54,6 +56,14 @@ def examine(home: Path) -> list[Finding]:
         *(_backend(name) for name in BACKENDS if name != "onnxruntime"),
         *(conflicts or [Finding("versions", "ok", "what is installed fits together")]),
     ]
+
+
+def _python() -> Finding:
+    detail = f"{platform.python_version()} ({sys.executable})"
+    if machine.has_module("pip"):
+        return Finding("python", "ok", detail)
+    fix = "none needed; where a fix below says pip, type uv pip"
+    return Finding("python", "note", f"{detail}, an environment without pip", fix)
 
 
 def _clocks() -> Finding:
@@ -82,7 +92,7 @@ def _gpu() -> Finding:
     if not gpus:
         fix = "none needed to run on the CPU; else install the NVIDIA driver"
         return Finding("gpu", "note", "the NVIDIA driver reports no GPU", fix)
-    names = ", ".join(f"{gpu.name} (sm{gpu.compute_capability})" for gpu in gpus)
+    names = ", ".join(f"{gpu.name} ({sm(gpu.compute_capability)})" for gpu in gpus)
     return Finding("gpu", "ok", f"{names}, driver {gpus[0].driver}")
 
 
@@ -130,9 +140,20 @@ def _onnxruntime() -> Finding:
         provider = Path(str(ort.__file__)).parent / "capi" / "libonnxruntime_providers_cuda.so"
         missing = ", ".join(version_conflicts.missing_libraries(provider))
         detail += f"; {error.wrong}" + (f"; not found: {missing}" if missing else "")
-        fix = "pip install 'madpipe[cuda]', of the CUDA that torch is built for"
-        return Finding("onnxruntime", "lacking", detail, fix)
+        linked = version_conflicts.linked_libraries(provider)
+        if other := version_conflicts.other_cuda_than_torch(linked, _torch_cuda()):
+            return Finding("onnxruntime", "lacking", f"{detail}; {other.detail}", other.fix)
+        return Finding("onnxruntime", "lacking", detail, "pip install 'madpipe[cuda]'")
     return Finding("onnxruntime", "ok", f"{detail} and CUDA")
+
+
+def _torch_cuda() -> str | None:
+    """Return the CUDA that torch is built for, None where it is built without or not here."""
+    try:
+        import torch  # noqa: PLC0415
+    except (ImportError, RuntimeError):
+        return None
+    return torch.version.cuda
 
 
 def _try_convolution(device: str) -> None:
@@ -154,11 +175,17 @@ def _try_convolution(device: str) -> None:
 
 def _backend(name: str) -> Finding:
     info = BACKENDS[name]
+    fault = selection.gpu_fault(name) if machine.gpus() else None
     if not machine.has_module(info.needs):
+        if fault:
+            return Finding(name, "note", f"not installed; {fault[0]}", fault[1])
         return Finding(name, "note", "not installed", info.install)
     try:
         importlib.import_module(info.needs)
     except (ImportError, OSError, RuntimeError) as error:
         detail = f"installed but does not import: {first_line(error)}"
         return Finding(name, "lacking", detail, info.install)
-    return Finding(name, "ok", machine.version(info.distribution))
+    version = machine.version(info.distribution)
+    if fault:
+        return Finding(name, "note", f"{version}; {fault[0]}", fault[1])
+    return Finding(name, "ok", version)

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline import machine
+from stages.engines.base import BACKENDS
 
 PACKAGES = (
-    "torch", "torchvision", "torch-tensorrt", "tensorrt", "tensorrt-cu13", "tensorrt-rtx",
-    "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript", "openvino", "nvidia-modelopt",
+    "torch", "torchvision", "torch-tensorrt", "tensorrt", "tensorrt-cu13", "tensorrt-cu12",
+    "tensorrt-rtx", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript", "openvino",
+    "nvidia-modelopt",
 )  # fmt: skip
 """Packages whose own requirements are checked."""
 
@@ -26,6 +28,8 @@ LEAST_DRIVER = {13: 580, 12: 525, 11: 450}
 """CUDA major -> the oldest driver branch that runs it (CUDA's table of minor-version
 compatibility)."""
 
+_SAME_FILES = (("onnxruntime", "onnxruntime-gpu"), ("tensorrt-cu12", "tensorrt-cu13"))
+_TENSORRT = BACKENDS["tensorrt"].distribution
 _LIBRARY = re.compile(rb"\0(lib[\w+-]+\.so[.\d]*)(?=\0)")
 
 Version = Callable[[str], str]
@@ -41,12 +45,13 @@ class Conflict(NamedTuple):
 def conflicts(version: Version = machine.version) -> Iterator[Conflict]:
     """Yield everything installed here that does not fit what else is installed."""
     yield from declared_conflicts(version)
-    if machine.ABSENT not in (version("onnxruntime"), version("onnxruntime-gpu")):
-        yield Conflict(
-            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other",
-            "pip uninstall onnxruntime onnxruntime-gpu, then install one of them",
-        )
-    for stem in ("tensorrt-cu13", "tensorrt-cu12", "tensorrt-rtx-cu13"):
+    for one, other in _SAME_FILES:
+        if machine.ABSENT not in (version(one), version(other)):
+            yield Conflict(
+                f"{one} and {other} are both installed and overwrite each other",
+                f"pip uninstall {one} {other}, then install one of them",
+            )
+    for stem in ("tensorrt-cu13", "tensorrt-cu12", "tensorrt-rtx-cu13", "tensorrt-rtx-cu12"):
         bindings, libraries = version(f"{stem}-bindings"), version(f"{stem}-libs")
         if bindings not in (machine.ABSENT, libraries):
             yield Conflict(
@@ -57,7 +62,7 @@ def conflicts(version: Version = machine.version) -> Iterator[Conflict]:
     if onnxruntime is None or onnxruntime.origin is None:
         return
     folder = Path(onnxruntime.origin).parent / "capi"
-    if version("tensorrt") != machine.ABSENT:
+    if version(_TENSORRT) != machine.ABSENT:
         linked = linked_libraries(folder / "libonnxruntime_providers_tensorrt.so")
         yield from tensorrt_of_onnxruntime(linked, version)
 
@@ -107,7 +112,7 @@ def driver_conflict(cuda: str | None, driver: str) -> Conflict | None:
 
 def tensorrt_of_onnxruntime(linked: Sequence[str], version: Version) -> Iterator[Conflict]:
     """Yield that ONNX Runtime's TensorRT provider links another TensorRT than is installed."""
-    installed = version("tensorrt")
+    installed = version(_TENSORRT)
     library = next((name for name in linked if name.startswith("libnvinfer.so.")), "")
     fitting = f"libnvinfer.so.{installed.partition('.')[0]}"
     if installed != machine.ABSENT and library not in ("", fitting):
@@ -132,6 +137,24 @@ def linked_libraries(path: Path) -> tuple[str, ...]:
     except (OSError, ValueError):
         return ()
     return tuple(itertools.takewhile(lambda name: name != path.name, names))
+
+
+def other_cuda_than_torch(linked: Sequence[str], cuda: str | None) -> Conflict | None:
+    """Return that ONNX Runtime is built for another CUDA than torch, None where it is not.
+
+    Args:
+        linked: The libraries that its CUDA provider asks for.
+        cuda: That torch was built for, such as 12.8; None: torch was built without.
+    """
+    ours = next((name for name in linked if name.startswith("libcudart.so.")), "")
+    major, theirs = ours.rpartition(".")[2], (cuda or "").partition(".")[0]
+    if theirs in ("", major) or not major:
+        return None
+    bound = "<1.27" if theirs == "12" else ""  # 1.27 and later are built for CUDA 13
+    return Conflict(
+        f"ONNX Runtime is built for CUDA {major} and torch for {cuda}",
+        f"pip install 'onnxruntime-gpu[cuda,cudnn]{bound}', of torch's CUDA {theirs}",
+    )
 
 
 def missing_libraries(path: Path) -> list[str]:

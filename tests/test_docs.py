@@ -40,6 +40,21 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert f"[{__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
+def test_every_extra_that_a_text_names_exists_and_each_is_named() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    folders = ("pipeline", "stages", "models", "docs", "scripts", "benchmarks")
+    files = [path for name in folders for path in (ROOT / name).rglob("*")]
+    files = [path for path in files if path.suffix in {".md", ".py", ".txt", ".yml"}]
+    texts = [path.read_text(encoding="utf-8") for path in [*files, *ROOT.glob("*.md")]]
+    named = {
+        extra
+        for text in texts
+        for names in re.findall(r"(?:madpipe|'\.)\[([a-z\d,-]+)\]", text)
+        for extra in names.split(",")
+    }
+    assert named == set(project["optional-dependencies"])
+
+
 def test_no_file_names_a_package_host() -> None:
     files = [
         path

@@ -21,7 +21,9 @@ from pipeline.report.records import LatencyReport, OutputFile, Report, RunSummar
 
 _RELEVANT_FACTS = (
     "madpipe", "cpu", "cores", "gpu0",
-    "torch", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx",
+    "torch", "onnxruntime-gpu", "onnxruntime", "openvino",
+    "tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt-rtx",
+    "tensorrt-rtx-cu13", "tensorrt-rtx-cu12",
 )  # fmt: skip
 """Facts of a host that change what is measured there."""
 _MOST_POINTS = 400

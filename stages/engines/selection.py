@@ -48,11 +48,11 @@ def backends_here(where: str) -> tuple[str, ...]:
         for name, info in BACKENDS.items()
         if where in info.devices
         and machine.has_module(info.needs)
-        and not (where == "cuda" and _gpu_fault(name))
+        and not (where == "cuda" and gpu_fault(name))
     )
 
 
-def _gpu_fault(name: str) -> tuple[str, str] | None:
+def gpu_fault(name: str) -> tuple[str, str] | None:
     """Return what is wrong with the GPU here for a backend that knows its GPUs, and what to do."""
     known, gpus = BACKENDS[name].architectures, machine.gpus()
     if not known:
@@ -199,7 +199,7 @@ def requirements(build: Build) -> tuple[Requirement, ...]:
         )
     elif build.targets:
         pass  # built ahead of time, for GPUs that need not be here
-    elif fault := _gpu_fault(name):
+    elif fault := gpu_fault(name):
         refuse("build.backend", *fault)
     elif build.device == "cuda" or info.devices == ("cuda",):
         setting = "build.device" if build.device == "cuda" else "build.backend"

@@ -162,6 +162,22 @@ def test_host_has_what_places_a_figure() -> None:
     assert all(isinstance(value, str) for value in facts.values())
 
 
+def test_what_is_installed_is_named_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = {"onnxruntime": "1.30.0", "tensorrt-cu13": "11.4.0"}
+
+    def version(name: str) -> str:
+        if name not in here:
+            raise metadata.PackageNotFoundError(name)
+        return here[name]
+
+    monkeypatch.setattr(metadata, "version", version)
+    facts = machine.host()
+    assert facts["onnxruntime"] == "1.30.0"
+    assert facts["tensorrt-cu13"] == "11.4.0"
+    assert facts["torch"] == "absent"
+    assert not {"onnxruntime-gpu", "tensorrt"} & facts.keys()
+
+
 def test_environment_has_versions_and_the_revision(tmp_path: Path) -> None:
     who = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
     for command in (["init", "-q"], [*who, "commit", "-q", "-m", "x", "--allow-empty"]):

@@ -16,6 +16,7 @@ from pipeline.errors import SettingsFault
 from pipeline.settings import Settings
 from pipeline.stage import Stage
 from stages.catalog import declare
+from stages.engines.base import BACKENDS
 
 ROOT = Path("/project")
 
@@ -140,7 +141,7 @@ def test_the_version_of_a_library_is_part_of_the_keys_of_its_networks(library: s
 def test_the_backend_decides_what_build_leaves_and_depends_on() -> None:
     stage = _stages(build={"backend": "tensorrt"})["build"]
     assert stage.outputs["engine"] == "engine.plan"
-    assert "tensorrt" in stage.packages
+    assert BACKENDS["tensorrt"].distribution in stage.packages
     assert {"gpu", "driver"} <= set(stage.facts)
 
 

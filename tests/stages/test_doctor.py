@@ -95,5 +95,42 @@ def test_a_gpu_for_which_networks_cannot_be_compiled_is_noted_with_its_fix(
     assert "gcc" in finding.fix
 
 
+def test_a_backend_without_code_for_the_gpu_that_is_here_is_noted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not machine.has_module("tensorrt_rtx"):
+        pytest.skip("tensorrt_rtx is not installed")
+    monkeypatch.setattr(machine, "gpus", lambda: (machine.Gpu("NVIDIA H100", "9.0", "580.1"),))
+    assert "(sm90)" in doctor._gpu().detail
+    finding = doctor._backend("tensorrt-rtx")
+    assert finding.state == "note"
+    assert "not on this GPU (NVIDIA H100, sm90)" in finding.detail
+    monkeypatch.setattr(machine, "gpus", lambda: (machine.Gpu("NVIDIA L4", "8.9", "580.1"),))
+    assert doctor._backend("tensorrt-rtx").state == "ok"
+    monkeypatch.setattr(machine, "gpus", lambda: (machine.Gpu("NVIDIA H100", "9.0", "580.1"),))
+    monkeypatch.setattr(machine, "has_module", lambda _: False)
+    assert "install" not in doctor._backend("tensorrt-rtx").fix
+
+
+@pytest.mark.skipif(bool(machine.gpus()), reason="a GPU is here")
+def test_a_provider_of_another_cuda_than_torch_has_a_fix_of_torchs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(machine, "gpus", lambda: (machine.Gpu("NVIDIA T4", "7.5", "535.1"),))
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    finding = doctor._onnxruntime()
+    assert "built for CUDA 13 and torch for 12.8" in finding.detail
+    assert "onnxruntime-gpu[cuda,cudnn]<1.27" in finding.fix
+
+
+def test_an_environment_without_pip_says_what_to_type_instead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(machine, "has_module", lambda _: True)
+    assert doctor._python().state == "ok"
+    monkeypatch.setattr(machine, "has_module", lambda _: False)
+    assert "uv pip" in doctor._python().fix
+
+
 def test_the_probe_of_a_gpu_is_sound() -> None:
     doctor._try_convolution("cpu")

@@ -11,7 +11,10 @@ from stages import version_conflicts
 
 
 def installed(versions: Mapping[str, str]) -> version_conflicts.Version:
-    return lambda name: versions.get(name, machine.ABSENT)
+    def version(names: str) -> str:
+        return next((versions[n] for n in names.split("|") if n in versions), machine.ABSENT)
+
+    return version
 
 
 def test_what_is_installed_here_fits() -> None:
@@ -56,6 +59,20 @@ def test_two_onnxruntimes_at_once_are_in_conflict(monkeypatch: pytest.MonkeyPatc
     (conflict,) = version_conflicts.conflicts(both)
     assert "overwrite each other" in conflict.detail
     assert list(version_conflicts.conflicts(installed({"onnxruntime": "1.31"}))) == []
+
+
+def test_tensorrt_of_two_cudas_at_once_is_in_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "requires", lambda name: [])  # noqa: ARG005
+    both = installed({"tensorrt-cu12": "11.4.0", "tensorrt-cu13": "11.4.0"})
+    first = next(iter(version_conflicts.conflicts(both)))
+    assert first.detail.startswith("tensorrt-cu12 and tensorrt-cu13 are both installed")
+
+
+@pytest.mark.parametrize("cuda", [None, "13.2"])
+def test_onnxruntime_of_torchs_cuda_or_beside_none_is_no_conflict(cuda: str | None) -> None:
+    linked = ["libcublas.so.13", "libcudart.so.13"]
+    assert version_conflicts.other_cuda_than_torch(linked, cuda) is None
+    assert version_conflicts.other_cuda_than_torch([], "12.8") is None
 
 
 def test_bindings_without_their_libraries_are_in_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
