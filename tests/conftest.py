@@ -1,6 +1,7 @@
 """What many tests share: a project of fake stages that needs no torch, and a memory of events."""
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,7 +44,10 @@ def one_thread() -> Iterator[None]:
 def hollow_cuda(tmp_path_factory: pytest.TempPathFactory) -> HollowCuda:
     """CUDA without a GPU, on which programs of tests run in processes of their own."""
     if why := why_skipped():
-        pytest.skip(f"no hollow CUDA: {why}")
+        # Where it has to run, such as in `.ci/run`, to be skipped is a failure.
+        (pytest.fail if "REQUIRE_HOLLOW_CUDA" in os.environ else pytest.skip)(
+            f"no hollow CUDA: {why}"
+        )
     folder = tmp_path_factory.mktemp("hollow-cuda")
     libraries.build(folder)
     return HollowCuda(folder)

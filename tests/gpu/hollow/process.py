@@ -11,7 +11,7 @@ import pytest
 from pipeline import machine
 from tests.gpu.hollow import libraries
 
-_SHOWN_CHARACTERS = 6000
+_LAST_CHARACTERS = 6000
 
 
 def why_skipped() -> str | None:
@@ -22,30 +22,50 @@ def why_skipped() -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Running:
+    """A process that has been started."""
+
+    name: str
+    process: "subprocess.Popen[str]"
+
+    def output(self, timeout_s: float = 300.0) -> str:
+        """Return what it printed once it has ended; the test fails with it."""
+        try:
+            printed, _ = self.process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            printed, _ = self.process.communicate()
+        if code := self.process.returncode:
+            printed = printed[-_LAST_CHARACTERS:]
+            pytest.fail(f"{self.name} ended with {code}:\n{printed}", pytrace=False)
+        return printed
+
+
+@dataclass(frozen=True, slots=True)
 class HollowCuda:
     """The libraries in a folder, and what runs on them."""
 
     folder: Path
 
-    def run(self, module: str, *arguments: str, gpus: int = 1, timeout_s: float = 300.0) -> str:
-        """Run a module of ours to its end and return what it prints; the test fails with it.
+    def start(self, module: str, *arguments: str, gpus: int = 1) -> Running:
+        """Start a module in a process of its own.
 
         Args:
             module: Its name; what it does stands under `if __name__ == "__main__"`.
             arguments: Of its command line.
             gpus: How many GPUs it sees.
-            timeout_s: When it is ended.
         """
-        done = subprocess.run(
+        process = subprocess.Popen(
             [sys.executable, "-m", "tests.gpu.hollow.run", module, *arguments],
             cwd=libraries.ROOT,
             env=os.environ | libraries.environment(self.folder, gpus),
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            check=False,
-            timeout=timeout_s,
         )
-        if done.returncode:
-            output = (done.stdout + done.stderr)[-_SHOWN_CHARACTERS:]
-            pytest.fail(f"{module} ended with {done.returncode}:\n{output}", pytrace=False)
-        return done.stdout
+        return Running(" ".join((module, *arguments)), process)
+
+    def start_tests(self, *arguments: str, gpus: int = 1) -> Running:
+        """Start pytest with arguments, in a process of its own."""
+        options = ("-q", "-p", "no:cacheprovider", "-p", "no:logging")
+        return self.start("pytest", *options, *arguments, gpus=gpus)
