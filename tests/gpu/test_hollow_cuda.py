@@ -18,13 +18,13 @@ ROOT = Path(__file__).parents[2]
 def test_calls_are_counted_and_copies_and_captures_behave(
     hollow_cuda: HollowCuda, gpus: int
 ) -> None:
-    printed = hollow_cuda.start("tests.gpu.hollow.probe", gpus=gpus).output()
+    printed = hollow_cuda.run("tests.gpu.hollow.probe", gpus=gpus)
     assert printed.strip() == f"{gpus} {['NVIDIA Hollow H100'] * gpus}"
 
 
 def test_a_program_that_fails_fails_the_test(hollow_cuda: HollowCuda) -> None:
     with pytest.raises(pytest.fail.Exception, match="no_such_module"):
-        hollow_cuda.start("tests.gpu.no_such_module").output()
+        hollow_cuda.run("tests.gpu.no_such_module")
 
 
 def test_it_is_skipped_beside_a_real_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,10 +36,6 @@ def test_cases_pass(hollow_cuda: HollowCuda, cases: str) -> None:
     hollow_cuda.start_tests(f"{CASES}/{cases}.py").output()
 
 
-def test_two_processes_train_with_nccl(hollow_cuda: HollowCuda) -> None:
-    assert hollow_cuda.start("tests.gpu.cases.processes", gpus=2).output().endswith("closed\n")
-
-
 @pytest.mark.parametrize("way", WAYS_TO_COMPILE)
 def test_compiled_rounds_pass(compiling: dict[str, Running], way: str) -> None:
     assert "1 passed" in compiling[way].output()

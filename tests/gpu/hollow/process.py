@@ -65,6 +65,10 @@ class HollowCuda:
         )
         return Running(" ".join((module, *arguments)), process)
 
+    def run(self, module: str, *arguments: str, gpus: int = 1, timeout_s: float = 300.0) -> str:
+        """Run a module to its end and return what it prints; the test fails with it."""
+        return self.start(module, *arguments, gpus=gpus).output(timeout_s)
+
     def start_tests(self, *arguments: str, gpus: int = 1) -> Running:
         """Start pytest with arguments, in a process of its own."""
         options = ("-q", "-p", "no:cacheprovider", "-p", "no:logging")
