@@ -1,7 +1,6 @@
 """What many tests share: a project of fake stages that needs no torch, and a memory of events."""
 
 import importlib
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,8 +16,7 @@ from pipeline.project import Project
 from pipeline.runner import Runner
 from pipeline.settings import Settings
 from pipeline.stage import External, Stage
-from tests.gpu.hollow import libraries
-from tests.gpu.hollow.process import HollowCuda, why_skipped
+from tests.gpu.hollow.process import HollowCuda, provide
 from tests.measurements import MEASURED
 
 
@@ -43,14 +41,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def hollow_cuda(tmp_path_factory: pytest.TempPathFactory) -> HollowCuda:
     """CUDA without a GPU, on which programs of tests run in processes of their own."""
-    if why := why_skipped():
-        # Where it has to run, such as in `.ci/run`, to be skipped is a failure.
-        (pytest.fail if "REQUIRE_HOLLOW_CUDA" in os.environ else pytest.skip)(
-            f"no hollow CUDA: {why}"
-        )
-    folder = tmp_path_factory.mktemp("hollow-cuda")
-    libraries.build(folder)
-    return HollowCuda(folder)
+    return provide(tmp_path_factory.mktemp("hollow-cuda"))
 
 
 @pytest.fixture

@@ -27,9 +27,16 @@ def test_a_program_that_fails_fails_the_test(hollow_cuda: HollowCuda) -> None:
         hollow_cuda.run("tests.gpu.no_such_module")
 
 
-def test_it_is_skipped_beside_a_real_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_skipped_beside_a_real_gpu_but_where_it_is_required(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(machine, "gpus", lambda: ("one",))
-    assert process.why_skipped() == "a real GPU is here"
+    monkeypatch.delenv("REQUIRE_HOLLOW_CUDA", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="a real GPU is here"):
+        process.provide(tmp_path)
+    monkeypatch.setenv("REQUIRE_HOLLOW_CUDA", "1")
+    with pytest.raises(pytest.fail.Exception, match="a real GPU is here"):
+        process.provide(tmp_path)
 
 
 def test_a_missing_tool_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,3 +73,15 @@ class HollowCuda:
         """Start pytest with arguments, in a process of its own."""
         options = ("-q", "-p", "no:cacheprovider", "-p", "no:logging")
         return self.start("pytest", *options, *arguments, gpus=gpus)
+
+
+def provide(folder: Path) -> HollowCuda:
+    """Return hollow CUDA with its libraries in `folder`, or skip the test.
+
+    Where REQUIRE_HOLLOW_CUDA is set, as by `.ci/run`, it fails instead.
+    """
+    if why := why_skipped():
+        end = pytest.fail if "REQUIRE_HOLLOW_CUDA" in os.environ else pytest.skip
+        end(f"no hollow CUDA: {why}")
+    libraries.build(folder)
+    return HollowCuda(folder)
