@@ -1,16 +1,15 @@
 """The code for a GPU, run on hollow CUDA: files of cases, each in a process of its own."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.gpu.hollow.process import HollowCuda, Running
+from tests.gpu.hollow.process import HollowCuda
 
 ROOT = Path(__file__).parents[2]
 CASES = "tests/gpu/cases"
-WAYS_TO_COMPILE = ("auto", "on")
+SLOW = pytest.mark.slow
 NEED_VALUES = (
     "test_rounds_are_trained_and_their_figures_are_finite",
     "test_the_student_learns_what_a_round_shows_it",
@@ -20,25 +19,26 @@ NEED_VALUES = (
 """Tests for a GPU that look at what kernels computed; the cases here have the rest of them."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiling(hollow_cuda: HollowCuda) -> Iterator[dict[str, Running]]:
-    """What compiles, which takes a minute, has begun before all others and goes on beside them."""
-    test = f"{CASES}/compiled_rounds.py::test_rounds_are_compiled_once_and_wait_for_nothing"
-    running = {way: hollow_cuda.start_tests(f"{test}[{way}]") for way in WAYS_TO_COMPILE}
-    yield running
-    for one in running.values():
-        one.process.kill()
-        one.process.wait()
-
-
-@pytest.mark.parametrize("cases", ["rounds", "teacher", "distill_stage", "onnxruntime_sessions"])
+@pytest.mark.parametrize(
+    "cases",
+    ["rounds", "teacher", "distill_stage", pytest.param("onnxruntime_sessions", marks=SLOW)],
+)
 def test_cases_pass(hollow_cuda: HollowCuda, cases: str) -> None:
     hollow_cuda.start_tests(f"{CASES}/{cases}.py").output()
 
 
-@pytest.mark.parametrize("way", WAYS_TO_COMPILE)
-def test_compiled_rounds_pass(compiling: dict[str, Running], way: str) -> None:
-    assert "1 passed" in compiling[way].output()
+@pytest.mark.slow
+def test_compiled_rounds_pass(hollow_cuda: HollowCuda) -> None:
+    test = f"{CASES}/compiled_rounds.py::test_rounds_are_compiled_once_and_wait_for_nothing"
+    # Each takes a minute of one core.
+    running = [hollow_cuda.start_tests(f"{test}[{way}]") for way in ("auto", "on")]
+    try:
+        for process in running:
+            assert "1 passed" in process.output()
+    finally:
+        for process in running:
+            process.process.kill()
+            process.process.wait()
 
 
 def test_the_tests_for_a_gpu_run(hollow_cuda: HollowCuda, monkeypatch: pytest.MonkeyPatch) -> None:

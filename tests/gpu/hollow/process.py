@@ -28,7 +28,7 @@ class Running:
     name: str
     process: "subprocess.Popen[str]"
 
-    def output(self, timeout_s: float = 300.0) -> str:
+    def output(self, timeout_s: float = 550.0) -> str:
         """Return what it printed once it has ended; the test fails with it."""
         try:
             printed, _ = self.process.communicate(timeout=timeout_s)
@@ -65,7 +65,7 @@ class HollowCuda:
         )
         return Running(" ".join((module, *arguments)), process)
 
-    def run(self, module: str, *arguments: str, gpus: int = 1, timeout_s: float = 300.0) -> str:
+    def run(self, module: str, *arguments: str, gpus: int = 1, timeout_s: float = 550.0) -> str:
         """Run a module to its end and return what it prints; the test fails with it."""
         return self.start(module, *arguments, gpus=gpus).output(timeout_s)
 
