@@ -1,16 +1,12 @@
 """Several processes with a GPU each, on hollow CUDA."""
 
-import pytest
-
 from tests.gpu.hollow.process import HollowCuda
 
 
-@pytest.mark.parametrize(
-    ("mode", "used"), [("off", "off"), pytest.param("auto", "on", marks=pytest.mark.slow)]
-)
-def test_two_processes_train_on_a_gpu_each(hollow_cuda: HollowCuda, mode: str, used: str) -> None:
-    printed = hollow_cuda.run("tests.gpu.two_processes", mode, gpus=2)
-    assert printed.strip() == f"nccl {used} True"
+def test_two_processes_train_on_a_gpu_each(hollow_cuda: HollowCuda) -> None:
+    """Compiled they take a minute longer: `scripts/hollow_cuda.py --gpus 2` with `auto`."""
+    printed = hollow_cuda.run("tests.gpu.two_processes", "off", gpus=2)
+    assert "nccl off True" in printed.splitlines()
 
 
 def test_a_process_lost_under_nccl_is_told(hollow_cuda: HollowCuda) -> None:

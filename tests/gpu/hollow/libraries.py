@@ -36,8 +36,8 @@ class Library:
     """A library of NVIDIA's that is replaced."""
 
     soname: str
-    source: str | None = None
-    """The C file with what behaves."""
+    sources: tuple[str, ...] = ()
+    """The C files with what behaves."""
     prefix: str = _DRIVERS
     """What the names of its entry points begin with; those of the driver are declared."""
     counted: str = r"(?!)"
@@ -47,27 +47,32 @@ class Library:
 
 
 LIBRARIES = (
-    Library("libcuda.so.1", "driver.c"),
-    Library("libcudart.so.13", "runtime.c", r"_*cuda[A-Z]", r"_*cuda\w*Launch\w*Kernel\w*"),
-    Library("libcublasLt.so.13", "cublaslt.c", "cublasLt", "cublasLtMat(mul|rixTransform)"),
+    Library("libcuda.so.1", ("driver.c",)),
     Library(
-        "libcublas.so.13", "cublas.c", "cublas(?!Lt|Xt)", r"cublas(?!Create|Destroy|Get|Set)\w+"
+        "libcudart.so.13",
+        ("runtime.c", "memory.c", "streams.c"),
+        r"_*cuda[A-Z]",
+        r"_*cuda\w*Launch\w*Kernel\w*",
+    ),
+    Library("libcublasLt.so.13", ("cublaslt.c",), "cublasLt", "cublasLtMat(mul|rixTransform)"),
+    Library(
+        "libcublas.so.13", ("cublas.c",), "cublas(?!Lt|Xt)", r"cublas(?!Create|Destroy|Get|Set)\w+"
     ),
     Library(
         "libcudnn.so.9",
-        "cudnn.c",
+        ("cudnn.c",),
         "cudnn",
         r"cudnn(?!Get|Set|Create|Destroy)\w*(Forward|Backward|Execute|Tensor|Softmax)\w*",
     ),
-    Library("libcurand.so.10", None, "curand", r"curandGenerate(?!Seeds)\w+"),
+    Library("libcurand.so.10", (), "curand", r"curandGenerate(?!Seeds)\w+"),
     Library(
         "libnccl.so.2",
-        "nccl.c",
+        ("nccl.c",),
         "nccl",
         r"nccl(All|Broadcast|Bcast|Gather|Reduce|Recv|Scatter|Send)\w*",
         "COLLECTIVE",
     ),
-    Library("libnvidia-ml.so.1", "nvml.c"),
+    Library("libnvidia-ml.so.1", ("nvml.c",)),
 )
 
 
@@ -114,7 +119,7 @@ def build(folder: Path, python: str = sys.executable) -> None:
         names |= {
             name for name in _symbols("--defined-only", *real) if re.match(library.prefix, name)
         }
-        if library.source == "driver.c":
+        if "driver.c" in library.sources:
             names |= _declared("cuda.h", includes)
         _compile(library, names, folder, includes)
 
@@ -122,10 +127,10 @@ def build(folder: Path, python: str = sys.executable) -> None:
 def _compile(library: Library, names: set[str], folder: Path, includes: list[str]) -> None:
     """Compile what behaves and, for all other names, what does nothing."""
     objects = []
-    if library.source:
-        objects = [str(folder / f"{library.soname}.o")]
-        _gcc(*includes, "-c", "-o", objects[0], str(HERE / library.source))
-        names -= _symbols("--defined-only", Path(objects[0]), dynamic=False)
+    for source_name in library.sources:
+        objects.append(str(folder / f"{source_name}.o"))
+        _gcc(*includes, "-c", "-o", objects[-1], str(HERE / source_name))
+        names -= _symbols("--defined-only", Path(objects[-1]), dynamic=False)
     lines = ['#include "common.h"']
     for name in sorted(names):
         does = f"hollow_count(HOLLOW_{library.kind});"
