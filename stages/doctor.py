@@ -60,7 +60,7 @@ def examine(home: Path) -> list[Finding]:
 
 def _python() -> Finding:
     detail = f"{platform.python_version()} ({sys.executable})"
-    if machine.has_module("pip"):
+    if machine.version("pip") != machine.ABSENT:
         return Finding("python", "ok", detail)
     fix = "none needed; where a fix below says pip, type uv pip"
     return Finding("python", "note", f"{detail}, an environment without pip", fix)

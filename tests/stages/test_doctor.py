@@ -126,9 +126,9 @@ def test_a_provider_of_another_cuda_than_torch_has_a_fix_of_torchs(
 def test_an_environment_without_pip_says_what_to_type_instead(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(machine, "has_module", lambda _: True)
+    monkeypatch.setattr(machine, "version", lambda _: "26.0")
     assert doctor._python().state == "ok"
-    monkeypatch.setattr(machine, "has_module", lambda _: False)
+    monkeypatch.setattr(machine, "version", lambda _: machine.ABSENT)
     assert "uv pip" in doctor._python().fix
 
 
