@@ -18,19 +18,20 @@ from typing import Any
 
 import msgspec
 import torch
-from torch.profiler import ProfilerActivity, profile
 
-from models.generator import Generator
+from benchmarks.rounds import calls_of, kernels, timed, waited, warm
 from pipeline.config.presets import PRESETS
 from pipeline.settings import Data, Distill
 from stages.distill import collapse
+from stages.distill.distributed.group import Group
+from stages.distill.job import Job, build_trainer
 from stages.distill.metrics import run_metrics
 from stages.distill.monitor import open_monitor
 from stages.distill.trainer import DistillTrainer
-from stages.networks import factory, weights
-from stages.training import device as devices
+from stages.networks import card as cards
+from stages.networks import weights
+from stages.networks.card import Card
 
-_WARM_ROUNDS = 3
 _TIMED_ROUNDS = 10
 
 
@@ -48,15 +49,22 @@ def main() -> None:
     for number, text in enumerate(arguments.run or [""]):
         begin_s = time.monotonic()
         options = with_changes(PRESETS["cifar10"].distill, text)
-        trainer, monitor = prepare(arguments, options)
-        round_s = timed_rounds(trainer)
+        trainer, card, monitor = prepare(arguments, options)
+        round_s = round_seconds(trainer)
         emit(run=text, event="ready", seconds=time.monotonic() - begin_s, round_s=round_s)
         if arguments.profile and number == 0:
-            emit(run=text, event="phases", **phases_ms(trainer))
-            print(kernels(trainer), flush=True)
+            calls = calls_of(trainer).items()
+            phases_s = {name: timed(call, _TIMED_ROUNDS)[0] for name, call in calls}
+            emit(
+                run=text,
+                event="phases",
+                **{f"{name.replace(' ', '_')}_s": s for name, s in phases_s.items()},
+            )
+            if torch.cuda.is_available():
+                kernels(trainer)
         train(trainer, monitor, max(1, int(arguments.seconds / round_s)), text)
         path = arguments.out / f"student{number}.safetensors"
-        weights.save(path, trainer.student.backbone, {})
+        weights.save(path, trainer.student.backbone, cards.metadata(card))
 
 
 def with_changes(options: Distill, text: str) -> Distill:
@@ -68,76 +76,31 @@ def with_changes(options: Distill, text: str) -> Distill:
 
 def prepare(
     arguments: argparse.Namespace, options: Distill
-) -> tuple[DistillTrainer, Callable[[], float]]:
-    """Return a trainer at its start and the call that measures its student."""
-    teacher, card = factory.load(arguments.teacher, code=None, place="teacher")
-    compute = devices.select(options.precision)
-    rng = devices.seeded(0, "distill", compute.device)
-    student_card = msgspec.structs.replace(card, arch=arguments.student)
-    student = factory.build(student_card, code=None, place="student")
-    generator = Generator(
-        noise_dim=options.noise_dim,
-        image_size_px=card.image_size_px,
-        channels=card.channels,
-        width=options.generator_width,
-    )
-    trainer = DistillTrainer(
-        teacher=teacher,
-        student=student,
-        generator=generator,
+) -> tuple[DistillTrainer, Card, Callable[[], float]]:
+    """Return a trainer at its start, the student's card, and the call that measures its student."""
+    job = Job(
         options=options,
-        compute=compute,
-        rng=rng,
+        seed=0,
+        student_arch=arguments.student,
+        teacher_code=None,
+        student_code=None,
     )
+    trainer, card = build_trainer(job, arguments.teacher, Group())
     data = Data(source="folder", root=".", image_size_px=card.image_size_px)
     data = msgspec.structs.replace(data, mean=card.mean, std=card.std)
-    return trainer, open_monitor(data, arguments.data, card, trainer.student, compute.device)
+    device = trainer.compute.device
+    return trainer, card, open_monitor(data, arguments.data, card, trainer.student, device)
 
 
-def timed_rounds(trainer: DistillTrainer) -> float:
-    """Return the seconds of a round, after those that compile."""
-    for _ in range(_WARM_ROUNDS):
-        trainer.train_round()
-    return seconds(trainer.train_round, _TIMED_ROUNDS)
+def round_seconds(trainer: DistillTrainer) -> float:
+    """Return the mean seconds of a round, after those that compile."""
+    warm(trainer)
 
+    def rounds() -> None:
+        for _ in range(_TIMED_ROUNDS):
+            trainer.train_round()
 
-def seconds(call: Callable[[], object], times: int) -> float:
-    """Return the mean seconds of a call, with the device idle before and after all of them."""
-    synchronize()
-    begin_s = time.perf_counter()
-    for _ in range(times):
-        call()
-    synchronize()
-    return (time.perf_counter() - begin_s) / times
-
-
-def synchronize() -> None:
-    """Wait for the device."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
-def phases_ms(trainer: DistillTrainer) -> dict[str, float]:
-    """Return the milliseconds of each phase of a round."""
-    batches = [trainer.sample_batch()]
-    calls: dict[str, Callable[[], object]] = {
-        "generator_step_ms": trainer.generator_step,
-        "draw_ms": trainer.sample_batch,
-        "student_step_ms": lambda: trainer.student_step(0, batches),
-    }
-    return {name: 1000 * seconds(call, _TIMED_ROUNDS) for name, call in calls.items()}
-
-
-def kernels(trainer: DistillTrainer) -> str:
-    """Return a table of the kernels that take most of a round."""
-    activities = [ProfilerActivity.CPU]
-    activities += [ProfilerActivity.CUDA] if torch.cuda.is_available() else []
-    with profile(activities=activities) as profiler:
-        trainer.train_round()
-        synchronize()
-    order = "self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
-    averages = profiler.key_averages()
-    return str(averages.table(sort_by=order, row_limit=40, max_name_column_width=80))
+    return waited(rounds) / _TIMED_ROUNDS
 
 
 def train(trainer: DistillTrainer, monitor: Callable[[], float], rounds: int, name: str) -> None:
@@ -150,7 +113,7 @@ def train(trainer: DistillTrainer, monitor: Callable[[], float], rounds: int, na
         trainer.train_round()
         if trainer.window_is_full:
             is_tenth = number % every < trainer.window_rounds or number == rounds
-            top1 = measured(trainer, monitor) if is_tenth else None
+            top1 = monitor() if is_tenth else None
             window = trainer.close_window(top1)
             collapse.check(trainer.windows, trainer.metrics.classes_K.numel())
             if is_tenth:
@@ -159,12 +122,6 @@ def train(trainer: DistillTrainer, monitor: Callable[[], float], rounds: int, na
     figures = {"rounds": rounds, "seconds": time.monotonic() - begin_s}
     figures |= {"student_steps": rounds * trainer.options.student_steps}
     emit(run=name, event="done", **figures, **run_metrics(trainer.windows))
-
-
-def measured(trainer: DistillTrainer, monitor: Callable[[], float]) -> float:
-    """Return the student's top-1."""
-    with trainer.compute.eager():
-        return monitor()
 
 
 def emit(**fields: Any) -> None:
