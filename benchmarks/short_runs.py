@@ -6,7 +6,7 @@
 A run takes as many rounds as fit its seconds at the speed that it is measured to have, with the
 whole schedule of the learning rate in them, and follows the student's top-1 on FOLDER/test. What
 it prints is one JSON line for each window and one for the run; --profile prints first where the
-time of a round goes, by kernel.
+time of a round goes, by kernel. A run that fails leaves the later ones to run.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 import torch
 
-from benchmarks.rounds import calls_of, kernels, timed, waited, warm
+from benchmarks.rounds import alone, calls_of, kernels, timed, waited, warm
 from pipeline.config.presets import PRESETS
 from pipeline.settings import Data, Distill
 from stages.distill import collapse
@@ -47,24 +47,27 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     for number, text in enumerate(arguments.run or [""]):
-        begin_s = time.monotonic()
-        options = with_changes(PRESETS["cifar10"].distill, text)
-        trainer, card, monitor = prepare(arguments, options)
-        round_s = round_seconds(trainer)
-        emit(run=text, event="ready", seconds=time.monotonic() - begin_s, round_s=round_s)
-        if arguments.profile and number == 0:
-            calls = calls_of(trainer).items()
-            phases_s = {name: timed(call, _TIMED_ROUNDS)[0] for name, call in calls}
-            emit(
-                run=text,
-                event="phases",
-                **{f"{name.replace(' ', '_')}_s": s for name, s in phases_s.items()},
-            )
-            if torch.cuda.is_available():
-                kernels(trainer)
-        train(trainer, monitor, max(1, int(arguments.seconds / round_s)), text)
-        path = arguments.out / f"student{number}.safetensors"
-        weights.save(path, trainer.student.backbone, cards.metadata(card))
+        with alone(text):
+            short_run(arguments, number, text)
+
+
+def short_run(arguments: argparse.Namespace, number: int, text: str) -> None:
+    """Train a student with the settings of `text` and save it; the first run may be profiled."""
+    begin_s = time.monotonic()
+    options = with_changes(PRESETS["cifar10"].distill, text)
+    trainer, card, monitor = prepare(arguments, options)
+    round_s = round_seconds(trainer)
+    emit(run=text, event="ready", seconds=time.monotonic() - begin_s, round_s=round_s)
+    if arguments.profile and number == 0:
+        calls = calls_of(trainer).items()
+        phases_s = {name: timed(call, _TIMED_ROUNDS)[0] for name, call in calls}
+        fields = {f"{name.replace(' ', '_')}_s": s for name, s in phases_s.items()}
+        emit(run=text, event="phases", **fields)
+        if torch.cuda.is_available():
+            kernels(trainer)
+    train(trainer, monitor, max(1, int(arguments.seconds / round_s)), text)
+    path = arguments.out / f"student{number}.safetensors"
+    weights.save(path, trainer.student.backbone, cards.metadata(card))
 
 
 def with_changes(options: Distill, text: str) -> Distill:

@@ -70,6 +70,10 @@ class Distill(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """of the generator (Adam)"""
     adversarial_weight: Weight = 1.0
     """how much the generator seeks disagreement"""
+    adversarial_loss: LossName | None = None
+    """the disagreement that it seeks; absent: loss"""
+    adversarial_temperature: Rate | None = None
+    """of the softmax in it; absent: temperature"""
     batch_norm_weight: Weight | None = None
     """how much its images match the teacher's BatchNorm moments; absent: the method's (1; dfad:
     0)"""

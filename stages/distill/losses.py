@@ -58,10 +58,14 @@ DISTANCES: Mapping[str, Distance] = {"kl": kl, "l1": l1, "js": js}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossTerms:
-    """The distance between student and teacher, and the weights of the generator's terms."""
+    """The distances between student and teacher, and the weights of the generator's terms."""
 
     distance: Distance
+    """What the student makes small."""
     temperature: float
+    disagreement: Distance
+    """What the generator makes large."""
+    disagreement_temperature: float
     adversarial: float
     batch_norm: float
     one_hot: float
@@ -110,8 +114,9 @@ def generator_loss(
     """
     loss = teacher_BK.new_zeros(())
     if student_BK is not None and terms.adversarial:
-        distance = terms.distance(student_BK, teacher_BK, terms.temperature)
-        loss = loss - terms.adversarial * distance
+        temperature = terms.disagreement_temperature
+        disagreement = terms.disagreement(student_BK, teacher_BK, temperature)
+        loss = loss - terms.adversarial * disagreement
     if bn_stats_terms and terms.batch_norm:
         loss = loss + terms.batch_norm * torch.stack(list(bn_stats_terms)).sum()
     if terms.one_hot:

@@ -54,9 +54,12 @@ def loss_terms(options: Distill) -> LossTerms:
     def weight(setting: float | None, default: float) -> float:
         return default if setting is None else setting
 
+    loss = options.loss or method.loss
     return LossTerms(
-        distance=DISTANCES[options.loss or method.loss],
+        distance=DISTANCES[loss],
         temperature=options.temperature,
+        disagreement=DISTANCES[options.adversarial_loss or loss],
+        disagreement_temperature=options.adversarial_temperature or options.temperature,
         adversarial=options.adversarial_weight,
         batch_norm=weight(options.batch_norm_weight, method.batch_norm_weight),
         one_hot=weight(options.one_hot_weight, method.one_hot_weight * unlabelled),

@@ -166,6 +166,20 @@ def test_the_generators_loss_of_dfad_is_the_negative_distance_alone() -> None:
     assert _generator_loss(Distill(method="dfad")) == pytest.approx(expected.item(), rel=1e-6)
 
 
+def test_the_generator_may_seek_another_disagreement_than_the_student_learns_to_avoid() -> None:
+    options = Distill(
+        method="dfad",
+        loss="kl",
+        temperature=20.0,
+        adversarial_loss="js",
+        adversarial_temperature=2.0,
+    )
+    expected = -losses.js(STUDENT_BK, TEACHER_BK, 2.0)
+    assert _generator_loss(options) == pytest.approx(expected.item(), rel=1e-6)
+    loss = losses.student_loss(loss_terms(options), STUDENT_BK, TEACHER_BK, (1.0,))
+    assert loss.item() == pytest.approx(losses.kl(STUDENT_BK, TEACHER_BK, 20.0).item(), rel=1e-6)
+
+
 def test_pretraining_has_no_adversarial_term() -> None:
     options = Distill(batch_norm_weight=1.0, one_hot_weight=0.0, balance_weight=0.0)
     assert _generator_loss(options, adversarial=False) == pytest.approx(0.75)
