@@ -118,7 +118,7 @@ def train(trainer: DistillTrainer, monitor: Callable[[], float], rounds: int, na
             is_tenth = number % every < trainer.window_rounds or number == rounds
             top1 = monitor() if is_tenth else None
             window = trainer.close_window(top1)
-            collapse.check(trainer.windows, trainer.metrics.classes_K.numel())
+            collapse.check(trainer.windows, trainer.metrics.classes_K.numel(), rounds)
             if is_tenth:
                 at = {"seconds": time.monotonic() - begin_s}
                 emit(run=name, event="window", **at, **msgspec.to_builtins(window))

@@ -9,6 +9,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 import torch
@@ -47,6 +48,8 @@ class Window(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The same for the EMA generator."""
     student_top1: float | None = None
     """On the monitor set, where one is switched on."""
+    teacher_faults: int = 0
+    """Sound images for which the teacher gave outputs that are not finite."""
 
 
 class MetricAccumulator(nn.Module):
@@ -55,12 +58,21 @@ class MetricAccumulator(nn.Module):
     classes_K: Tensor
     sums_6: Tensor
     """Agreements, images, student losses, student steps, generator losses, generator steps."""
+    faults: Tensor
+    """Sound images for which the teacher's outputs were not finite; a count without a shape."""
 
     def __init__(self, num_classes: int, device: torch.device) -> None:
         """Begin with nothing counted."""
         super().__init__()
         for name, size in (("classes_K", num_classes), ("sums_6", 6)):
             self.register_buffer(name, torch.zeros(size, dtype=torch.float64, device=device))
+        self.register_buffer("faults", torch.zeros((), dtype=torch.int64, device=device))
+
+    def add_teacher(self, x_BCHW: Tensor, teacher_BK: Tensor) -> None:
+        """Count images that are sound while the teacher's outputs for them are not finite."""
+        # A generator whose weights are lost makes no sound pixel, so that one tells.
+        is_sound_B = x_BCHW[:, 0, 0, 0].isfinite()
+        self.faults += (is_sound_B & ~teacher_BK.isfinite().all(dim=1)).sum()
 
     def add_generator_step(self, loss: Tensor) -> None:
         """Count a step of the generator."""
@@ -83,13 +95,23 @@ class MetricAccumulator(nn.Module):
     def read(
         self, round_number: int, divergences: Mapping[str, float], student_top1: float | None
     ) -> Window:
-        """Return the window and begin the next; the one place that waits for the device."""
+        """Return the window and begin the next; this waits for the device, as `peek` does."""
+        window = self.peek(round_number, divergences, student_top1)
+        for counts in (self.sums_6, self.classes_K, self.faults):
+            counts.zero_()
+        return window
+
+    def peek(
+        self,
+        round_number: int,
+        divergences: Mapping[str, float] = MappingProxyType({}),
+        student_top1: float | None = None,
+    ) -> Window:
+        """Return the figures of the window so far, which goes on."""
         agreed, images, student, student_steps, generator, generator_steps = self.sums_6.tolist()
         counts = self.classes_K.tolist()
         shares = [count / max(sum(counts), 1.0) for count in counts]
         entropy = -sum(share * math.log(share) for share in shares if share > 0)
-        self.sums_6.zero_()
-        self.classes_K.zero_()
         return Window(
             round=round_number,
             student_loss=student / max(student_steps, 1.0),
@@ -98,7 +120,9 @@ class MetricAccumulator(nn.Module):
             class_entropy=entropy / math.log(len(shares)) if len(shares) > 1 else 1.0,
             largest_class_share=max(shares),
             student_top1=student_top1,
-            **divergences,
+            teacher_faults=int(self.faults.item()),
+            divergence_generator=divergences.get("divergence_generator"),
+            divergence_ema=divergences.get("divergence_ema"),
         )
 
 

@@ -77,7 +77,7 @@ def run(ctx: Context) -> None:
 def _train(ctx: Context, trainer: DistillTrainer, card: Card) -> None:
     """Train to the end, with checkpoints and progress, watching for a collapse."""
     options = ctx.settings.distill
-    reported_s = 0.0
+    reported_s = time.monotonic()
 
     def save(path: Path) -> None:
         state_file.save(path, trainer.state())
@@ -90,11 +90,13 @@ def _train(ctx: Context, trainer: DistillTrainer, card: Card) -> None:
     def on_round() -> None:
         nonlocal reported_s
         if trainer.window_is_full:
-            collapse.check(trainer.windows, card.num_classes)
+            collapse.check(trainer.windows, card.num_classes, options.rounds)
         ctx.checkpoints.keep(save)
-        is_due = time.monotonic() - reported_s > _PROGRESS_EVERY_S and bool(trainer.windows)
+        is_due = time.monotonic() - reported_s > _PROGRESS_EVERY_S
         if trainer.window_is_full or is_due:
-            window = trainer.windows[-1]
+            is_full = trainer.window_is_full
+            window = trainer.windows[-1] if is_full else trainer.metrics.peek(trainer.round)
+            collapse.check_finite(window)
             figures = {"student_loss": window.student_loss, "agreement": window.agreement}
             if window.student_top1 is not None:
                 figures["top1"] = window.student_top1
@@ -108,13 +110,16 @@ def _train(ctx: Context, trainer: DistillTrainer, card: Card) -> None:
         monitor = module.open_monitor(
             ctx.settings.data, ctx.external("data"), card, trainer.student, trainer.compute.device
         )
+    if trainer.compile_mode != "off":
+        ctx.note("the first round compiles the networks, which may take minutes")
+    ctx.progress(trainer.round, options.rounds, "rounds")
     trainer.run(
         on_pretrain_step=on_pretrain_step, on_round=on_round, on_note=ctx.note, monitor=monitor
     )
 
 
 def _write_outputs(ctx: Context, trainer: DistillTrainer, card: Card) -> None:
-    """Write the outputs, unless the student did not learn."""
+    """Write the outputs, then judge whether the student learned."""
     size = ctx.settings.distill.bank_size
     count = max(size, _LEAST_CHECKED)
     new_NCHW = _sample_images(trainer, trainer.generator, count - count // 2)
@@ -122,17 +127,6 @@ def _write_outputs(ctx: Context, trainer: DistillTrainer, card: Card) -> None:
     x_NCHW = torch.cat([new_NCHW, old_NCHW])
     teacher_N = _decisions(trainer.teacher, x_NCHW, trainer.options.batch_size)
     student_N = _decisions(trainer.student.eval(), x_NCHW, trainer.options.batch_size)
-    agreement = float((teacher_N == student_N).double().mean())
-    class_counts_K = torch.bincount(teacher_N, minlength=card.num_classes)
-    largest_share = float((class_counts_K.double() / count).max())
-    if agreement <= largest_share and card.num_classes > 1:
-        raise StageError(
-            "distill",
-            f"collapsed: the student decides as the teacher does on {agreement:.3f} of the "
-            f"synthetic images, one class alone has {largest_share:.3f} of them",
-            "set more distill.rounds, or lower the learning rates",
-        )
-    ctx.metric("bank_agreement", agreement)
     weights.save(ctx.output("student"), trainer.student.backbone, cards.metadata(card))
     weights.save(ctx.output("generator"), trainer.generator, trainer.generator.metadata())
     weights.save(ctx.output("ema_generator"), trainer.ema, trainer.ema.metadata())
@@ -141,6 +135,25 @@ def _write_outputs(ctx: Context, trainer: DistillTrainer, card: Card) -> None:
     image_bank.save(ctx.output("bank"), torch.cat([new_NCHW, old_NCHW]))
     half = _GRID_IMAGES // 2
     sample_grid.save(ctx.output("picture"), {"G": new_NCHW[:half], "EMA of G": old_NCHW[:half]})
+    agreement = float((teacher_N == student_N).double().mean())
+    class_counts_K = torch.bincount(teacher_N, minlength=card.num_classes)
+    largest_share = float((class_counts_K.double() / count).max())
+    ctx.metric("bank_agreement", agreement)
+    if agreement > largest_share or card.num_classes == 1:
+        return
+    seen = (
+        f"the student decides as the teacher does on {agreement:.3f} of the synthetic images, one "
+        f"class alone has {largest_share:.3f} of them"
+    )
+    if trainer.options.rounds < collapse.FEWEST_ROUNDS:
+        ctx.note(f"{seen}: {trainer.options.rounds} rounds taught it nothing; set distill.rounds")
+        return
+    raise StageError(
+        "distill",
+        f"collapsed: {seen}",
+        "set more distill.rounds, or lower the learning rates; curves and samples are in "
+        f"{ctx.output('curves').parent}",
+    )
 
 
 @torch.no_grad()

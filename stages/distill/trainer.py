@@ -222,6 +222,7 @@ class DistillTrainer:
                 x_BCHW = self.generator(z_BZ, y_B)
                 teacher_BK, bn_stats_terms = self.bn_stats(x_BCHW)
                 student_BK = self.student(x_BCHW).float() if adversarial else None
+            self.metrics.add_teacher(x_BCHW.detach(), teacher_BK.detach())
             embedding = self.generator.embedding
             loss = losses.generator_loss(
                 self.terms,
@@ -263,6 +264,7 @@ class DistillTrainer:
                 ]
             x_BCHW = torch.cat(parts) if len(parts) > 1 else parts[0].clone()
             teacher_BK = self.frozen_teacher(x_BCHW).float().clone()
+        self.metrics.add_teacher(x_BCHW, teacher_BK)
         self.metrics.add_batch(teacher_BK[: self.micro_batch])
         return SyntheticBatch(x_BCHW, teacher_BK, tuple(weights))
 

@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -78,7 +79,7 @@ def test_what_was_not_measured_is_not_written() -> None:
     assert msgspec.convert(msgspec.to_builtins(window), Window) == window
 
 
-def _window(number: int, **more: float) -> Window:
+def _window(number: int, **more: Any) -> Window:
     return Window(
         round=number,
         student_loss=1.0 / number,
@@ -153,3 +154,14 @@ def test_measuring_the_divergence_changes_nothing() -> None:
         assert all(torch.equal(state[name], after[name]) for name in state)
         assert network.training
     assert torch.equal(torch.get_rng_state(), rng_state)
+
+
+def test_a_teacher_is_at_fault_for_sound_images_alone() -> None:
+    accumulator = MetricAccumulator(2, CPU)
+    x_BCHW = torch.full((3, 1, 2, 2), 0.5)
+    x_BCHW[2] = math.nan
+    teacher_BK = torch.tensor([[1.0, 2.0], [math.nan, 2.0], [math.nan, math.nan]])
+    accumulator.add_teacher(x_BCHW, teacher_BK)
+    assert accumulator.peek(1).teacher_faults == 1
+    assert accumulator.read(1, {}, None).teacher_faults == 1
+    assert accumulator.read(2, {}, None).teacher_faults == 0

@@ -234,7 +234,7 @@ def test_windows_are_about_fifty_and_the_last_round_ends_one(make_trainer: MakeT
 def test_a_learning_rate_that_explodes_ends_the_run(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer(student_learning_rate=1e30, rounds=60)
     with pytest.raises(StageError, match=r"is not finite|collapsed"):
-        trainer.run(on_round=lambda: collapse.check(trainer.windows, 10))
+        trainer.run(on_round=lambda: collapse.check(trainer.windows, 10, trainer.options.rounds))
 
 
 def test_networks_are_compiled_where_the_settings_and_the_device_ask_for_it(
