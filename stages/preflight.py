@@ -29,7 +29,8 @@ class NeedsNetwork:
         """Build the network with random weights, and run it where the classes can be counted.
 
         Raises:
-            StageError: It cannot be built, or takes other images or classes.
+            StageError: It cannot be built, takes other images or classes, or is a user's that
+                nothing can be distilled with.
         """
         if self.data is None:
             return
@@ -41,7 +42,7 @@ class NeedsNetwork:
             num_classes = len(folder.class_folders(folder.classes_folder(self.root)))
         if num_classes is None or num_classes < _FEWEST_CLASSES:
             return
-        from stages.networks import factory  # noqa: PLC0415  (torch, only when there is something to run)
+        from stages.networks import factory, probe  # noqa: PLC0415  (torch, see above)
         from stages.networks.card import Card  # noqa: PLC0415
 
         card = Card(
@@ -52,4 +53,6 @@ class NeedsNetwork:
             std=spec.std,
             classes=tuple(str(number) for number in range(num_classes)),
         )
-        factory.build(card, code=self.code, place=self.setting)
+        network = factory.build(card, code=self.code, place=self.setting)
+        if self.code is not None:
+            probe.check(network, card, self.setting, learns=self.setting == "student.arch")

@@ -9,7 +9,7 @@ from pipeline.settings import Distill
 from pipeline.stage import StageError
 from stages.distill.distributed.group import Group
 from stages.distill.trainer import DistillTrainer
-from stages.networks import factory
+from stages.networks import factory, probe
 from stages.networks.card import Card
 from stages.training import device as devices
 
@@ -28,7 +28,7 @@ def build_trainer(job: Job, teacher_weights: Path, group: Group) -> tuple[Distil
     """Return a trainer at its start and the student's card.
 
     Raises:
-        StageError: A network cannot be built, or takes other images or classes.
+        StageError: A network cannot be built, takes other images or classes, or gives no logits.
     """
     options = job.options
     teacher, card = factory.load(teacher_weights, code=job.teacher_code, place="teacher.arch")
@@ -36,6 +36,8 @@ def build_trainer(job: Job, teacher_weights: Path, group: Group) -> tuple[Distil
     compute = devices.select(options.precision)
     rng = devices.seeded(job.seed, "distill", compute.device)
     student = factory.build(student_card, code=job.student_code, place="student.arch")
+    if job.student_code is not None and group.rank == 0:
+        probe.check(student, student_card, "student.arch", learns=True)
     try:
         generator = Generator(
             noise_dim=options.noise_dim,

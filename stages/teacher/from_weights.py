@@ -14,7 +14,7 @@ from models.classifier import Classifier
 from pipeline.settings import Data
 from pipeline.stage import Context, StageError
 from stages.networks import card as cards
-from stages.networks import factory, identify_architecture, weights
+from stages.networks import factory, identify_architecture, probe, weights
 from stages.networks.card import Card
 
 _PROBES = 8
@@ -38,15 +38,19 @@ def load(ctx: Context, card: Card, path: Path) -> Classifier:
     """Return the network of a card with the weights of the user's file, ready for inference.
 
     Raises:
-        StageError: The file holds no weights, or they do not fit the architecture.
+        StageError: The file holds no weights, they do not fit the architecture, or nothing can be
+            distilled from its outputs.
     """
-    return factory.restore(
+    network = factory.restore(
         card,
         weights.read(path, "teacher.weights"),
         code=ctx.external("teacher_code"),
         arch_place="teacher.arch",
         weights_place="teacher.weights",
     )
+    if unusual := probe.check(network, card, "teacher.arch"):
+        ctx.note(unusual)
+    return network
 
 
 def check_finite(logits_BK: Tensor) -> None:

@@ -1,0 +1,111 @@
+"""What a network of the user's gives on a few synthetic images: logits, and gradients of them?
+
+Distillation makes its images by the gradient that passes through teacher and student, and takes
+their outputs for logits. A forward that breaks either trains into nothing without a word.
+
+Shape legend: B batch, C channel, H W space, K classes.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from models.classifier import Classifier
+from pipeline.errors import error_summary
+from pipeline.stage import StageError
+from stages.networks.card import Card
+
+_PROBES = 4
+_COARSE_PX = 4
+_SUM_TOLERANCE = 1e-3
+_PROBABILITIES = "probabilities"
+_LOG_PROBABILITIES = "log-probabilities"
+_UNIT_VALUES = "values between 0 and 1 alone (a sigmoid in its forward?)"
+
+
+def check(network: Classifier, card: Card, place: str, *, learns: bool = False) -> str | None:
+    """Return a note on what is unusual about the outputs of a network, None where nothing is.
+
+    The network, in evaluation mode here, is left as it was; so are torch's random numbers.
+
+    Args:
+        network: On the CPU.
+        card: Of the network.
+        place: The setting that names it, for messages.
+        learns: Whether it is the one that learns, whose outputs have to take any value.
+
+    Raises:
+        StageError: No gradient reaches the images, or the outputs are probabilities.
+    """
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            x_BCHW = _images(card).requires_grad_()
+            logits_BK, gradient_BCHW = _run(network, x_BCHW, card, place)
+    finally:
+        network.train(was_training)
+    is_judged = card.num_classes > 1 and bool(logits_BK.isfinite().all())
+    kind = _kind(logits_BK) if is_judged else None
+    if kind == _PROBABILITIES or (kind == _LOG_PROBABILITIES and learns):
+        inside = "softmax" if kind == _PROBABILITIES else "log_softmax"
+        seen = f"{float(logits_BK.min()):.3g} to {float(logits_BK.max()):.3g}"
+        raise StageError(
+            place,
+            f"{card.arch} gives {kind}, not logits ({seen}; {inside} in its forward?)",
+            f"return what goes into the {inside}",
+        )
+    if gradient_BCHW is None or not gradient_BCHW.any():
+        raise StageError(
+            place,
+            f"{card.arch} gives no gradient with respect to its images (torch.no_grad, "
+            "inference_mode, detach or rounding in its forward?)",
+            "let gradients pass through its forward, since images are made by them",
+        )
+    # A network that begins to learn gives small values by chance.
+    return f"{card.arch} gives {kind}, taken as logits" if kind and not learns else None
+
+
+def _images(card: Card) -> Tensor:
+    """Return fine and coarse noise in [0, 1], of shape BCHW, the same each time."""
+    rng = torch.Generator().manual_seed(0)
+    size, half = card.image_size_px, _PROBES // 2
+    fine_BCHW = torch.rand(half, card.channels, size, size, generator=rng)
+    coarse_BCHW = torch.rand(half, card.channels, _COARSE_PX, _COARSE_PX, generator=rng)
+    return torch.cat([fine_BCHW, functional.interpolate(coarse_BCHW, size=(size, size))])
+
+
+def _run(
+    network: Classifier, x_BCHW: Tensor, card: Card, place: str
+) -> tuple[Tensor, Tensor | None]:
+    """Return the logits BK of images and the gradient of a mixture of them, None without one."""
+    logits_BK = network(x_BCHW).float()
+    if not logits_BK.requires_grad:
+        return logits_BK, None
+    mixture_BK = torch.linspace(1.0, 2.0, logits_BK.numel()).view_as(logits_BK)
+    try:
+        (gradient_BCHW,) = torch.autograd.grad(
+            (logits_BK * mixture_BK).sum(), x_BCHW, allow_unused=True
+        )
+    except RuntimeError as error:
+        raise StageError(
+            place,
+            f"{card.arch} cannot be differentiated ({error_summary(error)})",
+            "change that part of its forward, since images are made by gradients",
+        ) from error
+    return logits_BK.detach(), gradient_BCHW
+
+
+def _kind(logits_BK: Tensor) -> str | None:
+    """Return what the outputs are where they are no logits."""
+
+    def is_one(sums_B: Tensor) -> bool:
+        return bool(((sums_B - 1).abs() < _SUM_TOLERANCE).all())
+
+    if logits_BK.min() >= 0 and is_one(logits_BK.sum(dim=1)):
+        return _PROBABILITIES
+    if logits_BK.max() <= 0 and is_one(logits_BK.exp().sum(dim=1)):
+        return _LOG_PROBABILITIES
+    if logits_BK.min() >= 0 and logits_BK.max() <= 1:
+        return _UNIT_VALUES
+    return None
