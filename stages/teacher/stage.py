@@ -6,20 +6,17 @@ The only stage besides validate that sees labelled images.
 import torch
 
 from models.classifier import Classifier
-from pipeline.gates.intervals import share_bounds
 from pipeline.stage import Context, StageError
 from stages.data import images
 from stages.data.images import Dataset, check_labels
 from stages.networks import card as cards
 from stages.networks import factory, weights
 from stages.networks.card import Card
-from stages.networks.predict import predict_torch, top1_accuracy
-from stages.teacher import from_weights
+from stages.networks.predict import predict_torch
+from stages.teacher import chance, from_weights
 from stages.teacher.trainer import TeacherTrainer
 from stages.training import device as devices
 from stages.training import state_file
-
-_CONFIDENCE = 0.99
 
 
 def run(ctx: Context) -> None:
@@ -42,16 +39,9 @@ def run(ctx: Context) -> None:
     check_labels(dataset.held_out.y_N.numpy(), len(dataset.held_out.classes))
     logits_NK = predict_torch(network, dataset.held_out, device)
     from_weights.check_finite(logits_NK)
-    n = len(dataset.held_out.y_N)
-    top1 = top1_accuracy(logits_NK, dataset.held_out.y_N)
-    chance = float(torch.bincount(dataset.held_out.y_N).max()) / n
-    # Nothing good can be distilled from a teacher that is no better than chance.
-    if share_bounds(round(top1 * n), n, _CONFIDENCE).low <= chance:
-        raise StageError(
-            "teacher",
-            f"is no better than chance (top-1 {top1:.3f} on {n} images, chance {chance:.3f})",
-            "check its weights, the order of the classes, and data.mean and data.std",
-        )
+    top1, doubt = chance.judge(logits_NK, dataset.held_out.y_N)
+    if doubt:
+        ctx.note(doubt)
     ctx.metric("top1", top1)
     ctx.metric("params", factory.parameter_count(network))
     weights.save(ctx.output("weights"), network.backbone, cards.metadata(card))
