@@ -15,8 +15,8 @@ from pipeline.run_pipeline import emit_verdicts
 from pipeline.screen.plain import JsonScreen, PlainScreen
 
 Format = Annotated[
-    Literal["html", "json", "markdown", "junit"],
-    typer.Option("--format", help="Format of the report."),
+    Literal["html", "json", "markdown", "junit"] | None,
+    typer.Option("--format", help="Format; without it the page is written and a text printed."),
 ]
 
 
@@ -56,23 +56,31 @@ def compare(
 
 
 def report(
-    config: Config = DEFAULT_CONFIG, set_: Set = None, form: Format = "html", out: Out = None
+    config: Config = DEFAULT_CONFIG, set_: Set = None, form: Format = None, out: Out = None
 ) -> None:
-    """Write the report of the last run; --out - prints it, as JSON is without --out."""
+    """Report on the last run: HTML into a file, all other formats printed without --out or for -.
+
+    Without a format the page goes into the working folder, and a summary in Markdown is printed.
+    """
     from pipeline.report import html, junit, markdown, records  # noqa: PLC0415  (only this command)
     from pipeline.report.document import document  # noqa: PLC0415
 
     project = common.open_project(config, set_)
-    render, file = {
-        "html": (html.render, "report.html"),
-        "json": (records.to_json, "report.json"),
-        "junit": (junit.render, "junit.xml"),
-        "markdown": (markdown.render, "report.md"),
-    }[form]
-    text = render(document(project))
-    if (out is None and form == "json") or out == Path("-"):
+    written = document(project)
+    render = {
+        "html": html.render,
+        "json": records.to_json,
+        "junit": junit.render,
+        "markdown": markdown.render,
+    }[form or "html"]
+    text = render(written)
+    if out == Path("-") or (out is None and form not in {None, "html"}):
         typer.echo(text)
         return
-    path = out or project.store.home / file
+    path = out or project.store.home / "report.html"
     common.write_file(path, text, remedy="give another path with --out")
-    typer.echo(os.fspath(path))
+    if out is None and form is None:
+        typer.echo(markdown.render(written))
+        typer.echo(f"the same as a page: {path}", err=True)
+    else:
+        typer.echo(os.fspath(path))

@@ -66,16 +66,21 @@ def test_json_report_goes_to_standard_output(madpipe: Call, tmp_path: Path) -> N
     assert json.loads((tmp_path / "r.json").read_bytes()) == json.loads(out)
 
 
-@pytest.mark.parametrize(
-    ("form", "name"),
-    [("html", "report.html"), ("markdown", "report.md"), ("junit", "junit.xml")],
-)
-def test_other_forms_are_written_to_the_working_folder(
-    madpipe: Call, tmp_path: Path, form: str, name: str
+def test_a_page_is_written_to_the_working_folder(madpipe: Call, tmp_path: Path) -> None:
+    page = tmp_path / ".madpipe/report.html"
+    assert madpipe("report", "--format", "html") == (0, f"{page}\n", "")
+    assert page.stat().st_size > 500
+
+
+def test_without_a_format_a_reader_has_the_report_on_the_terminal_and_the_page_beside_it(
+    madpipe: Call, tmp_path: Path
 ) -> None:
-    code, out, _ = madpipe("report", "--format", form)
-    assert (code, out) == (0, f"{tmp_path / '.madpipe' / name}\n")
-    assert (tmp_path / ".madpipe" / name).stat().st_size > 500
+    page = tmp_path / ".madpipe/report.html"
+    code, out, err = madpipe("report")
+    assert code == 0
+    assert out.startswith("<!-- madpipe report -->\n## madpipe: pass")
+    assert err == f"the same as a page: {page}\n"
+    assert page.stat().st_size > 500
 
 
 @pytest.mark.parametrize(
@@ -89,6 +94,7 @@ def test_a_report_without_a_file_is_printed_and_leaves_none(
     code, out, _ = madpipe("report", "--format", form, "--out", "-")
     assert code == 0
     assert out.startswith(beginning)
+    assert madpipe("report", "--format", form) == (0, out, "")
     assert sorted(tmp_path.rglob("*")) == before
 
 
