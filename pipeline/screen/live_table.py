@@ -1,7 +1,6 @@
 """A live table on a terminal: each stage with its state, progress, rate and last figures."""
 
 import time
-from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,10 +14,10 @@ from rich.text import Text
 
 from pipeline.events import Event
 from pipeline.screen import formatting
+from pipeline.screen.pace import Pace
 
 _REFRESH_HZ = 8
 _BAR_WIDTH = 18
-_RECENT = 12
 _COLUMNS = ("state", "progress", "rate", "time", "left", "figures")
 _WHILE_RUNNING = {"progress", "rate", "left"}
 _STATES = {
@@ -38,8 +37,7 @@ class _Row:
 
     state: str = "wait"
     begin_s: float = 0.0
-    recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_RECENT))
-    """Time and count of the last progress events, from which the rate follows."""
+    pace: Pace = field(default_factory=Pace)
     progress: dict[str, Any] = field(default_factory=dict)
     seconds: float | None = None
     figures: dict[str, Any] = field(default_factory=dict)
@@ -72,7 +70,7 @@ class LiveScreen:
             case "stage_started":
                 row.state, row.begin_s = "running", event.time_s
             case "progress":
-                row.recent.append((event.time_s, fields["done"]))
+                row.pace.add(event)
                 row.progress = fields
                 row.figures = formatting.progress_figures(fields)
             case "metric":
@@ -130,10 +128,9 @@ def _cells(row: _Row) -> dict[str, RenderableType]:
         return cells
     done, total = row.progress["done"], row.progress["total"]
     cells["progress"] = ProgressBar(total=total, completed=done, width=_BAR_WIDTH)
-    first_s, first_done = row.recent[0]
-    spent_s, gained = time.time() - first_s, done - first_done
-    if gained > 0 and spent_s > 0:
-        cells["left"] = formatting.duration((total - done) * spent_s / gained)
-        rate = f"{formatting.number(gained / spent_s)} {row.progress['unit']}/s"
-        cells["rate"] = Text(rate, style="cyan")
+    now_s = time.time()
+    rate, left_s = row.pace.per_s(now_s), row.pace.left_s(now_s)
+    if rate and left_s is not None:
+        cells["left"] = formatting.duration(left_s)
+        cells["rate"] = Text(f"{formatting.number(rate)} {row.pace.unit}/s", style="cyan")
     return cells

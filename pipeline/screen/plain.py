@@ -12,6 +12,7 @@ import msgspec
 
 from pipeline.events import Event
 from pipeline.screen import formatting
+from pipeline.screen.pace import Pace
 
 _PROGRESS_EVERY_S = 10.0
 
@@ -46,9 +47,14 @@ class PlainScreen:
         """Write lines to `stream`, or to standard output."""
         self._stream = stream
         self._last_progress_s = 0.0
+        self._pace = Pace()
 
     def __call__(self, event: Event) -> None:
         """Write the event's line, if it has one."""
+        if event.kind == "stage_started":
+            self._pace = Pace()
+        elif event.kind == "progress":
+            self._pace.add(event)
         line = self._line(event)
         if line is not None:
             print(line, file=self._stream, flush=True)
@@ -67,7 +73,9 @@ class PlainScreen:
                 self._last_progress_s = event.time_s
                 figures = formatting.metrics(formatting.progress_figures(fields))
                 done = f"{fields['done']}/{fields['total']} {fields['unit']}"
-                return f"{event.stage:<9} {done}  {figures}".rstrip()
+                left_s = self._pace.left_s(event.time_s)
+                left = f", {formatting.duration(left_s)} left" if left_s else ""
+                return f"{event.stage:<9} {done}{left}  {figures}".rstrip()
             case "note" | "waiting":
                 return f"{event.stage or 'madpipe':<9} note   {fields['text']}"
             case "stage_done":

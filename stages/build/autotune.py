@@ -7,6 +7,7 @@ in float. No label is seen here: that is what validate's gates are for.
 Shape legend: N images, C channel, H W space, K classes.
 """
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -133,7 +134,7 @@ class Autotuner:
         for number, candidate in enumerate(candidates):
             self._evaluate(candidate, ())
             on_progress(number + 1, len(candidates) + 1, "candidates")
-        self._mix_precisions()
+        self._mix_precisions(on_progress)
         running = [result for result in self.results if result.session is not None]
         # All that run, also those that miss, at batch 1.
         x_1CHW = np.ascontiguousarray(self.images_NCHW[:1])
@@ -184,22 +185,27 @@ class Autotuner:
             f"{'at most' if is_admissible else 'more than'} {limit:g}"
         )
 
-    def _mix_precisions(self) -> None:
+    def _mix_precisions(self, on_progress: OnProgress) -> None:
         """Return the sensitive layers of int8 graphs that miss to float and try them again."""
         images_NCHW = self.images_NCHW[:_BISECTION_IMAGES]
         missed = [r for r in self.results if r.verdict == "missed" and r.precision == "int8"]
         float_layers: dict[str, tuple[str, ...]] = {}
+        layers = [node.name for node in layer_nodes(self.converter.model)]
+        most_trials = self.converter.options.bisect_layers * (2 * len(layers).bit_length() + 1)
+        most_trials *= len({BACKENDS[result.backend].scheme for result in missed})
+        trials = itertools.count(1)
         for result in missed if self.converter.options.bisect_layers else ():
             scheme = BACKENDS[result.backend].scheme
 
             def disagreement(in_float: frozenset[str], backend: str = result.backend) -> float:
                 model = self.converter.convert("int8", BACKENDS[backend], sorted(in_float)).model
                 classes_N = self._graph_classes(model, images_NCHW)
+                on_progress(next(trials), most_trials, "graphs tried")
                 return float((classes_N != self._reference_N[: len(images_NCHW)]).mean())
 
             if scheme not in float_layers:
                 sensitive = sensitive_layers(
-                    [node.name for node in layer_nodes(self.converter.model)],
+                    layers,
                     disagreement,
                     limit=self.converter.options.max_disagreement,
                     max_layers=self.converter.options.bisect_layers,

@@ -149,6 +149,7 @@ def _autotune(
     devices = (device, "cpu") if options.device == "auto" and device != "cpu" else (device,)
     results: list[AutotuneResult] = []
     for device in devices:
+        on_progress(0, len(selection.candidates(options, device)) + 1, "candidates")
         autotuner = Autotuner(
             converter, images_NCHW, device=device, folder=folder, threads=threads, cache=cache
         )

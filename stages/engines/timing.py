@@ -44,13 +44,14 @@ def interleaved(
     *,
     budget_s: float = math.inf,
     fewest: int = 1,
+    on_repetition: Callable[[int], None] = lambda _: None,
 ) -> NDArray[np.float64]:
     """Return milliseconds of shape (repetitions, calls).
 
     Each repetition makes every call once. The order goes through all rotations and their mirror
     images, so that every call is first as often as any other, and follows either neighbour.
     Once `fewest` repetitions are done, none begins after `budget_s`; `repetitions` are the most,
-    None: as many as fit the budget.
+    None: as many as fit the budget. `on_repetition` is called with how many are done.
     """
     columns = list(range(len(calls)))
     rotations = [(*columns[first:], *columns[:first]) for first in columns]
@@ -71,6 +72,7 @@ def interleaved(
                 call()
                 row_ms[column] = (time.perf_counter_ns() - begin_ns) / 1e6
             rows_ms.append(row_ms)
+            on_repetition(len(rows_ms))
     finally:
         if was_collecting:
             gc.enable()

@@ -3,6 +3,8 @@
 The only stage besides validate that sees labelled images.
 """
 
+import time
+
 import torch
 
 from models.classifier import Classifier
@@ -17,6 +19,8 @@ from stages.teacher import chance, from_weights
 from stages.teacher.trainer import TeacherTrainer
 from stages.training import device as devices
 from stages.training import state_file
+
+_PROGRESS_EVERY_S = 0.5
 
 
 def run(ctx: Context) -> None:
@@ -37,7 +41,12 @@ def run(ctx: Context) -> None:
     else:
         network = from_weights.load(ctx, card, path).to(device)
     check_labels(dataset.held_out.y_N.numpy(), len(dataset.held_out.classes))
-    logits_NK = predict_torch(network, dataset.held_out, device)
+
+    def on_images(done: int, total: int) -> None:
+        ctx.progress(done, total, "images")
+
+    with devices.enough_memory("teacher", "free some (nvidia-smi shows who holds it)"):
+        logits_NK = predict_torch(network, dataset.held_out, device, on_progress=on_images)
     from_weights.check_finite(logits_NK)
     top1, doubt = chance.judge(logits_NK, dataset.held_out.y_N)
     if doubt:
@@ -62,11 +71,14 @@ def _train(ctx: Context, card: Card, dataset: Dataset) -> Classifier:
         ctx.note(why)
     if (checkpoint := ctx.checkpoints.load()) is not None:
         trainer.restore(state_file.load(checkpoint))
+    reported_s = time.monotonic()
+    ctx.progress(trainer.step, trainer.steps, "steps")
     while trainer.step < trainer.steps:
         with devices.enough_memory("teacher.batch_size", "lower it"):
             loss = trainer.train_step()
         ctx.checkpoints.keep(lambda path: state_file.save(path, trainer.state()))
-        if trainer.step % trainer.batches == 0:
-            done = trainer.step // trainer.batches
-            ctx.progress(done, ctx.settings.teacher.epochs, "epochs", loss=loss.item())
+        is_due = time.monotonic() - reported_s > _PROGRESS_EVERY_S
+        if is_due or trainer.step % trainer.batches == 0:
+            ctx.progress(trainer.step, trainer.steps, "steps", loss=loss.item())
+            reported_s = time.monotonic()
     return trainer.result()

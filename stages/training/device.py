@@ -26,6 +26,8 @@ _Network = TypeVar("_Network", bound=nn.Module)
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 _COMPILER = "torch._dynamo"
 """Takes seconds to import, so it is asked only where it has been: where something is compiled."""
+_CPU_ALLOCATOR = "DefaultCPUAllocator"
+"""Names itself in the RuntimeError that torch raises where the machine's memory is too small."""
 _MIN_CHANNELS = 16
 """Channels that fill a vector of AVX-512; with so many oneDNN stays within its memory."""
 
@@ -178,7 +180,7 @@ def select(precision: str = "auto") -> Compute:
 
 @contextlib.contextmanager
 def enough_memory(place: str, remedy: str) -> Iterator[None]:
-    """Say what to set where the GPU's memory is too small.
+    """Say what to set where the memory of the GPU, or of the machine, is too small.
 
     Raises:
         StageError: It is, for what happens in this context.
@@ -190,6 +192,11 @@ def enough_memory(place: str, remedy: str) -> Iterator[None]:
         if torch.cuda.is_available():
             seen = f"{torch.cuda.get_device_properties().total_memory / 2**30:.1f} GiB in all"
         raise StageError(place, f"the GPU's memory is too small ({seen})", remedy) from error
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and _CPU_ALLOCATOR not in str(error):
+            raise
+        seen = f"{machine.memory_bytes() / 2**30:.1f} GiB in all"
+        raise StageError(place, f"the machine's memory is too small ({seen})", remedy) from error
 
 
 def rng_state() -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ Shape legend: B batch, C channel, H W space, P processes, R repetitions, M measu
 
 import multiprocessing
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -34,6 +35,8 @@ from stages.networks import factory, weights
 from stages.onnxgraph import io as onnx_io
 from stages.validate import machine_load
 from stages.validate.latency_intervals import latency_record, ratio_record
+
+_REPORT_EVERY_S = 5.0
 
 Batches = Mapping[int, NDArray[np.float32]]
 """Batch size -> images BCHW in [0, 1]."""
@@ -188,7 +191,8 @@ def _measure_here(
     on_progress: OnProgress = no_progress,
 ) -> Times:
     """Return the latencies at each batch size, measured in this process."""
-    on_progress(0, len(batches), "batch sizes")
+    repetitions = -(-options.pairs // options.processes)
+    report = _PairsReport(on_progress, repetitions * len(batches))
     threads_before = torch.get_num_threads()
     torch.set_num_threads(options.threads)
     try:
@@ -197,12 +201,35 @@ def _measure_here(
             calls = [_torch_call(teacher, x_BCHW)]
             calls += [session.prepared(x_BCHW) for session in sessions]
             warmup = timing.warm_up(calls, options.warmup_s)
-            repetitions = -(-options.pairs // options.processes)
-            times[size] = timing.interleaved(calls, repetitions), warmup
-            on_progress(len(times), len(batches), "batch sizes")
+            times_ms = timing.interleaved(calls, repetitions, on_repetition=report)
+            times[size] = times_ms, warmup
+            report.end_batch_size(repetitions)
     finally:
         torch.set_num_threads(threads_before)
     return times
+
+
+class _PairsReport:
+    """Reports the pairs of all batch sizes; seldom, so as to disturb no measurement."""
+
+    def __init__(self, on_progress: OnProgress, total: int) -> None:
+        self._on_progress = on_progress
+        self._before, self._total = 0, total
+        self._report(0)
+
+    def __call__(self, done: int) -> None:
+        """Take how many are done at this batch size."""
+        if time.monotonic() - self._reported_s > _REPORT_EVERY_S:
+            self._report(done)
+
+    def end_batch_size(self, done: int) -> None:
+        """Count a batch size as done."""
+        self._report(done)
+        self._before += done
+
+    def _report(self, done: int) -> None:
+        self._on_progress(self._before + done, self._total, "pairs")
+        self._reported_s = time.monotonic()
 
 
 def _torch_call(network: Classifier, images_BCHW: NDArray[np.float32]) -> timing.Call:

@@ -28,7 +28,9 @@ from stages.engines.base import BACKENDS, OnProgress, no_progress
 from stages.engines.open_engine import open_engine, read_manifest
 from stages.engines.ort import OrtSession
 from stages.networks import factory
-from stages.networks.predict import predict, predict_torch
+from stages.networks.predict import OnImages, predict, predict_torch
+from stages.networks.predict import no_progress as no_image_progress
+from stages.training import device as devices
 from stages.validate import accuracy, latency, machine_load
 from stages.validate.images import bank_images, check_images, identity
 from stages.validate.latency import Engine, Teacher
@@ -51,9 +53,11 @@ def run(ctx: Context) -> None:
         images = datasets.load(ctx.settings.data, ctx.external("data")).held_out
         check_images(images, card)
     logits = {
-        "student": torch_logits(student, images),
+        "student": torch_logits(student, images, counted(ctx.progress, "student")),
         "onnx": predict(
-            OrtSession(ctx.input("export/onnx"), threads=machine.cpu_count()).infer, images
+            OrtSession(ctx.input("export/onnx"), threads=machine.cpu_count()).infer,
+            images,
+            on_progress=counted(ctx.progress, "onnx"),
         ),
     }
     engine = ctx.input("build/engine")
@@ -62,7 +66,11 @@ def run(ctx: Context) -> None:
     if manifest.targets:
         try:
             logits["graph"] = graph_logits(
-                ctx.input("build/graph"), manifest.precision, images, threads=machine.cpu_count()
+                ctx.input("build/graph"),
+                manifest.precision,
+                images,
+                threads=machine.cpu_count(),
+                on_progress=counted(ctx.progress, "graph"),
             )
         except StageError as error:
             graph_absent = str(error)
@@ -84,20 +92,39 @@ def run(ctx: Context) -> None:
     _record_metrics(ctx, measurements)
 
 
-def torch_logits(network: Classifier, images: Images) -> NDArray[np.float32]:
+def counted(on_progress: OnProgress, name: str) -> OnImages:
+    """Return what reports the images that a network has seen."""
+    return lambda done, total: on_progress(done, total, f"images ({name})")
+
+
+def torch_logits(
+    network: Classifier, images: Images, on_progress: OnImages = no_image_progress
+) -> NDArray[np.float32]:
     """Return the logits NK of a network in true fp32, on a GPU where torch sees one.
 
     The network is left on the CPU. Engines are compared with these, so TF32 is kept out.
+
+    Raises:
+        StageError: The memory is too small.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        logits_NK = predict_torch(network.to(device), images, device)
+    remedy = "free some (nvidia-smi shows who holds it), or hide the GPU by CUDA_VISIBLE_DEVICES="
+    with (
+        torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+        devices.enough_memory("validate", remedy),
+    ):
+        logits_NK = predict_torch(network.to(device), images, device, on_progress=on_progress)
     network.to("cpu")
     return logits_NK.numpy()
 
 
 def graph_logits(
-    graph: Path, precision: str, images: Images, *, threads: int
+    graph: Path,
+    precision: str,
+    images: Images,
+    *,
+    threads: int,
+    on_progress: OnImages = no_image_progress,
 ) -> NDArray[np.float32]:
     """Return the logits NK of the graph of an engine for GPUs that this machine lacks.
 
@@ -114,15 +141,17 @@ def graph_logits(
             f"({precision}: {first_line(error.__cause__ or error)})",
             "validate it where the GPU is",
         ) from error
-    return predict(session.infer, images)
+    return predict(session.infer, images, on_progress=on_progress)
 
 
-def _engine_logits(engine: Engine, images: Images, threads: int) -> NDArray[np.float32]:
+def _engine_logits(
+    engine: Engine, images: Images, threads: int, on_progress: OnImages
+) -> NDArray[np.float32]:
     """Return the logits NK of an engine; on the CPU of all cores, whatever its session has."""
     session = engine.session
     if engine.manifest.device == "cpu" and threads < machine.cpu_count():
         session = open_engine(engine.manifest, engine.path, threads=machine.cpu_count())
-    return predict(session.infer, images)
+    return predict(session.infer, images, on_progress=on_progress)
 
 
 def measure(
@@ -148,20 +177,23 @@ def measure(
         StageError: The engine is damaged or cannot run, or outputs are not finite.
         UnavailableError: Its backend or device is not available here.
     """
-    logits = {"teacher": torch_logits(teacher.network, images), **logits}
+    teacher_NK = torch_logits(teacher.network, images, counted(on_progress, "teacher"))
+    logits = {"teacher": teacher_NK, **logits}
     engine, resident_bytes, latencies, latency_samples = None, None, None, None
     absent = compatibility.why_not_run(manifest)
     if absent is None:
         before_bytes = machine_load.resident_bytes()
         engine = Engine(manifest, path, open_engine(manifest, path, threads=options.threads))
         resident_bytes = max(0, machine_load.resident_bytes() - before_bytes)
-        logits["engine"] = _engine_logits(engine, images, options.threads)
+        on_images = counted(on_progress, "engine")
+        logits["engine"] = _engine_logits(engine, images, options.threads, on_images)
     y_N = images.y_N.numpy() if kind == "held-out" else None
     comparison = accuracy.compare(logits, y_N, images.classes)
     if engine is not None:
-        latencies, latency_samples = latency.measure(
-            teacher, engine, images, options, opset=opset, on_progress=on_progress
-        )
+        with devices.enough_memory("validate.batch_sizes", "lower them"):
+            latencies, latency_samples = latency.measure(
+                teacher, engine, images, options, opset=opset, on_progress=on_progress
+            )
     dataset = records.DatasetPart(kind=kind, n=len(images), id=identity(images))
     measurements = records.Measurements(
         dataset=msgspec.structs.replace(dataset, classes=tuple(images.classes)),

@@ -80,8 +80,8 @@ def test_progress_is_shown_every_ten_seconds(
             )
         )
     assert capsys.readouterr().out.splitlines() == [
-        "distill   10/99 rounds  loss 0.5",
-        "distill   20/99 rounds  loss 0.5",
+        "distill   10/99 rounds, 1 min 29 s left  loss 0.5",
+        "distill   20/99 rounds, 1 min 19 s left  loss 0.5",
     ]
 
 

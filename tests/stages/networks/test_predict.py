@@ -7,7 +7,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from stages.data.images import Images
-from stages.networks.predict import gpu_batch_size, predict, predict_torch, top1_accuracy
+from stages.networks.predict import (
+    cpu_batch_size,
+    gpu_batch_size,
+    predict,
+    predict_torch,
+    top1_accuracy,
+)
 
 CPU = torch.device("cpu")
 
@@ -68,6 +74,27 @@ def test_every_image_is_run_once_and_in_order(*, is_array: bool) -> None:
 def test_top1_is_the_share_of_rows_whose_largest_logit_is_at_the_label() -> None:
     logits_NK = torch.tensor([[0.0, 1.0], [3.0, 1.0], [0.0, 2.0], [0.0, 9.0]])
     assert top1_accuracy(logits_NK, torch.tensor([1, 0, 0, 1])) == 0.75
+
+
+def test_large_images_go_through_the_cpu_in_smaller_batches() -> None:
+    sizes = [cpu_batch_size(side_px**2) for side_px in (8, 32, 64, 224, 1024)]
+    assert sizes == [256, 256, 98, 8, 1]
+    sizes = []
+
+    def infer(x_BCHW: NDArray[np.float32]) -> NDArray[np.float32]:
+        sizes.append(len(x_BCHW))
+        return x_BCHW[:, 0, 0]
+
+    predict(infer, np.zeros((20, 1, 224, 224), np.float32))
+    assert sizes == [8, 8, 4]
+
+
+def test_how_many_images_are_done_is_reported_from_the_first_on() -> None:
+    reported: list[tuple[int, int]] = []
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    predict_torch(network, _images(600), CPU, on_progress=lambda *done: reported.append(done))
+    assert reported[0] == (0, 600)
+    assert reported[-1] == (600, 600)
 
 
 def test_large_images_go_through_a_gpu_in_smaller_batches() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.errors import StageError
 from stages.training import device as devices
 
 CPU = torch.device("cpu")
@@ -87,3 +88,13 @@ def test_auto_compiles_for_a_gpu_only_where_triton_finds_what_it_needs(
     assert devices.Compute(CPU, "fp32").compile_mode("auto") == "off"
     assert lacks is None or re.search(lacks, compute.why_eager() or "")
     assert compute.why_eager("off") is devices.Compute(CPU, "fp32").why_eager() is None
+
+
+def test_too_little_memory_of_the_machine_says_what_to_do() -> None:
+    with (
+        pytest.raises(StageError, match=r"validate: the machine's memory is too small \(.* GiB"),
+        devices.enough_memory("validate", "free some"),
+    ):
+        torch.empty(2**50)
+    with pytest.raises(RuntimeError, match="another"), devices.enough_memory("validate", "none"):
+        raise RuntimeError("another")

@@ -77,7 +77,7 @@ def test_every_network_is_measured_and_latencies_carry_their_conditions(tiny: Ti
         assert times_ms is not None
         assert len(times_ms) == 20
         assert min(times_ms) > 0
-    assert progress == [(0, 1, "batch sizes"), (1, 1, "batch sizes")]
+    assert progress == [(0, 20, "pairs"), (20, 20, "pairs")]
 
 
 def test_a_teacher_that_makes_no_engine_leaves_it_out_with_the_reason(

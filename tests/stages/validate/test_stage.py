@@ -329,9 +329,9 @@ def test_accuracy_is_measured_with_all_cores_and_latency_with_those_of_the_setti
         opened.append(threads)
         return open_engine(*files, threads=threads)
 
-    def predicting(infer: Any, images: Any) -> Any:
+    def predicting(infer: Any, images: Any, **options: Any) -> Any:
         used.append(infer.__self__._session.get_session_options().intra_op_num_threads)
-        return predict(infer, images)
+        return predict(infer, images, **options)
 
     monkeypatch.setattr(validate_stage, "open_engine", opening)
     monkeypatch.setattr(validate_stage, "predict", predicting)
@@ -355,8 +355,8 @@ def test_references_in_torch_run_on_the_gpu_without_tf32_and_come_back(
             places.append(place)
             return self
 
-    def predicting(network: Any, images: Any, device: torch.device) -> torch.Tensor:
-        del network, images
+    def predicting(network: Any, images: Any, device: torch.device, **options: Any) -> torch.Tensor:
+        del network, images, options
         assert not torch.backends.cudnn.allow_tf32
         return torch.zeros(1, len(device.type))
 
