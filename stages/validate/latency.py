@@ -33,6 +33,7 @@ from stages.engines.open_engine import build_engine, open_engine
 from stages.networks import card as cards
 from stages.networks import factory, weights
 from stages.onnxgraph import io as onnx_io
+from stages.training import device as devices
 from stages.validate import machine_load
 from stages.validate.latency_intervals import latency_record, ratio_record
 
@@ -183,6 +184,7 @@ def _measure_files(
     return _measure_here(network.to(torch.device(manifest.device)), sessions, batches, options)
 
 
+@devices.enough_memory("validate.batch_sizes", "lower them")
 def _measure_here(
     teacher: Classifier,
     sessions: Sequence[Session],

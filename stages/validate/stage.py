@@ -177,8 +177,8 @@ def measure(
         StageError: The engine is damaged or cannot run, or outputs are not finite.
         UnavailableError: Its backend or device is not available here.
     """
-    teacher_NK = torch_logits(teacher.network, images, counted(on_progress, "teacher"))
-    logits = {"teacher": teacher_NK, **logits}
+    on_images = counted(on_progress, "teacher")
+    logits = {"teacher": torch_logits(teacher.network, images, on_images), **logits}
     engine, resident_bytes, latencies, latency_samples = None, None, None, None
     absent = compatibility.why_not_run(manifest)
     if absent is None:
@@ -190,10 +190,9 @@ def measure(
     y_N = images.y_N.numpy() if kind == "held-out" else None
     comparison = accuracy.compare(logits, y_N, images.classes)
     if engine is not None:
-        with devices.enough_memory("validate.batch_sizes", "lower them"):
-            latencies, latency_samples = latency.measure(
-                teacher, engine, images, options, opset=opset, on_progress=on_progress
-            )
+        latencies, latency_samples = latency.measure(
+            teacher, engine, images, options, opset=opset, on_progress=on_progress
+        )
     dataset = records.DatasetPart(kind=kind, n=len(images), id=identity(images))
     measurements = records.Measurements(
         dataset=msgspec.structs.replace(dataset, classes=tuple(images.classes)),
