@@ -145,13 +145,13 @@ def graph_logits(
 
 
 def _engine_logits(
-    engine: Engine, images: Images, threads: int, on_progress: OnImages
+    engine: Engine, images: Images, threads: int, on_progress: OnProgress
 ) -> NDArray[np.float32]:
     """Return the logits NK of an engine; on the CPU of all cores, whatever its session has."""
     session = engine.session
     if engine.manifest.device == "cpu" and threads < machine.cpu_count():
         session = open_engine(engine.manifest, engine.path, threads=machine.cpu_count())
-    return predict(session.infer, images, on_progress=on_progress)
+    return predict(session.infer, images, on_progress=counted(on_progress, "engine"))
 
 
 def measure(
@@ -185,8 +185,7 @@ def measure(
         before_bytes = machine_load.resident_bytes()
         engine = Engine(manifest, path, open_engine(manifest, path, threads=options.threads))
         resident_bytes = max(0, machine_load.resident_bytes() - before_bytes)
-        on_images = counted(on_progress, "engine")
-        logits["engine"] = _engine_logits(engine, images, options.threads, on_images)
+        logits["engine"] = _engine_logits(engine, images, options.threads, on_progress)
     y_N = images.y_N.numpy() if kind == "held-out" else None
     comparison = accuracy.compare(logits, y_N, images.classes)
     if engine is not None:
