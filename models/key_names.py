@@ -1,33 +1,140 @@
-"""Names of weights that mean the same layer in different repositories."""
+"""Names of weights that mean the same layer, and which tensors of a file are a network's."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
-from typing import TypeVar
+from functools import lru_cache
+from typing import NamedTuple, TypeVar
 
-_SPELLINGS = (
-    ("downsample", "shortcut"), ("shortcut", "downsample"), ("fc", "linear"), ("linear", "fc"),
-    ("fc", "classifier"), ("classifier", "fc"),
-)  # fmt: skip
-"""Parts of a name, and what may stand in their place, in the order of trial."""
+_SPELLINGS = {"downsample": "shortcut", "linear": "fc", "classifier": "fc"}
+"""Parts of a name, and the spelling of another repository."""
+_WRAPPERS = frozenset({"module", "_orig_mod"})
+"""Parts of a name that DataParallel and torch.compile put in, around a network or a layer."""
+_NUMBERED = re.compile(r"^layer(?=\d+$)")
+_OLD_DENSENET = re.compile(r"(?<![a-z0-9])(norm|conv)\.([12])(?=\.)")
+_AVERAGE = re.compile(r"(?:^|[._])(?:ema|avg|averaged?|shadow|swa)(?=$|[._])", re.IGNORECASE)
+_COUNTS = ("total_ops", "total_params")
+"""What profilers leave in state dicts."""
+_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+"""Heads that GoogLeNet and Inception only train with."""
 
 T = TypeVar("T")
+Shape = tuple[int, ...]
+
+
+class Fit(NamedTuple):
+    """How the tensors of a file fit a network."""
+
+    own_names: dict[str, str]
+    """The network's name of each tensor of the file that is meant for it, right or not."""
+    aside: tuple[str, ...]
+    """Tensors of the file that belong to something else, such as a loss beside the network."""
+    prefixes: tuple[str, ...]
+    """Where in the file the network's tensors lie; several where it could be any of them."""
 
 
 def match_key_names(named: Mapping[str, T], wanted: AbstractSet[str]) -> dict[str, T]:
     """Return `named` with each name spelled as `wanted` has it, where only the spelling differs.
 
     A part of a name, between dots, may be exchanged for its other spelling: downsample and
-    shortcut, fc and linear or classifier. A name is left as it is where `wanted` has it or has
-    no other spelling of it, and where the other spelling is in use.
+    shortcut, fc and linear or classifier, layer1 and stage1; a wrapper's part may be there or
+    not. A name is left as it is where `wanted` has it or has no other spelling of it, or several,
+    and where the other spelling is in use.
     """
+    spellings: dict[str, list[str]] = {}
+    for name in wanted:
+        spellings.setdefault(_canonical(name), []).append(name)
     matched: dict[str, T] = {}
     for name, value in named.items():
-        spelling = name
-        if name not in wanted:
-            parts = name.split(".")
-            others = (
-                ".".join(new if part == old else part for part in parts) for old, new in _SPELLINGS
-            )
-            spelling = next((o for o in others if o in wanted and o not in named), name)
-        matched[spelling] = value
+        options = [] if name in wanted else spellings.get(_canonical(name), [])
+        is_clear = len(options) == 1 and options[0] not in named and options[0] not in matched
+        matched[options[0] if is_clear else name] = value
     return matched
+
+
+def fit_names(shapes: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> Fit:
+    """Return which tensors of a file are those of a network, of whose names the prefix may differ.
+
+    All that a network needs under one prefix is the network, and what else lies in the file is
+    left aside; without such a prefix nothing but known extras is. A moving average counts only
+    where nothing else fits.
+    """
+    own_prefixes = {"", common_prefix(wanted)}
+    fits: dict[str, Fit] = {}
+    nearest, least = Fit({}, (), ("",)), len(shapes) + len(wanted) + 1
+    for prefix in _prefixes(shapes, len(wanted) - _optional_count(wanted)):
+        for own_prefix in own_prefixes:
+            fit = _fit(shapes, wanted, prefix, own_prefix)
+            differing = _differing(fit, shapes, wanted)
+            if not differing:
+                fits.setdefault(prefix, fit)
+            if differing < least:
+                nearest, least = fit, differing
+    if not fits:
+        return nearest
+    trained = {p: fit for p, fit in fits.items() if not is_of_average(p)} or fits
+    if "" in trained:  # nothing lies aside
+        return trained[""]
+    return next(iter(trained.values()))._replace(prefixes=tuple(trained))
+
+
+def common_prefix(names: Collection[str]) -> str:
+    """Return the dotted prefix that all of the names have; empty where there is none."""
+    first, *others = names or ("",)
+    parts = first.split(".")[:-1]
+    prefixes = (".".join(parts[:count]) + "." for count in range(len(parts), 0, -1))
+    return next((p for p in prefixes if all(name.startswith(p) for name in others)), "")
+
+
+def is_of_average(name: str) -> bool:
+    """Return whether a name is that of a moving average of weights."""
+    return _AVERAGE.search(name) is not None
+
+
+@lru_cache(maxsize=65536)
+def _canonical(name: str) -> str:
+    """Return one spelling for all names of the same layer."""
+    parts = (part for part in _OLD_DENSENET.sub(r"\1\2", name).split(".") if part not in _WRAPPERS)
+    return ".".join(_NUMBERED.sub("stage", _SPELLINGS.get(part, part)) for part in parts)
+
+
+def _optional_count(wanted: Mapping[str, Shape]) -> int:
+    return sum(name.endswith("num_batches_tracked") for name in wanted)
+
+
+def _prefixes(names: Collection[str], count: int) -> list[str]:
+    """Return the dotted prefixes that at least `count` names have, shortest first; "" always."""
+    counts: dict[str, int] = {}
+    for name in names:
+        for position, letter in enumerate(name):
+            if letter == ".":
+                prefix = name[: position + 1]
+                counts[prefix] = counts.get(prefix, 0) + 1
+    return ["", *sorted((p for p, n in counts.items() if n >= count), key=len)]
+
+
+def _fit(
+    shapes: Mapping[str, Shape], wanted: Mapping[str, Shape], prefix: str, own_prefix: str
+) -> Fit:
+    """Return the fit of what lies under a prefix, under another prefix of the network's."""
+    auxiliary = () if any(name.startswith(_AUXILIARY) for name in wanted) else _AUXILIARY
+    aside = tuple(
+        name
+        for name in shapes
+        if not name.startswith(prefix)
+        or name.endswith(_COUNTS)
+        or name.removeprefix(prefix).startswith(auxiliary)
+    )
+    extra = set(aside)
+    inside = {own_prefix + name.removeprefix(prefix): name for name in shapes if name not in extra}
+    matched = match_key_names(inside, wanted.keys())
+    return Fit({name: own_name for own_name, name in matched.items()}, aside, (prefix,))
+
+
+def _differing(fit: Fit, shapes: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> int:
+    """Return how many tensors only one has, or in another shape; counts of batches may lack."""
+    matched = {own_name: shapes[name] for name, own_name in fit.own_names.items()}
+    return sum(
+        name in matched or not name.endswith("num_batches_tracked")
+        for name in {name for name, _ in wanted.items() ^ matched.items()}
+    )

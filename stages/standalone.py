@@ -1,6 +1,7 @@
 """export, build and validate on files from anywhere, without a pipeline around them."""
 
 import contextlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def export(
         code=registry.source_file(card.arch),
         arch_place="--arch",
         weights_place="--student",
+        on_note=_write_note,
     )
     shape = (_CHECK_IMAGES, card.channels, card.image_size_px, card.image_size_px)
     random_NCHW = np.random.default_rng(0).random(shape, dtype=np.float32)
@@ -149,7 +151,12 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> Measu
     )
     code = registry.source_file(card.arch)
     network = factory.restore(
-        card, tensors, code=code, arch_place="--teacher", weights_place="--teacher"
+        card,
+        tensors,
+        code=code,
+        arch_place="--teacher",
+        weights_place="--teacher",
+        on_note=_write_note,
     )
     if source is None:
         images = bank_images(bank_path, card)
@@ -171,6 +178,11 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> Measu
         opset=BACKENDS[manifest.backend].opset,
     )
     return measurements
+
+
+def _write_note(note: str) -> None:
+    """Write what the user should know beside the result."""
+    sys.stderr.write(f"{note}\n")
 
 
 def _source(data: str) -> Data:

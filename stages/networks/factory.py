@@ -1,6 +1,6 @@
 """Building the classifier that a card describes, and filling it with weights."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -12,6 +12,8 @@ from pipeline.stage import StageError
 from stages.networks import card as cards
 from stages.networks import weights
 from stages.networks.card import Card
+
+_NAMES = 3
 
 
 def build(card: Card, *, code: Path | None, place: str) -> Classifier:
@@ -67,7 +69,10 @@ def load(path: Path, *, code: Path | None, place: str) -> tuple[Classifier, Card
     card = cards.read(path)
     if card is None:
         raise StageError(place, f"carries no card ({path})", "give a file that madpipe wrote")
-    return restore(card, tensors, code=code, arch_place=place, weights_place=place), card
+    network = restore(
+        card, tensors, code=code, arch_place=place, weights_place=place, on_note=lambda _: None
+    )
+    return network, card
 
 
 def restore(
@@ -77,14 +82,29 @@ def restore(
     code: Path | None,
     arch_place: str,
     weights_place: str,
+    on_note: Callable[[str], None],
 ) -> Classifier:
     """Return the network of a card with its weights, ready for inference.
+
+    Args:
+        card: What the network is.
+        tensors: The file's, as `weights.read` returns them.
+        code: The file of a `FILE.py:FUNCTION` architecture.
+        arch_place: The setting or option that named the architecture, for messages.
+        weights_place: The one that named the weights.
+        on_note: Receives what the user should know of how the weights were taken.
 
     Raises:
         StageError: The card's network cannot be built, or the weights do not fit it.
     """
     network = build(card, code=code, place=arch_place)
-    weights.fill(network.backbone, tensors, arch=card.arch, place=weights_place)
+    aside = weights.fill(network.backbone, tensors, arch=card.arch, place=weights_place)
+    if aside:
+        on_note(
+            f"{weights_place}: {len(aside)} of {len(tensors)} tensors are left aside, since "
+            f"{card.arch} has no layer for them ({', '.join(aside[:_NAMES])}"
+            f"{', ...' if len(aside) > _NAMES else ''})"
+        )
     return network.eval()
 
 

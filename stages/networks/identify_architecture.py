@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from models import registry
-from models.key_names import match_key_names
+from models.key_names import fit_names
 from pipeline.errors import UsageError
 from pipeline.stage import StageError
 from stages.data.datasets import matching_spec
@@ -130,7 +130,8 @@ def _differences(
                 arch, in_channels=channels, num_classes=num_classes, code=None
             )
         own = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-        matched = match_key_names(shapes, own.keys())
+        fit = fit_names(shapes, own)
+        matched = {own_name: shapes[name] for name, own_name in fit.own_names.items()}
         # Old files have no count of batches.
         differing = {
             name

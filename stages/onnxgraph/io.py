@@ -19,6 +19,7 @@ from pipeline.atomic import write_bytes
 from pipeline.errors import first_line
 from pipeline.gates.build_records import Signature
 from pipeline.stage import StageError
+from stages.foreign_files import recognise
 from stages.networks import card as cards
 from stages.networks.card import Card
 
@@ -114,6 +115,8 @@ def read(path: Path, place: str) -> ModelProto:
     except FileNotFoundError as error:
         raise StageError(place, f"no such file ({path})", "correct the path") from error
     except Exception as error:  # protobuf's decode error has no public name
+        if foreign := recognise(path.read_bytes()):
+            raise StageError(place, f"{foreign.what} ({path})", foreign.remedy) from error
         raise StageError(place, f"is no ONNX file ({path}: {error})", "export it again") from error
     for tensor in itertools.chain.from_iterable(map(_tensors, (model.graph, *model.functions))):
         if tensor.external_data:

@@ -47,6 +47,7 @@ def load(ctx: Context, card: Card, path: Path) -> Classifier:
         code=ctx.external("teacher_code"),
         arch_place="teacher.arch",
         weights_place="teacher.weights",
+        on_note=ctx.note,
     )
     if unusual := probe.check(network, card, "teacher.arch"):
         ctx.note(unusual)

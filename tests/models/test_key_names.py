@@ -1,6 +1,8 @@
 """The same layer under the names of different repositories."""
 
-from models.key_names import match_key_names
+import pytest
+
+from models.key_names import fit_names, match_key_names
 
 
 def test_names_are_spelled_as_wanted_in_both_directions() -> None:
@@ -27,3 +29,56 @@ def test_nothing_is_put_in_the_place_of_a_tensor_that_is_there() -> None:
         "fc.bias": 1,
         "linear.bias": 2,
     }
+
+
+def _shapes(*names: str, size: int = 2) -> dict[str, tuple[int, ...]]:
+    return dict.fromkeys(names, (size,))
+
+
+OWN = _shapes("stage1.0.conv1.weight", "stage1.0.bn1.num_batches_tracked", "fc.bias")
+
+
+@pytest.mark.parametrize(
+    "prefix", ["", "network.", "a.b.", "module.", "model._orig_mod.", "classifier.", "fc."]
+)
+def test_whatever_all_that_is_needed_lies_under_is_removed(prefix: str) -> None:
+    file = {prefix + name: shape for name, shape in OWN.items()}
+    fit = fit_names(file, OWN)
+    assert fit.own_names == {prefix + name: name for name in OWN}
+    assert not fit.aside
+
+
+def test_a_prefix_that_only_the_network_has_is_added() -> None:
+    wanted = {f"backbone.{name}": shape for name, shape in OWN.items()}
+    assert fit_names(OWN, wanted).own_names == {name: f"backbone.{name}" for name in OWN}
+
+
+def test_what_lies_beside_the_network_is_left_aside() -> None:
+    file = {f"model.{name}": shape for name, shape in OWN.items()} | _shapes("criterion.weight")
+    assert fit_names(file, OWN).aside == ("criterion.weight",)
+
+
+def test_a_layer_too_many_inside_is_no_fit() -> None:
+    file = {f"model.{name}": shape for name, shape in (OWN | _shapes("fc2.bias")).items()}
+    fit = fit_names(file, OWN)
+    assert set(fit.own_names.values()) > OWN.keys()
+
+
+def test_what_was_trained_comes_before_its_average_and_two_networks_stay_two() -> None:
+    def doubled(other: str) -> dict[str, tuple[int, ...]]:
+        pairs = (("model", name) for name in OWN), ((other, name) for name in OWN)
+        return {f"{place}.{name}": (2,) for pair in pairs for place, name in pair}
+
+    for other in ("model_ema", "ema", "averaged_model", "swa"):
+        assert fit_names(doubled(other), OWN).prefixes == ("model.",)
+    assert fit_names(doubled("teacher"), OWN).prefixes == ("model.", "teacher.")
+
+
+def test_wrappers_within_old_spellings_and_stages_are_other_names_of_the_same() -> None:
+    wanted = {"features.0.weight", "block.denselayer1.norm1.weight", "stage2.0.shortcut.0.weight"}
+    file = {
+        "features.module.0.weight": 1,
+        "block.denselayer1.norm.1.weight": 2,
+        "layer2.0.downsample.0.weight": 3,
+    }
+    assert match_key_names(file, wanted).keys() == wanted

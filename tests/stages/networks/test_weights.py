@@ -1,11 +1,18 @@
 """Weights files: the formats in use are read, what could do harm or does not fit is refused."""
 
+import argparse
 import os
 import pickle
+import sys
+from collections import defaultdict
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+from zipfile import ZipFile
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -58,6 +65,12 @@ WRAPPERS: dict[str, Callable[[State], Any]] = {
         "initted": torch.tensor(data=True),
         "step": torch.tensor(3),
     },
+    "under a name that nobody knows": lambda state: {"epoch": 1, "params": state},
+    "beside its settings": lambda state: {"model": {"name": "x"}, "net_params": state},
+    "beside what the optimiser keeps": lambda state: {
+        "weights": state,
+        "optimizer": {"state": {0: {"exp_avg": torch.zeros(2, 2)}}, "by_name": {"w": state}},
+    },
     "with a tensor beside it": lambda state: {
         "best_acc1": torch.tensor(98.7),
         "state_dict": state,
@@ -88,6 +101,98 @@ def test_a_network_whose_own_names_look_wrapped_is_filled(tmp_path: Path) -> Non
 def test_a_torch_checkpoint_in_the_old_format_is_read(tmp_path: Path) -> None:
     torch.save(_state(), tmp_path / "w.pth", _use_new_zipfile_serialization=False)
     assert _same(weights.read(tmp_path / "w.pth", "here"), _state())
+
+
+class AttributeDict(dict[str, float]):
+    """What Lightning keeps options in."""
+
+
+AttributeDict.__module__ = "pytorch_lightning.utilities.parsing"
+
+
+def test_objects_beside_the_weights_are_read_as_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("pytorch_lightning", "pytorch_lightning.utilities", AttributeDict.__module__):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setattr(
+        sys.modules[AttributeDict.__module__], "AttributeDict", AttributeDict, raising=False
+    )
+    beside = {
+        "best": np.float64(93.1),
+        "history": np.zeros(3),
+        "args": argparse.Namespace(lr=0.1, data=Path("x")),
+        "logs": defaultdict(list, a=[1]),
+        "hyper_parameters": AttributeDict(lr=0.1),
+        "when": datetime(2020, 1, 1, tzinfo=UTC),
+    }
+    for is_zip in (True, False):
+        state = {"state_dict": _state(), **beside}
+        torch.save(state, tmp_path / "w.pth", _use_new_zipfile_serialization=is_zip)
+        assert _same(weights.read(tmp_path / "w.pth", "here"), _state())
+
+
+def test_a_pruned_network_has_the_weights_that_it_computes_with(tmp_path: Path) -> None:
+    state = {"a.weight_orig": torch.ones(2, 3), "a.weight_mask": torch.eye(2, 3)}
+    torch.save(state, tmp_path / "w.pth")
+    assert _same(weights.read(tmp_path / "w.pth", "here"), {"a.weight": torch.eye(2, 3)})
+
+
+def test_several_state_dicts_are_named(tmp_path: Path) -> None:
+    torch.save({"student": _state(), "teacher": _state()}, tmp_path / "w.pth")
+    with pytest.raises(StageError, match=r"several state dicts .*student, teacher"):
+        weights.read(tmp_path / "w.pth", "here")
+
+
+def test_texts_of_python_2_are_read(tmp_path: Path) -> None:
+    torch.save({"state_dict": _state(), "note": "MARK"}, tmp_path / "w.pth")
+    path = tmp_path / "latin.pth"
+    with ZipFile(tmp_path / "w.pth") as file, ZipFile(path, "w") as changed:
+        for name in file.namelist():
+            content = file.read(name)
+            if name.endswith("data.pkl"):
+                # A text as bytes of Latin-1, which is what Python 2 writes.
+                content = content.replace(b"X\4\0\0\0MARK", b"U\4caf\xe9")
+            changed.writestr(name, content)
+    assert b"caf\xe9" in path.read_bytes()
+    assert _same(weights.read(path, "here"), _state())
+
+
+def test_a_torchscript_archive_is_named_as_such(tmp_path: Path) -> None:
+    with ZipFile(tmp_path / "w.pt", "w") as archive:
+        for name in ("w/data.pkl", "w/code/__torch__.py", "w/constants.pkl", "w/version"):
+            archive.writestr(name, b"")
+    with pytest.raises(StageError, match="is a TorchScript archive"):
+        weights.read(tmp_path / "w.pt", "here")
+
+
+def test_whole_numbers_are_not_taken_for_floats() -> None:
+    state = {n: t.to(torch.int8) if t.ndim > 1 else t for n, t in _state().items()}
+    with pytest.raises(StageError, match=r"weights are int8, not floats \(conv1\.weight\)"):
+        weights.fill(resnet8(), state, arch="resnet8", place="here")
+
+
+class Tied(nn.Module):
+    """Two names of one layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(2, 2)
+        self.b = self.a
+
+
+def test_shared_weights_are_saved_and_read_under_both_names(tmp_path: Path) -> None:
+    wanted = Tied()
+    weights.save(tmp_path / "w.safetensors", wanted, {})
+    tensors = weights.read(tmp_path / "w.safetensors", "here")
+    for names in ({"a.weight", "a.bias", "b.weight", "b.bias"}, {"a.weight", "b.bias"}):
+        filled = Tied()
+        some = {name: tensor for name, tensor in tensors.items() if name in names}
+        weights.fill(filled, some, arch="x", place="here")
+        assert _same(filled.state_dict(), wanted.state_dict())
+    tensors["b.weight"] = tensors["b.weight"] + 1
+    with pytest.raises(StageError, match=r"two values .*a\.weight and b\.weight differ"):
+        weights.fill(Tied(), tensors, arch="x", place="here")
 
 
 class Bomb:
