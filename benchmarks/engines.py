@@ -287,7 +287,7 @@ def hits(
 ) -> NDArray[np.bool_]:
     """Return which images, of N, a model gives their class."""
     session = ort.OrtSession(model.SerializeToString())
-    hits_N: NDArray[np.bool_] = autotune.classes(session.infer, x_NCHW) == y_N
+    hits_N: NDArray[np.bool_] = autotune.logits(session.infer, x_NCHW).argmax(axis=1) == y_N
     return hits_N
 
 

@@ -15,18 +15,17 @@ from pipeline.gates import measurements as records
 from pipeline.gates.build_records import EngineManifest
 from pipeline.gates.measurements import Measurements
 from pipeline.settings import Build, Data, Export, Validate
-from pipeline.stage import StageError
 from stages import image_bank
 from stages.build import stage as build_stage
+from stages.build.notes import OnNote, no_note
 from stages.data.datasets import SPECS
 from stages.data.images import load as load_dataset
 from stages.engines import compatibility, selection
 from stages.engines.base import AUTO, BACKENDS, MANIFEST_FILE
-from stages.engines.open_engine import read_folder
+from stages.engines.open_engine import check_folder, read_folder
 from stages.export import stage as export_stage
 from stages.networks import card as cards
 from stages.networks import factory, identify_architecture, weights
-from stages.onnxgraph.convert import CALIBRATED
 from stages.validate import stage as validate_stage
 from stages.validate.images import bank_images, check_images
 from stages.validate.latency import Teacher
@@ -83,7 +82,12 @@ def export(
 
 
 def build(
-    onnx: Path, folder: Path, options: Build, calibration: Path | None = None
+    onnx: Path,
+    folder: Path,
+    options: Build,
+    calibration: Path | None = None,
+    *,
+    on_note: OnNote = no_note,
 ) -> EngineManifest:
     """Build an engine and its manifest into a folder.
 
@@ -92,32 +96,34 @@ def build(
         folder: Where to write.
         options: Backend, device and precision.
         calibration: Images for int8, fp8 and `auto`; None: `auto` is the backend's default.
+        on_note: Gets what was changed in the file, and how far engines are from it.
 
     Raises:
         StageError: The ONNX file is unsound or the backend cannot use it.
         UnavailableError: The machine lacks what the options name.
-        UsageError: A target is no architecture that the backend builds for.
+        UsageError: A target is no architecture that the backend builds for, or the folder holds
+            files of another program.
     """
     if wrong := selection.unsupported_target(options):
         raise UsageError("--target", wrong.wrong, wrong.remedy)
     for requirement in selection.requirements(options):
         requirement.check()
-    if calibration is None and options.precision in CALIBRATED:
-        raise StageError(
-            "--precision",
-            f"needs images to calibrate with ({options.precision}, none given)",
-            "give --calibration: the bank of a distill run, an .npz with x, or a folder of images",
-        )
-    is_new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
     is_measured = calibration is not None and selection.is_chosen_by_measuring(options)
     if is_measured:
         file = selection.engine_file(options)
     else:
         file = BACKENDS[selection.backend_name(options)].engine_file
+    check_folder(folder, (file, MANIFEST_FILE, _TABLE))
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         manifest, candidates = build_stage.build(
-            onnx, folder / file, folder / MANIFEST_FILE, options, calibration_path=calibration
+            onnx,
+            folder / file,
+            folder / MANIFEST_FILE,
+            options,
+            calibration_path=calibration,
+            on_note=on_note,
         )
     except BaseException:
         if is_new:

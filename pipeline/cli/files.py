@@ -133,7 +133,9 @@ def build(
     from stages import standalone  # noqa: PLC0415
 
     folder = out or onnx.with_suffix("")
-    manifest = standalone.build(onnx, folder, options, calibration)
+    manifest = standalone.build(
+        onnx, folder, options, calibration, on_note=lambda text: typer.echo(text, err=True)
+    )
     if as_json:
         common.write_json(msgspec.to_builtins(manifest) | {"path": str(folder)})
     else:

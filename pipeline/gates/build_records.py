@@ -64,6 +64,8 @@ class EngineManifest(Struct, frozen=True, kw_only=True):
     """Arithmetic that the runtime reports -> layers in it; empty where it reports none."""
     float_layers: tuple[str, ...] = ()
     """Layers that stayed in fp32."""
+    onnx_changes: tuple[str, ...] = ()
+    """What was changed in the ONNX file before anything was built from it."""
 
 
 CandidateVerdict = Literal["chosen", "admissible", "missed", "failed", "unavailable"]
@@ -85,6 +87,8 @@ class Candidate(Struct, frozen=True, kw_only=True):
     float_layers: tuple[str, ...]
     disagreement: Share | None
     """Share of the images that get another class than in fp32."""
+    logit_difference: float | None = None
+    """Largest difference of a logit from fp32, as a share of the logits' spread."""
     p50_ms: float | None
     bytes: Count | None
     build_s: float | None

@@ -77,4 +77,8 @@ class Build(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """auto: largest share of the bank whose class may differ from fp32"""
     bisect_layers: Annotated[int, Meta(ge=0)] = 2
     """auto: layers to return to fp32 where int8 differs too much"""
+    output: str | None = None
+    """which output has the logits, where a file has more than one"""
+    image_size_px: Count | None = None
+    """height and width to build for, where a file leaves them open"""
     tensorrt: TensorRT = TensorRT()

@@ -21,6 +21,7 @@ from onnx import ModelProto
 from pipeline.errors import StageError, UnavailableError
 from pipeline.gates import build_records
 from pipeline.gates.build_records import CandidateVerdict, EngineManifest, SensitiveLayer
+from stages.build.agreement import compare
 from stages.engines import selection, timing
 from stages.engines.base import BACKENDS, BuildRequest, OnProgress, Session, no_progress
 from stages.engines.open_engine import build_engine
@@ -54,6 +55,8 @@ class AutotuneResult:
     session: Session | None = None
     disagreement: float | None = None
     """Share of the images that get another class than in fp32."""
+    logit_difference: float | None = None
+    """As a share of the spread; see `agreement.relative_difference`."""
     p50_ms: float | None = None
     build_s: float | None = None
     reached: dict[str, int] = field(default_factory=dict)
@@ -98,6 +101,12 @@ class AutotuneResult:
         )
         self.manifest = build_engine(self.backend, request)
 
+    def compare(self, logits_NK: NDArray[np.float32], reference_NK: NDArray[np.float32]) -> None:
+        """Note how the engine's logits compare with those of the fp32 model."""
+        agreement = compare(logits_NK, reference_NK)
+        self.disagreement = agreement.disagreement
+        self.logit_difference = agreement.logit_difference
+
     def open(self, threads: int) -> Session:
         """Load the engine, and note the arithmetic that its runtime reports where it does.
 
@@ -127,13 +136,14 @@ class Autotuner:
 
     def __post_init__(self) -> None:
         """Run the reference: the fp32 model in ONNX Runtime on the CPU."""
-        self._reference_N = self._graph_classes(self.converter.model, self.images_NCHW)
+        self._reference_NK = self._graph_logits(self.converter.model, self.images_NCHW)
 
     def run(self, candidates: Sequence[Candidate], on_progress: OnProgress) -> None:
         """Build the candidates, mix float layers into int8 graphs that miss, and measure all."""
         for number, candidate in enumerate(candidates):
+            on_progress(number, len(candidates) + 1, "candidates")
             self._evaluate(candidate, ())
-            on_progress(number + 1, len(candidates) + 1, "candidates")
+        on_progress(len(candidates), len(candidates) + 1, "candidates")
         self._mix_precisions(on_progress)
         running = [result for result in self.results if result.session is not None]
         # All that run, also those that miss, at batch 1.
@@ -169,20 +179,22 @@ class Autotuner:
         try:
             result.build(self.converter, more_float, cache=self.cache)
             result.build_s = round(time.perf_counter() - begin_s, 3)
-            classes_N = classes(result.open(self.threads).infer, self.images_NCHW)
+            result.compare(
+                logits(result.open(self.threads).infer, self.images_NCHW), self._reference_NK
+            )
         except UnavailableError as error:
             result.reason = str(error)
             return
         except StageError as error:
             result.verdict, result.reason = "failed", str(error)
             return
-        result.disagreement = float((classes_N != self._reference_N).mean())
+        assert result.disagreement is not None
         limit = self.converter.options.max_disagreement
         is_admissible = result.disagreement <= limit
         result.verdict = "admissible" if is_admissible else "missed"
         result.reason = (
-            f"{result.disagreement:.4f} of {len(classes_N)} images get another class than in fp32, "
-            f"{'at most' if is_admissible else 'more than'} {limit:g}"
+            f"{result.disagreement:.4f} of {len(self.images_NCHW)} images get another class than "
+            f"in fp32, {'at most' if is_admissible else 'more than'} {limit:g}"
         )
 
     def _mix_precisions(self, on_progress: OnProgress) -> None:
@@ -199,9 +211,9 @@ class Autotuner:
 
             def disagreement(in_float: frozenset[str], backend: str = result.backend) -> float:
                 model = self.converter.convert("int8", BACKENDS[backend], sorted(in_float)).model
-                classes_N = self._graph_classes(model, images_NCHW)
+                logits_NK = self._graph_logits(model, images_NCHW)
                 on_progress(next(trials), most_trials, "graphs tried")
-                return float((classes_N != self._reference_N[: len(images_NCHW)]).mean())
+                return compare(logits_NK, self._reference_NK[: len(images_NCHW)]).disagreement
 
             if scheme not in float_layers:
                 sensitive = sensitive_layers(
@@ -214,9 +226,9 @@ class Autotuner:
                 float_layers[scheme] = tuple(layer.layer for layer in sensitive)
             self._evaluate(Candidate(result.backend, result.precision), float_layers[scheme])
 
-    def _graph_classes(self, model: ModelProto, x_NCHW: NDArray[np.float32]) -> NDArray[np.int64]:
+    def _graph_logits(self, model: ModelProto, x_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
         session = OrtSession(model.SerializeToString(), threads=self.threads)
-        return classes(session.infer, x_NCHW)
+        return logits(session.infer, x_NCHW)
 
 
 def sensitive_layers(
@@ -243,9 +255,8 @@ def sensitive_layers(
     return tuple(sensitive)
 
 
-def classes(
+def logits(
     infer: Callable[[NDArray[np.float32]], NDArray[np.float32]], x_NCHW: NDArray[np.float32]
-) -> NDArray[np.int64]:
-    """Return the class, of shape N, that an engine gives each image."""
-    classes_N: NDArray[np.int64] = predict(infer, x_NCHW).argmax(axis=1)
-    return classes_N
+) -> NDArray[np.float32]:
+    """Return the logits, of shape NK, that an engine gives all images."""
+    return predict(infer, x_NCHW)

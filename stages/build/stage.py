@@ -8,19 +8,29 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import machine
 from pipeline.cache.keys import file_sha256
 from pipeline.errors import StageError, UnavailableError
 from pipeline.gates import measurements
 from pipeline.gates.build_records import Candidates, EngineManifest
 from pipeline.settings import Build
 from pipeline.stage import Context
+from stages.build import notes
 from stages.build.autotune import GRAPH_FILE, Autotuner, AutotuneResult
+from stages.build.examine import examine, random_images
+from stages.build.notes import OnNote, no_note
 from stages.engines import selection
 from stages.engines.base import BACKENDS, OnProgress, no_progress
 from stages.engines.open_engine import write_manifest
-from stages.onnxgraph import calibration_images
+from stages.engines.ort import OrtSession
+from stages.networks.predict import predict
+from stages.onnxgraph import calibration_images, intake
 from stages.onnxgraph import io as onnx_io
-from stages.onnxgraph.convert import PrecisionConverter
+from stages.onnxgraph.convert import CALIBRATED, PrecisionConverter
+
+_CHECK_IMAGES = 16
+"""On which engines are compared whose precision loses next to nothing."""
+_STEPS = 3
 
 
 def run(ctx: Context) -> None:
@@ -36,6 +46,7 @@ def run(ctx: Context) -> None:
         cache=ctx.cache,
         graph=ctx.output("graph") if ctx.settings.build.targets else None,
         on_progress=ctx.progress,
+        on_note=ctx.note,
     )
     measurements.write(ctx.output("candidates"), candidates)
     if manifest.device == "cpu" and selection.device(ctx.settings.build) == "cuda":
@@ -61,25 +72,28 @@ def build(
     cache: Path | None = None,
     graph: Path | None = None,
     on_progress: OnProgress = no_progress,
+    on_note: OnNote = no_note,
 ) -> tuple[EngineManifest, Candidates]:
-    """Make an engine from an fp32 ONNX file; write its manifest, and return it and all candidates.
+    """Make an engine from an ONNX file; write its manifest, and return it and all candidates.
 
     Precision `auto` measures candidates, with so many CPU threads, where there are images.
 
     `calibration_path` holds images for calibration and comparison; `place` is the option or output
     that named it. `cache` is a folder for what a backend keeps from build to build, and `graph` is
-    where to leave the graph at the precision that was named.
+    where to leave the graph at the precision that was named. `on_note` gets what was changed in the
+    file, and how far engines are from it.
 
     Raises:
         StageError: The ONNX file is unsound, the backend cannot use it, or the images do not fit.
         UnavailableError: The device, precision or backend is not to be had here.
     """
-    model = onnx_io.read(onnx, "the ONNX file")
-    onnx_io.check_images(model, "the ONNX file")
-    images_NCHW = None
-    if calibration_path is not None:
-        images_NCHW = calibration_images.load(calibration_path, model, place)
-    converter = PrecisionConverter(model, images_NCHW, options)
+    source = examine(intake.read(onnx, options), options)
+    model = source.model
+    notes.of_changes(onnx, source.changes, on_note)
+    images_NCHW = (
+        calibration_images.load(calibration_path, model, place) if calibration_path else None
+    )
+    converter = PrecisionConverter(model, images_NCHW, options, is_quantized=source.is_quantized)
     with TemporaryDirectory(prefix="madpipe-", dir=engine.parent) as name:
         folder = Path(name)
         if images_NCHW is not None and selection.is_chosen_by_measuring(options):
@@ -87,9 +101,12 @@ def build(
                 converter, images_NCHW, folder, on_progress, threads=threads, cache=cache
             )
         else:
-            result, candidates = _build_named(converter, folder, cache, on_progress)
+            result, candidates = _build_named(
+                converter, images_NCHW, folder, on_progress, cache=cache
+            )
             if graph is not None:
                 shutil.move(folder / GRAPH_FILE, graph)
+        notes.of_engine(result, candidates, model, on_note)
         shutil.move(result.engine, engine)
     assert result.manifest is not None
     manifest = msgspec.structs.replace(
@@ -99,19 +116,26 @@ def build(
         signature=onnx_io.signature(model),
         reached=result.reached,
         float_layers=result.float_layers,
+        onnx_changes=source.changes,
     )
     write_manifest(manifest, manifest_path)
     return manifest, candidates
 
 
 def _build_named(
-    converter: PrecisionConverter, folder: Path, cache: Path | None, on_progress: OnProgress
+    converter: PrecisionConverter,
+    images_NCHW: NDArray[np.float32] | None,
+    folder: Path,
+    on_progress: OnProgress,
+    *,
+    cache: Path | None,
 ) -> tuple[AutotuneResult, Candidates]:
-    """Build the backend and precision that the settings name."""
+    """Build the backend and precision that the settings name, and compare it with the file."""
     options = converter.options
+    is_kept = converter.is_quantized and options.precision == "auto"
     result = AutotuneResult(
         backend=selection.backend_name(options),
-        precision=selection.precision(options),
+        precision="int8" if is_kept else selection.precision(options),
         device=selection.device(options),
         engine=folder / "new.engine",
         verdict="chosen",
@@ -127,11 +151,41 @@ def _build_named(
         result.device, result.reason = "cpu", f"{result.reason}; {error}"
         result.build(converter, cache=cache, on_progress=on_progress)
     is_stripped = result.manifest and result.manifest.settings.get("weights") == "stripped"
+    on_progress(1, _STEPS, "steps")
     if not options.targets and not is_stripped:
-        result.open(threads=1)
+        result.open(threads=machine.cpu_count())
+    on_progress(2, _STEPS, "steps")
+    images = _compare(result, converter, images_NCHW)
+    on_progress(_STEPS, _STEPS, "steps")
     return result, Candidates(
-        max_disagreement=options.max_disagreement, images=0, candidates=(result.record(),)
+        max_disagreement=options.max_disagreement, images=images, candidates=(result.record(),)
     )
+
+
+def _compare(
+    result: AutotuneResult, converter: PrecisionConverter, images_NCHW: NDArray[np.float32] | None
+) -> int:
+    """Compare a named engine with its ONNX file; return on how many calibration images.
+
+    An engine that cannot run here is represented by its graph where that is calibrated.
+    """
+    is_calibrated = result.precision in CALIBRATED
+    if result.session is None and not is_calibrated:
+        return 0
+    count = converter.options.calibration_images if is_calibrated else _CHECK_IMAGES
+    x_NCHW = random_images(converter.model) if images_NCHW is None else images_NCHW[:count]
+    threads = machine.cpu_count()
+    # Unoptimised, since on this CPU the optimised products of 8 bits may saturate.
+    session = result.session or OrtSession(
+        result.engine.with_name(GRAPH_FILE), threads=threads, is_optimised=False
+    )
+    reference = OrtSession(converter.model.SerializeToString(), threads=threads)
+    result.compare(predict(session.infer, x_NCHW), predict(reference.infer, x_NCHW))
+    if images_NCHW is None:
+        # What class random noise gets says nothing.
+        result.disagreement = None
+        return 0
+    return len(x_NCHW)
 
 
 def _autotune(
@@ -153,7 +207,10 @@ def _autotune(
         autotuner = Autotuner(
             converter, images_NCHW, device=device, folder=folder, threads=threads, cache=cache
         )
-        autotuner.run(selection.candidates(options, device), on_progress)
+        possible = selection.candidates(options, device)
+        if converter.is_quantized:
+            possible = tuple(entry for entry in possible if entry.precision == "int8")
+        autotuner.run(possible, on_progress)
         best = autotuner.choose()
         results += autotuner.results
         if best is not None:

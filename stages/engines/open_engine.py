@@ -3,6 +3,7 @@
 Light: a backend's module is imported only when an engine of it is opened.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from pipeline import machine
 from pipeline.atomic import write_bytes
 from pipeline.cache.keys import file_sha256
+from pipeline.errors import UsageError
 from pipeline.gates.build_records import EngineManifest
 from pipeline.stage import StageError
 from stages.engines import compatibility, selection
@@ -85,6 +87,26 @@ def read_folder(folder: Path, place: str) -> tuple[EngineManifest, Path]:
     if Path(name).name != name:
         raise StageError(place, f"its manifest leads out of the folder ({name})", "build it again")
     return read_manifest(path, folder / name), folder / name
+
+
+def check_folder(folder: Path, names: Sequence[str]) -> None:
+    """Make sure that a folder may get an engine: it is new, or these files in it are ours.
+
+    Raises:
+        UsageError: It is a file, or holds some of them without a manifest of madpipe's.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError("--out", f"is a file of that name ({folder})", "give --out DIR")
+    try:
+        msgspec.json.decode((folder / MANIFEST_FILE).read_bytes(), type=EngineManifest)
+    except (OSError, msgspec.DecodeError):
+        for name in names:
+            if (folder / name).exists():
+                raise UsageError(
+                    "--out",
+                    f"holds a {name} that madpipe did not write ({folder / name})",
+                    "give --out DIR with another folder",
+                ) from None
 
 
 def open_engine(manifest: EngineManifest, engine: Path, *, threads: int) -> Session:

@@ -6,6 +6,7 @@ On the CPU it is also the reference for the engines of all backends.
 import contextlib
 import io
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,11 @@ _SHAPE_OPS = frozenset(
      "Slice", "Squeeze", "Sub", "Unsqueeze", "Where")
 )  # fmt: skip
 """Operators on shapes, which ONNX Runtime may leave on the CPU to no harm."""
+_TOO_NEW = {
+    "ir_version": re.compile(r"IR version: (\d+), max supported IR version: (\d+)"),
+    "opset": re.compile(r"Opset (\d+) is under development.*till opset (\d+)", re.IGNORECASE),
+}
+"""What it says of files of a newer standard: their version, and the newest that it reads."""
 _UNKNOWN_LAYER = ("NOT_IMPLEMENTED", "is not a registered function/op", "No Op registered")
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -60,9 +66,7 @@ class OrtSession:
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=[provider])
         except Exception as error:  # its exceptions share no public base class
-            raise StageError(
-                "build", f"ONNX Runtime cannot load it ({name}: {error})", "build it again"
-            ) from error
+            raise _load_fault(name, str(error)) from error
         if provider not in self._session.get_providers():
             raise UnavailableError(
                 "build.device",
@@ -125,20 +129,31 @@ class OrtSession:
         return call
 
 
+def _load_fault(name: Path | str, text: str) -> StageError:
+    """Return the error for a file that ONNX Runtime refuses, from what it says."""
+    place, because = "the ONNX file", " ".join(text.replace(str(name), "it").split())
+    for kind, pattern in _TOO_NEW.items():
+        if match := pattern.search(because):
+            version, newest = match.groups()
+            return StageError(
+                place,
+                f"is of a newer ONNX than ONNX Runtime {onnxruntime.__version__} reads ({kind} "
+                f"{version}, at most {newest})",
+                f"save it with {kind} {newest}, or update onnxruntime",
+            )
+    if any(phrase in because for phrase in _UNKNOWN_LAYER):
+        return StageError(
+            place,
+            f"holds what ONNX Runtime does not run ({because})",
+            "replace the layer that it names, or use another backend",
+        )
+    return StageError("build", f"ONNX Runtime cannot load it ({name}: {because})", "build it again")
+
+
 def build(request: BuildRequest) -> None:
     """Make an engine from a checked ONNX file: the file itself, once it has run here."""
     shutil.copyfile(request.onnx, request.engine)
-    try:
-        OrtSession(request.engine, device=request.device, threads=1)
-    except StageError as error:
-        because = str(error.__cause__).replace(str(request.engine), "it")
-        if not any(phrase in because for phrase in _UNKNOWN_LAYER):
-            raise
-        raise StageError(
-            "the ONNX file",
-            f"holds what ONNX Runtime does not run ({' '.join(because.split())})",
-            "replace the layer that it names, or use another backend",
-        ) from error
+    OrtSession(request.engine, device=request.device, threads=1)
 
 
 def open(engine: Path, *, device: str, threads: int) -> OrtSession:  # noqa: A001  (the protocol)

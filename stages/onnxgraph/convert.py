@@ -17,7 +17,7 @@ from pipeline.settings import Build
 from pipeline.stage import StageError
 from stages.engines.base import PRECISION_KEY, BackendInfo, to_model_input
 from stages.onnxgraph import calibrate, half, qdq
-from stages.onnxgraph.layers import Converted, resolve_layers, with_names
+from stages.onnxgraph.layers import Converted, at_opset, resolve_layers, with_names
 
 CALIBRATED = ("int8", "fp8")
 _VNNI = {"avx512_vnni", "avx_vnni", "amx_int8"}
@@ -27,10 +27,19 @@ class PrecisionConverter:
     """Converts one model to several precisions, measuring ranges of activations once."""
 
     def __init__(
-        self, model: ModelProto, images_NCHW: NDArray[np.float32] | None, options: Build
+        self,
+        model: ModelProto,
+        images_NCHW: NDArray[np.float32] | None,
+        options: Build,
+        *,
+        is_quantized: bool = False,
     ) -> None:
-        """Take an fp32 model and the images for calibration; None: int8 and fp8 are refused."""
+        """Take an fp32 model and the images for calibration; None: int8 and fp8 are refused.
+
+        A model whose activations are quantized already is int8 as it is, and nothing else.
+        """
         self.model = with_names(model)
+        self.is_quantized = is_quantized
         self._images_NCHW = images_NCHW
         self.options = options
         self._ranges: dict[tuple[str, tuple[str, ...]], Any] = {}
@@ -50,9 +59,18 @@ class PrecisionConverter:
         """
         names = self.options.float_layers
         keep = resolve_layers(self.model, names, "build.float_layers") | set(more_float)
-        if precision in CALIBRATED:
+        if self.is_quantized:
+            if precision != "int8":
+                raise StageError(
+                    "build.precision",
+                    f"the ONNX file is quantized already, so it is int8 (not {precision})",
+                    "use int8, or give the file from before quantization",
+                )
+            converted = Converted(with_names(self.model), ())
+        elif precision in CALIBRATED:
             is_int8 = precision == "int8"
             scheme = qdq.SCHEMES[info.scheme if is_int8 else "fp8"]
+            self.model = at_opset(self.model, scheme.opset, precision)
             method = self.options.calibration_method if is_int8 else "distribution"
             converted = qdq.quantize(
                 self.model,

@@ -9,14 +9,14 @@ from collections.abc import Collection
 
 import numpy as np
 import onnx
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, version_converter
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from pipeline.stage import StageError
 from stages.onnxgraph.layers import (
     KEPT_BY_NAME,
     PREPROCESSING,
     Converted,
     KeptFloat,
+    at_opset,
     nodes_before_layers,
     with_names,
 )
@@ -46,7 +46,7 @@ def convert(model: ModelProto, precision: str, *, keep: Collection[str]) -> Conv
     Raises:
         StageError: The opset knows no bf16 and cannot be raised.
     """
-    model = with_names(_at_bf16_opset(model) if precision == "bf16" else model)
+    model = with_names(at_opset(model, _BF16_OPSET, precision) if precision == "bf16" else model)
     graph = model.graph
     ahead = nodes_before_layers(model)
     kept: list[KeptFloat] = []
@@ -68,23 +68,6 @@ def convert(model: ModelProto, precision: str, *, keep: Collection[str]) -> Conv
     graph.node.extend(nodes)
     graph.initializer.extend(used)
     return Converted(model, tuple(kept))
-
-
-def _at_bf16_opset(model: ModelProto) -> ModelProto:
-    versions = [opset.version for opset in model.opset_import if not opset.domain]
-    if versions and versions[0] >= _BF16_OPSET:
-        return model
-    try:
-        raised: ModelProto = version_converter.convert_version(model, _BF16_OPSET)
-    except (RuntimeError, ValueError) as error:
-        raise StageError(
-            "build.precision",
-            f"bf16 needs opset {_BF16_OPSET}, to which the file cannot be raised ({error})",
-            f"export it with opset {_BF16_OPSET}",
-        ) from error
-    del raised.metadata_props[:]
-    raised.metadata_props.extend(model.metadata_props)
-    return raised
 
 
 class _Rewriter:

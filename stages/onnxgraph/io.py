@@ -12,7 +12,7 @@ from pathlib import Path
 
 import onnx
 import torch
-from onnx import FunctionProto, GraphProto, ModelProto, TensorProto
+from onnx import FunctionProto, GraphProto, ModelProto, TensorProto, ValueInfoProto
 from torch import Tensor, nn
 
 from pipeline.atomic import write_bytes
@@ -110,33 +110,62 @@ def read(path: Path, place: str) -> ModelProto:
     Raises:
         StageError: No such file, damaged, not ONNX, or data kept outside the file.
     """
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except FileNotFoundError as error:
-        raise StageError(place, f"no such file ({path})", "correct the path") from error
-    except Exception as error:  # protobuf's decode error has no public name
-        if foreign := recognise(path.read_bytes()):
-            raise StageError(place, f"{foreign.what} ({path})", foreign.remedy) from error
-        raise StageError(place, f"is no ONNX file ({path}: {error})", "export it again") from error
-    for tensor in itertools.chain.from_iterable(map(_tensors, (model.graph, *model.functions))):
+    model = parse(path, place)
+    for tensor in tensors_of(model):
         if tensor.external_data:
             raise StageError(
                 place,
                 f"keeps weights outside itself ({path}: {tensor.name})",
                 "export it as one file",
             )
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise StageError(
-            place, f"is no sound ONNX file ({path}: {first_line(error)})", "export it again"
-        ) from error
+    check_sound(model, path, place)
     if len(model.graph.input) != 1 or len(model.graph.output) != 1:
         counts = f"{len(model.graph.input)} and {len(model.graph.output)}"
         raise StageError(
             place, f"needs one input and one output ({path} has {counts})", "export a classifier"
         )
     return model
+
+
+def parse(path: Path, place: str) -> ModelProto:
+    """Return what a file holds, unchecked and without data kept outside it; errors as `read`."""
+    try:
+        return onnx.load(str(path), load_external_data=False)
+    except FileNotFoundError as error:
+        raise StageError(place, f"no such file ({path})", "correct the path") from error
+    except Exception as error:  # protobuf's decode error has no public name
+        if foreign := recognise(path.read_bytes()):
+            raise StageError(place, f"{foreign.what} ({path})", foreign.remedy) from error
+        raise StageError(place, f"is no ONNX file ({path}: {error})", "export it again") from error
+
+
+def check_sound(model: ModelProto, path: Path, place: str) -> None:
+    """Make sure that a model, read from `path`, follows the standard; StageError where not."""
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise StageError(
+            place, f"is no sound ONNX file ({path}: {first_line(error)})", "export it again"
+        ) from error
+
+
+def shape_text(value: ValueInfoProto) -> str:
+    """Return the shape of an input or output for messages: `any x 3 x 224 x 224`."""
+    dims = value.type.tensor_type.shape.dim
+    sizes = [str(dim.dim_value) if dim.HasField("dim_value") else "any" for dim in dims]
+    return " x ".join(sizes) or "a scalar"
+
+
+def has_known_output(model: ModelProto) -> bool:
+    """Return whether a model says how many numbers it gives for an image."""
+    dims = model.graph.output[0].type.tensor_type.shape.dim
+    return len(dims) > 1 and all(dim.dim_value > 0 for dim in dims[1:])
+
+
+def type_name(value: ValueInfoProto) -> str:
+    """Return the type of an input or output, as ONNX calls it."""
+    name: str = TensorProto.DataType.Name(value.type.tensor_type.elem_type)
+    return name
 
 
 def check_images(model: ModelProto, place: str) -> None:
@@ -147,9 +176,9 @@ def check_images(model: ModelProto, place: str) -> None:
     """
     tensor = model.graph.input[0].type.tensor_type
     sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim]
-    shape = " x ".join("any" if size is None else str(size) for size in sizes) or "a scalar"
+    shape = shape_text(model.graph.input[0])
     if tensor.elem_type not in _IMAGE_TYPES:
-        name = TensorProto.DataType.Name(tensor.elem_type)
+        name = type_name(model.graph.input[0])
         known = ", ".join(TensorProto.DataType.Name(elem_type) for elem_type in _IMAGE_TYPES)
         raise StageError(place, f"takes images of another type ({name})", f"export with {known}")
     if len(sizes) != _IMAGE_DIMS or not all(sizes[1:]):
@@ -187,6 +216,11 @@ def signature(model: ModelProto) -> Signature:
         arch=card.arch if card else "",
         classes=card.classes if card else (),
     )
+
+
+def tensors_of(model: ModelProto) -> Iterator[TensorProto]:
+    """Yield every tensor that a model holds, also in nodes, functions and inner graphs."""
+    return itertools.chain.from_iterable(map(_tensors, (model.graph, *model.functions)))
 
 
 def _tensors(part: GraphProto | FunctionProto) -> Iterator[TensorProto]:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from onnx import ModelProto, NodeProto
+from onnx import ModelProto, NodeProto, version_converter
 
-from pipeline.errors import did_you_mean
+from pipeline.errors import did_you_mean, first_line
 from pipeline.stage import StageError
 
 LAYER_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -46,6 +46,28 @@ def with_names(model: ModelProto) -> ModelProto:
             node.name = f"{node.op_type}_{number}"
         names.add(node.name)
     return copied
+
+
+def at_opset(model: ModelProto, least: int, precision: str) -> ModelProto:
+    """Return the model, or a copy raised to the least opset that a precision needs.
+
+    StageError where it cannot be raised.
+    """
+    versions = [opset.version for opset in model.opset_import if not opset.domain]
+    if versions and versions[0] >= least:
+        return model
+    try:
+        raised: ModelProto = version_converter.convert_version(model, least)
+    except (RuntimeError, ValueError) as error:
+        raise StageError(
+            "build.precision",
+            f"{precision} needs opset {least}, to which the file cannot be raised "
+            f"(from {versions[0] if versions else 'none'}: {first_line(error)})",
+            f"export it with opset {least}",
+        ) from error
+    del raised.metadata_props[:]
+    raised.metadata_props.extend(model.metadata_props)
+    return raised
 
 
 def layer_nodes(model: ModelProto) -> list[NodeProto]:

@@ -34,6 +34,8 @@ class Scheme(NamedTuple):
     is_symmetric: bool = False
     """Whether activations have no zero point."""
     has_channel_scales: bool = True
+    opset: int = 13
+    """The least; from 13 on there are scales for each channel, from 19 on fp8."""
     quantizes_bias: bool = False
     float_outputs: tuple[str, ...] = ("Gemm", "MatMul")
     """Operators whose outputs are not: 256 levels of a logit would make ties, and so decide classes
@@ -61,6 +63,7 @@ SCHEMES = {
         QuantType.QFLOAT8E4M3FN,
         QuantType.QFLOAT8E4M3FN,
         has_channel_scales=False,
+        opset=19,
         float_outputs=_FP8_OPS,
     ),
 }  # fmt: skip
@@ -78,7 +81,7 @@ def quantize(
     """Return the model with Q/DQ pairs, a copy beside `model`.
 
     Args:
-        model: An fp32 model whose nodes have names; for fp8 of opset 19 or newer.
+        model: An fp32 model whose nodes have names; of the scheme's opset or newer.
         scheme: One of `SCHEMES`.
         ranges: Of the activations around its operators, from `calibrate.activation_ranges`.
         method: How they were measured; "distribution" for fp8.

@@ -37,7 +37,7 @@ def _files(tmp_path: Path) -> None:
             (
                 "--set build.zzz: unknown key (zzz); known here: backend, device, precision, "
                 "targets, calibration_method, calibration_images, float_layers, max_disagreement, "
-                "bisect_layers, tensorrt"
+                "bisect_layers, output, image_size_px, tensorrt"
             ),
         ),
         (

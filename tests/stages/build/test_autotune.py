@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline import machine
@@ -50,17 +51,17 @@ def test_the_stage_stores_the_table_and_takes_the_fastest_that_is_admissible(
 def test_what_differs_too_much_is_missed_and_mixed_with_float_layers(
     tiny: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = autotune.classes
+    real = autotune.logits
     calls = 0
 
-    def classes(infer: Any, x_NCHW: Any) -> Any:
+    def logits(infer: Any, x_NCHW: Any) -> Any:
         nonlocal calls
         calls += 1
-        classes_N = real(infer, x_NCHW)
+        logits_NK = real(infer, x_NCHW)
         # After the reference and fp32 comes plain int8: here all of it is wrong.
-        return (classes_N + 1) % 10 if calls == 3 else classes_N
+        return np.roll(logits_NK, 1, axis=1) if calls == 3 else logits_NK
 
-    monkeypatch.setattr(autotune, "classes", classes)
+    monkeypatch.setattr(autotune, "logits", logits)
     built = _built(tiny, tmp_path, backend="onnxruntime", max_disagreement=0.5)
     fp32, int8, mixed = built.candidates
     assert fp32.verdict in ("chosen", "admissible")
@@ -81,14 +82,14 @@ def test_without_bisection_nothing_is_mixed(tiny: TinyRun, tmp_path: Path) -> No
 def test_where_none_is_admissible_the_message_has_the_reason_of_every_candidate(
     tiny: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = autotune.classes, 0
+    real, calls = autotune.logits, 0
 
-    def classes(infer: Any, x_NCHW: Any) -> Any:
+    def logits(infer: Any, x_NCHW: Any) -> Any:
         nonlocal calls
         calls += 1
-        return real(infer, x_NCHW) if calls == 1 else (real(infer, x_NCHW) + 1) % 10
+        return np.roll(real(infer, x_NCHW), calls > 1, axis=1)
 
-    monkeypatch.setattr(autotune, "classes", classes)
+    monkeypatch.setattr(autotune, "logits", logits)
     message = r"no candidate is admissible \(onnxruntime fp32: 1\.0000 of 32 .*onnxruntime int8: "
     with pytest.raises(StageError, match=message):
         _built(tiny, tmp_path, backend="onnxruntime")

@@ -82,7 +82,8 @@ def test_a_gpu_asked_for_by_name_and_absent_is_refused_with_both_remedies(tmp_pa
 @pytest.mark.skipif(bool(machine.gpus()), reason="a GPU is here")
 def test_without_a_gpu_auto_builds_for_the_cpu_without_a_note(tiny: TinyRun) -> None:
     assert tiny.metrics("build")["device"] == "cpu"
-    assert [note for note in tiny.notes() if not note.startswith("latencies were noisy")] == []
+    usual = ("latencies were noisy", "auto took ")
+    assert [note for note in tiny.notes() if not note.startswith(usual)] == []
 
 
 def test_an_engine_of_the_same_onnx_file_has_the_same_bytes(tiny: TinyRun, tmp_path: Path) -> None:
@@ -135,13 +136,12 @@ def _identity(path: Path, shape: list[str | int], kind: int = TensorProto.FLOAT)
 @pytest.mark.parametrize(
     ("shape", "kind", "message"),
     [
-        ([1, 1, 8, 8], TensorProto.FLOAT, r"has a fixed batch \(1 x 1 x 8 x 8\)"),
-        (["n", 1, "h", "w"], TensorProto.FLOAT, r"of one size \(any x 1 x any x any\)"),
+        (["n", 1, "h", "w"], TensorProto.FLOAT, r"images of any size \(any x 1 x any x any\)"),
         (["n", 4], TensorProto.FLOAT, r"no batches of images of one size \(any x 4\)"),
         (
             ["n", 1, 8, 8],
-            TensorProto.DOUBLE,
-            r"another type \(DOUBLE\); export with FLOAT",
+            TensorProto.INT32,
+            r"another type \(INT32\); export with FLOAT",
         ),
     ],
 )
@@ -178,7 +178,9 @@ def test_a_graph_of_two_inputs_is_refused(tmp_path: Path) -> None:
     opsets = [helper.make_opsetid("", 18)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
     onnx.save(model, str(tmp_path / "m.onnx"))
-    with pytest.raises(StageError, match=r"needs one input and one output .*2 and 1"):
+    with pytest.raises(
+        StageError, match=r"needs one input, of images .* has 2: x any x 1 x 8 x 8, z"
+    ):
         standalone.build(tmp_path / "m.onnx", tmp_path / "engine", Build())
 
 
@@ -191,14 +193,16 @@ def test_weights_outside_the_file_are_not_followed(tiny: TinyRun, tmp_path: Path
             if entry.key == "location":
                 entry.value = "../../etc/passwd"
     onnx.save(torn, str(tmp_path / "m.onnx"))
-    with pytest.raises(StageError, match="keeps weights outside itself"):
+    with pytest.raises(StageError, match="keeps weights outside its folder"):
         standalone.build(tmp_path / "m.onnx", tmp_path / "engine", Build())
 
 
 def test_int8_of_a_file_without_images_is_refused_with_the_fix(
     tiny: TinyRun, tmp_path: Path
 ) -> None:
-    with pytest.raises(StageError, match=r"^--precision: needs images .*give --calibration"):
+    with pytest.raises(
+        StageError, match=r"^build.precision: int8 .*need images .*give --calibration"
+    ):
         standalone.build(tiny.path("export/onnx"), tmp_path / "engine", Build(precision="int8"))
     assert not (tmp_path / "engine").exists()
 

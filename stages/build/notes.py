@@ -1,0 +1,104 @@
+"""What build says of the engines that it made: how far they are from their ONNX file."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from onnx import ModelProto, TensorProto
+
+from pipeline.gates.build_records import Candidate, Candidates
+from stages.build.autotune import AutotuneResult
+from stages.onnxgraph.convert import CALIBRATED
+
+OnNote = Callable[[str], None]
+"""Called with one thing that the user should know."""
+_USUAL_DIFFERENCE = {"fp32": 0.02, "fp16": 0.05, "bf16": 0.2}
+"""Share of the logits' spread that a precision may cost; TF32, an NVIDIA GPU's fp32, included."""
+_PLAN_OVERHEAD_BYTES = 500_000
+"""More than the smallest plan holds besides its weights."""
+
+
+def no_note(text: str) -> None:
+    """Say nothing."""
+
+
+def of_changes(onnx: Path, changes: Sequence[str], on_note: OnNote) -> None:
+    """Say what was changed in a file before anything is built from it."""
+    for change in changes:
+        on_note(f"{onnx}: {change}")
+
+
+def of_engine(
+    result: AutotuneResult, candidates: Candidates, model: ModelProto, on_note: OnNote
+) -> None:
+    """Say how an engine agrees with its file, or why it was taken, and where it is too large."""
+    if candidates.device is None:
+        _of_named(result, candidates, on_note)
+    else:
+        _of_candidates(candidates, on_note)
+    if note := _plan_size(result, model):
+        on_note(note)
+
+
+def _of_named(result: AutotuneResult, candidates: Candidates, on_note: OnNote) -> None:
+    precision, difference = result.precision, result.logit_difference
+    limit = candidates.max_disagreement
+    if result.disagreement is not None and precision in CALIBRATED:
+        agrees = (
+            f"{result.backend} {precision} gives the class of the ONNX file to "
+            f"{1 - result.disagreement:.4f} of {candidates.images} calibration images; logits "
+            f"differ by up to {difference:.2g} of their spread"
+        )
+        if result.disagreement > limit:
+            agrees = (
+                f"warning: {agrees}. That is less than {1 - limit:g} (build.max_disagreement = "
+                f"{limit:g}): leave --precision out to let sensitive layers stay in float, or try "
+                "another backend"
+            )
+        on_note(agrees)
+    elif difference is not None and difference > _USUAL_DIFFERENCE.get(precision, 1.0):
+        on_note(
+            f"warning: {result.backend} {precision} differs from the ONNX file by up to "
+            f"{difference:.2g} of the logits' spread; validate it before use"
+        )
+
+
+def _plan_size(result: AutotuneResult, model: ModelProto) -> str | None:
+    """Return what to say of an int8 plan that is larger than one of fp16 would be."""
+    if result.precision != "int8" or not result.backend.startswith("tensorrt") or not result.bytes:
+        return None
+    floats = (t for t in model.graph.initializer if t.data_type == TensorProto.FLOAT)
+    half_bytes = 2 * sum(int(np.prod(tensor.dims)) for tensor in floats)
+    if result.bytes <= half_bytes + _PLAN_OVERHEAD_BYTES:
+        return None
+    return (
+        f"the int8 plan ({result.bytes / 1e6:.1f} MB) is larger than all weights in fp16 "
+        f"({half_bytes / 1e6:.1f} MB): compare it with --precision fp16"
+    )
+
+
+def _of_candidates(candidates: Candidates, on_note: OnNote) -> None:
+    """Say in a line why the others were not chosen, where some missed or int8 brought nothing."""
+    (chosen,) = (entry for entry in candidates.candidates if entry.verdict == "chosen")
+    others = [entry for entry in candidates.candidates if entry is not chosen]
+    is_plain = chosen.precision == "fp32" and any(entry.precision != "fp32" for entry in others)
+    if is_plain or any(entry.verdict in ("missed", "failed") for entry in others):
+        reasons = "; ".join(_reason(entry, candidates) for entry in others)
+        on_note(f"auto took {_name(chosen)} ({chosen.p50_ms or 0:.3g} ms); {reasons}")
+
+
+def _name(entry: Candidate) -> str:
+    layers = f" with {len(entry.float_layers)} layers in fp32" if entry.float_layers else ""
+    return f"{entry.backend} {entry.precision}{layers}"
+
+
+def _reason(entry: Candidate, candidates: Candidates) -> str:
+    name = _name(entry)
+    if entry.verdict == "missed" and entry.disagreement is not None:
+        return (
+            f"{name} missed: {entry.disagreement:.4f} of {candidates.images} images get another "
+            f"class, at most {candidates.max_disagreement:g} may"
+        )
+    if entry.verdict == "admissible" and entry.p50_ms is not None:
+        return f"{name} agrees and is slower ({entry.p50_ms:.3g} ms)"
+    return f"{name} {entry.verdict}: {entry.reason}"
