@@ -108,7 +108,10 @@ def round_seconds(trainer: DistillTrainer) -> float:
 
 def train(trainer: DistillTrainer, monitor: Callable[[], float], rounds: int, name: str) -> None:
     """Train for so many rounds from where the trainer is, and emit the curves."""
-    trainer.options = msgspec.structs.replace(trainer.options, rounds=rounds)
+    trainer.options, trainer.last_round = (
+        msgspec.structs.replace(trainer.options, rounds=rounds),
+        rounds,
+    )
     trainer.round, trainer.windows = 0, []
     every = max(1, rounds // 10)
     begin_s = time.monotonic()

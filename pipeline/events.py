@@ -5,12 +5,14 @@ Kinds of event and their fields:
     run_started     stages, command
     stage_started   reason (list of text), resumed (bool)
     progress        done, total, unit, and any figures worth watching
+    played          played, total, unit: how many of all a smoke run does
     note            text
     metric          name, value
     stage_done      status (hit | ran | resumed), seconds, key, metrics
     stage_failed    message
     waiting         text
     gate            name, verdict, value, interval, threshold, reason
+    estimate        stages (name -> seconds or None), seconds, memory_bytes: of the real run
     run_done        exit_code, seconds
 """
 

@@ -26,6 +26,7 @@ PACKAGES = (
 )  # fmt: skip
 """Distributions whose versions place a figure, as `version` takes them."""
 
+_OWN_STATUS = Path("/proc/self/status")
 _CPU_INFO = Path("/proc/cpuinfo")
 _PRECISION_FLAGS = frozenset(
     ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8",
@@ -138,6 +139,16 @@ def memory_bytes() -> int:
     import psutil  # noqa: PLC0415  (25 ms, which every run would pay for its record)
 
     return int(psutil.virtual_memory().total)
+
+
+def peak_memory_bytes() -> int | None:
+    """Return the most memory that this process held, None where the system does not say."""
+    # psutil has no peak on Linux, and getrusage's includes that of the process before an exec.
+    try:
+        lines = _OWN_STATUS.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
 
 
 def fact(name: str) -> str:

@@ -3,7 +3,7 @@
 import os
 import pkgutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.cache.digests import DigestCache
@@ -17,6 +17,8 @@ from pipeline.settings import Settings
 from pipeline.stage import Stage
 
 HOME_FOLDER = ".madpipe"
+SMOKE_FOLDER = "smoke"
+"""In the working folder: what smoke runs leave, which no other run reads."""
 VALIDATE = "validate"
 """The stage whose measurements are judged."""
 MEASUREMENTS = "measurements"
@@ -51,6 +53,10 @@ class Project:
         store = Store(home_of(path))
         store.check_layout()
         return cls(settings, stages, store, path, tuple(overrides))
+
+    def as_smoke(self) -> "Project":
+        """Return the project with a working folder of its own for a smoke run."""
+        return replace(self, store=Store(self.store.home / SMOKE_FOLDER))
 
     def fetch(self, targets: Sequence[str]) -> None:
         """Bring the outside folders that the settings ask to be downloaded and that are absent.

@@ -5,21 +5,24 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from types import FrameType
 
 import msgspec
 
-from pipeline import exit_codes, machine, run_records
+from pipeline import estimates, exit_codes, machine, run_records
 from pipeline.cache.digests import DigestCache
 from pipeline.cache.lock import write_lock
 from pipeline.config.load import table_of
 from pipeline.errors import MadpipeError, StoreError
+from pipeline.estimates import RateRecorder
 from pipeline.events import Sink, broadcast
 from pipeline.gates.judge import Verdict, exit_code
-from pipeline.planner import Planned, named
+from pipeline.planner import ALL, Planned, named
 from pipeline.project import VALIDATE, Project
 from pipeline.run_records import RunRecord
 from pipeline.runner import Runner
+from pipeline.stage import Stage
 
 _SAME_REQUEST_S = 3.0
 
@@ -32,24 +35,55 @@ def run_pipeline(
     sinks: list[Sink],
     command: str,
     inconclusive: int,
+    is_smoke: bool = False,
 ) -> int:
     """Bring `targets` to stored entries, judge what is measured, and return the exit code.
 
     A record of the run, with its `command` line, is kept also when it fails. The stages named by
     `force` run although they are stored. Where a gate cannot decide, the code is `inconclusive`.
 
+    A smoke run plays a few of everything in all `targets`, in a working folder of its own; it
+    judges nothing and emits what the real run will take.
+
     Raises:
         MadpipeError: A stage failed, the machine lacks something, or a signal came.
     """
     begin_s = time.perf_counter()
+    store = project.store
+    digest_cache = DigestCache(store.digest_cache_path)
+    recorder = RateRecorder(project.stages, project.settings)
+    sinks = [*sinks, recorder]
+    if is_smoke:
+        project, force = project.as_smoke(), (ALL,)
     forced = named(project.stages, force)
     project.fetch(targets)
-    digest_cache = DigestCache(project.store.digest_cache_path)
     planned = project.plan(targets, forced, digest_cache)
     names = [item.stage.name for item in planned]
     broadcast(sinks, "run_started", None, {"stages": names, "command": command})
     project.store.prepare()
-    runner = Runner(project.settings, project.store, digest_cache, sinks, force=forced)
+    runner = Runner(
+        project.settings, project.store, digest_cache, sinks, force=forced, is_smoke=is_smoke
+    )
+    _run_recorded(project, runner, planned, command)
+    if recorder.rates:
+        store.prepare()
+        with store.io_errors():
+            estimates.save(store.home, recorder.rates)
+    code = exit_codes.DONE
+    if is_smoke:
+        _end_smoke(project, [item.stage for item in planned], store.home, sinks)
+    elif VALIDATE in names:
+        code = _judge(project, sinks, inconclusive)
+    seconds = time.perf_counter() - begin_s
+    broadcast(sinks, "run_done", None, {"exit_code": code, "seconds": round(seconds, 3)})
+    return code
+
+
+def _run_recorded(
+    project: Project, runner: Runner, planned: Sequence[Planned], command: str
+) -> None:
+    """Run what is planned and keep a record of it, also where it fails."""
+    begin_s = time.perf_counter()
     # What holds at the start, which hours of training may lie behind at the end.
     record = RunRecord(
         started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -75,9 +109,6 @@ def run_pipeline(
             if failure is None:
                 raise
             raise failure from error  # why the run failed comes first
-    code = _judge(project, sinks, inconclusive) if VALIDATE in names else exit_codes.DONE
-    broadcast(sinks, "run_done", None, {"exit_code": code, "seconds": round(seconds, 3)})
-    return code
 
 
 def _judge(project: Project, sinks: list[Sink], inconclusive: int) -> int:
@@ -87,6 +118,15 @@ def _judge(project: Project, sinks: list[Sink], inconclusive: int) -> int:
     if not verdicts:
         broadcast(sinks, "note", None, {"text": "nothing was judged: the settings have no gates"})
     return exit_code(verdicts, inconclusive)
+
+
+def _end_smoke(project: Project, stages: Sequence[Stage], home: Path, sinks: list[Sink]) -> None:
+    """Say that nothing is judged, and what the real run of these stages will take."""
+    text = "gates are skipped: a smoke run judges nothing, and no other run uses what it leaves"
+    broadcast(sinks, "note", None, {"text": text})
+    rates = estimates.load(home)
+    known = {stage.name: estimates.estimate(stage, project.settings, rates) for stage in stages}
+    broadcast(sinks, "estimate", None, estimates.as_fields(known))
 
 
 def emit_verdicts(verdicts: Sequence[Verdict], sinks: list[Sink]) -> None:
@@ -102,19 +142,30 @@ def _run_planned(
     if all(item.action == "hit" for item in planned):
         runner.use_stored(planned)
     else:
-        runner.check_requirements(planned)
-        with stop_on_signals() as stop_asked:
-            runner.stop_asked = stop_asked
-            with write_lock(
-                project.store,
-                command=command,
-                wait_s=project.settings.run.lock_wait_s,
-                on_wait=lambda text: broadcast(runner.sinks, "waiting", None, {"text": text}),
-                stop_asked=stop_asked,
-            ):
-                runner.run([item.stage for item in planned])
+        try:
+            runner.check_requirements(planned)
+            _run_locked(project, runner, planned, command)
+        except BaseException:
+            # A run that fails has read the data folder as well; without room it is read again.
+            with contextlib.suppress(OSError):
+                runner.digest_cache.save()
+            raise
     with project.store.io_errors():
         runner.digest_cache.save()
+
+
+def _run_locked(project: Project, runner: Runner, planned: Sequence[Planned], command: str) -> None:
+    """Run the stages under the lock, until a signal asks to stop."""
+    with stop_on_signals() as stop_asked:
+        runner.stop_asked = stop_asked
+        with write_lock(
+            project.store,
+            command=command,
+            wait_s=project.settings.run.lock_wait_s,
+            on_wait=lambda text: broadcast(runner.sinks, "waiting", None, {"text": text}),
+            stop_asked=stop_asked,
+        ):
+            runner.run([item.stage for item in planned])
 
 
 @contextlib.contextmanager

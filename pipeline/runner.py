@@ -39,6 +39,7 @@ class Runner:
     sinks: list[Sink]
     stop_asked: Callable[[], bool] = lambda: False
     force: frozenset[str] = frozenset()
+    is_smoke: bool = False
     entries: dict[str, Entry] = field(default_factory=dict)
     """The entries of the stages that are done."""
     records: list[StageRecord] = field(default_factory=list)
@@ -144,6 +145,7 @@ class Runner:
                 emit=emit,
                 stop_asked=self.stop_asked,
                 cache=self.store.home / "cache" / stage.name,
+                is_smoke=self.is_smoke,
             )
             self._call(stage, context, work, emit)
         seconds += time.perf_counter() - begin_s

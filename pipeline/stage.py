@@ -79,12 +79,15 @@ class Context:
         emit: Callable[[str, Mapping[str, Any]], None],
         stop_asked: Callable[[], bool],
         cache: Path | None = None,
+        is_smoke: bool = False,
     ) -> None:
         """Bind the declaration to real paths; only the runner does."""
         self.settings = cast("Settings", _DeclaredSettings(settings, stage))
         self.checkpoints = checkpoints
         self.cache = cache
         """A folder for what only saves time and outlives the stage; it may not be there yet."""
+        self.is_smoke = is_smoke
+        """Whether a few of everything are played to see that all works, and nothing is judged."""
         self.metrics: dict[str, Any] = {}
         self._stage = stage
         self._inputs = inputs
@@ -124,6 +127,17 @@ class Context:
         self._emit("progress", {"done": done, "total": total, "unit": unit} | figures)
         if self._stop_asked():
             raise Interrupted(self._stage.name, "interrupted", "the same command goes on from here")
+
+    def play(self, total: int, unit: str, *, few: int) -> int:
+        """Return how many of `total` to do: all, or in a smoke run a few of them.
+
+        `unit` is that of the progress that will be reported, from which the time of all follows.
+        """
+        if not self.is_smoke:
+            return total
+        played = min(few, total)
+        self._emit("played", {"played": played, "total": total, "unit": unit})
+        return played
 
     def note(self, text: str) -> None:
         """Report one thing that the user should know."""

@@ -45,7 +45,7 @@ ORDER = """
     config.load stage
     cache.keys
     cache.store
-    planner cache.lock run_records
+    planner cache.lock run_records estimates
     runner cache.sync
     project
     run_pipeline gates.compare

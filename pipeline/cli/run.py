@@ -3,20 +3,33 @@
 import contextlib
 import shlex
 import sys
+from collections.abc import Mapping
 from typing import Annotated, Any, NoReturn
 
 import typer
 
+from pipeline import estimates
 from pipeline.cli import common
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Force, Inconclusive, Json, Set
 from pipeline.errors import StageError
+from pipeline.estimates import Estimate
 from pipeline.planner import ALL, Planned, named, reasons_for
+from pipeline.project import Project
 from pipeline.run_pipeline import run_pipeline
 from pipeline.screen import formatting
 from pipeline.screen.plain import choose_screen
 
 Stages = Annotated[
     list[str], typer.Argument(metavar="all | STAGE...", help="Stages to run, or all.")
+]
+
+Smoke = Annotated[
+    bool,
+    typer.Option(
+        "--smoke",
+        help="Play a few rounds, steps and images of each stage in a folder of their own: judges "
+        "nothing, and says how long the real run will take.",
+    ),
 ]
 
 StageName = Annotated[str, typer.Argument(metavar="STAGE", help="The stage to explain.")]
@@ -30,6 +43,7 @@ def run(
     inconclusive: Inconclusive = None,
     *,
     as_json: Json = False,
+    smoke: Smoke = False,
 ) -> NoReturn:
     """Run stages and all that they need; what is stored is not run again.
 
@@ -45,12 +59,30 @@ def run(
                 sinks=[screen],
                 command=shlex.join(["madpipe", *sys.argv[1:]]),
                 inconclusive=common.inconclusive_code(inconclusive),
+                is_smoke=smoke,
             )
     except StageError:
-        common.report_to_ci(project)
+        if not smoke:
+            common.report_to_ci(project)
         raise
-    common.report_to_ci(project)
+    if smoke:
+        _package_smoke(project.as_smoke())
+    else:
+        common.report_to_ci(project)
     raise typer.Exit(code)
+
+
+def _package_smoke(project: Project) -> None:
+    """Pack the engine of a smoke run, where one was built, into its working folder."""
+    entry = project.store.newest("build")
+    if entry is None:
+        return
+    from stages.packaging import archive, contents  # noqa: PLC0415  (only a smoke run packs here)
+
+    _, files = contents.collect(entry.path, place="the built engine", name=None, report=None)
+    package = project.store.home / "package"
+    archive.write(files, package, overwrite=True)
+    typer.echo(f"the smoke run's engine is packaged in {package}", err=True)
 
 
 def distill(
@@ -62,15 +94,34 @@ def distill(
 
 def plan(config: Config = DEFAULT_CONFIG, set_: Set = None, *, as_json: Json = False) -> None:
     """Show for each stage whether it is stored or has to run, and why. Runs nothing."""
-    planned = common.open_project(config, set_).plan([ALL])
+    project = common.open_project(config, set_)
+    planned = project.plan([ALL])
+    rates = estimates.load(project.store.home)
+    expected = {
+        item.stage.name: estimates.estimate(item.stage, project.settings, rates)
+        for item in planned
+        if item.action != "hit"
+    }
     if as_json:
-        common.write_json([_plan_record(item) for item in planned])
+        common.write_json([_plan_record(item) | _expected(item, expected) for item in planned])
         return
     for item in planned:
         first, *rest = item.reasons or ("stored",)
         typer.echo(f"{item.stage.name:<9} {item.action:<7} {first}")
         for reason in rest:
             typer.echo(f"{'':<17} {reason}")
+    if expected:
+        text = formatting.estimate(estimates.as_fields(expected))
+        typer.echo(f"{'madpipe':<9} takes   {text}")
+
+
+def _expected(item: Planned, expected: Mapping[str, Estimate | None]) -> dict[str, Any]:
+    """Return how long a stage that is to run will take, as far as it is known."""
+    known = expected.get(item.stage.name)
+    return {
+        "expected_seconds": known.seconds if known else None,
+        "expected_memory_bytes": known.memory_bytes if known else None,
+    }
 
 
 def _plan_record(item: Planned) -> dict[str, Any]:

@@ -55,3 +55,19 @@ def size(count: int) -> str:
 def progress_figures(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a progress event shows beside its count."""
     return {name: value for name, value in fields.items() if name not in {"done", "total", "unit"}}
+
+
+def estimate(fields: Mapping[str, Any]) -> str:
+    """Return what an `estimate` event says, as a sentence."""
+    stages = fields["stages"]
+    parts = ", ".join(
+        f"{name} {'unknown' if seconds is None else duration(seconds)}"
+        for name, seconds in stages.items()
+    )
+    if fields["seconds"] is None:
+        is_known = any(seconds is not None for seconds in stages.values())
+        some = f" ({parts})" if is_known else ""
+        return f"unknown time and memory{some}; madpipe run all --smoke measures them"
+    memory = fields["memory_bytes"]
+    room = "" if memory is None else f" and {size(memory)} of memory"
+    return f"about {duration(fields['seconds'])}{room} ({parts})"

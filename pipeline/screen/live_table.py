@@ -65,6 +65,8 @@ class LiveScreen:
                 self._live.start()
             case "note" | "waiting":
                 self._notes.append(fields["text"])
+            case "estimate":
+                self._notes.append(f"the real run takes {formatting.estimate(fields)}")
             case "gate":
                 self._gates.append(fields)
             case "stage_started":

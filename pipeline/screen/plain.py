@@ -85,6 +85,8 @@ class PlainScreen:
             case "gate":
                 verdict = formatting.verdict(fields["verdict"], fields.get("severity", "error"))
                 return f"gate      {verdict:<12} {fields['name']}: {fields['reason']}"
+            case "estimate":
+                return f"madpipe   the real run takes {formatting.estimate(fields)}"
             case "run_done":
                 return f"madpipe   done in {formatting.duration(fields['seconds'])}"
             case _:

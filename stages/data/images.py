@@ -4,6 +4,7 @@ Shape legend: N images, B batch, C channels, H W space.
 """
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -83,12 +84,15 @@ class Dataset:
     spec: Spec
 
 
-def load(data: Data, root: Path | None) -> Dataset:
+def load(
+    data: Data, root: Path | None, *, choose_count: Callable[[int], int] = lambda count: count
+) -> Dataset:
     """Load a source; files are read for what is held out, up to 2 GiB, and others when used.
 
     Args:
         data: The settings of the source.
         root: Its folder, None for a source without files.
+        choose_count: Takes how many held-out images there are; returns how many to keep of them.
 
     Raises:
         StageError: Files are missing or do not fit.
@@ -97,9 +101,10 @@ def load(data: Data, root: Path | None) -> Dataset:
     loader = importlib.import_module(loader_module(data.source))
     train, held_out, classes = loader.load(data, spec, root or Path())
     x, y_N = held_out
-    if data.held_out_limit is not None and data.held_out_limit < len(y_N):
+    count = choose_count(min(data.held_out_limit or len(y_N), len(y_N)))
+    if count < len(y_N):
         order_N = np.random.default_rng(_LIMIT_SEED).permutation(len(y_N))
-        kept_N = np.sort(order_N[: data.held_out_limit])
+        kept_N = np.sort(order_N[:count])
         kept = x.select(kept_N) if isinstance(x, ImageFiles) else x[kept_N]
         held_out = DatasetPart(kept, y_N[kept_N])
     held_out_images = _images(held_out, classes, spec).to(torch.device("cpu"))

@@ -22,6 +22,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     student_arch: str
     teacher_code: Path | None
     student_code: Path | None
+    rounds: int | None = None
+    """Rounds to play of those in the options, None for all; so with the steps of pretraining."""
+    pretrain_steps: int | None = None
 
 
 def build_trainer(job: Job, teacher_weights: Path, group: Group) -> tuple[DistillTrainer, Card]:
@@ -58,4 +61,8 @@ def build_trainer(job: Job, teacher_weights: Path, group: Group) -> tuple[Distil
         rng=rng,
         group=group,
     )
+    if job.rounds is not None:
+        trainer.last_round = job.rounds
+    if job.pretrain_steps is not None:
+        trainer.last_pretrain_step = job.pretrain_steps
     return trainer, student_card

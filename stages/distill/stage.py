@@ -29,6 +29,9 @@ from stages.training import device as devices
 from stages.training import state_file
 
 _PROGRESS_EVERY_S = 0.5
+_SMOKE_ROUNDS, _MOST_SMOKE_ROUNDS = 3, 20
+_SMOKE_S = 10.0
+"""Once so much of a smoke run is over, the fewest rounds are enough."""
 _GRID_IMAGES = 32
 _LEAST_CHECKED = 256
 """Synthetic images on which a collapse is noticed at the end, however small the bank is."""
@@ -36,12 +39,15 @@ _LEAST_CHECKED = 256
 
 def run(ctx: Context) -> None:
     """Leave the student, both generators, the curves, a bank of images and a grid of some."""
+    options = ctx.settings.distill
     job = Job(
-        options=ctx.settings.distill,
+        options=options,
         seed=ctx.settings.seed,
         student_arch=ctx.settings.student.arch,
         teacher_code=ctx.external("teacher_code"),
         student_code=ctx.external("student_code"),
+        rounds=ctx.play(options.rounds, "rounds", few=_MOST_SMOKE_ROUNDS),
+        pretrain_steps=ctx.play(options.pretrain_steps, "pretraining steps", few=_SMOKE_ROUNDS),
     )
     teacher, checkpoint = ctx.input("teacher/weights"), ctx.checkpoints.load()
     with process_group(job, teacher, checkpoint) as group:
@@ -77,7 +83,7 @@ def run(ctx: Context) -> None:
 def _train(ctx: Context, trainer: DistillTrainer, card: Card) -> None:
     """Train to the end, with checkpoints and progress, watching for a collapse."""
     options = ctx.settings.distill
-    reported_s = time.monotonic()
+    reported_s = begin_s = time.monotonic()
 
     def save(path: Path) -> None:
         state_file.save(path, trainer.state())
@@ -85,14 +91,18 @@ def _train(ctx: Context, trainer: DistillTrainer, card: Card) -> None:
 
     def on_pretrain_step() -> None:
         ctx.checkpoints.keep(save)
-        ctx.progress(trainer.pretrained, options.pretrain_steps, "pretraining steps")
+        ctx.progress(trainer.pretrained, trainer.last_pretrain_step, "pretraining steps")
 
     def on_round() -> None:
         nonlocal reported_s
+        is_late = time.monotonic() - begin_s > _SMOKE_S and trainer.round >= _SMOKE_ROUNDS
+        is_last = trainer.round == trainer.last_round
+        if ctx.is_smoke and is_late and not is_last and trainer.group.size == 1:
+            trainer.last_round = ctx.play(options.rounds, "rounds", few=trainer.round + 1)
         if trainer.window_is_full:
             collapse.check(trainer.windows, card.num_classes, options.rounds)
         ctx.checkpoints.keep(save)
-        is_due = time.monotonic() - reported_s > _PROGRESS_EVERY_S
+        is_due = ctx.is_smoke or time.monotonic() - reported_s > _PROGRESS_EVERY_S
         if trainer.window_is_full or is_due:
             is_full = trainer.window_is_full
             window = trainer.windows[-1] if is_full else trainer.metrics.peek(trainer.round)
@@ -100,7 +110,7 @@ def _train(ctx: Context, trainer: DistillTrainer, card: Card) -> None:
             figures = {"student_loss": window.student_loss, "agreement": window.agreement}
             if window.student_top1 is not None:
                 figures["top1"] = window.student_top1
-            ctx.progress(trainer.round, options.rounds, "rounds", **figures)
+            ctx.progress(trainer.round, trainer.last_round, "rounds", **figures)
             reported_s = time.monotonic()
 
     monitor: Callable[[], float] | None = None
@@ -112,7 +122,7 @@ def _train(ctx: Context, trainer: DistillTrainer, card: Card) -> None:
         )
     if trainer.compile_mode != "off":
         ctx.note("the first round compiles the networks, which may take minutes")
-    ctx.progress(trainer.round, options.rounds, "rounds")
+    ctx.progress(trainer.round, trainer.last_round, "rounds")
     trainer.run(
         on_pretrain_step=on_pretrain_step, on_round=on_round, on_note=ctx.note, monitor=monitor
     )
@@ -139,7 +149,7 @@ def _write_outputs(ctx: Context, trainer: DistillTrainer, card: Card) -> None:
     class_counts_K = torch.bincount(teacher_N, minlength=card.num_classes)
     largest_share = float((class_counts_K.double() / count).max())
     ctx.metric("bank_agreement", agreement)
-    if agreement > largest_share or card.num_classes == 1:
+    if agreement > largest_share or card.num_classes == 1 or ctx.is_smoke:
         return
     seen = (
         f"the student decides as the teacher does on {agreement:.3f} of the synthetic images, one "

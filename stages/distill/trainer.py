@@ -60,8 +60,8 @@ class DistillTrainer:
         self.compute = compute
         self.group = group or Group()
         self.rng = rng
-        self.round = 0
-        self.pretrained = 0
+        self.round = self.pretrained = 0
+        self.last_round, self.last_pretrain_step = options.rounds, options.pretrain_steps
         self.windows: list[Window] = []
         self.teacher = teacher.to(compute.device).eval().requires_grad_(requires_grad=False)
         self.student = compute.placed(student).train()
@@ -125,7 +125,7 @@ class DistillTrainer:
     @property
     def window_is_full(self) -> bool:
         """Whether a window ends with the last training round."""
-        return self.round % self.window_rounds == 0 or self.round == self.options.rounds
+        return self.round % self.window_rounds == 0 or self.round == self.last_round
 
     @property
     def student_samples(self) -> int:
@@ -167,10 +167,10 @@ class DistillTrainer:
                 self.compile_mode = "off"
                 step()
 
-        while self.pretrained < self.options.pretrain_steps:
+        while self.pretrained < self.last_pretrain_step:
             compiled(self.pretrain_step)
             on_pretrain_step()
-        while self.round < self.options.rounds:
+        while self.round < self.last_round:
             compiled(self.train_round)
             if self.window_is_full:
                 self.close_window(monitor() if monitor else None)
@@ -180,7 +180,7 @@ class DistillTrainer:
         """Take a generator step without the adversarial term; the EMA begins where it ends."""
         self.generator_step(adversarial=False)
         self.pretrained += 1
-        if self.pretrained == self.options.pretrain_steps:
+        if self.pretrained == self.last_pretrain_step:
             self.ema.load_state_dict(self.generator.state_dict())
 
     def train_round(self) -> None:

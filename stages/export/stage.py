@@ -4,6 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -34,6 +35,8 @@ class Comparison(NamedTuple):
 def run(ctx: Context) -> None:
     """Leave the student as ONNX."""
     options = ctx.settings.export
+    if ctx.is_smoke:  # a student that has hardly begun has ties everywhere
+        options = msgspec.structs.replace(options, min_agreement=0.0)
     backend = ctx.settings.build.backend
     student, card = factory.load(
         ctx.input("distill/student"), code=ctx.external("student_code"), place="student"

@@ -16,8 +16,8 @@ _SLIGHT_KAPPA = 0.2
 _ROUNDING = 1e-9
 
 
-def judge(logits_NK: Tensor, y_N: Tensor) -> tuple[float, str | None]:
-    """Return a teacher's top-1 on labelled images, and what makes it doubtful, None where nothing.
+def doubt(logits_NK: Tensor, y_N: Tensor) -> str | None:
+    """Return what makes a teacher's top-1 on labelled images doubtful, None where nothing does.
 
     Chance is how often the labels and as many guesses of each class as the teacher made would
     agree; Cohen's kappa (Educational and Psychological Measurement 20 (1960) 37) is the share of
@@ -34,7 +34,7 @@ def judge(logits_NK: Tensor, y_N: Tensor) -> tuple[float, str | None]:
     low, high = share_bounds(round(top1 * n), n, _CONFIDENCE)
     seen = f"top-1 {top1:.3f} on {n} images, chance {chance:.3f}"
     if labelled_K.max() == 1:
-        return top1, f"images of one class alone cannot tell whether the teacher is right ({seen})"
+        return f"images of one class alone cannot tell whether the teacher is right ({seen})"
     is_slight = low <= chance and high - chance < _SLIGHT_KAPPA * (1 - chance)
     if top1 <= chance + _ROUNDING or is_slight:
         raise StageError(
@@ -43,5 +43,5 @@ def judge(logits_NK: Tensor, y_N: Tensor) -> tuple[float, str | None]:
             "check its weights, the order of the classes, and data.mean and data.std",
         )
     if low <= chance:
-        return top1, f"too few images to tell whether the teacher is better than chance ({seen})"
-    return top1, None
+        return f"too few images to tell whether the teacher is better than chance ({seen})"
+    return None

@@ -14,18 +14,24 @@ from stages.data.images import Dataset, check_labels
 from stages.networks import card as cards
 from stages.networks import factory, weights
 from stages.networks.card import Card
-from stages.networks.predict import predict_torch
+from stages.networks.predict import predict_torch, top1_accuracy
 from stages.teacher import chance, from_weights
 from stages.teacher.trainer import TeacherTrainer
 from stages.training import device as devices
 from stages.training import state_file
 
 _PROGRESS_EVERY_S = 0.5
+_SMOKE_STEPS = 5
+_SMOKE_IMAGES = 64
 
 
 def run(ctx: Context) -> None:
     """Leave the teacher's weights with its card."""
-    dataset = images.load(ctx.settings.data, ctx.external("data"))
+    dataset = images.load(
+        ctx.settings.data,
+        ctx.external("data"),
+        choose_count=lambda count: ctx.play(count, "images", few=_SMOKE_IMAGES),
+    )
     card = Card(
         arch=ctx.settings.teacher.arch,
         channels=dataset.spec.channels,
@@ -48,7 +54,9 @@ def run(ctx: Context) -> None:
     with devices.enough_memory("teacher", "free some (nvidia-smi shows who holds it)"):
         logits_NK = predict_torch(network, dataset.held_out, device, on_progress=on_images)
     from_weights.check_finite(logits_NK)
-    top1, doubt = chance.judge(logits_NK, dataset.held_out.y_N)
+    top1, doubt = top1_accuracy(logits_NK, dataset.held_out.y_N), None
+    if not ctx.is_smoke:
+        doubt = chance.doubt(logits_NK, dataset.held_out.y_N)
     if doubt:
         ctx.note(doubt)
     ctx.metric("top1", top1)
@@ -72,13 +80,14 @@ def _train(ctx: Context, card: Card, dataset: Dataset) -> Classifier:
     if (checkpoint := ctx.checkpoints.load()) is not None:
         trainer.restore(state_file.load(checkpoint))
     reported_s = time.monotonic()
-    ctx.progress(trainer.step, trainer.steps, "steps")
-    while trainer.step < trainer.steps:
+    steps = ctx.play(trainer.steps, "steps", few=_SMOKE_STEPS)
+    ctx.progress(trainer.step, steps, "steps")
+    while trainer.step < steps:
         with devices.enough_memory("teacher.batch_size", "lower it"):
             loss = trainer.train_step()
         ctx.checkpoints.keep(lambda path: state_file.save(path, trainer.state()))
         is_due = time.monotonic() - reported_s > _PROGRESS_EVERY_S
-        if is_due or trainer.step % trainer.batches == 0:
-            ctx.progress(trainer.step, trainer.steps, "steps", loss=loss.item())
+        if is_due or ctx.is_smoke or trainer.step % trainer.batches == 0:
+            ctx.progress(trainer.step, steps, "steps", loss=loss.item())
             reported_s = time.monotonic()
     return trainer.result()

@@ -15,7 +15,6 @@ from pipeline import machine
 from pipeline.gates.measurements import Conditions, LatencyRecord
 
 _CPUS = Path("/sys/devices/system/cpu")
-_OWN_STATUS = Path("/proc/self/status")
 _BUSY_FIELDS = ("user", "nice", "system", "irq", "softirq")
 
 _NOISY_VARIATION = 0.10
@@ -98,16 +97,6 @@ def causes(conditions: Conditions, latency: LatencyRecord) -> tuple[str, ...]:
 def resident_bytes() -> int:
     """Return the memory that this process holds now."""
     return int(psutil.Process().memory_info().rss)
-
-
-def peak_bytes() -> int | None:
-    """Return the most memory that this process held, None where the system does not say."""
-    # psutil has no peak on Linux, and getrusage's includes that of the process before an exec.
-    try:
-        lines = _OWN_STATUS.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
 
 
 def _numbers(name: str) -> list[int]:

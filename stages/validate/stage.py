@@ -35,6 +35,8 @@ from stages.validate import accuracy, latency, machine_load
 from stages.validate.images import bank_images, check_images, identity
 from stages.validate.latency import Engine, Teacher
 
+_SMOKE_PAIRS = 20
+_SMOKE_IMAGES = 64
 _UNOPTIMISED = {"fp8"}
 """ONNX Runtime runs such graphs as they are, but its optimisations break them."""
 
@@ -42,6 +44,8 @@ _UNOPTIMISED = {"fp8"}
 def run(ctx: Context) -> None:
     """Leave the measurements and the raw samples."""
     options = ctx.settings.validate
+    pairs = ctx.play(options.pairs, "pairs", few=_SMOKE_PAIRS)
+    options = msgspec.structs.replace(options, pairs=pairs)
     teacher_code = ctx.external("teacher_code")
     network, card = factory.load(ctx.input("teacher/weights"), code=teacher_code, place="teacher")
     student, _ = factory.load(
@@ -50,7 +54,11 @@ def run(ctx: Context) -> None:
     if options.images == "bank":
         images = bank_images(ctx.input("distill/bank"), card)
     else:
-        images = datasets.load(ctx.settings.data, ctx.external("data")).held_out
+        images = datasets.load(
+            ctx.settings.data,
+            ctx.external("data"),
+            choose_count=lambda count: ctx.play(count, "images", few=_SMOKE_IMAGES),
+        ).held_out
         check_images(images, card)
     logits = {
         "student": torch_logits(student, images, counted(ctx.progress, "student")),
@@ -200,7 +208,7 @@ def measure(
         engine=manifest,
         engine_bytes=path.stat().st_size,
         memory=records.Memory(
-            engine_resident_bytes=resident_bytes, process_peak_bytes=machine_load.peak_bytes()
+            engine_resident_bytes=resident_bytes, process_peak_bytes=machine.peak_memory_bytes()
         ),
         engine_absent=absent,
         graph_absent=graph_absent,

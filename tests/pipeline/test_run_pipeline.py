@@ -88,6 +88,29 @@ def last_run(project: Project) -> list[tuple[str, str]]:
     return [(stage.name, stage.status) for stage in record.stages]
 
 
+def test_a_smoke_run_judges_nothing_and_leaves_nothing_for_a_real_one(project: Open) -> None:
+    events: list[Event] = []
+    code = run_pipeline(
+        project("gates.student_top1_drop.max=-1.0"),
+        ["all"],
+        force=(),
+        sinks=[events.append],
+        command="madpipe run all --smoke",
+        inconclusive=4,
+        is_smoke=True,
+    )
+    assert code == 0
+    kinds = [event.kind for event in events]
+    assert "gate" not in kinds
+    (estimate,) = (event.fields for event in events if event.kind == "estimate")
+    assert set(estimate["stages"]) == {"distill", "validate"}
+    assert estimate["seconds"] > 0
+    assert "gates are skipped" in next(e.fields["text"] for e in events if e.kind == "note")
+    opened = project()
+    assert [item.action for item in opened.plan(["all"])] == ["run", "wait"]
+    assert run_records.latest(opened.store) is None
+
+
 def test_run_ends_with_its_verdicts_and_its_record(project: Open) -> None:
     opened = project()
     events: list[Event] = []
@@ -124,6 +147,7 @@ def test_failed_run_is_recorded_with_the_stage_that_failed(project: Open, code: 
     code("def distill(ctx):\n    raise ValueError('no luck')\n")
     with pytest.raises(StageError, match="no luck"):
         run(opened)
+    assert opened.store.digest_cache_path.is_file()  # what was read need not be read again
     record = run_records.latest(opened.store)
     assert record is not None
     (failed,) = record.stages

@@ -28,13 +28,15 @@ def test_plan_of_a_new_project_runs_the_first_stage_and_waits(
         "export    wait    waits for distill",
         "build     wait    waits for distill, export",
         "validate  wait    waits for build, distill, export, teacher",
+        "madpipe   takes   unknown time and memory; madpipe run all --smoke measures them",
     ]
     assert not (tmp_path / ".madpipe").exists()
 
 
 def test_plan_as_json_has_a_record_for_each_stage(madpipe: Call) -> None:
     records = json.loads(madpipe("plan", "--json")[1])
-    assert [set(record) for record in records] == [{"name", "action", "reasons", "key"}] * 5
+    fields = {"name", "action", "reasons", "key", "expected_seconds", "expected_memory_bytes"}
+    assert [set(record) for record in records] == [fields] * 5
     assert (records[0]["action"], len(records[0]["key"])) == ("run", 64)
     assert (records[1]["action"], records[1]["key"]) == ("wait", None)
 

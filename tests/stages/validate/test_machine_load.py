@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 import pytest
 
+from pipeline import machine
 from pipeline.gates.measurements import Conditions, Drift
 from stages.validate import machine_load
 from stages.validate.latency_intervals import latency_record
@@ -94,14 +95,14 @@ def test_what_the_system_does_not_report_is_not_guessed(
     times = msgspec.defstruct("Times", ["user", "system"])  # as where there is no steal time
     monkeypatch.setattr(psutil, "cpu_times", lambda: times(1.0, 1.0))
     monkeypatch.setattr(machine_load, "_CPUS", tmp_path)
-    monkeypatch.setattr(machine_load, "_OWN_STATUS", tmp_path / "none")
+    monkeypatch.setattr(machine, "_OWN_STATUS", tmp_path / "none")
     conditions = machine_load.conditions(machine_load.read())
     assert (conditions.other_cores, conditions.stolen_cores) == (0.0, None)
     assert (conditions.throttled, conditions.clock_mhz) == (None, (None, None))
-    assert machine_load.peak_bytes() is None
+    assert machine.peak_memory_bytes() is None
 
 
 def test_memory_in_use_is_at_most_its_peak() -> None:
-    resident_bytes, peak_bytes = machine_load.resident_bytes(), machine_load.peak_bytes()
+    resident_bytes, peak_bytes = machine_load.resident_bytes(), machine.peak_memory_bytes()
     assert resident_bytes > 0
     assert peak_bytes is None or resident_bytes <= peak_bytes
