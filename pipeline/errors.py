@@ -21,9 +21,9 @@ class MadpipeError(Exception):
     def __init__(self, place: str, wrong: str, remedy: str) -> None:
         """Read as `place: wrong; remedy`; `wrong` carries the value seen in parentheses."""
         super().__init__(place, wrong, remedy)
-        self.place = place
-        self.wrong = wrong
-        self.remedy = remedy
+        self.place = printable(place)
+        self.wrong = printable(wrong)
+        self.remedy = printable(remedy)
 
     def __str__(self) -> str:
         """Return the three parts as one line."""
@@ -95,6 +95,11 @@ class Interrupted(MadpipeError):
     """Stopped by a signal; the same command resumes."""
 
     exit_code = exit_codes.INTERRUPTED
+
+
+def printable(text: str) -> str:
+    r"""Return a text in which the bytes of file names that are not UTF-8 read as `\xe9`."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def first_line(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, cast
 import msgspec
 
 from pipeline.checkpoint import Checkpoints
-from pipeline.errors import Interrupted, StageError, UndeclaredAccess
+from pipeline.errors import Interrupted, StageError, UndeclaredAccess, printable
 from pipeline.requirements import Requirement
 from pipeline.settings import Settings
 
@@ -141,7 +141,7 @@ class Context:
 
     def note(self, text: str) -> None:
         """Report one thing that the user should know."""
-        self._emit("note", {"text": text})
+        self._emit("note", {"text": printable(text)})
 
 
 @dataclass(frozen=True)

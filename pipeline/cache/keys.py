@@ -102,15 +102,20 @@ def external_digest(external: External, digest_cache: DigestCache) -> str:
     files = _files(path)
     listing = hashlib.sha256()
     for name, size, time_ns in files:
-        listing.update(f"{name}\0{size}\0{time_ns}\n".encode())
+        listing.update(_encoded(f"{name}\0{size}\0{time_ns}\n"))
 
     def read_all() -> dict[str, str]:
         content = hashlib.sha256()
         for name, _, _ in files:
-            content.update(f"{name}\0{file_sha256(path / name)}\n".encode())
+            content.update(_encoded(f"{name}\0{file_sha256(path / name)}\n"))
         return {"digest": content.hexdigest()}
 
     return str(digest_cache.get("folder", listing.hexdigest(), read_all)["digest"])
+
+
+def _encoded(text: str) -> bytes:
+    """Return the bytes of a text that holds file names, also of those that are not UTF-8."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _files(root: Path) -> list[tuple[str, int, int]]:

@@ -44,7 +44,7 @@ def run(ctx: Context) -> None:
         ctx.output("manifest"),
         options,
         calibration_path=ctx.input("distill/bank"),
-        place="the bank",
+        place=calibration_images.BANK,
         threads=ctx.settings.validate.threads,
         cache=ctx.cache,
         graph=ctx.output("graph") if options.targets else None,

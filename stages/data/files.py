@@ -5,6 +5,7 @@ Shape legend: N images, B batch, C channels, H W space.
 
 import math
 import os
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,15 +19,14 @@ from torch import Tensor
 from pipeline import machine
 from pipeline.stage import StageError
 from stages.data.datasets import Spec
+from stages.data.decode import UndecidedImage, decode
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 """Of files that are read as images, in lower case."""
 _NAMED_FAULTS = 3
-_GREY_MODES = {"1", "L", "LA", "I", "I;16", "F"}
-_COLOUR_LEVELS = 32
-"""Between the channels of a pixel; grey images in JPEG files have a few."""
-_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""What Pillow raises for a file that is no whole image."""
+_LONGEST = 16
+"""Times the side to cut out that a scaled image may be long; of longer ones only the middle is
+scaled, which may differ from torchvision's in the last bit."""
 
 
 class ImageFiles:
@@ -54,7 +54,7 @@ class ImageFiles:
         """Read some images, of shape BCHW.
 
         Raises:
-            StageError: Files are no images, or in colour where one channel is wanted.
+            StageError: Files are no images, or none that can be used.
         """
         if isinstance(indices, slice):
             paths = self.paths[indices]
@@ -103,43 +103,29 @@ def read_images(
         grey_remedy: What to do where they are in colour and one channel is wanted.
 
     Raises:
-        StageError: Files are no images, or in colour where one channel is wanted; says how many
-            and names some.
+        StageError: Files are no images, or none that can be used; says how many and names some.
     """
     channels, height, width = shape_CHW
     x_NHWC = np.empty((len(paths), height, width, channels), np.uint8)
-    unreadable: list[str] = []
-    coloured: list[str] = []
+    faulty: dict[tuple[str, str], list[str]] = {}
 
     def read(number: int) -> None:
         try:
-            with Image.open(paths[number]) as image:
-                if channels == 1 and _is_coloured(image):
-                    coloured.append(paths[number])
-                    return
-                converted = image.convert("L" if channels == 1 else "RGB")
-            pixels = np.asarray(scale_and_crop(converted, (height, width), resize_ratio))
+            image = decode(paths[number], channels, grey_remedy)
+        except UndecidedImage as error:
+            faulty.setdefault((error.wrong, error.remedy), []).append(paths[number])
+        else:
+            pixels = np.asarray(scale_and_crop(image, (height, width), resize_ratio))
             x_NHWC[number] = pixels.reshape(height, width, channels)
-        except _UNREADABLE:
-            unreadable.append(paths[number])
 
-    with ThreadPoolExecutor(machine.cpu_count()) as threads:
+    with ThreadPoolExecutor(machine.cpu_count()) as threads, warnings.catch_warnings():
+        # Pillow warns of what is handled here: large images, transparency in palettes, odd EXIF.
+        warnings.simplefilter("ignore")
         list(threads.map(read, range(len(paths))))
-    for files, wrong, remedy in (
-        (unreadable, "are no readable images", "remove or repair them"),
-        (coloured, "are in colour, and the images have one channel", grey_remedy),
-    ):
-        if files:
-            names = ", ".join(sorted(files)[:_NAMED_FAULTS])
-            raise StageError(place, f"{len(files)} files {wrong} ({names})", remedy)
+    for (wrong, remedy), files in sorted(faulty.items()):
+        names = ", ".join(sorted(files)[:_NAMED_FAULTS])
+        raise StageError(place, f"{len(files)} files {wrong} ({names})", remedy)
     return x_NHWC
-
-
-def _is_coloured(image: Image.Image) -> bool:
-    if image.mode in _GREY_MODES:
-        return False
-    spread_HW = np.ptp(np.asarray(image.convert("RGB")).astype(np.int16), axis=2)
-    return bool((spread_HW > _COLOUR_LEVELS).any())
 
 
 def scale_and_crop(
@@ -158,7 +144,12 @@ def scale_and_crop(
         scaled = (least_width, int(least_width * image.height / image.width))
     else:
         scaled = (int(least_height * image.width / image.height), least_height)
+    left, top = round((scaled[0] - width) / 2.0), round((scaled[1] - height) / 2.0)
+    box = (left, top, left + width, top + height)
+    if max(scaled) > _LONGEST * max(size_HW):
+        by_x, by_y = image.width / scaled[0], image.height / scaled[1]
+        middle = (box[0] * by_x, box[1] * by_y, box[2] * by_x, box[3] * by_y)
+        return image.resize((width, height), Image.Resampling.BILINEAR, box=middle)
     if scaled != image.size:
         image = image.resize(scaled, Image.Resampling.BILINEAR)
-    left, top = round((scaled[0] - width) / 2.0), round((scaled[1] - height) / 2.0)
-    return image.crop((left, top, left + width, top + height))
+    return image.crop(box)

@@ -3,6 +3,7 @@
 Shape legend: N images, C channel, H W space.
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,19 @@ from stages.onnxgraph.io import image_shape
 
 _DIMENSIONS = 4
 _MAX_FILES = 4096
+_DRAW_SEED = 0
+BANK = "the bank"
+"""The place of images that a distill run left, which are in no order already."""
 
 
 def load(path: Path, model: ModelProto, place: str) -> NDArray[np.float32]:
-    """Return images in [0, 1], shape NCHW, that fit the model's input.
+    """Return images in [0, 1], shape NCHW, that fit the model's input, in a fixed random order.
+
+    Folders and arrays are sorted by class as a rule, and calibration takes the first ones.
 
     Args:
         path: An .npz with `x` (uint8 NHWC or float NCHW), or a folder of images, which are scaled
-            and cropped as for validation; at most 4096 of them are read.
+            and cropped as for validation; at most 4096 of them are read, some of each sub-folder.
         model: The graph that takes them, whose input was checked.
         place: The option or output that named the path, for messages.
 
@@ -36,6 +42,8 @@ def load(path: Path, model: ModelProto, place: str) -> NDArray[np.float32]:
         x = _read_folder(path, model, place)
     else:
         x = image_bank.load_array(path, place, remedy="give an .npz with x, or a folder")
+        if place != BANK and x.ndim == _DIMENSIONS:
+            x = x[np.random.default_rng(_DRAW_SEED).permutation(len(x))]
     if x.ndim != _DIMENSIONS or not len(x):
         raise StageError(
             place,
@@ -69,7 +77,7 @@ def _read_folder(path: Path, model: ModelProto, place: str) -> NDArray[np.uint8]
     whether images are scaled to more than the network takes before they are cropped.
     """
     shape_CHW = image_shape(model)
-    files = image_files(path)[:_MAX_FILES]
+    files = _drawn(image_files(path))[:_MAX_FILES]
     if not files:
         raise StageError(place, f"holds no images ({path})", "name a folder with image files")
     if shape_CHW[0] not in (1, 3):
@@ -81,3 +89,14 @@ def _read_folder(path: Path, model: ModelProto, place: str) -> NDArray[np.uint8]
     num_classes = model.graph.output[0].type.tensor_type.shape.dim[-1].dim_value
     ratio = matching_spec(channels=shape_CHW[0], num_classes=num_classes).resize_ratio
     return read_images(files, shape_CHW, ratio, place=place)
+
+
+def _drawn(paths: list[str]) -> list[str]:
+    """Return files in a fixed random order that begins with one of each folder."""
+    order = np.random.default_rng(_DRAW_SEED).permutation(len(paths))
+    shuffled = [paths[index] for index in order]
+    first: dict[str, str] = {}
+    for path in shuffled:
+        first.setdefault(os.path.dirname(path), path)  # noqa: PTH120  (of strings, see files.py)
+    leading = set(first.values())
+    return [*first.values(), *(path for path in shuffled if path not in leading)]

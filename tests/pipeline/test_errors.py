@@ -3,6 +3,7 @@
 import ast
 import builtins
 import importlib
+import os
 import pickle
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from pipeline import errors, exit_codes
+from pipeline.errors import StageError
 from pipeline.requirements import NeedsModule
 
 ROOT = Path(__file__).parents[2]
@@ -20,6 +22,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "ConfigError": (["one", "two"],),
     "SettingsFault": ([FAULT, FAULT],),
     "UnknownArchitecture": ("is wrong (3)", "do that"),
+    "UndecidedImage": ("are wrong", "do that"),
 }
 
 
@@ -136,3 +139,9 @@ def test_foreign_error_is_one_line(error: Exception, line: str, summary: str) ->
 def test_nearest_known_name_is_offered(name: str, guess: str) -> None:
     assert errors.did_you_mean(name, ["distill", "alpha", "build"]) == guess
     assert errors.did_you_mean(name, []) == ""
+
+
+def test_a_file_name_that_is_not_text_can_be_printed() -> None:
+    name = os.fsdecode(b"caf\xe9")
+    error = StageError("data.root", f"is no image ({name})", "repair it")
+    assert str(error) == r"data.root: is no image (caf\xe9); repair it"

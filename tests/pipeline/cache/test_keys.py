@@ -196,6 +196,12 @@ def test_outside_folder_counts_by_names_and_bytes(tmp_path: Path) -> None:
     assert len({first, changed, external_digest(folder, DigestCache())}) == 3
 
 
+def test_outside_folder_may_have_names_that_are_not_text(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"caf\xe9.png")).write_bytes(b"one")
+    folder = External(path=tmp_path, needed_by="data.root")
+    assert len(external_digest(folder, DigestCache())) == 64
+
+
 def test_touched_file_of_a_folder_is_read_again_despite_the_cache(tmp_path: Path) -> None:
     digest_cache = DigestCache()
     folder = External(path=tmp_path, needed_by="data.root")

@@ -70,7 +70,10 @@ def test_images_of_a_folder_are_preprocessed_as_for_validation(
     validated = ImageFiles(paths, spec)[:].numpy()
     model = _model(3, size=size, classes=spec.num_classes or 7)
     calibrated = calibration_images.load(tmp_path, model, "here")
-    np.testing.assert_array_equal(np.rint(calibrated * 255), validated)
+    images = [
+        sorted(x.tolist() for x in x_NCHW) for x_NCHW in (np.rint(calibrated * 255), validated)
+    ]
+    assert images[0] == images[1]
 
 
 REFUSED = [
@@ -115,3 +118,34 @@ def test_a_folder_for_a_network_of_other_channels_is_refused(tmp_path: Path) -> 
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     with pytest.raises(StageError, match=r"1 or 3 channels, .* another number \(2\)"):
         calibration_images.load(tmp_path, _model(channels=2), "here")
+
+
+def test_the_first_images_are_of_every_folder_and_the_order_is_always_the_same(
+    tmp_path: Path,
+) -> None:
+    for folder, count in (("dark", 20), ("light", 20), ("rare", 1)):
+        (tmp_path / folder).mkdir()
+        for number in range(count):
+            level = {"dark": 0, "light": 200, "rare": 250}[folder] + number
+            Image.new("L", (8, 8), level).save(tmp_path / folder / f"{number:02}.png")
+    levels, again = (
+        np.rint(calibration_images.load(tmp_path, _model(), "here")[:, 0, 0, 0] * 255)
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(levels, again)
+    assert {0, 200, 250} == {int(level // 50 * 50) for level in levels[:3]}
+    assert 2 < (levels[3:13] < 100).sum() < 8
+
+
+def test_an_array_sorted_by_class_is_drawn_from_and_a_bank_is_used_in_its_order(
+    tmp_path: Path,
+) -> None:
+    x = np.repeat(np.arange(40, dtype=np.uint8), 64).reshape(40, 8, 8, 1)
+    path = _npz(tmp_path / "x.npz", x)
+    drawn, kept = (
+        np.rint(calibration_images.load(path, _model(), place)[:, 0, 0, 0] * 255).astype(int)
+        for place in ("--calibration", calibration_images.BANK)
+    )
+    assert kept.tolist() == list(range(40))
+    assert sorted(drawn) == list(range(40))
+    assert 2 < (drawn[:10] < 20).sum() < 8

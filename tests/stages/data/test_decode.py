@@ -1,0 +1,130 @@
+"""Files of every kind as 8 bits, grey or colour, and those of which nobody knows how."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.errors import StageError
+from stages.data.files import read_images
+
+LEVELS_HW = np.array([[0, 257, 32896, 65535]] * 4, np.uint16)
+
+
+def _read(path: Path, channels: int = 3, size_px: int = 4) -> np.ndarray:
+    x_NHWC = read_images([str(path)], (channels, size_px, size_px), 1.0, place="here")
+    return np.asarray(x_NHWC[0])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", ["x.png", "x.tif", "x.pgm"])
+def test_sixteen_bits_of_grey_are_scaled_and_not_clipped(
+    tmp_path: Path, channels: int, name: str
+) -> None:
+    if name == "x.pgm":
+        (tmp_path / name).write_bytes(b"P5 4 4 65535\n" + LEVELS_HW.astype(">u2").tobytes())
+    else:
+        Image.fromarray(LEVELS_HW).save(tmp_path / name)
+    x_HWC = _read(tmp_path / name, channels)
+    assert x_HWC[0].tolist() == [[level] * channels for level in (0, 1, 128, 255)]
+
+
+def test_twelve_bits_in_a_tiff_have_their_own_white(tmp_path: Path) -> None:
+    # Three bytes hold two samples of 12 bits.
+    strip = bytes([0x00, 0x0F, 0xFF] * 8)
+    entries = [(256, 4), (257, 4), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, 4)]
+    entries.append((279, len(strip)))
+    head = b"II*\0" + (8 + len(strip)).to_bytes(4, "little")
+    fields = b"".join(
+        tag.to_bytes(2, "little")
+        + (3).to_bytes(2, "little")
+        + (1).to_bytes(4, "little")
+        + value.to_bytes(4, "little")
+        for tag, value in entries
+    )
+    directory = len(entries).to_bytes(2, "little") + fields + bytes(4)
+    (tmp_path / "x.tif").write_bytes(head + strip + directory)
+    assert _read(tmp_path / "x.tif", 1)[0, :, 0].tolist() == [0, 255, 0, 255]
+
+
+@pytest.mark.parametrize(
+    ("x_HW", "wrong"),
+    [
+        (np.ones((4, 4), np.float32), "floating-point samples"),
+        (np.ones((4, 4), np.int32), "samples of 32 bits"),
+    ],
+)
+def test_samples_without_a_known_range_are_refused(
+    tmp_path: Path, x_HW: np.ndarray, wrong: str
+) -> None:
+    Image.fromarray(x_HW).save(tmp_path / "x.tif")
+    with pytest.raises(StageError, match=rf"1 files have .*{wrong}.*x\.tif\); convert them"):
+        _read(tmp_path / "x.tif")
+
+
+def _palette(path: Path, x: Image.Image) -> None:
+    x.quantize(8).save(path, transparency=0)
+
+
+def _rotated(path: Path, x: Image.Image) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    x.save(path, exif=exif)
+
+
+@pytest.mark.parametrize(
+    ("name", "save"),
+    [
+        ("alpha.png", lambda path, x: x.convert("RGBA").save(path)),
+        ("grey-alpha.png", lambda path, x: x.convert("LA").save(path)),
+        ("palette.png", _palette),
+        ("cmyk.jpg", lambda path, x: x.convert("CMYK").save(path)),
+        ("rotated.jpg", _rotated),
+        ("two-levels.png", lambda path, x: x.convert("1").save(path)),
+        ("frames.webp", lambda path, x: x.save(path, save_all=True, append_images=[x])),
+        ("jpeg.png", lambda path, x: x.save(path, format="JPEG")),
+    ],
+)
+def test_what_torchvision_reads_rightly_is_read_as_it_does(
+    tmp_path: Path, name: str, save: object
+) -> None:
+    x_HWC = np.random.default_rng(0).integers(0, 256, (4, 4, 3), np.uint8)
+    assert callable(save)
+    save(tmp_path / name, Image.fromarray(x_HWC))
+    with Image.open(tmp_path / name) as image:
+        np.testing.assert_array_equal(_read(tmp_path / name), np.asarray(image.convert("RGB")))
+
+
+def test_a_warning_of_pillow_stays_off_the_screen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    Image.new("RGB", (4, 4)).save(tmp_path / "large.png")
+    _read(tmp_path / "large.png")
+    assert not list(recwarn)
+    Image.new("RGB", (5, 5)).save(tmp_path / "larger.png")
+    with pytest.raises(StageError, match=r"more than 20 pixels \(.*larger\.png\); scale"):
+        _read(tmp_path / "larger.png")
+
+
+@pytest.mark.parametrize("size", [(1, 4000), (4000, 1)])
+def test_of_a_very_long_image_only_the_middle_is_scaled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    long = np.zeros((size[1], size[0], 3), np.uint8)
+    long[size[1] // 2 :, size[0] // 2 :] = 200
+    Image.fromarray(long).save(tmp_path / "x.png")
+    sizes: list[tuple[int, int]] = []
+    resize = Image.Image.resize
+
+    def recorded(image: Image.Image, size: tuple[int, int], *rest: object, **how: object) -> object:
+        sizes.append(size)
+        return resize(image, size, *rest, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Image.Image, "resize", recorded)
+    x_HWC = _read(tmp_path / "x.png", size_px=224)
+    assert sizes == [(224, 224)]
+    middle = x_HWC[:, 0] if size[0] == 1 else x_HWC[0]
+    assert middle[0, 0] == 0
+    assert middle[-1, 0] == 200
