@@ -71,7 +71,8 @@ def test_steps_launch_no_more_kernels_than_they_did() -> None:
     """Of ResNet-34 to ResNet-18 on 32 pixels, with nothing compiled.
 
     Before the teacher was folded on a GPU, and before moments came out of one reduction, a
-    generator step had 1,769 kernels, a draw 317 and a student step 340.
+    generator step had 1,769 kernels, a draw 317 and a student step 340. Seven of each of the first
+    two count what the teacher cannot say.
     """
     options = Distill(rounds=8000, batch_size=4, generator_width=8, compile="off")
     pair = Pair("resnet34", "resnet18").trainer(options)
@@ -83,7 +84,7 @@ def test_steps_launch_no_more_kernels_than_they_did() -> None:
         before = Calls.read()
         step()
         launches.append(Calls.read().since(before).launches)
-    most = (1580, 245, 345)
+    most = (1580, 250, 345)
     assert all(count <= bound for count, bound in zip(launches, most, strict=True)), launches
 
 
