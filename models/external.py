@@ -1,24 +1,54 @@
 """Networks from outside: torchvision, timm, or a function in the user's own file."""
 
 import importlib
+import inspect
 import runpy
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from models.isolated_imports import IsolatedImports
 from models.registry import UnknownArchitecture
+from models.users_code import SHIELDED_ERRORS, as_script, fault
 from pipeline.errors import error_summary
 
 _RGB = 3
+_FIXED: dict[str, dict[str, Any]] = {
+    # Heads for training alone would make tuples of the outputs.
+    "googlenet": {"aux_logits": False, "init_weights": True},
+    "inception_v3": {"aux_logits": False, "init_weights": True},
+}
+_SIZE_WORDS = ("img_size", "image_size", "input_size")
+_CLASS_WORDS = frozenset({
+    "num_classes", "n_classes", "nclasses", "num_class", "n_class", "nb_classes", "classes",
+    "nclass", "class_num", "classes_num", "num_labels", "n_labels", "nb_labels",
+})  # fmt: skip
+_KNOWN_ARGUMENTS: dict[str, str] = (
+    dict.fromkeys(
+        ("in_channels", "in_chans", "in_channel", "num_channels", "n_channels", "channels", "in_ch",
+         "input_channels", "inchannels"),
+        "channels",
+    )
+    | dict.fromkeys(
+        ("image_size", "img_size", "input_size", "image_size_px", "imgsize", "resolution"), "size"
+    )
+    | {"pretrained": "pretrained", "weights": "weights"}
+)  # fmt: skip
+"""What the arguments of users' functions are usually called."""
 
 
-def from_library(library: str, name: str, *, in_channels: int, num_classes: int) -> nn.Module:
+def from_library(
+    library: str, name: str, *, in_channels: int, num_classes: int, image_size_px: int | None = None
+) -> nn.Module:
     """Build a classifier of torchvision or timm with random weights.
+
+    A network that is made for one image size is made for `image_size_px`.
 
     Raises:
         UnknownArchitecture: The library is not installed, has no such classifier, or the
-            classifier does not take the channels.
+            classifier does not take the channels or the size.
     """
     try:
         module = importlib.import_module("timm" if library == "timm" else "torchvision.models")
@@ -31,12 +61,18 @@ def from_library(library: str, name: str, *, in_channels: int, num_classes: int)
             f"torchvision's networks take 3 channels, the images have {in_channels} ({name})",
             "use an architecture of the registry or FILE.py:FUNCTION",
         )
-    try:
+
+    def create(**sizes: Any) -> Any:
         if library == "timm":
-            network = module.create_model(name, in_chans=in_channels, num_classes=num_classes)
-        else:
-            network = module.get_model(name, weights=None, num_classes=num_classes)
-    except (ValueError, RuntimeError, TypeError) as error:
+            return module.create_model(name, in_chans=in_channels, num_classes=num_classes, **sizes)
+        fixed = _FIXED.get(name, {})
+        return module.get_model(name, weights=None, num_classes=num_classes, **fixed, **sizes)
+
+    try:
+        network = create()
+        if isinstance(network, nn.Module) and (sizes := _size_arguments(network, image_size_px)):
+            network = create(**sizes)
+    except (ValueError, RuntimeError, TypeError, AssertionError) as error:
         raise UnknownArchitecture(
             f"{library} does not build it: {error_summary(error)} ({name})",
             f"see the list of {library}'s models",
@@ -46,37 +82,93 @@ def from_library(library: str, name: str, *, in_channels: int, num_classes: int)
     return network
 
 
-def from_file(path: Path, function: str) -> nn.Module:
-    """Call a function without arguments in a user's file and return the module that it returns.
+def _size_arguments(network: nn.Module, image_size_px: int | None) -> dict[str, Any]:
+    """Return the arguments with which a library makes this network for another image size."""
+    parameters = inspect.signature(type(network).__init__).parameters
+    word = next((word for word in _SIZE_WORDS if word in parameters), None)
+    config = getattr(network, "default_cfg", None) or {}
+    defaults = (None, config.get("input_size", (None,))[-1], getattr(network, "image_size", None))
+    if word is None or image_size_px in defaults:
+        return {}
+    return {word: (image_size_px, image_size_px) if word == "input_size" else image_size_px}
 
-    The file may import packages of its own that lie beside it, also under names that ours have,
-    and also later, in the middle of the network's forward pass.
+
+def from_file(
+    path: Path,
+    function: str,
+    *,
+    in_channels: int = _RGB,
+    num_classes: int | None = None,
+    image_size_px: int | None = None,
+) -> nn.Module:
+    """Call a function in a user's file and return the module that it returns.
+
+    It gets the arguments that it needs, where their names say what they are, and the number of
+    classes where its default is another. What the file prints goes to standard error. It may
+    import packages of its own that lie beside it, also under names that ours have, and also
+    later, in the middle of the network's forward pass.
 
     Raises:
-        UnknownArchitecture: No such file or function, it raises, or it returns no module.
+        UnknownArchitecture: No such file or function, it raises, it needs an argument that is not
+            known, or it returns no module.
     """
     place = f"{path}:{function}"
     if not path.is_file():
         raise UnknownArchitecture(f"no such file ({path})", "correct the path")
     imports = IsolatedImports(path.parent.resolve())
-    with imports.active():
+    with imports.active(), as_script(path):
         try:
             namespace = {"__builtins__": imports.builtins}
             factory = runpy.run_path(str(path), init_globals=namespace).get(function)
-        except (Exception, SystemExit) as error:
-            raise UnknownArchitecture(
-                f"the file raises {error_summary(error)} ({path})", "correct the file"
-            ) from error
+        except SHIELDED_ERRORS as error:
+            wrong, remedy = fault(error, path)
+            raise UnknownArchitecture(f"the file {wrong}", remedy) from error
         if not callable(factory):
             raise UnknownArchitecture(f"has no such function ({place})", "correct its name")
+        values = {"channels": in_channels, "size": image_size_px, "classes": num_classes}
+        arguments = _arguments(factory, values, place)
         try:
-            network = factory()
-        except (Exception, SystemExit) as error:
-            raise UnknownArchitecture(
-                f"the function raises {error_summary(error)} ({place})", "correct it"
-            ) from error
+            network = factory(**arguments)
+        except SHIELDED_ERRORS as error:
+            wrong, remedy = fault(error, path)
+            raise UnknownArchitecture(f"the function {wrong}", remedy) from error
     if not isinstance(network, nn.Module):
         raise UnknownArchitecture(
             f"returns {type(network).__name__}, not a torch module ({place})", "return the module"
         )
+    if any(parameter.is_cuda for parameter in network.parameters()):
+        network.cpu()  # what runs it moves it
     return network
+
+
+def _arguments(
+    factory: Callable[..., Any], values: dict[str, int | None], place: str
+) -> dict[str, Any]:
+    """Return the arguments for a user's function, by their names.
+
+    Raises:
+        UnknownArchitecture: It needs one that is not known.
+    """
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):  # such as a function in C
+        return {}
+    known: dict[str, Any] = values | {"pretrained": False, "weights": None}
+    arguments = {}
+    for parameter in parameters:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        name, default = parameter.name, parameter.default
+        is_needed = default is parameter.empty
+        if name.lower() in _CLASS_WORDS and values["classes"] is not None:
+            if is_needed or (type(default) is int and default != values["classes"]):
+                arguments[name] = values["classes"]
+        elif is_needed:
+            word = _KNOWN_ARGUMENTS.get(name.lower(), "")
+            if word not in known or (word in values and values[word] is None):
+                raise UnknownArchitecture(
+                    f"needs an argument that madpipe does not know ({place}: {name})",
+                    "give it a default, or name a function without it",
+                )
+            arguments[name] = known[word]
+    return arguments

@@ -27,7 +27,7 @@ class IsolatedImports(MetaPathFinder):
         self.folder = folder
         self.names = {file.stem for file in folder.glob("*.py")}
         self.names |= {file.parent.name for file in folder.glob("*/__init__.py")}
-        self.builtins = dict(vars(builtins)) | {"__import__": self._import}
+        self.builtins = dict(vars(builtins)) | {"__import__": self._import, "print": _print}
         """What the user's code is to have as `__builtins__`."""
         self._modules: dict[str, ModuleType] = {}
         self._is_inside = False
@@ -77,6 +77,11 @@ class IsolatedImports(MetaPathFinder):
             return builtins.__import__(name, globals, locals, fromlist, level)
         with self.active():
             return builtins.__import__(name, globals, locals, fromlist, level)
+
+
+def _print(*values: object, file: Any = None, **options: Any) -> None:
+    """Print to standard error: standard output is for results, which programs may read."""
+    print(*values, file=file or sys.stderr, **options)
 
 
 class _Loader(SourceFileLoader):

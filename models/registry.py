@@ -3,7 +3,7 @@
     resnet20                 a name from the table below; resnet18 is the one for small images
     torchvision:resnet18     any classifier of torchvision, by its name there
     timm:resnet18            the same for timm, where it is installed
-    net.py:make              a function without arguments, in a file, that returns a module
+    net.py:make              a function or class, in a file, that returns a module
 
 Light: declarations ask here about names, and only `create` imports a network.
 """
@@ -107,7 +107,14 @@ def check_name(arch: str) -> None:
     )
 
 
-def create(arch: str, *, in_channels: int, num_classes: int, code: Path | None) -> "nn.Module":
+def create(
+    arch: str,
+    *,
+    in_channels: int,
+    num_classes: int,
+    code: Path | None,
+    image_size_px: int | None = None,
+) -> "nn.Module":
     """Build the network `arch` with random weights.
 
     Args:
@@ -115,6 +122,7 @@ def create(arch: str, *, in_channels: int, num_classes: int, code: Path | None) 
         in_channels: Channels of its input; libraries and files may only offer 3.
         num_classes: Size of its output.
         code: The file of a `FILE.py:FUNCTION` name.
+        image_size_px: Height and width of its images, for networks that are made for one size.
 
     Raises:
         UnknownArchitecture: There is no such network, or its library or file refuses.
@@ -129,6 +137,18 @@ def create(arch: str, *, in_channels: int, num_classes: int, code: Path | None) 
     from models import external  # noqa: PLC0415  (only outside networks pay for it)
 
     if code is not None:
-        return external.from_file(code, arch.rpartition(":")[2])
+        return external.from_file(
+            code,
+            arch.rpartition(":")[2],
+            in_channels=in_channels,
+            num_classes=num_classes,
+            image_size_px=image_size_px,
+        )
     library, _, name = arch.partition(":")
-    return external.from_library(library, name, in_channels=in_channels, num_classes=num_classes)
+    return external.from_library(
+        library,
+        name,
+        in_channels=in_channels,
+        num_classes=num_classes,
+        image_size_px=image_size_px,
+    )

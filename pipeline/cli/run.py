@@ -51,7 +51,12 @@ def run(
     """
     project = common.open_project(config, set_)
     try:
-        with contextlib.closing(choose_screen(as_json=as_json)) as screen:
+        with (
+            contextlib.closing(choose_screen(as_json=as_json)) as screen,
+            contextlib.ExitStack() as on,
+        ):
+            if as_json:  # a library of the user's network may print, and nothing but JSON is wanted
+                on.enter_context(contextlib.redirect_stdout(sys.stderr))
             code = run_pipeline(
                 project,
                 targets,

@@ -30,7 +30,7 @@ class Screen(Protocol):
 def choose_screen(*, as_json: bool) -> Screen:
     """Return the screen for this process."""
     if as_json:
-        return JsonScreen()
+        return JsonScreen(sys.stdout)
     if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
         from rich.console import Console  # noqa: PLC0415  (only a terminal pays for rich)
 

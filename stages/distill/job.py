@@ -1,5 +1,6 @@
 """Building a trainer from a job: the same in every process that takes part in it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -27,8 +28,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     pretrain_steps: int | None = None
 
 
-def build_trainer(job: Job, teacher_weights: Path, group: Group) -> tuple[DistillTrainer, Card]:
-    """Return a trainer at its start and the student's card.
+def build_trainer(
+    job: Job, teacher_weights: Path, group: Group, on_note: Callable[[str], None] = lambda _: None
+) -> tuple[DistillTrainer, Card]:
+    """Return a trainer at its start and the student's card; `on_note` gets what is to be known.
 
     Raises:
         StageError: A network cannot be built, takes other images or classes, or gives no logits.
@@ -38,7 +41,9 @@ def build_trainer(job: Job, teacher_weights: Path, group: Group) -> tuple[Distil
     student_card = msgspec.structs.replace(card, arch=job.student_arch)
     compute = devices.select(options.precision)
     rng = devices.seeded(job.seed, "distill", compute.device)
-    student = factory.build(student_card, code=job.student_code, place="student.arch")
+    student = factory.build(
+        student_card, code=job.student_code, place="student.arch", on_note=on_note
+    )
     if job.student_code is not None and group.rank == 0:
         probe.check(student, student_card, "student.arch", learns=True)
     try:

@@ -9,32 +9,46 @@ from models import registry
 from models.classifier import Classifier
 from pipeline.errors import error_summary
 from pipeline.stage import StageError
+from stages.networks import adapt, weights
 from stages.networks import card as cards
-from stages.networks import weights
 from stages.networks.card import Card
 
 _NAMES = 3
 
 
-def build(card: Card, *, code: Path | None, place: str) -> Classifier:
+def _no_note(_text: str) -> None:
+    """Keep a note from the user, where nobody is there to read it."""
+
+
+def build(
+    card: Card, *, code: Path | None, place: str, on_note: Callable[[str], None] = _no_note
+) -> Classifier:
     """Build the network of a card with random weights, channels last.
+
+    Of a network that returns more than its logits these are taken; `on_note` is told.
 
     Raises:
         StageError: There is no such architecture, or it does not map the card's images to one
             logit for each class.
     """
+    size = card.image_size_px
     try:
         backbone = registry.create(
-            card.arch, in_channels=card.channels, num_classes=card.num_classes, code=code
+            card.arch,
+            in_channels=card.channels,
+            num_classes=card.num_classes,
+            code=code,
+            image_size_px=size,
         )
     except registry.UnknownArchitecture as error:
         raise StageError(place, error.wrong, error.remedy) from error
     network = Classifier(backbone, card.mean, card.std)
-    size = card.image_size_px
+    x_BCHW = torch.zeros(2, card.channels, size, size)
     network.eval()
     try:
+        adapt.replace_sync_batch_norm(backbone, x_BCHW)
         with torch.no_grad():
-            logits_BK = network(torch.zeros(2, card.channels, size, size))
+            output = network(x_BCHW)
     except Exception as error:  # a user's network may raise anything
         raise StageError(
             place,
@@ -42,21 +56,36 @@ def build(card: Card, *, code: Path | None, place: str) -> Classifier:
             f"({error_summary(error)})",
             "name an architecture for this size",
         ) from error
-    network.train()
-    if not isinstance(logits_BK, torch.Tensor):
-        raise StageError(
-            place,
-            f"{card.arch} returns no tensor ({type(logits_BK).__name__})",
-            "return the logits alone",
+    if isinstance(output, torch.Tensor):
+        _check_shape(output, card, place)
+        if code is not None:
+            output = adapt.training_output(network, x_BCHW, output)
+    if not isinstance(output, torch.Tensor):
+        source = adapt.return_logits(backbone, output, card.num_classes)
+        if source is None:
+            raise StageError(
+                place,
+                f"{card.arch} returns no logits of {card.num_classes} classes "
+                f"({type(output).__name__})",
+                "return the logits alone, or under the name logits",
+            )
+        on_note(
+            f"{place}: {card.arch} returns {type(output).__name__}, of which {source} is taken for "
+            "the logits; return the logits alone to say it"
         )
-    if tuple(logits_BK.shape) != (2, card.num_classes):
+    network.train()
+    return network.to(memory_format=torch.channels_last)
+
+
+def _check_shape(logits_BK: torch.Tensor, card: Card, place: str) -> None:
+    """Raise a StageError where a network gives not one logit for each class."""
+    if logits_BK.shape[1:] != (card.num_classes,):
         raise StageError(
             place,
             f"{card.arch} gives {tuple(logits_BK.shape)[1:]} outputs for "
             f"{card.num_classes} classes",
             "name an architecture with as many outputs as there are classes",
         )
-    return network.to(memory_format=torch.channels_last)
 
 
 def load(path: Path, *, code: Path | None, place: str) -> tuple[Classifier, Card]:
@@ -69,10 +98,7 @@ def load(path: Path, *, code: Path | None, place: str) -> tuple[Classifier, Card
     card = cards.read(path)
     if card is None:
         raise StageError(place, f"carries no card ({path})", "give a file that madpipe wrote")
-    network = restore(
-        card, tensors, code=code, arch_place=place, weights_place=place, on_note=lambda _: None
-    )
-    return network, card
+    return restore(card, tensors, code=code, arch_place=place, weights_place=place), card
 
 
 def restore(
@@ -82,7 +108,7 @@ def restore(
     code: Path | None,
     arch_place: str,
     weights_place: str,
-    on_note: Callable[[str], None],
+    on_note: Callable[[str], None] = _no_note,
 ) -> Classifier:
     """Return the network of a card with its weights, ready for inference.
 
@@ -97,7 +123,7 @@ def restore(
     Raises:
         StageError: The card's network cannot be built, or the weights do not fit it.
     """
-    network = build(card, code=code, place=arch_place)
+    network = build(card, code=code, place=arch_place, on_note=on_note)
     aside = weights.fill(network.backbone, tensors, arch=card.arch, place=weights_place)
     if aside:
         on_note(

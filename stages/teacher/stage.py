@@ -73,7 +73,9 @@ def _train(ctx: Context, card: Card, dataset: Dataset) -> Classifier:
             "add the training part, or set teacher.weights",
         )
     rng = devices.seeded(ctx.settings.seed, "teacher", torch.device("cpu"))
-    network = factory.build(card, code=ctx.external("teacher_code"), place="teacher.arch")
+    network = factory.build(
+        card, code=ctx.external("teacher_code"), place="teacher.arch", on_note=ctx.note
+    )
     trainer = TeacherTrainer(network, dataset.train, ctx.settings.teacher, rng, ctx.note)
     if why := trainer.compute.why_eager():
         ctx.note(why)

@@ -93,11 +93,20 @@ def test_ours_are_back_also_after_a_file_that_raises(tmp_path: Path) -> None:
         ("def build():\n    pass\n", "has no such function"),
         ("make = 3\n", "has no such function"),
         ("def make():\n    raise KeyError('w')\n", "the function raises KeyError: 'w'"),
-        ("def make(width):\n    pass\n", "the function raises TypeError"),
+        ("def make(width):\n    pass\n", r"needs an argument .*make: width\)"),
+        ("import os\n\nos.stat('none')\n", r"net\.py:3: os\.stat.*relative paths start at"),
+        ("import sys\n\n\ndef make():\n    sys.exit(3)\n", r"ends the program .*net\.py:5"),
+        (
+            "import argparse\np = argparse.ArgumentParser()\np.add_argument('lr')\np.parse_args()",
+            r"the file ends the program .*net\.py:4: .*required: lr.*__main__",
+        ),
+        (
+            "def make():\n    raise RuntimeError('Found no NVIDIA driver')\n",
+            r"net\.py:2: .*return the network on the CPU",
+        ),
         ("def make():\n    return 3\n", "returns int, not a torch module"),
         ("def make():\n    pass\n", "returns NoneType, not a torch module"),
         ("from torch import nn\n\n\ndef make():\n    return nn.Linear\n", "returns type, not a"),
-        ("import sys\n\n\ndef make():\n    sys.exit(3)\n", "the function raises SystemExit"),
     ],
 )
 def test_a_file_that_gives_no_network_is_refused_with_the_reason(
@@ -134,3 +143,43 @@ def test_torchvision_on_images_of_one_channel_is_refused_with_what_to_use() -> N
 def test_a_library_that_is_not_installed_is_refused_with_its_install_command() -> None:
     with pytest.raises(UnknownArchitecture, match=r"timm is not installed .*pip install timm"):
         registry.create("timm:resnet18", in_channels=1, num_classes=4, code=None)
+
+
+def test_a_function_gets_the_arguments_that_its_names_ask_for(tmp_path: Path) -> None:
+    text = (
+        "from torch import nn\n\n\ndef make(n_classes, in_chans, pretrained, img_size, extra=2):\n"
+        "    assert not pretrained\n    return nn.Linear(in_chans * img_size, n_classes)\n"
+        "\n\ndef usual(num_classes=1000):\n    return nn.Linear(1, num_classes)\n"
+    )
+    path = _file(tmp_path, text)
+    for function, wanted in (("make", (24, 5)), ("usual", (1, 5))):
+        network = external.from_file(path, function, in_channels=3, num_classes=5, image_size_px=8)
+        assert isinstance(network, nn.Linear)
+        assert (network.in_features, network.out_features) == wanted
+
+
+def test_a_script_reads_an_empty_command_line_and_prints_to_standard_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (
+        "import argparse\nimport sys\nfrom torch import nn\n"
+        "p = argparse.ArgumentParser()\np.add_argument('--width', type=int, default=3)\n"
+        "width = p.parse_args().width\nsys.stdout.write('reading ')\n\n\n"
+        "class Loud(nn.Linear):\n    def forward(self, x):\n        print('forward')\n"
+        "        return super().forward(x)\n\n\n"
+        "def make():\n    print('making')\n    return Loud(2, width)\n"
+    )
+    network = external.from_file(_file(tmp_path, text), "make")
+    assert network(torch.zeros(1, 2)).shape == (1, 3)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "reading making\nforward\n"
+
+
+def test_torchvision_builds_for_the_size_and_without_heads_for_training_alone() -> None:
+    vit = registry.create(
+        "torchvision:vit_b_32", in_channels=3, num_classes=4, code=None, image_size_px=64
+    ).eval()
+    assert vit(torch.rand(1, 3, 64, 64)).shape == (1, 4)
+    google = registry.create("torchvision:googlenet", in_channels=3, num_classes=4, code=None)
+    assert google.train()(torch.rand(2, 3, 32, 32)).shape == (2, 4)

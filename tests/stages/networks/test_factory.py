@@ -71,11 +71,19 @@ def test_a_network_that_raises_on_the_images_is_refused_by_name(
         factory.build(card(arch="net.py:make"), code=code, place="here")
 
 
-@pytest.mark.parametrize("forward", ["return (self.fc(x.flatten(1)),)", "return None"])
+@pytest.mark.parametrize("forward", ["return (x, self.fc(x))", "return None"])
 def test_a_network_that_gives_no_tensor_is_refused_by_name(tmp_path: Path, forward: str) -> None:
     code = _user(tmp_path, forward)
     with pytest.raises(StageError, match=r"^here: net\.py:make"):
         factory.build(card(arch="net.py:make"), code=code, place="here")
+
+
+def test_logits_beside_other_outputs_are_taken_with_a_note(tmp_path: Path) -> None:
+    code = _user(tmp_path, "return x, self.fc(x.flatten(1))")
+    notes: list[str] = []
+    network = factory.build(card(arch="net.py:make"), code=code, place="here", on_note=notes.append)
+    assert network(torch.zeros(3, 1, 8, 8)).shape == (3, 10)
+    assert "here: net.py:make returns tuple, of which [1] is taken" in notes[0]
 
 
 def test_a_weights_file_with_its_card_becomes_the_network_that_was_saved(tmp_path: Path) -> None:

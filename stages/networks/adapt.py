@@ -1,0 +1,134 @@
+"""Networks as users have them, adapted: one tensor of logits comes out, batches normalise alone.
+
+Shape legend: B batch, C channel, H W space, K classes.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_LOGITS = "logits"
+_OF_DIMENSIONS = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
+_Path = tuple[str | int, ...]
+
+
+def return_logits(network: nn.Module, output: object, num_classes: int) -> str | None:
+    """Let a network return its logits of shape BK alone; return from where it takes them.
+
+    They are what is called logits in a tuple, a mapping or an object, else the first tensor of
+    their shape. None where the network has none; it stays as it is then.
+
+    Args:
+        network: What gave `output`.
+        output: Of one forward pass, no tensor.
+        num_classes: K.
+    """
+    path = _path(output, num_classes)
+    if path is None:
+        return None
+    kind = type(network)
+
+    def forward(self: nn.Module, x_BCHW: Tensor) -> Any:
+        outputs = kind.forward(self, x_BCHW)
+        if isinstance(outputs, Tensor):
+            return outputs
+        # In training it may return something else.
+        is_same = _is_at(outputs, path)
+        return _at(outputs, path if is_same else _path(outputs, num_classes) or path)
+
+    # A class of its own, since hooks are lost where a network is traced.
+    network.__class__ = type(kind.__name__, (kind,), {"forward": forward})
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+
+
+def training_output(network: nn.Module, x_BCHW: Tensor, evaluated: object) -> object:
+    """Return what a network gives in training mode; neither it nor the random numbers change.
+
+    Where it raises, which its training will say, that is what it `evaluated`.
+    """
+    trained = copy.deepcopy(network).train()
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        try:
+            output: object = trained(x_BCHW)
+        except Exception:  # noqa: BLE001  (a user's network may raise anything)
+            return evaluated
+    return output
+
+
+def replace_sync_batch_norm(network: nn.Module, x_BCHW: Tensor) -> None:
+    """Put plain BatchNorm in the place of SyncBatchNorm, with the same names and tensors.
+
+    Over several processes madpipe itself shares the moments of a batch.
+    """
+    layers = {n: m for n, m in network.named_modules() if isinstance(m, nn.SyncBatchNorm) and n}
+    if not layers:
+        return
+    dimensions: dict[nn.Module, int] = {}
+
+    def keep(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        dimensions[layer] = inputs[0].ndim
+
+    hooks = [layer.register_forward_pre_hook(keep) for layer in layers.values()]
+    with torch.no_grad():
+        network(x_BCHW)
+    for hook in hooks:
+        hook.remove()
+    for name, layer in layers.items():
+        plain = _OF_DIMENSIONS[dimensions.get(layer, x_BCHW.ndim)](
+            layer.num_features,
+            layer.eps,
+            layer.momentum,
+            affine=layer.affine,
+            track_running_stats=layer.track_running_stats,
+        )
+        plain.load_state_dict(layer.state_dict())
+        parent, _, last = name.rpartition(".")
+        setattr(network.get_submodule(parent), last, plain.train(layer.training))
+
+
+def _path(output: object, num_classes: int) -> _Path | None:
+    """Return the way to the logits in an output, None where there are none."""
+    paths = [
+        path
+        for path, tensor in _tensors(output, ())
+        if tensor.ndim == 2 and tensor.shape[1] == num_classes  # noqa: PLR2004  (BK)
+    ]
+    named = [path for path in paths if path[-1] == _LOGITS]
+    return next(iter(named + paths), None)
+
+
+def _tensors(output: object, path: _Path) -> Iterator[tuple[_Path, Tensor]]:
+    """Yield the tensors in an output with the ways to them."""
+    if isinstance(output, Tensor):
+        yield path, output
+        return
+    for name, value in _parts(output).items():
+        yield from _tensors(value, (*path, name))
+
+
+def _parts(output: object) -> dict[Any, Any]:
+    if isinstance(output, Mapping):
+        return {name: value for name, value in output.items() if isinstance(name, str)}
+    if isinstance(output, tuple) and hasattr(output, "_fields"):
+        return dict(zip(output._fields, output, strict=True))
+    if isinstance(output, list | tuple):
+        return dict(enumerate(output))
+    return dict(vars(output)) if hasattr(output, "__dict__") else {}
+
+
+def _is_at(output: object, path: _Path) -> bool:
+    for part in path:
+        parts = _parts(output)
+        if part not in parts:
+            return False
+        output = parts[part]
+    return True
+
+
+def _at(output: object, path: _Path) -> Any:
+    for part in path:
+        output = _parts(output)[part]
+    return output
