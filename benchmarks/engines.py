@@ -43,6 +43,7 @@ from stages.export import stage as export_stage
 from stages.networks import factory
 from stages.networks.card import Card
 from stages.onnxgraph import io as onnx_io
+from stages.onnxgraph import torch_export
 from stages.onnxgraph.calibrate import METHODS
 from stages.onnxgraph.convert import PrecisionConverter
 
@@ -213,7 +214,7 @@ def students(work: Path) -> Iterator[tuple[str, ModelProto, NDArray[np.float32]]
     files = sorted((work / "entries" / "distill").glob("*/student.safetensors"))
     for folder in (path.parent for path in files):
         network, card = factory.load(folder / "student.safetensors", code=None, place="student")
-        graph = onnx_io.from_torch(network, card, opset=BACKENDS["onnxruntime"].opset)
+        graph = torch_export.from_torch(network, card, opset=BACKENDS["onnxruntime"].opset)
         yield folder.name[:8], graph, image_bank.load(folder / "bank.npz", "the bank")
 
 

@@ -73,6 +73,8 @@ def export(
         images_NCHW=random_NCHW,
         student_sha256=file_sha256(student),
     )
+    for note in checked.notes:
+        _write_note(note)
     return {
         "arch": card.arch,
         "classes": card.num_classes,

@@ -22,8 +22,10 @@ class Export(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """what the graph takes: floats in [0, 1], or bytes as decoded"""
     opset: Annotated[int, Meta(ge=18, le=23)] | None = None
     """ONNX operator set; absent: the backend's newest"""
-    max_logit_difference: Rate = 1e-3
-    """largest difference to torch that passes, in logits"""
+    max_relative_difference: Rate = 1e-3
+    """largest difference to torch that passes, as a share of the spread of the logits"""
+    max_logit_difference: Rate | None = None
+    """the same in logits, where that is to be bounded as well"""
     min_agreement: Share = 0.998
     """least share of the bank on which the file says torch's class"""
 

@@ -46,7 +46,7 @@ def check(network: Classifier, card: Card, place: str, *, learns: bool = False) 
     finally:
         network.train(was_training)
     is_judged = card.num_classes > 1 and bool(logits_BK.isfinite().all())
-    kind = _kind(logits_BK) if is_judged else None
+    kind = output_kind(logits_BK) if is_judged else None
     if kind == _PROBABILITIES or (kind == _LOG_PROBABILITIES and learns):
         inside = "softmax" if kind == _PROBABILITIES else "log_softmax"
         seen = f"{float(logits_BK.min()):.3g} to {float(logits_BK.max()):.3g}"
@@ -98,8 +98,8 @@ def _run(
     return logits_BK.detach(), gradient_BCHW
 
 
-def _kind(logits_BK: Tensor) -> str | None:
-    """Return what the outputs are where they are no logits."""
+def output_kind(logits_BK: Tensor) -> str | None:
+    """Return what the outputs, at least two for an image, are where they are no logits."""
 
     def is_one(sums_B: Tensor) -> bool:
         return bool(((sums_B - 1).abs() < _SUM_TOLERANCE).all())

@@ -1,19 +1,11 @@
-"""ONNX files: written from torch in one portable piece, and checked before anyone loads them.
+"""ONNX files: in one portable piece, and checked before anyone loads them."""
 
-Shape legend: B batch, C channel, H W space, K classes.
-"""
-
-import contextlib
-import io
 import itertools
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
-import torch
 from onnx import FunctionProto, GraphProto, ModelProto, TensorProto, ValueInfoProto
-from torch import Tensor, nn
 
 from pipeline.atomic import write_bytes
 from pipeline.errors import first_line
@@ -25,78 +17,8 @@ from stages.networks.card import Card
 
 INPUT, OUTPUT = "images", "logits"
 INPUT_KEY, STUDENT_KEY = "madpipe.input", "madpipe.student_sha256"
-_PRODUCER = "madpipe"
 _IMAGE_DIMS = 4
 _IMAGE_TYPES = (TensorProto.FLOAT, TensorProto.UINT8)
-_INPUTS = {
-    False: '{"layout":"NCHW","type":"float32","range":[0,1]}',
-    True: '{"layout":"NHWC","type":"uint8","range":[0,255]}',
-}
-
-
-class _FromBytes(nn.Module):
-    """A network behind the step from decoded images, uint8 of shape BHWC, to floats of BCHW."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x_BHWC: Tensor) -> Tensor:
-        logits_BK: Tensor = self.network((x_BHWC.float() / 255).permute(0, 3, 1, 2))
-        return logits_BK
-
-
-def from_torch(
-    network: nn.Module,
-    card: Card,
-    *,
-    opset: int,
-    is_bytes: bool = False,
-    student_sha256: str | None = None,
-) -> ModelProto:
-    """Return the network as an ONNX model with a dynamic batch and its card as metadata.
-
-    The graph takes float images of shape NCHW in [0, 1], or uint8 of shape NHWC where `is_bytes`,
-    and holds all weights; nodes carry no paths or stack traces, so the same network gives the same
-    bytes wherever it is exported.
-    """
-    size = card.image_size_px
-    network = network.cpu().eval()
-    example = torch.zeros(2, card.channels, size, size)
-    if is_bytes:
-        network = _FromBytes(network).eval()
-        example = torch.zeros(2, size, size, card.channels, dtype=torch.uint8)
-    # Older exporters print what they did, which would get between our lines of JSON; that of
-    # torch 2.11 warns of a class of its own.
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-        program = torch.onnx.export(
-            network,
-            (example,),
-            dynamo=True,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=65536)},),
-            opset_version=opset,
-            external_data=False,
-            optimize=True,
-            verbose=False,
-        )
-    assert program is not None
-    model: ModelProto = program.model_proto
-    graph = model.graph
-    values = (*graph.input, *graph.output, *graph.value_info)
-    # Paths, stack traces and module names of the machine that exports.
-    for proto in (model, graph, *graph.node, *values, *graph.initializer):
-        del proto.metadata_props[:]
-        proto.doc_string = ""
-    graph.name = "classifier"
-    model.producer_name, model.producer_version = _PRODUCER, ""
-    properties = cards.metadata(card) | {INPUT_KEY: _INPUTS[is_bytes]}
-    if student_sha256 is not None:
-        properties[STUDENT_KEY] = student_sha256
-    onnx.helper.set_model_props(model, dict(sorted(properties.items())))
-    return model
 
 
 def save(model: ModelProto, path: Path) -> None:

@@ -33,6 +33,7 @@ from stages.engines.open_engine import build_engine, open_engine
 from stages.networks import card as cards
 from stages.networks import factory, weights
 from stages.onnxgraph import io as onnx_io
+from stages.onnxgraph import torch_export
 from stages.training import device as devices
 from stages.validate import machine_load
 from stages.validate.latency_intervals import latency_record, ratio_record
@@ -135,7 +136,7 @@ def build_teacher_engine(
     engine = folder / ("teacher-" + BACKENDS[like.backend].engine_file)
     request = BuildRequest(onnx=onnx, engine=engine, device=like.device, precision="fp32")
     try:
-        onnx_io.save(onnx_io.from_torch(teacher.network, teacher.card, opset=opset), onnx)
+        onnx_io.save(torch_export.from_torch(teacher.network, teacher.card, opset=opset), onnx)
         build_engine(like.backend, request)
     except Exception as error:  # the exporter may raise anything on a user's network
         is_ours = isinstance(error, (StageError, UnavailableError))

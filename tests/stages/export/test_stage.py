@@ -16,6 +16,7 @@ from pipeline.settings import Export
 from stages.engines.base import BACKENDS
 from stages.engines.ort import OrtSession
 from stages.export import stage as export_stage
+from stages.export.compare import Comparison
 from stages.onnxgraph import io as onnx_io
 from tests.stages.tiny import TinyRun, card, resnet8
 
@@ -24,7 +25,7 @@ def _images(count: int = 5) -> np.ndarray:
     return np.random.default_rng(0).random((count, 1, 8, 8), dtype=np.float32)
 
 
-def _export(network: Classifier, path: Path, options: Export) -> export_stage.Comparison:
+def _export(network: Classifier, path: Path, options: Export) -> Comparison:
     return export_stage.export(
         network,
         card(),
@@ -52,10 +53,15 @@ def test_the_file_is_at_most_the_students_size_and_the_graph(tiny: TinyRun) -> N
     assert tiny.metrics("export")["bytes"] == size
 
 
-def test_a_difference_above_the_tolerance_is_refused_with_both(tmp_path: Path) -> None:
+def test_a_difference_above_the_tolerance_is_refused_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     network = Classifier(resnet8(), card().mean, card().std).eval()
-    with pytest.raises(StageError, match=r"differs from torch by .*max_logit_difference"):
-        _export(network, tmp_path / "m.onnx", Export(max_logit_difference=1e-30))
+    real = OrtSession.infer
+    monkeypatch.setattr(OrtSession, "infer", lambda session, x: 1.1 * real(session, x))
+    with pytest.raises(StageError, match=r"differs from torch by .*max_relative_difference"):
+        _export(network, tmp_path / "m.onnx", Export())
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_student_whose_outputs_are_not_finite_is_refused(tmp_path: Path) -> None:
@@ -92,7 +98,7 @@ def test_too_few_images_of_torchs_class_are_refused(
 ) -> None:
     network = Classifier(resnet8(), card().mean, card().std).eval()
     real = OrtSession.infer
-    options = Export(max_logit_difference=1e9)
+    options = Export(max_relative_difference=1e9)
     monkeypatch.setattr(OrtSession, "infer", lambda session, x: -real(session, x))
     with pytest.raises(StageError, match=r"torch's class to too few images .*min_agreement"):
         _export(network, tmp_path / "m.onnx", options)

@@ -12,6 +12,7 @@ from models.classifier import Classifier
 from pipeline.errors import StageError
 from stages.engines.ort import OrtSession
 from stages.onnxgraph import io as onnx_io
+from stages.onnxgraph import torch_export
 from tests.stages.tiny import card, resnet8
 
 
@@ -21,7 +22,7 @@ def _classifier() -> Classifier:
 
 @pytest.fixture(scope="module")
 def model() -> ModelProto:
-    return onnx_io.from_torch(_classifier(), card(), opset=18)
+    return torch_export.from_torch(_classifier(), card(), opset=18)
 
 
 def _graph(inputs: int = 1) -> ModelProto:
@@ -34,7 +35,7 @@ def _graph(inputs: int = 1) -> ModelProto:
 
 @pytest.mark.parametrize("opset", [18, 20])
 def test_the_model_has_the_operator_set_of_its_argument(opset: int) -> None:
-    model = onnx_io.from_torch(_classifier(), card(), opset=opset)
+    model = torch_export.from_torch(_classifier(), card(), opset=opset)
     assert {entry.domain: entry.version for entry in model.opset_import}[""] == opset
 
 
@@ -66,7 +67,7 @@ def test_two_exports_in_different_folders_give_the_same_bytes(
     onnx_io.save(model, tmp_path / "one.onnx")
     (tmp_path / "deeper").mkdir()
     monkeypatch.chdir(tmp_path / "deeper")
-    again = onnx_io.from_torch(_classifier(), card(), opset=18)
+    again = torch_export.from_torch(_classifier(), card(), opset=18)
     onnx_io.save(again, tmp_path / "deeper" / "other.onnx")
     other = (tmp_path / "deeper" / "other.onnx").read_bytes()
     assert (tmp_path / "one.onnx").read_bytes() == other

@@ -10,6 +10,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from models.resnet import CifarResNet
 from stages.onnxgraph import io as onnx_io
+from stages.onnxgraph import torch_export
 from tests.stages.tiny import card
 
 WIDTH = 64
@@ -19,7 +20,7 @@ def write(folder: Path) -> dict[str, Path]:
     """Write the graphs and return them by their precision."""
     paths = {name: folder / f"{name}.onnx" for name in ("fp32", "fp16", "int8")}
     network = CifarResNet(depth=8, width=WIDTH, in_channels=1, num_classes=10).eval()
-    model = onnx_io.from_torch(network, card(), opset=18)
+    model = torch_export.from_torch(network, card(), opset=18)
     onnx_io.save(model, paths["fp32"])
     onnx.save(convert_float_to_float16(model, keep_io_types=True), str(paths["fp16"]))
     quantization.quantize_static(

@@ -1,0 +1,254 @@
+"""From torch to ONNX: by torch.export, and by tracing where that does not do.
+
+Nothing of what the exporters print passes through; why they refuse is said in one line.
+
+Shape legend: B batch, C channel, H W space, K classes.
+"""
+
+import contextlib
+import io
+import logging
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import onnx
+import torch
+from onnx import ModelProto
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+from torch.jit._trace import TracerWarning
+
+from pipeline.stage import StageError
+from stages.networks import card as cards
+from stages.networks.card import Card
+from stages.onnxgraph import export_faults
+from stages.onnxgraph.decompositions import DECOMPOSITIONS
+from stages.onnxgraph.io import INPUT, INPUT_KEY, OUTPUT, STUDENT_KEY
+
+_PRODUCER = "madpipe"
+_LARGEST_BATCH = 65536
+_TRACED_OPSET = 20
+"""The newest that the exporter of TorchScript writes."""
+_VALUE_TAKEN = re.compile("tensor to a (Python (boolean|float|number)|NumPy)")
+_INPUTS = {
+    False: '{"layout":"NCHW","type":"float32","range":[0,1]}',
+    True: '{"layout":"NHWC","type":"uint8","range":[0,255]}',
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What one way of exporting came to: a model, or why there is none."""
+
+    model: ModelProto | None = None
+    error: StageError | None = None
+    note: str | None = None
+    """What to say of a model that came by another way than the first."""
+
+
+class _FromBytes(nn.Module):
+    """A network behind the step from decoded images, uint8 of shape BHWC, to floats of BCHW."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        logits_BK: Tensor = self.network((x_BHWC.float() / 255).permute(0, 3, 1, 2))
+        return logits_BK
+
+
+def from_torch(
+    network: nn.Module,
+    card: Card,
+    *,
+    opset: int,
+    is_bytes: bool = False,
+    student_sha256: str | None = None,
+) -> ModelProto:
+    """Return the network as an ONNX model with a dynamic batch and its card as metadata.
+
+    The graph takes float images of shape NCHW in [0, 1], or uint8 of shape NHWC where `is_bytes`,
+    and holds all weights; nodes carry no paths or stack traces, so the same network gives the same
+    bytes wherever it is exported.
+
+    Raises:
+        StageError: No exporter can write it.
+    """
+    error: StageError | None = None
+    for attempt in attempts(
+        network, card, opset=opset, is_bytes=is_bytes, student_sha256=student_sha256
+    ):
+        if attempt.model is not None:
+            return attempt.model
+        error = error or attempt.error
+    assert error is not None
+    raise error
+
+
+def attempts(
+    network: nn.Module,
+    card: Card,
+    *,
+    opset: int,
+    is_bytes: bool = False,
+    student_sha256: str | None = None,
+) -> Iterator[Attempt]:
+    """Yield what each way of exporting comes to, the usual one first; see `from_torch`."""
+    size = card.image_size_px
+    network = network.cpu().eval()
+    example = torch.zeros(2, card.channels, size, size)
+    if is_bytes:
+        network = _FromBytes(network).eval()
+        example = torch.zeros(2, size, size, card.channels, dtype=torch.uint8)
+    properties = cards.metadata(card) | {INPUT_KEY: _INPUTS[is_bytes]}
+    if student_sha256 is not None:
+        properties[STUDENT_KEY] = student_sha256
+    traced = f"the exporter of TorchScript wrote the graph, at opset {_TRACED_OPSET}"
+    ways: tuple[tuple[Callable[..., ModelProto], str | None], ...] = (
+        (_exported, None),
+        (_decomposed, "operators that the exporter lacks were written as simpler ones"),
+        (_traced, f"{traced}, since torch.export came to no sound one"),
+    )
+    for write, note in ways:
+        try:
+            with _quiet():
+                model = write(network, example, opset)
+            _check_batch(model, card)
+        except StageError as error:
+            yield Attempt(error=error)
+        except Exception as error:  # noqa: BLE001  (the exporters and the user's network may raise anything)
+            yield Attempt(error=export_faults.explain(error, network, card.arch, _program, example))
+        else:
+            _clean(model, properties)
+            yield Attempt(model=model, note=note)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporters' lines, graphs and warnings off the screen."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        printed = io.StringIO()
+        with (
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(printed),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+@contextlib.contextmanager
+def _descriptor_quiet() -> Iterator[None]:
+    """Keep what libraries print past Python, such as the tracer's graphs, off standard output."""
+    if sys.__stdout__ is not None:
+        sys.__stdout__.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _shapes() -> tuple[dict[int, Dim]]:
+    return ({0: Dim("batch", min=1, max=_LARGEST_BATCH)},)
+
+
+def _exported(network: nn.Module | ExportedProgram, example: Tensor, opset: int) -> ModelProto:
+    is_captured = isinstance(network, ExportedProgram)
+    program = torch.onnx.export(
+        network,
+        () if is_captured else (example,),
+        dynamo=True,
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        dynamic_shapes=None if is_captured else _shapes(),
+        opset_version=opset,
+        external_data=False,
+        optimize=True,
+        verbose=False,
+    )
+    assert program is not None
+    model: ModelProto = program.model_proto
+    return model
+
+
+def _program(network: nn.Module, example: Tensor) -> ExportedProgram:
+    with _quiet():
+        return torch.export.export(network, (example,), dynamic_shapes=_shapes(), strict=False)
+
+
+def _decomposed(network: nn.Module, example: Tensor, opset: int) -> ModelProto:
+    program = _program(network, example)
+    operators = {node.target for node in program.graph.nodes}
+    if operators.isdisjoint(DECOMPOSITIONS):
+        raise StageError("export", "has no operator to write as simpler ones", "see above")
+    return _exported(program.run_decompositions(dict(DECOMPOSITIONS)), example, opset)
+
+
+def _traced(network: nn.Module, example: Tensor, opset: int) -> ModelProto:
+    """Export by tracing; StageError where Python decided by values, which a trace would fix."""
+    with (
+        TemporaryDirectory(prefix="madpipe-") as folder,
+        _descriptor_quiet(),
+        warnings.catch_warnings(record=True) as caught,
+    ):
+        written = Path(folder) / "traced.onnx"
+        warnings.simplefilter("always")
+        torch.onnx.export(
+            network,
+            (example,),
+            str(written),
+            dynamo=False,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
+            opset_version=min(opset, _TRACED_OPSET),
+        )
+        model = onnx.load(written)
+    for warning in caught:
+        # torch's own files look at sizes, which a trace has as tensors.
+        is_theirs = export_faults.is_of_others(warning.filename)
+        is_tracers = issubclass(warning.category, TracerWarning)
+        if is_theirs and is_tracers and _VALUE_TAKEN.search(str(warning.message)):
+            place = export_faults.short_place(warning.filename, warning.lineno)
+            raise StageError(
+                "export", f"{place} decides by the values of a tensor", export_faults.BY_VALUES
+            )
+    return model
+
+
+def _check_batch(model: ModelProto, card: Card) -> None:
+    first = model.graph.input[0].type.tensor_type.shape.dim[0]
+    if first.HasField("dim_value"):
+        raise StageError(
+            "export",
+            f"{card.arch} unrolls its batch, so that the graph would take {first.dim_value} "
+            "images and no other number (a loop over images, or a batch size inside a view?)",
+            "let its forward work on the whole batch: x.flatten(1), or x.view(x.size(0), -1)",
+        )
+
+
+def _clean(model: ModelProto, properties: dict[str, str]) -> None:
+    """Take paths, stack traces and module names of this machine out; put the properties in."""
+    graph = model.graph
+    values = (*graph.input, *graph.output, *graph.value_info)
+    for proto in (model, graph, *graph.node, *values, *graph.initializer):
+        del proto.metadata_props[:]
+        proto.doc_string = ""
+    graph.name = "classifier"
+    model.producer_name, model.producer_version = _PRODUCER, ""
+    onnx.helper.set_model_props(model, dict(sorted(properties.items())))
