@@ -21,7 +21,7 @@ from stages.build.notes import OnNote, no_note
 from stages.data.datasets import SPECS
 from stages.data.images import load as load_dataset
 from stages.engines import compatibility, selection
-from stages.engines.base import AUTO, BACKENDS, MANIFEST_FILE
+from stages.engines.base import AUTO, BACKENDS, MANIFEST_FILE, OnProgress, no_progress
 from stages.engines.open_engine import check_folder, read_folder
 from stages.export import stage as export_stage
 from stages.networks import card as cards
@@ -90,6 +90,7 @@ def build(
     calibration: Path | None = None,
     *,
     on_note: OnNote = no_note,
+    on_progress: OnProgress = no_progress,
 ) -> EngineManifest:
     """Build an engine and its manifest into a folder.
 
@@ -99,6 +100,7 @@ def build(
         options: Backend, device and precision.
         calibration: Images for int8, fp8 and `auto`; None: `auto` is the backend's default.
         on_note: Gets what was changed in the file, and how far engines are from it.
+        on_progress: Gets how far the build is.
 
     Raises:
         StageError: The ONNX file is unsound or the backend cannot use it.
@@ -126,6 +128,7 @@ def build(
             options,
             calibration_path=calibration,
             on_note=on_note,
+            on_progress=on_progress,
         )
     except BaseException:
         if is_new:
@@ -139,8 +142,17 @@ def build(
     return manifest
 
 
-def validate(folder: Path, teacher: Path, data: str, options: Validate) -> Measurements:
+def validate(
+    folder: Path,
+    teacher: Path,
+    data: str,
+    options: Validate,
+    *,
+    on_progress: OnProgress = no_progress,
+) -> Measurements:
     """Measure an engine against a teacher on a source of labelled images.
+
+    `on_progress` gets how far it is.
 
     Raises:
         StageError: A file is missing, damaged or does not fit.
@@ -184,6 +196,7 @@ def validate(folder: Path, teacher: Path, data: str, options: Validate) -> Measu
         logits={},
         kind="held-out" if source else "bank",
         opset=BACKENDS[manifest.backend].opset,
+        on_progress=on_progress,
     )
     return measurements
 

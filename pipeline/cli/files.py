@@ -19,6 +19,7 @@ from pipeline.cli.run import run
 from pipeline.config.load import defaults
 from pipeline.errors import StoreError, UsageError
 from pipeline.screen import formatting
+from pipeline.screen.plain import ProgressLines
 from pipeline.settings import BackendName, DeviceName, InputName, PrecisionName, Settings
 from stages.engines.base import BACKENDS
 
@@ -134,7 +135,12 @@ def build(
 
     folder = out or onnx.with_suffix("")
     manifest = standalone.build(
-        onnx, folder, options, calibration, on_note=lambda text: typer.echo(text, err=True)
+        onnx,
+        folder,
+        options,
+        calibration,
+        on_note=lambda text: typer.echo(text, err=True),
+        on_progress=ProgressLines("build"),
     )
     if as_json:
         common.write_json(msgspec.to_builtins(manifest) | {"path": str(folder)})
@@ -161,7 +167,9 @@ def validate(
         raise UsageError("--teacher", "is needed with --engine (absent)", "name its weights file")
     from stages import standalone  # noqa: PLC0415
 
-    measurements = standalone.validate(engine, teacher, data, settings.validate)
+    measurements = standalone.validate(
+        engine, teacher, data, settings.validate, on_progress=ProgressLines("validate")
+    )
     if as_json:
         common.write_json(msgspec.to_builtins(measurements))
         return

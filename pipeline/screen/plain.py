@@ -6,6 +6,7 @@ and pipes: what starts, what ends, and now and then how far it is.
 
 import os
 import sys
+import time
 from typing import Protocol, TextIO
 
 import msgspec
@@ -46,7 +47,8 @@ class PlainScreen:
     def __init__(self, stream: TextIO | None = None) -> None:
         """Write lines to `stream`, or to standard output."""
         self._stream = stream
-        self._last_progress_s = 0.0
+        self.last_progress_s = 0.0
+        """When a line of progress was written last, by the clock of the events."""
         self._pace = Pace()
 
     def __call__(self, event: Event) -> None:
@@ -66,11 +68,11 @@ class PlainScreen:
         fields = event.fields
         match event.kind:
             case "stage_started":
-                self._last_progress_s = event.time_s
+                self.last_progress_s = event.time_s
                 verb = "resume" if fields["resumed"] else "start"
                 return f"{event.stage:<9} {verb:<6} {'; '.join(fields['reason'][:3])}"
-            case "progress" if event.time_s - self._last_progress_s >= _PROGRESS_EVERY_S:
-                self._last_progress_s = event.time_s
+            case "progress" if event.time_s - self.last_progress_s >= _PROGRESS_EVERY_S:
+                self.last_progress_s = event.time_s
                 figures = formatting.metrics(formatting.progress_figures(fields))
                 done = f"{fields['done']}/{fields['total']} {fields['unit']}"
                 left_s = self._pace.left_s(event.time_s)
@@ -91,6 +93,21 @@ class PlainScreen:
                 return f"madpipe   done in {formatting.duration(fields['seconds'])}"
             case _:
                 return None
+
+
+class ProgressLines:
+    """Writes now and then to standard error how far a command on files is."""
+
+    def __init__(self, name: str) -> None:
+        """Begin every line with the command's name."""
+        self._name = name
+        self._screen = PlainScreen(sys.stderr)
+        self._screen.last_progress_s = time.time()
+
+    def __call__(self, done: int, total: int, unit: str) -> None:
+        """Take how many of `total` units are done."""
+        fields = {"done": done, "total": total, "unit": unit}
+        self._screen(Event(time_s=time.time(), kind="progress", stage=self._name, fields=fields))
 
 
 class JsonScreen(PlainScreen):

@@ -5,13 +5,14 @@ Plain lines report what starts, what ends, and now and then how far it is.
 
 import json
 import sys
+import time
 from typing import Any
 
 import pytest
 
 from pipeline.events import Event
 from pipeline.screen.live_table import LiveScreen
-from pipeline.screen.plain import JsonScreen, PlainScreen, choose_screen
+from pipeline.screen.plain import JsonScreen, PlainScreen, ProgressLines, choose_screen
 
 
 @pytest.fixture
@@ -115,3 +116,14 @@ def test_terminal_gets_a_live_table_unless_it_is_dumb(
     monkeypatch.setenv("TERM", term)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert type(choose_screen(as_json=False)) is kind
+
+
+def test_a_command_on_files_writes_its_progress_to_standard_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = iter((0.0, 1.0, 11.0, 12.0))
+    monkeypatch.setattr(time, "time", lambda: next(times))
+    report = ProgressLines("validate")
+    for done in (0, 5, 6):
+        report(done, 10, "images (teacher)")
+    assert capsys.readouterr() == ("", "validate  5/10 images (teacher), 10 s left\n")
