@@ -28,7 +28,9 @@ class Classifier(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return logits of shape BK for images of shape BCHW with values in [0, 1]."""
         logits_BK: Tensor = self.backbone((x_BCHW - self.mean_1C11) / self.std_1C11)
-        return logits_BK
+        # A head that is a convolution leaves a map of one pixel: BK11.
+        is_map = isinstance(logits_BK, Tensor) and logits_BK.ndim == x_BCHW.ndim
+        return logits_BK.flatten(1) if is_map else logits_BK
 
 
 def initialise(network: nn.Module) -> None:

@@ -58,6 +58,15 @@ def training_output(network: nn.Module, x_BCHW: Tensor, evaluated: object) -> ob
     return output
 
 
+def to_float32(network: nn.Module) -> bool:
+    """Turn a network of half or double precision into fp32; return whether it was one."""
+    tensors = [*network.parameters(), *network.buffers()]
+    if all(t.dtype == torch.float32 for t in tensors if t.is_floating_point()):
+        return False
+    network.float()
+    return True
+
+
 def replace_sync_batch_norm(network: nn.Module, x_BCHW: Tensor) -> None:
     """Put plain BatchNorm in the place of SyncBatchNorm, with the same names and tensors.
 

@@ -1,5 +1,6 @@
 """Building the classifier that a card describes, and filling it with weights."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -42,6 +43,8 @@ def build(
         )
     except registry.UnknownArchitecture as error:
         raise StageError(place, error.wrong, error.remedy) from error
+    if adapt.to_float32(backbone):
+        on_note(f"{place}: {card.arch} is built in another precision, and runs in fp32 here")
     network = Classifier(backbone, card.mean, card.std)
     x_BCHW = torch.zeros(2, card.channels, size, size)
     network.eval()
@@ -50,14 +53,9 @@ def build(
         with torch.no_grad():
             output = network(x_BCHW)
     except Exception as error:  # a user's network may raise anything
-        raise StageError(
-            place,
-            f"{card.arch} does not take images of {card.channels}x{size}x{size} "
-            f"({error_summary(error)})",
-            "name an architecture for this size",
-        ) from error
+        raise _refusal(network, x_BCHW, card, place, error) from error
     if isinstance(output, torch.Tensor):
-        _check_shape(output, card, place)
+        _check_output(output, card, place)
         if code is not None:
             output = adapt.training_output(network, x_BCHW, output)
     if not isinstance(output, torch.Tensor):
@@ -77,13 +75,48 @@ def build(
     return network.to(memory_format=torch.channels_last)
 
 
-def _check_shape(logits_BK: torch.Tensor, card: Card, place: str) -> None:
+def _refusal(
+    network: Classifier, x_BCHW: torch.Tensor, card: Card, place: str, error: Exception
+) -> StageError:
+    """Return the error for a network that raised on two images."""
+    with torch.no_grad(), contextlib.suppress(Exception):
+        network(x_BCHW[:1])
+        return StageError(
+            place,
+            f"{card.arch} takes one image and no more, so its forward fixes the batch "
+            f"({error_summary(error)})",
+            "let it work on any batch: x.flatten(1), or x.view(x.size(0), -1)",
+        )
+    size = card.image_size_px
+    return StageError(
+        place,
+        f"{card.arch} does not take images of {card.channels}x{size}x{size} "
+        f"({error_summary(error)})",
+        "name an architecture for this size",
+    )
+
+
+def _check_output(logits_BK: torch.Tensor, card: Card, place: str) -> None:
     """Raise a StageError where a network gives not one logit for each class."""
-    if logits_BK.shape[1:] != (card.num_classes,):
+    if not logits_BK.is_floating_point():
         raise StageError(
             place,
-            f"{card.arch} gives {tuple(logits_BK.shape)[1:]} outputs for "
-            f"{card.num_classes} classes",
+            f"{card.arch} gives classes, not logits ({logits_BK.dtype}; argmax in its forward?)",
+            "return what goes into the argmax",
+        )
+    shape = tuple(logits_BK.shape)
+    if shape[1:] in ((), (1,)):
+        raise StageError(
+            place,
+            f"{card.arch} gives one logit for an image, which names no class (shape {shape} for 2 "
+            "images)",
+            "return torch.cat([torch.zeros_like(x), x], 1) for its logit x of shape (B, 1): two "
+            "classes, of which softmax gives sigmoid(x) to the second",
+        )
+    if shape[1:] != (card.num_classes,):
+        raise StageError(
+            place,
+            f"{card.arch} gives {shape[1:]} outputs for {card.num_classes} classes",
             "name an architecture with as many outputs as there are classes",
         )
 

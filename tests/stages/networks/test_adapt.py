@@ -80,3 +80,9 @@ def test_sync_batch_norm_becomes_batch_norm_of_the_same_tensors() -> None:
     assert [type(layer) for layer in network][::3] == [nn.BatchNorm2d, nn.BatchNorm1d]
     assert network.state_dict().keys() == before.keys()
     assert torch.equal(network(x_BCHW), wanted_BC)
+
+
+def test_networks_of_half_and_double_precision_become_fp32() -> None:
+    assert adapt.to_float32(nn.Linear(2, 2).half())
+    assert adapt.to_float32(nn.Linear(2, 2).double())
+    assert not adapt.to_float32(nn.BatchNorm2d(2))

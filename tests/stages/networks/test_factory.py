@@ -104,3 +104,26 @@ def test_a_weights_file_without_a_card_is_refused(tmp_path: Path) -> None:
 
 def test_the_parameters_are_what_is_trained_and_no_buffers() -> None:
     assert factory.parameter_count(torch.nn.BatchNorm2d(7)) == 14
+
+
+@pytest.mark.parametrize(
+    ("forward", "message"),
+    [
+        ("return self.fc(x.flatten(1)).argmax(1)", r"gives classes, not logits \(torch.int64"),
+        ("return self.fc(x.flatten(1))[:, :1]", r"gives one logit .*torch\.zeros_like"),
+        ("return self.fc(x.flatten(1))[:, 0]", r"gives one logit .*torch\.zeros_like"),
+        ("return self.fc(x.view(1, 64))", r"takes one image and no more.*x\.flatten\(1\)"),
+    ],
+)
+def test_outputs_that_name_no_class_are_refused_with_what_helps(
+    forward: str, message: str, tmp_path: Path
+) -> None:
+    code = _user(tmp_path, forward)
+    with pytest.raises(StageError, match=f"^here: net.py:make {message}"):
+        factory.build(card(arch="net.py:make"), code=code, place="here")
+
+
+def test_maps_of_one_pixel_are_logits(tmp_path: Path) -> None:
+    code = _user(tmp_path, "return self.fc(x.flatten(1))[:, :, None, None]")
+    network = factory.build(card(arch="net.py:make"), code=code, place="here")
+    assert network(torch.rand(3, 1, 8, 8)).shape == (3, 10)
