@@ -43,10 +43,10 @@ def match_key_names(named: Mapping[str, T], wanted: AbstractSet[str]) -> dict[st
     """
     spellings: dict[str, list[str]] = {}
     for name in wanted:
-        spellings.setdefault(_canonical(name), []).append(name)
+        spellings.setdefault(canonical(name), []).append(name)
     matched: dict[str, T] = {}
     for name, value in named.items():
-        options = [] if name in wanted else spellings.get(_canonical(name), [])
+        options = [] if name in wanted else spellings.get(canonical(name), [])
         is_clear = len(options) == 1 and options[0] not in named and options[0] not in matched
         matched[options[0] if is_clear else name] = value
     return matched
@@ -92,7 +92,7 @@ def is_of_average(name: str) -> bool:
 
 
 @lru_cache(maxsize=65536)
-def _canonical(name: str) -> str:
+def canonical(name: str) -> str:
     """Return one spelling for all names of the same layer."""
     parts = (part for part in _OLD_DENSENET.sub(r"\1\2", name).split(".") if part not in _WRAPPERS)
     return ".".join(_NUMBERED.sub("stage", _SPELLINGS.get(part, part)) for part in parts)

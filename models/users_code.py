@@ -45,7 +45,7 @@ def fault(error: BaseException, path: Path) -> tuple[str, str]:
     """Return what is wrong, with the line of the user's file or of a neighbour, and the remedy."""
     line = _line(error, path)
     if isinstance(error, SystemExit):
-        wrong = f"ends the program ({line}; exit {error.code})"
+        wrong = f"ends the program ({line}: {error.code})"
         return wrong, "put what a script does when it is run below if __name__ == '__main__'"
     wrong = f"raises {error_summary(error)} ({line})"
     if any(word in str(error) for word in _GPU_WORDS):

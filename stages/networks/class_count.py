@@ -1,0 +1,125 @@
+"""How many classes the weights in a file are for: the size of what an architecture calls its head.
+
+The last matrix of a file is no head where names are sorted, where convolutions end a network, or
+where there are several heads. So the architecture is built for a number of classes that no layer
+has otherwise, and the tensors with that number are its heads.
+
+Shape legend: B batch, C channel, H W space, K classes.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from models import registry
+from models.key_names import Shape, canonical, fit_names
+from pipeline.stage import StageError
+
+_MARK = 9973
+"""A prime that is the width of no layer."""
+
+
+def marked_shapes(
+    arch: str, *, channels: int, code: Path | None = None, image_size_px: int | None = None
+) -> dict[str, Shape]:
+    """Return the shapes of an architecture's tensors, with a mark where the classes count.
+
+    Raises:
+        UnknownArchitecture: There is no such network.
+    """
+    network = _marked(arch, channels=channels, code=code, image_size_px=image_size_px)
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def counts(shapes: Mapping[str, Shape], marked: Mapping[str, Shape]) -> list[int]:
+    """Return the numbers of classes that a file's tensors may be for, by their names alone."""
+    heads = {canonical(name): shape for name, shape in marked.items() if _MARK in shape}
+    seen = {
+        shape[head.index(_MARK)]: None
+        for name, shape in shapes.items()
+        for suffix, head in heads.items()
+        if len(shape) == len(head) and f".{canonical(name)}".endswith(f".{suffix}")
+    }
+    return list(seen)
+
+
+def with_classes(marked: Mapping[str, Shape], num_classes: int) -> dict[str, Shape]:
+    """Return the shapes of a network for so many classes."""
+    return {
+        name: tuple(num_classes if size == _MARK else size for size in shape)
+        for name, shape in marked.items()
+    }
+
+
+def of_weights(
+    arch: str,
+    tensors: Mapping[str, Tensor],
+    *,
+    channels: int,
+    code: Path | None,
+    image_size_px: int | None,
+    place: str,
+) -> int:
+    """Return the number K of classes that weights of a known architecture are for.
+
+    Raises:
+        StageError: The architecture cannot be built, or the file has no head.
+    """
+    try:
+        network = _marked(arch, channels=channels, code=code, image_size_px=image_size_px)
+    except registry.UnknownArchitecture as error:
+        raise StageError("the architecture", error.wrong, error.remedy) from error
+    marked = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    seen = counts(shapes, marked)
+    for num_classes in seen:
+        wanted = with_classes(marked, num_classes)
+        if set(fit_names(shapes, wanted).own_names.values()) == wanted.keys():
+            return num_classes
+    if seen:
+        return seen[0]
+    if not any(_MARK in shape for shape in marked.values()):  # a network of one size
+        return _outputs(network, channels, image_size_px)
+    raise StageError(
+        place, f"has no head by which to count its classes ({arch})", "give --num-classes"
+    )
+
+
+def _marked(arch: str, *, channels: int, code: Path | None, image_size_px: int | None) -> nn.Module:
+    def create() -> nn.Module:
+        return registry.create(
+            arch,
+            in_channels=channels,
+            num_classes=_MARK,
+            code=code,
+            image_size_px=image_size_px,
+        )
+
+    if code is None:
+        try:
+            with torch.device("meta"):
+                return create()
+        except (NotImplementedError, RuntimeError):
+            pass  # some networks compute while they are built
+    with torch.random.fork_rng(devices=[]):
+        return create()
+
+
+def _outputs(network: nn.Module, channels: int, image_size_px: int | None) -> int:
+    """Return how many outputs a network gives for each image.
+
+    Where it cannot be run or returns no tensor, it is the size of its last layer, which building
+    the network for its images confirms or refuses.
+    """
+    size = image_size_px or 1
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            output = network.eval()(torch.zeros(2, channels, size, size))
+    except Exception:  # noqa: BLE001  (a user's network may raise anything)
+        output = None
+    if isinstance(output, Tensor) and output.ndim > 1:
+        return output.shape[1]
+    rows = [tensor.shape[0] for tensor in network.state_dict().values() if tensor.ndim > 1]
+    return rows[-1] if rows else 1

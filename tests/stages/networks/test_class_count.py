@@ -1,0 +1,47 @@
+"""Counting the classes of weights by the head of their architecture."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from models import registry
+from pipeline.errors import StageError
+from stages.networks import class_count
+
+
+@pytest.mark.parametrize(
+    "arch", ["resnet8", "mobilenetv2", "torchvision:squeezenet1_1", "torchvision:convnext_tiny"]
+)
+def test_classes_are_counted_at_the_head_whatever_the_order_of_names(arch: str) -> None:
+    with torch.device("meta"):
+        network = registry.create(arch, in_channels=3, num_classes=12, code=None)
+    tensors = {f"model.{name}": tensor for name, tensor in sorted(network.state_dict().items())}
+    tensors["metric.total"] = torch.zeros(1)
+    assert _count(arch, tensors) == 12
+
+
+def _count(arch: str, tensors: dict[str, torch.Tensor], code: Path | None = None) -> int:
+    return class_count.of_weights(
+        arch, tensors, channels=3, code=code, image_size_px=8, place="here"
+    )
+
+
+def test_a_network_of_ones_own_is_asked_or_run(tmp_path: Path) -> None:
+    code = tmp_path / "net.py"
+    code.write_text(
+        "from torch import nn\n\n\nclass Net(nn.Module):\n    def __init__(self, k):\n"
+        "        super().__init__()\n        self.head = nn.Conv2d(3, k, 8)\n"
+        "        self.after = nn.Linear(2, 2)\n"
+        "    def forward(self, x):\n        return self.head(x).flatten(1)\n\n\n"
+        "def make():\n    return Net(6)\n\n\ndef sized(num_classes):\n    return Net(num_classes)\n"
+    )
+    tensors = {"head.weight": torch.zeros(6, 3, 8, 8), "after.weight": torch.zeros(2, 2)}
+    for function in ("make", "sized"):
+        assert _count(f"net.py:{function}", tensors, code) == 6
+
+
+def test_a_file_without_the_head_asks_for_the_number_of_classes() -> None:
+    with pytest.raises(StageError, match=r"here: has no head .*\(resnet8\); give --num-classes"):
+        _count("resnet8", dict(nn.Conv2d(3, 16, 3).state_dict()))
