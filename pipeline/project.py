@@ -12,6 +12,7 @@ from pipeline.config import load as config
 from pipeline.errors import SettingsFault, StoreError
 from pipeline.gates.judge import Verdict, judge
 from pipeline.gates.measurements import Measurements, read
+from pipeline.paths import expanded
 from pipeline.planner import Planned, ordered, plan, selected
 from pipeline.settings import Settings
 from pipeline.stage import Stage
@@ -130,4 +131,4 @@ class Project:
 def home_of(config_path: Path) -> Path:
     """Return the working folder that belongs to a config."""
     home = os.environ.get("MADPIPE_HOME")
-    return Path(home) if home else config_path.resolve().parent / HOME_FOLDER
+    return expanded(home) if home else config_path.resolve().parent / HOME_FOLDER

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from models import registry
 from models.upsampling import start_size
 from pipeline.errors import SettingsFault
+from pipeline.paths import expanded
 from pipeline.requirements import NeedsModule, Requirement
 from pipeline.settings import Data, Settings
 from pipeline.stage import External, Stage
@@ -88,11 +89,11 @@ def _network(role: str, arch: str, settings: Settings, root: Path) -> _Use:
     """Return the use of the teacher's or the student's network, and that it has to fit."""
     setting = f"{role}.arch"
     file, library = registry.source_file(arch), registry.package(arch)
-    code = root / file if file else None
+    code = expanded(str(file), root) if file else None
     # With the bank alone the settings name no data: the teacher's card says what it takes.
     data = settings.data if settings.validate.images != "bank" else None
     fits = NeedsNetwork(
-        setting=setting, arch=arch, code=code, data=data, root=root / settings.data.root
+        setting=setting, arch=arch, code=code, data=data, root=expanded(settings.data.root, root)
     )
     use = _Use(
         externals={f"{role}_code": External(path=code, needed_by=setting)} if code else {},
@@ -112,7 +113,7 @@ def _images(data: Data, root: Path) -> _Use:
         return _Use(_DATA, packages=("scikit-learn",), code=code)
     fetched = SPECS[data.source].fetched if data.download else ()
     folder = External(
-        path=root / data.root,
+        path=expanded(data.root, root),
         needed_by="data.root",
         remedy="madpipe run downloads it" if fetched else SPECS[data.source].where,
         fetch="stages.data.images:download" if data.download else None,
@@ -135,7 +136,7 @@ def _teacher(settings: Settings, root: Path, network: _Use, images: _Use) -> Sta
     if weights is not None:
         alternative = "" if is_unchecked else ", or leave the setting out to train one"
         externals["teacher_weights"] = External(
-            path=root / weights,
+            path=expanded(weights, root),
             needed_by="teacher.weights",
             remedy=f"put the teacher's weights there{alternative}",
         )

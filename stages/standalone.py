@@ -14,6 +14,7 @@ from pipeline.errors import UsageError, did_you_mean
 from pipeline.gates import measurements as records
 from pipeline.gates.build_records import EngineManifest
 from pipeline.gates.measurements import Measurements
+from pipeline.paths import expanded
 from pipeline.settings import Build, Data, Export, Validate
 from stages import image_bank
 from stages.build import stage as build_stage
@@ -215,4 +216,5 @@ def _source(data: str) -> Data:
             f"names no source of images{did_you_mean(source, SPECS)} ({data})",
             f"give digits, bank:FILE.npz, or SOURCE:FOLDER with one of {', '.join(SPECS)}",
         )
-    return msgspec.convert({"source": source, "root": folder or "data"}, Data)
+    root = str(expanded(folder or "data"))
+    return msgspec.convert({"source": source, "root": root}, Data)

@@ -5,6 +5,7 @@ Knows nothing of what the settings mean: bounds are in `pipeline.settings`, rule
 settings in `pipeline.config.rules`.
 """
 
+import codecs
 import contextlib
 import math
 import tomllib
@@ -69,12 +70,20 @@ def _checked(table: dict[str, Any], overrides: Sequence[str], path: Path, text: 
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        content = path.read_bytes()
+        # Editors and shells of Windows begin a file with such a mark.
+        is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return content.decode("utf-16" if is_utf16 else "utf-8-sig").replace("\r\n", "\n")
     except FileNotFoundError as error:
         fault = f"{path}: no such file; write one with 'madpipe init' or name it with --config"
         raise ConfigError([fault]) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: cannot be read ({error}); check the file"]) from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        wrong = f"not UTF-8 (byte 0x{error.object[error.start]:02x})"
+        raise ConfigError([f"{path}:{line}: {wrong}; save the file as UTF-8"]) from error
+    except OSError as error:
+        fault = f"{path}: cannot be read ({error.strerror}); check the file"
+        raise ConfigError([fault]) from error
 
 
 def _parsed(path: Path, text: str) -> dict[str, Any]:
@@ -84,7 +93,10 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
         message, _, position = str(error).partition(" (at line ")
         line = position.partition(",")[0]
         place = f"{path}:{line}" if line.isdigit() else str(path)
-        raise ConfigError([f"{place}: not TOML ({message.lower()}); correct the syntax"]) from error
+        remedy = "correct the syntax"
+        if "\\" in message or "escape" in message.lower() or "hex" in message.lower():
+            remedy = "write paths with slashes, or in 'single quotes'"
+        raise ConfigError([f"{place}: not TOML ({message.lower()}); {remedy}"]) from error
 
 
 def _override(table: dict[str, Any], text: str) -> KeyPath:

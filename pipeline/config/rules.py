@@ -20,11 +20,25 @@ class Fault(NamedTuple):
 
 def broken_rules(settings: Settings) -> Iterator[Fault]:
     """Yield every rule that `settings` breaks."""
+    yield from _paths(settings)
     yield from _distill(settings.distill)
     yield from _images(settings)
     yield from _build(settings)
     yield from _gate_bounds("gates", settings.gates, measures.MEASURES)
     yield from _gate_bounds("compare", settings.compare, measures.COMPARED)
+
+
+def _paths(settings: Settings) -> Iterator[Fault]:
+    for table, name in (
+        ("data", "root"),
+        ("teacher", "arch"),
+        ("teacher", "weights"),
+        ("student", "arch"),
+    ):
+        path = getattr(getattr(settings, table), name) or ""
+        if not path.isprintable():
+            wrong = f"a backslash in double quotes made another character of it ({path!r})"
+            yield Fault((table, name), wrong, "write it with slashes, or in 'single quotes'")
 
 
 def _distill(distill: Distill) -> Iterator[Fault]:

@@ -234,7 +234,7 @@ def test_missing_file_explains_how_to_write_one(config_file: Path) -> None:
 
 def test_file_that_is_not_text_is_refused(config_file: Path) -> None:
     config_file.write_bytes(b"seed = \xff\n")
-    with pytest.raises(ConfigError, match=r"pipeline\.toml: cannot be read \('utf-8' codec"):
+    with pytest.raises(ConfigError, match=r"pipeline\.toml:1: not UTF-8 \(byte 0xff\)"):
         config.load(config_file)
 
 
@@ -242,3 +242,32 @@ def test_folder_in_place_of_the_file_is_refused(config_file: Path) -> None:
     config_file.mkdir()
     with pytest.raises(ConfigError, match="cannot be read"):
         config.load(config_file)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_a_file_that_begins_with_a_mark_of_its_encoding_is_read(
+    tmp_path: Path, encoding: str
+) -> None:
+    path = tmp_path / "pipeline.toml"
+    text = ("\ufeff" if encoding == "utf-16-le" else "") + "seed = 7\r\n[distill]\r\nrounds = 0\r\n"
+    path.write_bytes(text.encode(encoding))
+    with pytest.raises(ConfigError, match=r"pipeline\.toml:3: distill\.rounds: "):
+        config.load(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        (b"seed = 1\n# caf\xe9\n", r":2: not UTF-8 \(byte 0xe9\); save the file as UTF-8"),
+        (b'[data]\nroot = "C:\\Users"\n', r":2: not TOML .*single quotes"),
+        (b'[data]\nroot = "C:\\data"\n', r":2: not TOML .*single quotes"),
+        (b'[data]\nroot = "my\\train"\n', r":2: data\.root: a backslash .*'my\\train'"),
+    ],
+)
+def test_other_encodings_and_backslashes_say_what_to_write(
+    tmp_path: Path, content: bytes, wanted: str
+) -> None:
+    path = tmp_path / "pipeline.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=wanted):
+        config.load(path)
