@@ -58,7 +58,7 @@ def declare(settings: Settings, root: Path) -> tuple[Stage, ...]:
     images = _images(settings.data, root)
     return (
         _teacher(settings, root, teacher, images),
-        _distill(settings, teacher, student, images),
+        _distill(settings, root, teacher, student, images),
         _export(student),
         _build(settings),
         _validate(settings, _combined(teacher, student), images),
@@ -153,8 +153,11 @@ def _teacher(settings: Settings, root: Path, network: _Use, images: _Use) -> Sta
     )
 
 
-def _distill(settings: Settings, teacher: _Use, student: _Use, images: _Use) -> Stage:
+def _distill(settings: Settings, root: Path, teacher: _Use, student: _Use, images: _Use) -> Stage:
     use = _combined(teacher, student)
+    if (weights := settings.student.weights) is not None:
+        start = External(path=expanded(weights, root), needed_by="student.weights")
+        use = _combined(use, _Use(externals={"student_weights": start}))
     # Only a monitor set that was switched on makes images reachable, and then visibly so.
     if settings.distill.monitor != "off":
         use = _combined(use, _Use(code=("stages.distill.monitor",)), images)

@@ -34,6 +34,7 @@ def _paths(settings: Settings) -> Iterator[Fault]:
         ("teacher", "arch"),
         ("teacher", "weights"),
         ("student", "arch"),
+        ("student", "weights"),
     ):
         path = getattr(getattr(settings, table), name) or ""
         if not path.isprintable():

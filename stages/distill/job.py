@@ -23,6 +23,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     student_arch: str
     teacher_code: Path | None
     student_code: Path | None
+    student_weights: Path | None = None
+    """Where the student starts; None: at random."""
     rounds: int | None = None
     """Rounds to play of those in the options, None for all; so with the steps of pretraining."""
     pretrain_steps: int | None = None
@@ -44,6 +46,15 @@ def build_trainer(
     student = factory.build(
         student_card, code=job.student_code, place="student.arch", on_note=on_note
     )
+    if job.student_weights is not None:
+        factory.start_from(
+            student,
+            student_card,
+            job.student_weights,
+            code=job.student_code,
+            place="student.weights",
+            on_note=on_note,
+        )
     if job.student_code is not None and group.rank == 0:
         probe.check(student, student_card, "student.arch", learns=True)
     try:

@@ -46,6 +46,7 @@ def run(ctx: Context) -> None:
         student_arch=ctx.settings.student.arch,
         teacher_code=ctx.external("teacher_code"),
         student_code=ctx.external("student_code"),
+        student_weights=ctx.external("student_weights"),
         rounds=ctx.play(options.rounds, "rounds", few=_MOST_SMOKE_ROUNDS),
         pretrain_steps=ctx.play(options.pretrain_steps, "pretraining steps", few=_SMOKE_ROUNDS),
     )

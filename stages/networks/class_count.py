@@ -75,8 +75,7 @@ def of_weights(
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     seen = counts(shapes, marked)
     for num_classes in seen:
-        wanted = with_classes(marked, num_classes)
-        if set(fit_names(shapes, wanted).own_names.values()) == wanted.keys():
+        if _has_all(shapes, with_classes(marked, num_classes)):
             return num_classes
     if seen:
         return seen[0]
@@ -85,6 +84,34 @@ def of_weights(
     raise StageError(
         place, f"has no head by which to count its classes ({arch})", "give --num-classes"
     )
+
+
+def heads_of_other_size(
+    arch: str,
+    tensors: Mapping[str, Tensor],
+    *,
+    num_classes: int,
+    channels: int,
+    code: Path | None,
+    image_size_px: int,
+) -> dict[str, str]:
+    """Return the tensors of a file that are heads for another number of classes.
+
+    With the name of each in the network; empty where the file does not fit otherwise.
+    """
+    marked = marked_shapes(arch, channels=channels, code=code, image_size_px=image_size_px)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for count in counts(shapes, marked):
+        if count != num_classes and _has_all(shapes, with_classes(marked, count)):
+            names = fit_names(shapes, with_classes(marked, count)).own_names
+            return {name: own for name, own in names.items() if _MARK in marked[own]}
+    return {}
+
+
+def _has_all(shapes: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> bool:
+    """Return whether a file has all tensors of a network; old ones have no counts of batches."""
+    names = set(fit_names(shapes, wanted).own_names.values())
+    return names >= {name for name in wanted if not name.endswith("num_batches_tracked")}
 
 
 def _marked(arch: str, *, channels: int, code: Path | None, image_size_px: int | None) -> nn.Module:

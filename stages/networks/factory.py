@@ -10,7 +10,7 @@ from models import registry
 from models.classifier import Classifier
 from pipeline.errors import error_summary
 from pipeline.stage import StageError
-from stages.networks import adapt, weights
+from stages.networks import adapt, class_count, weights
 from stages.networks import card as cards
 from stages.networks.card import Card
 
@@ -165,6 +165,41 @@ def restore(
             f"{', ...' if len(aside) > _NAMES else ''})"
         )
     return network.eval()
+
+
+def start_from(
+    network: Classifier,
+    card: Card,
+    path: Path,
+    *,
+    code: Path | None,
+    place: str,
+    on_note: Callable[[str], None],
+) -> None:
+    """Fill a network with the weights that its training starts from.
+
+    A head for another number of classes stays as it is, with a note.
+
+    Raises:
+        StageError: They are weights of another network.
+    """
+    tensors = weights.read(path, place)
+    heads = class_count.heads_of_other_size(
+        card.arch,
+        tensors,
+        num_classes=card.num_classes,
+        channels=card.channels,
+        code=code,
+        image_size_px=card.image_size_px,
+    )
+    own = network.backbone.state_dict()
+    tensors |= {name: own[own_name] for name, own_name in heads.items()}
+    weights.fill(network.backbone, tensors, arch=card.arch, place=place)
+    if heads:
+        on_note(
+            f"{place}: is for other classes, so the head starts at random "
+            f"({', '.join(heads.values())})"
+        )
 
 
 def parameter_count(network: torch.nn.Module) -> int:

@@ -127,3 +127,18 @@ def test_maps_of_one_pixel_are_logits(tmp_path: Path) -> None:
     code = _user(tmp_path, "return self.fc(x.flatten(1))[:, :, None, None]")
     network = factory.build(card(arch="net.py:make"), code=code, place="here")
     assert network(torch.rand(3, 1, 8, 8)).shape == (3, 10)
+
+
+def test_a_network_starts_from_weights_whose_head_may_be_for_other_classes(tmp_path: Path) -> None:
+    for classes in (10, 4):
+        path = tmp_path / f"{classes}.pth"
+        start = resnet8(seed=5, classes=classes).state_dict()
+        torch.save({"model": start}, path)
+        network = factory.build(card(), code=None, place="here")
+        head = network.backbone.state_dict()["fc.weight"].clone()
+        notes: list[str] = []
+        factory.start_from(network, card(), path, code=None, place="here", on_note=notes.append)
+        state = network.backbone.state_dict()
+        assert torch.equal(state["conv1.weight"], start["conv1.weight"])
+        assert torch.equal(state["fc.weight"], head) == (classes == 4)
+        assert bool(notes) == (classes == 4)
