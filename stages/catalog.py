@@ -17,6 +17,7 @@ from pipeline.paths import expanded
 from pipeline.requirements import NeedsModule, Requirement
 from pipeline.settings import Data, Settings
 from pipeline.stage import External, Stage
+from stages.data import classes as class_orders
 from stages.data.datasets import SPECS, loader_module, spec_of
 from stages.engines import selection
 from stages.engines.base import BACKENDS, BackendInfo
@@ -93,7 +94,12 @@ def _network(role: str, arch: str, settings: Settings, root: Path) -> _Use:
     # With the bank alone the settings name no data: the teacher's card says what it takes.
     data = settings.data if settings.validate.images != "bank" else None
     fits = NeedsNetwork(
-        setting=setting, arch=arch, code=code, data=data, root=expanded(settings.data.root, root)
+        setting=setting,
+        arch=arch,
+        code=code,
+        data=data,
+        root=expanded(settings.data.root, root),
+        classes=class_orders.file_of(settings.data, root),
     )
     use = _Use(
         externals={f"{role}_code": External(path=code, needed_by=setting)} if code else {},
@@ -109,8 +115,11 @@ def _network(role: str, arch: str, settings: Settings, root: Path) -> _Use:
 def _images(data: Data, root: Path) -> _Use:
     """Return the use of labelled images."""
     code = (loader_module(data.source),)
+    order: dict[str, External] = {}
+    if file := class_orders.file_of(data, root):
+        order["classes"] = External(path=file, needed_by="data.classes")
     if data.source == "digits":
-        return _Use(_DATA, packages=("scikit-learn",), code=code)
+        return _Use(_DATA, order, packages=("scikit-learn",), code=code)
     fetched = SPECS[data.source].fetched if data.download else ()
     folder = External(
         path=expanded(data.root, root),
@@ -119,7 +128,7 @@ def _images(data: Data, root: Path) -> _Use:
         fetch="stages.data.images:download" if data.download else None,
         fetched=(*fetched, "train"),
     )
-    return _Use(_DATA, {"data": folder}, ("torchvision", "pillow"), code)
+    return _Use(_DATA, {"data": folder, **order}, ("torchvision", "pillow"), code)
 
 
 def _teacher(settings: Settings, root: Path, network: _Use, images: _Use) -> Stage:

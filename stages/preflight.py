@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.settings import Data
+from stages.data import classes as class_orders
 from stages.data.datasets import spec_of
 
 _FEWEST_CLASSES = 2
@@ -24,6 +25,8 @@ class NeedsNetwork:
     """The images that the pipeline is for; None where the settings name none."""
     root: Path
     """Where the data's root lies."""
+    classes: Path | None = None
+    """The file that names the classes, where the settings name one."""
 
     def check(self) -> None:
         """Build the network with random weights, and run it where the classes can be counted.
@@ -36,10 +39,12 @@ class NeedsNetwork:
             return
         spec = spec_of(self.data)
         num_classes = spec.num_classes
-        if num_classes is None and self.root.is_dir():
+        if order := class_orders.of_settings(self.data, self.classes):
+            num_classes = len(order)
+        elif num_classes is None and self.root.is_dir():
             from stages.data import folder  # noqa: PLC0415  (only a folder's classes are counted)
 
-            num_classes = len(folder.class_folders(folder.classes_folder(self.root)))
+            num_classes = folder.count_classes(self.data, self.root)
         if num_classes is None or num_classes < _FEWEST_CLASSES:
             return
         from stages.networks import factory, probe  # noqa: PLC0415  (torch, see above)

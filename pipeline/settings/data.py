@@ -19,6 +19,12 @@ class Data(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     root: str = "data"
     """folder with the files, relative to this file; for "folder": one sub-folder of images for each
     class, or train/ and val/ with them"""
+    labels: str = ""
+    """file in root with the class of each image, a CSV or a list, where no folders say it; empty:
+    looked for"""
+    classes: str | tuple[str, ...] = ()
+    """names of the folders in the order of the teacher's outputs, or a file with them, or
+    "natural" (class2 before class10); empty: by name, as torchvision does"""
     image_size_px: Annotated[int, Meta(ge=8, le=1024)] | None = None
     """height and width; absent: the source's own"""
     mean: tuple[float, ...] = ()

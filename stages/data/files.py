@@ -4,11 +4,9 @@ Shape legend: N images, B batch, C channels, H W space.
 """
 
 import math
-import os
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,8 +19,6 @@ from pipeline.stage import StageError
 from stages.data.datasets import Spec
 from stages.data.decode import UndecidedImage, decode
 
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-"""Of files that are read as images, in lower case."""
 _NAMED_FAULTS = 3
 _LONGEST = 16
 """Times the side to cut out that a scaled image may be long; of longer ones only the middle is
@@ -73,16 +69,6 @@ class ImageFiles:
     def select(self, indices_N: NDArray[np.int64]) -> "ImageFiles":
         """Return the files with these indices."""
         return ImageFiles([self.paths[i] for i in indices_N], self.spec)
-
-
-def image_files(folder: Path) -> list[str]:
-    """Return the paths of all images in `folder` and below it, sorted."""
-    return sorted(
-        os.path.join(parent, name)  # noqa: PTH118  (a million Path objects take a gigabyte)
-        for parent, _, names in os.walk(folder)
-        for name in names
-        if name.lower().endswith(_SUFFIXES)
-    )
 
 
 def read_images(

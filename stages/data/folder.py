@@ -3,7 +3,6 @@
 Finds the files, splits them, and checks what the loaders of the well-known sets have in common.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,14 +11,17 @@ import numpy as np
 
 from pipeline.settings import Data
 from pipeline.stage import StageError
+from stages.data import labels_file, parts
+from stages.data.classes import canonical
 from stages.data.datasets import SPECS, Spec
-from stages.data.files import ImageFiles, image_files
+from stages.data.files import ImageFiles
 from stages.data.images import DatasetPart, LoadedSource
+from stages.data.tree import LeftOut, class_folders, image_files, some
 
-_HELD_OUT = ("val", "validation", "test")
-_TRAIN = "train"
 _SPLIT_SEED = 0
 _FEWEST_CLASSES = 2
+_PLAIN = {("train", "val"), ("train", "test"), ("train", "validation")}
+_SAY_IT = "name the parts train and val, or the file of the labels in data.labels"
 
 
 class Listing(NamedTuple):
@@ -34,71 +36,171 @@ class Listing(NamedTuple):
         return DatasetPart(ImageFiles(self.paths, spec), np.asarray(self.labels, np.int64))
 
 
+class Layout(NamedTuple):
+    """How a folder holds its images."""
+
+    base: Path
+    """The folder of the class folders: of the training part, else of the held-out one, else all."""
+    held_out: Path | None
+    """The class folders of the held-out part, None where it is split off."""
+    classes: list[str]
+    """The names of the folders in `base`."""
+    notes: tuple[str, ...]
+
+
+def layout_of(root: Path, left_out: LeftOut | None = None) -> Layout:
+    """Return where in `root` the class folders lie: in train/ and val/, one of them, or in it."""
+    train, held_out, others = parts.of_folder(root)
+    notes = []
+    if train and held_out and (train.name, held_out.name) not in _PLAIN:
+        notes.append(f"{train.name}/ is the training part, {held_out.name}/ is held out")
+    if others:
+        notes.append(f"beside {_names(train, held_out)}, folders of data.root are left out ")
+        notes[-1] += f"({some(others)})"
+    if train and not held_out:
+        notes.append(f"{train.name}/ has no held-out part beside it; one is split off")
+    train, held_out = (part and parts.unwrapped(part) for part in (train, held_out))
+    base = train or held_out or root
+    return Layout(base, held_out, class_folders(base, left_out), tuple(notes))
+
+
+def _names(*folders: Path | None) -> str:
+    return " and ".join(f"{folder.name}/" for folder in folders if folder)
+
+
 def load(data: Data, spec: Spec, root: Path) -> LoadedSource:
     """Return the training and the held-out part, and the class names.
 
-    A folder with train/ and val/ (or test/) is split as it is; any other by a fixed draw within
-    each class.
+    A folder with train/ and val/, however they are spelt, is split as it is; any other by a fixed
+    draw within each class. Without class folders a table in it says what is in the images.
 
     Raises:
         StageError: Fewer than two classes, a class without images, or parts that do not fit.
     """
     if not root.is_dir():
         raise StageError("data.root", f"is no folder ({root})", "name the folder of the classes")
-    base = classes_folder(root)
-    names = class_folders(base)
+    left_out = LeftOut()
+    layout = layout_of(root, left_out)
+    if table := _table(data, root, layout, left_out):
+        return _of_table(table, data, spec, left_out)
+    base, names = layout.base, layout.classes
     if len(names) < _FEWEST_CLASSES:
         raise StageError(
             "data.root",
-            f"holds {len(names)} class folders ({', '.join(names) or 'none'} in {root})",
-            "put the images of each class into a sub-folder of its own, or name the parts train "
-            "and val",
+            f"holds {len(names)} class folders ({', '.join(names) or 'none'} in {base})",
+            f"put the images of each class into a sub-folder of its own, or {_SAY_IT}",
         )
-    if base == root:
-        rng = np.random.default_rng(_SPLIT_SEED)
-        train, held_out = Listing([], []), Listing([], [])
-        for label, name in enumerate(names):
-            paths = image_files(root / name)
-            if len(paths) < 2:  # noqa: PLR2004  (one for each part)
-                raise StageError(
-                    "data.root",
-                    f"a class needs at least 2 images ({root / name} has {len(paths)})",
-                    "add images or remove the folder",
-                )
-            count = min(len(paths) - 1, max(1, round(len(paths) * data.held_out_fraction)))
-            order = rng.permutation(len(paths))
-            for part, chosen in ((held_out, order[:count]), (train, order[count:])):
-                part.paths.extend(paths[i] for i in sorted(chosen))
-                part.labels.extend([label] * len(chosen))
+    if alike := parts.look_like_parts(base, names):
+        raise StageError(
+            "data.root",
+            f"{some(names)} look like parts, not classes: all hold {some(alike)} ({base})",
+            "name the parts train and val",
+        )
+    if layout.held_out is None:
+        train, held_out = _split(_by_class(base, names, left_out), data.held_out_fraction)
     else:
-        train, held_out, _ = list_parts(data, root)
-    return LoadedSource(train.part(spec), held_out.part(spec), tuple(names))
+        train, held_out = _list_parts(layout, left_out)
+    return LoadedSource(
+        train.part(spec),
+        held_out.part(spec),
+        class_names(names),
+        (*layout.notes, *left_out.notes()),
+    )
 
 
-def class_folders(root: Path) -> list[str]:
-    """Return the names of the folders in `root`, sorted as torchvision's ImageFolder does."""
-    with os.scandir(root) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir())
+def count_classes(data: Data, root: Path) -> int | None:
+    """Return how many classes a folder holds, None where its folders do not say it."""
+    layout = layout_of(root)
+    is_seen = len(layout.classes) >= _FEWEST_CLASSES
+    return len(layout.classes) if is_seen and not _table(data, root, layout, LeftOut()) else None
 
 
-def list_classes(folder: Path, classes: Sequence[str]) -> Listing:
+def class_names(folders: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of classes: those of their folders, in one form of Unicode."""
+    return tuple(map(canonical, folders))
+
+
+def _table(data: Data, root: Path, layout: Layout, left_out: LeftOut) -> labels_file.Table | None:
+    has_parts = layout.base != root
+    if has_parts and layout.classes and not data.labels:
+        return None
+    has_classes = len(layout.classes) >= _FEWEST_CLASSES
+    return labels_file.of_folder(root, data.labels, has_classes=has_classes, left_out=left_out)
+
+
+def _by_class(base: Path, names: Sequence[str], left_out: LeftOut) -> list[list[str]]:
+    """Return the images of each class, at least one for each part."""
+    by_class = [image_files(base / name, left_out) for name in names]
+    for name, paths in zip(names, by_class, strict=True):
+        if len(paths) < 2:  # noqa: PLR2004
+            besides = "; ".join(("", *left_out.notes()))
+            raise StageError(
+                "data.root",
+                f"a class needs at least 2 images ({base / name} has {len(paths)}{besides})",
+                "add images or remove the folder",
+            )
+    return by_class
+
+
+def _split(by_class: Sequence[Sequence[str]], held_out_fraction: float) -> tuple[Listing, Listing]:
+    """Split the images of each class by a fixed draw."""
+    rng = np.random.default_rng(_SPLIT_SEED)
+    train, held_out = Listing([], []), Listing([], [])
+    for label, paths in enumerate(by_class):
+        count = min(len(paths) - 1, max(1, round(len(paths) * held_out_fraction)))
+        order = rng.permutation(len(paths))
+        for part, chosen in ((held_out, order[:count]), (train, order[count:])):
+            part.paths.extend(paths[i] for i in sorted(chosen))
+            part.labels.extend([label] * len(chosen))
+    return train, held_out
+
+
+def _of_table(table: labels_file.Table, data: Data, spec: Spec, left_out: LeftOut) -> LoadedSource:
+    """Return the images of a table; numbers of classes in it are their order."""
+    train, held_out = table.train, table.held_out
+    names = sorted({*train.names, *held_out.names})
+    if all(name.isdecimal() for name in names):
+        names.sort(key=int)
+    if len(names) < _FEWEST_CLASSES:
+        wrong = f"names {len(names)} classes ({table.source}: {some(names)})"
+        raise StageError("data.labels", wrong, "name the file and column of the classes")
+    note = f"labels of {len(names)} classes are those of {table.source} (data.labels)"
+    labels = {name: label for label, name in enumerate(names)}
+    if not held_out.paths:
+        note += f"; {data.held_out_fraction:.0%} of each class are held out by a fixed draw"
+        by_class: list[list[str]] = [[] for _ in names]
+        for path, name in zip(train.paths, train.names, strict=True):
+            by_class[labels[name]].append(path)
+        if few := [name for name, paths in zip(names, by_class, strict=True) if len(paths) < 2]:  # noqa: PLR2004
+            wrong = f"names one image of some classes ({table.source}: {some(few)})"
+            raise StageError("data.labels", wrong, "add images, or a column split with train, val")
+        listings = _split(by_class, data.held_out_fraction)
+    else:
+        numbers = [[labels[name] for name in part.names] for part in (train, held_out)]
+        listings = Listing(train.paths, numbers[0]), Listing(held_out.paths, numbers[1])
+    left_out.suffixes.clear()  # the table and what lies beside it
+    first, second = (listing.part(spec) for listing in listings)
+    return LoadedSource(first, second, class_names(names), (note, *left_out.notes()))
+
+
+def list_classes(folder: Path, classes: Sequence[str], left_out: LeftOut | None = None) -> Listing:
     """Return the images of `folder`, which has one sub-folder for each class.
 
     Raises:
         StageError: A sub-folder is no class, or there is no image.
     """
-    labels = {name: label for label, name in enumerate(classes)}
+    labels = {canonical(name): label for label, name in enumerate(classes)}
     listing = Listing([], [])
-    for name in class_folders(folder):
-        if name not in labels:
+    for name in class_folders(folder, left_out):
+        if canonical(name) not in labels:
             raise StageError(
                 "data.root",
                 f"{folder} has a folder that is no class of the training part ({name})",
                 "name the class folders of both parts alike",
             )
-        paths = image_files(folder / name)
+        paths = image_files(folder / name, left_out)
         listing.paths.extend(paths)
-        listing.labels.extend([labels[name]] * len(paths))
+        listing.labels.extend([labels[canonical(name)]] * len(paths))
     if not listing.paths:
         raise StageError(
             "data.root", f"holds no images ({folder})", "put images into its class folders"
@@ -108,19 +210,12 @@ def list_classes(folder: Path, classes: Sequence[str]) -> Listing:
 
 def held_out_folder(root: Path) -> Path | None:
     """Return the folder of the held-out part, None where there is none."""
-    return next((root / name for name in _HELD_OUT if (root / name).is_dir()), None)
+    name = parts.pick(class_folders(root))[1] if root.is_dir() else None
+    return root / name if name else None
 
 
-def classes_folder(root: Path) -> Path:
-    """Return train/ or the held-out part where `root` holds these parts, `root` where classes."""
-    held_out, train = held_out_folder(root), root / _TRAIN
-    if held_out is not None and train.is_dir():
-        return train
-    return held_out if held_out and class_folders(root) == [held_out.name] else root
-
-
-def list_parts(data: Data, root: Path) -> tuple[Listing, Listing, list[str]]:
-    """Return the training and the held-out part of a folder that has both, and the classes.
+def list_parts(data: Data, root: Path) -> tuple[Listing, Listing, list[str], tuple[str, ...]]:
+    """Return the training and the held-out part of a folder that has both, classes and notes.
 
     Without train/ the training part is empty and the classes are those of the other: enough
     where the teacher's weights come from a file.
@@ -128,12 +223,21 @@ def list_parts(data: Data, root: Path) -> tuple[Listing, Listing, list[str]]:
     Raises:
         StageError: No held-out part, or parts that do not fit each other.
     """
-    held_out, train = held_out_folder(root), root / _TRAIN
+    train, held_out = parts.pick(class_folders(root) if root.is_dir() else ())
     if held_out is None:
         raise absent(data, root, "val/")
-    names = class_folders(train if train.is_dir() else held_out)
-    listing = list_classes(train, names) if train.is_dir() else Listing([], [])
-    return listing, list_classes(held_out, names), names
+    left_out = LeftOut()
+    base = root / (train or held_out)
+    layout = Layout(base, root / held_out, class_folders(base, left_out), ())
+    return *_list_parts(layout, left_out), layout.classes, tuple(left_out.notes())
+
+
+def _list_parts(layout: Layout, left_out: LeftOut) -> tuple[Listing, Listing]:
+    assert layout.held_out is not None
+    train = Listing([], [])
+    if layout.base != layout.held_out:
+        train = list_classes(layout.base, layout.classes, left_out)
+    return train, list_classes(layout.held_out, layout.classes, left_out)
 
 
 def absent(data: Data, root: Path, missing: str) -> StageError:
@@ -149,11 +253,12 @@ def check_class_count(data: Data, spec: Spec, classes: list[str], root: Path) ->
     Raises:
         StageError: There are not; labels would be those of other classes.
     """
-    if len(classes) != spec.num_classes:
+    if len(classes) != spec.num_classes and not data.classes:
         raise StageError(
             "data.root",
             f"has {len(classes)} classes where {data.source} has {spec.num_classes} ({root})",
-            'complete it, or set data.source = "folder" and data.image_size_px for another set',
+            "complete it, or name all of the teacher's in data.classes, or set "
+            'data.source = "folder" and data.image_size_px for another set',
         )
 
 
@@ -163,6 +268,6 @@ def load_parts(data: Data, spec: Spec, root: Path) -> LoadedSource:
     Raises:
         StageError: A part is missing or has other classes than the set.
     """
-    train, held_out, classes = list_parts(data, root)
+    train, held_out, classes, notes = list_parts(data, root)
     check_class_count(data, spec, classes, root)
-    return LoadedSource(train.part(spec), held_out.part(spec), tuple(classes))
+    return LoadedSource(train.part(spec), held_out.part(spec), class_names(classes), notes)

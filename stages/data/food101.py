@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pipeline.settings import Data
 from pipeline.stage import StageError
-from stages.data import folder
+from stages.data import folder, tree
 from stages.data.datasets import Spec
 from stages.data.folder import Listing
 from stages.data.images import LoadedSource
@@ -24,7 +24,7 @@ def load(data: Data, spec: Spec, root: Path) -> LoadedSource:
     for missing in ("meta/train.txt", "meta/test.txt", "images"):
         if not (base / missing).exists():
             raise folder.absent(data, root, f"{_ARCHIVE_FOLDER}/{missing}")
-    classes = folder.class_folders(base / "images")
+    classes = tree.class_folders(base / "images")
     folder.check_class_count(data, spec, classes, base / "images")
     train, test = (_read_list(base, part, classes).part(spec) for part in ("train", "test"))
     return LoadedSource(train, test, tuple(classes))

@@ -21,7 +21,7 @@ def load(data: Data, spec: Spec, root: Path) -> LoadedSource:
         StageError: The files are not in `root`.
     """
     loaded = folder.load_parts(data, spec, root)
-    if not all(_WNID.fullmatch(name) for name in loaded.classes):
+    if data.classes or not all(_WNID.fullmatch(name) for name in loaded.classes):
         return loaded
     from torchvision.models import ResNet18_Weights  # noqa: PLC0415  (seconds to import)
 

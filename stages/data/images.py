@@ -4,7 +4,7 @@ Shape legend: N images, B batch, C channels, H W space.
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pipeline.settings import Data, Settings
 from pipeline.stage import StageError
+from stages.data import classes as class_orders
 from stages.data.datasets import SPECS, Spec, loader_module, spec_of
 from stages.data.files import ImageFiles
 
@@ -37,6 +38,8 @@ class LoadedSource(NamedTuple):
     train: DatasetPart
     held_out: DatasetPart
     classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    """What the user should know of how the files were taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +85,26 @@ class Dataset:
     train: Images
     held_out: Images
     spec: Spec
+    notes: tuple[str, ...] = ()
+    """What the user should know of how the files were taken."""
 
 
 def load(
-    data: Data, root: Path | None, *, choose_count: Callable[[int], int] = lambda count: count
+    data: Data,
+    root: Path | None,
+    *,
+    classes_file: Path | None = None,
+    known_classes: Sequence[str] = (),
+    choose_count: Callable[[int], int] = lambda count: count,
 ) -> Dataset:
     """Load a source; files are read for what is held out, up to 2 GiB, and others when used.
 
     Args:
         data: The settings of the source.
         root: Its folder, None for a source without files.
+        classes_file: What `data.classes` names, where that is a file.
+        known_classes: The teacher's, in its order, where its file names them; used where the
+            settings name none and all classes of the source are among them.
         choose_count: Takes how many held-out images there are; returns how many to keep of them.
 
     Raises:
@@ -99,7 +112,8 @@ def load(
     """
     spec = spec_of(data)
     loader = importlib.import_module(loader_module(data.source))
-    train, held_out, classes = loader.load(data, spec, root or Path())
+    loaded = loader.load(data, spec, root or Path())
+    train, held_out, classes, notes = _in_order(loaded, data, classes_file, known_classes)
     x, y_N = held_out
     count = choose_count(min(data.held_out_limit or len(y_N), len(y_N)))
     if count < len(y_N):
@@ -108,7 +122,30 @@ def load(
         kept = x.select(kept_N) if isinstance(x, ImageFiles) else x[kept_N]
         held_out = DatasetPart(kept, y_N[kept_N])
     held_out_images = _images(held_out, classes, spec).to(torch.device("cpu"))
-    return Dataset(_images(train, classes, spec), held_out_images, spec)
+    return Dataset(_images(train, classes, spec), held_out_images, spec, notes)
+
+
+def _in_order(
+    loaded: LoadedSource, data: Data, classes_file: Path | None, known_classes: Sequence[str]
+) -> LoadedSource:
+    """Return a source with the teacher's classes in the teacher's order, where they are known."""
+    order = class_orders.of_settings(data, classes_file)
+    notes = loaded.notes
+    if data.classes == class_orders.NATURAL:
+        order = [(name,) for name in sorted(loaded.classes, key=class_orders.natural_key)]
+    elif order is None and set(loaded.classes) <= set(known_classes):
+        order = [(name,) for name in known_classes]
+        if loaded.classes != tuple(known_classes):
+            notes += ("classes are in the order that the teacher's file names (data.classes)",)
+    if order is None:
+        return loaded
+    numbers_K = np.asarray(class_orders.arranged(loaded.classes, order), np.int64)
+    if len(numbers_K) < len(order):
+        notes += (f"data.root has {len(numbers_K)} of the teacher's {len(order)} classes",)
+    train, held_out = (
+        DatasetPart(part.x, numbers_K[part.y_N]) for part in (loaded.train, loaded.held_out)
+    )
+    return LoadedSource(train, held_out, tuple(names[-1] for names in order), notes)
 
 
 def _images(part: DatasetPart, classes: tuple[str, ...], spec: Spec) -> Images:

@@ -23,7 +23,7 @@ def load(data: Data, spec: Spec, root: Path) -> LoadedSource:
     Raises:
         StageError: The files are not in `root`.
     """
-    if folder.held_out_folder(root) is not None:
+    if not (root / _FOLDERS[1]).exists() and folder.held_out_folder(root) is not None:
         return folder.load_parts(data, spec, root)
     for missing in (_CATEGORIES, _LISTS[1], _FOLDERS[1]):
         if not (root / missing).exists():

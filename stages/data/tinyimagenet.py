@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pipeline.settings import Data
 from pipeline.stage import StageError
-from stages.data import folder
+from stages.data import folder, tree
 from stages.data.datasets import Spec
 from stages.data.folder import Listing
 from stages.data.images import LoadedSource
@@ -28,11 +28,11 @@ def load(data: Data, spec: Spec, root: Path) -> LoadedSource:
     if annotations.is_file() and (root / "val" / "images").is_dir():
         if not (root / "train").is_dir():
             raise folder.absent(data, root, "train/")
-        classes = folder.class_folders(root / "train")
+        classes = tree.class_folders(root / "train")
         train = folder.list_classes(root / "train", classes)
         held_out = _read_annotations(annotations, classes)
     else:
-        train, held_out, classes = folder.list_parts(data, root)
+        train, held_out, classes, _ = folder.list_parts(data, root)
     folder.check_class_count(data, spec, classes, root)
     if (root / "words.txt").is_file():
         lines = (root / "words.txt").read_text(encoding="utf-8").splitlines()

@@ -14,14 +14,21 @@ from stages.networks.predict import predict_torch, top1_accuracy
 
 
 def open_monitor(
-    data: Data, root: Path | None, card: Card, student: Classifier, device: torch.device
+    data: Data,
+    root: Path | None,
+    card: Card,
+    student: Classifier,
+    device: torch.device,
+    *,
+    classes_file: Path | None = None,
 ) -> Callable[[], float]:
     """Return a call that measures the student's top-1 on the held-out images.
 
     Raises:
         StageError: The images are of other classes than the teacher's.
     """
-    held_out = images.load(data, root).held_out
+    dataset = images.load(data, root, classes_file=classes_file, known_classes=card.classes)
+    held_out = dataset.held_out
     if held_out.classes != card.classes:
         raise StageError(
             "distill.monitor",

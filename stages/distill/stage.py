@@ -119,7 +119,12 @@ def _train(ctx: Context, trainer: DistillTrainer, card: Card) -> None:
         # By name, since images are reached only where the declaration has them.
         module = importlib.import_module("stages.distill.monitor")
         monitor = module.open_monitor(
-            ctx.settings.data, ctx.external("data"), card, trainer.student, trainer.compute.device
+            ctx.settings.data,
+            ctx.external("data"),
+            card,
+            trainer.student,
+            trainer.compute.device,
+            classes_file=ctx.external("classes"),
         )
     if trainer.compile_mode != "off":
         ctx.note("the first round compiles the networks, which may take minutes")

@@ -13,7 +13,8 @@ from onnx import ModelProto
 from pipeline.stage import StageError
 from stages import image_bank
 from stages.data.datasets import matching_spec
-from stages.data.files import image_files, read_images
+from stages.data.files import read_images
+from stages.data.tree import image_files
 from stages.onnxgraph.io import image_shape
 
 _DIMENSIONS = 4

@@ -15,7 +15,7 @@ from stages.networks import card as cards
 from stages.networks import factory, weights
 from stages.networks.card import Card
 from stages.networks.predict import predict_torch, top1_accuracy
-from stages.teacher import chance, from_weights
+from stages.teacher import chance, class_order, from_weights
 from stages.teacher.trainer import TeacherTrainer
 from stages.training import device as devices
 from stages.training import state_file
@@ -27,11 +27,17 @@ _SMOKE_IMAGES = 64
 
 def run(ctx: Context) -> None:
     """Leave the teacher's weights with its card."""
+    path = ctx.external("teacher_weights")
+    own = cards.read(path) if path else None
     dataset = images.load(
         ctx.settings.data,
         ctx.external("data"),
+        classes_file=ctx.external("classes"),
+        known_classes=own.classes if own else (),
         choose_count=lambda count: ctx.play(count, "images", few=_SMOKE_IMAGES),
     )
+    for note in dataset.notes:
+        ctx.note(note)
     card = Card(
         arch=ctx.settings.teacher.arch,
         channels=dataset.spec.channels,
@@ -41,7 +47,6 @@ def run(ctx: Context) -> None:
         classes=dataset.train.classes,
     )
     device = devices.select("fp32").device
-    path = ctx.external("teacher_weights")
     if path is None:
         network = _train(ctx, card, dataset)
     else:
@@ -56,7 +61,8 @@ def run(ctx: Context) -> None:
     from_weights.check_finite(logits_NK)
     top1, doubt = top1_accuracy(logits_NK, dataset.held_out.y_N), None
     if not ctx.is_smoke:
-        doubt = chance.doubt(logits_NK, dataset.held_out.y_N)
+        order = class_order.better(logits_NK, dataset.held_out.y_N, dataset.held_out.classes)
+        doubt = chance.doubt(logits_NK, dataset.held_out.y_N, order) or order
     if doubt:
         ctx.note(doubt)
     ctx.metric("top1", top1)

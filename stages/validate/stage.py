@@ -57,6 +57,8 @@ def run(ctx: Context) -> None:
         images = datasets.load(
             ctx.settings.data,
             ctx.external("data"),
+            classes_file=ctx.external("classes"),
+            known_classes=card.classes,
             choose_count=lambda count: ctx.play(count, "images", few=_SMOKE_IMAGES),
         ).held_out
         check_images(images, card)

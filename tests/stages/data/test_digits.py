@@ -14,7 +14,7 @@ DATA = Data()
 
 def _load() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return images and labels of the training part, then those of the held-out one."""
-    train, held_out, classes = digits.load(DATA, spec_of(DATA), Path())
+    train, held_out, classes, _ = digits.load(DATA, spec_of(DATA), Path())
     assert classes == tuple("0123456789")
     assert isinstance(train.x, np.ndarray)
     assert isinstance(held_out.x, np.ndarray)

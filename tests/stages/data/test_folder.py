@@ -8,7 +8,7 @@ from PIL import Image
 
 from pipeline.errors import StageError
 from pipeline.settings import Data
-from stages.data import files, folder, images
+from stages.data import folder, images, tree
 from stages.data.datasets import spec_of
 from stages.data.files import ImageFiles
 from tests.stages.data.trees import put
@@ -30,7 +30,7 @@ def _fill(root: Path, counts: dict[str, int], suffix: str = "png") -> Path:
 
 def _load(data: Data, root: Path) -> tuple[Read, Read, tuple[str, ...]]:
     """Load a folder and read its files, as NHWC."""
-    train, held_out, classes = folder.load(data, spec_of(data), root)
+    train, held_out, classes, _ = folder.load(data, spec_of(data), root)
     return _read(train), _read(held_out), classes
 
 
@@ -111,7 +111,7 @@ def test_colour_where_one_channel_is_wanted_is_counted_and_named(tmp_path: Path)
 
 def test_a_validation_part_alone_is_read_as_one(tmp_path: Path) -> None:
     _fill(tmp_path / "val", {"a": 3, "b": 3})
-    train, held_out, classes = folder.load(DATA, spec_of(DATA), tmp_path)
+    train, held_out, classes, _ = folder.load(DATA, spec_of(DATA), tmp_path)
     assert (len(train[1]), len(held_out[1]), classes) == (0, 6, ("a", "b"))
 
 
@@ -183,12 +183,12 @@ def _touch(root: Path, *names: str) -> Path:
 
 def test_class_folders_are_sorted_and_files_are_none(tmp_path: Path) -> None:
     _touch(tmp_path, "10/a.jpg", "2/a.jpg", "cat/a.jpg", "words.txt")
-    assert folder.class_folders(tmp_path) == ["10", "2", "cat"]
+    assert tree.class_folders(tmp_path) == ["10", "2", "cat"]
 
 
 def test_only_images_are_listed_at_any_depth(tmp_path: Path) -> None:
     _touch(tmp_path, "b.JPEG", "a/c.png", "boxes.txt", "d.xml")
-    assert files.image_files(tmp_path) == [str(tmp_path / "a/c.png"), str(tmp_path / "b.JPEG")]
+    assert tree.image_files(tmp_path) == [str(tmp_path / "a/c.png"), str(tmp_path / "b.JPEG")]
 
 
 def test_a_part_without_images_is_refused(tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_a_part_without_images_is_refused(tmp_path: Path) -> None:
 
 def test_without_a_training_part_the_classes_are_those_of_the_other(tmp_path: Path) -> None:
     _touch(tmp_path, "val/b/1.png", "val/a/1.png")
-    train, held_out, classes = folder.list_parts(DATA, tmp_path)
+    train, held_out, classes, _ = folder.list_parts(DATA, tmp_path)
     assert train == ([], [])
     assert held_out.labels == [0, 1]
     assert classes == ["a", "b"]
@@ -218,7 +218,7 @@ def test_the_error_of_an_absent_set_says_what_to_put_where() -> None:
 
 def test_parts_of_a_well_known_set_with_all_classes_are_listed(tmp_path: Path) -> None:
     names = [f"{part}/{number}/1.jpg" for part in ("train", "test") for number in range(10)]
-    (_, y_train), (_, y_held), classes = folder.load_parts(
+    (_, y_train), (_, y_held), classes, _ = folder.load_parts(
         CIFAR, spec_of(CIFAR), put(tmp_path, names)
     )
     assert y_train.tolist() == y_held.tolist() == list(range(10))

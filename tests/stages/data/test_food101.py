@@ -37,7 +37,7 @@ def test_the_published_lists_say_which_part_an_image_belongs_to(
 
 def test_folders_for_each_part_are_read_too(tmp_path: Path) -> None:
     put(tmp_path, [f"{part}/{dish}/1.jpg" for part in ("train", "test") for dish in DISHES])
-    (_, y_train), (_, y_held), classes = food101.load(DATA, spec_of(DATA), tmp_path)
+    (_, y_train), (_, y_held), classes, _ = food101.load(DATA, spec_of(DATA), tmp_path)
     assert y_train.tolist() == y_held.tolist() == list(range(101))
     assert classes == tuple(DISHES)
 

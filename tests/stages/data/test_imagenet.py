@@ -22,7 +22,7 @@ def validation(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_labels_and_names_are_in_the_order_of_torchvisions_networks(validation: Path) -> None:
-    _, (_, y_held), classes = imagenet.load(DATA, spec_of(DATA), validation)
+    _, (_, y_held), classes, _ = imagenet.load(DATA, spec_of(DATA), validation)
     assert y_held.tolist() == list(range(1000))
     # n01440764 is the first and n15075141 the last WordNet number of the set.
     assert (classes[0], classes[999], len(classes)) == ("tench", "toilet tissue", 1000)

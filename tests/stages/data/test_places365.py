@@ -37,7 +37,7 @@ def test_labels_and_names_are_those_of_the_published_lists(tmp_path: Path) -> No
 
 def test_without_the_training_part_there_is_only_validation(tmp_path: Path) -> None:
     (_published(tmp_path) / "places365_train_standard.txt").unlink()
-    (_, y_train), (_, y_held), _ = places365.load(DATA, spec_of(DATA), tmp_path)
+    (_, y_train), (_, y_held), _, _ = places365.load(DATA, spec_of(DATA), tmp_path)
     assert (len(y_train), len(y_held)) == (0, 1)
 
 

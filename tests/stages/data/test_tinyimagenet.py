@@ -40,13 +40,13 @@ def test_the_published_layout_is_read_by_its_annotations(tmp_path: Path, folder:
 
 
 def test_classes_have_their_first_word(tmp_path: Path) -> None:
-    _, _, classes = tinyimagenet.load(DATA, spec_of(DATA), _published(tmp_path))
+    _, _, classes, _ = tinyimagenet.load(DATA, spec_of(DATA), _published(tmp_path))
     assert classes[:2] == ("name 199", "name 198")
 
 
 def test_a_sorted_validation_part_gives_the_same_labels(tmp_path: Path) -> None:
     put(_train(tmp_path), [f"val/{WNIDS[7]}/val_0.JPEG", f"val/{WNIDS[3]}/images/val_1.JPEG"])
-    (_, y_train), (_, y_held), _ = tinyimagenet.load(DATA, spec_of(DATA), tmp_path)
+    (_, y_train), (_, y_held), _, _ = tinyimagenet.load(DATA, spec_of(DATA), tmp_path)
     assert y_train.tolist() == list(range(200))
     assert y_held.tolist() == [3, 7]
 

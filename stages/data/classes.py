@@ -1,0 +1,117 @@
+"""The teacher's classes: their order, and which of them the folders of a data set are.
+
+Light but for reading a file. Labels count the folders by name until this says otherwise.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import StageError, printable
+from pipeline.paths import expanded
+from pipeline.settings import Data
+
+NATURAL = "natural"
+_PLACE = "data.classes"
+_FORMS = (
+    "give a name in each line, or JSON: a list, {name: number} as ImageFolder's class_to_idx, or "
+    "{number: name}"
+)
+_NUMBERED = (
+    re.compile(r"(?P<number>\d+)[\s,:;]+(?P<name>.+)"),
+    re.compile(r"(?P<name>.+?)[\s,:;]+(?P<number>\d+)"),
+)
+
+
+def canonical(name: str) -> str:
+    """Return a folder's name as that of a class: in composed Unicode, as Macs do not write it."""
+    return unicodedata.normalize("NFC", printable(name))
+
+
+def natural_key(name: str) -> list[tuple[int, str]]:
+    """Return what sorts class2 before class10."""
+    pieces = re.split(r"(\d+)", name.lower())
+    return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in pieces]
+
+
+def file_of(data: Data, folder: Path) -> Path | None:
+    """Return the file that the settings name for the classes, relative to `folder`, or None."""
+    is_file = isinstance(data.classes, str) and data.classes not in ("", NATURAL)
+    return expanded(str(data.classes), folder) if is_file else None
+
+
+def of_settings(data: Data, file: Path | None) -> list[tuple[str, ...]] | None:
+    """Return the names of each class in the order of the teacher's outputs.
+
+    Args:
+        data: The settings.
+        file: The file that they name, None where they name none.
+
+    Raises:
+        StageError: The file holds no names of classes, or one twice.
+    """
+    listed: list[tuple[str, ...]] = []
+    if file is not None:
+        listed = _read(file)
+    elif isinstance(data.classes, tuple):
+        listed = [(name,) for name in data.classes]
+    classes = [tuple(map(canonical, names)) for names in listed]
+    firsts = [names[0] for names in classes]
+    if twice := {name for name in firsts if firsts.count(name) > 1}:
+        wrong = f"names a class twice ({', '.join(sorted(twice))})"
+        raise StageError(_PLACE, wrong, "name each class once, in the order of the outputs")
+    return classes or None
+
+
+def arranged(folders: Sequence[str], order: Sequence[tuple[str, ...]]) -> list[int]:
+    """Return the number in `order` of each folder's class.
+
+    Raises:
+        StageError: A folder is none of the classes.
+    """
+    numbers = {name: number for number, names in reversed([*enumerate(order)]) for name in names}
+    if unknown := [name for name in folders if name not in numbers]:
+        listed = ", ".join(unknown[:3])
+        raise StageError(
+            _PLACE,
+            f"does not name {len(unknown)} of {len(folders)} classes of data.root ({listed}; "
+            f"it names {order[0][0]}, ...)",
+            "name all classes of the teacher as their folders are named, or remove the folders",
+        )
+    return [numbers[name] for name in folders]
+
+
+def _read(file: Path) -> list[tuple[str, ...]]:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        content: Any = json.loads(text) if file.suffix.lower() == ".json" else None
+    except (OSError, ValueError) as error:
+        raise StageError(_PLACE, f"cannot be read ({file})", _FORMS) from error
+    if content is None:
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        content = _numbered(lines) or lines
+    if isinstance(content, dict):
+        if all(isinstance(value, int) for value in content.values()):
+            content = {number: name for name, number in content.items()}
+        numbers = {str(number) for number in range(len(content))}
+        if {str(number) for number in content} != numbers:
+            raise StageError(_PLACE, f"does not number classes from 0 on ({file})", _FORMS)
+        content = [content[key] for key in sorted(content, key=int)]
+    entries = [tuple(entry) if isinstance(entry, list) else (entry,) for entry in content or ()]
+    if not entries or not all(isinstance(name, str) for entry in entries for name in entry):
+        raise StageError(_PLACE, f"holds no names of classes ({file})", _FORMS)
+    return entries
+
+
+def _numbered(lines: Sequence[str]) -> dict[int, str] | None:
+    """Return the lines by their numbers where each has one, before or after the name."""
+    for form in _NUMBERED:
+        matches = [match for line in lines if (match := form.fullmatch(line))]
+        by_number = {int(match["number"]): match["name"] for match in matches}
+        is_whole = sorted(by_number) == list(range(len(lines)))
+        if is_whole and len(set(by_number.values())) == len(lines):
+            return by_number
+    return None

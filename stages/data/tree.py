@@ -1,0 +1,94 @@
+"""What in a tree of files are classes and images, and what is left out of it.
+
+As torchvision's `ImageFolder`: sub-folders sorted by name are classes, images lie in them at any
+depth, links are followed. Unlike it, what systems and tools leave behind is no class and no image.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+"""Of files that are read as images, in lower case: those of torchvision's `ImageFolder`."""
+_OF_SYSTEMS = {
+    "__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found",
+    "__pycache__", "thumbs.db", "desktop.ini",
+}  # fmt: skip
+_NAMED = 3
+
+
+@dataclass(slots=True)
+class LeftOut:
+    """What was passed over in a data set."""
+
+    folders: list[str] = field(default_factory=list)
+    """Names of hidden folders."""
+    hidden: list[str] = field(default_factory=list)
+    """Paths of hidden files that look like images."""
+    suffixes: Counter[str] = field(default_factory=Counter)
+    """How many files have another suffix than images."""
+
+    def notes(self) -> Iterator[str]:
+        """Yield a sentence for each kind of what was left out."""
+        if self.folders:
+            yield f"hidden folders are left out ({some(sorted(set(self.folders)))})"
+        if self.hidden:
+            names = some(sorted(os.path.basename(path) for path in self.hidden))  # noqa: PTH119
+            yield f"{len(self.hidden)} hidden files are left out ({names})"
+        if self.suffixes:
+            common = [f"{suffix} {n}" for suffix, n in self.suffixes.most_common()]
+            yield (
+                f"{self.suffixes.total()} files with other suffixes are left out, as "
+                f"torchvision's ImageFolder does ({some(common)}); save images among them as PNG, "
+                "and rename .jfif to .jpg, to use them"
+            )
+
+
+def some(names: Iterable[str]) -> str:
+    """Return the first names, and that there are more."""
+    listed = list(names)
+    return ", ".join(listed[:_NAMED]) + (", ..." if len(listed) > _NAMED else "")
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder is hidden, or left by a system or a tool."""
+    return name.startswith(".") or name.lower() in _OF_SYSTEMS
+
+
+def class_folders(root: Path, left_out: LeftOut | None = None) -> list[str]:
+    """Return the names of the folders in `root`, sorted as torchvision's ImageFolder does."""
+    with os.scandir(root) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_dir())
+    if left_out is not None:
+        left_out.folders += filter(is_hidden, names)
+    return [name for name in names if not is_hidden(name)]
+
+
+def image_files(folder: Path, left_out: LeftOut | None = None) -> list[str]:
+    """Return the paths of all images in `folder` and below it, sorted; links are followed."""
+    paths: list[str] = []
+    left_out = left_out or LeftOut()
+    waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [(str(folder), frozenset())]
+    while waiting:
+        parent, above = waiting.pop()
+        status = os.stat(parent)  # noqa: PTH116  (a million Path objects take a gigabyte)
+        identity = (status.st_dev, status.st_ino)
+        if identity in above:
+            continue  # a link to a folder that it lies in
+        with os.scandir(parent) as entries:
+            for entry in entries:
+                suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
+                if entry.is_dir():
+                    if is_hidden(entry.name):
+                        left_out.folders.append(entry.name)
+                    else:
+                        waiting.append((entry.path, above | {identity}))
+                elif is_hidden(entry.name):
+                    left_out.hidden += [entry.path] if suffix in IMAGE_SUFFIXES else []
+                elif suffix in IMAGE_SUFFIXES:
+                    paths.append(entry.path)
+                else:
+                    left_out.suffixes[suffix or "none"] += 1
+    return sorted(paths)
