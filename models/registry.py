@@ -43,6 +43,10 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
         "resnet20": _resnet("CifarResNet", depth=20, width=16),
         "resnet32": _resnet("CifarResNet", depth=32, width=16),
         "resnet56": _resnet("CifarResNet", depth=56, width=16),
+        **{
+            f"resnet{depth}-pad": _resnet("CifarResNet", depth=depth, width=16, padding=True)
+            for depth in (20, 32, 44, 56, 110)
+        },
         "resnet18": _resnet("SmallResNet", depth=18),
         "resnet34": _resnet("SmallResNet", depth=34),
         "resnet50": _resnet("SmallResNet", depth=50),
@@ -57,7 +61,8 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
 """Networks for small images, of 1 or 3 channels and 28, 32 or 64 pixels.
 
 resnet8 to resnet56 are the three-stage residual networks for CIFAR; resnet14 has twice the usual
-width (0.70 M parameters). resnet18, 34 and 50 are the four-stage ones with a 3x3 stem.
+width (0.70 M parameters); those with -pad have zeros for shortcuts, as the paper's. resnet18, 34
+and 50 are the four-stage ones with a 3x3 stem.
 """
 
 

@@ -11,6 +11,7 @@ from collections import OrderedDict
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from models.classifier import initialise
 
@@ -47,13 +48,38 @@ class BasicBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.conv2 = conv3x3(out_channels, out_channels, 1)
         self.bn2 = nn.BatchNorm2d(out_channels)
-        self.shortcut = shortcut(in_channels, out_channels, stride)
+        self.shortcut: nn.Module = shortcut(in_channels, out_channels, stride)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Map features of shape BCHW to features of the block's output shape."""
         h_BCHW = torch.relu(self.bn1(self.conv1(x_BCHW)))
         h_BCHW = self.bn2(self.conv2(h_BCHW))
         return torch.relu(h_BCHW + self.shortcut(x_BCHW))
+
+
+class PaddedBlock(BasicBlock):
+    """A block whose shortcut adds zeros for new channels (He et al. 2016, option A).
+
+    Half of them come before and half behind the old ones, as in the repository that most
+    checkpoints of such networks come from (akamaster/pytorch_resnet_cifar10).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        """Build the block; no tensor belongs to its shortcut."""
+        super().__init__(in_channels, out_channels, stride)
+        self.shortcut = _PaddedShortcut((out_channels - in_channels) // 2, stride)
+
+
+class _PaddedShortcut(nn.Module):
+    """Every `stride`-th pixel, between channels of zeros."""
+
+    def __init__(self, padding: int, stride: int) -> None:
+        super().__init__()
+        self.padding, self.stride = padding, stride
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        x_BCHW = x_BCHW[:, :, :: self.stride, :: self.stride]
+        return functional.pad(x_BCHW, (0, 0, 0, 0, self.padding, self.padding))
 
 
 class Bottleneck(nn.Module):
@@ -126,10 +152,13 @@ def _stage(
 class CifarResNet(nn.Module):
     """A residual network of depth 6n + 2 for small images (He et al. 2016, section 4.2).
 
-    Differs from the paper in the shortcut, a projection (option B) instead of zero padding.
+    Differs from the paper in the shortcut, a projection (option B), unless zero `padding` is asked
+    for (option A).
     """
 
-    def __init__(self, *, depth: int, width: int, in_channels: int, num_classes: int) -> None:
+    def __init__(
+        self, *, depth: int, width: int, in_channels: int, num_classes: int, padding: bool = False
+    ) -> None:
         """Build the network for `in_channels` and K = `num_classes`.
 
         The first stage has `width` channels; the next two have twice and four times as many.
@@ -144,9 +173,10 @@ class CifarResNet(nn.Module):
             raise ValueError(message)
         self.conv1 = conv3x3(in_channels, width, 1)
         self.bn1 = nn.BatchNorm2d(width)
-        self.stage1 = _stage(BasicBlock, width, width, blocks_per_stage, 1)
-        self.stage2 = _stage(BasicBlock, width, 2 * width, blocks_per_stage, 2)
-        self.stage3 = _stage(BasicBlock, 2 * width, 4 * width, blocks_per_stage, 2)
+        block = PaddedBlock if padding else BasicBlock
+        self.stage1 = _stage(block, width, width, blocks_per_stage, 1)
+        self.stage2 = _stage(block, width, 2 * width, blocks_per_stage, 2)
+        self.stage3 = _stage(block, 2 * width, 4 * width, blocks_per_stage, 2)
         self.fc = nn.Linear(4 * width, num_classes)
         initialise(self)
 

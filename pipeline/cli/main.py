@@ -1,5 +1,6 @@
 """The `madpipe` command: its subcommands, its exit codes, and the one place that prints errors."""
 
+import io
 import sys
 import traceback
 from collections.abc import Callable
@@ -70,6 +71,10 @@ def main(arguments: list[str] | None = None) -> None:
 
         worker.main()
         return
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal may lack the letters of a class or of a file.
+            stream.reconfigure(errors="backslashreplace")
     try:
         with torchrun.workers_released():
             code = app(args=arguments, prog_name="madpipe", standalone_mode=False)

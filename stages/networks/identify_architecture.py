@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from models import registry
@@ -12,20 +11,22 @@ from pipeline.errors import UsageError
 from pipeline.stage import StageError
 from stages.data.datasets import matching_spec
 from stages.networks import card as cards
+from stages.networks import class_count
 from stages.networks.card import Card
 
 _CANDIDATES = 3
 _NAMES = 2
-_MATRIX_DIMENSIONS = 2
 _KERNEL_DIMENSIONS = 4
 _RGB = 3
-_TORCHVISION = (
-    "torchvision:resnet18",
-    "torchvision:resnet34",
-    "torchvision:resnet50",
-    "torchvision:mobilenet_v2",
-    "torchvision:vgg11_bn",
-)
+_TORCHVISION = tuple(
+    f"torchvision:{name}"
+    for name in (
+        "resnet18", "resnet34", "resnet50", "resnet101", "wide_resnet50_2", "mobilenet_v2",
+        "mobilenet_v3_small", "mobilenet_v3_large", "vgg11_bn", "vgg16", "vgg16_bn", "densenet121",
+        "efficientnet_b0", "squeezenet1_1", "shufflenet_v2_x1_0", "convnext_tiny", "googlenet",
+        "alexnet",
+    )
+)  # fmt: skip
 """The networks of torchvision that are tried when none of ours fits; slow to import."""
 
 
@@ -36,6 +37,7 @@ def card_for(
     arch: str | None = None,
     num_classes: int | None = None,
     image_size_px: int | None = None,
+    code: Path | None = None,
 ) -> Card:
     """Return the card of a weights file, its own or one from options and shapes.
 
@@ -57,19 +59,18 @@ def card_for(
                     "leave it out",
                 )
         return card
-    if not num_classes:
-        rows = [tensor.shape[0] for tensor in tensors.values() if tensor.ndim == _MATRIX_DIMENSIONS]
-        if not rows:
-            raise StageError(
-                str(path),
-                f"has no linear layer at its end ({len(tensors)} tensors, none a matrix)",
-                "give --num-classes",
-            )
-        num_classes = rows[-1]
     # Their order shows no first: the tensors of safetensors files are sorted by name.
     inputs = {kernel.shape[1] for kernel in tensors.values() if kernel.ndim == _KERNEL_DIMENSIONS}
     channels = next((count for count in (_RGB, 1) if count in inputs), min(inputs, default=_RGB))
     arch = arch or identify(tensors, channels=channels, num_classes=num_classes, path=path)
+    num_classes = num_classes or class_count.of_weights(
+        arch,
+        tensors,
+        channels=channels,
+        code=code or registry.source_file(arch),
+        image_size_px=image_size_px,
+        place=str(path),
+    )
     if image_size_px is None:
         raise UsageError(
             "--image-size", f"is needed, since the file lacks it ({path})", "give it in pixels"
@@ -86,8 +87,12 @@ def card_for(
     )
 
 
-def identify(tensors: Mapping[str, Tensor], *, channels: int, num_classes: int, path: Path) -> str:
+def identify(
+    tensors: Mapping[str, Tensor], *, channels: int, num_classes: int | None, path: Path
+) -> str:
     """Return the registry's name of the network whose tensors have these names and shapes.
+
+    `num_classes` is the size of its head; None: what the file has.
 
     Raises:
         StageError: None has, or several.
@@ -120,16 +125,17 @@ def identify(tensors: Mapping[str, Tensor], *, channels: int, num_classes: int, 
 
 
 def _differences(
-    archs: Iterable[str], shapes: Mapping[str, tuple[int, ...]], channels: int, num_classes: int
+    archs: Iterable[str],
+    shapes: Mapping[str, tuple[int, ...]],
+    channels: int,
+    num_classes: int | None,
 ) -> dict[str, tuple[list[str], int]]:
     """Return for each network which tensors only one has or in another shape, of how many names."""
     differences = {}
     for arch in archs:
-        with torch.device("meta"):
-            network = registry.create(
-                arch, in_channels=channels, num_classes=num_classes, code=None
-            )
-        own = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+        marked = class_count.marked_shapes(arch, channels=channels)
+        counts = [num_classes] if num_classes else class_count.counts(shapes, marked)[:1]
+        own = class_count.with_classes(marked, counts[0]) if counts else marked
         fit = fit_names(shapes, own)
         matched = {own_name: shapes[name] for name, own_name in fit.own_names.items()}
         # Old files have no count of batches.

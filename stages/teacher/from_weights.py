@@ -24,7 +24,9 @@ def run(ctx: Context) -> None:
     """Leave the teacher's weights with its card."""
     path = ctx.external("teacher_weights")
     assert path is not None
-    card = describe(path, ctx.settings.teacher.arch, ctx.settings.data)
+    card = describe(
+        path, ctx.settings.teacher.arch, ctx.settings.data, ctx.external("teacher_code")
+    )
     network = load(ctx, card, path)
     x_BCHW = torch.rand(_PROBES, card.channels, card.image_size_px, card.image_size_px)
     with torch.inference_mode():
@@ -60,7 +62,7 @@ def check_finite(logits_BK: Tensor) -> None:
         raise StageError("teacher", "gives outputs that are not finite (nan)", "check its weights")
 
 
-def describe(path: Path, arch: str, data: Data) -> Card:
+def describe(path: Path, arch: str, data: Data, code: Path | None = None) -> Card:
     """Return the card of a weights file, its own or one from settings and shapes.
 
     Raises:
@@ -84,6 +86,6 @@ def describe(path: Path, arch: str, data: Data) -> Card:
         )
     tensors = weights.read(path, "teacher.weights")
     card = identify_architecture.card_for(
-        path, tensors, arch=arch, image_size_px=data.image_size_px
+        path, tensors, arch=arch, image_size_px=data.image_size_px, code=code
     )
     return msgspec.structs.replace(card, mean=data.mean or card.mean, std=data.std or card.std)

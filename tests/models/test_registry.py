@@ -32,6 +32,8 @@ def test_every_network_takes_the_sizes_and_channels_of_small_images(
 @pytest.mark.parametrize(
     ("arch", "parameters"),
     [
+        ("resnet20-pad", 269_722),
+        ("resnet110-pad", 1_727_962),
         ("resnet18", 11_173_962),
         ("resnet34", 21_282_122),
         ("resnet50", 23_520_842),

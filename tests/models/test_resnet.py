@@ -8,6 +8,7 @@ from models.resnet import (
     BasicBlock,
     Bottleneck,
     CifarResNet,
+    PaddedBlock,
     PreActivationBlock,
     SmallResNet,
     WideResNet,
@@ -130,3 +131,12 @@ def test_a_block_whose_shape_changes_projects_its_activated_input() -> None:
     assert block.convShortcut is not None
     wanted_BCHW = block.convShortcut(torch.relu(block.bn1(x_BCHW)))
     torch.testing.assert_close(block(x_BCHW), wanted_BCHW)
+
+
+def test_a_padded_shortcut_keeps_every_second_pixel_between_zeros() -> None:
+    block = PaddedBlock(2, 4, 2)
+    x_BCHW = torch.rand(1, 2, 4, 4)
+    around_BCHW = block.shortcut(x_BCHW)
+    assert torch.equal(around_BCHW[:, 1:3], x_BCHW[:, :, ::2, ::2])
+    assert not around_BCHW[:, [0, 3]].any()
+    assert not [name for name in block.state_dict() if "shortcut" in name]

@@ -186,3 +186,16 @@ def test_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
         process.stdout.close()
         assert "Traceback" not in process.stderr.read()
         assert process.wait() != 0
+
+
+def test_a_terminal_that_lacks_a_letter_shows_its_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "日本"
+    folder.mkdir()
+    (folder / "pipeline.toml").touch()
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    with start(folder, "status") as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert "\\u65e5\\u672c" in out

@@ -26,7 +26,7 @@ def test_every_network_of_the_registry_is_identified_by_its_tensors(arch: str) -
 
 
 @pytest.mark.parametrize(
-    "arch", ["torchvision:resnet18", "torchvision:resnet50", "torchvision:mobilenet_v2"]
+    "arch", ["torchvision:resnet18", "torchvision:resnet50", "torchvision:densenet121"]
 )
 def test_a_network_of_torchvision_is_not_confused_with_the_one_for_small_images(arch: str) -> None:
     identified = identify(_state(arch), channels=3, num_classes=10, path=Path("w.pth"))
@@ -59,7 +59,8 @@ def test_tensors_of_no_known_network_name_the_nearest() -> None:
     state = _state("resnet20")
     state["extra"] = torch.zeros(1)
     with pytest.raises(
-        StageError, match=r"nearest resnet20: 1 of \d+ tensors differ, extra; resnet\d+: .*--arch"
+        StageError,
+        match=r"nearest resnet20: 1 of \d+ tensors differ, extra; resnet20-pad: .*--arch",
     ):
         identify(state, channels=3, num_classes=10, path=Path("w.pth"))
 
@@ -96,17 +97,31 @@ def test_the_image_size_is_needed_where_the_file_lacks_it(tmp_path: Path) -> Non
 
 
 def test_an_architecture_that_is_named_is_not_looked_for(tmp_path: Path) -> None:
-    state = {"fc.weight": torch.zeros(5, 64)}
+    state = _state("resnet8", classes=5) | {"extra": torch.zeros(1)}
     described = card_for(
-        tmp_path / "w.pth", state, arch="net.py:make", num_classes=None, image_size_px=8
+        tmp_path / "w.pth", state, arch="resnet8", num_classes=None, image_size_px=8
     )
-    assert (described.arch, described.num_classes) == ("net.py:make", 5)
+    assert (described.arch, described.num_classes) == ("resnet8", 5)
 
 
-def test_a_file_without_a_linear_layer_asks_for_the_number_of_classes(tmp_path: Path) -> None:
-    state = {"conv.weight": torch.zeros(4, 3, 3, 3)}
-    with pytest.raises(StageError, match="give --num-classes"):
-        card_for(tmp_path / "w.pth", state, arch=None, num_classes=None, image_size_px=8)
+def test_a_head_that_is_a_convolution_or_sorts_before_other_matrices_counts_the_classes(
+    tmp_path: Path,
+) -> None:
+    for arch in ("torchvision:squeezenet1_1", "torchvision:convnext_tiny"):
+        with torch.device("meta"):
+            state = dict(sorted(_state(arch, classes=6).items()))
+        described = card_for(
+            tmp_path / "w.pth", state, arch=arch, num_classes=None, image_size_px=64
+        )
+        assert described.num_classes == 6
+
+
+def test_the_spelling_of_a_usual_repository_of_networks_for_cifar_is_identified() -> None:
+    state = {
+        name.replace("stage", "module.layer").replace("fc", "linear"): tensor
+        for name, tensor in _state("resnet20-pad").items()
+    }
+    assert identify(state, channels=3, num_classes=None, path=Path("w")) == "resnet20-pad"
 
 
 def test_a_classes_option_that_contradicts_the_weights_is_refused(tmp_path: Path) -> None:

@@ -247,3 +247,10 @@ def test_an_engine_of_tensorrt_rtx_is_packed_without_triton(tiny: TinyRun, tmp_p
     example = files["run.py"]
     assert b"import tensorrt_rtx as trt" in example
     ast.parse(example)
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "tensorrt"])
+def test_the_example_survives_a_terminal_that_lacks_the_letters_of_a_class(backend: str) -> None:
+    text = (Path(contents.__file__).parent / f"run_{backend}.py.txt").read_text(encoding="utf-8")
+    start = text.index("def main()")
+    assert 'sys.stdout.reconfigure(errors="backslashreplace")' in text[start : text.index("print(")]
