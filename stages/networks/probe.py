@@ -18,13 +18,14 @@ from stages.networks.card import Card
 _PROBES = 4
 _COARSE_PX = 4
 _SUM_TOLERANCE = 1e-3
+_TOLERANCE = 1e-3
 _PROBABILITIES = "probabilities"
 _LOG_PROBABILITIES = "log-probabilities"
 _UNIT_VALUES = "values between 0 and 1 alone (a sigmoid in its forward?)"
 
 
-def check(network: Classifier, card: Card, place: str, *, learns: bool = False) -> str | None:
-    """Return a note on what is unusual about the outputs of a network, None where nothing is.
+def check(network: Classifier, card: Card, place: str, *, learns: bool = False) -> list[str]:
+    """Return notes on what is unusual about the outputs of a network.
 
     The network, in evaluation mode here, is left as it was; so are torch's random numbers.
 
@@ -43,6 +44,7 @@ def check(network: Classifier, card: Card, place: str, *, learns: bool = False) 
         with torch.random.fork_rng(devices=[]):
             x_BCHW = _images(card).requires_grad_()
             logits_BK, gradient_BCHW = _run(network, x_BCHW, card, place)
+            unsteady = _unsteady(network, x_BCHW.detach(), logits_BK)
     finally:
         network.train(was_training)
     is_judged = card.num_classes > 1 and bool(logits_BK.isfinite().all())
@@ -65,7 +67,8 @@ def check(network: Classifier, card: Card, place: str, *, learns: bool = False) 
             "let gradients pass through its forward, since images are made by them",
         )
     # A network that begins to learn gives small values by chance.
-    return f"{card.arch} gives {kind}, taken as logits" if kind and not learns else None
+    unusual = f"gives {kind}, taken as logits" if kind and not learns else None
+    return [f"{card.arch} {text}" for text in (unusual, unsteady) if text]
 
 
 def _images(card: Card) -> Tensor:
@@ -81,11 +84,11 @@ def _run(
     network: Classifier, x_BCHW: Tensor, card: Card, place: str
 ) -> tuple[Tensor, Tensor | None]:
     """Return the logits BK of images and the gradient of a mixture of them, None without one."""
-    logits_BK = network(x_BCHW).float()
-    if not logits_BK.requires_grad:
-        return logits_BK, None
-    mixture_BK = torch.linspace(1.0, 2.0, logits_BK.numel()).view_as(logits_BK)
     try:
+        logits_BK: Tensor = network(x_BCHW).float()
+        if not logits_BK.requires_grad:
+            return logits_BK, None
+        mixture_BK = torch.linspace(1.0, 2.0, logits_BK.numel()).view_as(logits_BK)
         (gradient_BCHW,) = torch.autograd.grad(
             (logits_BK * mixture_BK).sum(), x_BCHW, allow_unused=True
         )
@@ -96,6 +99,25 @@ def _run(
             "change that part of its forward, since images are made by gradients",
         ) from error
     return logits_BK.detach(), gradient_BCHW
+
+
+@torch.no_grad()
+def _unsteady(network: Classifier, x_BCHW: Tensor, logits_BK: Tensor) -> str | None:
+    """Return what else than an image decides the logits of it, None where nothing does."""
+    tolerance = _TOLERANCE * float(logits_BK.abs().max().clamp(min=1.0))
+
+    def differs(other_BK: Tensor) -> bool:
+        return float((other_BK - logits_BK[: len(other_BK)]).abs().max()) > tolerance
+
+    if differs(network(x_BCHW).float()):
+        return "gives other outputs for the same images each time (dropout that is always on?)"
+    try:
+        alone_1K = network(x_BCHW[:1]).float()
+    except (RuntimeError, ValueError) as error:
+        return f"takes no single image ({error_summary(error)})"
+    if differs(alone_1K):
+        return "gives an image other outputs in another batch (BatchNorm without its statistics?)"
+    return None
 
 
 def output_kind(logits_BK: Tensor) -> str | None:

@@ -51,8 +51,8 @@ def load(ctx: Context, card: Card, path: Path) -> Classifier:
         weights_place="teacher.weights",
         on_note=ctx.note,
     )
-    if unusual := probe.check(network, card, "teacher.arch"):
-        ctx.note(unusual)
+    for note in probe.check(network, card, "teacher.arch"):
+        ctx.note(note)
     return network
 
 

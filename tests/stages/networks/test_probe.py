@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from models.classifier import Classifier
 from pipeline.errors import StageError
@@ -24,7 +25,7 @@ class _Changed(nn.Module):
         return self.change(self.inner, x_BCHW)
 
 
-def _check(change: Callable[[nn.Module, Tensor], Tensor], *, learns: bool = False) -> str | None:
+def _check(change: Callable[[nn.Module, Tensor], Tensor], *, learns: bool = False) -> list[str]:
     described = card(arch="net.py:make")
     network = Classifier(_Changed(change), described.mean, described.std)
     return probe.check(network, described, "teacher.arch", learns=learns)
@@ -64,14 +65,22 @@ def test_probabilities_are_no_logits() -> None:
 
 
 def test_log_probabilities_do_for_logits_where_they_need_not_be_learned() -> None:
-    note = _check(lambda net, x: net(x).log_softmax(1))
-    assert note == "net.py:make gives log-probabilities, taken as logits"
+    notes = _check(lambda net, x: net(x).log_softmax(1))
+    assert notes == ["net.py:make gives log-probabilities, taken as logits"]
     with pytest.raises(StageError, match="return what goes into the log_softmax"):
         _check(lambda net, x: net(x).log_softmax(1), learns=True)
 
 
 def test_a_sigmoid_is_noted() -> None:
-    assert "sigmoid" in (_check(lambda net, x: net(x).sigmoid()) or "")
+    (note,) = _check(lambda net, x: net(x).sigmoid())
+    assert "sigmoid" in note
+
+
+def test_outputs_that_another_thing_than_the_image_decides_are_noted() -> None:
+    (note,) = _check(lambda net, x: net(functional.dropout(x)))
+    assert "dropout" in note
+    (note,) = _check(lambda net, x: net(x) - net(x).mean(dim=0))
+    assert "in another batch" in note
 
 
 def test_a_network_that_breaks_its_own_gradient_is_refused() -> None:
@@ -81,8 +90,9 @@ def test_a_network_that_breaks_its_own_gradient_is_refused() -> None:
         y_BK.mul_(2.0)
         return y_BK
 
-    with pytest.raises(StageError, match="cannot be differentiated"):
-        _check(spoilt)
+    for change in (spoilt, lambda net, x: net(torch.from_numpy(x.numpy()))):
+        with pytest.raises(StageError, match="cannot be differentiated"):
+            _check(change)
 
 
 def test_a_sound_network_is_left_as_it_was_and_so_are_random_numbers() -> None:
@@ -92,7 +102,7 @@ def test_a_sound_network_is_left_as_it_was_and_so_are_random_numbers() -> None:
     torch.manual_seed(1)
     expected = torch.rand(1)
     torch.manual_seed(1)
-    assert probe.check(network, described, "teacher.arch", learns=True) is None
+    assert probe.check(network, described, "teacher.arch", learns=True) == []
     assert torch.equal(torch.rand(1), expected)
     assert network.training
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
