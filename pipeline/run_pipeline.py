@@ -170,7 +170,7 @@ def _run_locked(project: Project, runner: Runner, planned: Sequence[Planned], co
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """Yield a function that returns whether Ctrl-C or SIGTERM has asked to stop.
+    """Yield a function that returns whether Ctrl-C, SIGTERM or a closed terminal has asked to stop.
 
     A signal that comes later than a moment after the first stops at once. Within that moment they
     count as one, since terminals and launchers send the same request several times. The earlier
@@ -186,7 +186,10 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
         elif now_s - requested_s > _SAME_REQUEST_S:
             raise KeyboardInterrupt
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    # nohup has it ignored, and means that.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        numbers.append(signal.SIGHUP)
     handlers = {number: signal.signal(number, request_stop) for number in numbers}
     try:
         yield lambda: requested_s is not None

@@ -47,3 +47,16 @@ def test_earlier_handlers_are_put_back(number: signal.Signals) -> None:
     assert signal.getsignal(number) is before
     assert signalled(number, number)
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there are no terminals that close")
+@pytest.mark.parametrize(("handler", "asks"), [(signal.SIG_DFL, True), (signal.SIG_IGN, False)])
+def test_a_closed_terminal_asks_unless_it_is_ignored(
+    handler: signal.Handlers, *, asks: bool
+) -> None:
+    before = signal.signal(signal.SIGHUP, handler)
+    try:
+        assert signalled(signal.SIGHUP) is asks
+        assert signal.getsignal(signal.SIGHUP) == handler
+    finally:
+        signal.signal(signal.SIGHUP, before)

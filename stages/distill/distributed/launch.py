@@ -7,6 +7,7 @@ and the checkpoint as bytes, so they need no common file system.
 
 import contextlib
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,7 +30,8 @@ from stages.distill.job import Job
 
 _TERMINATE_TIMEOUT_S = 10.0
 _LOSS_SHOWS_S = 2.0
-_MESSAGE_CHARACTERS = 300
+_MESSAGE_CHARACTERS = 600
+_OWN_ERROR = re.compile(r"^pipeline\.errors\.\w+: ")
 
 
 @contextlib.contextmanager
@@ -131,7 +133,8 @@ class Workers:
 def loss(error: ProcessException, size: int) -> StageError:
     """Return the error for the first of `size` processes that ended before its time."""
     if not isinstance(error, ProcessExitedException):
-        cause = str(error).strip().splitlines()[-1][:_MESSAGE_CHARACTERS]
+        # An error of madpipe's own reads as it does where one process trains.
+        cause = _OWN_ERROR.sub("", str(error).strip().splitlines()[-1])[:_MESSAGE_CHARACTERS]
     elif error.signal_name:
         cause = f"killed by {error.signal_name}"
     else:

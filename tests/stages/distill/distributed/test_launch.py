@@ -205,6 +205,10 @@ def test_two_processes_go_on_from_a_checkpoint_bit_by_bit(tmp_path: Path) -> Non
             ProcessRaisedException("Traceback\nValueError: too large\n", 1, 7),
             "ValueError: too large",
         ),
+        (
+            ProcessRaisedException("Trace\npipeline.errors.StageError: net: bad; mend it\n", 1, 7),
+            "net: bad; mend it",
+        ),
         (ProcessExitedException("", 1, 7, 3), "ended with 3"),
         (ProcessExitedException("", 1, 7, -9, "SIGKILL"), "killed by SIGKILL"),
     ],
