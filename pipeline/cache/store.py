@@ -181,6 +181,10 @@ class Store:
         """Return where an unfinished stage keeps its files."""
         return self.home / "work" / stage / key[:_KEY_DIGITS]
 
+    def has_unfinished(self, stage: str) -> bool:
+        """Return whether a run of the stage, of whatever key, left a checkpoint to go on from."""
+        return any((self.home / "work" / stage).glob("*/checkpoint/state"))
+
     def find(self, stage: str, key: str) -> Lookup:
         """Return the entry of a key after reading and checking every byte of it."""
         path = self.entry_path(stage, key)

@@ -140,7 +140,11 @@ def status(config: Config = DEFAULT_CONFIG, set_: Set = None, *, as_json: Json =
     records = []
     for stage in project.stages:
         entry = project.store.newest(stage.name)
-        record: dict[str, Any] = {"name": stage.name, "stored": entry is not None}
+        record: dict[str, Any] = {
+            "name": stage.name,
+            "stored": entry is not None,
+            "unfinished": project.store.has_unfinished(stage.name),
+        }
         if entry is not None:
             stored = entry.record
             record |= {
@@ -157,8 +161,11 @@ def status(config: Config = DEFAULT_CONFIG, set_: Set = None, *, as_json: Json =
         return
     typer.echo(f"working folder: {project.store.home}")
     for record in records:
+        if record["unfinished"]:
+            typer.echo(f"{record['name']:<9} an unfinished run, which goes on from its checkpoint")
         if not record["stored"]:
-            typer.echo(f"{record['name']:<9} nothing stored")
+            if not record["unfinished"]:
+                typer.echo(f"{record['name']:<9} nothing stored")
             continue
         typer.echo(
             f"{record['name']:<9} {record['created_utc']}"

@@ -65,6 +65,19 @@ def test_status_lists_every_stage(
     assert [stage["stored"] for stage in document["stages"]] == [False, True, False, False, True]
 
 
+def test_status_names_a_run_that_was_interrupted(
+    madpipe: Call, tmp_path: Path, project: Callable[..., Project]
+) -> None:
+    project()
+    checkpoint = tmp_path / ".madpipe/work/distill/0123/checkpoint/state"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    line = "distill   an unfinished run, which goes on from its checkpoint"
+    assert madpipe("status")[1].splitlines()[2] == line
+    stages = json.loads(madpipe("status", "--json")[1])["stages"]
+    assert [stage["unfinished"] for stage in stages] == [False, True, False, False, False]
+
+
 def test_why_shows_what_differs_from_the_newest_run(
     madpipe: Call, project: Callable[..., Project]
 ) -> None:
