@@ -57,6 +57,8 @@ class AutotuneResult:
     """Share of the images that get another class than in fp32."""
     logit_difference: float | None = None
     """As a share of the spread; see `agreement.relative_difference`."""
+    classes_seen: int = 0
+    """Classes that the images of the comparison get in fp32."""
     p50_ms: float | None = None
     build_s: float | None = None
     reached: dict[str, int] = field(default_factory=dict)

@@ -1,20 +1,22 @@
 """What build says of the engines that it made: how far they are from their ONNX file."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
 from pipeline.gates.build_records import Candidate, Candidates
 from stages.build.autotune import AutotuneResult
 from stages.onnxgraph.convert import CALIBRATED
+from stages.onnxgraph.intake import Intake
 
 OnNote = Callable[[str], None]
 """Called with one thing that the user should know."""
 _USUAL_DIFFERENCE = {"fp32": 0.02, "fp16": 0.05, "bf16": 0.2}
 """Share of the logits' spread that a precision may cost; TF32, an NVIDIA GPU's fp32, included."""
-_PLAN_OVERHEAD_BYTES = 500_000
+_PLAN_OVERHEAD_BYTES = 1_000_000
 """More than the smallest plan holds besides its weights."""
 
 
@@ -22,10 +24,23 @@ def no_note(text: str) -> None:
     """Say nothing."""
 
 
-def of_changes(onnx: Path, changes: Sequence[str], on_note: OnNote) -> None:
-    """Say what was changed in a file before anything is built from it."""
-    for change in changes:
+def of_changes(onnx: Path, source: Intake, on_note: OnNote) -> None:
+    """Say what was changed in a file before anything is built from it, and what was kept."""
+    for change in source.changes:
         on_note(f"{onnx}: {change}")
+    if source.is_quantized:
+        on_note(f"{onnx}: it is quantized already, and is built as it is, as int8")
+
+
+def of_images(images_NCHW: NDArray[np.float32] | None, place: str, on_note: OnNote) -> None:
+    """Warn of images from which no range of activations can be had."""
+    if images_NCHW is None or len(images_NCHW) == 1:
+        return
+    if np.array_equal(images_NCHW.min(axis=0), images_NCHW.max(axis=0)):
+        on_note(
+            f"warning: {place}: all {len(images_NCHW)} images are the same, so ranges and "
+            "agreement hold for that one alone; give images like those that the network will see"
+        )
 
 
 def of_engine(
@@ -49,6 +64,8 @@ def _of_named(result: AutotuneResult, candidates: Candidates, on_note: OnNote) -
             f"{1 - result.disagreement:.4f} of {candidates.images} calibration images; logits "
             f"differ by up to {difference:.2g} of their spread"
         )
+        if result.classes_seen == 1:
+            agrees += ". All of them get one class, so this says little"
         if result.disagreement > limit:
             agrees = (
                 f"warning: {agrees}. That is less than {1 - limit:g} (build.max_disagreement = "

@@ -5,8 +5,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from pipeline import machine
 from pipeline.cache.keys import file_sha256
@@ -92,21 +90,20 @@ def build(
     """
     source = examine(intake.read(onnx, options), options)
     model = source.model
-    notes.of_changes(onnx, source.changes, on_note)
-    images_NCHW = (
-        calibration_images.load(calibration_path, model, place) if calibration_path else None
-    )
+    notes.of_changes(onnx, source, on_note)
+    images_NCHW = None
+    if calibration_path is not None:
+        images_NCHW = calibration_images.load(calibration_path, model, place)
+    notes.of_images(images_NCHW, place, on_note)
     converter = PrecisionConverter(model, images_NCHW, options, is_quantized=source.is_quantized)
     with TemporaryDirectory(prefix="madpipe-", dir=engine.parent) as name:
         folder = Path(name)
         if images_NCHW is not None and selection.is_chosen_by_measuring(options):
             result, candidates = _autotune(
-                converter, images_NCHW, folder, on_progress, threads=threads, cache=cache
+                converter, folder, on_progress, threads=threads, cache=cache
             )
         else:
-            result, candidates = _build_named(
-                converter, images_NCHW, folder, on_progress, cache=cache
-            )
+            result, candidates = _build_named(converter, folder, on_progress, cache=cache)
             if graph is not None:
                 shutil.move(folder / GRAPH_FILE, graph)
         notes.of_engine(result, candidates, model, on_note)
@@ -126,12 +123,7 @@ def build(
 
 
 def _build_named(
-    converter: PrecisionConverter,
-    images_NCHW: NDArray[np.float32] | None,
-    folder: Path,
-    on_progress: OnProgress,
-    *,
-    cache: Path | None,
+    converter: PrecisionConverter, folder: Path, on_progress: OnProgress, *, cache: Path | None
 ) -> tuple[AutotuneResult, Candidates]:
     """Build the backend and precision that the settings name, and compare it with the file."""
     options = converter.options
@@ -158,21 +150,19 @@ def _build_named(
     if not options.targets and not is_stripped:
         result.open(threads=machine.cpu_count())
     on_progress(2, _STEPS, "steps")
-    images = _compare(result, converter, images_NCHW)
+    images = _compare(result, converter)
     on_progress(_STEPS, _STEPS, "steps")
     return result, Candidates(
         max_disagreement=options.max_disagreement, images=images, candidates=(result.record(),)
     )
 
 
-def _compare(
-    result: AutotuneResult, converter: PrecisionConverter, images_NCHW: NDArray[np.float32] | None
-) -> int:
+def _compare(result: AutotuneResult, converter: PrecisionConverter) -> int:
     """Compare a named engine with its ONNX file; return on how many calibration images.
 
     An engine that cannot run here is represented by its graph where that is calibrated.
     """
-    is_calibrated = result.precision in CALIBRATED
+    images_NCHW, is_calibrated = converter.images_NCHW, result.precision in CALIBRATED
     if result.session is None and not is_calibrated:
         return 0
     count = converter.options.calibration_images if is_calibrated else _CHECK_IMAGES
@@ -183,7 +173,9 @@ def _compare(
         result.engine.with_name(GRAPH_FILE), threads=threads, is_optimised=False
     )
     reference = OrtSession(converter.model.SerializeToString(), threads=threads)
-    result.compare(predict(session.infer, x_NCHW), predict(reference.infer, x_NCHW))
+    reference_NK = predict(reference.infer, x_NCHW)
+    result.compare(predict(session.infer, x_NCHW), reference_NK)
+    result.classes_seen = len(set(reference_NK.argmax(axis=1).tolist()))
     if images_NCHW is None:
         # What class random noise gets says nothing.
         result.disagreement = None
@@ -193,7 +185,6 @@ def _compare(
 
 def _autotune(
     converter: PrecisionConverter,
-    images_NCHW: NDArray[np.float32],
     folder: Path,
     on_progress: OnProgress,
     *,
@@ -201,7 +192,8 @@ def _autotune(
     cache: Path | None,
 ) -> tuple[AutotuneResult, Candidates]:
     """Build and measure the candidates, and take the fastest that is admissible."""
-    options = converter.options
+    options, images_NCHW = converter.options, converter.images_NCHW
+    assert images_NCHW is not None
     device = selection.device(options)
     devices = (device, "cpu") if options.device == "auto" and device != "cpu" else (device,)
     results: list[AutotuneResult] = []
@@ -227,7 +219,9 @@ def _autotune(
                 costly_layers=tuple(autotuner.sensitive_layers),
             )
     if results and all(result.verdict == "unavailable" for result in results):
-        raise UnavailableError("build.device", results[0].reason, "see madpipe doctor")
+        reasons = "; ".join(f"{r.backend} {r.precision}: {r.reason}" for r in results)
+        wrong = f"nothing that was tried runs here ({reasons})"
+        raise UnavailableError("build.device", wrong, "see madpipe doctor")
     missed = "; ".join(f"{r.backend} {r.precision}: {r.reason}" for r in results) or "none exists"
     raise StageError(
         "build.precision",

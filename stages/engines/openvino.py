@@ -5,6 +5,7 @@ package sets up telemetry when it is imported, with an identifier in the user's 
 the module for it out of reach it takes its own stub, so nothing is written or sent.
 """
 
+import re
 import shutil
 import sys
 from collections import Counter
@@ -26,6 +27,8 @@ import openvino  # noqa: E402  (after its telemetry is out of reach)
 _ARITHMETIC = {"bf16", "f16", "f32", "i8", "u8"}
 _LAYERS = {"Convolution", "FullyConnected", "MatMul", "Deconvolution", "GroupConvolution"}
 _PROOF = {"fp32": {"f32"}, "bf16": {"bf16"}, "int8": {"i8", "u8"}}
+
+_UNKNOWN_LAYERS = re.compile(r"No conversion rule found for operations: (.+)")
 
 
 class OpenVinoSession:
@@ -53,10 +56,7 @@ class OpenVinoSession:
                 },
             )
         except Exception as error:  # its exceptions share no public base class
-            first = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-            raise StageError(
-                "build", f"OpenVINO cannot load it ({engine}: {first[0]})", "build it again"
-            ) from error
+            raise _load_fault(engine, str(error).strip()) from error
         self._request = self._compiled.create_infer_request()
         self._is_bytes = self._compiled.input(0).get_element_type() == openvino.Type.u8
 
@@ -92,6 +92,18 @@ class OpenVinoSession:
             if info.get("layerType") in _LAYERS and arithmetic in _ARITHMETIC:
                 counts[arithmetic] += 1
         return dict(sorted(counts.items()))
+
+
+def _load_fault(engine: Path, text: str) -> StageError:
+    """Return the error for a file that OpenVINO refuses, from what it says."""
+    if match := _UNKNOWN_LAYERS.search(text):
+        return StageError(
+            "the ONNX file",
+            f"holds layers that OpenVINO does not have ({match.group(1).strip()})",
+            "replace them, or use backend onnxruntime",
+        )
+    last = text.splitlines()[-1:] or ["it gives no reason"]
+    return StageError("build", f"OpenVINO cannot load it ({engine}: {last[0]})", "build it again")
 
 
 def build(request: BuildRequest) -> None:

@@ -14,6 +14,8 @@ from onnx import ModelProto
 from onnxruntime import quantization
 from onnxruntime.quantization import CalibrationMethod
 
+from pipeline.errors import StageError, first_line
+
 METHODS = {
     "minmax": (CalibrationMethod.MinMax, {}),
     "percentile": (CalibrationMethod.Percentile, {"percentile": 99.99, "symmetric": False}),
@@ -44,22 +46,32 @@ def activation_ranges(model: ModelProto, x: NDArray[Any], method: str, ops: tupl
         x: Images as the graph takes them.
         method: A name in `METHODS`.
         ops: Operator types.
+
+    Raises:
+        StageError: The method finds no ranges for these activations.
     """
     calibration_method, options = METHODS[method]
     name = model.graph.input[0].name
     with TemporaryDirectory(prefix="madpipe-") as folder, quiet():
         path = Path(folder) / "model.onnx"
         onnx.save(model, str(path))
-        calibrator = quantization.create_calibrator(
-            path,
-            list(ops),
-            str(Path(folder) / "augmented.onnx"),
-            calibration_method,
-            extra_options=options,
-        )
-        for first in range(0, len(x), _BATCH):
-            calibrator.collect_data(_Reader(name, x[first : first + _BATCH]))
-        return calibrator.compute_data()
+        try:
+            calibrator = quantization.create_calibrator(
+                path,
+                list(ops),
+                str(Path(folder) / "augmented.onnx"),
+                calibration_method,
+                extra_options=options,
+            )
+            for first in range(0, len(x), _BATCH):
+                calibrator.collect_data(_Reader(name, x[first : first + _BATCH]))
+            return calibrator.compute_data()
+        except Exception as error:  # the tool's and numpy's, of several classes
+            raise StageError(
+                "build.calibration_method",
+                f"{method} finds no ranges of the activations ({first_line(error)})",
+                'try "minmax", other images, or another precision',
+            ) from error
 
 
 @contextlib.contextmanager

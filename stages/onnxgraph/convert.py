@@ -40,7 +40,7 @@ class PrecisionConverter:
         """
         self.model = with_names(model)
         self.is_quantized = is_quantized
-        self._images_NCHW = images_NCHW
+        self.images_NCHW = images_NCHW
         self.options = options
         self._ranges: dict[tuple[str, tuple[str, ...]], Any] = {}
 
@@ -90,7 +90,7 @@ class PrecisionConverter:
 
     def _ranges_of(self, method: str, ops: tuple[str, ...]) -> Any:
         """Return the ranges of activations around these operators, measured at the first call."""
-        if self._images_NCHW is None:
+        if self.images_NCHW is None:
             raise StageError(
                 "build.precision",
                 "int8 and fp8 need images to calibrate with (none given)",
@@ -98,7 +98,7 @@ class PrecisionConverter:
             )
         if (method, ops) not in self._ranges:
             elem_type = self.model.graph.input[0].type.tensor_type.elem_type
-            images_NCHW = self._images_NCHW[: self.options.calibration_images]
+            images_NCHW = self.images_NCHW[: self.options.calibration_images]
             x = to_model_input(images_NCHW, is_bytes=elem_type == TensorProto.UINT8)
             self._ranges[method, ops] = calibrate.activation_ranges(self.model, x, method, ops)
         return self._ranges[method, ops]

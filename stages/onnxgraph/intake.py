@@ -144,11 +144,13 @@ def _choose_output(graph: GraphProto, name: str | None) -> None:
         raise UsageError(
             "build.output", f"is no output of the file ({name})", f"name one of {', '.join(names)}"
         )
+    # Logits have two dimensions, features and maps mostly more.
+    likely = min(graph.output, key=lambda value: abs(len(value.type.tensor_type.shape.dim) - 2))
     if name is None and len(names) != 1:
         raise StageError(
             PLACE,
             f"has more than one output ({len(names)}: {_listed(graph.output)})",
-            f"name the one with the logits, such as --set build.output={names[0]}",
+            f"name the one with the logits, such as --set build.output={likely.name}",
         )
     kept = name or names[0]
     _replace(graph.output, [value for value in graph.output if value.name == kept])

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipeline.errors import StageError
+from pipeline.errors import StageError, UsageError
 from pipeline.gates.build_records import EngineManifest
-from stages.engines.open_engine import read_folder, read_manifest
+from stages.engines.open_engine import check_folder, read_folder, read_manifest
 
 
 def _write(folder: Path, **changes: Any) -> Path:
@@ -51,3 +51,19 @@ def test_a_manifest_that_is_none_is_refused(tmp_path: Path) -> None:
         read_folder(tmp_path, "--engine")
     with pytest.raises(StageError, match="cannot be read"):
         read_manifest(tmp_path / "manifest.json", tmp_path / "e")
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "engine.onnx", "candidates.json"])
+def test_files_of_another_program_are_not_written_over(tmp_path: Path, name: str) -> None:
+    names = ("engine.onnx", "manifest.json", "candidates.json")
+    check_folder(tmp_path / "new", names)
+    check_folder(tmp_path, names)
+    (tmp_path / name).write_text('{"mine": true}', encoding="utf-8")
+    with pytest.raises(UsageError, match=rf"^--out: holds a {name} that madpipe did not write"):
+        check_folder(tmp_path, names)
+    with pytest.raises(UsageError, match=r"^--out: is a file of that name"):
+        check_folder(tmp_path / name, names)
+
+
+def test_an_engine_of_ours_is_built_over(tmp_path: Path) -> None:
+    check_folder(_write(tmp_path), ("manifest.json", "e"))
