@@ -27,6 +27,8 @@ class NeedsNetwork:
     """Where the data's root lies."""
     classes: Path | None = None
     """The file that names the classes, where the settings name one."""
+    teacher_weights: Path | None = None
+    """The file of the teacher's weights, which may name more classes than there are folders."""
 
     def check(self) -> None:
         """Build the network with random weights, and run it where the classes can be counted.
@@ -43,8 +45,11 @@ class NeedsNetwork:
             num_classes = len(order)
         elif num_classes is None and self.root.is_dir():
             from stages.data import folder  # noqa: PLC0415  (only a folder's classes are counted)
+            from stages.networks import class_names  # noqa: PLC0415  (see above)
 
-            num_classes = folder.count_classes(self.data, self.root)
+            seen = folder.seen_classes(self.data, self.root)
+            known = class_names.known(self.teacher_weights) if self.teacher_weights else ()
+            num_classes = len(known if set(seen) <= set(known) else seen)
         if num_classes is None or num_classes < _FEWEST_CLASSES:
             return
         from stages.networks import factory, probe  # noqa: PLC0415  (torch, see above)

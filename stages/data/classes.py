@@ -13,6 +13,7 @@ from typing import Any
 from pipeline.errors import StageError, printable
 from pipeline.paths import expanded
 from pipeline.settings import Data
+from stages import class_lists
 
 NATURAL = "natural"
 _PLACE = "data.classes"
@@ -93,16 +94,9 @@ def _read(file: Path) -> list[tuple[str, ...]]:
     if content is None:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         content = _numbered(lines) or lines
-    if isinstance(content, dict):
-        if all(isinstance(value, int) for value in content.values()):
-            content = {number: name for name, number in content.items()}
-        numbers = {str(number) for number in range(len(content))}
-        if {str(number) for number in content} != numbers:
-            raise StageError(_PLACE, f"does not number classes from 0 on ({file})", _FORMS)
-        content = [content[key] for key in sorted(content, key=int)]
-    entries = [tuple(entry) if isinstance(entry, list) else (entry,) for entry in content or ()]
-    if not entries or not all(isinstance(name, str) for entry in entries for name in entry):
-        raise StageError(_PLACE, f"holds no names of classes ({file})", _FORMS)
+    entries = class_lists.ordered(content) or class_lists.inside(content)
+    if entries is None:
+        raise StageError(_PLACE, f"holds no names of classes numbered from 0 on ({file})", _FORMS)
     return entries
 
 

@@ -108,11 +108,12 @@ def load(data: Data, spec: Spec, root: Path) -> LoadedSource:
     )
 
 
-def count_classes(data: Data, root: Path) -> int | None:
-    """Return how many classes a folder holds, None where its folders do not say it."""
+def seen_classes(data: Data, root: Path) -> tuple[str, ...]:
+    """Return the classes of a folder, none where its folders do not say them."""
     layout = layout_of(root)
     is_seen = len(layout.classes) >= _FEWEST_CLASSES
-    return len(layout.classes) if is_seen and not _table(data, root, layout, LeftOut()) else None
+    has_table = _table(data, root, layout, LeftOut()) is not None
+    return class_names(layout.classes) if is_seen and not has_table else ()
 
 
 def class_names(folders: Sequence[str]) -> tuple[str, ...]:

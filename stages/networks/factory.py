@@ -117,7 +117,8 @@ def _check_output(logits_BK: torch.Tensor, card: Card, place: str) -> None:
         raise StageError(
             place,
             f"{card.arch} gives {shape[1:]} outputs for {card.num_classes} classes",
-            "name an architecture with as many outputs as there are classes",
+            "name an architecture with as many outputs as there are classes, or all of the "
+            "teacher's classes in data.classes where the images are of some of them",
         )
 
 

@@ -4,6 +4,7 @@ Nothing then checks the teacher. What its weights do not record themselves is in
 image size, mean and std.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,7 @@ from models.classifier import Classifier
 from pipeline.settings import Data
 from pipeline.stage import Context, StageError
 from stages.networks import card as cards
-from stages.networks import factory, identify_architecture, probe, weights
+from stages.networks import class_count, factory, identify_architecture, probe, weights
 from stages.networks.card import Card
 
 _PROBES = 8
@@ -43,17 +44,43 @@ def load(ctx: Context, card: Card, path: Path) -> Classifier:
         StageError: The file holds no weights, they do not fit the architecture, or nothing can be
             distilled from its outputs.
     """
-    network = factory.restore(
-        card,
-        weights.read(path, "teacher.weights"),
-        code=ctx.external("teacher_code"),
-        arch_place="teacher.arch",
-        weights_place="teacher.weights",
-        on_note=ctx.note,
-    )
+    tensors, code = weights.read(path, "teacher.weights"), ctx.external("teacher_code")
+    try:
+        network = factory.restore(
+            card,
+            tensors,
+            code=code,
+            arch_place="teacher.arch",
+            weights_place="teacher.weights",
+            on_note=ctx.note,
+        )
+    except StageError as error:
+        remedy = _remedy_for_classes(card, tensors, code)
+        raise (StageError(error.place, error.wrong, remedy) if remedy else error) from error
     for note in probe.check(network, card, "teacher.arch"):
         ctx.note(note)
     return network
+
+
+def _remedy_for_classes(card: Card, tensors: Mapping[str, Tensor], code: Path | None) -> str | None:
+    """Return what to do where weights are for more classes than the images have, else None."""
+    try:
+        count = class_count.of_weights(
+            card.arch,
+            tensors,
+            channels=card.channels,
+            code=code,
+            image_size_px=card.image_size_px,
+            place="teacher.weights",
+        )
+    except Exception:  # noqa: BLE001  (a user's network may raise anything; the first error counts)
+        return None
+    if count <= card.num_classes:
+        return None
+    return (
+        f"the weights are for {count} classes and data.root has {card.num_classes}: where these "
+        f"are some of the teacher's, name all {count} in data.classes in the order of its outputs"
+    )
 
 
 def check_finite(logits_BK: Tensor) -> None:

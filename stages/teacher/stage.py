@@ -12,7 +12,7 @@ from pipeline.stage import Context, StageError
 from stages.data import images
 from stages.data.images import Dataset, check_labels
 from stages.networks import card as cards
-from stages.networks import factory, weights
+from stages.networks import class_names, factory, weights
 from stages.networks.card import Card
 from stages.networks.predict import predict_torch, top1_accuracy
 from stages.teacher import chance, class_order, from_weights
@@ -28,12 +28,11 @@ _SMOKE_IMAGES = 64
 def run(ctx: Context) -> None:
     """Leave the teacher's weights with its card."""
     path = ctx.external("teacher_weights")
-    own = cards.read(path) if path else None
     dataset = images.load(
         ctx.settings.data,
         ctx.external("data"),
         classes_file=ctx.external("classes"),
-        known_classes=own.classes if own else (),
+        known_classes=class_names.known(path) if path else (),
         choose_count=lambda count: ctx.play(count, "images", few=_SMOKE_IMAGES),
     )
     for note in dataset.notes:

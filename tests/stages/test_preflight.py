@@ -1,8 +1,11 @@
 """What does not fit is refused before anything runs, and only where it can be known."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
+import torch
 
 from pipeline.errors import StageError, UnavailableError
 from pipeline.settings import Data
@@ -46,6 +49,20 @@ def test_classes_of_a_folder_are_counted_in_its_parts(
     (tmp_path / parts[0] / "more").mkdir()
     with pytest.raises(StageError, match="outputs for 8 classes"):
         _needs("net.py:make", tmp_path, FOLDER, SEVEN).check()
+
+
+def test_folders_may_be_some_of_the_classes_that_the_settings_or_the_teacher_name(
+    tmp_path: Path,
+) -> None:
+    for name in ("c2", "c5"):
+        (tmp_path / name).mkdir()
+    names = tuple(f"c{number}" for number in range(7))
+    needs = _needs("net.py:make", tmp_path, FOLDER, SEVEN)
+    with pytest.raises(StageError, match=r"\(7,\) outputs for 2 classes; .* in data\.classes"):
+        needs.check()
+    replace(needs, data=msgspec.structs.replace(FOLDER, classes=names)).check()
+    torch.save({"classes": names, "state_dict": {}}, tmp_path / "t.pth")
+    replace(needs, teacher_weights=tmp_path / "t.pth").check()
 
 
 @pytest.mark.parametrize("data", [None, FOLDER])

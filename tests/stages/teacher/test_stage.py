@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from PIL import Image
 
 from pipeline.errors import StageError
 from stages.networks import card as cards
@@ -125,4 +126,17 @@ def test_a_set_without_its_training_part_needs_a_given_teacher(tmp_path: Path) -
     put(tmp_path / "data", [f"val/{number}/1.jpg" for number in range(10)])
     chosen = settings({"data": {"source": "cifar10"}, "teacher": {"epochs": 1}})
     with pytest.raises(StageError, match=r"holds no training images .*teacher\.weights"):
+        run_stages(chosen, tmp_path, count=1)
+
+
+def test_weights_for_more_classes_than_the_images_have_say_how_to_name_them(
+    tmp_path: Path,
+) -> None:
+    for name in "ab":
+        (tmp_path / "data" / "val" / name).mkdir(parents=True)
+        Image.new("L", (8, 8)).save(tmp_path / "data" / "val" / name / "1.png")
+    weights.save(tmp_path / "w.safetensors", resnet8(), {})
+    images = {"source": "folder", "image_size_px": 8, "mean": (0.5,), "std": (0.5,)}
+    chosen = settings({"data": images, **_with_weights(tmp_path / "w.safetensors")})
+    with pytest.raises(StageError, match=r"for 10 classes and data\.root has 2: .*data\.classes"):
         run_stages(chosen, tmp_path, count=1)
