@@ -9,12 +9,12 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from pipeline import estimates
+from pipeline.cache.store import Store
 from pipeline.cli import common
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Force, Inconclusive, Json, Set
 from pipeline.errors import StageError
 from pipeline.estimates import Estimate
-from pipeline.planner import ALL, Planned, named, reasons_for
-from pipeline.project import Project
+from pipeline.planner import ALL, Planned, named, reasons_for, selected
 from pipeline.run_pipeline import run_pipeline
 from pipeline.screen import formatting
 from pipeline.screen.plain import choose_screen
@@ -71,21 +71,21 @@ def run(
             common.report_to_ci(project)
         raise
     if smoke:
-        _package_smoke(project.as_smoke())
+        if "build" in {stage.name for stage in selected(project.stages, targets)}:
+            package_smoke(project.as_smoke().store)
     else:
         common.report_to_ci(project)
     raise typer.Exit(code)
 
 
-def _package_smoke(project: Project) -> None:
-    """Pack the engine of a smoke run, where one was built, into its working folder."""
-    entry = project.store.newest("build")
-    if entry is None:
-        return
+def package_smoke(store: Store) -> None:
+    """Pack the engine that a smoke run built into its working folder, and say where it is."""
     from stages.packaging import archive, contents  # noqa: PLC0415  (only a smoke run packs here)
 
+    entry = store.newest("build")
+    assert entry is not None
     _, files = contents.collect(entry.path, place="the built engine", name=None, report=None)
-    package = project.store.home / "package"
+    package = store.home / "package"
     archive.write(files, package, overwrite=True)
     typer.echo(f"the smoke run's engine is packaged in {package}", err=True)
 

@@ -84,6 +84,8 @@ def _train(ctx: Context, card: Card, dataset: Dataset) -> Classifier:
     trainer = TeacherTrainer(network, dataset.train, ctx.settings.teacher, rng, ctx.note)
     if why := trainer.compute.why_eager():
         ctx.note(why)
+    elif trainer.compute.compile_mode("auto") != "off":
+        ctx.note("the first step compiles the network, which may take minutes")
     if (checkpoint := ctx.checkpoints.load()) is not None:
         trainer.restore(state_file.load(checkpoint))
     reported_s = time.monotonic()
