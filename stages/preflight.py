@@ -5,13 +5,28 @@ Light: declarations hold these checks, and torch is imported only when one has t
 
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-from pipeline.settings import Data
+from models import registry
+from pipeline.errors import StageError
+from pipeline.settings import Data, Export
 from stages.data import classes as class_orders
 from stages.data.datasets import spec_of
+from stages.engines.base import AUTO, BACKENDS
+
+if TYPE_CHECKING:
+    from models.classifier import Classifier
+    from stages.networks.card import Card
 
 _FEWEST_CLASSES = 2
 """With fewer the folder is not what it should be, and its loader says why."""
+_TRIAL_IMAGES = 4
+_TRIAL_BATCH_SIZES = (1, 3)
+_TRIAL = Export(max_relative_difference=0.05, min_agreement=0.0)
+"""Random weights say whether a network goes through, and little of how exact it is."""
+_exportable: set[tuple[str, Path | None, int, int, int]] = set()
+"""What a trial of this process wrote already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +49,8 @@ class NeedsNetwork:
         """Build the network with random weights, and run it where the classes can be counted.
 
         Raises:
-            StageError: It cannot be built, takes other images or classes, or is a user's that
-                nothing can be distilled with.
+            StageError: It cannot be built, takes other images or classes, is a user's that
+                nothing can be distilled with, or a student that cannot be exported.
         """
         if self.data is None:
             return
@@ -64,5 +79,46 @@ class NeedsNetwork:
             classes=tuple(str(number) for number in range(num_classes)),
         )
         network = factory.build(card, code=self.code, place=self.setting)
+        is_student = self.setting == "student.arch"
         if self.code is not None:
-            probe.check(network, card, self.setting, learns=self.setting == "student.arch")
+            probe.check(network, card, self.setting, learns=is_student)
+        if is_student:
+            try_export(network, card, code=self.code, place=self.setting)
+
+
+def try_export(network: "Classifier", card: "Card", *, code: Path | None, place: str) -> None:
+    """Export a network that is not of the registry, once in a process, to see that it can be.
+
+    The network, on the CPU, is left as it was; so are torch's random numbers.
+
+    Raises:
+        StageError: It cannot be, or its answer for an image depends on the others of a batch.
+    """
+    what = (card.arch, code, card.channels, card.image_size_px, card.num_classes)
+    if card.arch in registry.ARCHITECTURES or what in _exportable:
+        return
+    import copy  # noqa: PLC0415  (with torch, only where a trial is due)
+
+    import numpy as np  # noqa: PLC0415
+    import torch  # noqa: PLC0415
+
+    from stages.export.stage import export  # noqa: PLC0415
+
+    shape = (_TRIAL_IMAGES, card.channels, card.image_size_px, card.image_size_px)
+    images_NCHW = np.random.default_rng(0).random(shape, dtype=np.float32)
+    with TemporaryDirectory(prefix="madpipe-") as folder, torch.random.fork_rng(devices=[]):
+        try:
+            export(
+                copy.deepcopy(network).eval(),
+                card,
+                Path(folder) / "trial.onnx",
+                options=_TRIAL,
+                opset=BACKENDS[AUTO].opset,
+                images_NCHW=images_NCHW,
+                student_sha256="",
+                batch_sizes=_TRIAL_BATCH_SIZES,
+            )
+        except StageError as error:
+            wrong = f"could not be exported once it is distilled: {error.wrong}"
+            raise StageError(place, wrong, error.remedy) from error
+    _exportable.add(what)

@@ -1,5 +1,6 @@
 """Building a trainer from a job: the same in every process that takes part in it."""
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,6 +58,10 @@ def build_trainer(
         )
     if job.student_code is not None and group.rank == 0:
         probe.check(student, student_card, "student.arch", learns=True)
+    if group.rank == 0:
+        # By name: a trial decides nothing of the student, so its code is no part of the key.
+        preflight = importlib.import_module("stages.preflight")
+        preflight.try_export(student, student_card, code=job.student_code, place="student.arch")
     try:
         generator = Generator(
             noise_dim=options.noise_dim,

@@ -4,7 +4,7 @@ Shape legend: N images, B batch, C channel, H W space, K classes.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -151,15 +151,19 @@ def compare(
     reference: Reference,
     infer: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     options: Export,
+    *,
+    batch_sizes: Sequence[int] = BATCH_SIZES,
 ) -> Comparison:
     """Return how a file, of which `infer` gives the logits, compares with torch.
+
+    The images are repeated to fill a batch of each of the sizes.
 
     Raises:
         StageError: They differ too much.
     """
     largest = 0.0
     images_NCHW = reference.images_NCHW
-    for batch_size in BATCH_SIZES:
+    for batch_size in batch_sizes:
         x_BCHW = np.resize(images_NCHW, (batch_size, *images_NCHW.shape[1:]))
         torch_BK = np.resize(reference.logits_NK, (batch_size, reference.logits_NK.shape[1]))
         onnx_BK = infer(x_BCHW)

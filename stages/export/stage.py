@@ -1,5 +1,6 @@
 """The export stage: the student as one ONNX file, checked against torch."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,7 +17,7 @@ from pipeline.stage import Context, StageError
 from stages import image_bank
 from stages.engines.base import AUTO, BACKENDS
 from stages.engines.ort import OrtSession
-from stages.export.compare import Comparison, Reference, compare
+from stages.export.compare import BATCH_SIZES, Comparison, Reference, compare
 from stages.networks import factory, probe, reparameterize
 from stages.networks.card import Card
 from stages.onnxgraph import io as onnx_io
@@ -58,11 +59,12 @@ def export(
     opset: int,
     images_NCHW: NDArray[np.float32],
     student_sha256: str,
+    batch_sizes: Sequence[int] = BATCH_SIZES,
 ) -> Comparison:
     """Write a network as ONNX to `path` and return how it compares with torch.
 
     `card` and `student_sha256`, the digest of the weights file, are written into the file. The
-    images, in [0, 1], are those on which to compare, repeated to fill the batches.
+    images, in [0, 1], are those on which to compare, repeated to fill batches of some sizes.
 
     Raises:
         StageError: The answer for an image depends on its batch, no exporter writes the network,
@@ -88,7 +90,7 @@ def export(
             error = error or attempt.error
             continue
         try:
-            comparison = _written(attempt.model, path, reference, options)
+            comparison = _written(attempt.model, path, reference, options, batch_sizes)
         except StageError as refusal:
             error = error or refusal
             continue
@@ -99,12 +101,20 @@ def export(
     raise error
 
 
-def _written(model: ModelProto, path: Path, reference: Reference, options: Export) -> Comparison:
+def _written(
+    model: ModelProto,
+    path: Path,
+    reference: Reference,
+    options: Export,
+    batch_sizes: Sequence[int],
+) -> Comparison:
     """Write a model where it agrees with torch; a file that does not is not left behind."""
     with TemporaryDirectory(prefix="madpipe-", dir=path.parent) as folder:
         exported = Path(folder) / path.name
         onnx_io.save(model, exported)
         onnx_io.read(exported, "export")
-        comparison = compare(reference, OrtSession(exported).infer, options)
+        comparison = compare(
+            reference, OrtSession(exported).infer, options, batch_sizes=batch_sizes
+        )
         exported.replace(path)
     return comparison

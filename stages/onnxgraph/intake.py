@@ -18,7 +18,7 @@ from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
 from pipeline.errors import StageError, UsageError, first_line
 from pipeline.settings import Build
 from stages.onnxgraph import io as onnx_io
-from stages.onnxgraph import rewrite
+from stages.onnxgraph import padding, rewrite
 from stages.onnxgraph.rewrite import PLACE
 
 _OLDEST_IR = 4
@@ -78,6 +78,8 @@ def read(path: Path, options: Build) -> Intake:
     if not is_quantized and rewrite.fold_weights(model):
         changes.append("its weights, stored as integers, were read as floats")
     rewrite.check_finite(model)
+    if padding.keep_zero_padding(model):
+        changes.append("its zeros ahead of max pooling are 6e-8, which ONNX Runtime leaves there")
     changes += _fit_images(model, options.image_size_px)
     rewrite.remove_unused(model.graph)
     onnx_io.check_images(model, PLACE)

@@ -27,7 +27,7 @@ from torch.jit._trace import TracerWarning
 from pipeline.stage import StageError
 from stages.networks import card as cards
 from stages.networks.card import Card
-from stages.onnxgraph import export_faults
+from stages.onnxgraph import export_faults, padding
 from stages.onnxgraph.decompositions import DECOMPOSITIONS
 from stages.onnxgraph.io import INPUT, INPUT_KEY, OUTPUT, STUDENT_KEY
 
@@ -126,6 +126,7 @@ def attempts(
         except Exception as error:  # noqa: BLE001  (the exporters and the user's network may raise anything)
             yield Attempt(error=export_faults.explain(error, network, card.arch, _program, example))
         else:
+            padding.keep_zero_padding(model)
             _clean(model, properties)
             yield Attempt(model=model, note=note)
 

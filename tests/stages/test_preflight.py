@@ -99,3 +99,22 @@ def test_a_library_that_is_absent_is_what_the_machine_lacks(
     distill = next(stage for stage in stages if stage.name == "distill")
     with pytest.raises(UnavailableError, match=r"not installed \(timm\); run pip install timm"):
         distill.requires[0].check()
+
+
+NORM = "nn.BatchNorm2d(4, track_running_stats=False)"
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("nn.FractionalMaxPool2d(2, 2)", r"no ONNX for .*FractionalMaxPool2d"),
+        (f"{NORM}, nn.AdaptiveAvgPool2d(2)", "depends on the others of its batch"),
+    ],
+)
+def test_a_student_that_could_not_be_exported_is_refused_before_it_is_distilled(
+    layer: str, message: str, tmp_path: Path
+) -> None:
+    layers = f"nn.Conv2d(1, 4, 3), {layer}, nn.Flatten(), nn.Linear(16, 10)"
+    code = f"from torch import nn\ndef make():\n    return nn.Sequential({layers})\n"
+    with pytest.raises(StageError, match=f"^student.arch: could not be exported .*{message}"):
+        _needs("net.py:make", tmp_path, Data(), code).check()
