@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from models import registry
 from models.key_names import Shape, canonical, fit_names
 from pipeline.stage import StageError
+from stages.networks.state_dict import effective
 
 _MARK = 9973
 """A prime that is the width of no layer."""
@@ -72,7 +73,7 @@ def of_weights(
     except registry.UnknownArchitecture as error:
         raise StageError("the architecture", error.wrong, error.remedy) from error
     marked = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in effective(tensors).items()}
     seen = counts(shapes, marked)
     for num_classes in seen:
         if _has_all(shapes, with_classes(marked, num_classes)):

@@ -13,6 +13,7 @@ from stages.data.datasets import matching_spec
 from stages.networks import card as cards
 from stages.networks import class_count
 from stages.networks.card import Card
+from stages.networks.state_dict import effective
 
 _CANDIDATES = 3
 _NAMES = 2
@@ -97,7 +98,7 @@ def identify(
     Raises:
         StageError: None has, or several.
     """
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in effective(tensors).items()}
     differences = _differences(registry.ARCHITECTURES, shapes, channels, num_classes)
     if channels == _RGB and all(names for names, _ in differences.values()):
         differences |= _differences(_TORCHVISION, shapes, channels, num_classes)

@@ -17,6 +17,12 @@ _TRAINING = ("optim", "sched", "lr_sched", "scaler", "amp", "callbacks", "loops"
 """Beginnings of the names of what a training keeps to go on."""
 _COUNTERS = frozenset({"n_averaged", "num_updates", "decay", "initted", "step"})
 """What moving averages keep beside the weights, at the top level."""
+_PARTS = (
+    ("_mask", "_orig", ""),
+    ("weight_g", "weight_v", "weight"),
+    ("parametrizations.weight.original0", "parametrizations.weight.original1", "weight"),
+)
+"""Ends of the names of two tensors and of the weights that they make."""
 _NAMES = 3
 _DEPTH = 4
 """How deep state dicts lie at most."""
@@ -26,8 +32,7 @@ def unwrap(loaded: object, path: Path, place: str) -> dict[str, Tensor]:
     """Return the state dict of a checkpoint.
 
     It is looked for under the usual names, then as the only mapping of tensors that there is,
-    whatever its name. The counters of moving averages are removed, and pruned weights are those
-    that the pruned layer computes with.
+    whatever its name. The counters of moving averages are removed.
 
     Raises:
         StageError: There is none, or several, of which none is known to be the right one.
@@ -40,7 +45,7 @@ def unwrap(loaded: object, path: Path, place: str) -> dict[str, Tensor]:
         loaded = inner
     dicts = _networks(dict(_state_dicts(loaded, "", _DEPTH)))
     if len(dicts) == 1:
-        return _pruned(_without_averages(next(iter(dicts.values()))))
+        return _without_averages(next(iter(dicts.values())))
     if dicts:
         raise StageError(
             place,
@@ -93,13 +98,25 @@ def _without_averages(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return tensors
 
 
-def _pruned(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors with `weight_orig` and `weight_mask` as the `weight` that they make."""
-    effective = dict(tensors)
-    for name, mask in tensors.items():
-        base = name.removesuffix("_mask")
-        original = tensors.get(f"{base}_orig")
-        if base != name and original is not None and original.shape == mask.shape:
-            effective[base] = original * mask
-            del effective[name], effective[f"{base}_orig"]
-    return effective
+def effective(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors with the weights that pruned or weight-normalised layers compute with.
+
+    `weight_orig` and `weight_mask` become their product; `weight_g` and `weight_v`, or
+    `parametrizations.weight.original0` and `original1`, the vector v of length g.
+    """
+    computed = dict(tensors)
+    for name, tensor in tensors.items():
+        for end, other_end, new_end in _PARTS:
+            other = tensors.get(name.removesuffix(end) + other_end)
+            if not name.endswith(end) or other is None:
+                continue
+            if end.endswith("_mask") and other.shape == tensor.shape:
+                weight = other * tensor
+            elif not end.endswith("_mask") and tensor.ndim == other.ndim:
+                lengths = [axis for axis, size in enumerate(tensor.shape) if size == 1]
+                weight = other * (tensor / other.norm(dim=lengths, keepdim=True))
+            else:
+                continue
+            computed[name.removesuffix(end) + new_end] = weight
+            del computed[name], computed[name.removesuffix(end) + other_end]
+    return computed

@@ -89,6 +89,8 @@ def fill(
         StageError: They belong to another architecture or class count; says what differs.
     """
     own = network.state_dict()
+    if not any(name.endswith(("_mask", "_g", "original0")) for name in own):
+        tensors = state_dict.effective(tensors)
     fit = fit_names(
         {name: tuple(tensor.shape) for name, tensor in tensors.items()},
         {name: tuple(tensor.shape) for name, tensor in own.items()},

@@ -17,6 +17,8 @@ import pytest
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import prune
+from torch.nn.utils.parametrizations import weight_norm
 
 from models import registry
 from pipeline.errors import StageError
@@ -132,10 +134,17 @@ def test_objects_beside_the_weights_are_read_as_nothing(
         assert _same(weights.read(tmp_path / "w.pth", "here"), _state())
 
 
-def test_a_pruned_network_has_the_weights_that_it_computes_with(tmp_path: Path) -> None:
-    state = {"a.weight_orig": torch.ones(2, 3), "a.weight_mask": torch.eye(2, 3)}
-    torch.save(state, tmp_path / "w.pth")
-    assert _same(weights.read(tmp_path / "w.pth", "here"), {"a.weight": torch.eye(2, 3)})
+def test_pruned_and_normalised_layers_have_the_weights_that_they_compute_with() -> None:
+    x_BC = torch.rand(2, 3)
+    for change in (
+        lambda layer: prune.l1_unstructured(layer, "weight", 0.5),  # type: ignore[no-untyped-call]
+        weight_norm,
+    ):
+        layer = change(nn.Linear(3, 4))
+        plain, same = nn.Linear(3, 4), change(nn.Linear(3, 4))
+        for network in (plain, same):
+            weights.fill(network, layer.state_dict(), arch="x", place="here")
+            torch.testing.assert_close(network(x_BC), layer(x_BC))
 
 
 def test_several_state_dicts_are_named(tmp_path: Path) -> None:
