@@ -83,10 +83,17 @@ def _remedy_for_classes(card: Card, tensors: Mapping[str, Tensor], code: Path | 
     )
 
 
-def check_finite(logits_BK: Tensor) -> None:
+def check_finite(logits_NK: Tensor) -> None:
     """Raise a StageError where a teacher's logits are not all finite."""
-    if not torch.isfinite(logits_BK).all():
-        raise StageError("teacher", "gives outputs that are not finite (nan)", "check its weights")
+    wrong = int((~logits_NK.isfinite()).any(dim=1).sum())
+    if wrong:
+        raise StageError(
+            "teacher",
+            "gives outputs that are not finite (nan or inf for "
+            f"{wrong} of {len(logits_NK)} images)",
+            "check its weights, and for some images alone what its forward does to them (a "
+            "logarithm, a root, a division, half precision)",
+        )
 
 
 def describe(path: Path, arch: str, data: Data, code: Path | None = None) -> Card:
