@@ -50,7 +50,7 @@ def render(report: Report) -> str:
         for stage in report.stages
     ]
     lines = [
-        *(_MARKER, f"## madpipe: {verdict}", "", reason, ""),
+        *(_MARKER, f"## madpipe: {verdict}", "", _text(reason), ""),
         *table("gate | verdict | because", gates),
         *_accuracy(report),
         *table("network | agrees with teacher on synthetic images | n", bank_agreements),
@@ -71,11 +71,12 @@ def render(report: Report) -> str:
 def table(head: str, rows: Sequence[Sequence[str | int]]) -> list[str]:
     """Return the lines of a table and an empty one after it; no lines where there are no rows.
 
-    `head` names the columns, with ` | ` between them; a line break in a cell becomes a space.
+    `head` names the columns, with ` | ` between them; a line break in a cell becomes a space,
+    and nothing in it is HTML.
     """
     if not rows:
         return []
-    cells = [[" ".join(str(cell).split()).replace("|", "\\|") for cell in row] for row in rows]
+    cells = [[_text(str(cell)).replace("|", "\\|") for cell in row] for row in rows]
     columns = head.split(" | ")
     lines = ["| " + " | ".join(row) + " |" for row in (columns, ["---"] * len(columns), *cells)]
     return [*lines, ""]
@@ -102,6 +103,10 @@ def _accuracy(report: Report) -> list[str]:
         *table("network | top-1 | top-5 | calibration error | agrees with teacher | n", accuracies),
         *table("step | lost | gained | answers changed | classes that lost most", steps),
     ]
+
+
+def _text(text: str) -> str:
+    return " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -17,6 +17,8 @@ from stages import class_lists
 
 NATURAL = "natural"
 _PLACE = "data.classes"
+_CONTROL = {"Cc", "Zl", "Zp"}
+"""Categories of characters that would break or colour a line."""
 _FORMS = (
     "give a name in each line, or JSON: a list, {name: number} as ImageFolder's class_to_idx, or "
     "{number: name}"
@@ -28,8 +30,15 @@ _NUMBERED = (
 
 
 def canonical(name: str) -> str:
-    """Return a folder's name as that of a class: in composed Unicode, as Macs do not write it."""
-    return unicodedata.normalize("NFC", printable(name))
+    r"""Return a folder's name as that of a class, which fits into a line of text.
+
+    In composed Unicode, as Macs do not write it; control characters as escapes, such as `\n`.
+    """
+    composed = unicodedata.normalize("NFC", printable(name))
+    return "".join(
+        c.encode("unicode_escape").decode() if unicodedata.category(c) in _CONTROL else c
+        for c in composed
+    )
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:

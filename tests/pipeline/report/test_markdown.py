@@ -63,3 +63,8 @@ def test_candidates_of_the_build_are_a_table(report: Make) -> None:
     row = "| b | int8, 1 layers fp32 |  | 0.0200 | missed | too many |"
     assert row in markdown.render(tried)
     assert "too many" in html.render(tried)
+
+
+def test_a_cell_is_no_html_and_no_border() -> None:
+    (_, _, row, _) = markdown.table("class | n", [("<b>a|b</b>\n&amp;", 3)])
+    assert row == "| &lt;b>a\\|b&lt;/b> &amp;amp; | 3 |"

@@ -62,6 +62,13 @@ def test_class_names_that_are_not_text_are_written_out(tmp_path: Path) -> None:
     assert images.load(DATA, tmp_path).train.classes == ("a", r"d\xe4te")
 
 
+def test_class_names_fit_into_a_line(tmp_path: Path) -> None:
+    names = ['a "b", <c>|', "bell\x07", "new\nline", "\u2028"]
+    put(tmp_path, [f"{c}/{i}.jpg" for c in names for i in range(3)])
+    classes = images.load(DATA, tmp_path).train.classes
+    assert classes == ('a "b", <c>|', r"bell\x07", r"new\nline", r"\u2028")
+
+
 def test_names_in_another_form_of_unicode_are_the_same_class(tmp_path: Path) -> None:
     put(tmp_path, ["train/caf\u00e9/0.jpg", "train/b/0.jpg", "val/cafe\u0301/0.jpg", "val/b/0.jpg"])
     train, held_out, classes, _ = folder.load(DATA, spec_of(DATA), tmp_path)
