@@ -58,14 +58,12 @@ class Generator(nn.Module):
 
         Args:
             noise_dim: Length Z of the noise vector, and of a class embedding.
-            image_size_px: Height and width of the image.
+            image_size_px: Height and width of the image, cut from the middle of the next larger
+                that doubling a map of at most 8 pixels gives.
             channels: Channels of the image.
             width: Channels of the first feature map; see `map_widths` for the others.
             kind: `uncond`, `sum` or `cat`.
             num_classes: Number K of labels; 0 for `uncond`.
-
-        Raises:
-            ValueError: `image_size_px` cannot be made by doubling a map of 1 to 8 pixels.
         """
         super().__init__()
         self.noise_dim = noise_dim
@@ -105,4 +103,7 @@ class Generator(nn.Module):
         h_BCHW = self.project(z_BZ).view(-1, self.width, self.start_px, self.start_px)
         h_BCHW = self.norm(h_BCHW.contiguous(memory_format=torch.channels_last))
         h_BCHW = self.to_image(self.upsample(h_BCHW))
+        if margin := h_BCHW.shape[2] - self.image_size_px:
+            inside = slice(margin // 2, margin // 2 + self.image_size_px)
+            h_BCHW = h_BCHW[:, :, inside, inside]
         return torch.sigmoid(h_BCHW.float())

@@ -1,7 +1,4 @@
-"""The sizes that a generator makes by doubling a small map, and how wide its maps are.
-
-Light: declarations ask here whether an image size can be made at all.
-"""
+"""The sizes that a generator makes by doubling a small map, and how wide its maps are."""
 
 _LARGEST_START_PX = 8
 _FEWEST_DOUBLINGS = 2
@@ -12,19 +9,13 @@ def start_size(image_size_px: int) -> tuple[int, int]:
     """Return the side of the first feature map in pixels, and how often it is doubled.
 
     The side is at most 8 and it is doubled at least twice: 8 = 2 * 2^2, 28 = 7 * 2^2,
-    32 = 8 * 2^2, 64 = 8 * 2^3, 224 = 7 * 2^5.
-
-    Raises:
-        ValueError: No such pair gives `image_size_px`.
+    32 = 8 * 2^2, 64 = 8 * 2^3, 224 = 7 * 2^5. Where no such pair gives `image_size_px` it is the
+    smallest that gives more, to be cut: 30 from 32, 299 from 320.
     """
     doublings = _FEWEST_DOUBLINGS
     while image_size_px > _LARGEST_START_PX * 2**doublings:
         doublings += 1
-    start_px, rest = divmod(image_size_px, 2**doublings)
-    if rest or start_px < 1:
-        message = f"no generator for images of {image_size_px} px: not a multiple of {2**doublings}"
-        raise ValueError(message)
-    return start_px, doublings
+    return -(-image_size_px // 2**doublings), doublings
 
 
 def map_widths(width: int, doublings: int) -> list[int]:

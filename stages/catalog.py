@@ -11,14 +11,13 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from models import registry
-from models.upsampling import start_size
 from pipeline.errors import SettingsFault
 from pipeline.paths import expanded
 from pipeline.requirements import NeedsModule, Requirement
 from pipeline.settings import Data, Settings
 from pipeline.stage import External, Stage
 from stages.data import classes as class_orders
-from stages.data.datasets import SPECS, loader_module, spec_of
+from stages.data.datasets import SPECS, loader_module
 from stages.engines import selection
 from stages.engines.base import BACKENDS, BackendInfo
 from stages.preflight import NeedsNetwork
@@ -36,8 +35,8 @@ def declare(settings: Settings, root: Path) -> tuple[Stage, ...]:
         root: The folder that relative paths in the settings start from.
 
     Raises:
-        SettingsFault: The name of an architecture, of a network or GPU, can name nothing, or no
-            generator can make images of this size; names all such faults.
+        SettingsFault: The name of an architecture, of a network or GPU, can name nothing; names all
+            such faults.
     """
     faults = []
     for key, arch in (("teacher", settings.teacher.arch), ("student", settings.student.arch)):
@@ -45,11 +44,6 @@ def declare(settings: Settings, root: Path) -> tuple[Stage, ...]:
             registry.check_name(arch)
         except registry.UnknownArchitecture as error:
             faults.append(((key, "arch"), error.wrong, error.remedy))
-    try:
-        start_size(spec_of(settings.data).image_size_px)
-    except ValueError as error:
-        remedy = "use 8, 28, 32, 64, 224 or another small map doubled a few times"
-        faults.append((("data", "image_size_px"), str(error), remedy))
     if unsupported := selection.unsupported_target(settings.build):
         faults.append((("build", "targets"), unsupported.wrong, unsupported.remedy))
     if faults:

@@ -8,7 +8,6 @@ import msgspec
 
 from models.generator import Generator
 from pipeline.settings import Distill
-from pipeline.stage import StageError
 from stages.distill.distributed.group import Group
 from stages.distill.trainer import DistillTrainer
 from stages.networks import factory, probe
@@ -62,17 +61,14 @@ def build_trainer(
         # By name: a trial decides nothing of the student, so its code is no part of the key.
         preflight = importlib.import_module("stages.preflight")
         preflight.try_export(student, student_card, code=job.student_code, place="student.arch")
-    try:
-        generator = Generator(
-            noise_dim=options.noise_dim,
-            image_size_px=card.image_size_px,
-            channels=card.channels,
-            width=options.generator_width,
-            kind=options.generator,
-            num_classes=card.num_classes if options.generator != "uncond" else 0,
-        )
-    except ValueError as error:
-        raise StageError("distill", str(error), "use images of 8, 28, 32, 64 or 224 px") from error
+    generator = Generator(
+        noise_dim=options.noise_dim,
+        image_size_px=card.image_size_px,
+        channels=card.channels,
+        width=options.generator_width,
+        kind=options.generator,
+        num_classes=card.num_classes if options.generator != "uncond" else 0,
+    )
     trainer = DistillTrainer(
         teacher=teacher,
         student=student,

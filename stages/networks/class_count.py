@@ -109,6 +109,18 @@ def heads_of_other_size(
     return {}
 
 
+def input_channels(arch: str, code: Path | None) -> int | None:
+    """Return how many channels the first convolution of a user's network takes, None without.
+
+    Raises:
+        UnknownArchitecture: There is no such network.
+    """
+    if code is None:
+        return None
+    modules = _marked(arch, channels=3, code=code, image_size_px=None).modules()
+    return next((layer.in_channels for layer in modules if isinstance(layer, nn.Conv2d)), None)
+
+
 def _has_all(shapes: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> bool:
     """Return whether a file has all tensors of a network; old ones have no counts of batches."""
     names = set(fit_names(shapes, wanted).own_names.values())

@@ -1,5 +1,6 @@
 """Identifying the architecture of a weights file, by its card or by names and shapes."""
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -64,6 +65,9 @@ def card_for(
     inputs = {kernel.shape[1] for kernel in tensors.values() if kernel.ndim == _KERNEL_DIMENSIONS}
     channels = next((count for count in (_RGB, 1) if count in inputs), min(inputs, default=_RGB))
     arch = arch or identify(tensors, channels=channels, num_classes=num_classes, path=path)
+    with contextlib.suppress(registry.UnknownArchitecture):  # building it says why
+        code_file = code or registry.source_file(arch)
+        channels = class_count.input_channels(arch, code_file) or channels
     num_classes = num_classes or class_count.of_weights(
         arch,
         tensors,

@@ -75,3 +75,8 @@ def test_the_sum_kind_is_the_unconditional_one_on_noise_plus_embedding() -> None
     assert conditional.embedding is not None
     z_BZ, y_B = torch.randn(4, 6), torch.tensor([0, 1, 2, 1])
     assert torch.equal(conditional(z_BZ, y_B), plain(z_BZ + conditional.embedding(y_B)))
+
+
+def test_a_size_that_no_doubling_gives_is_cut_from_a_larger_image() -> None:
+    generator = Generator(noise_dim=4, image_size_px=30, channels=3, width=8)
+    assert generator(torch.randn(2, 4)).shape == (2, 3, 30, 30)

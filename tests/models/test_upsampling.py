@@ -14,10 +14,10 @@ def test_an_image_is_made_by_doubling_a_small_map(size: int, start: int, doublin
     assert start * 2**doublings == size
 
 
-@pytest.mark.parametrize("size", [10, 30, 33, 225, 3, 0])
-def test_a_size_that_no_doubling_gives_is_refused_with_the_value(size: int) -> None:
-    with pytest.raises(ValueError, match=rf"no generator for images of {size} px"):
-        start_size(size)
+@pytest.mark.parametrize(("size", "larger"), [(10, 12), (30, 32), (33, 40), (225, 256), (299, 320)])
+def test_a_size_that_no_doubling_gives_is_cut_from_the_next_larger(size: int, larger: int) -> None:
+    start, doublings = start_size(size)
+    assert start * 2**doublings == larger
 
 
 @pytest.mark.parametrize(

@@ -203,12 +203,3 @@ def test_a_folder_is_downloaded_only_where_the_settings_ask_for_it() -> None:
     assert other.fetch is None
     assert "unpack food-101.tar.gz there" in other.remedy
     assert "data.download = true" in other.remedy
-
-
-def test_an_image_size_that_no_generator_makes_is_a_fault_of_the_settings() -> None:
-    with pytest.raises(SettingsFault) as caught:
-        _stages(data={"source": "folder", "image_size_px": 30})
-    ((key, wrong, remedy),) = caught.value.faults
-    assert key == ("data", "image_size_px")
-    assert "30 px" in wrong
-    assert "use 8, 28, 32" in remedy

@@ -3,16 +3,12 @@
 import pickle
 from pathlib import Path
 
-import pytest
 import torch
 
-from pipeline.errors import StageError
 from stages.distill.distributed.group import Group
 from stages.distill.job import build_trainer
-from stages.networks import card as cards
-from stages.networks import weights
 from tests.stages.distill.tiny_training import job, teacher
-from tests.stages.tiny import card, resnet8
+from tests.stages.tiny import card
 
 
 def test_two_processes_that_read_one_job_begin_alike(tmp_path: Path) -> None:
@@ -34,10 +30,3 @@ def test_a_conditional_generator_has_a_label_for_each_class(tmp_path: Path) -> N
     trainer, _ = build_trainer(job(generator="sum"), teacher(tmp_path), Group())
     assert trainer.generator.num_classes == 10
     assert trainer.generator.kind == "sum"
-
-
-def test_a_size_that_no_generator_makes_is_refused_with_those_that_it_can(tmp_path: Path) -> None:
-    path = tmp_path / "teacher.safetensors"
-    weights.save(path, resnet8(), cards.metadata(card(image_size_px=30)))
-    with pytest.raises(StageError, match=r"no generator for images of 30 px.*use images of 8, 28"):
-        build_trainer(job(), path, Group())

@@ -27,7 +27,7 @@ from stages.distill.trainer import DistillTrainer
 from stages.networks import card as cards
 from stages.teacher.trainer import TeacherTrainer
 from stages.training.device import Compute
-from tests.stages.tiny import TinyRun, card, context, run_stages, settings, weights_file
+from tests.stages.tiny import TinyRun, card, context, run_stages, settings
 
 BARE = """
 from torch import nn
@@ -224,14 +224,6 @@ def test_a_teacher_without_batch_norm_is_noted_and_works(tmp_path: Path) -> None
         )
     ]
     assert tiny_run.path("distill/student").is_file()
-
-
-def test_an_image_size_that_no_generator_makes_is_refused_with_those_that_it_does(
-    tmp_path: Path,
-) -> None:
-    teacher = weights_file(tmp_path / "teacher.safetensors", image_size_px=10)
-    with pytest.raises(StageError, match=r"10 px.*use images of 8, 28, 32"):
-        _distil(teacher, tmp_path)
 
 
 def test_losses_that_are_not_finite_stop_it_and_name_the_setting(

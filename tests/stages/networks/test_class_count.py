@@ -45,3 +45,11 @@ def test_a_network_of_ones_own_is_asked_or_run(tmp_path: Path) -> None:
 def test_a_file_without_the_head_asks_for_the_number_of_classes() -> None:
     with pytest.raises(StageError, match=r"here: has no head .*\(resnet8\); give --num-classes"):
         _count("resnet8", dict(nn.Conv2d(3, 16, 3).state_dict()))
+
+
+def test_a_users_network_says_how_many_channels_it_takes(tmp_path: Path) -> None:
+    code = tmp_path / "net.py"
+    layers = "nn.Conv2d(4, 3, 1), nn.Conv2d(3, 8, 3)"
+    code.write_text(f"from torch import nn\ndef make(): return nn.Sequential({layers})\n", "utf-8")
+    assert class_count.input_channels("net.py:make", code) == 4
+    assert class_count.input_channels("resnet8", None) is None
