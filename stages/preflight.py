@@ -8,6 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from models import registry
 from pipeline.errors import StageError
 from pipeline.settings import Data, Export
@@ -72,11 +74,9 @@ class NeedsNetwork:
 
         card = Card(
             arch=self.arch,
-            channels=spec.channels,
-            image_size_px=spec.image_size_px,
-            mean=spec.mean,
-            std=spec.std,
-            classes=tuple(str(number) for number in range(num_classes)),
+            **msgspec.structs.asdict(
+                spec.preprocessing(tuple(str(number) for number in range(num_classes)))
+            ),
         )
         network = factory.build(card, code=self.code, place=self.setting)
         is_student = self.setting == "student.arch"

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pipeline.gates import measurements as records
 from pipeline.gates.build_records import EngineManifest
 from pipeline.gates.measurements import Measurements
 from pipeline.paths import expanded
+from pipeline.preprocessing import Preprocessing
 from pipeline.settings import Build, Data, Export, Validate
 from stages import image_bank
 from stages.build import stage as build_stage
@@ -26,7 +28,8 @@ from stages.engines.base import AUTO, BACKENDS, MANIFEST_FILE, OnProgress, no_pr
 from stages.engines.open_engine import check_folder, read_folder
 from stages.export import stage as export_stage
 from stages.networks import card as cards
-from stages.networks import factory, identify_architecture, weights
+from stages.networks import factory, weights
+from stages.networks.describe import OPTIONS, Facts, card_for
 from stages.validate import stage as validate_stage
 from stages.validate.images import bank_images, check_images
 from stages.validate.latency import Teacher
@@ -34,34 +37,43 @@ from stages.validate.latency import Teacher
 _CHECK_IMAGES = 64
 _BANK = "bank:"
 _TABLE = "candidates.json"
+_NO_FACTS = Facts()
 
 
 def export(
     student: Path,
     out: Path,
+    facts: Facts = _NO_FACTS,
     *,
-    arch: str | None,
-    num_classes: int | None,
-    image_size_px: int | None,
+    is_strict: bool = False,
     options: Export | None = None,
+    on_note: OnNote = no_note,
 ) -> dict[str, Any]:
     """Write the network of a weights file as ONNX; return what was identified and checked.
 
+    Args:
+        student: The weights file.
+        out: The ONNX file to write.
+        facts: What the options say of the network; the rest is the usual for its architecture.
+        is_strict: Refuse what would be assumed.
+        options: The table [export].
+        on_note: Gets a line for each assumption.
+
     Raises:
         StageError: The file is no weights file, fits no architecture, or the export is wrong.
+        UsageError: Options contradict the file, or something would be assumed that must not be.
     """
     options = options or Export()
     tensors = weights.read(student, "--student")
-    card = identify_architecture.card_for(
-        student, tensors, arch=arch, num_classes=num_classes, image_size_px=image_size_px
-    )
+    card = card_for(student, tensors, facts)
+    report_assumptions(card, OPTIONS, on_note, is_strict=is_strict)
     network = factory.restore(
         card,
         tensors,
         code=registry.source_file(card.arch),
         arch_place="--arch",
         weights_place="--student",
-        on_note=_write_note,
+        on_note=on_note,
     )
     shape = (_CHECK_IMAGES, card.channels, card.image_size_px, card.image_size_px)
     random_NCHW = np.random.default_rng(0).random(shape, dtype=np.float32)
@@ -75,13 +87,36 @@ def export(
         student_sha256=file_sha256(student),
     )
     for note in checked.notes:
-        _write_note(note)
+        on_note(note)
     return {
         "arch": card.arch,
         "classes": card.num_classes,
         "image_size_px": card.image_size_px,
         "max_logit_difference": checked.max_logit_difference,
+        "preprocessing": msgspec.to_builtins(card),
     }
+
+
+def report_assumptions(
+    preprocessing: Preprocessing,
+    options: Mapping[str, str],
+    on_note: OnNote,
+    *,
+    is_strict: bool = False,
+) -> None:
+    """Pass on a line for each value that nobody said, with its option in `options`.
+
+    Raises:
+        UsageError: There are some, and they must not be.
+    """
+    lines = preprocessing.assumptions(options)
+    if lines and is_strict:
+        names = ", ".join(options.get(name, name) for name in preprocessing.assumed)
+        raise UsageError(
+            "--strict", f"nobody said what is needed ({'; '.join(lines)})", f"give {names}"
+        )
+    for line in lines:
+        on_note(line)
 
 
 def build(
@@ -167,9 +202,7 @@ def validate(
         size = image_bank.load(bank_path, "--data").shape[-1]
     else:
         size = SPECS[source.source].image_size_px
-    card = identify_architecture.card_for(
-        teacher, tensors, image_size_px=None if cards.read(teacher) else size
-    )
+    card = card_for(teacher, tensors, Facts(image_size_px=None if cards.read(teacher) else size))
     code = registry.source_file(card.arch)
     network = factory.restore(
         card,

@@ -27,6 +27,7 @@ ALLOWED = {
         "pipeline.gates.measurements",
         "pipeline.machine",
         "pipeline.paths",
+        "pipeline.preprocessing",
         "pipeline.report.markdown",
         "pipeline.report.records",
         "pipeline.requirements",
@@ -38,7 +39,7 @@ ALLOWED = {
 }
 # The core from the bottom to the top: a module imports from its own line or from those above it.
 ORDER = """
-    __init__ exit_codes errors events atomic paths gates.measures
+    __init__ exit_codes errors events atomic paths preprocessing gates.measures
     gates.build_records gates.measurements
     machine settings cache.digests gates.intervals checkpoint
     requirements config.rules config.presets config.template

@@ -1,7 +1,7 @@
-"""Commands on files that need no pipeline: export, build and validate, and package.
+"""Commands on files that need no pipeline: build and validate, and package.
 
-Without a file the first three are the stages of their names: `madpipe export` is `madpipe run
-export`. package takes the engine of the last run where no folder is named.
+Without a file the first two are the stages of their names: `madpipe build` is `madpipe run
+build`. package takes the engine of the last run where no folder is named.
 """
 
 import contextlib
@@ -18,14 +18,10 @@ from pipeline.cli.common import DEFAULT_CONFIG, Config, Force, Json, Out, Overwr
 from pipeline.cli.run import run
 from pipeline.config.load import defaults
 from pipeline.errors import StoreError, UsageError
-from pipeline.screen import formatting
 from pipeline.screen.plain import ProgressLines
-from pipeline.settings import BackendName, DeviceName, InputName, PrecisionName, Settings
+from pipeline.settings import BackendName, DeviceName, PrecisionName, Settings
 from stages.engines.base import BACKENDS
 
-Student = Annotated[
-    Path | None, typer.Option(exists=True, dir_okay=False, help="Weights of a network to export.")
-]
 Onnx = Annotated[
     Path | None, typer.Option(exists=True, dir_okay=False, help="The ONNX file to build from.")
 ]
@@ -45,15 +41,6 @@ Data = Annotated[
     str,
     typer.Option(metavar="SPEC", help="digits, SOURCE:FOLDER, or bank:FILE.npz without labels."),
 ]
-Arch = Annotated[
-    str | None, typer.Option(help="Architecture; absent: identified by names and shapes.")
-]
-NumClasses = Annotated[int | None, typer.Option(min=1, help="Absent: that of the last layer.")]
-ImageSize = Annotated[int | None, typer.Option(min=8, help="Pixels; absent: from the file's card.")]
-Input = Annotated[
-    InputName | None,
-    typer.Option("--input", help="What the graph takes: floats in [0, 1], or bytes as decoded."),
-]
 Precision = Annotated[PrecisionName, typer.Option(help="Arithmetic of the engine.")]
 Backend = Annotated[BackendName, typer.Option(help="What runs the engine.")]
 Device = Annotated[DeviceName, typer.Option(help="Where it runs.")]
@@ -62,44 +49,6 @@ Calibration = Annotated[
     Path | None, typer.Option(exists=True, help="Images for int8, fp8, auto: a bank or folder.")
 ]
 Name = Annotated[str | None, typer.Option(help="Of the model; absent: its architecture.")]
-
-
-def export(
-    student: Student = None,
-    arch: Arch = None,
-    num_classes: NumClasses = None,
-    image_size: ImageSize = None,
-    input_: Input = None,
-    precision: Precision = "auto",
-    out: Out = None,
-    config: Config = DEFAULT_CONFIG,
-    set_: Set = None,
-    force: Force = None,
-    *,
-    as_json: Json = False,
-) -> None:
-    """Export weights to ONNX; without --student, run the export stage."""
-    if student is None:
-        run(["export"], config, set_, force, as_json=as_json)
-    settings = _settings("--student", "export", config, set_, force)
-    if precision not in ("auto", "fp32"):
-        remedy = "give the precision to madpipe build"
-        raise UsageError("--precision", f"exports are fp32 ({precision})", remedy)
-    from stages import standalone  # noqa: PLC0415  (torch, only when there is something to do)
-
-    path = out or student.with_suffix(".onnx")
-    result = standalone.export(
-        student,
-        path,
-        arch=arch,
-        num_classes=num_classes,
-        image_size_px=image_size,
-        options=msgspec.structs.replace(settings.export, input=input_ or settings.export.input),
-    )
-    if as_json:
-        common.write_json(result | {"path": str(path)})
-    else:
-        typer.echo(f"{path}  {formatting.size(path.stat().st_size)}  {formatting.metrics(result)}")
 
 
 def build(
@@ -126,7 +75,7 @@ def build(
         # Only one backend builds for GPUs that are elsewhere.
         builder = next(name for name, info in BACKENDS.items() if info.architectures)
         from_options.setdefault("backend", builder)
-    settings = _settings("--onnx", "build", config, set_, force, from_options)
+    settings = settings_for("--onnx", "build", config, set_, force, from_options)
     options = msgspec.structs.replace(settings.build, **from_options)
     if calibration is not None and options.precision not in ("auto", "int8", "fp8"):
         wrong = f"only int8 and fp8 are calibrated ({options.precision})"
@@ -162,7 +111,7 @@ def validate(
     """Measure an engine against a teacher; without --engine, run the validate stage."""
     if engine is None:
         run(["validate"], config, set_, force, as_json=as_json)
-    settings = _settings("--engine", "validate", config, set_, force)
+    settings = settings_for("--engine", "validate", config, set_, force)
     if teacher is None:
         raise UsageError("--teacher", "is needed with --engine (absent)", "name its weights file")
     from stages import standalone  # noqa: PLC0415
@@ -223,7 +172,7 @@ def package(
     typer.echo(f"{target}  {len(files)} files")
 
 
-def _settings(
+def settings_for(
     option: str,
     table: str,
     config: Path,

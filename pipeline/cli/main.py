@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline import __version__, exit_codes
-from pipeline.cli import cache, files, gate, init_doctor, run, sweep, torchrun
+from pipeline.cli import cache, export, files, gate, init_doctor, run, sweep, torchrun
 from pipeline.errors import MadpipeError
 
 app = typer.Typer(
@@ -28,7 +28,7 @@ cache_app = typer.Typer(help="Look after the stored stages.", no_args_is_help=Tr
 
 _Commands = tuple[Callable[..., None], ...]
 _STAGES: _Commands = (run.run, run.plan, run.status, run.why, run.distill, sweep.sweep)
-_FILES: _Commands = (files.export, files.build, files.validate)
+_FILES: _Commands = (export.export, files.build, files.validate)
 _RESULTS: _Commands = (gate.gate, gate.compare, gate.report, files.package)
 _MACHINE: _Commands = (init_doctor.doctor, init_doctor.init)
 _CACHE: _Commands = (cache.ls, cache.verify, cache.gc, cache.push, cache.pull)

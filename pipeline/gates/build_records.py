@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from pipeline.preprocessing import Preprocessing
+
 SCHEMA = "madpipe.candidates/1"
 Count = Annotated[int, Meta(extra_json_schema={"minimum": 0})]
 Share = Annotated[float, Meta(extra_json_schema={"minimum": 0, "maximum": 1})]
@@ -56,6 +58,8 @@ class EngineManifest(Struct, frozen=True, kw_only=True):
     """Bytes of the graph's weights by their ONNX type, which a strongly typed engine keeps."""
     signature: Signature | None = None
     """None in manifests of older versions."""
+    preprocessing: Preprocessing | None = None
+    """How images become its input; None in manifests of older versions."""
     layer_types: Mapping[str, int] = {}
     """Tensors that the finished engine makes, by their type, as its inspector reports."""
     layers: str = ""

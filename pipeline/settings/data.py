@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from pipeline.preprocessing import Interpolation
 from pipeline.settings.kinds import Count, Rate, Table
 
 SourceName = Literal[
@@ -27,6 +28,11 @@ class Data(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     "natural" (class2 before class10); empty: by name, as torchvision does"""
     image_size_px: Annotated[int, Meta(ge=8, le=1024)] | None = None
     """height and width; absent: the source's own"""
+    resize_px: Annotated[int, Meta(ge=8, le=2048)] | None = None
+    """what the shorter side is scaled to before the middle is cut out, e.g. 256 for 224; absent:
+    the source's own"""
+    interpolation: Interpolation | None = None
+    """how images are scaled; absent: the source's own"""
     mean: tuple[float, ...] = ()
     """of each channel, images in [0, 1]; empty: the source's own"""
     std: tuple[Rate, ...] = ()

@@ -25,6 +25,7 @@ from stages.networks.predict import predict
 from stages.onnxgraph import calibration_images, intake
 from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph.convert import CALIBRATED, PrecisionConverter
+from stages.onnxgraph.preprocessing import preprocessing_of
 
 _CHECK_IMAGES = 16
 """On which engines are compared whose precision loses next to nothing."""
@@ -114,6 +115,7 @@ def build(
         engine=engine.name,
         onnx_sha256=file_sha256(onnx),
         signature=onnx_io.signature(model),
+        preprocessing=preprocessing_of(model),
         reached=result.reached,
         float_layers=result.float_layers,
         onnx_changes=source.changes,

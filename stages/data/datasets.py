@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from pipeline.preprocessing import Interpolation, Preprocessing
 from pipeline.settings import Data
 
 
@@ -22,12 +23,29 @@ class Spec:
     """None: as many as the folder has sub-folders."""
     resize_ratio: float = 1.0
     """Shorter side of an image over the side that is cut out of its middle."""
+    resize_px: int | None = None
+    """The same in pixels, where it was said so."""
+    interpolation: Interpolation = "bilinear"
     module: str = "folder"
     """What loads it, in `stages.data`."""
     where: str = "put it there or correct the path"
     """What has to be put where, for the message when it is missing."""
     fetched: tuple[str, ...] = ()
     """Where torchvision can download it: names of which one is in the folder afterwards."""
+
+    def preprocessing(self, classes: tuple[str, ...] = ()) -> Preprocessing:
+        """Return what becomes of an image of the source before a network gets it."""
+        size = self.image_size_px
+        resize_px = self.resize_px or int(size * self.resize_ratio)
+        return Preprocessing(
+            channels=self.channels,
+            image_size_px=size,
+            mean=self.mean,
+            std=self.std,
+            classes=classes,
+            resize_px=None if resize_px == size else resize_px,
+            interpolation=self.interpolation,
+        )
 
 
 _PARTS = "put images into train/CLASS/ and test/CLASS/"
@@ -111,6 +129,11 @@ SPECS: Mapping[str, Spec] = MappingProxyType(
     }
 )
 
+STATISTICS: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = MappingProxyType(
+    {name: (SPECS[name].mean, SPECS[name].std) for name in ("imagenet", "cifar10", "cifar100")}
+)
+"""Mean and std that options may name."""
+
 
 def loader_module(source: str) -> str:
     """Return the module that loads a source; imported by name, since some are slow to import."""
@@ -127,13 +150,6 @@ def spec_of(data: Data) -> Spec:
         image_size_px=data.image_size_px or spec.image_size_px,
         mean=mean,
         std=data.std or spec.std,
+        resize_px=data.resize_px,
+        interpolation=data.interpolation or spec.interpolation,
     )
-
-
-def matching_spec(*, channels: int, num_classes: int) -> Spec:
-    """Return the spec of the well-known set that a network seems made for, else a folder's.
-
-    A weights or ONNX file without more to go by names no set: channels and classes have to do.
-    """
-    sets = (spec for spec in SPECS.values() if spec.num_classes == num_classes)
-    return next((spec for spec in sets if spec.channels == channels), SPECS["folder"])

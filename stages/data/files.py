@@ -11,18 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from pipeline import machine
+from pipeline.preprocessing import Preprocessing
 from pipeline.stage import StageError
+from stages.data import pixels
 from stages.data.datasets import Spec
 from stages.data.decode import UndecidedImage, decode
 
 _NAMED_FAULTS = 3
-_LONGEST = 16
-"""Times the side to cut out that a scaled image may be long; of longer ones only the middle is
-scaled, which may differ from torchvision's in the last bit."""
 
 
 class ImageFiles:
@@ -58,8 +56,7 @@ class ImageFiles:
             paths = [self.paths[i] for i in indices.tolist()]
         x_BHWC = read_images(
             paths,
-            self.shape[1:],
-            self.spec.resize_ratio,
+            self.spec.preprocessing(),
             place="data.root",
             grey_remedy="convert them to grey, or give data.mean and data.std a number for each "
             "channel",
@@ -73,8 +70,7 @@ class ImageFiles:
 
 def read_images(
     paths: Sequence[str],
-    shape_CHW: tuple[int, int, int],
-    resize_ratio: float,
+    preprocessing: Preprocessing,
     *,
     place: str,
     grey_remedy: str = "convert them to grey",
@@ -83,15 +79,14 @@ def read_images(
 
     Args:
         paths: The files.
-        shape_CHW: Of an image as the network takes it; C is 1 or 3.
-        resize_ratio: See `scale_and_crop`.
+        preprocessing: What becomes of them; channels are 1 or 3.
         place: What named the files, for messages.
         grey_remedy: What to do where they are in colour and one channel is wanted.
 
     Raises:
         StageError: Files are no images, or none that can be used; says how many and names some.
     """
-    channels, height, width = shape_CHW
+    channels, (height, width) = preprocessing.channels, preprocessing.size_px
     x_NHWC = np.empty((len(paths), height, width, channels), np.uint8)
     faulty: dict[tuple[str, str], list[str]] = {}
 
@@ -101,8 +96,13 @@ def read_images(
         except UndecidedImage as error:
             faulty.setdefault((error.wrong, error.remedy), []).append(paths[number])
         else:
-            pixels = np.asarray(scale_and_crop(image, (height, width), resize_ratio))
-            x_NHWC[number] = pixels.reshape(height, width, channels)
+            cut = pixels.scale_and_crop(
+                image,
+                preprocessing.size_px,
+                preprocessing.resize_px,
+                preprocessing.interpolation,
+            )
+            x_NHWC[number] = pixels.to_array(cut, channels)
 
     with ThreadPoolExecutor(machine.cpu_count()) as threads, warnings.catch_warnings():
         # Pillow warns of what is handled here: large images, transparency in palettes, odd EXIF.
@@ -112,30 +112,3 @@ def read_images(
         names = ", ".join(sorted(files)[:_NAMED_FAULTS])
         raise StageError(place, f"{len(files)} files {wrong} ({names})", remedy)
     return x_NHWC
-
-
-def scale_and_crop(
-    image: Image.Image, size_HW: tuple[int, int], resize_ratio: float
-) -> Image.Image:
-    """Scale the shorter side and cut out the middle, rounding as torchvision's transforms do.
-
-    Args:
-        image: Of any size.
-        size_HW: Height and width to cut out.
-        resize_ratio: Shorter side after scaling over the side that is cut out.
-    """
-    height, width = size_HW
-    least_height, least_width = int(height * resize_ratio), int(width * resize_ratio)
-    if image.width * least_height <= image.height * least_width:
-        scaled = (least_width, int(least_width * image.height / image.width))
-    else:
-        scaled = (int(least_height * image.width / image.height), least_height)
-    left, top = round((scaled[0] - width) / 2.0), round((scaled[1] - height) / 2.0)
-    box = (left, top, left + width, top + height)
-    if max(scaled) > _LONGEST * max(size_HW):
-        by_x, by_y = image.width / scaled[0], image.height / scaled[1]
-        middle = (box[0] * by_x, box[1] * by_y, box[2] * by_x, box[3] * by_y)
-        return image.resize((width, height), Image.Resampling.BILINEAR, box=middle)
-    if scaled != image.size:
-        image = image.resize(scaled, Image.Resampling.BILINEAR)
-    return image.crop(box)

@@ -6,28 +6,23 @@ from pathlib import Path
 import msgspec
 from safetensors import SafetensorError, safe_open
 
+from pipeline.preprocessing import Preprocessing
+
 METADATA_KEY = "madpipe.card"
 
 
-class Card(msgspec.Struct, frozen=True, kw_only=True):
-    """A network's architecture and its input. `mean` and `std` are of images in [0, 1]."""
+class Card(Preprocessing, frozen=True, kw_only=True, omit_defaults=True):
+    """A network's architecture, and how images become its input."""
 
     arch: str
-    channels: int
-    image_size_px: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    classes: tuple[str, ...]
-
-    @property
-    def num_classes(self) -> int:
-        """Return the number K of classes."""
-        return len(self.classes)
 
 
 def metadata(card: Card) -> dict[str, str]:
     """Return the card as the metadata of a weights file: one line of JSON, always the same."""
-    return {METADATA_KEY: msgspec.json.encode(card, order="deterministic").decode()}
+    text = msgspec.json.encode(
+        {"arch": card.arch} | msgspec.to_builtins(card, order="deterministic")
+    )
+    return {METADATA_KEY: text.decode()}
 
 
 def from_metadata(texts: Mapping[str, str]) -> Card | None:

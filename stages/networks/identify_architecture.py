@@ -1,6 +1,5 @@
-"""Identifying the architecture of a weights file, by its card or by names and shapes."""
+"""Identifying the architecture of a weights file by the names and shapes of its tensors."""
 
-import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -8,12 +7,8 @@ from torch import Tensor
 
 from models import registry
 from models.key_names import fit_names
-from pipeline.errors import UsageError
 from pipeline.stage import StageError
-from stages.data.datasets import matching_spec
-from stages.networks import card as cards
 from stages.networks import class_count
-from stages.networks.card import Card
 from stages.networks.state_dict import effective
 
 _CANDIDATES = 3
@@ -32,64 +27,11 @@ _TORCHVISION = tuple(
 """The networks of torchvision that are tried when none of ours fits; slow to import."""
 
 
-def card_for(
-    path: Path,
-    tensors: Mapping[str, Tensor],
-    *,
-    arch: str | None = None,
-    num_classes: int | None = None,
-    image_size_px: int | None = None,
-    code: Path | None = None,
-) -> Card:
-    """Return the card of a weights file, its own or one from options and shapes.
-
-    Raises:
-        StageError: The architecture cannot be identified.
-        UsageError: The image size is missing, or an option contradicts the file's own card.
-    """
-    card = cards.read(path)
-    if card is not None:
-        for option, value, own_value in (
-            ("--arch", arch, card.arch),
-            ("--num-classes", num_classes, card.num_classes),
-            ("--image-size", image_size_px, card.image_size_px),
-        ):
-            if value not in (None, own_value):
-                raise UsageError(
-                    option,
-                    f"contradicts the card in the file ({value}, not {own_value})",
-                    "leave it out",
-                )
-        return card
+def channels_of(tensors: Mapping[str, Tensor]) -> int:
+    """Return the number of channels that the first convolution takes."""
     # Their order shows no first: the tensors of safetensors files are sorted by name.
     inputs = {kernel.shape[1] for kernel in tensors.values() if kernel.ndim == _KERNEL_DIMENSIONS}
-    channels = next((count for count in (_RGB, 1) if count in inputs), min(inputs, default=_RGB))
-    arch = arch or identify(tensors, channels=channels, num_classes=num_classes, path=path)
-    with contextlib.suppress(registry.UnknownArchitecture):  # building it says why
-        code_file = code or registry.source_file(arch)
-        channels = class_count.input_channels(arch, code_file) or channels
-    num_classes = num_classes or class_count.of_weights(
-        arch,
-        tensors,
-        channels=channels,
-        code=code or registry.source_file(arch),
-        image_size_px=image_size_px,
-        place=str(path),
-    )
-    if image_size_px is None:
-        raise UsageError(
-            "--image-size", f"is needed, since the file lacks it ({path})", "give it in pixels"
-        )
-    spec = matching_spec(channels=channels, num_classes=num_classes)
-    is_known = spec.num_classes is not None
-    return Card(
-        arch=arch,
-        channels=channels,
-        image_size_px=image_size_px,
-        mean=spec.mean if is_known else (0.5,) * channels,
-        std=spec.std if is_known else (0.5,) * channels,
-        classes=tuple(str(number) for number in range(num_classes)),
-    )
+    return next((count for count in (_RGB, 1) if count in inputs), min(inputs, default=_RGB))
 
 
 def identify(

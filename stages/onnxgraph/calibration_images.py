@@ -12,10 +12,10 @@ from onnx import ModelProto
 
 from pipeline.stage import StageError
 from stages import image_bank
-from stages.data.datasets import matching_spec
 from stages.data.files import read_images
 from stages.data.tree import image_files
 from stages.onnxgraph.io import image_shape
+from stages.onnxgraph.preprocessing import preprocessing_of
 
 _DIMENSIONS = 4
 _MAX_FILES = 4096
@@ -72,11 +72,7 @@ def load(path: Path, model: ModelProto, place: str) -> NDArray[np.float32]:
 
 
 def _read_folder(path: Path, model: ModelProto, place: str) -> NDArray[np.uint8]:
-    """Return a folder's images, of shape NHWC, scaled and cropped as for validation.
-
-    The graph does not name the data that it is for, so its channels and classes decide
-    whether images are scaled to more than the network takes before they are cropped.
-    """
+    """Return a folder's images, of shape NHWC, scaled and cropped as for validation."""
     shape_CHW = image_shape(model)
     files = _drawn(image_files(path))[:_MAX_FILES]
     if not files:
@@ -87,9 +83,7 @@ def _read_folder(path: Path, model: ModelProto, place: str) -> NDArray[np.uint8]
             f"images have 1 or 3 channels, the network takes another number ({shape_CHW[0]})",
             "give an .npz with x",
         )
-    num_classes = model.graph.output[0].type.tensor_type.shape.dim[-1].dim_value
-    ratio = matching_spec(channels=shape_CHW[0], num_classes=num_classes).resize_ratio
-    return read_images(files, shape_CHW, ratio, place=place)
+    return read_images(files, preprocessing_of(model), place=place)
 
 
 def _drawn(paths: list[str]) -> list[str]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from pipeline.errors import UsageError
 from pipeline.report.records import Report
 from pipeline.stage import StageError
-from stages.data.datasets import matching_spec
 from stages.engines.base import BACKENDS, MANIFEST_FILE
 from stages.engines.open_engine import manifest_text, read_folder
 from stages.packaging import modelcard, triton
@@ -36,8 +35,8 @@ def collect(
     """
     manifest, engine = read_folder(folder, place)
     signature = manifest.signature
-    if signature is None:
-        wrong = "its manifest does not say what it takes (no signature)"
+    if signature is None or manifest.preprocessing is None:
+        wrong = "its manifest does not say what it takes (no signature or preprocessing)"
         raise StageError(place, wrong, "build it again")
     name = name or re.sub(r"[^A-Za-z0-9_.-]+", "_", signature.arch).strip("._-") or "classifier"
     if not _NAME.fullmatch(name):
@@ -47,16 +46,13 @@ def collect(
         report = None
     labels = signature.classes or tuple(str(k) for k in range(signature.num_classes))
     text = "".join(" ".join(label.split()) + "\n" for label in labels).encode()
-    spec = matching_spec(channels=signature.shape[0], num_classes=signature.num_classes)
-    example = (Path(__file__).parent / EXAMPLES[manifest.backend]).read_text(encoding="utf-8")
-    example = example.replace("RESIZE_RATIO = 1.0", f"RESIZE_RATIO = {spec.resize_ratio!r}")
     content = engine.read_bytes()
     files = {
         manifest.engine: content,
         MANIFEST_FILE: manifest_text(manifest),
         "labels.txt": text,
         "README.md": modelcard.render(name, manifest, signature, report).encode(),
-        "run.py": example.replace("tensorrt_module", BACKENDS[manifest.backend].needs).encode(),
+        "run.py": example(manifest.backend).encode(),
     }
     if manifest.backend in triton.SERVED:
         served = f"triton/{name}"
@@ -64,3 +60,15 @@ def collect(
         files[f"{served}/labels.txt"] = text
         files[f"{served}/1/{triton.SERVED[manifest.backend].file}"] = content
     return name, files
+
+
+def example(backend: str) -> str:
+    """Return the example that runs a backend's engines, with its copy of how images are read."""
+    here = Path(__file__).parent
+    text = (here / EXAMPLES[backend]).read_text(encoding="utf-8")
+    modules = ["# A copy of what validation does to images."]
+    for name in ("decode.py", "pixels.py"):
+        module = (here.parent / "data" / name).read_text(encoding="utf-8")
+        modules.append(module[module.index("import ") :].rstrip())
+    copy = "\n".join(modules)
+    return text.replace("# pixels", copy).replace("tensorrt_module", BACKENDS[backend].needs)

@@ -7,16 +7,19 @@ image size, mean and std.
 from collections.abc import Mapping
 from pathlib import Path
 
-import msgspec
 import torch
 from torch import Tensor
 
 from models.classifier import Classifier
 from pipeline.settings import Data
 from pipeline.stage import Context, StageError
+from stages.data.datasets import spec_of
 from stages.networks import card as cards
-from stages.networks import class_count, factory, identify_architecture, probe, weights
+from stages.networks import class_count, factory, probe, weights
 from stages.networks.card import Card
+from stages.networks.describe import SETTINGS, Facts
+from stages.networks.describe import card_for as describe_weights
+from stages.networks.identify_architecture import channels_of
 
 _PROBES = 8
 
@@ -32,6 +35,13 @@ def run(ctx: Context) -> None:
     x_BCHW = torch.rand(_PROBES, card.channels, card.image_size_px, card.image_size_px)
     with torch.inference_mode():
         check_finite(network(x_BCHW))
+    for line in card.assumptions(SETTINGS):
+        ctx.note(line)
+    if card.origins.get("mean") and not ctx.settings.data.mean and "mean" not in card.assumed:
+        ctx.note(
+            f"mean and std are those of data.source = {ctx.settings.data.source} "
+            f"({card.mean}, {card.std}); data.mean and data.std say otherwise"
+        )
     ctx.note("the teacher was not checked, since validate.images is bank: no labelled images exist")
     ctx.metric("params", factory.parameter_count(network))
     weights.save(ctx.output("weights"), network.backbone, cards.metadata(card))
@@ -112,14 +122,17 @@ def describe(path: Path, arch: str, data: Data, code: Path | None = None) -> Car
                 f'set teacher.arch = "{own.arch}"',
             )
         return own
-    if data.image_size_px is None:
-        raise StageError(
-            "data.image_size_px",
-            f"is needed, since {path.name} does not record it (absent)",
-            "set it to the height and width that the teacher takes",
-        )
+    # The source's own statistics are promised where the settings give none, but they may be of
+    # images with other channels, as where no source is named.
     tensors = weights.read(path, "teacher.weights")
-    card = identify_architecture.card_for(
-        path, tensors, arch=arch, image_size_px=data.image_size_px, code=code
+    spec = spec_of(data)
+    has_own = len(spec.mean) == channels_of(tensors)
+    facts = Facts(
+        arch=arch,
+        image_size_px=data.image_size_px,
+        mean=data.mean or (spec.mean if has_own else None),
+        std=data.std or (spec.std if has_own else None),
+        resize_px=data.resize_px,
+        interpolation=data.interpolation,
     )
-    return msgspec.structs.replace(card, mean=data.mean or card.mean, std=data.std or card.std)
+    return describe_weights(path, tensors, facts, kind="settings", code=code)

@@ -5,6 +5,7 @@ The only stage besides validate that sees labelled images.
 
 import time
 
+import msgspec
 import torch
 
 from models.classifier import Classifier
@@ -39,11 +40,7 @@ def run(ctx: Context) -> None:
         ctx.note(note)
     card = Card(
         arch=ctx.settings.teacher.arch,
-        channels=dataset.spec.channels,
-        image_size_px=dataset.spec.image_size_px,
-        mean=dataset.spec.mean,
-        std=dataset.spec.std,
-        classes=dataset.train.classes,
+        **msgspec.structs.asdict(dataset.spec.preprocessing(dataset.train.classes)),
     )
     device = devices.select("fp32").device
     if path is None:

@@ -59,7 +59,7 @@ def test_engines_have_all_their_layers_on_the_gpu(
     weights.save(tmp_path / "weights", network.backbone, cards.metadata(described))
     onnx = tmp_path / "network.onnx"
     standalone.export(
-        tmp_path / "weights", onnx, arch=None, num_classes=None, image_size_px=None,
+        tmp_path / "weights", onnx,
         options=Export(input=takes),
     )  # fmt: skip
     engines = [_checked_engine(onnx, tmp_path / name, name) for name in PRECISIONS]

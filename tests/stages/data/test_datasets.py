@@ -5,7 +5,7 @@ import typing
 import pytest
 
 from pipeline.settings import Data, SourceName
-from stages.data.datasets import SPECS, matching_spec, spec_of
+from stages.data.datasets import SPECS, spec_of
 
 
 def test_there_is_a_row_for_every_source_of_the_settings() -> None:
@@ -24,13 +24,3 @@ def test_the_settings_come_before_the_facts_of_the_source() -> None:
     data = Data(source="folder", image_size_px=28, mean=(0.1,), std=(0.2,))
     spec = spec_of(data)
     assert (spec.channels, spec.image_size_px, spec.mean, spec.std) == (1, 28, (0.1,), (0.2,))
-
-
-@pytest.mark.parametrize(
-    ("channels", "num_classes", "source"),
-    [(1, 10, "digits"), (3, 10, "cifar10"), (3, 1000, "imagenet"), (3, 7, "folder")],
-)
-def test_channels_and_classes_lead_to_the_well_known_set(
-    channels: int, num_classes: int, source: str
-) -> None:
-    assert matching_spec(channels=channels, num_classes=num_classes) == SPECS[source]

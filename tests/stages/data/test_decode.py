@@ -7,13 +7,17 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import StageError
+from pipeline.preprocessing import Preprocessing
 from stages.data.files import read_images
 
 LEVELS_HW = np.array([[0, 257, 32896, 65535]] * 4, np.uint16)
 
 
 def _read(path: Path, channels: int = 3, size_px: int = 4) -> np.ndarray:
-    x_NHWC = read_images([str(path)], (channels, size_px, size_px), 1.0, place="here")
+    preprocessing = Preprocessing(
+        channels=channels, image_size_px=size_px, mean=(), std=(), classes=()
+    )
+    x_NHWC = read_images([str(path)], preprocessing, place="here")
     return np.asarray(x_NHWC[0])
 
 

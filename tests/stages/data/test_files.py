@@ -12,7 +12,8 @@ from torchvision.transforms import functional
 from pipeline.errors import StageError
 from pipeline.settings import Data
 from stages.data.datasets import Spec, spec_of
-from stages.data.files import ImageFiles, scale_and_crop
+from stages.data.files import ImageFiles
+from stages.data.pixels import scale_and_crop
 
 SPEC = spec_of(Data(source="folder", image_size_px=16))
 
@@ -65,11 +66,11 @@ def test_an_image_is_scaled_and_cut_as_torchvision_does_it_for_its_networks(
 
 
 @pytest.mark.parametrize("size", [(40, 33), (33, 40), (7, 91), (16, 8), (200, 9)])
-@pytest.mark.parametrize("ratio", [1.0, 256 / 224])
+@pytest.mark.parametrize("resize_px", [None, 9])
 def test_a_crop_that_is_no_square_is_filled_by_the_image(
-    size: tuple[int, int], ratio: float
+    size: tuple[int, int], resize_px: int | None
 ) -> None:
-    cropped = scale_and_crop(Image.new("L", size, 255), (8, 16), ratio)
+    cropped = scale_and_crop(Image.new("L", size, 255), (8, 16), resize_px, "bilinear")
     assert cropped.size == (16, 8)
     assert cropped.getextrema() == (255, 255)
 

@@ -118,8 +118,7 @@ def test_a_graph_that_takes_bytes_is_fed_bytes(built: Path, tmp_path: Path, tiny
     manifest, session = _opened(built)
     options = Export(input="uint8-nhwc")
     standalone.export(
-        tiny.path("distill/student"), tmp_path / "b.onnx", arch=None, num_classes=None,
-        image_size_px=None, options=options,
+        tiny.path("distill/student"), tmp_path / "b.onnx",options=options,
     )  # fmt: skip
     named = Build(backend=manifest.backend, device="cpu", precision=manifest.precision)  # type: ignore[arg-type]
     images_path = tiny.path("distill/bank") if manifest.precision == "int8" else None

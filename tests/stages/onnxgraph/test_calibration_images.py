@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper
@@ -11,17 +12,17 @@ from pipeline.errors import StageError
 from pipeline.settings import Data, SourceName
 from stages.data.datasets import spec_of
 from stages.data.files import ImageFiles
+from stages.networks import card as cards
+from stages.networks.card import Card
 from stages.onnxgraph import calibration_images
 
 
-def _model(
-    channels: int = 1, kind: int = TensorProto.FLOAT, size: int = 8, classes: int = 10
-) -> ModelProto:
+def _model(channels: int = 1, kind: int = TensorProto.FLOAT, size: int = 8) -> ModelProto:
     shape: list[str | int] = ["n", channels, size, size]
     if kind == TensorProto.UINT8:
         shape = ["n", size, size, channels]
     x = helper.make_tensor_value_info("x", kind, shape)
-    y = helper.make_tensor_value_info("y", kind, ["n", classes])
+    y = helper.make_tensor_value_info("y", kind, ["n", 10])
     node = helper.make_node("Identity", ["x"], ["y"])
     return helper.make_model(helper.make_graph([node], "g", [x], [y]))
 
@@ -68,7 +69,9 @@ def test_images_of_a_folder_are_preprocessed_as_for_validation(
         Image.fromarray(pixels).save(paths[-1])
     spec = spec_of(Data(source=source, image_size_px=size))
     validated = ImageFiles(paths, spec)[:].numpy()
-    model = _model(3, size=size, classes=spec.num_classes or 7)
+    model = _model(3, size=size)
+    card = Card(arch="resnet8", **msgspec.structs.asdict(spec.preprocessing()))
+    helper.set_model_props(model, cards.metadata(card))
     calibrated = calibration_images.load(tmp_path, model, "here")
     images = [
         sorted(x.tolist() for x in x_NCHW) for x_NCHW in (np.rint(calibrated * 255), validated)

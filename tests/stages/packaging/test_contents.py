@@ -16,8 +16,9 @@ from PIL import Image
 from pipeline import machine
 from pipeline.errors import StageError, UsageError
 from pipeline.gates.build_records import EngineManifest
+from pipeline.preprocessing import Interpolation
 from pipeline.report.records import Report, RunSummary
-from pipeline.settings import BackendName, Build, Data, Export, InputName, PrecisionName, SourceName
+from pipeline.settings import BackendName, Build, Data, Export, InputName, PrecisionName
 from stages import standalone
 from stages.data import images
 from stages.data.datasets import spec_of
@@ -82,9 +83,6 @@ def test_the_example_names_the_class_of_a_digit(
     standalone.export(
         tiny.path("teacher/weights"),
         onnx,
-        arch=None,
-        num_classes=None,
-        image_size_px=None,
         options=Export(input=kind),
     )
     options = Build(backend=backend, device="cpu", precision=precision)
@@ -115,7 +113,8 @@ def test_the_example_takes_the_middle_of_an_image_as_validation_does(
 ) -> None:
     onnx, folder = tmp_path / "teacher.onnx", tmp_path / "engine"
     standalone.export(
-        tiny.path("teacher/weights"), onnx, arch=None, num_classes=None, image_size_px=None
+        tiny.path("teacher/weights"),
+        onnx,
     )
     standalone.build(onnx, folder, Build(backend="onnxruntime", device="cpu", precision="fp32"))
     archive.write(_collect(folder)[1], tmp_path / "package", overwrite=False)
@@ -132,24 +131,25 @@ def test_the_example_takes_the_middle_of_an_image_as_validation_does(
     assert one == other
 
 
-@pytest.mark.parametrize(("classes", "source"), [(1000, "imagenet"), (7, "folder")])
+@pytest.mark.parametrize("data", [Data(source="imagenet"), Data(source="folder", resize_px=70)])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_the_example_scales_and_crops_as_validation_does(
-    built: Path, tmp_path: Path, classes: int, source: SourceName
+    built: Path, tmp_path: Path, data: Data, interpolation: Interpolation
 ) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (131, 200, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "image.png")
     manifest = msgspec.json.decode((built / "manifest.json").read_bytes(), type=EngineManifest)
     assert manifest.signature is not None
-    signature = msgspec.structs.replace(
-        manifest.signature, shape=(3, 64, 64), input_type="UINT8", num_classes=classes, classes=()
-    )
+    signature = msgspec.structs.replace(manifest.signature, shape=(3, 64, 64), input_type="UINT8")
     (tmp_path / "engine").mkdir()
-    files = _collect(_changed(built, tmp_path / "engine", signature=signature))[1]
+    data = msgspec.structs.replace(data, image_size_px=64, interpolation=interpolation)
+    spec = spec_of(data)
+    described = {"signature": signature, "preprocessing": spec.preprocessing()}
+    files = _collect(_changed(built, tmp_path / "engine", **described))[1]
     (tmp_path / "run.py").write_bytes(files["run.py"])
     read = runpy.run_path(str(tmp_path / "run.py"))["read"]
-    spec = spec_of(Data(source=source, image_size_px=64))
     validated = ImageFiles([str(tmp_path / "image.png")], spec)[:].permute(0, 2, 3, 1).numpy()
-    x_BHWC = read(tmp_path / "image.png", msgspec.to_builtins(signature))
+    x_BHWC = read(tmp_path / "image.png", msgspec.to_builtins(described))
     np.testing.assert_array_equal(x_BHWC, validated)
 
 
@@ -223,10 +223,9 @@ def test_an_old_manifest_is_refused(built: Path, tmp_path: Path) -> None:
 
 
 def test_every_backend_has_an_example_that_python_reads() -> None:
-    folder = Path(contents.__file__).parent
     assert set(contents.EXAMPLES) == set(BACKENDS)
-    for name in contents.EXAMPLES.values():
-        ast.parse((folder / name).read_text(encoding="utf-8"))
+    for backend in contents.EXAMPLES:
+        ast.parse(contents.example(backend))
 
 
 def test_labels_stay_one_a_line(built: Path, tmp_path: Path) -> None:

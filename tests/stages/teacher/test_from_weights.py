@@ -7,6 +7,7 @@ import torch
 
 from pipeline.errors import StageError, UsageError
 from pipeline.settings import Data
+from stages.data.datasets import STATISTICS
 from stages.networks import card as cards
 from stages.teacher.from_weights import describe
 from tests.stages.tiny import TinyRun, card, resnet8, run_stages, settings, weights_file
@@ -25,11 +26,25 @@ def test_a_card_of_another_architecture_is_refused(tmp_path: Path) -> None:
 
 def test_a_bare_file_is_described_by_the_settings(tmp_path: Path) -> None:
     torch.save(resnet8().state_dict(), tmp_path / "t.pth")
-    with pytest.raises((StageError, UsageError), match="image_size_px"):
-        describe(tmp_path / "t.pth", "resnet8", Data())
+    with pytest.raises(UsageError, match=r"data\.image_size_px: is needed"):
+        describe(tmp_path / "t.pth", "net.py:make", Data())
     data = Data(image_size_px=8, mean=(0.4,), std=(0.2,))
     described = describe(tmp_path / "t.pth", "resnet8", data)
     assert (described.image_size_px, described.mean, described.num_classes) == (8, (0.4,), 10)
+
+
+def test_a_bare_file_has_the_statistics_of_the_source(tmp_path: Path) -> None:
+    torch.save(resnet8(channels=3, classes=5).state_dict(), tmp_path / "t.pth")
+    described = describe(tmp_path / "t.pth", "resnet8", Data(source="folder", image_size_px=32))
+    assert (described.mean, described.std) == STATISTICS["imagenet"]
+    assert described.origins["mean"].kind == "settings"
+
+
+def test_statistics_of_other_channels_are_no_statistics(tmp_path: Path) -> None:
+    torch.save(resnet8(channels=3).state_dict(), tmp_path / "t.pth")
+    described = describe(tmp_path / "t.pth", "resnet8", Data(image_size_px=32))
+    assert (described.mean, described.std) == STATISTICS["cifar10"]
+    assert "mean" in described.assumed
 
 
 @pytest.mark.slow

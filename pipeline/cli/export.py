@@ -1,0 +1,93 @@
+"""The command export: the export stage, or a weights file from anywhere as ONNX."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from pipeline.cli import common, preprocessing_options
+from pipeline.cli.common import DEFAULT_CONFIG, Config, Force, Json, Out, Set
+from pipeline.cli.files import Precision, settings_for
+from pipeline.cli.preprocessing_options import (
+    ImageSize,
+    Interpolate,
+    Labels,
+    Mean,
+    Resize,
+    Std,
+    Strict,
+)
+from pipeline.cli.run import run
+from pipeline.errors import UsageError
+from pipeline.screen import formatting
+from pipeline.settings import InputName
+
+Student = Annotated[
+    Path | None, typer.Option(exists=True, dir_okay=False, help="Weights of a network to export.")
+]
+Arch = Annotated[
+    str | None, typer.Option(help="Architecture; absent: identified by names and shapes.")
+]
+NumClasses = Annotated[int | None, typer.Option(min=1, help="Absent: that of the last layer.")]
+Input = Annotated[
+    InputName | None,
+    typer.Option("--input", help="What the graph takes: floats in [0, 1], or bytes as decoded."),
+]
+
+
+def export(
+    student: Student = None,
+    arch: Arch = None,
+    num_classes: NumClasses = None,
+    image_size: ImageSize = None,
+    mean: Mean = None,
+    std: Std = None,
+    labels: Labels = None,
+    resize: Resize = None,
+    interpolation: Interpolate = None,
+    input_: Input = None,
+    precision: Precision = "auto",
+    out: Out = None,
+    config: Config = DEFAULT_CONFIG,
+    set_: Set = None,
+    force: Force = None,
+    *,
+    strict: Strict = False,
+    as_json: Json = False,
+) -> None:
+    """Export weights to ONNX; without --student, run the export stage.
+
+    What neither file nor options say is the usual for the architecture; each such value is printed.
+    """
+    if student is None:
+        run(["export"], config, set_, force, as_json=as_json)
+    settings = settings_for("--student", "export", config, set_, force)
+    if precision not in ("auto", "fp32"):
+        remedy = "give the precision to madpipe build"
+        raise UsageError("--precision", f"exports are fp32 ({precision})", remedy)
+    facts = preprocessing_options.read(
+        image_size=image_size,
+        mean=mean,
+        std=std,
+        labels=labels,
+        resize=resize,
+        interpolation=interpolation,
+    )
+    from stages import standalone  # noqa: PLC0415  (torch, only when there is something to do)
+    from stages.networks.describe import Facts  # noqa: PLC0415
+
+    path = out or student.with_suffix(".onnx")
+    result = standalone.export(
+        student,
+        path,
+        Facts(arch=arch, num_classes=num_classes, **facts._asdict()),
+        is_strict=strict,
+        options=msgspec.structs.replace(settings.export, input=input_ or settings.export.input),
+        on_note=lambda text: typer.echo(text, err=True),
+    )
+    if as_json:
+        common.write_json(result | {"path": str(path)})
+        return
+    del result["preprocessing"]
+    typer.echo(f"{path}  {formatting.size(path.stat().st_size)}  {formatting.metrics(result)}")

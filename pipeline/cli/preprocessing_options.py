@@ -1,0 +1,110 @@
+"""Options that say how images become the input of a network, for the commands on files."""
+
+import json
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+from pipeline.errors import UsageError
+from pipeline.preprocessing import Interpolation
+from stages.data.datasets import STATISTICS
+
+_NONE = ((0.0,), (1.0,))
+_VALUES = f"V is numbers with commas, or {', '.join(STATISTICS)} or none"
+
+ImageSize = Annotated[
+    int | None, typer.Option(min=8, help="Pixels; absent: of the file, or the usual.")
+]
+Mean = Annotated[str | None, typer.Option(metavar="V", help=f"Of images in [0, 1]. {_VALUES}.")]
+Std = Annotated[str | None, typer.Option(metavar="V", help="As --mean; a name says both.")]
+Labels = Annotated[
+    Path | None,
+    typer.Option(exists=True, dir_okay=False, help="Class names: one a line, or JSON."),
+]
+Resize = Annotated[
+    int | None,
+    typer.Option(min=8, help="Pixels of the shorter side before the middle is cut out."),
+]
+Interpolate = Annotated[Interpolation | None, typer.Option(help="How images are scaled.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Refuse to assume what neither file nor options say.")
+]
+
+
+class Values(NamedTuple):
+    """What the options say, by the names of the fields of `Preprocessing`; None: nothing."""
+
+    image_size_px: int | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    classes: tuple[str, ...] | None
+    resize_px: int | None
+    interpolation: Interpolation | None
+
+
+def read(
+    *,
+    image_size: int | None = None,
+    mean: str | None = None,
+    std: str | None = None,
+    labels: Path | None = None,
+    resize: int | None = None,
+    interpolation: Interpolation | None = None,
+) -> Values:
+    """Return what the options say.
+
+    Raises:
+        UsageError: One is wrong by itself, or only one of --mean and --std has numbers.
+    """
+    # The name of a set says both.
+    mean = std if mean is None and std in (*STATISTICS, "none") else mean
+    std = mean if std is None and mean in (*STATISTICS, "none") else std
+    for option, text, other, other_text in (
+        ("--mean", mean, "--std", std),
+        ("--std", std, "--mean", mean),
+    ):
+        if text is None and other_text is not None:
+            raise UsageError(option, f"is needed with {other} ({other_text})", "give both")
+    stds = _numbers("--std", std, 1)
+    if stds is not None and min(stds) <= 0:
+        raise UsageError("--std", f"is not above 0 ({std})", "give what pixels are divided by")
+    return Values(
+        image_size,
+        _numbers("--mean", mean, 0),
+        stds,
+        None if labels is None else _labels(labels),
+        resize,
+        interpolation,
+    )
+
+
+def _numbers(option: str, text: str | None, part: int) -> tuple[float, ...] | None:
+    """Return the numbers of an option; one number stands for all channels."""
+    if text is None:
+        return None
+    if text == "none":
+        return _NONE[part]
+    if text in STATISTICS:
+        return STATISTICS[text][part]
+    try:
+        return tuple(float(number) for number in text.strip("[]() ").split(","))
+    except ValueError as error:
+        known = f"{', '.join(STATISTICS)} or none"
+        remedy = f"give a number for each channel, as 0.5,0.5,0.5, or {known}"
+        raise UsageError(option, f"is neither numbers nor a name ({text})", remedy) from error
+
+
+def _labels(path: Path) -> tuple[str, ...]:
+    """Return the class names of a file: a line each, or a JSON list, or numbers to names."""
+    remedy = 'give one name a line, or JSON: ["cat", "dog"] or {"0": "cat", "1": "dog"}'
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if not text.lstrip().startswith(("[", "{")):
+            return tuple(line.strip() for line in text.splitlines() if line.strip())
+        names = json.loads(text)
+        if isinstance(names, dict):
+            names = [names[str(number)] for number in range(len(names))]
+    except (ValueError, KeyError) as error:
+        raise UsageError("--labels", f"cannot be read ({path}: {error})", remedy) from error
+    return tuple(map(str, names))

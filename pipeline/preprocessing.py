@@ -1,0 +1,87 @@
+"""How an image becomes what a network takes, and who said so: one record for all that reads images.
+
+Written into weights files, ONNX files and manifests; `stages.data.pixels` carries it out. Light.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from msgspec import Struct
+
+Interpolation = Literal["bilinear", "bicubic"]
+_NAMES = 4
+OriginKind = Literal["option", "settings", "file", "assumed"]
+
+
+class Origin(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where the value of a field comes from."""
+
+    kind: OriginKind
+    """assumed: nobody said it, and it is the usual value for `reason`."""
+    reason: str = ""
+    """What it was read from, or why it was assumed."""
+
+
+class Preprocessing(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """From an image in a file to the input of a network.
+
+    The image is brought to its channels (1: grey, 3: RGB), its shorter side is scaled to
+    `resize_px`, and the middle is cut out. Networks take that as floats in [0, 1] and normalise
+    them by `mean` and `std` themselves.
+    """
+
+    channels: int
+    image_size_px: int
+    """Height that is cut out, and width where `width_px` says no other."""
+    mean: tuple[float, ...]
+    """Of each channel, of images in [0, 1]; empty: not known, since the graph holds them."""
+    std: tuple[float, ...]
+    classes: tuple[str, ...]
+    width_px: int | None = None
+    resize_px: int | None = None
+    """What the shorter side is scaled to; None: as much as is cut out."""
+    interpolation: Interpolation = "bilinear"
+    """How Pillow scales, as torchvision's transforms do it, with antialiasing."""
+    origins: Mapping[str, Origin] = {}
+    """Field -> where it comes from; fields that are not here were said or measured by madpipe."""
+
+    @property
+    def num_classes(self) -> int:
+        """Return the number K of classes."""
+        return len(self.classes)
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Return height and width that are cut out."""
+        return self.image_size_px, self.width_px or self.image_size_px
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """Return the names of the fields that nobody said."""
+        return tuple(name for name, origin in self.origins.items() if origin.kind == "assumed")
+
+    def assumptions(self, options: Mapping[str, str]) -> tuple[str, ...]:
+        """Return a line for each reason to assume what nobody said, with what was assumed.
+
+        `options` has for each field the name of the option or setting that says it.
+        """
+        values: dict[str, list[str]] = {}
+        for name in self.assumed:
+            text = f"{options.get(name, name)} {self._text(name)}"
+            values.setdefault(self.origins[name].reason, []).append(text)
+        return tuple(
+            f"assumed {', '.join(texts)} ({reason}); give what is otherwise"
+            for reason, texts in values.items()
+        )
+
+    def _text(self, name: str) -> str:
+        """Return the value of a field as an option takes it; of many names only some."""
+        value = getattr(self, name)
+        if name == "resize_px":
+            return str(value or min(self.size_px))
+        if not isinstance(value, tuple):
+            return str(value)
+        entries = [f"{entry:.4g}" if isinstance(entry, float) else entry for entry in value]
+        if len(entries) > _NAMES:
+            entries = [*entries[: _NAMES - 1], "...", entries[-1]]
+        return ",".join(entries) or "unknown"

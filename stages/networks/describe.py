@@ -1,0 +1,158 @@
+"""The card of a weights file: its own, what the user says, and what is usual for the rest."""
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from torch import Tensor
+
+from models import registry
+from pipeline.errors import UsageError
+from pipeline.preprocessing import Interpolation, Origin, OriginKind
+from stages.networks import card as cards
+from stages.networks import class_count, conventions
+from stages.networks.card import Card
+from stages.networks.identify_architecture import channels_of, identify
+
+_CONVENTIONAL = ("image_size_px", "mean", "std", "resize_px", "interpolation")
+OPTIONS = {
+    "arch": "--arch",
+    "num_classes": "--num-classes",
+    "image_size_px": "--image-size",
+    "mean": "--mean",
+    "std": "--std",
+    "classes": "--labels",
+    "resize_px": "--resize",
+    "interpolation": "--interpolation",
+}
+"""Field -> the option that says it."""
+SETTINGS = {
+    "arch": "teacher.arch",
+    "image_size_px": "data.image_size_px",
+    "mean": "data.mean",
+    "std": "data.std",
+    "resize_px": "data.resize_px",
+    "interpolation": "data.interpolation",
+}
+"""Field -> the setting that says it of a teacher."""
+
+
+class Facts(NamedTuple):
+    """What options or settings say of a network; None: nothing."""
+
+    arch: str | None = None
+    num_classes: int | None = None
+    image_size_px: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    classes: tuple[str, ...] | None = None
+    resize_px: int | None = None
+    interpolation: Interpolation | None = None
+
+
+def card_for(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    facts: Facts,
+    *,
+    kind: OriginKind = "option",
+    code: Path | None = None,
+) -> Card:
+    """Return the card of a weights file: its own, what is said, and the usual for the rest.
+
+    `kind` is the origin of the facts, `code` the file of a user's network. What was assumed is in
+    the card's `origins`.
+
+    Raises:
+        StageError: The architecture cannot be identified.
+        UsageError: The image size is not to be known, or an option contradicts what is known.
+    """
+    card = cards.read(path)
+    if card is not None:
+        return _agreeing(card, facts, kind, path)
+    channels = channels_of(tensors)
+    arch = facts.arch or identify(
+        tensors, channels=channels, num_classes=facts.num_classes, path=path
+    )
+    code = code or registry.source_file(arch)
+    with contextlib.suppress(registry.UnknownArchitecture):  # building it says why
+        channels = class_count.input_channels(arch, code) or channels
+    usual = conventions.convention(arch, channels)
+    size = facts.image_size_px or usual.image_size_px
+    if size is None:
+        place = (OPTIONS if kind == "option" else SETTINGS)["image_size_px"]
+        wrong = f"is needed, since {path.name} does not record it (absent)"
+        remedy = "give the height and width in pixels that the network takes"
+        raise UsageError(place, wrong, remedy)
+    num_classes = facts.num_classes or class_count.of_weights(
+        arch,
+        tensors,
+        channels=channels,
+        code=code,
+        image_size_px=size,
+        place=str(path),
+    )
+    # Images of another size than the usual one have seldom been scaled to more than that.
+    is_usual = size == usual.image_size_px
+    card = Card(
+        arch=arch,
+        channels=channels,
+        image_size_px=size,
+        mean=usual.mean,
+        std=usual.std,
+        classes=tuple(str(number) for number in range(num_classes)),
+        resize_px=usual.resize_px if is_usual else None,
+        interpolation=usual.interpolation,
+    )
+    numbered = Origin(kind="assumed", reason="the file names no classes")
+    origins = {name: Origin(kind="assumed", reason=usual.reason) for name in _CONVENTIONAL}
+    card = msgspec.structs.replace(card, origins=origins | {"classes": numbered})
+    return _agreeing(card, facts._replace(num_classes=None), kind, path)
+
+
+def _agreeing(card: Card, facts: Facts, kind: OriginKind, path: Path) -> Card:
+    """Return a card with what is said in place of what it assumes.
+
+    Raises:
+        UsageError: Something that is said contradicts it.
+    """
+    changes: dict[str, object] = {}
+    origins = dict(card.origins)
+    # One number stands for all channels.
+    mean, std = (
+        values * card.channels if values and len(values) == 1 else values
+        for values in (facts.mean, facts.std)
+    )
+    for name, value in facts._replace(mean=mean, std=std)._asdict().items():
+        if value is None:
+            continue
+        own_value = getattr(card, name)
+        if name in origins and origins[name].kind == "assumed":
+            changes[name], origins[name] = value, Origin(kind=kind)
+        elif name == "arch" and _is_same_function(value, card.arch):
+            changes[name] = value
+        elif value != own_value:
+            raise UsageError(
+                OPTIONS[name],
+                f"contradicts the card in the file ({value}, not {own_value})",
+                "leave it out",
+            )
+    if "classes" in changes and len(facts.classes or ()) != card.num_classes:
+        wrong = f"names {len(facts.classes or ())} classes, the network has {card.num_classes}"
+        raise UsageError("--labels", f"{wrong} ({path})", "name each class once, in its order")
+    card = msgspec.structs.replace(card, **changes, origins=origins)
+    if not len(card.mean) == len(card.std) == card.channels:
+        counts = f"{len(card.mean)} and {len(card.std)} numbers, {card.channels} channels"
+        raise UsageError(
+            "--mean", f"does not fit the network ({counts})", "give one for each channel"
+        )
+    return card
+
+
+def _is_same_function(one: str, other: str) -> bool:
+    """Return whether two names are of one function in a file, which may have been moved."""
+    files = registry.source_file(one), registry.source_file(other)
+    names = one.rpartition(":")[2], other.rpartition(":")[2]
+    return all(files) and names[0] == names[1]
