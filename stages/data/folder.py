@@ -85,10 +85,12 @@ def load(data: Data, spec: Spec, root: Path) -> LoadedSource:
         return _of_table(table, data, spec, left_out)
     base, names = layout.base, layout.classes
     if len(names) < _FEWEST_CLASSES:
+        deeper = [base / name for name in names if len(class_folders(base / name)) > 1]
+        remedy = f"put the images of each class into a sub-folder of its own, or {_SAY_IT}"
         raise StageError(
             "data.root",
             f"holds {len(names)} class folders ({', '.join(names) or 'none'} in {base})",
-            f"put the images of each class into a sub-folder of its own, or {_SAY_IT}",
+            f"set it to {deeper[0]} where the class folders lie there" if deeper else remedy,
         )
     if alike := parts.look_like_parts(base, names):
         raise StageError(
@@ -180,6 +182,7 @@ def _of_table(table: labels_file.Table, data: Data, spec: Spec, left_out: LeftOu
         numbers = [[labels[name] for name in part.names] for part in (train, held_out)]
         listings = Listing(train.paths, numbers[0]), Listing(held_out.paths, numbers[1])
     left_out.suffixes.clear()  # the table and what lies beside it
+    left_out.beside.clear()
     first, second = (listing.part(spec) for listing in listings)
     return LoadedSource(first, second, class_names(names), (note, *left_out.notes()))
 
@@ -202,6 +205,8 @@ def list_classes(folder: Path, classes: Sequence[str], left_out: LeftOut | None 
         paths = image_files(folder / name, left_out)
         listing.paths.extend(paths)
         listing.labels.extend([labels[canonical(name)]] * len(paths))
+        if left_out is not None and not paths:
+            left_out.empty.append(str(folder / name))
     if not listing.paths:
         raise StageError(
             "data.root", f"holds no images ({folder})", "put images into its class folders"

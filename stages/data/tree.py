@@ -29,6 +29,10 @@ class LeftOut:
     """Paths of hidden files that look like images."""
     suffixes: Counter[str] = field(default_factory=Counter)
     """How many files have another suffix than images."""
+    beside: list[str] = field(default_factory=list)
+    """Paths of images that lie beside class folders, in none of them."""
+    empty: list[str] = field(default_factory=list)
+    """Class folders without an image."""
 
     def notes(self) -> Iterator[str]:
         """Yield a sentence for each kind of what was left out."""
@@ -37,6 +41,11 @@ class LeftOut:
         if self.hidden:
             names = some(sorted(os.path.basename(path) for path in self.hidden))  # noqa: PTH119
             yield f"{len(self.hidden)} hidden files are left out ({names})"
+        if self.beside:
+            paths = sorted(set(self.beside))
+            yield f"{len(paths)} images in no class folder are left out ({some(paths)})"
+        if self.empty:
+            yield f"class folders without images ({some(sorted(self.empty))})"
         if self.suffixes:
             common = [f"{suffix} {n}" for suffix, n in self.suffixes.most_common()]
             yield (
@@ -59,10 +68,17 @@ def is_hidden(name: str) -> bool:
 
 def class_folders(root: Path, left_out: LeftOut | None = None) -> list[str]:
     """Return the names of the folders in `root`, sorted as torchvision's ImageFolder does."""
+    names, images = [], []
     with os.scandir(root) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_dir())
+        for entry in entries:
+            if entry.is_dir():
+                names.append(entry.name)
+            elif entry.name.lower().endswith(IMAGE_SUFFIXES) and not is_hidden(entry.name):
+                images.append(entry.path)
+    names.sort()
     if left_out is not None:
         left_out.folders += filter(is_hidden, names)
+        left_out.beside += images
     return [name for name in names if not is_hidden(name)]
 
 

@@ -44,6 +44,22 @@ def test_files_that_torchvision_leaves_out_are_counted_by_suffix(tmp_path: Path)
         images.load(DATA, tmp_path)
 
 
+def test_images_in_no_class_and_classes_without_images_are_noted(tmp_path: Path) -> None:
+    put(tmp_path, [f"train/{c}/0.jpg" for c in "abc"])
+    put(tmp_path, ["val/a/0.jpg", "val/b/0.jpg", "train/loose.jpg"])
+    (tmp_path / "val" / "c").mkdir()
+    assert _notes(tmp_path) == (
+        f"1 images in no class folder are left out ({tmp_path / 'train' / 'loose.jpg'})",
+        f"class folders without images ({tmp_path / 'val' / 'c'})",
+    )
+
+
+def test_a_folder_around_the_class_folders_is_named(tmp_path: Path) -> None:
+    put(tmp_path, [f"images/{c}/{i}.jpg" for c in "ab" for i in range(2)])
+    with pytest.raises(StageError, match=r"holds 1 class folders .*; set it to .*images where"):
+        images.load(DATA, tmp_path)
+
+
 def test_linked_folders_are_followed_and_those_around_themselves_end(tmp_path: Path) -> None:
     root = put(tmp_path / "set", ["a/0.jpg", "a/deep/1.webp", "a/deep/2.TIF", "a/3.ppm", "a/n.txt"])
     put(tmp_path / "real", ["4.bmp", "5.jpg"])
