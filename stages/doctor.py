@@ -196,6 +196,7 @@ def _backend(name: str) -> Finding:
             return Finding(name, "note", f"not installed; {fault[0]}", fault[1])
         return Finding(name, "note", "not installed", info.install)
     try:
+        importlib.import_module(info.module)  # which prepares what the package wants
         importlib.import_module(info.needs)
     except (ImportError, OSError, RuntimeError) as error:
         detail = f"installed but does not import: {first_line(error)}"

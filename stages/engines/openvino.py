@@ -5,9 +5,11 @@ package sets up telemetry when it is imported, with an identifier in the user's 
 the module for it out of reach it takes its own stub, so nothing is written or sent.
 """
 
+import os
 import re
 import shutil
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +23,10 @@ from pipeline.stage import StageError
 from stages.engines.base import PRECISION_KEY, BuildRequest, to_model_input
 
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+try:
+    Path.home()
+except RuntimeError:  # a container's user without a name, of which the package wants the home
+    os.environ["HOME"] = tempfile.gettempdir()
 
 import openvino  # noqa: E402  (after its telemetry is out of reach)
 

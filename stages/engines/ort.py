@@ -32,6 +32,7 @@ _TOO_NEW = {
     "opset": re.compile(r"Opset (\d+) is under development.*till opset (\d+)", re.IGNORECASE),
 }
 """What it says of files of a newer standard: their version, and the newest that it reads."""
+_FAILED_NODE = re.compile(r"while running (\w+) node\. Name:'([^']+)'")
 _UNKNOWN_LAYER = ("NOT_IMPLEMENTED", "is not a registered function/op", "No Op registered")
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -105,9 +106,11 @@ class OrtSession:
         return np.asarray(logits_BK, dtype=np.float32)
 
     def _refusal(self, x: NDArray[Any], error: Exception) -> StageError:
+        failed = _FAILED_NODE.search(str(error))
+        why = "at {} {}".format(*failed.groups()) if failed else first_line(error)
         return StageError(
             "the engine",
-            f"does not take such images (shape {x.shape}: {first_line(error)})",
+            f"does not take such images (shape {x.shape}: {why})",
             f"give what it was built for, {self._session.get_inputs()[0].shape}",
         )
 

@@ -73,7 +73,7 @@ def read(path: Path, options: Build) -> Intake:
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
     if types := rewrite.to_fp32(model):
-        changes.append(f"its {' and '.join(types)} values were made FLOAT, which holds them all")
+        changes.append(f"its {' and '.join(types)} values were made FLOAT")
     is_quantized = rewrite.is_quantized(model)
     if not is_quantized and rewrite.fold_weights(model):
         changes.append("its weights, stored as integers, were read as floats")
@@ -141,7 +141,7 @@ def _infer_missing_shapes(model: ModelProto) -> None:
 
 def _choose_output(graph: GraphProto, name: str | None) -> None:
     """Leave the one output with the logits."""
-    names = [output.name for output in graph.output]
+    names = list(dict.fromkeys(output.name for output in graph.output))
     if name is not None and name not in names:
         raise UsageError(
             "build.output", f"is no output of the file ({name})", f"name one of {', '.join(names)}"
@@ -155,7 +155,7 @@ def _choose_output(graph: GraphProto, name: str | None) -> None:
             f"name the one with the logits, such as --set build.output={likely.name}",
         )
     kept = name or names[0]
-    _replace(graph.output, [value for value in graph.output if value.name == kept])
+    _replace(graph.output, [value for value in graph.output if value.name == kept][:1])
 
 
 def _fit_images(model: ModelProto, image_size_px: int | None) -> Iterator[str]:

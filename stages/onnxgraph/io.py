@@ -51,6 +51,8 @@ def read(path: Path, place: str) -> ModelProto:
 
 def parse(path: Path, place: str) -> ModelProto:
     """Return what a file holds, unchecked and without data kept outside it; errors as `read`."""
+    if path.is_file() and not path.stat().st_size:
+        raise StageError(place, f"is no ONNX file ({path}: 0 bytes)", "export it again")
     try:
         return onnx.load(str(path), load_external_data=False)
     except FileNotFoundError as error:

@@ -53,7 +53,7 @@ def at_opset(model: ModelProto, least: int, precision: str) -> ModelProto:
 
     StageError where it cannot be raised.
     """
-    versions = [opset.version for opset in model.opset_import if not opset.domain]
+    versions = [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]
     if versions and versions[0] >= least:
         return model
     try:

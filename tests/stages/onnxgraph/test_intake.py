@@ -111,6 +111,26 @@ def test_what_other_exporters_write_computes_the_same(
     assert (signature.shape, signature.num_classes) == ((3, 8, 8), CLASSES)
 
 
+def test_an_output_that_is_listed_twice_is_one(
+    tmp_path: Path, plain_logits: NDArray[np.float32]
+) -> None:
+    read = _read(classifier(outputs=[TWO[0], TWO[0]]), tmp_path)
+    np.testing.assert_array_equal(_logits(read.model), plain_logits)
+
+
+def test_an_empty_file_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"")
+    with pytest.raises(StageError, match=r"^the ONNX file: is no ONNX file \(.*m\.onnx: 0 bytes\)"):
+        intake.read(tmp_path / "m.onnx", Build())
+
+
+def test_images_that_do_not_fit_the_first_layer_are_a_short_error(tmp_path: Path) -> None:
+    with pytest.raises(
+        StageError, match=r"does not run \(.* \(shape \(1, 8, 8, 3\): at Conv \w+\)"
+    ):
+        _read(classifier(images=("N", 8, 8, 3)), tmp_path)
+
+
 @pytest.mark.parametrize("is_one_file", [True, False])
 def test_weights_in_other_files_of_the_folder_are_read(
     tmp_path: Path, plain_logits: NDArray[np.float32], *, is_one_file: bool
