@@ -9,6 +9,7 @@ from pipeline import machine
 from stages import doctor, version_conflicts
 from stages.doctor import Finding
 from stages.engines.base import BACKENDS
+from stages.onnxgraph import convert
 from stages.training import device
 
 
@@ -134,3 +135,15 @@ def test_an_environment_without_pip_says_what_to_type_instead(
 
 def test_the_probe_of_a_gpu_is_sound() -> None:
     doctor._try_convolution("cpu")
+
+
+@pytest.mark.parametrize("saturates", [True, False])
+def test_int8_of_openvino_without_vnni_is_noted(
+    monkeypatch: pytest.MonkeyPatch,
+    saturates: bool,  # noqa: FBT001
+) -> None:
+    monkeypatch.setattr(convert, "int8_products_saturate", lambda: saturates)
+    monkeypatch.setattr(machine, "has_module", lambda name: name == "openvino")
+    findings = doctor._int8()
+    assert len(findings) == saturates
+    assert all("use backend onnxruntime for int8" in finding.fix for finding in findings)
