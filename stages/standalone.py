@@ -8,27 +8,35 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from torch import Tensor
 
 from models import registry
 from pipeline.cache.keys import file_sha256
-from pipeline.errors import UsageError, did_you_mean
+from pipeline.errors import StageError, UsageError, did_you_mean
 from pipeline.gates import measurements as records
 from pipeline.gates.build_records import EngineManifest
 from pipeline.gates.measurements import Measurements
 from pipeline.paths import expanded
 from pipeline.preprocessing import Preprocessing
 from pipeline.settings import Build, Data, Export, Validate
-from stages import image_bank
 from stages.build import stage as build_stage
 from stages.build.notes import OnNote, no_note
 from stages.data.datasets import SPECS
 from stages.data.images import load as load_dataset
 from stages.engines import compatibility, selection
-from stages.engines.base import AUTO, BACKENDS, MANIFEST_FILE, OnProgress, no_progress
+from stages.engines.base import (
+    AUTO,
+    BACKENDS,
+    MANIFEST_FILE,
+    VALIDATION_FILE,
+    OnProgress,
+    no_progress,
+)
 from stages.engines.open_engine import check_folder, read_folder
 from stages.export import stage as export_stage
 from stages.networks import card as cards
 from stages.networks import factory, weights
+from stages.networks.card import Card
 from stages.networks.describe import OPTIONS, Facts, card_for
 from stages.validate import stage as validate_stage
 from stages.validate.images import bank_images, check_images
@@ -38,6 +46,10 @@ _CHECK_IMAGES = 64
 _BANK = "bank:"
 _TABLE = "candidates.json"
 _NO_FACTS = Facts()
+_UNKNOWN_RANGE = (
+    "warning: the ONNX file does not say what range its images have: assumed floats in [0, 1], or "
+    "bytes as decoded, that it normalises itself; if it takes others, put that step into the graph"
+)
 
 
 def export(
@@ -171,8 +183,11 @@ def build(
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
-    # The table of an engine that was there before describes another engine.
-    (folder / _TABLE).unlink(missing_ok=True)
+    # What was measured of an engine that was there before describes another engine.
+    for name in (_TABLE, VALIDATION_FILE):
+        (folder / name).unlink(missing_ok=True)
+    if manifest.preprocessing and not manifest.preprocessing.mean:
+        on_note(_UNKNOWN_RANGE)
     if is_measured:
         records.write(folder / _TABLE, candidates)
     return manifest
@@ -183,26 +198,24 @@ def validate(
     teacher: Path,
     data: str,
     options: Validate,
+    facts: Facts = _NO_FACTS,
     *,
     on_progress: OnProgress = no_progress,
 ) -> Measurements:
-    """Measure an engine against a teacher on a source of labelled images.
+    """Measure an engine against a teacher on a source of images, and store that beside it.
 
-    `on_progress` gets how far it is.
+    Images are read as the engine's manifest says. `facts` is what options say of the teacher; for
+    the rest it is taken to be like the engine. `on_progress` gets how far it is.
 
     Raises:
         StageError: A file is missing, damaged or does not fit.
-        UsageError: The data specification names no source.
+        UsageError: The data specification names no source, or options contradict the teacher.
     """
     source = None if data.startswith(_BANK) else _source(data)
     bank_path = Path(data.removeprefix(_BANK))
     manifest, path = read_folder(folder, "--engine")
     tensors = weights.read(teacher, "--teacher")
-    if source is None:
-        size = image_bank.load(bank_path, "--data").shape[-1]
-    else:
-        size = SPECS[source.source].image_size_px
-    card = card_for(teacher, tensors, Facts(image_size_px=None if cards.read(teacher) else size))
+    card = _teacher_card(teacher, tensors, facts, manifest)
     code = registry.source_file(card.arch)
     network = factory.restore(
         card,
@@ -215,9 +228,7 @@ def validate(
     if source is None:
         images = bank_images(bank_path, card)
     else:
-        source = msgspec.structs.replace(
-            source, image_size_px=card.image_size_px, mean=card.mean, std=card.std
-        )
+        source = _read_as(manifest.preprocessing or card, source)
         images = load_dataset(source, Path(source.root)).held_out
         check_images(images, card)
     compatibility.check(manifest)
@@ -232,7 +243,49 @@ def validate(
         opset=BACKENDS[manifest.backend].opset,
         on_progress=on_progress,
     )
+    records.write(folder / VALIDATION_FILE, measurements)
     return measurements
+
+
+def _teacher_card(
+    path: Path, tensors: Mapping[str, Tensor], facts: Facts, manifest: EngineManifest
+) -> Card:
+    """Return the card of a teacher; what neither it nor `facts` says is as for the engine."""
+    engine = manifest.preprocessing
+    if cards.read(path) is None and engine is not None:
+        facts = facts._replace(
+            image_size_px=engine.image_size_px,
+            mean=facts.mean or engine.mean or None,
+            std=facts.std or engine.std or None,
+            resize_px=engine.resize_px or engine.image_size_px,
+            interpolation=engine.interpolation,
+        )
+        if engine.num_classes and "classes" not in engine.assumed:
+            facts = facts._replace(classes=engine.classes)
+    try:
+        card = card_for(path, tensors, facts)
+    except StageError:
+        arch = manifest.signature.arch if manifest.signature else ""
+        if facts.arch or not arch:
+            raise
+        card = card_for(path, tensors, facts._replace(arch=arch))
+    report_assumptions(card, {"mean": "--mean", "std": "--std"}, _write_note)
+    return card
+
+
+def _read_as(preprocessing: Preprocessing, source: Data) -> Data:
+    """Return the settings of a source whose images are to be read so."""
+    channels = preprocessing.channels
+    # A set of its own way to scale keeps it where nobody said another.
+    is_usual = "resize_px" in preprocessing.assumed and source.source != "folder"
+    return msgspec.structs.replace(
+        source,
+        image_size_px=preprocessing.image_size_px,
+        mean=preprocessing.mean or (0.0,) * channels,
+        std=preprocessing.std or (1.0,) * channels,
+        resize_px=None if is_usual else preprocessing.resize_px or preprocessing.image_size_px,
+        interpolation=preprocessing.interpolation,
+    )
 
 
 def _write_note(note: str) -> None:

@@ -13,13 +13,16 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from pipeline.cli import common
+from pipeline.cli import common, preprocessing_options
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Force, Json, Out, Overwrite, Set
+from pipeline.cli.preprocessing_options import Mean, Std
 from pipeline.cli.run import run
 from pipeline.config.load import defaults
 from pipeline.errors import StoreError, UsageError
+from pipeline.gates.judge import exit_code, judge
+from pipeline.gates.measurements import Measurements
 from pipeline.screen.plain import ProgressLines
-from pipeline.settings import BackendName, DeviceName, PrecisionName, Settings
+from pipeline.settings import BackendName, DeviceName, Gate, PrecisionName, Settings
 from stages.engines.base import BACKENDS
 
 Onnx = Annotated[
@@ -47,6 +50,14 @@ Device = Annotated[DeviceName, typer.Option(help="Where it runs.")]
 Target = Annotated[list[str] | None, typer.Option(help="Architecture to build for ahead of time.")]
 Calibration = Annotated[
     Path | None, typer.Option(exists=True, help="Images for int8, fp8, auto: a bank or folder.")
+]
+TeacherArch = Annotated[
+    str | None,
+    typer.Option("--arch", help="Of the teacher; absent: its card's, identified, or the engine's."),
+]
+MaxDrop = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="Loss of top-1 that passes; exit 3 beyond, 4 undecided."),
 ]
 Name = Annotated[str | None, typer.Option(help="Of the model; absent: its architecture.")]
 
@@ -102,26 +113,57 @@ def validate(
     engine: Engine = None,
     teacher: TeacherFile = None,
     data: Data = "digits",
+    arch: TeacherArch = None,
+    mean: Mean = None,
+    std: Std = None,
+    max_drop: MaxDrop = None,
     config: Config = DEFAULT_CONFIG,
     set_: Set = None,
     force: Force = None,
     *,
     as_json: Json = False,
 ) -> None:
-    """Measure an engine against a teacher; without --engine, run the validate stage."""
+    """Measure an engine against a teacher; without --engine, run the validate stage.
+
+    The measurements are stored beside the engine, as validation.json, for its model card.
+    """
     if engine is None:
         run(["validate"], config, set_, force, as_json=as_json)
     settings = settings_for("--engine", "validate", config, set_, force)
     if teacher is None:
         raise UsageError("--teacher", "is needed with --engine (absent)", "name its weights file")
     from stages import standalone  # noqa: PLC0415
+    from stages.networks.describe import Facts  # noqa: PLC0415
 
+    values = preprocessing_options.read(mean=mean, std=std)
     measurements = standalone.validate(
-        engine, teacher, data, settings.validate, on_progress=ProgressLines("validate")
+        engine,
+        teacher,
+        data,
+        settings.validate,
+        Facts(arch=arch, **values._asdict()),
+        on_progress=ProgressLines("validate"),
     )
     if as_json:
         common.write_json(msgspec.to_builtins(measurements))
-        return
+    else:
+        _print(measurements)
+    if max_drop is not None:
+        name, gate = "engine_top1_drop", Gate(max=max_drop)
+        if not measurements.accuracy:
+            name, gate = "engine_bank_agreement", Gate(min=1 - max_drop)
+        verdicts = judge(measurements, {name: gate})
+        typer.echo(f"{name} {verdicts[0].verdict}: {verdicts[0].reason}", err=True)
+        raise typer.Exit(exit_code(verdicts))
+
+
+def _print(measurements: Measurements) -> None:
+    """Print what was measured of an engine."""
+    if drop := measurements.paired.get("engine"):
+        typer.echo(
+            f"drop      top-1 {(drop.lost - drop.gained) / drop.n:.4f} against the "
+            f"{drop.reference}  ({drop.lost} lost, {drop.gained} gained)"
+        )
     for name, accuracy in measurements.accuracy.items():
         typer.echo(f"{name:<9} top-1 {accuracy.top1:.4f}  (n = {accuracy.n})")
     for name, agreement in measurements.bank_agreement.items():

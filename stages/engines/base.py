@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MANIFEST_FILE = "manifest.json"
+VALIDATION_FILE = "validation.json"
+"""What validate measured of an engine in a folder."""
 
 
 class Session(Protocol):

@@ -4,9 +4,11 @@ import re
 from pathlib import Path
 
 from pipeline.errors import UsageError
-from pipeline.report.records import Report
+from pipeline.gates import measurements
+from pipeline.gates.build_records import EngineManifest
+from pipeline.report.records import Report, RunSummary
 from pipeline.stage import StageError
-from stages.engines.base import BACKENDS, MANIFEST_FILE
+from stages.engines.base import BACKENDS, MANIFEST_FILE, VALIDATION_FILE
 from stages.engines.open_engine import manifest_text, read_folder
 from stages.packaging import modelcard, triton
 from stages.packaging.archive import Files
@@ -44,6 +46,7 @@ def collect(
         raise UsageError("--name", f"cannot be a model's name ({name})", remedy)
     if report and (report.engine is None or report.engine.sha256 != manifest.sha256):
         report = None
+    report = report or _stored(folder, manifest)
     labels = signature.classes or tuple(str(k) for k in range(signature.num_classes))
     text = "".join(" ".join(label.split()) + "\n" for label in labels).encode()
     content = engine.read_bytes()
@@ -60,6 +63,24 @@ def collect(
         files[f"{served}/labels.txt"] = text
         files[f"{served}/1/{triton.SERVED[manifest.backend].file}"] = content
     return name, files
+
+
+def _stored(folder: Path, manifest: EngineManifest) -> Report | None:
+    """Return what `madpipe validate --engine` stored of this very engine beside it."""
+    path = folder / VALIDATION_FILE
+    if not path.is_file():
+        return None
+    measured = measurements.read(path, measurements.Measurements)
+    if measured.engine.sha256 != manifest.sha256:
+        return None
+    return Report(
+        run=RunSummary(command="madpipe validate", started_utc="", elapsed_s=0.0),
+        stages=(),
+        accuracy=measured.accuracy,
+        bank_agreement=measured.bank_agreement,
+        paired=measured.paired,
+        engine=manifest,
+    )
 
 
 def example(backend: str) -> str:

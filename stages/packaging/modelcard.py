@@ -22,6 +22,8 @@ def render(name: str, manifest: EngineManifest, signature: Signature, report: Re
     images = f"{channels} x {height} x {width}, {signature.input_type}, in [0, 1]"
     if signature.input_type == "UINT8":
         images = f"{height} x {width} x {channels}, UINT8, as decoded (0 to 255)"
+    if manifest.preprocessing and not manifest.preprocessing.mean:
+        images += " (assumed: the ONNX file does not say)"
     facts = {
         "architecture": signature.arch or "not named by its ONNX file",
         "backend": f"{manifest.backend} {manifest.backend_version}",
@@ -63,7 +65,13 @@ def _results(report: Report) -> list[str]:
     measured_on = ", ".join(f"{name} {value}" for name, value in report.environment.items())
     return [
         *table("network | top-1 | n", accuracies),
+        *(
+            f"{network} loses {drop.lost} and gains {drop.gained} of {drop.n} images against the "
+            f"{drop.reference}: a drop of {(drop.lost - drop.gained) / drop.n:.4f}\n"
+            for network, drop in report.paired.items()
+            if network == "engine"
+        ),
         *table("batch | teacher p50 ms | engine p50 ms | speed-up", latencies),
         *table("gate | verdict | because", gates),
-        f"Measured on: {measured_on}",
+        *([f"Measured on: {measured_on}"] if measured_on else []),
     ]

@@ -21,7 +21,7 @@ _STEPS = {"student": "teacher", "onnx": "student", "graph": "onnx", "engine": "o
 
 _REFERENCES = {"student": "teacher", "onnx": "student", "graph": "student", "engine": "student"}
 """Each network and its reference in the gates: the student is that of what is made from it, so
-that a gate holds whatever lies between."""
+that a gate holds whatever lies between. Where there is no student it is the teacher."""
 
 _TOP5_FROM = 6
 """Fewest classes with which top-5 means anything."""
@@ -114,8 +114,9 @@ def _paired(
     predictions = {name: logits_NK.argmax(axis=1) for name, logits_NK in logits.items()}
     right = {name: class_N == y_N for name, class_N in predictions.items()}
     drops: dict[str, records.PairedDrop] = {}
-    for name, reference in _REFERENCES.items():
-        if name not in logits or reference not in logits:
+    for name, usual in _REFERENCES.items():
+        reference = usual if usual in logits else "teacher"
+        if name not in logits:
             continue
         top5 = None
         if logits[name].shape[1] >= _TOP5_FROM:

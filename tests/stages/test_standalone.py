@@ -3,14 +3,18 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from pipeline.errors import StageError, UsageError
-from pipeline.settings import Build, Export
+from pipeline.gates import measurements as records
+from pipeline.settings import Build, Export, Validate
 from stages import standalone
 from stages.networks.describe import Facts
 from stages.onnxgraph import io as onnx_io
+from stages.packaging import contents
 from tests.stages.tiny import card, resnet8, weights_file
 
 
@@ -111,3 +115,27 @@ def test_a_network_in_a_users_file_is_exported(tmp_path: Path) -> None:
         Facts(arch=f"{tmp_path / 'net.py'}:make", num_classes=10, image_size_px=8),
     )
     assert result["max_logit_difference"] < 1e-3
+
+
+def test_an_engine_is_validated_as_its_manifest_says_with_any_teacher(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("ant", "bee"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "images" / name / f"{number}.png")
+    torch.save(resnet8(channels=3, classes=2).state_dict(), tmp_path / "own.pth")
+    facts = Facts(image_size_px=16, mean=(0.3,), std=(0.2,), classes=("ant", "bee"), resize_px=18)
+    standalone.export(tmp_path / "own.pth", tmp_path / "own.onnx", facts)
+    folder = tmp_path / "engine"
+    options = Build(backend="onnxruntime", device="cpu", precision="fp32")
+    standalone.build(tmp_path / "own.onnx", folder, options)
+    quick = Validate(batch_sizes=(1,), pairs=20, warmup_s=0.01, teacher_engine=False)
+    data = f"folder:{tmp_path / 'images'}"
+    measured = standalone.validate(folder, tmp_path / "own.pth", data, quick)
+    assert measured.agreement["engine"].value == 1.0
+    drop = measured.paired["engine"]
+    assert (drop.reference, drop.lost, drop.gained) == ("teacher", 0, 0)
+    assert records.read(folder / "validation.json", records.Measurements) == measured
+    files = contents.collect(folder, place="--engine", name=None, report=None)[1]
+    assert b"a drop of 0.0000" in files["README.md"]

@@ -71,10 +71,10 @@ def test_top5_is_measured_only_where_it_means_something() -> None:
     assert (drop.top5_lost, drop.top5_gained) == (1, 1)
 
 
-def test_without_a_student_nothing_is_paired() -> None:
+def test_without_a_student_the_engine_is_paired_with_the_teacher() -> None:
     logits = {"teacher": _logits(0, 1), "engine": _logits(0, 1)}
     comparison = accuracy.compare(logits, np.array([0, 1]), CLASSES)
-    assert comparison.paired == {}
+    assert comparison.paired["engine"].reference == "teacher"
     assert list(comparison.accuracy) == ["teacher", "engine"]
 
 
