@@ -15,6 +15,8 @@ from stages.networks import card as cards
 from stages.networks.card import Card
 
 _NAMES = 3
+_TRANSFORMING = ("torchvision:googlenet", "torchvision:inception_v3")
+"""Networks that may scale their input, which their weights do not tell."""
 
 
 def _no_note(_text: str) -> None:
@@ -159,6 +161,11 @@ def restore(
     """
     network = build(card, code=code, place=arch_place, on_note=on_note)
     aside = weights.fill(network.backbone, tensors, arch=card.arch, place=weights_place)
+    if card.arch in _TRANSFORMING:
+        on_note(
+            f"{weights_place}: {card.arch} is taken as without transform_input; weights fine-tuned "
+            "from torchvision's own have it, and want mean and std 0.5"
+        )
     if aside:
         on_note(
             f"{weights_place}: {len(aside)} of {len(tensors)} tensors are left aside, since "
