@@ -47,7 +47,8 @@ def fused(
         return network, ()
     methods = ", ".join(names)
     note = f"the training form was fused for use ({methods}; {before} modules became {after}"
-    return deployed, (f"{note}, a logit differs by {difference:.2g})",)
+    share = difference / spread if spread else 0.0
+    return deployed, (f"{note}, a logit differs by {share:.1g} of the spread)",)
 
 
 def _inner(network: nn.Module) -> list[nn.Module]:
