@@ -229,7 +229,10 @@ def validate(
         images = bank_images(bank_path, card)
     else:
         source = _read_as(manifest.preprocessing or card, source)
-        images = load_dataset(source, Path(source.root)).held_out
+        dataset = load_dataset(source, Path(source.root), known_classes=card.classes)
+        for note in dataset.notes:
+            _write_note(note)
+        images = dataset.held_out
         check_images(images, card)
     compatibility.check(manifest)
     measurements, _ = validate_stage.measure(

@@ -12,7 +12,7 @@ from models import registry
 from pipeline.errors import UsageError
 from pipeline.preprocessing import Interpolation, Origin, OriginKind
 from stages.networks import card as cards
-from stages.networks import class_count, conventions
+from stages.networks import class_count, class_names, conventions
 from stages.networks.card import Card
 from stages.networks.identify_architecture import channels_of, identify
 
@@ -94,6 +94,8 @@ def card_for(
         image_size_px=size,
         place=str(path),
     )
+    names = class_names.known(path)
+    is_named = len(names) == num_classes
     # Images of another size than the usual one have seldom been scaled to more than that.
     is_usual = size == usual.image_size_px
     card = Card(
@@ -102,13 +104,15 @@ def card_for(
         image_size_px=size,
         mean=usual.mean,
         std=usual.std,
-        classes=tuple(str(number) for number in range(num_classes)),
+        classes=names if is_named else tuple(str(number) for number in range(num_classes)),
         resize_px=usual.resize_px if is_usual else None,
         interpolation=usual.interpolation,
     )
-    numbered = Origin(kind="assumed", reason="the file names no classes")
+    origin = Origin(kind="assumed", reason="the file names no classes")
+    if is_named:
+        origin = Origin(kind="file")
     origins = {name: Origin(kind="assumed", reason=usual.reason) for name in _CONVENTIONAL}
-    card = msgspec.structs.replace(card, origins=origins | {"classes": numbered})
+    card = msgspec.structs.replace(card, origins=origins | {"classes": origin})
     return _agreeing(card, facts._replace(num_classes=None), kind, path)
 
 

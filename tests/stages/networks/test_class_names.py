@@ -9,6 +9,7 @@ import torch
 from stages import class_lists
 from stages.networks import card as cards
 from stages.networks import class_names, weights
+from stages.networks.describe import Facts, card_for
 from tests.stages.tiny import card, resnet8
 
 WEIGHTS = {"fc.weight": torch.zeros(3, 2)}
@@ -49,3 +50,16 @@ def test_a_file_without_names_has_none(tmp_path: Path, content: bytes) -> None:
 )
 def test_other_forms_are_no_classes(content: object) -> None:
     assert class_lists.ordered(content) is None
+
+
+def test_a_checkpoint_with_names_is_described_by_them(tmp_path: Path) -> None:
+    path = tmp_path / "t.pth"
+    names = [f"digit {number}" for number in range(10)]
+    tensors = resnet8().state_dict()
+    torch.save({"state_dict": tensors, "classes": names}, path)
+    described = card_for(path, tensors, Facts(arch="resnet8", image_size_px=8))
+    assert described.classes == tuple(names)
+    assert described.origins["classes"].kind == "file"
+    torch.save({"state_dict": tensors, "classes": names[:9]}, path)
+    described = card_for(path, tensors, Facts(arch="resnet8", image_size_px=8))
+    assert described.classes == tuple(map(str, range(10)))
