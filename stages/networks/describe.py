@@ -94,8 +94,7 @@ def card_for(
         image_size_px=size,
         place=str(path),
     )
-    names = class_names.known(path)
-    is_named = len(names) == num_classes
+    classes, named = _classes(path, num_classes)
     # Images of another size than the usual one have seldom been scaled to more than that.
     is_usual = size == usual.image_size_px
     card = Card(
@@ -104,16 +103,22 @@ def card_for(
         image_size_px=size,
         mean=usual.mean,
         std=usual.std,
-        classes=names if is_named else tuple(str(number) for number in range(num_classes)),
+        classes=classes,
         resize_px=usual.resize_px if is_usual else None,
         interpolation=usual.interpolation,
     )
-    origin = Origin(kind="assumed", reason="the file names no classes")
-    if is_named:
-        origin = Origin(kind="file")
     origins = {name: Origin(kind="assumed", reason=usual.reason) for name in _CONVENTIONAL}
-    card = msgspec.structs.replace(card, origins=origins | {"classes": origin})
+    card = msgspec.structs.replace(card, origins=origins | {"classes": named})
     return _agreeing(card, facts._replace(num_classes=None), kind, path)
+
+
+def _classes(path: Path, num_classes: int) -> tuple[tuple[str, ...], Origin]:
+    """Return the names of a file's classes, numbers where it has none, and where they are from."""
+    names = class_names.known(path)
+    if len(names) == num_classes:
+        return names, Origin(kind="file")
+    numbers = tuple(str(number) for number in range(num_classes))
+    return numbers, Origin(kind="assumed", reason="the file names no classes")
 
 
 def _agreeing(card: Card, facts: Facts, kind: OriginKind, path: Path) -> Card:
