@@ -19,7 +19,9 @@ from stages.catalog import declare
 from stages.engines.base import BACKENDS
 
 ROOT = Path("/project")
-LISTED_AND_READ = {f"stages.data.{name}" for name in ("datasets", "decode", "files", "tree")}
+LISTED_AND_READ = {
+    f"stages.data.{name}" for name in ("datasets", "decode", "files", "pixels", "tree")
+}
 """Modules of files of images, which calibration needs and which know no data set."""
 
 
