@@ -37,7 +37,7 @@ from stages.export import stage as export_stage
 from stages.networks import card as cards
 from stages.networks import factory, weights
 from stages.networks.card import Card
-from stages.networks.describe import OPTIONS, Facts, card_for
+from stages.networks.describe import IN_THE_GRAPH, OPTIONS, Facts, card_for
 from stages.validate import stage as validate_stage
 from stages.validate.images import bank_images, check_images
 from stages.validate.latency import Teacher
@@ -67,7 +67,7 @@ def export(
         student: The weights file.
         out: The ONNX file to write.
         facts: What the options say of the network; the rest is the usual for its architecture.
-        is_strict: Refuse what would be assumed.
+        is_strict: Refuse to assume what goes into the graph.
         options: The table [export].
         on_note: Gets a line for each assumption.
 
@@ -119,13 +119,16 @@ def report_assumptions(
     """Pass on a line for each value that nobody said, with its option in `options`.
 
     Raises:
-        UsageError: There are some, and they must not be.
+        UsageError: Some of them go into the graph, and they must not be assumed.
     """
     lines = preprocessing.assumptions(options)
-    if lines and is_strict:
-        names = ", ".join(options.get(name, name) for name in preprocessing.assumed)
+    decisive = [name for name in preprocessing.assumed if name in IN_THE_GRAPH]
+    if decisive and is_strict:
+        names = ", ".join(options.get(name, name) for name in decisive)
         raise UsageError(
-            "--strict", f"nobody said what is needed ({'; '.join(lines)})", f"give {names}"
+            "--strict",
+            f"nobody said what goes into the graph ({'; '.join(lines)})",
+            f"give {names}",
         )
     for line in lines:
         on_note(line)

@@ -28,7 +28,8 @@ Resize = Annotated[
 ]
 Interpolate = Annotated[Interpolation | None, typer.Option(help="How images are scaled.")]
 Strict = Annotated[
-    bool, typer.Option("--strict", help="Refuse to assume what neither file nor options say.")
+    bool,
+    typer.Option("--strict", help="Refuse to assume size, mean and std, which go into the graph."),
 ]
 
 

@@ -28,6 +28,8 @@ OPTIONS = {
     "interpolation": "--interpolation",
 }
 """Field -> the option that says it."""
+IN_THE_GRAPH = ("image_size_px", "mean", "std")
+"""Fields that decide what an exported graph computes; the others describe what is around it."""
 SETTINGS = {
     "arch": "teacher.arch",
     "image_size_px": "data.image_size_px",

@@ -139,3 +139,33 @@ def test_an_engine_is_validated_as_its_manifest_says_with_any_teacher(tmp_path: 
     assert records.read(folder / "validation.json", records.Measurements) == measured
     files = contents.collect(folder, place="--engine", name=None, report=None)[1]
     assert b"a drop of 0.0000" in files["README.md"]
+
+
+def test_strict_refuses_to_assume_what_goes_into_the_graph_and_nothing_else(tmp_path: Path) -> None:
+    torch.save(resnet8(channels=3).state_dict(), tmp_path / "w.pth")
+    notes: list[str] = []
+    facts = Facts(image_size_px=16, mean=(0.5, 0.5, 0.5))
+    with pytest.raises(UsageError, match=r"goes into the graph .*; give --std$"):
+        standalone.export(tmp_path / "w.pth", tmp_path / "w.onnx", facts, is_strict=True)
+    facts = facts._replace(std=(0.25, 0.25, 0.25))
+    standalone.export(
+        tmp_path / "w.pth", tmp_path / "w.onnx", facts, is_strict=True, on_note=notes.append
+    )
+    assert any("--labels" in note for note in notes)
+    written = onnx_io.card_of(onnx_io.read(tmp_path / "w.onnx", "here"))
+    assert written is not None
+    assert (written.mean, written.std) == (facts.mean, facts.std)
+    assert {"mean", "std", "image_size_px"}.isdisjoint(written.assumed)
+
+
+def test_statistics_are_those_of_the_architecture_whatever_the_number_of_classes(
+    tmp_path: Path,
+) -> None:
+    for classes in (5, 10, 200):
+        torch.save(resnet8(channels=3, classes=classes).state_dict(), tmp_path / "w.pth")
+        notes: list[str] = []
+        standalone.export(tmp_path / "w.pth", tmp_path / "w.onnx", on_note=notes.append)
+        written = onnx_io.card_of(onnx_io.read(tmp_path / "w.onnx", "here"))
+        assert written is not None
+        assert written.mean == (0.4914, 0.4822, 0.4465)
+        assert any("assumed" in note and "--mean 0.4914" in note for note in notes)
