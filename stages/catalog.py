@@ -135,7 +135,8 @@ def _teacher(settings: Settings, root: Path, network: _Use, images: _Use) -> Sta
     weights = settings.teacher.weights
     is_unchecked = weights is not None and settings.validate.images == "bank"
     if is_unchecked:
-        images = _Use(settings=("data.image_size_px", "data.mean", "data.std"))
+        named = ("source", "image_size_px", "resize_px", "interpolation", "mean", "std")
+        images = _Use(settings=tuple(f"data.{name}" for name in named))
     use = _combined(network, images)
     externals = dict(use.externals)
     if weights is not None:

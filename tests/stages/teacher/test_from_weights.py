@@ -47,6 +47,22 @@ def test_statistics_of_other_channels_are_no_statistics(tmp_path: Path) -> None:
     assert "mean" in described.assumed
 
 
+def test_without_images_a_bare_file_is_taken_and_its_statistics_are_noted(tmp_path: Path) -> None:
+    torch.save(resnet8(channels=3, classes=5).state_dict(), tmp_path / "t.pth")
+    chosen = settings(
+        {
+            "data": {"source": "folder", "image_size_px": 32},
+            "teacher": {"arch": "resnet8", "weights": str(tmp_path / "t.pth")},
+            "validate": {"images": "bank"},
+        }
+    )
+    run = run_stages(chosen, tmp_path, count=1)
+    described = cards.read(run.path("teacher/weights"))
+    assert described is not None
+    assert described.mean == STATISTICS["imagenet"][0]
+    assert any("data.source = folder" in note for note in run.notes())
+
+
 @pytest.mark.slow
 def test_the_whole_pipeline_runs_without_a_labelled_image(tiny: TinyRun, tmp_path: Path) -> None:
     chosen = settings(
