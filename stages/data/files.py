@@ -4,6 +4,7 @@ Shape legend: N images, B batch, C channels, H W space.
 """
 
 import math
+import time
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +20,10 @@ from pipeline.stage import StageError
 from stages.data import pixels
 from stages.data.datasets import Spec
 from stages.data.decode import UndecidedImage, decode
+from stages.networks.predict import OnImages, no_progress
 
 _NAMED_FAULTS = 3
+_PROGRESS_EVERY_S = 0.5
 
 
 class ImageFiles:
@@ -54,12 +57,20 @@ class ImageFiles:
             paths = self.paths[indices]
         else:
             paths = [self.paths[i] for i in indices.tolist()]
+        return self._read(paths, no_progress)
+
+    def read_all(self, on_progress: OnImages) -> Tensor:
+        """Read all images, of shape NCHW, and report how many are read; errors are as above."""
+        return self._read(self.paths, on_progress)
+
+    def _read(self, paths: Sequence[str], on_progress: OnImages) -> Tensor:
         x_BHWC = read_images(
             paths,
             self.spec.preprocessing(),
             place="data.root",
             grey_remedy="convert them to grey, or give data.mean and data.std a number for each "
             "channel",
+            on_progress=on_progress,
         )
         return torch.from_numpy(np.ascontiguousarray(x_BHWC.transpose(0, 3, 1, 2)))
 
@@ -74,6 +85,7 @@ def read_images(
     *,
     place: str,
     grey_remedy: str = "convert them to grey",
+    on_progress: OnImages = no_progress,
 ) -> NDArray[np.uint8]:
     """Read images and scale and crop them, as uint8 of shape NHWC.
 
@@ -82,6 +94,7 @@ def read_images(
         preprocessing: What becomes of them; channels are 1 or 3.
         place: What named the files, for messages.
         grey_remedy: What to do where they are in colour and one channel is wanted.
+        on_progress: Called now and then with how many are read, of how many.
 
     Raises:
         StageError: Files are no images, or none that can be used; says how many and names some.
@@ -107,7 +120,15 @@ def read_images(
     with ThreadPoolExecutor(machine.cpu_count()) as threads, warnings.catch_warnings():
         # Pillow warns of what is handled here: large images, transparency in palettes, odd EXIF.
         warnings.simplefilter("ignore")
-        list(threads.map(read, range(len(paths))))
+        reported_s = time.monotonic()
+        try:
+            for done, _ in enumerate(threads.map(read, range(len(paths))), 1):
+                if time.monotonic() - reported_s > _PROGRESS_EVERY_S:
+                    on_progress(done, len(paths))
+                    reported_s = time.monotonic()
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
     for (wrong, remedy), files in sorted(faulty.items()):
         names = ", ".join(sorted(files)[:_NAMED_FAULTS])
         raise StageError(place, f"{len(files)} files {wrong} ({names})", remedy)

@@ -19,6 +19,7 @@ from pipeline.stage import StageError
 from stages.data import classes as class_orders
 from stages.data.datasets import SPECS, Spec, loader_module, spec_of
 from stages.data.files import ImageFiles
+from stages.networks.predict import OnImages, no_progress
 
 _LIMIT_SEED = 0
 _MEMORY_BYTES = 2 << 30
@@ -66,15 +67,19 @@ class Images:
         x_BCHW = self.x_NCHW[indices].to(device).float() / 255.0
         return x_BCHW.contiguous(memory_format=torch.channels_last)
 
-    def to(self, device: torch.device) -> "Images":
+    def to(self, device: torch.device, on_progress: OnImages = no_progress) -> "Images":
         """Return them on a device, as bytes; of more than 2 GiB only the labels.
+
+        `on_progress` is called with how many files are read, of how many.
 
         Raises:
             StageError: They lie in files that are no images.
         """
         x = self.x_NCHW
-        if isinstance(x, Tensor) or x.size_bytes <= _MEMORY_BYTES:
+        if isinstance(x, Tensor):
             x = x[:].to(device)
+        elif x.size_bytes <= _MEMORY_BYTES:
+            x = x.read_all(on_progress).to(device)
         return replace(self, x_NCHW=x, y_N=self.y_N.to(device))
 
 
@@ -96,6 +101,7 @@ def load(
     classes_file: Path | None = None,
     known_classes: Sequence[str] = (),
     choose_count: Callable[[int], int] = lambda count: count,
+    on_progress: OnImages = no_progress,
 ) -> Dataset:
     """Load a source; files are read for what is held out, up to 2 GiB, and others when used.
 
@@ -106,6 +112,7 @@ def load(
         known_classes: The teacher's, in its order, where its file names them; used where the
             settings name none and all classes of the source are among them.
         choose_count: Takes how many held-out images there are; returns how many to keep of them.
+        on_progress: Called now and then with how many files are read, of how many.
 
     Raises:
         StageError: Files are missing or do not fit.
@@ -121,7 +128,7 @@ def load(
         kept_N = np.sort(order_N[:count])
         kept = x.select(kept_N) if isinstance(x, ImageFiles) else x[kept_N]
         held_out = DatasetPart(kept, y_N[kept_N])
-    held_out_images = _images(held_out, classes, spec).to(torch.device("cpu"))
+    held_out_images = _images(held_out, classes, spec).to(torch.device("cpu"), on_progress)
     return Dataset(_images(train, classes, spec), held_out_images, spec, notes)
 
 

@@ -35,6 +35,7 @@ def run(ctx: Context) -> None:
         classes_file=ctx.external("classes"),
         known_classes=class_names.known(path) if path else (),
         choose_count=lambda count: ctx.play(count, "images", few=_SMOKE_IMAGES),
+        on_progress=lambda done, total: ctx.progress(done, total, "images (read)"),
     )
     for note in dataset.notes:
         ctx.note(note)

@@ -60,6 +60,7 @@ def run(ctx: Context) -> None:
             classes_file=ctx.external("classes"),
             known_classes=card.classes,
             choose_count=lambda count: ctx.play(count, "images", few=_SMOKE_IMAGES),
+            on_progress=lambda done, total: ctx.progress(done, total, "images (read)"),
         ).held_out
         check_images(images, card)
     logits = {

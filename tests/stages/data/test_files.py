@@ -12,6 +12,7 @@ from torchvision.transforms import functional
 from pipeline.errors import StageError
 from pipeline.settings import Data
 from stages.data.datasets import Spec, spec_of
+from stages.data import files as data_files
 from stages.data.files import ImageFiles
 from stages.data.pixels import scale_and_crop
 
@@ -82,3 +83,20 @@ def test_unreadable_files_are_counted_and_named(tmp_path: Path) -> None:
     assert files[2:3].shape[0] == 1
     with pytest.raises(StageError, match=r"2 files are no readable images \(.*1\.png, .*3\.png\)"):
         files[:]
+
+
+def test_reading_many_files_reports_how_many_are_read_and_can_be_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_files, "_PROGRESS_EVERY_S", -1.0)
+    files = _files(tmp_path, 3)
+    reported: list[tuple[int, int]] = []
+    read_NCHW = files.read_all(lambda done, total: reported.append((done, total)))
+    assert torch.equal(read_NCHW, files[:])
+    assert reported == [(1, 3), (2, 3), (3, 3)]
+
+    def stop(_done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        files.read_all(stop)
