@@ -12,6 +12,7 @@ from torchvision.transforms import functional
 from pipeline.errors import StageError
 from pipeline.settings import Data
 from stages.data import files as data_files
+from stages.data.datasets import Spec, spec_of
 from stages.data.files import ImageFiles
 from stages.data.pixels import scale_and_crop
 
