@@ -7,6 +7,7 @@ image size, mean and std.
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -70,6 +71,41 @@ def load(ctx: Context, card: Card, path: Path) -> Classifier:
     for note in probe.check(network, card, "teacher.arch"):
         ctx.note(note)
     return network
+
+
+def compare_preprocessing(ctx: Context, card: Card, path: Path) -> None:
+    """Hold the preprocessing of the labelled images against what the weights file records.
+
+    Where it records nothing, and the images are of a folder, note what nobody said.
+
+    Raises:
+        StageError: The file's card says otherwise.
+    """
+    data, own = ctx.settings.data, cards.read(path)
+    if own is None:
+        if data.source == "folder":
+            values = {"mean": card.mean, "std": card.std, "resize_px": card.resize_px}
+            assumed = [
+                f"data.{name} {value or card.image_size_px}"
+                for name, value in values.items()
+                if not getattr(data, name)
+            ]
+            if assumed:
+                ctx.note(
+                    f"assumed {', '.join(assumed)} (usual for folders of images); set what the "
+                    "teacher was trained with"
+                )
+        return
+    for name in ("image_size_px", "mean", "std"):
+        recorded, here = np.atleast_1d(getattr(own, name)), np.atleast_1d(getattr(card, name))
+        is_same = recorded.shape == here.shape and np.allclose(recorded, here, atol=1e-6)
+        if recorded.size and not is_same:
+            text = ", ".join(f"{value:g}" for value in recorded)
+            raise StageError(
+                f"data.{name}",
+                f"is not what the card in {path.name} records ({getattr(card, name)}, not {text})",
+                f"set data.{name} = {f'[{text}]' if name != 'image_size_px' else text}",
+            )
 
 
 def _remedy_for_classes(card: Card, tensors: Mapping[str, Tensor], code: Path | None) -> str | None:

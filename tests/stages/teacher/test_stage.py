@@ -1,4 +1,7 @@
-"""The teacher stage: training on real digits, loading what users have, refusing what is no use."""
+"""The teacher stage: training on real digits, loading what users have, refusing what is no use.
+
+Shape legend: C channel, H W space.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,12 +11,14 @@ import pytest
 import safetensors.torch
 import torch
 from PIL import Image
+from torch import Tensor, nn
 
+from models.resnet import CifarResNet
 from pipeline.errors import StageError
 from stages.networks import card as cards
 from stages.networks import weights
 from tests.stages.data.trees import put
-from tests.stages.tiny import TinyRun, card, resnet8, run_stages, settings
+from tests.stages.tiny import TinyRun, card, resnet8, run_stages, settings, weights_file
 
 SMALL = {"epochs": 1}
 
@@ -140,3 +145,32 @@ def test_weights_for_more_classes_than_the_images_have_say_how_to_name_them(
     chosen = settings({"data": images, **_with_weights(tmp_path / "w.safetensors")})
     with pytest.raises(StageError, match=r"for 10 classes and data\.root has 2: .*data\.classes"):
         run_stages(chosen, tmp_path, count=1)
+
+
+def test_a_card_that_says_otherwise_than_the_images_settings_is_refused(tmp_path: Path) -> None:
+    weights_file(tmp_path / "w.safetensors", mean=(0.5,))
+    with pytest.raises(StageError, match=r"data\.mean: is not what the card in .*, not 0\.5\)"):
+        run_stages(settings(_with_weights(tmp_path / "w.safetensors")), tmp_path, count=1)
+
+
+def test_statistics_of_a_folder_that_nobody_said_are_noted(tmp_path: Path) -> None:
+    for name, value in (("a", "black"), ("b", "white")):
+        (tmp_path / "data" / "val" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8), value).save(tmp_path / "data" / "val" / name / "1.png")
+    network = resnet8(channels=3, classes=2).eval()
+    _tell_apart(network, *(torch.full((3, 8, 8), level) for level in (-2.0, 2.0)))
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    images = {"source": "folder", "image_size_px": 8}
+    chosen = settings({"data": images, **_with_weights(tmp_path / "w.pth")})
+    run = run_stages(chosen, tmp_path, count=1)
+    assert any("assumed data.mean (0.485" in note for note in run.notes())
+
+
+@torch.no_grad()
+def _tell_apart(network: CifarResNet, first_CHW: Tensor, second_CHW: Tensor) -> None:
+    """Set the last layer so that images near the first are of class 0, of the second of class 1."""
+    head, network.fc = network.fc, nn.Identity()  # type: ignore[assignment]
+    first_C, second_C = network(torch.stack([first_CHW, second_CHW]))
+    network.fc = head
+    head.weight.copy_(torch.stack([first_C, second_C]))
+    head.bias.copy_(-head.weight.square().sum(dim=1) / 2)
