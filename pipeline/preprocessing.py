@@ -9,6 +9,9 @@ from typing import Literal
 from msgspec import Struct
 
 Interpolation = Literal["bilinear", "bicubic"]
+LARGEST_MEAN = 1
+LARGEST_STD = 10
+"""Above these, statistics are of bytes, and not of images in [0, 1]."""
 _NAMES = 4
 OriginKind = Literal["option", "settings", "file", "assumed"]
 

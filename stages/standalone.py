@@ -236,6 +236,11 @@ def validate(
         for note in dataset.notes:
             _write_note(note)
         images = dataset.held_out
+        if source.source == "folder":
+            _write_note(
+                f"measured on the {len(images)} held-out images; {len(dataset.train)} others are "
+                "not used (the folder train, or where no part is named a fixed draw of each class)"
+            )
         check_images(images, card)
     compatibility.check(manifest)
     measurements, _ = validate_stage.measure(

@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from pipeline.errors import UsageError
-from pipeline.preprocessing import Interpolation
+from pipeline.preprocessing import LARGEST_MEAN, LARGEST_STD, Interpolation
 from stages.data.datasets import STATISTICS
 
 _NONE = ((0.0,), (1.0,))
@@ -65,14 +65,26 @@ def read(
         ("--mean", mean, "--std", std),
         ("--std", std, "--mean", mean),
     ):
+        _numbers(other, other_text, 0)  # a name that is unknown is the first thing to say
         if text is None and other_text is not None:
             raise UsageError(option, f"is needed with {other} ({other_text})", "give both")
     stds = _numbers("--std", std, 1)
     if stds is not None and min(stds) <= 0:
         raise UsageError("--std", f"is not above 0 ({std})", "give what pixels are divided by")
+    means = _numbers("--mean", mean, 0)
+    for option, text, numbers, most in (
+        ("--mean", mean, means, LARGEST_MEAN),
+        ("--std", std, stds, LARGEST_STD),
+    ):
+        if numbers is not None and max(numbers) > most:
+            wrong = f"is of no images in [0, 1] ({text})"
+            raise UsageError(option, wrong, "divide it by 255 where it is of bytes")
+    if image_size and resize and resize < image_size:
+        wrong = f"is less than is cut out ({resize}; --image-size {image_size})"
+        raise UsageError("--resize", wrong, "exchange them, or drop it")
     return Values(
         image_size,
-        _numbers("--mean", mean, 0),
+        means,
         stds,
         None if labels is None else _labels(labels),
         resize,

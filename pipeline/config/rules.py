@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from pipeline.errors import did_you_mean
 from pipeline.gates import measures
+from pipeline.preprocessing import LARGEST_MEAN, LARGEST_STD
 from pipeline.settings import Distill, Gate, Settings
 
 KeyPath = tuple[str, ...]
@@ -82,6 +83,16 @@ def _images(settings: Settings) -> Iterator[Fault]:
     if len(data.mean) != len(data.std):
         wrong = f"mean and std differ in length ({len(data.mean)} and {len(data.std)})"
         yield Fault(("data", "std"), wrong, "give one number for each channel in both")
+    for name, numbers, most in (
+        ("mean", data.mean, LARGEST_MEAN),
+        ("std", data.std, LARGEST_STD),
+    ):
+        if max(numbers, default=0) > most:
+            wrong = f"is of no images in [0, 1] ({list(numbers)})"
+            yield Fault(("data", name), wrong, "divide it by 255 where it is of bytes")
+    if data.resize_px and data.image_size_px and data.resize_px < data.image_size_px:
+        wrong = f"is less than is cut out ({data.resize_px}; image_size_px {data.image_size_px})"
+        yield Fault(("data", "resize_px"), wrong, "exchange them, or drop it")
     if data.source == "folder" and data.image_size_px is None:
         wrong = 'source "folder" has no image size of its own (image_size_px is absent)'
         remedy = "set data.image_size_px to the height and width that the teacher takes"

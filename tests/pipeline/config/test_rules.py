@@ -27,6 +27,9 @@ BROKEN = [
     (Settings(distill=Distill(method="dfkd-mem", processes=2)), [("distill", "processes")]),
     (Settings(data=Data(mean=(0.5,))), [("data", "std")]),
     (Settings(data=Data(source="folder")), [("data", "source")]),
+    (Settings(data=Data(mean=(123.7,), std=(0.5,))), [("data", "mean")]),
+    (Settings(data=Data(mean=(0.0,), std=(255.0,))), [("data", "std")]),
+    (Settings(data=Data(image_size_px=32, resize_px=28)), [("data", "resize_px")]),
     (Settings(build=Build(targets=("sm89",))), [("build", "targets")]),
     (
         Settings(build=Build(tensorrt=TensorRT(opt_batch=300))),
