@@ -28,9 +28,9 @@ class Result(NamedTuple):
         return {e["stage"]: e["status"] for e in self.events if e["kind"] == "stage_done"}
 
     def progress(self, stage: str) -> list[int]:
-        """Return the progress that a stage reported, in order."""
+        """Return how far the training of a stage was, as it reported, in order."""
         of_stage = [e for e in self.events if e["kind"] == "progress" and e["stage"] == stage]
-        return [event["done"] for event in of_stage]
+        return [event["done"] for event in of_stage if event["unit"] in TRAINING]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,8 @@ class Folder:
 
 
 RUNS = ("run", "distill")
+TRAINING = ("steps", "rounds")
+"""Units of progress."""
 
 
 def environment() -> dict[str, str]:

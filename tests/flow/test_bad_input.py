@@ -267,7 +267,7 @@ def _cut_model(path: Path) -> None:
     ("write", "wanted"),
     [
         (_cut_model, "ONNX file"),
-        (_two_inputs, "needs one input and one output"),
+        (_two_inputs, "needs one input, of images"),
         (lambda path: path.write_text("hello"), "is no ONNX file"),
     ],
     ids=["truncated", "two inputs", "text"],

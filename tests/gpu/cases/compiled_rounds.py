@@ -18,10 +18,11 @@ student's part in the generator step."""
 
 @pytest.mark.parametrize(
     ("mode", "resolved", "most_launches"),
-    # Of two student steps on 8 pixels: 262 and 779. Not compiled they are 1,233; compiled, before
+    # Of two student steps on 8 pixels: 286 and 803, of which 24 look for
+    # faults of the teacher. Not compiled they are 1,233; compiled, before
     # the moments were a part of it, they were 1,044. Outside of graphs are the losses, the
     # images' shifts, the figures, the EMA and the optimisers.
-    [("auto", "cuda-graphs", 270), ("on", "on", 790)],
+    [("auto", "cuda-graphs", 290), ("on", "on", 810)],
     ids=("auto", "on"),
 )
 def test_rounds_are_compiled_once_and_wait_for_nothing(
