@@ -287,6 +287,17 @@ def _teacher_card(
 def _read_as(preprocessing: Preprocessing, source: Data) -> Data:
     """Return the settings of a source whose images are to be read so."""
     channels = preprocessing.channels
+    digits = SPECS["digits"]
+    if source.source == "digits" and (channels, preprocessing.image_size_px) != (
+        digits.channels,
+        digits.image_size_px,
+    ):
+        size = " x ".join(map(str, (channels, *preprocessing.size_px)))
+        raise UsageError(
+            "--data",
+            f"is digits, which are 1 x 8 x 8, and the engine takes {size}",
+            "name its images: SOURCE:FOLDER such as folder:images, or bank:FILE.npz",
+        )
     # A set of its own way to scale keeps it where nobody said another.
     is_usual = "resize_px" in preprocessing.assumed and source.source != "folder"
     return msgspec.structs.replace(

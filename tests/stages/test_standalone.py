@@ -172,3 +172,17 @@ def test_statistics_are_those_of_the_architecture_whatever_the_number_of_classes
         assert written is not None
         assert written.mean == (0.4914, 0.4822, 0.4465)
         assert any("assumed" in note and "--mean 0.4914" in note for note in notes)
+
+
+def test_an_engine_for_other_images_than_digits_asks_for_its_data(tmp_path: Path) -> None:
+    teacher = weights_file(
+        tmp_path / "w.safetensors", channels=3, image_size_px=16, mean=(0.5,) * 3, std=(0.5,) * 3
+    )
+    standalone.export(teacher, tmp_path / "w.onnx")
+    standalone.build(
+        tmp_path / "w.onnx",
+        tmp_path / "w",
+        Build(backend="onnxruntime", device="cpu", precision="fp32"),
+    )
+    with pytest.raises(UsageError, match=r"--data: is digits.*takes 3 x 16 x 16"):
+        standalone.validate(tmp_path / "w", teacher, "digits", Validate())
