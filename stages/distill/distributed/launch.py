@@ -7,6 +7,7 @@ and the checkpoint as bytes, so they need no common file system.
 
 import contextlib
 import os
+import pickle
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -31,6 +32,11 @@ from stages.distill.job import Job
 _TERMINATE_TIMEOUT_S = 10.0
 _LOSS_SHOWS_S = 2.0
 _MESSAGE_CHARACTERS = 600
+_UNREAD = StageError(
+    "distill.processes",
+    "a process was lost (it was ended while it wrote its error)",
+    "the same command goes on from the last checkpoint",
+)
 _OWN_ERROR = re.compile(r"^pipeline\.errors\.\w+: ")
 
 
@@ -107,7 +113,8 @@ class Workers:
         self._thread.join()
         for process in self._processes.processes:
             process.terminate()
-        with contextlib.suppress(ProcessException):
+        # A worker may be ended while it writes its error, and torch then reads half of it.
+        with contextlib.suppress(ProcessException, EOFError, pickle.UnpicklingError):
             while not self._processes.join(grace_period=_TERMINATE_TIMEOUT_S):
                 pass
         for file in self._processes.error_files:
@@ -121,8 +128,10 @@ class Workers:
         try:
             while not (self._is_over.is_set() or self._processes.join(POLL_S)):
                 pass
-        except ProcessException as error:
-            self._error = loss(error, self._size)
+        except (ProcessException, EOFError, pickle.UnpicklingError) as error:
+            self._error = (
+                loss(error, self._size) if isinstance(error, ProcessException) else _UNREAD
+            )
             self._is_lost.set()
             while not self._is_over.wait(POLL_S):
                 if world := dist.group.WORLD:

@@ -283,3 +283,20 @@ def test_a_process_of_torchrun_that_is_lost_is_reported_by_rank_0_and_torchrun(
     assert done.returncode == 1
     assert "a message between the processes of torchrun failed" in done.stderr
     assert "Signal 9 (SIGKILL)" in done.stderr
+
+
+def test_a_process_that_was_ended_while_it_wrote_its_error_is_lost_and_no_fault_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class HalfWritten:
+        processes: tuple[()] = ()
+        error_files: tuple[()] = ()
+
+        def join(self, *_: object, **__: object) -> bool:
+            raise EOFError
+
+    monkeypatch.setattr(launch, "start_processes", lambda *_, **__: HalfWritten())
+    workers = launch.Workers(2, 0)
+    with pytest.raises(StageError, match=r"was lost .*while it wrote its error"):
+        workers.check(10.0)
+    workers.close()
