@@ -1,7 +1,19 @@
 """Names of classes as programs write them down: lists, and mappings to or from numbers."""
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+FORMS = (
+    "give a name in each line, or JSON: a list, {name: number} as ImageFolder's class_to_idx, or "
+    "{number: name}"
+)
+_NUMBERED = (
+    re.compile(r"(?P<number>\d+)[\s,:;]+(?P<name>.+)"),
+    re.compile(r"(?P<name>.+?)[\s,:;]+(?P<number>\d+)"),
+)
 
 _KEYS = (
     "classes", "class_names", "label_names", "idx_to_class", "class_to_idx", "id2label", "label2id",
@@ -41,3 +53,34 @@ def inside(content: Any, depth: int = 2) -> list[tuple[str, ...]] | None:
             return entries
     inner = (inside(value, depth - 1) for value in content.values()) if depth else ()
     return next(filter(None, inner), None)
+
+
+def read(file: Path, fault: Callable[[str], Exception]) -> list[tuple[str, ...]]:
+    """Return the names of each class in a file: a line each, perhaps numbered, or JSON.
+
+    Raises the error that `fault` makes of what is wrong.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        is_json = file.suffix.lower() == ".json" or text.lstrip().startswith(("[", "{"))
+        content: Any = json.loads(text) if is_json else None
+    except (OSError, ValueError) as error:
+        raise fault(f"cannot be read ({file})") from error
+    if content is None:
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        content = _numbered(lines) or lines
+    entries = ordered(content) or inside(content)
+    if entries is None:
+        raise fault(f"holds no names of classes numbered from 0 on ({file})")
+    return entries
+
+
+def _numbered(lines: Sequence[str]) -> dict[int, str] | None:
+    """Return the lines by their numbers where each has one, before or after the name."""
+    for form in _NUMBERED:
+        matches = [match for line in lines if (match := form.fullmatch(line))]
+        by_number = {int(match["number"]): match["name"] for match in matches}
+        is_whole = sorted(by_number) == list(range(len(lines)))
+        if is_whole and len(set(by_number.values())) == len(lines):
+            return by_number
+    return None

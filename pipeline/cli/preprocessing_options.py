@@ -1,6 +1,5 @@
 """Options that say how images become the input of a network, for the commands on files."""
 
-import json
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -8,6 +7,8 @@ import typer
 
 from pipeline.errors import UsageError
 from pipeline.preprocessing import LARGEST_MEAN, LARGEST_STD, Interpolation
+from stages import class_lists
+from stages.data.classes import canonical
 from stages.data.datasets import STATISTICS
 
 _NONE = ((0.0,), (1.0,))
@@ -109,15 +110,6 @@ def _numbers(option: str, text: str | None, part: int) -> tuple[float, ...] | No
 
 
 def _labels(path: Path) -> tuple[str, ...]:
-    """Return the class names of a file: a line each, or a JSON list, or numbers to names."""
-    remedy = 'give one name a line, or JSON: ["cat", "dog"] or {"0": "cat", "1": "dog"}'
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        if not text.lstrip().startswith(("[", "{")):
-            return tuple(line.strip() for line in text.splitlines() if line.strip())
-        names = json.loads(text)
-        if isinstance(names, dict):
-            names = [names[str(number)] for number in range(len(names))]
-    except (ValueError, KeyError) as error:
-        raise UsageError("--labels", f"cannot be read ({path}: {error})", remedy) from error
-    return tuple(map(str, names))
+    """Return the class names of a file; of several names of a class the last, which reads best."""
+    entries = class_lists.read(path, lambda wrong: UsageError("--labels", wrong, class_lists.FORMS))
+    return tuple(canonical(names[-1]) for names in entries)

@@ -3,12 +3,10 @@
 Light but for reading a file. Labels count the folders by name until this says otherwise.
 """
 
-import json
 import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import StageError, printable
 from pipeline.paths import expanded
@@ -19,14 +17,6 @@ NATURAL = "natural"
 _PLACE = "data.classes"
 _CONTROL = {"Cc", "Zl", "Zp"}
 """Categories of characters that would break or colour a line."""
-_FORMS = (
-    "give a name in each line, or JSON: a list, {name: number} as ImageFolder's class_to_idx, or "
-    "{number: name}"
-)
-_NUMBERED = (
-    re.compile(r"(?P<number>\d+)[\s,:;]+(?P<name>.+)"),
-    re.compile(r"(?P<name>.+?)[\s,:;]+(?P<number>\d+)"),
-)
 
 
 def canonical(name: str) -> str:
@@ -65,7 +55,7 @@ def of_settings(data: Data, file: Path | None) -> list[tuple[str, ...]] | None:
     """
     listed: list[tuple[str, ...]] = []
     if file is not None:
-        listed = _read(file)
+        listed = class_lists.read(file, lambda wrong: StageError(_PLACE, wrong, class_lists.FORMS))
     elif isinstance(data.classes, tuple):
         listed = [(name,) for name in data.classes]
     classes = [tuple(map(canonical, names)) for names in listed]
@@ -92,29 +82,3 @@ def arranged(folders: Sequence[str], order: Sequence[tuple[str, ...]]) -> list[i
             "name all classes of the teacher as their folders are named, or remove the folders",
         )
     return [numbers[name] for name in folders]
-
-
-def _read(file: Path) -> list[tuple[str, ...]]:
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-        content: Any = json.loads(text) if file.suffix.lower() == ".json" else None
-    except (OSError, ValueError) as error:
-        raise StageError(_PLACE, f"cannot be read ({file})", _FORMS) from error
-    if content is None:
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        content = _numbered(lines) or lines
-    entries = class_lists.ordered(content) or class_lists.inside(content)
-    if entries is None:
-        raise StageError(_PLACE, f"holds no names of classes numbered from 0 on ({file})", _FORMS)
-    return entries
-
-
-def _numbered(lines: Sequence[str]) -> dict[int, str] | None:
-    """Return the lines by their numbers where each has one, before or after the name."""
-    for form in _NUMBERED:
-        matches = [match for line in lines if (match := form.fullmatch(line))]
-        by_number = {int(match["number"]): match["name"] for match in matches}
-        is_whole = sorted(by_number) == list(range(len(lines)))
-        if is_whole and len(set(by_number.values())) == len(lines):
-            return by_number
-    return None

@@ -1,31 +1,40 @@
-"""Tests of pipeline.cli.preprocessing_options."""
+"""The options of preprocessing: what they say, and what contradicts itself."""
+
+from pathlib import Path
 
 import pytest
 
 from pipeline.cli import preprocessing_options
 from pipeline.errors import UsageError
+from stages.data.datasets import STATISTICS
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    "text",
     [
-        (
-            {"mean": "123.7,116.3,103.5", "std": "58.4,57.1,57.4"},
-            r"--mean: is of no images in \[0, 1\] \(123\.7",
-        ),
-        ({"mean": "0,0,0", "std": "255"}, r"--std: is of no images in \[0, 1\] \(255\)"),
-        ({"mean": "imagnet"}, r"--mean: is neither numbers nor a name \(imagnet\)"),
-        ({"mean": "0.5"}, r"--std: is needed with --mean"),
+        "cat\ndog\n",
+        "1 dog\n0 cat\n",
+        '["cat", "dog"]',
+        '{"0": "cat", "1": "dog"}',
+        '{"dog": 1, "cat": 0}',
+        '{"0": ["n01", "cat"], "1": ["n02", "dog"]}',
+        '{"id2label": {"0": "cat", "1": "dog"}}',
     ],
 )
-def test_statistics_that_are_of_no_images_in_0_to_1_are_refused(
-    options: dict[str, str], message: str
+def test_labels_are_read_in_every_form_that_data_classes_takes(tmp_path: Path, text: str) -> None:
+    (tmp_path / "labels").write_text(text, encoding="utf-8")
+    assert preprocessing_options.read(labels=tmp_path / "labels").classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize("text", ["[1, 2", '{"0": "cat", "2": "dog"}', ""])
+def test_labels_that_name_no_classes_are_refused_with_their_option(
+    tmp_path: Path, text: str
 ) -> None:
-    with pytest.raises(UsageError, match=message):
-        preprocessing_options.read(**options)  # type: ignore[arg-type]
+    (tmp_path / "labels").write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=r"^--labels: "):
+        preprocessing_options.read(labels=tmp_path / "labels")
 
 
-def test_no_more_is_cut_out_than_the_scaled_image_has() -> None:
-    with pytest.raises(UsageError, match=r"--resize: is less than is cut out \(112; .* 128\)"):
-        preprocessing_options.read(image_size=128, resize=112)
-    assert preprocessing_options.read(image_size=112, resize=112).resize_px == 112
+def test_the_name_of_a_set_says_mean_and_std() -> None:
+    values = preprocessing_options.read(std="imagenet")
+    assert (values.mean, values.std) == STATISTICS["imagenet"]
