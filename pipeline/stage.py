@@ -17,7 +17,14 @@ from pipeline.errors import Interrupted, StageError, UndeclaredAccess, printable
 from pipeline.requirements import Requirement
 from pipeline.settings import Settings
 
-__all__ = ["Context", "External", "Stage", "StageError"]
+__all__ = ["Context", "External", "OnNote", "Stage", "StageError", "no_note"]
+
+OnNote = Callable[[str], None]
+"""Called with one thing that the user should know."""
+
+
+def no_note(text: str) -> None:
+    """Say nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

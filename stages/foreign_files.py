@@ -63,9 +63,7 @@ def _archive(content: bytes) -> ForeignFile | None:
             "is a TorchScript archive, not a state dict",
             "save the weights: torch.save(torch.jit.load(FILE).state_dict(), NEW_FILE)",
         )
-    if any(
-        name.endswith(("models/model.json", "serialized_exported_program.json")) for name in names
-    ):
+    if any(name.endswith(_PROGRAM) for name in names):
         return ForeignFile(
             "is a program of torch.export, not a state dict",
             "save the weights: torch.save(torch.export.load(FILE).state_dict, NEW_FILE)",

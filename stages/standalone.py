@@ -1,7 +1,6 @@
 """export, build and validate on files from anywhere, without a pipeline around them."""
 
 import contextlib
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,10 @@ from pipeline.gates.measurements import Measurements
 from pipeline.paths import expanded
 from pipeline.preprocessing import Preprocessing
 from pipeline.settings import Build, Data, Export, Validate
+from pipeline.stage import OnNote, no_note
 from stages.build import stage as build_stage
-from stages.build.notes import OnNote, no_note
 from stages.data.datasets import SPECS
+from stages.data.images import Images
 from stages.data.images import load as load_dataset
 from stages.engines import compatibility, selection
 from stages.engines.base import (
@@ -203,22 +203,23 @@ def validate(
     options: Validate,
     facts: Facts = _NO_FACTS,
     *,
+    on_note: OnNote = no_note,
     on_progress: OnProgress = no_progress,
 ) -> Measurements:
     """Measure an engine against a teacher on a source of images, and store that beside it.
 
     Images are read as the engine's manifest says. `facts` is what options say of the teacher; for
-    the rest it is taken to be like the engine. `on_progress` gets how far it is.
+    the rest it is taken to be like the engine. `on_note` gets what was assumed and left out,
+    `on_progress` how far it is.
 
     Raises:
         StageError: A file is missing, damaged or does not fit.
         UsageError: The data specification names no source, or options contradict the teacher.
     """
     source = None if data.startswith(_BANK) else _source(data)
-    bank_path = Path(data.removeprefix(_BANK))
     manifest, path = read_folder(folder, "--engine")
     tensors = weights.read(teacher, "--teacher")
-    card = _teacher_card(teacher, tensors, facts, manifest)
+    card = _teacher_card(teacher, tensors, facts, manifest, on_note)
     code = registry.source_file(card.arch)
     network = factory.restore(
         card,
@@ -226,22 +227,12 @@ def validate(
         code=code,
         arch_place="--teacher",
         weights_place="--teacher",
-        on_note=_write_note,
+        on_note=on_note,
     )
     if source is None:
-        images = bank_images(bank_path, card)
+        images = bank_images(Path(data.removeprefix(_BANK)), card)
     else:
-        source = _read_as(manifest.preprocessing or card, source)
-        dataset = load_dataset(source, Path(source.root), known_classes=card.classes)
-        for note in dataset.notes:
-            _write_note(note)
-        images = dataset.held_out
-        if source.source == "folder":
-            _write_note(
-                f"measured on the {len(images)} held-out images; {len(dataset.train)} others are "
-                "not used (the folder train, or where no part is named a fixed draw of each class)"
-            )
-        check_images(images, card)
+        images = _held_out(_read_as(manifest.preprocessing or card, source), card, on_note)
     compatibility.check(manifest)
     measurements, _ = validate_stage.measure(
         Teacher(network=network, card=card, code=code),
@@ -258,8 +249,27 @@ def validate(
     return measurements
 
 
+def _held_out(source: Data, card: Card, on_note: OnNote) -> Images:
+    """Return the held-out images of a source, which fit the card."""
+    dataset = load_dataset(source, Path(source.root), known_classes=card.classes)
+    for note in dataset.notes:
+        on_note(note)
+    images = dataset.held_out
+    if source.source == "folder":
+        on_note(
+            f"measured on the {len(images)} held-out images; {len(dataset.train)} others are "
+            "not used (the folder train, or where no part is named a fixed draw of each class)"
+        )
+    check_images(images, card)
+    return images
+
+
 def _teacher_card(
-    path: Path, tensors: Mapping[str, Tensor], facts: Facts, manifest: EngineManifest
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    facts: Facts,
+    manifest: EngineManifest,
+    on_note: OnNote,
 ) -> Card:
     """Return the card of a teacher; what neither it nor `facts` says is as for the engine."""
     engine = manifest.preprocessing
@@ -280,7 +290,7 @@ def _teacher_card(
         if facts.arch or not arch:
             raise
         card = card_for(path, tensors, facts._replace(arch=arch))
-    report_assumptions(card, {"mean": "--mean", "std": "--std"}, _write_note)
+    report_assumptions(card, {"mean": "--mean", "std": "--std"}, on_note)
     return card
 
 
@@ -308,11 +318,6 @@ def _read_as(preprocessing: Preprocessing, source: Data) -> Data:
         resize_px=None if is_usual else preprocessing.resize_px or preprocessing.image_size_px,
         interpolation=preprocessing.interpolation,
     )
-
-
-def _write_note(note: str) -> None:
-    """Write what the user should know beside the result."""
-    sys.stderr.write(f"{note}\n")
 
 
 def _source(data: str) -> Data:

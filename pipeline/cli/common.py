@@ -68,6 +68,11 @@ def inconclusive_code(choice: str | None) -> int:
     return codes.get(choice or "", exit_codes.GATE_INCONCLUSIVE)
 
 
+def write_note(text: str) -> None:
+    """Write what the user should know beside a result to standard error."""
+    typer.echo(text, err=True)
+
+
 def write_json(value: Any) -> None:
     """Write one value to standard output as readable JSON."""
     typer.echo(json.dumps(value, indent=2, default=str))

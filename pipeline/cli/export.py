@@ -84,7 +84,7 @@ def export(
         Facts(arch=arch, num_classes=num_classes, **facts._asdict()),
         is_strict=strict,
         options=msgspec.structs.replace(settings.export, input=input_ or settings.export.input),
-        on_note=lambda text: typer.echo(text, err=True),
+        on_note=common.write_note,
     )
     if as_json:
         common.write_json(result | {"path": str(path)})

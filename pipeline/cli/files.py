@@ -99,7 +99,7 @@ def build(
         folder,
         options,
         calibration,
-        on_note=lambda text: typer.echo(text, err=True),
+        on_note=common.write_note,
         on_progress=ProgressLines("build"),
     )
     if as_json:
@@ -142,6 +142,7 @@ def validate(
         data,
         settings.validate,
         Facts(arch=arch, **values._asdict()),
+        on_note=common.write_note,
         on_progress=ProgressLines("validate"),
     )
     if as_json:

@@ -1,6 +1,5 @@
 """What build says of the engines that it made: how far they are from their ONNX file."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,20 +7,15 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
 from pipeline.gates.build_records import Candidate, Candidates
+from pipeline.stage import OnNote
 from stages.build.autotune import AutotuneResult
 from stages.onnxgraph.convert import CALIBRATED
 from stages.onnxgraph.intake import Intake
 
-OnNote = Callable[[str], None]
-"""Called with one thing that the user should know."""
 _USUAL_DIFFERENCE = {"fp32": 0.02, "fp16": 0.05, "bf16": 0.2}
 """Share of the logits' spread that a precision may cost; TF32, an NVIDIA GPU's fp32, included."""
 _PLAN_OVERHEAD_BYTES = 1_000_000
 """More than the smallest plan holds besides its weights."""
-
-
-def no_note(text: str) -> None:
-    """Say nothing."""
 
 
 def of_changes(onnx: Path, source: Intake, on_note: OnNote) -> None:

@@ -12,11 +12,10 @@ from pipeline.errors import StageError, UnavailableError
 from pipeline.gates import measurements
 from pipeline.gates.build_records import Candidates, EngineManifest
 from pipeline.settings import Build
-from pipeline.stage import Context
+from pipeline.stage import Context, OnNote, no_note
 from stages.build import notes
 from stages.build.autotune import GRAPH_FILE, Autotuner, AutotuneResult
 from stages.build.examine import examine, random_images
-from stages.build.notes import OnNote, no_note
 from stages.engines import selection
 from stages.engines.base import BACKENDS, OnProgress, no_progress
 from stages.engines.open_engine import write_manifest

@@ -1,7 +1,7 @@
 """Building the classifier that a card describes, and filling it with weights."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -9,7 +9,7 @@ import torch
 from models import registry
 from models.classifier import Classifier
 from pipeline.errors import error_summary
-from pipeline.stage import StageError
+from pipeline.stage import OnNote, StageError, no_note
 from stages.networks import adapt, class_count, weights
 from stages.networks import card as cards
 from stages.networks.card import Card
@@ -19,13 +19,7 @@ _TRANSFORMING = ("torchvision:googlenet", "torchvision:inception_v3")
 """Networks that may scale their input, which their weights do not tell."""
 
 
-def _no_note(_text: str) -> None:
-    """Keep a note from the user, where nobody is there to read it."""
-
-
-def build(
-    card: Card, *, code: Path | None, place: str, on_note: Callable[[str], None] = _no_note
-) -> Classifier:
+def build(card: Card, *, code: Path | None, place: str, on_note: OnNote = no_note) -> Classifier:
     """Build the network of a card with random weights, channels last.
 
     Of a network that returns more than its logits these are taken; `on_note` is told.
@@ -144,7 +138,7 @@ def restore(
     code: Path | None,
     arch_place: str,
     weights_place: str,
-    on_note: Callable[[str], None] = _no_note,
+    on_note: OnNote = no_note,
 ) -> Classifier:
     """Return the network of a card with its weights, ready for inference.
 
@@ -182,7 +176,7 @@ def start_from(
     *,
     code: Path | None,
     place: str,
-    on_note: Callable[[str], None],
+    on_note: OnNote,
 ) -> None:
     """Fill a network with the weights that its training starts from.
 
