@@ -1,19 +1,28 @@
 """Names of classes as programs write them down: lists, and mappings to or from numbers."""
 
+import ast
+import csv
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline import texts
+
 FORMS = (
-    "give a name in each line, or JSON: a list, {name: number} as ImageFolder's class_to_idx, or "
-    "{number: name}"
+    "give a name in each line, perhaps numbered, or JSON: a list, {name: number} as ImageFolder's "
+    "class_to_idx, or {number: name} from 0 on, or YAML with names"
 )
 _NUMBERED = (
-    re.compile(r"(?P<number>\d+)[\s,:;]+(?P<name>.+)"),
+    re.compile(r"(?P<number>\d+)[.)]?[\s,:;]+(?P<name>.+)"),
     re.compile(r"(?P<name>.+?)[\s,:;]+(?P<number>\d+)"),
 )
+_WNID = re.compile(r"(n\d{8})[\s,]+(.+)")
+"""As ImageNet's LOC_synset_mapping.txt: the folder and its name."""
+_HEADS = {"class", "classes", "class_name", "name", "names", "label", "labels", "category"}
+_YAML = re.compile(r"^names:[ ]*(?:(\[[^]]*\]|\{[^}]*\})|\n((?:[ \t-].*(?:\n|$))+))", re.MULTILINE)
+"""The names in a YOLO data.yaml, in brackets or one a line."""
 
 _KEYS = (
     "classes", "class_names", "label_names", "idx_to_class", "class_to_idx", "id2label", "label2id",
@@ -32,6 +41,8 @@ def ordered(content: Any) -> list[tuple[str, ...]] | None:
             pairs = [(str(number), name) for name, number in content.items()]
         else:
             pairs = [(str(number), names) for number, names in content.items()]
+            if all(str(name).isdecimal() for _, name in pairs) and not _are_numbers(content):
+                pairs = [(name, number) for number, name in pairs]
         by_number = dict(pairs)
         numbers = [str(number) for number in range(len(pairs))]
         if by_number.keys() != set(numbers):
@@ -56,31 +67,98 @@ def inside(content: Any, depth: int = 2) -> list[tuple[str, ...]] | None:
 
 
 def read(file: Path, fault: Callable[[str], Exception]) -> list[tuple[str, ...]]:
-    """Return the names of each class in a file: a line each, perhaps numbered, or JSON.
+    """Return the names of each class in a file: a line each, perhaps numbered, JSON or YAML.
 
     Raises the error that `fault` makes of what is wrong.
     """
     try:
-        text = file.read_text(encoding="utf-8-sig")
-        is_json = file.suffix.lower() == ".json" or text.lstrip().startswith(("[", "{"))
-        content: Any = json.loads(text) if is_json else None
-    except (OSError, ValueError) as error:
-        raise fault(f"cannot be read ({file})") from error
-    if content is None:
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        content = _numbered(lines) or lines
+        text = texts.decode(file.read_bytes())
+    except UnicodeDecodeError as error:
+        raise fault(f"is no text in UTF-8 or UTF-16 ({file})") from error
+    except OSError as error:
+        raise fault(f"cannot be read ({file}: {error.strerror})") from error
+    suffix = file.suffix.lower()
+    if suffix in {".yaml", ".yml"}:
+        content = _of_yaml(text)
+    elif suffix == ".json" or text.lstrip().startswith(("[", "{")):
+        content = _literal(text)
+    else:
+        lines = [line.strip() for line in text.splitlines()]
+        lines = [line for line in lines if line and not line.startswith("#")]
+        content = _of_lines(lines, is_table=suffix in {".csv", ".tsv"})
     entries = ordered(content) or inside(content)
     if entries is None:
         raise fault(f"holds no names of classes numbered from 0 on ({file})")
     return entries
 
 
-def _numbered(lines: Sequence[str]) -> dict[int, str] | None:
-    """Return the lines by their numbers where each has one, before or after the name."""
+def _literal(text: str) -> Any:
+    """Return what JSON or a value printed by Python says, None where it is neither."""
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            return parse(text.strip())
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            continue
+    return None
+
+
+def _of_yaml(text: str) -> Any:
+    match = _YAML.search(text)
+    if match is None:
+        return None
+    if match[1]:
+        cells = [cell.strip().strip("'\"") for cell in match[1].strip("[]").split(",")]
+        return _literal(match[1]) or [cell for cell in cells if cell]
+    lines = [line.strip().removeprefix("- ") for line in match[2].splitlines() if line.strip()]
+    numbered = _numbered([line.replace("'", "").replace('"', "") for line in lines])
+    return numbered or [line.strip(" '\"") for line in lines]
+
+
+def _of_lines(lines: Sequence[str], *, is_table: bool) -> Sequence[Any]:
+    """Return the names in lines, or in the only line; without the names of columns."""
+    words = re.split(r"\W+", lines[0].lower()) if lines else []
+    has_head = not _HEADS.isdisjoint(words) and not any(map(str.isdecimal, words))
+    if numbered := _numbered(lines) or (_numbered(lines[1:]) if has_head else None):
+        return numbered
+    if lines and all(map(_WNID.fullmatch, lines)):
+        return [match.groups() for match in map(_WNID.fullmatch, lines) if match]
+    rows = _cells(lines)
+    if len(rows) == 1:
+        return rows[0]
+    names = [row[0] for row in rows] if all(len(row) == 1 for row in rows) else lines
+    return names[1:] if is_table and names and names[0].lower() in _HEADS else names
+
+
+def _cells(lines: Sequence[str]) -> list[list[str]]:
+    """Return the cells of a table, without quotes and without empty ones at the end."""
+    delimiter = next((mark for mark in "\t;" if any(mark in line for line in lines)), ",")
+    rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    return [re.split("\0+", "\0".join(map(str.strip, row)).rstrip("\0")) for row in rows]
+
+
+def _numbered(lines: Sequence[str]) -> list[str] | None:
+    """Return the names by their numbers, from 0 or 1 on, where each line has one."""
+    for pairs in _pairings(lines):
+        if pairs and all(number.isdecimal() for number, _ in pairs):
+            by_number = {int(number): name for number, name in pairs}
+            first = min(by_number)
+            is_whole = first <= 1 and sorted(by_number) == list(range(first, first + len(lines)))
+            if is_whole and len(set(by_number.values())) == len(lines):
+                return [by_number[number] for number in sorted(by_number)]
+    return None
+
+
+def _pairings(lines: Sequence[str]) -> Iterator[list[tuple[str, str]]]:
+    """Yield every way to read each line as a number and a name."""
+    rows = _cells(lines)
+    if all(len(row) == 2 for row in rows):  # noqa: PLR2004
+        yield [(first, second) for first, second in rows]
+        yield [(second, first) for first, second in rows]
     for form in _NUMBERED:
         matches = [match for line in lines if (match := form.fullmatch(line))]
-        by_number = {int(match["number"]): match["name"] for match in matches}
-        is_whole = sorted(by_number) == list(range(len(lines)))
-        if is_whole and len(set(by_number.values())) == len(lines):
-            return by_number
-    return None
+        if len(matches) == len(lines):
+            yield [(match["number"], match["name"]) for match in matches]
+
+
+def _are_numbers(names: Iterable[Any]) -> bool:
+    return all(str(name).isdecimal() for name in names)

@@ -33,13 +33,14 @@ ALLOWED = {
         "pipeline.requirements",
         "pipeline.settings",
         "pipeline.stage",
+        "pipeline.texts",
     },
     "pipeline": {"pipeline"},
     "pipeline.cli": {"pipeline", "stages"},
 }
 # The core from the bottom to the top: a module imports from its own line or from those above it.
 ORDER = """
-    __init__ exit_codes errors events atomic paths preprocessing gates.measures
+    __init__ exit_codes errors events atomic paths preprocessing texts gates.measures
     gates.build_records gates.measurements
     machine settings cache.digests gates.intervals checkpoint
     requirements config.rules config.presets config.template

@@ -5,7 +5,6 @@ Knows nothing of what the settings mean: bounds are in `pipeline.settings`, rule
 settings in `pipeline.config.rules`.
 """
 
-import codecs
 import contextlib
 import math
 import tomllib
@@ -16,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from pipeline import texts
 from pipeline.config.rules import Fault, KeyPath, broken_rules
 from pipeline.errors import ConfigError, SettingsFault, did_you_mean
 from pipeline.settings import Settings, Table
@@ -70,10 +70,7 @@ def _checked(table: dict[str, Any], overrides: Sequence[str], path: Path, text: 
 
 def _read(path: Path) -> str:
     try:
-        content = path.read_bytes()
-        # Editors and shells of Windows begin a file with such a mark.
-        is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        return content.decode("utf-16" if is_utf16 else "utf-8-sig").replace("\r\n", "\n")
+        return texts.decode(path.read_bytes())
     except FileNotFoundError as error:
         fault = f"{path}: no such file; write one with 'madpipe init' or name it with --config"
         raise ConfigError([fault]) from error

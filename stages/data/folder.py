@@ -16,10 +16,12 @@ from stages.data.classes import canonical
 from stages.data.datasets import SPECS, Spec
 from stages.data.files import ImageFiles
 from stages.data.images import DatasetPart, LoadedSource
+from stages.data.parts import Parts
 from stages.data.tree import LeftOut, class_folders, image_files, some
 
 _SPLIT_SEED = 0
 _FEWEST_CLASSES = 2
+_MOST_PARTS = 3
 _PLAIN = {("train", "val"), ("train", "test"), ("train", "validation")}
 _SAY_IT = "name the parts train and val, or the file of the labels in data.labels"
 
@@ -50,8 +52,11 @@ class Layout(NamedTuple):
 
 def layout_of(root: Path, left_out: LeftOut | None = None) -> Layout:
     """Return where in `root` the class folders lie: in train/ and val/, one of them, or in it."""
-    train, held_out, others = parts.of_folder(root)
+    train, held_out, others, is_test = parts.of_folder(root)
     notes = []
+    if train and held_out and is_test and not _has_classes_of(train, held_out):
+        others = (*others, held_out.name)
+        held_out = None
     if train and held_out and (train.name, held_out.name) not in _PLAIN:
         notes.append(f"{train.name}/ is the training part, {held_out.name}/ is held out")
     if others:
@@ -62,6 +67,12 @@ def layout_of(root: Path, left_out: LeftOut | None = None) -> Layout:
     train, held_out = (part and parts.unwrapped(part) for part in (train, held_out))
     base = train or held_out or root
     return Layout(base, held_out, class_folders(base, left_out), tuple(notes))
+
+
+def _has_classes_of(train: Path, held_out: Path) -> bool:
+    """Return whether the images of a held-out part are in folders of classes."""
+    names = [class_names(class_folders(parts.unwrapped(part))) for part in (train, held_out)]
+    return len(names[1]) > 1 or not set(names[0]).isdisjoint(names[1])
 
 
 def _names(*folders: Path | None) -> str:
@@ -87,18 +98,24 @@ def load(data: Data, spec: Spec, root: Path) -> LoadedSource:
     if len(names) < _FEWEST_CLASSES:
         deeper = [base / name for name in names if len(class_folders(base / name)) > 1]
         remedy = f"put the images of each class into a sub-folder of its own, or {_SAY_IT}"
+        if left_out.tables:
+            remedy += f" ({some(left_out.tables)} names no image that is there with its class)"
         raise StageError(
             "data.root",
             f"holds {len(names)} class folders ({', '.join(names) or 'none'} in {base})",
             f"set it to {deeper[0]} where the class folders lie there" if deeper else remedy,
         )
-    if alike := parts.look_like_parts(base, names):
-        raise StageError(
-            "data.root",
-            f"{some(names)} look like parts, not classes: all hold {some(alike)} ({base})",
-            "name the parts train and val",
-        )
-    if layout.held_out is None:
+    if wrong := parts.look_like_parts(base, names):
+        raise StageError("data.root", f"{wrong} ({base})", "name the parts train and val")
+    notes = layout.notes
+    inside = [parts.of_folder(base / name) for name in names] if layout.held_out is None else []
+    if inside and all(part.train and part.held_out for part in inside):
+        notes += (f"the parts are {_names(*inside[0][:2])} in the folder of each class",)
+        train, held_out = _inner_parts(base, names, inside, left_out)
+    elif layout.held_out is None:
+        if len(names) <= _MOST_PARTS and len(inner := parts.shared(base, names)) > 1:
+            hint = f"where {some(names)} are no classes, name the parts train and val"
+            notes += (f"all class folders hold {some(inner)}; {hint}",)
         train, held_out = _split(_by_class(base, names, left_out), data.held_out_fraction)
     else:
         train, held_out = _list_parts(layout, left_out)
@@ -106,7 +123,7 @@ def load(data: Data, spec: Spec, root: Path) -> LoadedSource:
         train.part(spec),
         held_out.part(spec),
         class_names(names),
-        (*layout.notes, *left_out.notes()),
+        (*notes, *left_out.notes()),
     )
 
 
@@ -158,11 +175,31 @@ def _split(by_class: Sequence[Sequence[str]], held_out_fraction: float) -> tuple
     return train, held_out
 
 
+def _inner_parts(
+    base: Path, names: Sequence[str], inside: Sequence[Parts], left_out: LeftOut
+) -> tuple[Listing, Listing]:
+    """Return the parts of a set in which each class has its own."""
+    listings = Listing([], []), Listing([], [])
+    for label, part in enumerate(inside):
+        for listing, folder in zip(listings, part[:2], strict=True):
+            assert folder is not None
+            if not (paths := image_files(folder, left_out)):
+                others = [name for name in names if name != names[label]]
+                raise StageError(
+                    "data.root",
+                    f"a part of a class holds no images ({folder})",
+                    f"remove it, or set data.root to {base / others[0]} where that holds the parts",
+                )
+            listing.paths.extend(paths)
+            listing.labels.extend([label] * len(paths))
+    return listings
+
+
 def _of_table(table: labels_file.Table, data: Data, spec: Spec, left_out: LeftOut) -> LoadedSource:
     """Return the images of a table; numbers of classes in it are their order."""
     train, held_out = table.train, table.held_out
-    names = sorted({*train.names, *held_out.names})
-    if all(name.isdecimal() for name in names):
+    names = list(table.order) or sorted({*train.names, *held_out.names})
+    if not table.order and all(name.removeprefix("-").isdecimal() for name in names):
         names.sort(key=int)
     if len(names) < _FEWEST_CLASSES:
         wrong = f"names {len(names)} classes ({table.source}: {some(names)})"
@@ -184,7 +221,8 @@ def _of_table(table: labels_file.Table, data: Data, spec: Spec, left_out: LeftOu
     left_out.suffixes.clear()  # the table and what lies beside it
     left_out.beside.clear()
     first, second = (listing.part(spec) for listing in listings)
-    return LoadedSource(first, second, class_names(names), (note, *left_out.notes()))
+    notes = (note, *table.notes, *left_out.notes())
+    return LoadedSource(first, second, class_names(names), notes)
 
 
 def list_classes(folder: Path, classes: Sequence[str], left_out: LeftOut | None = None) -> Listing:

@@ -4,23 +4,17 @@ A table is a CSV with a column of file names and one of classes, and perhaps one
 is what torchvision's sets come with, `path` or `path label` in a line of train.txt and test.txt.
 """
 
-import csv
-import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.errors import StageError
-from stages.data import parts, tree
+from stages.data import parts, table_rows, tree
+from stages.data.table_columns import Classes, Columns
 from stages.data.tree import LeftOut, some
 
-_SUFFIXES = {".csv", ".tsv", ".txt"}
+_SUFFIXES = {".csv", ".tsv", ".txt", ".json", ".jsonl"}
 _FOLDERS = ("", "meta", "labels", "splits", "split", "lists", "annotations")
-_CLASS_COLUMNS = (
-    "label", "class", "class_name", "classname", "label_name", "category", "category_name",
-    "target", "species", "breed", "class_id", "label_id", "y",
-)  # fmt: skip
-_PART_COLUMNS = ("split", "set", "subset", "partition", "part", "phase", "fold")
 _SAMPLE = 50
 
 
@@ -39,10 +33,21 @@ class Table(NamedTuple):
     held_out: Labelled
     source: str
     """Which files and columns, for a note."""
+    order: tuple[str, ...]
+    """The classes in the order that the table gives them, empty where it gives none."""
+    notes: tuple[str, ...]
 
 
 _Row = tuple[str, str, str | None]
 """Path, class and, where a column says so, part of an image."""
+
+
+class _Labels(NamedTuple):
+    """What one file says."""
+
+    rows: list[_Row]
+    order: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def of_folder(root: Path, named: str, *, has_classes: bool, left_out: LeftOut) -> Table | None:
@@ -62,7 +67,13 @@ def of_folder(root: Path, named: str, *, has_classes: bool, left_out: LeftOut) -
             wrong = f"no such file in data.root ({root / named})"
             raise StageError("data.labels", wrong, "correct the name")
         index = _Index(root, tree.image_files(root, left_out))
-        return _table({root / named: _read(root / named, index)})
+        if labels := _read(root / named, index):
+            return _table({root / named: labels}, index)
+        raise StageError(
+            "data.labels",
+            f"names no image of data.root with its class ({root / named})",
+            "give a column of file names and one of classes, or a path and a class in each line",
+        )
     folders = [root / name for name in _FOLDERS if (root / name).is_dir()]
     groups = [sorted(f for f in x.iterdir() if f.suffix.lower() in _SUFFIXES) for x in folders]
     candidates = [files for group in groups if (files := _lists(group, has_classes=has_classes))]
@@ -70,25 +81,39 @@ def of_folder(root: Path, named: str, *, has_classes: bool, left_out: LeftOut) -
         return None
     index = _Index(root, tree.image_files(root, left_out))
     for files in candidates:
-        tables = {file: rows for file in files if (rows := _read(file, index))}
+        tables = {file: labels for file in files if (labels := _read(file, index))}
         lists = parts.pick(file.stem for file in tables)
         if len(tables) > 1 and None in lists:
             wrong = f"has several files that may hold the labels ({some(f.name for f in tables)})"
             raise StageError("data.root", wrong, "name one in data.labels")
         if tables and (all(lists) or not has_classes):
-            return _table(tables)
+            return _table(tables, index)
+        left_out.tables += [file.name for file in files if file.suffix != ".txt"]
     return None
 
 
-def _table(tables: dict[Path, list[_Row]]) -> Table:
-    train, held_out = Labelled([], []), Labelled([], [])
-    for file, rows in tables.items():
+def _table(tables: Mapping[Path, _Labels], index: "_Index") -> Table:
+    notes = [note for labels in tables.values() for note in labels.notes]
+    by_kind: dict[str, Labelled] = {}
+    for file, labels in tables.items():
         of_file = parts.kind_of(file.stem) if len(tables) > 1 else None
-        for path, name, kind in rows:
-            part = train if (kind or of_file or parts.TRAIN) == parts.TRAIN else held_out
+        for path, name, kind in labels.rows:
+            part = by_kind.setdefault(kind or of_file or parts.TRAIN, Labelled([], []))
             part.paths.append(path)
             part.names.append(name)
-    return Table(train, held_out, some(file.name for file in tables))
+    train = by_kind.pop(parts.TRAIN, Labelled([], []))
+    test = by_kind.pop("test", Labelled([], []))
+    if (held_out := by_kind.get("val", test)) is not test and test.paths:
+        notes.append(f"{len(test.paths)} images of test are left out, val is held out")
+    if both := sorted({*train.paths} & {*held_out.paths}):
+        notes.append(f"{len(both)} images are in both parts ({some(both)})")
+    named = {*train.paths, *held_out.paths, *test.paths}
+    if unnamed := [path for path in index.paths if path not in named]:
+        notes.append(f"{len(unnamed)} images that no row names are left out ({some(unnamed)})")
+    order = max((labels.order for labels in tables.values()), key=len)
+    if not {*train.names, *held_out.names} <= set(order):
+        order = ()
+    return Table(train, held_out, some(file.name for file in tables), order, tuple(notes))
 
 
 def _lists(files: list[Path], *, has_classes: bool) -> list[Path]:
@@ -107,6 +132,7 @@ class _Index:
 
     def __init__(self, root: Path, paths: Sequence[str]) -> None:
         """Remember the images by their paths from `root`, and by the ends of these."""
+        self.paths = paths
         self._exact = {Path(path).relative_to(root).as_posix(): path for path in paths}
         self._ends: dict[str, str | None] = {}
         for name, path in self._exact.items():
@@ -119,46 +145,50 @@ class _Index:
     def path_of(self, name: str) -> str | None:
         """Return the image that a table means by `name`, None where that is not one image.
 
-        With folders before it that are not here, as those of another machine, or with fewer.
+        With folders before it that are not here, as those of another machine, or with fewer; with
+        another suffix where it was converted since.
         """
         name = name.strip().replace("\\", "/").removeprefix("./")
         if name in self._exact:
             return self._exact[name]
-        while name and name not in self._ends:
-            name = name.partition("/")[2]
-        return self._ends.get(name)
+        end = name
+        while end and end not in self._ends:
+            end = end.partition("/")[2]
+        if not end and name.lower().endswith(tree.IMAGE_SUFFIXES):
+            return self.path_of(name.rpartition(".")[0])
+        return self._ends.get(end)
 
 
-def _read(file: Path, index: _Index) -> list[_Row]:
-    """Return the rows of a table of labels; none where it is no table of these images.
+def _read(file: Path, index: _Index) -> _Labels | None:
+    """Return what a table of labels says; None where it is no table of these images.
 
-    StageError where only some rows name images, or it is not clear where the classes stand.
+    Raises:
+        StageError: Only some rows name an image and its class, an image has several, or it is
+            not clear where the classes stand.
     """
-    rows = _rows(file)
-    sample = rows[1 : _SAMPLE + 1] or rows[:1]
-    hits = [
-        sum(bool(index.path_of(row[column])) for row in sample if column < len(row))
-        for column in range(max(map(len, rows), default=0))
-    ]
-    if not any(hits):
-        return []
-    of_file = hits.index(max(hits))
+    rows = table_rows.read(file, lambda cell: index.path_of(cell) is not None)
+    of_file = _file_column(rows, index)
+    if of_file is None:
+        return None
     has_header = index.path_of(rows[0][of_file]) is None and len(rows) > 1
-    header = [cell.strip().lower() for cell in rows[0]] if has_header else []
+    header = [cell.strip() for cell in rows[0]] if has_header else []
     rows = rows[1:] if has_header else rows
-    of_part = next((header.index(name) for name in _PART_COLUMNS if name in header), None)
-    of_class = _class_column(file, header, rows, {of_file, of_part})
-    if of_class is None and not all("/" in row[of_file] for row in rows):
-        return []  # as the list of a part whose labels are not published
-    labelled, absent = [], []
-    for row in rows:
-        path = index.path_of(row[of_file]) if of_file < len(row) else None
-        if path is None or (of_class is not None and not row[of_class : of_class + 1]):
+    columns = Columns(str(file), header, rows)
+    kinds, notes = columns.parts_of_rows()
+    classes = columns.classes_of_rows(of_file)
+    if classes is None:
+        if not all("/" in row[of_file] for row in rows):
+            return None  # as the list of a part whose labels are not published
+        classes = Classes([row[of_file].split("/")[-2] for row in rows])
+    labelled: dict[str, _Row] = {}
+    absent = []
+    for row, name, kind in zip(rows, classes.names, kinds, strict=True):
+        path = index.path_of(row[of_file])
+        if path is None or not name:
             absent.append(",".join(row))
-            continue
-        name = row[of_file].split("/")[-2] if of_class is None else row[of_class].strip()
-        part = parts.kind_of(row[of_part]) if of_part is not None else None
-        labelled.append((path, name, part))
+        elif labelled.setdefault(path, (path, name, kind)) != (path, name, kind):
+            wrong = f"names several classes or parts of one image ({','.join(row)})"
+            raise StageError(str(file), wrong, "leave one row for each image")
     if absent:
         raise StageError(
             str(file),
@@ -166,41 +196,17 @@ def _read(file: Path, index: _Index) -> list[_Row]:
             f"({some(absent)})",
             "correct or remove them",
         )
-    return labelled
+    return _Labels(list(labelled.values()), classes.order, notes)
 
 
-def _class_column(
-    file: Path, header: list[str], rows: list[list[str]], others: set[int | None]
-) -> int | None:
-    """Return the column of the classes; None where there is no other column than the images'."""
-    if known := [header.index(name) for name in _CLASS_COLUMNS if name in header]:
-        return known[0]
-    left = [column for column in range(len(rows[0])) if column not in others]
-    if len(left) > 1:
-        names = [header[column] if header else f"column {column + 1}" for column in left]
-        raise StageError(
-            str(file),
-            f"has several columns that may hold the classes ({some(names)})",
-            'call that of the classes "label" in a first line, or leave the others out',
-        )
-    return left[0] if left else None
+def _file_column(rows: Sequence[Sequence[str]], index: _Index) -> int | None:
+    """Return the column that names most images, with their suffixes where two do; None if none."""
+    sample = rows[1 : _SAMPLE + 1] or rows[:1]
 
+    def hits(column: int) -> tuple[int, int]:
+        cells = [row[column] for row in sample]
+        named = {path: cell for cell in cells if (path := index.path_of(cell))}
+        return len(named), sum("." in cell for cell in named.values())
 
-def _rows(file: Path) -> list[list[str]]:
-    """Return the cells of a table whose columns are parted by commas, semicolons, tabs or blanks.
-
-    StageError where it is no text.
-    """
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise StageError(str(file), "is no text in UTF-8 (labels)", "save it as UTF-8") from error
-    lines = text.splitlines()
-    first = next((line for line in lines if line.strip()), "")
-    delimiter = next((mark for mark in "\t,;" if mark in first), None)
-    if delimiter is None:
-        split = [line.strip().rsplit(maxsplit=1) for line in lines]
-        is_pair = all(len(row) == 1 or row[1].isdecimal() for row in split if row)
-        return [row if is_pair else [" ".join(row)] for row in split if row]
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-    return [row for row in rows if any(map(str.strip, row))]
+    best = max(range(len(rows[0]) if rows else 0), key=hits, default=None)
+    return best if best is not None and hits(best)[0] else None

@@ -33,6 +33,8 @@ class LeftOut:
     """Paths of images that lie beside class folders, in none of them."""
     empty: list[str] = field(default_factory=list)
     """Class folders without an image."""
+    tables: list[str] = field(default_factory=list)
+    """Names of files that may hold labels, but name no image that is there."""
 
     def notes(self) -> Iterator[str]:
         """Yield a sentence for each kind of what was left out."""
@@ -103,7 +105,7 @@ def image_files(folder: Path, left_out: LeftOut | None = None) -> list[str]:
                         waiting.append((entry.path, above | {identity}))
                 elif is_hidden(entry.name):
                     left_out.hidden += [entry.path] if suffix in IMAGE_SUFFIXES else []
-                elif suffix in IMAGE_SUFFIXES:
+                elif suffix in IMAGE_SUFFIXES and (entry.is_file() or entry.is_symlink()):
                     paths.append(entry.path)
                 else:
                     left_out.suffixes[suffix or "none"] += 1

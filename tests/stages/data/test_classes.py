@@ -49,6 +49,14 @@ def test_the_classes_that_a_teachers_file_names_are_its_order(tmp_path: Path) ->
         ("names.txt", "dog\ncat\n\nant\n"),
         ("numbered.txt", "1 cat\n0 dog\n2 ant"),
         ("numbered.csv", "cat,1\ndog,0\nant,2"),
+        ("table.csv", "id;name\n1;dog\n2;cat\n3;ant\n"),
+        ("column.csv", 'name\n"dog"\n"cat"\n"ant"\n'),
+        ("notes.txt", "# in the order of the outputs\n1. dog\n2. cat\n3. ant"),
+        ("line.txt", "dog, cat, ant"),
+        ("data.yaml", "nc: 3\nnames:\n  0: dog\n  1: cat\n  2: 'ant'\n"),
+        ("short.yaml", "names: [dog, cat, ant]\nnc: 3\n"),
+        ("printed.txt", "{0: 'dog', 1: 'cat', 2: 'ant'}"),
+        ("strings.json", json.dumps({"cat": "1", "dog": "0", "ant": "2"})),
         ("list.json", json.dumps(["dog", "cat", "ant"])),
         ("class_to_idx.json", json.dumps({"cat": 1, "dog": 0, "ant": 2})),
         ("index.json", json.dumps({"0": ["n0", "dog"], "1": ["n1", "cat"], "2": ["n2", "ant"]})),
@@ -64,10 +72,25 @@ def test_a_file_of_any_usual_form_names_the_classes(tmp_path: Path, name: str, t
     assert held_out.y_N.tolist() == [2, 2, 1, 1]
 
 
-def test_names_that_end_in_numbers_are_names(tmp_path: Path) -> None:
-    (tmp_path / "names.txt").write_text("class 1\nclass 0\n", encoding="utf-8")
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["class 1", "class 0"],
+        ["3 cats", "1 dog", "2 cats"],
+        ["tench, Tinca tinca", "goldfish, Carassius"],
+    ],
+)
+def test_names_with_numbers_and_commas_are_names(tmp_path: Path, names: list[str]) -> None:
+    (tmp_path / "names.txt").write_text("\n".join(names), encoding="utf-16")
     file = tmp_path / "names.txt"
-    assert classes.of_settings(_data(classes="names.txt"), file) == [("class 1",), ("class 0",)]
+    assert classes.of_settings(_data(classes="names.txt"), file) == [(name,) for name in names]
+
+
+def test_imagenets_mapping_names_folders_and_what_they_are(tmp_path: Path) -> None:
+    file = tmp_path / "LOC_synset_mapping.txt"
+    file.write_text("n01440764 tench, Tinca tinca\nn01443537 goldfish\n", encoding="utf-8")
+    wanted = [("n01440764", "tench, Tinca tinca"), ("n01443537", "goldfish")]
+    assert classes.of_settings(_data(classes=file.name), file) == wanted
 
 
 @pytest.mark.parametrize(

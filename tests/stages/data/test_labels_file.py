@@ -1,6 +1,8 @@
 """Labels in tables and lists beside the images."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,6 +33,9 @@ def _names(loaded: LoadedSource) -> dict[str, str]:
 WANTED = {f"{i}.jpg": "cat" if i % 2 else "dog" for i in range(6)}
 
 
+ROWS = tuple(WANTED.items())
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -38,6 +43,9 @@ WANTED = {f"{i}.jpg": "cat" if i % 2 else "dog" for i in range(6)}
         "id,label\n" + "".join(f"{name[:1]},{label}\n" for name, label in WANTED.items()),
         "\ufefflabel;area;file\n" + "".join(f"{c};9;old/{n}\n" for n, c in WANTED.items()),
         "".join(f"{name}\t{label}\n" for name, label in WANTED.items()),
+        "# of mine\n" + "".join(f"{name} {label}\n" for name, label in WANTED.items()),
+        "image|dx|age\n" + "".join(f"a\\{n[:1]}.png|{c}|9\n" for n, c in WANTED.items()),
+        "i,cat,dog\n" + "".join(f"{n},{int(c == 'cat')},{c[0] == 'd':.1f}\n" for n, c in ROWS),
     ],
 )
 def test_a_table_says_the_class_of_each_image(tmp_path: Path, text: str) -> None:
@@ -47,6 +55,90 @@ def test_a_table_says_the_class_of_each_image(tmp_path: Path, text: str) -> None
     assert _names(loaded) == WANTED
     assert len(loaded.held_out.y_N) == 2
     assert loaded.notes[0].startswith("labels of 2 classes are those of labels.csv (data.labels)")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("labels.json", WANTED),
+        ("labels.json", {"labels": [[name, label] for name, label in ROWS]}),
+        ("labels.json", {"dog": ["0", "2", "4"], "cat": ["1", "3", "5"]}),
+        ("labels.json", [{"file_name": name, "label": label} for name, label in ROWS]),
+        (
+            "coco.json",
+            {
+                "images": [{"id": i, "file_name": name} for i, name in enumerate(WANTED)],
+                "annotations": [{"image_id": i, "category_id": i % 2} for i in range(6)],
+                "categories": [{"id": 0, "name": "dog"}, {"id": 1, "name": "cat"}],
+            },
+        ),
+    ],
+)
+def test_a_table_may_be_json(tmp_path: Path, name: str, content: Any) -> None:
+    put(tmp_path, WANTED)
+    (tmp_path / name).write_text(json.dumps(content), encoding="utf-16")
+    loaded = _load(tmp_path)
+    assert _names(loaded) == WANTED
+    assert loaded.classes == (("dog", "cat") if name == "coco.json" else ("cat", "dog"))
+
+
+def test_a_column_of_numbers_orders_the_names_beside_it(tmp_path: Path) -> None:
+    put(tmp_path, WANTED)
+    rows = [f"{n},{c},{12.0 if c == 'cat' else 3.0}" for n, c in ROWS]
+    (tmp_path / "a.csv").write_text("\n".join(["f,class_name,class_id", *rows]), encoding="utf-8")
+    assert _load(tmp_path).classes == ("dog", "cat")
+    rows = [f"{n},{12.0 if c == 'cat' else 3.0}" for n, c in ROWS]
+    (tmp_path / "a.csv").write_text("\n".join(["f,class_id", *rows]), encoding="utf-8")
+    assert _load(tmp_path).classes == ("3", "12")
+
+
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        ("5.jpg,,train", r"1 of 6 rows name no image of data.root with a class"),
+        ("5.jpg,NaN,train", r"1 of 6 rows name no image of data.root with a class"),
+        ("4.jpg,cat,train", r"several classes or parts of one image \(4\.jpg,cat,train\)"),
+        ("5.jpg,cat,holiday", r"words that name no part in its column split \(holiday\)"),
+    ],
+)
+def test_a_row_that_cannot_be_meant_so_is_refused(tmp_path: Path, change: str, wrong: str) -> None:
+    put(tmp_path, WANTED)
+    rows = [f"{n},{c},{'train' if n > '1' else 'val'}" for n, c in ROWS[:-1]]
+    (tmp_path / "a.csv").write_text("\n".join(["f,label,split", *rows, change]), encoding="utf-8")
+    with pytest.raises(StageError, match=wrong):
+        _load(tmp_path)
+
+
+def test_what_a_table_leaves_out_is_noted(tmp_path: Path) -> None:
+    put(tmp_path, [*WANTED, "6.jpg"])
+    kinds = ("train", "train", "valid", "valid", "test", "train")
+    rows = [f"{n},{c},{kind}" for (n, c), kind in zip(ROWS, kinds, strict=True)]
+    (tmp_path / "a.csv").write_text("\n".join(["f,label,split", *rows]), encoding="utf-8")
+    loaded = _load(tmp_path)
+    assert len(loaded.held_out.y_N) == 2
+    assert loaded.notes[1:] == (
+        "1 images of test are left out, val is held out",
+        f"1 images that no row names are left out ({tmp_path / '6.jpg'})",
+    )
+    rows = [f"{n},{c},{number}" for number, (n, c) in enumerate(ROWS)]
+    (tmp_path / "a.csv").write_text("\n".join(["f,label,fold", *rows]), encoding="utf-8")
+    assert "column fold names no train, val or test and is left out" in _load(tmp_path).notes[1]
+
+
+def test_is_valid_says_what_is_held_out(tmp_path: Path) -> None:
+    put(tmp_path, WANTED)
+    rows = [f"{n},{c},{n < '2'}" for n, c in ROWS]
+    (tmp_path / "a.csv").write_text("\n".join(["f,label,is_valid", *rows]), encoding="utf-8")
+    assert len(_load(tmp_path).held_out.y_N) == 2
+
+
+def test_a_table_that_names_no_image_is_named(tmp_path: Path) -> None:
+    put(tmp_path, WANTED)
+    (tmp_path / "a.csv").write_text("id,label\nx1,cat\nx2,dog\n", encoding="utf-8")
+    with pytest.raises(StageError, match=r"data\.labels \(a\.csv names no image"):
+        _load(tmp_path)
+    with pytest.raises(StageError, match=r"^data\.labels: names no image"):
+        _load(tmp_path, Data(source="folder", image_size_px=8, labels="a.csv"))
 
 
 def test_a_column_says_the_part(tmp_path: Path) -> None:

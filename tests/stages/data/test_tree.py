@@ -1,5 +1,6 @@
 """What of a tree of files is a class or an image, and what is named as left out."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,12 @@ def test_files_that_torchvision_leaves_out_are_counted_by_suffix(tmp_path: Path)
     put(tmp_path, ["c/x.jfif"])
     with pytest.raises(StageError, match=r"c has 0; 4 files with other suffixes .*\.jfif 2"):
         images.load(DATA, tmp_path)
+
+
+def test_what_is_no_file_is_no_image(tmp_path: Path) -> None:
+    put(tmp_path, [f"{c}/{i}.jpg" for c in "ab" for i in range(3)])
+    os.mkfifo(tmp_path / "a" / "pipe.jpg")
+    assert len(tree.image_files(tmp_path / "a")) == 3
 
 
 def test_images_in_no_class_and_classes_without_images_are_noted(tmp_path: Path) -> None:
