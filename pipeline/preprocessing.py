@@ -73,7 +73,7 @@ class Preprocessing(Struct, frozen=True, kw_only=True, omit_defaults=True):
             text = f"{options.get(name, name)} {self._text(name)}"
             values.setdefault(self.origins[name].reason, []).append(text)
         return tuple(
-            f"assumed {', '.join(texts)} ({reason}); give what is otherwise"
+            f"assumed {', '.join(texts)} ({reason}); give what differs"
             for reason, texts in values.items()
         )
 

@@ -146,7 +146,7 @@ def _teacher(settings: Settings, root: Path, network: _Use, images: _Use) -> Sta
             needed_by="teacher.weights",
             remedy=f"put the teacher's weights there{alternative}",
         )
-    own_settings = ("seed", "teacher") if weights is None else ("teacher.arch",)
+    own_settings = ("seed", "teacher") if weights is None else ("teacher.arch", "teacher.strict")
     return Stage(
         name="teacher",
         run=f"stages.teacher.{'from_weights' if is_unchecked else 'stage'}:run",

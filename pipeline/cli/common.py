@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,6 +30,8 @@ Inconclusive = Annotated[
     Literal["pass", "fail"] | None,
     typer.Option(help="Take a gate that cannot decide as passed or failed, instead of exit 4."),
 ]
+STAGE_OPTIONS = ("config", "set_", "force", "as_json")
+"""Parameters that run a stage, and so have a meaning where a command has no file to work on."""
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 Out = Annotated[Path | None, typer.Option(help="Where to write.")]
 
@@ -60,6 +62,25 @@ def open_project(config: Path, overrides: Sequence[str] | None) -> Project:
         faults = [fault.removeprefix("--set ") for fault in error.faults]
         advice = f"or start another number with torchrun ({size} now)"
         raise ConfigError([f"{fault}, {advice}" for fault in faults]) from error
+
+
+def check_unused(context: typer.Context, option: str, used: Collection[str]) -> None:
+    """Make sure that a command without `option`, which names its file, has no other of its options.
+
+    `used` are the parameters that have a meaning all the same.
+
+    Raises:
+        UsageError: One was given, which would be ignored.
+    """
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        source = context.get_parameter_source(name)
+        if name not in used and source is not None and source.name == "COMMANDLINE":
+            raise UsageError(
+                parameter.opts[0],
+                f"has no meaning without {option} ({context.params[name]})",
+                f"give {option}, or set it in pipeline.toml where the pipeline has it",
+            )
 
 
 def inconclusive_code(choice: str | None) -> int:

@@ -37,6 +37,7 @@ Input = Annotated[
 
 
 def export(
+    context: typer.Context,
     student: Student = None,
     arch: Arch = None,
     num_classes: NumClasses = None,
@@ -61,6 +62,7 @@ def export(
     What neither file nor options say is the usual for the architecture; each such value is printed.
     """
     if student is None:
+        common.check_unused(context, "--student", common.STAGE_OPTIONS)
         run(["export"], config, set_, force, as_json=as_json)
     settings = settings_for("--student", "export", config, set_, force)
     if precision not in ("auto", "fp32"):

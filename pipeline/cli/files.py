@@ -6,7 +6,7 @@ build`. package takes the engine of the last run where no folder is named.
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,10 +15,19 @@ import typer
 
 from pipeline.cli import common, preprocessing_options
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Force, Json, Out, Overwrite, Set
-from pipeline.cli.preprocessing_options import Mean, Std
+from pipeline.cli.preprocessing_options import (
+    ImageSize,
+    Interpolate,
+    Labels,
+    Mean,
+    Resize,
+    Std,
+    Strict,
+)
 from pipeline.cli.run import run
 from pipeline.config.load import defaults
 from pipeline.errors import StoreError, UsageError
+from pipeline.gates.build_records import EngineManifest
 from pipeline.gates.judge import exit_code, judge
 from pipeline.gates.measurements import Measurements
 from pipeline.screen.plain import ProgressLines
@@ -63,35 +72,51 @@ Name = Annotated[str | None, typer.Option(help="Of the model; absent: its archit
 
 
 def build(
+    context: typer.Context,
     onnx: Onnx = None,
     backend: Backend = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
     target: Target = None,
     calibration: Calibration = None,
+    image_size: ImageSize = None,
+    mean: Mean = None,
+    std: Std = None,
+    labels: Labels = None,
+    resize: Resize = None,
+    interpolation: Interpolate = None,
     out: Out = None,
     config: Config = DEFAULT_CONFIG,
     set_: Set = None,
     force: Force = None,
     *,
+    strict: Strict = False,
     as_json: Json = False,
 ) -> None:
-    """Build an engine from an ONNX file; without --onnx, run the build stage."""
+    """Build an engine from an ONNX file; without --onnx, run the build stage.
+
+    --mean and --std are what the file's images were normalised by; the engine then does so itself.
+    """
+    from_options = _choices(backend, device, precision, target)
     if onnx is None:
-        run(["build"], config, set_, force, as_json=as_json)
-    choices = {"backend": backend, "device": device, "precision": precision}
-    from_options: dict[str, Any] = {name: text for name, text in choices.items() if text != "auto"}
-    if target:
-        from_options["targets"] = tuple(target)
-        # Only one backend builds for GPUs that are elsewhere.
-        builder = next(name for name, info in BACKENDS.items() if info.architectures)
-        from_options.setdefault("backend", builder)
+        chosen = ("backend", "device", "precision", "target")
+        common.check_unused(context, "--onnx", (*common.STAGE_OPTIONS, *chosen))
+        run(["build"], config, [*(set_ or ()), *_as_changes(from_options)], force, as_json=as_json)
     settings = settings_for("--onnx", "build", config, set_, force, from_options)
     options = msgspec.structs.replace(settings.build, **from_options)
+    facts = preprocessing_options.read(
+        image_size=image_size,
+        mean=mean,
+        std=std,
+        labels=labels,
+        resize=resize,
+        interpolation=interpolation,
+    )
     if calibration is not None and options.precision not in ("auto", "int8", "fp8"):
         wrong = f"only int8 and fp8 are calibrated ({options.precision})"
         raise UsageError("--calibration", wrong, "drop one of both")
     from stages import standalone  # noqa: PLC0415
+    from stages.networks.describe import Facts  # noqa: PLC0415
 
     folder = out or onnx.with_suffix("")
     manifest = standalone.build(
@@ -99,28 +124,57 @@ def build(
         folder,
         options,
         calibration,
+        Facts(**facts._asdict()),
+        is_strict=strict,
         on_note=common.write_note,
         on_progress=ProgressLines("build"),
     )
+    _write_manifest(manifest, folder, as_json=as_json)
+
+
+def _write_manifest(manifest: EngineManifest, folder: Path, *, as_json: bool) -> None:
+    """Print what was built, and where it is."""
     if as_json:
         common.write_json(msgspec.to_builtins(manifest) | {"path": str(folder)})
-    else:
-        what = f"{manifest.backend} {manifest.backend_version}, {manifest.device}"
-        typer.echo(f"{folder}  {what}, {manifest.precision}")
+        return
+    what = f"{manifest.backend} {manifest.backend_version}, {manifest.device}"
+    typer.echo(f"{folder}  {what}, {manifest.precision}")
+
+
+def _choices(
+    backend: str, device: str, precision: str, targets: Sequence[str] | None
+) -> dict[str, Any]:
+    """Return the settings of [build] that options say."""
+    names = {"backend": backend, "device": device, "precision": precision}
+    choices: dict[str, Any] = {name: text for name, text in names.items() if text != "auto"}
+    if targets:
+        choices["targets"] = tuple(targets)
+        # Only one backend builds for GPUs that are elsewhere.
+        builder = next(name for name, info in BACKENDS.items() if info.architectures)
+        choices.setdefault("backend", builder)
+    return choices
+
+
+def _as_changes(from_options: Mapping[str, Any]) -> list[str]:
+    """Return settings of [build] as --set takes them."""
+    return [f"build.{name}={json.dumps(value)}" for name, value in from_options.items()]
 
 
 def validate(
+    context: typer.Context,
     engine: Engine = None,
     teacher: TeacherFile = None,
     data: Data = "digits",
     arch: TeacherArch = None,
     mean: Mean = None,
     std: Std = None,
+    labels: Labels = None,
     max_drop: MaxDrop = None,
     config: Config = DEFAULT_CONFIG,
     set_: Set = None,
     force: Force = None,
     *,
+    strict: Strict = False,
     as_json: Json = False,
 ) -> None:
     """Measure an engine against a teacher; without --engine, run the validate stage.
@@ -128,6 +182,7 @@ def validate(
     The measurements are stored beside the engine, as validation.json, for its model card.
     """
     if engine is None:
+        common.check_unused(context, "--engine", common.STAGE_OPTIONS)
         run(["validate"], config, set_, force, as_json=as_json)
     settings = settings_for("--engine", "validate", config, set_, force)
     if teacher is None:
@@ -135,13 +190,15 @@ def validate(
     from stages import standalone  # noqa: PLC0415
     from stages.networks.describe import Facts  # noqa: PLC0415
 
-    values = preprocessing_options.read(mean=mean, std=std)
+    values = preprocessing_options.read(mean=mean, std=std, labels=labels)
     measurements = standalone.validate(
         engine,
         teacher,
         data,
         settings.validate,
         Facts(arch=arch, **values._asdict()),
+        classes_file=labels,
+        is_strict=strict,
         on_note=common.write_note,
         on_progress=ProgressLines("validate"),
     )

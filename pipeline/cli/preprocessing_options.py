@@ -1,5 +1,6 @@
 """Options that say how images become the input of a network, for the commands on files."""
 
+import math
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -11,8 +12,10 @@ from stages import class_lists
 from stages.data.classes import canonical
 from stages.data.datasets import STATISTICS
 
-_NONE = ((0.0,), (1.0,))
-_VALUES = f"V is numbers with commas, or {', '.join(STATISTICS)} or none"
+_NAMED = dict(STATISTICS) | {"none": ((0.0,), (1.0,)), "bytes": ((0.0,), (1 / 255,))}
+"""Name -> mean and std of images in [0, 1]; bytes: of networks that take 0 to 255."""
+_NAMES = f"{', '.join(STATISTICS)}, none ([0, 1]) or bytes (0 to 255)"
+_VALUES = f"V is numbers with commas, or {_NAMES}"
 
 ImageSize = Annotated[
     int | None, typer.Option(min=8, help="Pixels; absent: of the file, or the usual.")
@@ -60,8 +63,8 @@ def read(
         UsageError: One is wrong by itself, or only one of --mean and --std has numbers.
     """
     # The name of a set says both.
-    mean = std if mean is None and std in (*STATISTICS, "none") else mean
-    std = mean if std is None and mean in (*STATISTICS, "none") else std
+    mean = std if mean is None and std in _NAMED else mean
+    std = mean if std is None and mean in _NAMED else std
     for option, text, other, other_text in (
         ("--mean", mean, "--std", std),
         ("--std", std, "--mean", mean),
@@ -97,16 +100,16 @@ def _numbers(option: str, text: str | None, part: int) -> tuple[float, ...] | No
     """Return the numbers of an option; one number stands for all channels."""
     if text is None:
         return None
-    if text == "none":
-        return _NONE[part]
-    if text in STATISTICS:
-        return STATISTICS[text][part]
+    if text in _NAMED:
+        return _NAMED[text][part]
     try:
-        return tuple(float(number) for number in text.strip("[]() ").split(","))
-    except ValueError as error:
-        known = f"{', '.join(STATISTICS)} or none"
-        remedy = f"give a number for each channel, as 0.5,0.5,0.5, or {known}"
-        raise UsageError(option, f"is neither numbers nor a name ({text})", remedy) from error
+        numbers = tuple(float(number) for number in text.strip("[]() ").split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or not all(map(math.isfinite, numbers)):
+        remedy = f"give a number for each channel, as 0.5,0.5,0.5, or {_NAMES}"
+        raise UsageError(option, f"is neither numbers nor a name ({text})", remedy)
+    return numbers
 
 
 def _labels(path: Path) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from pipeline import estimates
 from pipeline.cache.store import Store
 from pipeline.cli import common
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Force, Inconclusive, Json, Set
+from pipeline.cli.preprocessing_options import Strict
 from pipeline.errors import StageError
 from pipeline.estimates import Estimate
 from pipeline.planner import ALL, Planned, named, reasons_for, selected
@@ -44,12 +45,13 @@ def run(
     *,
     as_json: Json = False,
     smoke: Smoke = False,
+    strict: Strict = False,
 ) -> NoReturn:
     """Run stages and all that they need; what is stored is not run again.
 
     The stages are teacher, distill, export, build and validate. After validate the gates judge.
     """
-    project = common.open_project(config, set_)
+    project = common.open_project(config, [*(set_ or ()), *(["teacher.strict=true"] * strict)])
     try:
         with (
             contextlib.closing(choose_screen(as_json=as_json)) as screen,

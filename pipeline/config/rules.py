@@ -97,6 +97,9 @@ def _images(settings: Settings) -> Iterator[Fault]:
         wrong = 'source "folder" has no image size of its own (image_size_px is absent)'
         remedy = "set data.image_size_px to the height and width that the teacher takes"
         yield Fault(("data", "source"), wrong, remedy)
+    if data.held_out_fraction == 1 and settings.teacher.weights is None:
+        wrong = "holds all images out, so no teacher can be trained (1.0)"
+        yield Fault(("data", "held_out_fraction"), wrong, "name its file in teacher.weights")
     if settings.validate.images == "bank" and settings.teacher.weights is None:
         wrong = 'without labelled images no teacher can be trained ("bank")'
         yield Fault(("validate", "images"), wrong, "name the teacher's file in teacher.weights")

@@ -21,11 +21,15 @@ class Signature(Struct, frozen=True, kw_only=True):
     """Inputs and outputs of an engine."""
 
     input: str
-    """Name of its input, images of shape NCHW."""
+    """Name of its input, images."""
     input_type: str
     """As ONNX calls it: FLOAT, FLOAT16, BFLOAT16 or UINT8."""
     shape: tuple[int, int, int]
     """Channels, height and width."""
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    """Order of the dimensions of its input, and so of `shape` in it."""
+    value_range: tuple[int, int] = (0, 1)
+    """Of black and white; the engine normalises images itself."""
     output: str
     output_type: str
     num_classes: Count

@@ -14,10 +14,9 @@ from pipeline.config.load import table_of
 from pipeline.errors import StoreError
 from pipeline.gates.build_records import Candidate, Candidates
 from pipeline.gates.judge import Verdict, judge
-from pipeline.gates.measurements import Measurements
 from pipeline.project import VALIDATE, Project
 from pipeline.report import records
-from pipeline.report.records import LatencyReport, OutputFile, Report, RunSummary, StageReport
+from pipeline.report.records import OutputFile, Report, RunSummary, StageReport, with_measurements
 
 _RELEVANT_FACTS = (
     "madpipe", "cpu", "cores", "gpu0",
@@ -72,30 +71,7 @@ def document(project: Project, verdicts: Sequence[Verdict] | None = None) -> Rep
             if fact in host and host[fact] != environment.get(fact)
         },
     )
-    return _with_measurements(report, measurements) if measurements else report
-
-
-def _with_measurements(report: Report, measurements: Measurements) -> Report:
-    latency = LatencyReport()
-    if measurements.latency:
-        batch = measurements.latency.headline
-        latency = LatencyReport(
-            teacher=batch.teacher,
-            engine=batch.engine,
-            speedup=batch.speedup,
-            **msgspec.structs.asdict(measurements.latency),
-        )
-    return msgspec.structs.replace(
-        report,
-        dataset=measurements.dataset,
-        accuracy=measurements.accuracy,
-        agreement=measurements.agreement,
-        bank_agreement=measurements.bank_agreement,
-        paired=measurements.paired,
-        latency=latency,
-        memory=measurements.memory,
-        engine=measurements.engine,
-    )
+    return with_measurements(report, measurements) if measurements else report
 
 
 def _stage(record: run_records.StageRecord, entry: Entry | None) -> StageReport:

@@ -169,3 +169,27 @@ def _without_quantiles(value: Any) -> Any:
         items = value.items()
         return {name: _without_quantiles(part) for name, part in items if name != LEFT_OUT}
     return [_without_quantiles(part) for part in value] if isinstance(value, tuple) else value
+
+
+def with_measurements(report: Report, measured: measurements.Measurements) -> Report:
+    """Return a report with what was measured."""
+    latency = LatencyReport()
+    if measured.latency:
+        batch = measured.latency.headline
+        latency = LatencyReport(
+            teacher=batch.teacher,
+            engine=batch.engine,
+            speedup=batch.speedup,
+            **msgspec.structs.asdict(measured.latency),
+        )
+    return msgspec.structs.replace(
+        report,
+        dataset=measured.dataset,
+        accuracy=measured.accuracy,
+        agreement=measured.agreement,
+        bank_agreement=measured.bank_agreement,
+        paired=measured.paired,
+        latency=latency,
+        memory=measured.memory,
+        engine=measured.engine,
+    )

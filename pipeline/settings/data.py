@@ -37,8 +37,9 @@ class Data(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """of each channel, images in [0, 1]; empty: the source's own"""
     std: tuple[Rate, ...] = ()
     """of each channel, images in [0, 1]; empty: the source's own"""
-    held_out_fraction: Annotated[float, Meta(gt=0.0, lt=1.0)] = 0.3
-    """share of a "folder" without train/ and val/ that is held out"""
+    held_out_fraction: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.3
+    """share of a "folder" without train/ and val/ that is held out; 1: all, where the teacher's
+    weights come from a file"""
     held_out_limit: Count | None = None
     """validate on so many images, a fixed draw; absent: all"""
     download: bool = False

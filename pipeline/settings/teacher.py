@@ -14,6 +14,9 @@ class Teacher(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """a name from the registry, "torchvision:NAME", "timm:NAME" or "FILE.py:FUNCTION" """
     weights: Name | None = None
     """safetensors or torch checkpoint, relative to this file; absent: the teacher is trained"""
+    strict: bool = False
+    """refuse to assume image size, mean and std where neither these settings nor its weights say
+    them, as run --strict does"""
     epochs: Count = 40
     """passes over the training images"""
     batch_size: Annotated[int, Meta(ge=2)] = 64

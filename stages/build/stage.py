@@ -24,6 +24,7 @@ from stages.networks.predict import predict
 from stages.onnxgraph import calibration_images, intake
 from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph.convert import CALIBRATED, PrecisionConverter
+from stages.onnxgraph.intake import Intake
 from stages.onnxgraph.preprocessing import preprocessing_of
 
 _CHECK_IMAGES = 16
@@ -61,12 +62,27 @@ def run(ctx: Context) -> None:
     ctx.metric("bytes", ctx.output("engine").stat().st_size)
 
 
+def read(onnx: Path, options: Build, on_note: OnNote = no_note) -> Intake:
+    """Return the model of an ONNX file in the form that engines are built from.
+
+    `on_note` gets what was changed for that.
+
+    Raises:
+        StageError: It is no sound ONNX file, or no classifier of images.
+        UsageError: A file that it names is not there, or an option contradicts it.
+    """
+    source = examine(intake.read(onnx, options), options)
+    notes.of_changes(onnx, source, on_note)
+    return source
+
+
 def build(
     onnx: Path,
     engine: Path,
     manifest_path: Path,
     options: Build,
     *,
+    source: Intake | None = None,
     calibration_path: Path | None = None,
     place: str = "--calibration",
     threads: int = 1,
@@ -79,18 +95,18 @@ def build(
 
     Precision `auto` measures candidates, with so many CPU threads, where there are images.
 
-    `calibration_path` holds images for calibration and comparison; `place` is the option or output
-    that named it. `cache` is a folder for what a backend keeps from build to build, and `graph` is
-    where to leave the graph at the precision that was named. `on_note` gets what was changed in the
-    file, and how far engines are from it.
+    `source` is what `read` returned of the file, None where nobody has read it. `calibration_path`
+    holds images for calibration and comparison; `place` is the option or output that named it.
+    `cache` is a folder for what a backend keeps from build to build, and `graph` is where to leave
+    the graph at the precision that was named. `on_note` gets what was changed in the file, and how
+    far engines are from it.
 
     Raises:
         StageError: The ONNX file is unsound, the backend cannot use it, or the images do not fit.
         UnavailableError: The device, precision or backend is not to be had here.
     """
-    source = examine(intake.read(onnx, options), options)
+    source = source or read(onnx, options, on_note)
     model = source.model
-    notes.of_changes(onnx, source, on_note)
     images_NCHW = None
     if calibration_path is not None:
         images_NCHW = calibration_images.load(calibration_path, model, place)
@@ -108,19 +124,30 @@ def build(
                 shutil.move(folder / GRAPH_FILE, graph)
         notes.of_engine(result, candidates, model, on_note)
         shutil.move(result.engine, engine)
+    manifest = _described(result, source, engine.name, file_sha256(onnx))
+    write_manifest(manifest, manifest_path)
+    return manifest, candidates
+
+
+def _described(
+    result: AutotuneResult, source: Intake, engine: str, onnx_sha256: str
+) -> EngineManifest:
+    """Return the manifest of an engine with what it takes, and where it comes from."""
     assert result.manifest is not None
-    manifest = msgspec.structs.replace(
+    preprocessing = preprocessing_of(source.model)
+    signature = onnx_io.signature(source.model)
+    if "classes" not in preprocessing.assumed:
+        signature = msgspec.structs.replace(signature, classes=preprocessing.classes)
+    return msgspec.structs.replace(
         result.manifest,
-        engine=engine.name,
-        onnx_sha256=file_sha256(onnx),
-        signature=onnx_io.signature(model),
-        preprocessing=preprocessing_of(model),
+        engine=engine,
+        onnx_sha256=onnx_sha256,
+        signature=signature,
+        preprocessing=preprocessing,
         reached=result.reached,
         float_layers=result.float_layers,
         onnx_changes=source.changes,
     )
-    write_manifest(manifest, manifest_path)
-    return manifest, candidates
 
 
 def _build_named(

@@ -63,7 +63,7 @@ def layout_of(root: Path, left_out: LeftOut | None = None) -> Layout:
         notes.append(f"beside {_names(train, held_out)}, folders of data.root are left out ")
         notes[-1] += f"({some(others)})"
     if train and not held_out:
-        notes.append(f"{train.name}/ has no held-out part beside it; one is split off")
+        notes.append(f"{train.name}/ has no held-out part beside it (data.held_out_fraction)")
     train, held_out = (part and parts.unwrapped(part) for part in (train, held_out))
     base = train or held_out or root
     return Layout(base, held_out, class_folders(base, left_out), tuple(notes))
@@ -163,11 +163,12 @@ def _by_class(base: Path, names: Sequence[str], left_out: LeftOut) -> list[list[
 
 
 def _split(by_class: Sequence[Sequence[str]], held_out_fraction: float) -> tuple[Listing, Listing]:
-    """Split the images of each class by a fixed draw."""
+    """Split the images of each class by a fixed draw; a share of 1 holds all of them out."""
     rng = np.random.default_rng(_SPLIT_SEED)
     train, held_out = Listing([], []), Listing([], [])
     for label, paths in enumerate(by_class):
-        count = min(len(paths) - 1, max(1, round(len(paths) * held_out_fraction)))
+        most = len(paths) - (held_out_fraction < 1)
+        count = min(most, max(1, round(len(paths) * held_out_fraction)))
         order = rng.permutation(len(paths))
         for part, chosen in ((held_out, order[:count]), (train, order[count:])):
             part.paths.extend(paths[i] for i in sorted(chosen))
@@ -207,7 +208,8 @@ def _of_table(table: labels_file.Table, data: Data, spec: Spec, left_out: LeftOu
     note = f"labels of {len(names)} classes are those of {table.source} (data.labels)"
     labels = {name: label for label, name in enumerate(names)}
     if not held_out.paths:
-        note += f"; {data.held_out_fraction:.0%} of each class are held out by a fixed draw"
+        if data.held_out_fraction < 1:
+            note += f"; {data.held_out_fraction:.0%} of each class are held out by a fixed draw"
         by_class: list[list[str]] = [[] for _ in names]
         for path, name in zip(train.paths, train.names, strict=True):
             by_class[labels[name]].append(path)

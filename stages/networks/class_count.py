@@ -141,8 +141,8 @@ def _marked(arch: str, *, channels: int, code: Path | None, image_size_px: int |
         try:
             with torch.device("meta"):
                 return create()
-        except (NotImplementedError, RuntimeError):
-            pass  # some networks compute while they are built
+        except (registry.UnknownArchitecture, RuntimeError):
+            pass  # some networks compute while they are built; others are refused below again
     with torch.random.fork_rng(devices=[]):
         return create()
 

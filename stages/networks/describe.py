@@ -9,7 +9,7 @@ import msgspec
 from torch import Tensor
 
 from models import registry
-from pipeline.errors import UsageError
+from pipeline.errors import StageError, UsageError
 from pipeline.preprocessing import Interpolation, Origin, OriginKind
 from stages.networks import card as cards
 from stages.networks import class_count, class_names, conventions
@@ -75,9 +75,7 @@ def card_for(
     if card is not None:
         return _agreeing(card, facts, kind, path)
     channels = channels_of(tensors)
-    arch = facts.arch or identify(
-        tensors, channels=channels, num_classes=facts.num_classes, path=path
-    )
+    arch = facts.arch or _identified(tensors, channels, facts.num_classes, path)
     code = code or registry.source_file(arch)
     with contextlib.suppress(registry.UnknownArchitecture):  # building it says why
         channels = class_count.input_channels(arch, code) or channels
@@ -96,6 +94,8 @@ def card_for(
         image_size_px=size,
         place=str(path),
     )
+    if facts.num_classes:
+        _check_count(path, arch, tensors, num_classes, channels=channels, code=code, size_px=size)
     classes, named = _classes(path, num_classes)
     # Images of another size than the usual one have seldom been scaled to more than that.
     is_usual = size == usual.image_size_px
@@ -112,6 +112,55 @@ def card_for(
     origins = {name: Origin(kind="assumed", reason=usual.reason) for name in _CONVENTIONAL}
     card = msgspec.structs.replace(card, origins=origins | {"classes": named})
     return _agreeing(card, facts._replace(num_classes=None), kind, path)
+
+
+def _identified(
+    tensors: Mapping[str, Tensor], channels: int, num_classes: int | None, path: Path
+) -> str:
+    """Return the architecture of a file; UsageError where it has another number of classes."""
+    try:
+        return identify(tensors, channels=channels, num_classes=num_classes, path=path)
+    except StageError:
+        if num_classes is None:
+            raise
+        with contextlib.suppress(StageError):
+            arch = identify(tensors, channels=channels, num_classes=None, path=path)
+            count = class_count.of_weights(
+                arch, tensors, channels=channels, code=None, image_size_px=None, place=str(path)
+            )
+            raise _other_count(num_classes, count, path) from None
+        raise
+
+
+def _check_count(
+    path: Path,
+    arch: str,
+    tensors: Mapping[str, Tensor],
+    num_classes: int,
+    *,
+    channels: int,
+    code: Path | None,
+    size_px: int,
+) -> None:
+    """Make sure that a file has no head for another number of classes; UsageError where it has."""
+    heads = class_count.heads_of_other_size(
+        arch,
+        tensors,
+        num_classes=num_classes,
+        channels=channels,
+        code=code,
+        image_size_px=size_px,
+    )
+    for name in heads:
+        raise _other_count(num_classes, len(tensors[name]), path)
+
+
+def _other_count(num_classes: int, count: int, path: Path) -> UsageError:
+    return UsageError(
+        OPTIONS["num_classes"],
+        f"contradicts the file ({num_classes}; {path.name} has a head for {count})",
+        "leave it out",
+    )
 
 
 def _classes(path: Path, num_classes: int) -> tuple[tuple[str, ...], Origin]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from models.key_names import fit_names
 from pipeline.atomic import write_bytes
+from pipeline.errors import error_summary
 from pipeline.stage import StageError
 from stages.foreign_files import recognise
 from stages.networks import state_dict, torch_file
@@ -104,8 +105,23 @@ def fill(
     matched = {fit.own_names[name]: t for name, t in tensors.items() if name in fit.own_names}
     _fill_shared(matched, own, arch, place)
     _check_fit(matched, own, arch, place)
-    network.load_state_dict(matched, strict=False)
+    _load(network, matched, arch, place)
     return fit.aside
+
+
+def _load(network: nn.Module, matched: Mapping[str, Tensor], arch: str, place: str) -> None:
+    """Load tensors that fit a network."""
+    # Its own dictionary has the versions of its layers, without which some take a file for old.
+    state = network.state_dict()
+    state.update(matched)
+    try:
+        network.load_state_dict(state)
+    except Exception as error:  # of the library's or the user's own hooks
+        raise StageError(
+            place,
+            f"weights cannot be loaded into {arch} ({error_summary(error)})",
+            "save them anew with the code that it is built by",
+        ) from error
 
 
 def _fill_shared(

@@ -207,7 +207,7 @@ def _fix_size(images: ValueInfoProto, image_size_px: int | None, *, is_nhwc: boo
         raise StageError(
             PLACE,
             f"takes images of any size ({onnx_io.shape_text(images)})",
-            "name the one to build for: --set build.image_size_px=224",
+            "name the one to build for: --image-size 224, or build.image_size_px",
         )
     for dim in sizes if image_size_px is not None else ():
         if dim.dim_value > 0 and dim.dim_value != image_size_px:

@@ -130,10 +130,13 @@ def signature(model: ModelProto) -> Signature:
     images, logits = model.graph.input[0], model.graph.output[0]
     outputs = logits.type.tensor_type
     card = card_of(model)
+    is_bytes = images.type.tensor_type.elem_type == TensorProto.UINT8
     return Signature(
         input=images.name,
-        input_type=TensorProto.DataType.Name(images.type.tensor_type.elem_type),
+        input_type=type_name(images),
         shape=image_shape(model),
+        layout="NHWC" if is_bytes else "NCHW",
+        value_range=(0, 255 if is_bytes else 1),
         output=logits.name,
         output_type=TensorProto.DataType.Name(outputs.elem_type),
         num_classes=outputs.shape.dim[-1].dim_value if outputs.shape.dim else 0,

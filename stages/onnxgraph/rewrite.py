@@ -225,6 +225,27 @@ def transpose_input(graph: GraphProto, perm: Sequence[int]) -> None:
     graph.ClearField("value_info")
 
 
+def normalise_input(graph: GraphProto, mean: Sequence[float], std: Sequence[float]) -> None:
+    """Let the graph take images in [0, 1], and subtract the mean and divide by the std itself.
+
+    Its images are NCHW; there is a value for each channel.
+    """
+    name = graph.input[0].name
+    centred, normalised = f"{name}_centred", f"{name}_normalised"
+    for node in graph.node:
+        for number, value in enumerate(node.input):
+            if value == name:
+                node.input[number] = normalised
+    for suffix, numbers in (("mean", mean), ("std", std)):
+        array = np.asarray(numbers, np.float32).reshape(1, -1, 1, 1)
+        graph.initializer.append(arrays.from_array(array, f"{name}_{suffix}"))
+    first = [
+        helper.make_node("Sub", [name, f"{name}_mean"], [centred], name=f"{centred}_node"),
+        helper.make_node("Div", [centred, f"{name}_std"], [normalised], name=f"{normalised}_node"),
+    ]
+    _replace_nodes(graph, [*first, *graph.node])
+
+
 def free_batch(model: ModelProto) -> None:
     """Make a fixed batch dynamic, also where constants that reshape name it.
 

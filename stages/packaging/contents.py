@@ -6,7 +6,7 @@ from pathlib import Path
 from pipeline.errors import UsageError
 from pipeline.gates import measurements
 from pipeline.gates.build_records import EngineManifest
-from pipeline.report.records import Report, RunSummary
+from pipeline.report.records import Report, RunSummary, with_measurements
 from pipeline.stage import StageError
 from stages.engines.base import BACKENDS, MANIFEST_FILE, VALIDATION_FILE
 from stages.engines.open_engine import manifest_text, read_folder
@@ -73,14 +73,8 @@ def _stored(folder: Path, manifest: EngineManifest) -> Report | None:
     measured = measurements.read(path, measurements.Measurements)
     if measured.engine.sha256 != manifest.sha256:
         return None
-    return Report(
-        run=RunSummary(command="madpipe validate", started_utc="", elapsed_s=0.0),
-        stages=(),
-        accuracy=measured.accuracy,
-        bank_agreement=measured.bank_agreement,
-        paired=measured.paired,
-        engine=manifest,
-    )
+    run = RunSummary(command="madpipe validate", started_utc="", elapsed_s=0.0)
+    return with_measurements(Report(run=run, stages=()), measured)
 
 
 def example(backend: str) -> str:

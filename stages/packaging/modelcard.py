@@ -19,11 +19,17 @@ def render(name: str, manifest: EngineManifest, signature: Signature, report: Re
     elif manifest.gpu:
         runs_on = f"{manifest.gpu} (compute capability {manifest.compute_capability})"
     channels, height, width = signature.shape
-    images = f"{channels} x {height} x {width}, {signature.input_type}, in [0, 1]"
-    if signature.input_type == "UINT8":
-        images = f"{height} x {width} x {channels}, UINT8, as decoded (0 to 255)"
-    if manifest.preprocessing and not manifest.preprocessing.mean:
+    sizes = f"{channels} x {height} x {width}"
+    if signature.layout == "NHWC":
+        sizes = f"{height} x {width} x {channels}"
+    low, high = signature.value_range
+    images = f"{sizes}, {signature.input_type}, from {low} (black) to {high} (white)"
+    takes = manifest.preprocessing
+    if takes and not takes.mean:
         images += " (assumed: the ONNX file does not say)"
+    if takes:
+        images += f"; the shorter side is scaled to {takes.resize_px or min(takes.size_px)} "
+        images += f"({takes.interpolation}), and the middle cut out"
     facts = {
         "architecture": signature.arch or "not named by its ONNX file",
         "backend": f"{manifest.backend} {manifest.backend_version}",
@@ -61,6 +67,7 @@ def _results(report: Report) -> list[str]:
         )
         for batch in report.latency.batches
     ]
+    latency = report.latency
     gates = [(gate.name, gate.verdict, gate.reason) for gate in report.gates]
     measured_on = ", ".join(f"{name} {value}" for name, value in report.environment.items())
     return [
@@ -72,6 +79,7 @@ def _results(report: Report) -> list[str]:
             if network == "engine"
         ),
         *table("batch | teacher p50 ms | engine p50 ms | speed-up", latencies),
+        *([f"Latency on {latency.device} with {latency.threads} threads\n"] if latencies else []),
         *table("gate | verdict | because", gates),
         *([f"Measured on: {measured_on}"] if measured_on else []),
     ]

@@ -4,7 +4,7 @@ Nothing then checks the teacher. What its weights do not record themselves is in
 image size, mean and std.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from stages.data.datasets import spec_of
 from stages.networks import card as cards
 from stages.networks import class_count, factory, probe, weights
 from stages.networks.card import Card
-from stages.networks.describe import SETTINGS, Facts
+from stages.networks.describe import IN_THE_GRAPH, SETTINGS, Facts
 from stages.networks.describe import card_for as describe_weights
 from stages.networks.identify_architecture import channels_of
 
@@ -36,7 +36,9 @@ def run(ctx: Context) -> None:
     x_BCHW = torch.rand(_PROBES, card.channels, card.image_size_px, card.image_size_px)
     with torch.inference_mode():
         check_finite(network(x_BCHW))
-    for line in card.assumptions(SETTINGS):
+    lines = card.assumptions(SETTINGS)
+    check_assumed(ctx, [name for name in card.assumed if name in IN_THE_GRAPH], "; ".join(lines))
+    for line in lines:
         ctx.note(line)
     if card.origins.get("mean") and not ctx.settings.data.mean and "mean" not in card.assumed:
         ctx.note(
@@ -91,10 +93,10 @@ def compare_preprocessing(ctx: Context, card: Card, path: Path) -> None:
                 if not getattr(data, name)
             ]
             if assumed:
-                ctx.note(
-                    f"assumed {', '.join(assumed)} (usual for folders of images); set what the "
-                    "teacher was trained with"
-                )
+                line = f"assumed {', '.join(assumed)} (usual for folders of images)"
+                decisive = [name for name in ("mean", "std") if not getattr(data, name)]
+                check_assumed(ctx, decisive, line)
+                ctx.note(f"{line}; set what the teacher was trained with")
         return
     for name in ("image_size_px", "mean", "std"):
         recorded, here = np.atleast_1d(getattr(own, name)), np.atleast_1d(getattr(card, name))
@@ -106,6 +108,19 @@ def compare_preprocessing(ctx: Context, card: Card, path: Path) -> None:
                 f"is not what the card in {path.name} records ({getattr(card, name)}, not {text})",
                 f"set data.{name} = {f'[{text}]' if name != 'image_size_px' else text}",
             )
+
+
+def check_assumed(ctx: Context, names: Sequence[str], lines: str) -> None:
+    """Make sure that what goes into the graph is assumed only where the settings allow it.
+
+    Raises:
+        StageError: teacher.strict forbids it.
+    """
+    if names and ctx.settings.teacher.strict:
+        settings = ", ".join(SETTINGS[name] for name in names)
+        raise StageError(
+            "teacher.strict", f"nobody said what the images are ({lines})", f"set {settings}"
+        )
 
 
 def _remedy_for_classes(card: Card, tensors: Mapping[str, Tensor], code: Path | None) -> str | None:

@@ -105,7 +105,8 @@ def test_only_teacher_and_validate_have_modules_of_data_in_their_code(arch: str)
 def test_weights_from_a_file_leave_seed_and_training_out_of_the_teachers_key() -> None:
     stage = _stages(teacher={"weights": "w.pth"})["teacher"]
     assert "seed" not in stage.settings
-    assert [name for name in stage.settings if name.startswith("teacher")] == ["teacher.arch"]
+    own = [name for name in stage.settings if name.startswith("teacher")]
+    assert own == ["teacher.arch", "teacher.strict"]
     assert stage.externals["teacher_weights"].path == ROOT / "w.pth"
     assert stage.externals["teacher_weights"].needed_by == "teacher.weights"
 

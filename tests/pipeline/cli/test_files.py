@@ -29,6 +29,31 @@ def _files(tmp_path: Path) -> None:
             "--calibration: only int8 and fp8 are calibrated (fp32); drop one of both",
         ),
         (
+            ("build", "--calibration", "engine"),
+            (
+                "--calibration: has no meaning without --onnx (engine); give --onnx, or set it in "
+                "pipeline.toml where the pipeline has it"
+            ),
+        ),
+        (
+            ("validate", "--teacher", "weights.safetensors"),
+            (
+                "--teacher: has no meaning without --engine (weights.safetensors); give --engine, "
+                "or set it in pipeline.toml where the pipeline has it"
+            ),
+        ),
+        (
+            ("export", "--strict"),
+            (
+                "--strict: has no meaning without --student (True); give --student, or set it in "
+                "pipeline.toml where the pipeline has it"
+            ),
+        ),
+        (
+            ("build", "--precision", "fp8", "--backend", "openvino"),
+            "pipeline.toml: no such file; write one with 'madpipe init' or name it with --config",
+        ),
+        (
             ("build", "--onnx", "net.onnx", "--config", "other.toml"),
             "--config: has no meaning with --onnx (other.toml); drop it, or --onnx",
         ),

@@ -58,6 +58,7 @@ BROKEN = [
         [("gates", "engine_p50_ms", "confidence")],
     ),
     (Settings(validate=Validate(images="bank")), [("validate", "images")]),
+    (Settings(data=Data(held_out_fraction=1.0)), [("data", "held_out_fraction")]),
 ]
 
 KEPT = [

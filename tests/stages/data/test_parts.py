@@ -73,7 +73,7 @@ def test_val_comes_before_test_which_is_noted_as_left_out(tmp_path: Path) -> Non
 def test_a_training_part_alone_is_split(tmp_path: Path) -> None:
     loaded = images.load(DATA, _parts(tmp_path, "train", count=10))
     assert (len(loaded.train), len(loaded.held_out)) == (14, 6)
-    assert "one is split off" in loaded.notes[0]
+    assert "data.held_out_fraction" in loaded.notes[0]
 
 
 def test_a_part_inside_a_folder_of_its_own_name_is_reached(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from models import registry
-from pipeline.errors import StageError, UsageError
+from pipeline.errors import UsageError
 from stages.data.datasets import STATISTICS
 from stages.networks import weights
 from stages.networks.describe import Facts, card_for
@@ -103,5 +103,9 @@ def test_a_head_that_is_a_convolution_or_sorts_before_other_matrices_counts_the_
 
 
 def test_a_classes_option_that_contradicts_the_weights_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StageError, match="nearest resnet8: "):
-        card_for(tmp_path / "w.pth", resnet8().state_dict(), Facts(num_classes=11))
+    for arch in (None, "resnet8"):
+        facts = Facts(arch=arch, num_classes=11)
+        with pytest.raises(
+            UsageError, match=r"contradicts the file \(11; w.pth has a head for 10\)"
+        ):
+            card_for(tmp_path / "w.pth", resnet8().state_dict(), facts)

@@ -367,3 +367,20 @@ def test_what_was_trained_comes_before_its_moving_average(tmp_path: Path) -> Non
     averaged = {name: tensor * 0 for name, tensor in _state().items()}
     torch.save({"model_ema": averaged, "model": _state()}, tmp_path / "w.pth")
     assert _same(weights.read(tmp_path / "w.pth", "here"), _state())
+
+
+def test_layers_that_were_stored_otherwise_before_are_not_taken_for_old_ones() -> None:
+    network = registry.create("torchvision:mnasnet0_5", in_channels=3, num_classes=3, code=None)
+    tensors = {name: tensor + 1 for name, tensor in network.state_dict().items()}
+    weights.fill(network, tensors, arch="torchvision:mnasnet0_5", place="here")
+    assert _same(network.state_dict(), tensors)
+
+
+def test_a_network_that_refuses_its_own_weights_is_said_in_one_line() -> None:
+    class Refusing(nn.Linear):
+        def _load_from_state_dict(self, *_args: Any) -> None:
+            raise KeyError("old format")
+
+    network = Refusing(2, 2)
+    with pytest.raises(StageError, match=r"here: weights cannot be loaded into net.py:make \(KeyE"):
+        weights.fill(network, network.state_dict(), arch="net.py:make", place="here")

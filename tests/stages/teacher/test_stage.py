@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import safetensors.torch
 import torch
@@ -164,6 +165,10 @@ def test_statistics_of_a_folder_that_nobody_said_are_noted(tmp_path: Path) -> No
     chosen = settings({"data": images, **_with_weights(tmp_path / "w.pth")})
     run = run_stages(chosen, tmp_path, count=1)
     assert any("assumed data.mean (0.485" in note for note in run.notes())
+    strict = msgspec.structs.replace(chosen.teacher, strict=True)
+    chosen = msgspec.structs.replace(chosen, teacher=strict)
+    with pytest.raises(StageError, match=r"teacher\.strict: .* set data\.mean, data\.std"):
+        run_stages(chosen, tmp_path, count=1)
 
 
 @torch.no_grad()

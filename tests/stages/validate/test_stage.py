@@ -20,6 +20,7 @@ from stages.engines.base import Session
 from stages.engines.open_engine import open_engine, read_manifest
 from stages.networks import weights
 from stages.networks.predict import predict
+from stages.standalone import validate_engine
 from stages.validate import stage as validate_stage
 from tests.stages.tiny import TinyRun, card, run_stages, settings, weights_file
 
@@ -265,7 +266,7 @@ def test_a_bank_of_other_images_is_refused(tiny: TinyRun, tmp_path: Path) -> Non
 
 
 def test_the_digits_need_no_folder() -> None:
-    assert standalone._source("digits") == Data()
+    assert validate_engine._source("digits") == Data()
 
 
 @pytest.mark.skipif(

@@ -1,0 +1,52 @@
+"""What commands on files assume where neither a file nor an option says it, and say so."""
+
+from collections.abc import Mapping
+
+from pipeline.errors import UsageError
+from pipeline.preprocessing import Preprocessing
+from pipeline.stage import OnNote
+from stages.networks.describe import IN_THE_GRAPH
+
+_UNKNOWN_RANGE = "the ONNX file does not say what range its images have"
+
+
+def report_assumptions(
+    preprocessing: Preprocessing,
+    options: Mapping[str, str],
+    on_note: OnNote,
+    *,
+    is_strict: bool = False,
+) -> None:
+    """Pass on a line for each value that nobody said, with its option in `options`.
+
+    Raises:
+        UsageError: Some of them go into the graph, and they must not be assumed.
+    """
+    lines = preprocessing.assumptions(options)
+    decisive = [name for name in preprocessing.assumed if name in IN_THE_GRAPH]
+    if decisive and is_strict:
+        names = ", ".join(options.get(name, name) for name in decisive)
+        raise UsageError(
+            "--strict",
+            f"nobody said what goes into the graph ({'; '.join(lines)})",
+            f"give {names}",
+        )
+    for line in lines:
+        on_note(line)
+
+
+def report_unknown_range(preprocessing: Preprocessing, on_note: OnNote, *, is_strict: bool) -> None:
+    """Pass on what is assumed of the range of images that an ONNX file takes.
+
+    Raises:
+        UsageError: Nobody said it, and it must not be assumed.
+    """
+    if preprocessing.mean:
+        return
+    if is_strict:
+        remedy = "give --mean and --std, or --mean none for images in [0, 1] or bytes as they are"
+        raise UsageError("--strict", f"{_UNKNOWN_RANGE} (no mean and std)", remedy)
+    on_note(
+        f"warning: {_UNKNOWN_RANGE}: assumed floats in [0, 1], or bytes as decoded, that it "
+        "normalises itself; otherwise give --mean and --std, or --mean none to confirm it"
+    )

@@ -1,0 +1,175 @@
+"""An engine from anywhere, measured against a teacher from anywhere."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from torch import Tensor
+
+from models import registry
+from pipeline.errors import StageError, UsageError, did_you_mean
+from pipeline.gates import measurements as records
+from pipeline.gates.build_records import EngineManifest
+from pipeline.gates.measurements import Measurements
+from pipeline.paths import expanded
+from pipeline.preprocessing import Preprocessing
+from pipeline.settings import Data, Validate
+from pipeline.stage import OnNote, no_note
+from stages.data.datasets import SPECS
+from stages.data.images import Images
+from stages.data.images import load as load_dataset
+from stages.engines import compatibility
+from stages.engines.base import BACKENDS, VALIDATION_FILE, OnProgress, no_progress
+from stages.engines.open_engine import read_folder
+from stages.networks import card as cards
+from stages.networks import weights
+from stages.networks.card import Card
+from stages.networks.describe import Facts, card_for
+from stages.standalone.assumptions import report_assumptions
+from stages.standalone.restore import restore
+from stages.validate import stage as validate_stage
+from stages.validate.images import bank_images, check_images
+from stages.validate.latency import Teacher
+
+_BANK = "bank:"
+_NO_FACTS = Facts()
+
+
+def validate(
+    folder: Path,
+    teacher: Path,
+    data: str,
+    options: Validate,
+    facts: Facts = _NO_FACTS,
+    *,
+    classes_file: Path | None = None,
+    is_strict: bool = False,
+    on_note: OnNote = no_note,
+    on_progress: OnProgress = no_progress,
+) -> Measurements:
+    """Measure an engine against a teacher on a source of images, and store that beside it.
+
+    Images are read as the engine's manifest says. `facts` is what options say of the teacher; for
+    the rest it is taken to be like the engine, unless `is_strict` forbids to assume it.
+    `classes_file` names the teacher's classes in its order, each perhaps by several names.
+    `on_note` gets what was assumed and left out, `on_progress` how far it is.
+
+    Raises:
+        StageError: A file is missing, damaged or does not fit.
+        UsageError: The data specification names no source, options contradict the teacher, or
+            something would be assumed of it that must not be.
+    """
+    source = None if data.startswith(_BANK) else _source(data)
+    manifest, path = read_folder(folder, "--engine")
+    tensors = weights.read(teacher, "--teacher")
+    card = _teacher_card(teacher, tensors, facts, manifest)
+    options_of = {"mean": "--mean", "std": "--std"}
+    report_assumptions(card, options_of, on_note, is_strict=is_strict)
+    code = registry.source_file(card.arch)
+    network = restore(card, tensors, teacher, place="--teacher", on_note=on_note)
+    if source is None:
+        images = bank_images(Path(data.removeprefix(_BANK)), card)
+    else:
+        source = _read_as(manifest.preprocessing or card, source)
+        images = _held_out(source, classes_file, card, on_note)
+    compatibility.check(manifest)
+    measurements, _ = validate_stage.measure(
+        Teacher(network=network, card=card, code=code),
+        manifest,
+        path,
+        images,
+        options,
+        logits={},
+        kind="held-out" if source else "bank",
+        opset=BACKENDS[manifest.backend].opset,
+        on_progress=on_progress,
+    )
+    records.write(folder / VALIDATION_FILE, measurements)
+    return measurements
+
+
+def _held_out(source: Data, classes_file: Path | None, card: Card, on_note: OnNote) -> Images:
+    """Return the held-out images of a source, which fit the card; all where no part is named."""
+    if source.source == "folder":  # of which nothing was trained on here
+        source = msgspec.structs.replace(source, held_out_fraction=1.0)
+    dataset = load_dataset(
+        source,
+        Path(source.root),
+        classes_file=classes_file,
+        known_classes=card.classes,
+    )
+    for note in dataset.notes:
+        on_note(note)
+    images = dataset.held_out
+    if source.source == "folder":
+        others = f"; {len(dataset.train)} of the training part are not used"
+        on_note(f"measured on {len(images)} images{others if len(dataset.train) else ''}")
+    check_images(images, card)
+    return images
+
+
+def _teacher_card(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    facts: Facts,
+    manifest: EngineManifest,
+) -> Card:
+    """Return the card of a teacher; what neither it nor `facts` says is as for the engine."""
+    engine = manifest.preprocessing
+    if cards.read(path) is None and engine is not None:
+        facts = facts._replace(
+            image_size_px=engine.image_size_px,
+            mean=facts.mean or engine.mean or None,
+            std=facts.std or engine.std or None,
+            resize_px=engine.resize_px or engine.image_size_px,
+            interpolation=engine.interpolation,
+        )
+        if engine.num_classes and "classes" not in engine.assumed:
+            facts = facts._replace(classes=engine.classes)
+    try:
+        card = card_for(path, tensors, facts)
+    except StageError:
+        arch = manifest.signature.arch if manifest.signature else ""
+        if facts.arch or not arch:
+            raise
+        card = card_for(path, tensors, facts._replace(arch=arch))
+    return card
+
+
+def _read_as(preprocessing: Preprocessing, source: Data) -> Data:
+    """Return the settings of a source whose images are to be read so."""
+    channels = preprocessing.channels
+    digits = SPECS["digits"]
+    if source.source == "digits" and (channels, preprocessing.image_size_px) != (
+        digits.channels,
+        digits.image_size_px,
+    ):
+        size = " x ".join(map(str, (channels, *preprocessing.size_px)))
+        raise UsageError(
+            "--data",
+            f"is digits, which are 1 x 8 x 8, and the engine takes {size}",
+            "name its images: SOURCE:FOLDER such as folder:images, or bank:FILE.npz",
+        )
+    # A set of its own way to scale keeps it where nobody said another.
+    is_usual = "resize_px" in preprocessing.assumed and source.source != "folder"
+    return msgspec.structs.replace(
+        source,
+        image_size_px=preprocessing.image_size_px,
+        mean=preprocessing.mean or (0.0,) * channels,
+        std=preprocessing.std or (1.0,) * channels,
+        resize_px=None if is_usual else preprocessing.resize_px or preprocessing.image_size_px,
+        interpolation=preprocessing.interpolation,
+    )
+
+
+def _source(data: str) -> Data:
+    """Return the settings of `digits` or `SOURCE:FOLDER`."""
+    source, _, folder = data.partition(":")
+    if source not in SPECS or (source != "digits" and not folder):
+        raise UsageError(
+            "--data",
+            f"names no source of images{did_you_mean(source, SPECS)} ({data})",
+            f"give digits, bank:FILE.npz, or SOURCE:FOLDER with one of {', '.join(SPECS)}",
+        )
+    root = str(expanded(folder or "data"))
+    return msgspec.convert({"source": source, "root": root}, Data)
