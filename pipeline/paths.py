@@ -7,11 +7,18 @@ from pathlib import Path
 def expanded(text: str, root: Path = Path()) -> Path:
     """Return the path that a setting names, relative to `root`.
 
-    `~` and `$VARIABLE` are replaced; backslashes stand for slashes where they would not otherwise
-    and no file has them in its name.
+    `~` and `$VARIABLE` are replaced where they are known; backslashes stand for slashes where they
+    would not otherwise and no file has them in its name.
     """
     text = os.path.expandvars(text)
-    path = root / Path(text).expanduser()
+    path = root / _from_home(text)
     if os.sep == "/" and "\\" in text and not path.exists():
-        return root / Path(text.replace("\\", "/")).expanduser()
+        return root / _from_home(text.replace("\\", "/"))
     return path
+
+
+def _from_home(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # nobody is called so, or has a home
+        return Path(text)

@@ -113,6 +113,8 @@ def write_file(path: Path, text: str, *, remedy: str) -> None:
     Raises:
         StoreError: It cannot be written.
     """
+    if path.is_dir():
+        raise StoreError(str(path), "is a folder", remedy)
     try:
         write_bytes(path, text.encode())
     except OSError as error:

@@ -1,9 +1,11 @@
 """The `madpipe` command: its subcommands, its exit codes, and the one place that prints errors."""
 
 import io
+import os
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -26,6 +28,7 @@ app = typer.Typer(
 
 cache_app = typer.Typer(help="Look after the stored stages.", no_args_is_help=True)
 
+_STANDARD_ERROR = 2
 _Commands = tuple[Callable[..., None], ...]
 _STAGES: _Commands = (run.run, run.plan, run.status, run.why, run.distill, sweep.sweep)
 _FILES: _Commands = (export.export, files.build, files.validate)
@@ -71,6 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
 
         worker.main()
         return
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal may lack the letters of a class or of a file.
@@ -88,6 +92,17 @@ def main(arguments: list[str] | None = None) -> None:
         if message:
             typer.echo(message, err=True)
     sys.exit(code if isinstance(code, int) else exit_codes.DONE)
+
+
+def _open_closed_streams() -> None:
+    """Lead streams that the caller closed to nowhere; a file opened later would get their text."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
+        pass
+    os.close(descriptor)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+            setattr(sys, name, nowhere)
 
 
 def _code_and_message(error: BaseException) -> tuple[int, str]:

@@ -37,7 +37,11 @@ def _paths(settings: Settings) -> Iterator[Fault]:
         ("student", "arch"),
         ("student", "weights"),
     ):
-        path = getattr(getattr(settings, table), name) or ""
+        path = getattr(getattr(settings, table), name)
+        if path is None:
+            continue
+        if not path.strip():
+            yield Fault((table, name), f"is empty ({path!r})", "name it, or leave the setting out")
         if not path.isprintable():
             wrong = f"a backslash in double quotes made another character of it ({path!r})"
             yield Fault((table, name), wrong, "write it with slashes, or in 'single quotes'")
@@ -145,6 +149,9 @@ def _gate_bounds(
         elif gate.min is not None and gate.most is not None and gate.min > gate.most:
             wrong = f"min is above max ({gate.min:g} > {gate.most:g}), so nothing passes"
             yield Fault((*key, "min"), wrong, "exchange them")
+        elif measures.is_share(name) and (far := [b for b in _bounds(gate) if abs(b) > 1]):
+            wrong = f"is a share of images, 1 at most ({far[0]:g}), so its verdict is certain"
+            yield Fault(key, wrong, "divide a percentage by 100")
         elif measures.is_resampled(name) and gate.confidence > measures.MOST_RESAMPLED_CONFIDENCE:
             most = f"{measures.MOST_RESAMPLED_CONFIDENCE:g}"
             wrong = f"resampling supports no more than {most} ({gate.confidence:g})"
@@ -154,3 +161,7 @@ def _gate_bounds(
             wrong = "no sample can show that nothing at all is lost (0)"
             remedy = "set the loss that you accept, such as 0.005; below 0 asks for a gain"
             yield Fault((*key, bound), wrong, remedy)
+
+
+def _bounds(gate: Gate) -> list[float]:
+    return [bound for bound in (gate.min, gate.most) if bound is not None]

@@ -39,6 +39,11 @@ def is_drop(name: str) -> bool:
     return name.endswith("_drop")
 
 
+def is_share(name: str) -> bool:
+    """Tell whether a measure is a share, or a difference of two, so that it is 1 at most."""
+    return name.endswith(("_top1", "_drop", "_agreement", "_calibration_error"))
+
+
 MOST_RESAMPLED_CONFIDENCE = 0.995
 """The outermost quantile that is stored of a resampled measure."""
 

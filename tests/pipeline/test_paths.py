@@ -19,3 +19,7 @@ def test_home_variables_and_backslashes_are_understood(
     root.mkdir()
     (root / "sets\\a").touch()
     assert expanded("sets\\a", root) == root / "sets\\a"
+
+
+def test_a_home_that_nobody_has_is_a_name(tmp_path: Path) -> None:
+    assert expanded("~nobody_of_that_name/a", tmp_path) == tmp_path / "~nobody_of_that_name/a"

@@ -93,6 +93,11 @@ def test_settings_that_fit_break_no_rule(settings: Settings) -> None:
     assert list(broken_rules(settings)) == []
 
 
+def test_a_path_of_nothing_is_refused() -> None:
+    (fault,) = broken_rules(Settings(data=Data(root=" ")))
+    assert (fault.key, fault.wrong) == (("data", "root"), "is empty (' ')")
+
+
 def test_bounds_the_wrong_way_round_are_reported_with_both() -> None:
     (fault,) = broken_rules(Settings(gates={"speedup": Gate(min=2, max=1.5)}))
     assert fault.wrong == "min is above max (2 > 1.5), so nothing passes"
@@ -103,3 +108,18 @@ def test_a_margin_of_zero_is_refused_with_what_to_do() -> None:
     (fault,) = broken_rules(Settings(gates={"engine_top1_drop": Gate(max=0)}))
     assert fault.wrong == "no sample can show that nothing at all is lost (0)"
     assert fault.remedy.startswith("set the loss that you accept, such as 0.005")
+
+
+@pytest.mark.parametrize(
+    ("name", "gate"),
+    [
+        ("engine_top1", Gate(min=98)),
+        ("student_top1_drop", Gate(max=90)),
+        ("engine_top5_drop", Gate(margin=1.5)),
+        ("student_agreement", Gate(min=95)),
+    ],
+)
+def test_a_percentage_as_the_bound_of_a_share_is_refused(name: str, gate: Gate) -> None:
+    (fault,) = broken_rules(Settings(gates={name: gate}))
+    assert fault.wrong.startswith("is a share of images, 1 at most (")
+    assert fault.remedy == "divide a percentage by 100"
