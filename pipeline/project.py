@@ -59,6 +59,12 @@ class Project:
         """Return the project with a working folder of its own for a smoke run."""
         return replace(self, store=Store(self.store.home / SMOKE_FOLDER))
 
+    @property
+    def none_stored(self) -> str:
+        """Say for messages that nothing is stored, and why where a smoke run was all there was."""
+        has_smoke = (self.store.home / SMOKE_FOLDER).exists()
+        return "none stored; a smoke run judges nothing" if has_smoke else "none stored"
+
     def fetch(self, targets: Sequence[str]) -> None:
         """Bring the outside folders that the settings ask to be downloaded and that are absent.
 
@@ -123,7 +129,7 @@ class Project:
         """
         measurements = self.measurements()
         if measurements is None:
-            wrong = "holds no measurements (none stored)"
+            wrong = f"holds no measurements ({self.none_stored})"
             raise StoreError(str(self.store.home), wrong, "madpipe run validate")
         return judge(measurements, self.settings.gates)
 

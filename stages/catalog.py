@@ -87,7 +87,7 @@ def _network(role: str, arch: str, settings: Settings, root: Path) -> _Use:
     code = expanded(str(file), root) if file else None
     # With the bank alone the settings name no data: the teacher's card says what it takes.
     data = settings.data if settings.validate.images != "bank" else None
-    weights = settings.teacher.weights
+    weights, start = settings.teacher.weights, settings.student.weights
     fits = NeedsNetwork(
         setting=setting,
         arch=arch,
@@ -96,6 +96,7 @@ def _network(role: str, arch: str, settings: Settings, root: Path) -> _Use:
         root=expanded(settings.data.root, root),
         classes=class_orders.file_of(settings.data, root),
         teacher_weights=expanded(weights, root) if weights else None,
+        start_weights=expanded(start, root) if start and role == "student" else None,
     )
     use = _Use(
         externals={f"{role}_code": External(path=code, needed_by=setting)} if code else {},

@@ -46,13 +46,16 @@ class NeedsNetwork:
     """The file that names the classes, where the settings name one."""
     teacher_weights: Path | None = None
     """The file of the teacher's weights, which may name more classes than there are folders."""
+    start_weights: Path | None = None
+    """The file of the weights that its training starts from."""
 
     def check(self) -> None:
         """Build the network with random weights, and run it where the classes can be counted.
 
         Raises:
             StageError: It cannot be built, takes other images or classes, is a user's that
-                nothing can be distilled with, or a student that cannot be exported.
+                nothing can be distilled with, a student that cannot be exported, or the weights
+                that it starts from are of another network.
         """
         if self.data is None:
             return
@@ -82,6 +85,15 @@ class NeedsNetwork:
         is_student = self.setting == "student.arch"
         if self.code is not None:
             probe.check(network, card, self.setting, learns=is_student)
+        if self.start_weights is not None and self.start_weights.is_file():
+            factory.start_from(
+                network,
+                card,
+                self.start_weights,
+                code=self.code,
+                place="student.weights",
+                on_note=lambda _: None,  # said when training starts
+            )
         if is_student:
             try_export(network, card, code=self.code, place=self.setting)
 

@@ -254,18 +254,21 @@ def package(
     from stages.packaging import archive, contents  # noqa: PLC0415
 
     report = None
-    if engine is None or config.exists():
-        with contextlib.suppress(StoreError):  # nothing has run
-            report = document(common.open_project(config, set_))
-    place, folder = "--engine", engine
-    if folder is None:
-        place = "the built engine"
-        for stage in report.stages if report else ():
-            if stage.name == "build" and "engine" in stage.outputs:
-                folder = Path(stage.outputs["engine"].path).parent
-    if folder is None:
-        remedy = "madpipe run all, or give --engine"
-        raise StoreError(str(config), "its last run has no engine (none stored)", remedy)
+    if engine is not None:
+        place, folder = "--engine", engine
+        if config.exists():
+            with contextlib.suppress(StoreError):  # nothing has run, or not this engine
+                report = document(common.open_project(config, set_))
+    else:
+        project = common.open_project(config, set_)
+        report, place = document(project), "the built engine"
+        built = [stage.outputs["engine"] for stage in report.stages if "engine" in stage.outputs]
+        if not built:
+            remedy = "madpipe run all, or give --engine"
+            raise StoreError(
+                str(config), f"its last run has no engine ({project.none_stored})", remedy
+            )
+        folder = Path(built[-1].path).parent
     package_name, files = contents.collect(folder, place=place, name=name, report=report)
     target = out or Path(package_name)
     archive.write(files, target, overwrite=overwrite)

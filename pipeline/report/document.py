@@ -37,7 +37,7 @@ def document(project: Project, verdicts: Sequence[Verdict] | None = None) -> Rep
     """
     run = run_records.latest(project.store)
     if run is None:
-        wrong = "holds no run to report (none stored)"
+        wrong = f"holds no run to report ({project.none_stored})"
         raise StoreError(str(project.store.home), wrong, "madpipe run all first")
     entries = {
         record.name: project.store.read(record.name, record.key)

@@ -17,6 +17,7 @@ from torch import Tensor
 from pipeline.settings import Data, Settings
 from pipeline.stage import StageError
 from stages.data import classes as class_orders
+from stages.data import headers
 from stages.data.datasets import SPECS, Spec, loader_module, spec_of
 from stages.data.files import ImageFiles
 from stages.networks.predict import OnImages, no_progress
@@ -128,6 +129,8 @@ def load(
         kept_N = np.sort(order_N[:count])
         kept = x.select(kept_N) if isinstance(x, ImageFiles) else x[kept_N]
         held_out = DatasetPart(kept, y_N[kept_N])
+    if isinstance(held_out.x, ImageFiles):
+        notes += headers.notes(held_out.x.paths)
     held_out_images = _images(held_out, classes, spec).to(torch.device("cpu"), on_progress)
     return Dataset(_images(train, classes, spec), held_out_images, spec, notes)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pipeline.errors import UsageError
 from pipeline.preprocessing import Preprocessing
 from pipeline.stage import OnNote
-from stages.networks.describe import IN_THE_GRAPH
+from stages.networks.describe import IN_THE_GRAPH, OPTIONS
 
 _UNKNOWN_RANGE = "the ONNX file does not say what range its images have"
 
@@ -39,9 +39,11 @@ def report_unknown_range(preprocessing: Preprocessing, on_note: OnNote, *, is_st
     """Pass on what is assumed of the range of images that an ONNX file takes.
 
     Raises:
-        UsageError: Nobody said it, and it must not be assumed.
+        UsageError: Nobody said it, here or when the file was exported, and it must not be assumed.
     """
     if preprocessing.mean:
+        if is_strict:
+            check_recorded(preprocessing, "export it again with --mean and --std")
         return
     if is_strict:
         remedy = "give --mean and --std, or --mean none for images in [0, 1] or bytes as they are"
@@ -50,3 +52,15 @@ def report_unknown_range(preprocessing: Preprocessing, on_note: OnNote, *, is_st
         f"warning: {_UNKNOWN_RANGE}: assumed floats in [0, 1], or bytes as decoded, that it "
         "normalises itself; otherwise give --mean and --std, or --mean none to confirm it"
     )
+
+
+def check_recorded(preprocessing: Preprocessing, remedy: str) -> None:
+    """Make sure that nobody assumed what a file has in its graph.
+
+    Raises:
+        UsageError: It was assumed when the file was made.
+    """
+    decisive = [name for name in preprocessing.assumed if name in IN_THE_GRAPH]
+    if decisive:
+        lines = "; ".join(preprocessing.assumptions(OPTIONS))
+        raise UsageError("--strict", f"nobody said what is in the graph ({lines})", remedy)

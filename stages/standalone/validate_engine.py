@@ -25,7 +25,7 @@ from stages.networks import card as cards
 from stages.networks import weights
 from stages.networks.card import Card
 from stages.networks.describe import Facts, card_for
-from stages.standalone.assumptions import report_assumptions
+from stages.standalone.assumptions import check_recorded, report_assumptions
 from stages.standalone.restore import restore
 from stages.validate import stage as validate_stage
 from stages.validate.images import bank_images, check_images
@@ -61,6 +61,8 @@ def validate(
     """
     source = None if data.startswith(_BANK) else _source(data)
     manifest, path = read_folder(folder, "--engine")
+    if is_strict and manifest.preprocessing:
+        check_recorded(manifest.preprocessing, "build it again with --mean and --std")
     tensors = weights.read(teacher, "--teacher")
     card = _teacher_card(teacher, tensors, facts, manifest)
     options_of = {"mean": "--mean", "std": "--std"}

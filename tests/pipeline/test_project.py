@@ -63,6 +63,9 @@ def test_judging_without_measurements_names_the_command_to_run(project: Open) ->
     assert str(caught.value) == (
         f"{opened.store.home}: holds no measurements (none stored); madpipe run validate"
     )
+    opened.as_smoke().store.home.mkdir(parents=True)
+    with pytest.raises(StoreError, match=r"\(none stored; a smoke run judges nothing\)"):
+        opened.verdicts()
 
 
 def test_stored_measurements_are_judged_by_the_gates_of_now(project: Open) -> None:

@@ -10,6 +10,7 @@ import torch
 from pipeline.errors import StageError, UnavailableError
 from pipeline.settings import Data
 from stages.preflight import NeedsNetwork
+from tests.stages.tiny import resnet8
 
 FOLDER = Data(source="folder", image_size_px=8, mean=(0.5,), std=(0.5,))
 
@@ -36,6 +37,16 @@ def test_a_network_that_fits_is_let_through(tmp_path: Path) -> None:
 def test_another_number_of_classes_is_refused_by_what_the_source_has(tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"^student.arch: .* gives \(7,\) outputs for 10 classes"):
         _needs("net.py:make", tmp_path, Data(), SEVEN).check()
+
+
+def test_weights_to_start_from_that_are_of_another_network_are_refused_at_once(
+    tmp_path: Path,
+) -> None:
+    torch.save(resnet8(classes=3).state_dict(), tmp_path / "w.pth")
+    needs = replace(_needs("resnet8", tmp_path, Data()), start_weights=tmp_path / "w.pth")
+    needs.check()  # a head for other classes starts at random
+    with pytest.raises(StageError, match=r"^student.weights: weights do not fit resnet14"):
+        replace(needs, arch="resnet14").check()
 
 
 @pytest.mark.parametrize("parts", [("",), ("val",), ("train", "test")])

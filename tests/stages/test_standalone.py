@@ -213,6 +213,19 @@ def test_what_a_file_of_our_own_has_in_its_graph_cannot_be_said_otherwise(tmp_pa
     assert not (tmp_path / "e").exists()
 
 
+def test_strict_refuses_a_file_in_whose_graph_something_was_assumed(tmp_path: Path) -> None:
+    torch.save(resnet8(channels=3).state_dict(), tmp_path / "w.pth")
+    standalone.export(tmp_path / "w.pth", tmp_path / "w.onnx", Facts(image_size_px=16))
+    options = Build(backend="onnxruntime", device="cpu", precision="fp32")
+    with pytest.raises(UsageError, match=r"--strict: nobody said what is in the graph .*--mean"):
+        standalone.build(tmp_path / "w.onnx", tmp_path / "e", options, is_strict=True)
+    standalone.build(tmp_path / "w.onnx", tmp_path / "e", options)
+    with pytest.raises(UsageError, match=r"--strict: nobody said .*; build it again"):
+        standalone.validate(
+            tmp_path / "e", tmp_path / "w.pth", "digits", Validate(), is_strict=True
+        )
+
+
 def test_strict_refuses_to_assume_what_goes_into_the_graph_and_nothing_else(tmp_path: Path) -> None:
     torch.save(resnet8(channels=3).state_dict(), tmp_path / "w.pth")
     notes: list[str] = []

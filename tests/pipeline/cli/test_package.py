@@ -10,10 +10,8 @@ def test_without_a_run_there_is_nothing_to_pack(madpipe: Call, tmp_path: Path) -
     (tmp_path / "pipeline.toml").touch()
     code, out, err = madpipe("package")
     assert (code, out) == (1, "")
-    assert err == (
-        "pipeline.toml: its last run has no engine (none stored); madpipe run all, or give "
-        "--engine\n"
-    )
+    home = tmp_path / ".madpipe"
+    assert err == f"{home}: holds no run to report (none stored); madpipe run all first\n"
 
 
 def test_without_settings_and_engine_the_settings_are_missing(madpipe: Call) -> None:
