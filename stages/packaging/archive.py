@@ -17,6 +17,9 @@ Files = Mapping[str, bytes]
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip file can hold
 _MODE = 0o644
+_OF_PACKAGES = ("manifest.json", "labels.txt")
+"""Files of every package; a folder without them is somebody's own, and not replaced."""
+_OTHER_ARCHIVES = {".rar", ".7z", ".tar", ".gz", ".xz", ".bz2", ".zst"}
 
 
 def write(files: Files, out: Path, *, overwrite: bool) -> None:
@@ -24,24 +27,31 @@ def write(files: Files, out: Path, *, overwrite: bool) -> None:
 
     Raises:
         OSError: It cannot be written.
-        UsageError: `out` is there and is not to be overwritten, or a name leads out of it.
+        UsageError: `out` is there and is not to be overwritten, or is no package, or a name leads
+            out of it.
     """
     for name in files:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise UsageError("--out", f"a file's name leads out of it ({name})", "rename the file")
-    is_folder = not out.name.endswith((".zip", ".tar.gz", ".tgz"))
+    is_folder = not out.name.lower().endswith((".zip", ".tar.gz", ".tgz"))
+    if out.suffix.lower() in _OTHER_ARCHIVES and is_folder:
+        wrong = f"is no form of a package ({out.suffix})"
+        raise UsageError("--out", wrong, "give a name in .zip or .tar.gz, or a folder")
     is_occupied = any(out.iterdir()) if out.is_dir() else out.exists()
     if is_occupied and not overwrite:
         raise UsageError("--out", f"is already there ({out})", "give --overwrite or another --out")
     if out.exists() and out.is_dir() != is_folder:
         kind = "a folder" if out.is_dir() else "a file"
         raise UsageError("--out", f"is {kind} of that name ({out})", "give another --out")
+    if is_occupied and is_folder and not all((out / name).is_file() for name in _OF_PACKAGES):
+        wrong = f"is a folder with other files than a package's ({out})"
+        raise UsageError("--out", wrong, "give another --out, or remove it yourself")
     out.parent.mkdir(parents=True, exist_ok=True)
     if is_folder:
         _write_folder(files, out)
     else:
         ordered = dict(sorted(files.items()))
-        write_bytes(out, _zip(ordered) if out.suffix == ".zip" else _tar(ordered))
+        write_bytes(out, _zip(ordered) if out.suffix.lower() == ".zip" else _tar(ordered))
 
 
 def _write_folder(files: Files, out: Path) -> None:

@@ -11,7 +11,7 @@ from stages.packaging import archive
 
 FORMS = ["p", "p.zip", "p.tar.gz"]
 
-FILES = {"b/two.txt": b"two\n", "a.txt": b"one\n", "b/1/model": b"\0" * 5000}
+FILES = {"manifest.json": b"two\n", "labels.txt": b"one\n", "b/1/model": b"\0" * 5000}
 
 
 def _read(out: Path) -> dict[str, bytes]:
@@ -57,6 +57,20 @@ def test_what_is_there_is_only_replaced_when_asked_for(tmp_path: Path, form: str
     assert _read(out) == {"other": b""}
 
 
+def test_a_folder_of_other_files_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "mine.jpg").touch()
+    with pytest.raises(UsageError, match=r"a folder with other files than a package's"):
+        archive.write(FILES, tmp_path / "photos", overwrite=True)
+    assert (tmp_path / "photos" / "mine.jpg").exists()
+
+
+@pytest.mark.parametrize("name", ["p.rar", "p.tar", "p.tar.xz"])
+def test_an_unknown_form_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=r"no form of a package .*\.zip or \.tar\.gz"):
+        archive.write(FILES, tmp_path / name, overwrite=False)
+
+
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     archive.write(FILES, tmp_path / "out", overwrite=False)
@@ -80,8 +94,8 @@ def test_a_folder_is_not_replaced_by_an_archive_nor_the_other_way(tmp_path: Path
 
 def test_a_failure_half_way_leaves_what_was_there(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    archive.write({"a": b"1"}, out, overwrite=False)
+    archive.write(FILES, out, overwrite=False)
     with pytest.raises(FileExistsError):
         archive.write({"a": b"2", "a/b": b"a file is no folder"}, out, overwrite=True)
-    assert _read(out) == {"a": b"1"}
+    assert _read(out) == FILES
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
