@@ -68,6 +68,7 @@ def export(
     if precision not in ("auto", "fp32"):
         remedy = "give the precision to madpipe build"
         raise UsageError("--precision", f"exports are fp32 ({precision})", remedy)
+    path = _target(student, out)
     facts = preprocessing_options.read(
         image_size=image_size,
         mean=mean,
@@ -79,7 +80,6 @@ def export(
     from stages import standalone  # noqa: PLC0415  (torch, only when there is something to do)
     from stages.networks.describe import Facts  # noqa: PLC0415
 
-    path = out or student.with_suffix(".onnx")
     result = standalone.export(
         student,
         path,
@@ -93,3 +93,14 @@ def export(
         return
     del result["preprocessing"]
     typer.echo(f"{path}  {formatting.size(path.stat().st_size)}  {formatting.metrics(result)}")
+
+
+def _target(student: Path, out: Path | None) -> Path:
+    """Return the file to write; UsageError where it is a folder, or the weights themselves."""
+    path = out or student.with_suffix(".onnx")
+    if path.is_dir():
+        remedy = f"name a file in it, such as {path / student.with_suffix('.onnx').name}"
+        raise UsageError("--out", f"is a folder ({path})", remedy)
+    if path.resolve() == student.resolve():
+        raise UsageError("--out", f"is the file of the weights ({path})", "name another file")
+    return path

@@ -109,6 +109,7 @@ def _written(
     batch_sizes: Sequence[int],
 ) -> Comparison:
     """Write a model where it agrees with torch; a file that does not is not left behind."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="madpipe-", dir=path.parent) as folder:
         exported = Path(folder) / path.name
         onnx_io.save(model, exported)

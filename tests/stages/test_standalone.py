@@ -31,12 +31,9 @@ def test_a_file_with_its_card_needs_nothing_more(tmp_path: Path) -> None:
 
 def test_a_file_can_be_exported_to_take_bytes(tmp_path: Path) -> None:
     weights_file(tmp_path / "w.safetensors")
-    standalone.export(
-        tmp_path / "w.safetensors",
-        tmp_path / "w.onnx",
-        options=Export(input="uint8-nhwc"),
-    )
-    signature = onnx_io.signature(onnx_io.read(tmp_path / "w.onnx", "here"))
+    out = tmp_path / "new" / "folder" / "w.onnx"
+    standalone.export(tmp_path / "w.safetensors", out, options=Export(input="uint8-nhwc"))
+    signature = onnx_io.signature(onnx_io.read(out, "here"))
     assert (signature.input_type, signature.shape) == ("UINT8", (1, 8, 8))
 
 

@@ -25,6 +25,14 @@ def _files(tmp_path: Path) -> None:
             "--precision: exports are fp32 (fp16); give the precision to madpipe build",
         ),
         (
+            ("export", "--student", "weights.safetensors", "--out", "engine"),
+            "--out: is a folder (engine); name a file in it, such as engine/weights.onnx",
+        ),
+        (
+            ("export", "--student", "weights.safetensors", "--out", "./weights.safetensors"),
+            "--out: is the file of the weights (weights.safetensors); name another file",
+        ),
+        (
             ("build", "--onnx", "net.onnx", "--precision", "fp32", "--calibration", "engine"),
             "--calibration: only int8 and fp8 are calibrated (fp32); drop one of both",
         ),
