@@ -24,6 +24,8 @@ BATCH_SIZES = (1, 2, 7, 64)
 _ALONE = 4
 _ROUNDING = 32 * float(np.finfo(np.float32).eps)
 """Of the largest logit: what sums of fp32 in another order differ by."""
+_REPEATABLE = 1e-4
+"""Of the spread: more between two calls on the same images is no rounding."""
 _TIMES_OWN_ERROR = 8.0
 """How much farther from the exact result than torch's fp32 a graph may be."""
 
@@ -135,6 +137,7 @@ class Reference:
             else "let its forward treat every image by itself"
         )
         wrong = "the answer for an image depends on the others of its batch"
+        self._check_steady()
         try:
             rows = [self.infer(x_CHW[None]) for x_CHW in self.images_NCHW[:_ALONE]]
         except Exception as error:
@@ -145,6 +148,23 @@ class Reference:
         if difference > self.allowed(options, difference):
             seen = f"a logit differs by {difference:.3g}, of a spread of {self.spread:.3g}"
             raise StageError(self.place, f"{wrong} ({cause}; {seen})", remedy)
+
+    def _check_steady(self) -> None:
+        """Make sure that the same images get the same answer; StageError where not."""
+        x_BCHW = self.images_NCHW[:_ALONE]
+        try:
+            difference = float(np.abs(self.infer(x_BCHW) - self.infer(x_BCHW)).max(initial=0.0))
+        except Exception:  # noqa: BLE001  (what a user's network raises is said of single images)
+            return
+        largest = float(np.abs(self.logits_NK).max(initial=0.0))
+        if difference > max(_REPEATABLE * self.spread, _ROUNDING * largest):
+            raise StageError(
+                self.place,
+                "the network gives other outputs for the same images each time (a logit differs "
+                f"by {difference:.3g}, of a spread of {self.spread:.3g}; dropout or noise that is "
+                "always on?)",
+                "let its forward draw nothing in evaluation mode: F.dropout(x, p, self.training)",
+            )
 
 
 def compare(

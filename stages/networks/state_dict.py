@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from models.key_names import is_of_average
@@ -17,12 +19,21 @@ _TRAINING = ("optim", "sched", "lr_sched", "scaler", "amp", "callbacks", "loops"
 """Beginnings of the names of what a training keeps to go on."""
 _COUNTERS = frozenset({"n_averaged", "num_updates", "decay", "initted", "step"})
 """What moving averages keep beside the weights, at the top level."""
-_PARTS = (
-    ("_mask", "_orig", ""),
-    ("weight_g", "weight_v", "weight"),
-    ("parametrizations.weight.original0", "parametrizations.weight.original1", "weight"),
+_PRUNED = ("_mask", "_orig")
+_NORMALISED = (
+    ("weight_g", "weight_v"),
+    ("parametrizations.weight.original0", "parametrizations.weight.original1"),
 )
-"""Ends of the names of two tensors and of the weights that they make."""
+_SPECTRAL = (
+    ("weight_u", "weight_v", "weight_orig"),
+    (
+        "parametrizations.weight.0._u",
+        "parametrizations.weight.0._v",
+        "parametrizations.weight.original",
+    ),
+)
+"""Ends of the names of tensors that a weight is made of: its mask; its length and direction; its
+singular vectors."""
 _NAMES = 3
 _DEPTH = 4
 """How deep state dicts lie at most."""
@@ -99,24 +110,53 @@ def _without_averages(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def effective(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors with the weights that pruned or weight-normalised layers compute with.
+    """Return the tensors with the weights that layers compute with where a file has their parts.
 
-    `weight_orig` and `weight_mask` become their product; `weight_g` and `weight_v`, or
-    `parametrizations.weight.original0` and `original1`, the vector v of length g.
+    `weight_orig` and `weight_mask` of pruning become their product; the length and direction of
+    weight normalisation the vector; the weight of spectral normalisation is divided by the
+    largest singular value, of which the file has the vectors.
     """
     computed = dict(tensors)
-    for name, tensor in tensors.items():
-        for end, other_end, new_end in _PARTS:
-            other = tensors.get(name.removesuffix(end) + other_end)
-            if not name.endswith(end) or other is None:
+    for name in tensors:
+        for last, *others, make in _MADE_OF:
+            stem = name.removesuffix(last)
+            names = (name, *(stem + other for other in others))
+            if not name.endswith(last) or not computed.keys() >= set(names):
                 continue
-            if end.endswith("_mask") and other.shape == tensor.shape:
-                weight = other * tensor
-            elif not end.endswith("_mask") and tensor.ndim == other.ndim:
-                lengths = [axis for axis, size in enumerate(tensor.shape) if size == 1]
-                weight = other * (tensor / other.norm(dim=lengths, keepdim=True))
-            else:
-                continue
-            computed[name.removesuffix(end) + new_end] = weight
-            del computed[name], computed[name.removesuffix(end) + other_end]
+            weight = make(*(computed[part] for part in names))
+            if weight is not None:
+                for part in names:
+                    del computed[part]
+                computed[stem + ("" if last == _PRUNED[0] else "weight")] = weight
     return computed
+
+
+def _masked(mask: Tensor, weight: Tensor) -> Tensor | None:
+    return weight * mask if weight.shape == mask.shape else None
+
+
+def _of_length(length: Tensor, direction: Tensor) -> Tensor | None:
+    if length.ndim not in (0, direction.ndim):
+        return None
+    axes = [axis for axis, size in enumerate(length.shape) if size == 1] if length.ndim else None
+    norm = torch.linalg.vector_norm(direction, dim=axes, keepdim=length.ndim > 0)
+    weight: Tensor = direction * (length / norm)
+    return weight
+
+
+def _spectral(u: Tensor, v: Tensor, weight: Tensor) -> Tensor | None:
+    # Transposed convolutions have their outputs second.
+    axis = next((a for a, size in enumerate(weight.shape[:2]) if size == len(u)), None)
+    if axis is None or weight.numel() != len(u) * len(v):
+        return None
+    matrix = weight.movedim(axis, 0).flatten(1)
+    divided: Tensor = weight / torch.dot(u, matrix.mv(v))
+    return divided
+
+
+_MADE_OF: tuple[tuple[Any, ...], ...] = (
+    *((*ends, _spectral) for ends in _SPECTRAL),
+    (*_PRUNED, _masked),
+    *((*ends, _of_length) for ends in _NORMALISED),
+)
+"""Ends of names, and what makes the weight of the tensors with them; None where they do not fit."""

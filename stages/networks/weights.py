@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -17,6 +18,8 @@ from stages.networks import state_dict, torch_file
 _PREFIXES = (
     "module.", "_orig_mod.", "backbone.", "ema_model.", "ema.", "online_model.", "model.", "net.",
 )  # fmt: skip
+_PARAMETRIZED = ("_mask", "_orig", "_g", ".original", ".original0")
+"""Ends of names in networks whose layers are themselves pruned or normalised."""
 _NAMES = 3
 
 
@@ -75,7 +78,25 @@ def read(path: Path, place: str) -> dict[str, Tensor]:
         ) from error
     tensors = state_dict.unwrap(loaded, path, place)
     prefix = _prefix(tensors)
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return {
+        name.removeprefix(prefix): _values(tensor, f"{path}: {name}", place)
+        for name, tensor in tensors.items()
+    }
+
+
+def _values(tensor: Tensor, name: str, place: str) -> Tensor:
+    """Return a tensor as a dense one; StageError where it is quantized or has no values."""
+    if tensor.is_quantized:
+        raise StageError(
+            place,
+            f"holds quantized weights ({name} is {str(tensor.dtype).removeprefix('torch.')})",
+            "give the float weights from before; madpipe makes int8 engines of them itself",
+        )
+    if tensor.is_meta:
+        raise StageError(
+            place, f"holds names without values ({name} is on the meta device)", "save it again"
+        )
+    return tensor.to_dense() if tensor.layout != torch.strided else tensor
 
 
 def fill(
@@ -90,7 +111,7 @@ def fill(
         StageError: They belong to another architecture or class count; says what differs.
     """
     own = network.state_dict()
-    if not any(name.endswith(("_mask", "_g", "original0")) for name in own):
+    if not any(name.endswith(_PARAMETRIZED) for name in own):
         tensors = state_dict.effective(tensors)
     fit = fit_names(
         {name: tuple(tensor.shape) for name, tensor in tensors.items()},

@@ -95,3 +95,13 @@ class _Alone(nn.Module):
 
 def test_a_network_that_squeezes_a_batch_of_one_away_is_taken() -> None:
     _reference(_Alone()).check_rows(Export())
+
+
+class _Noisy(nn.Module):
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        return nn.functional.dropout(x_BCHW.flatten(1)[:, :3], 0.5)
+
+
+def test_dropout_that_is_always_on_is_refused() -> None:
+    with pytest.raises(StageError, match=r"other outputs for the same images each time"):
+        _reference(_Noisy()).check_rows(Export())

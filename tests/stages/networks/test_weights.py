@@ -1,6 +1,7 @@
 """Weights files: the formats in use are read, what could do harm or does not fit is refused."""
 
 import argparse
+import copy
 import os
 import pickle
 import sys
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 from zipfile import ZipFile
 
 import numpy as np
@@ -18,7 +19,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
-from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils import spectral_norm as old_spectral_norm
+from torch.nn.utils import weight_norm as old_weight_norm
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from models import registry
 from pipeline.errors import StageError
@@ -145,6 +148,39 @@ def test_pruned_and_normalised_layers_have_the_weights_that_they_compute_with() 
         for network in (plain, same):
             weights.fill(network, layer.state_dict(), arch="x", place="here")
             torch.testing.assert_close(network(x_BC), layer(x_BC))
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize("normalise", [old_weight_norm, spectral_norm, old_spectral_norm])
+@pytest.mark.parametrize("layer", [nn.Conv2d(3, 4, 2), nn.Linear(3, 4)])
+def test_normalised_layers_of_any_form_have_the_weights_that_they_compute_with(
+    normalise: Callable[[nn.Module], nn.Module], layer: nn.Module
+) -> None:
+    shape = (2, 3, 4, 4) if isinstance(layer, nn.Conv2d) else (2, 3)
+    plain, normalised = copy.deepcopy(layer), normalise(copy.deepcopy(layer))
+    normalised(torch.rand(shape))
+    normalised.eval()
+    weights.fill(plain, normalised.state_dict(), arch="x", place="here")
+    torch.testing.assert_close(plain(torch.ones(shape)), normalised(torch.ones(shape)))
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_the_length_of_all_of_a_weight_is_one_number() -> None:
+    plain, normalised = nn.Linear(3, 4), old_weight_norm(nn.Linear(3, 4), dim=cast("int", None))
+    weights.fill(plain, normalised.state_dict(), arch="x", place="here")
+    torch.testing.assert_close(plain.weight, normalised.weight)
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize:UserWarning")
+def test_sparse_weights_are_read_and_those_without_values_refused(tmp_path: Path) -> None:
+    state = _state()
+    torch.save(state | {"fc.weight": state["fc.weight"].to_sparse()}, tmp_path / "w.pth")
+    assert _same(weights.read(tmp_path / "w.pth", "here"), state)
+    quantized = torch.quantize_per_tensor(state["fc.weight"], 0.1, 0, torch.qint8)
+    for tensor, wrong in ((quantized, "is qint8"), (state["fc.weight"].to("meta"), "meta device")):
+        torch.save(state | {"fc.weight": tensor}, tmp_path / "w.pth")
+        with pytest.raises(StageError, match=wrong):
+            weights.read(tmp_path / "w.pth", "here")
 
 
 def test_several_state_dicts_are_named(tmp_path: Path) -> None:
