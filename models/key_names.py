@@ -15,6 +15,8 @@ _OLD_DENSENET = re.compile(r"(?<![a-z0-9])(norm|conv)\.([12])(?=\.)")
 _AVERAGE = re.compile(r"(?:^|[._])(?:ema|avg|averaged?|shadow|swa)(?=$|[._])", re.IGNORECASE)
 _COUNTS = ("total_ops", "total_params")
 """What profilers leave in state dicts."""
+_STATISTICS = re.compile(r"(?:^|[._])(?<!running_)(?:mean|std|mu|sigma)$")
+"""Mean and std of images, as wrappers that normalise keep them."""
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 """Heads that GoogLeNet and Inception only train with."""
 
@@ -123,6 +125,7 @@ def _fit(
         for name in shapes
         if not name.startswith(prefix)
         or name.endswith(_COUNTS)
+        or (_STATISTICS.search(name) and own_prefix + name.removeprefix(prefix) not in wanted)
         or name.removeprefix(prefix).startswith(auxiliary)
     )
     extra = set(aside)

@@ -4,7 +4,7 @@ Shape legend: B batch, C channel, H W space, K classes.
 """
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -96,6 +96,31 @@ def replace_sync_batch_norm(network: nn.Module, x_BCHW: Tensor) -> None:
         plain.load_state_dict(layer.state_dict())
         parent, _, last = name.rpartition(".")
         setattr(network.get_submodule(parent), last, plain.train(layer.training))
+
+
+class _Normalise(nn.Module):
+    """torchvision's Normalize without its look at the values of std, which no exporter takes."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        for name, values in (("mean", mean), ("std", std)):
+            values_C11 = torch.tensor(values, dtype=torch.float32).view(-1, 1, 1)
+            self.register_buffer(name, values_C11, persistent=False)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return (x_BCHW - self.mean) / self.std
+
+
+def replace_normalize(network: nn.Module) -> None:
+    """Put a module that computes the same in the place of torchvision's Normalize."""
+    for name, layer in list(network.named_modules()):
+        kind = type(layer)
+        if name and kind.__name__ == "Normalize" and kind.__module__.startswith("torchvision."):
+            parent, _, last = name.rpartition(".")
+            setattr(network.get_submodule(parent), last, _Normalise(layer.mean, layer.std))
 
 
 def _path(output: object, num_classes: int) -> _Path | None:

@@ -109,15 +109,20 @@ def heads_of_other_size(
     return {}
 
 
-def input_channels(arch: str, code: Path | None) -> int | None:
-    """Return how many channels the first convolution of a user's network takes, None without.
+def users_network(arch: str, code: Path | None) -> nn.Module | None:
+    """Return a network of the user's with random weights, None for one of the registry's.
 
     Raises:
         UnknownArchitecture: There is no such network.
     """
     if code is None:
         return None
-    modules = _marked(arch, channels=3, code=code, image_size_px=None).modules()
+    return _marked(arch, channels=3, code=code, image_size_px=None)
+
+
+def input_channels(network: nn.Module) -> int | None:
+    """Return how many channels the first convolution of a network takes, None without."""
+    modules = network.modules()
     return next((layer.in_channels for layer in modules if isinstance(layer, nn.Conv2d)), None)
 
 

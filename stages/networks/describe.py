@@ -12,9 +12,10 @@ from models import registry
 from pipeline.errors import StageError, UsageError
 from pipeline.preprocessing import Interpolation, Origin, OriginKind
 from stages.networks import card as cards
-from stages.networks import class_count, class_names, conventions
+from stages.networks import class_count, class_names, conventions, normaliser
 from stages.networks.card import Card
 from stages.networks.identify_architecture import channels_of, identify
+from stages.networks.normaliser import Statistics
 
 _CONVENTIONAL = ("image_size_px", "mean", "std", "resize_px", "interpolation")
 OPTIONS = {
@@ -77,8 +78,7 @@ def card_for(
     channels = channels_of(tensors)
     arch = facts.arch or _identified(tensors, channels, facts.num_classes, path)
     code = code or registry.source_file(arch)
-    with contextlib.suppress(registry.UnknownArchitecture):  # building it says why
-        channels = class_count.input_channels(arch, code) or channels
+    channels, statistics = _seen(arch, code, tensors)
     usual = conventions.convention(arch, channels)
     size = facts.image_size_px or usual.image_size_px
     if size is None:
@@ -111,6 +111,8 @@ def card_for(
     )
     origins = {name: Origin(kind="assumed", reason=usual.reason) for name in _CONVENTIONAL}
     card = msgspec.structs.replace(card, origins=origins | {"classes": named})
+    if statistics:
+        card = with_statistics(card, statistics)
     return _agreeing(card, facts._replace(num_classes=None), kind, path)
 
 
@@ -161,6 +163,36 @@ def _other_count(num_classes: int, count: int, path: Path) -> UsageError:
         f"contradicts the file ({num_classes}; {path.name} has a head for {count})",
         "leave it out",
     )
+
+
+def statistics_of(
+    tensors: Mapping[str, Tensor], arch: str | None, code: Path | None = None
+) -> Statistics | None:
+    """Return the mean and std that a network of a file has of its own, None where it has none."""
+    return _seen(arch or "", code or registry.source_file(arch or ""), tensors)[1]
+
+
+def _seen(
+    arch: str, code: Path | None, tensors: Mapping[str, Tensor]
+) -> tuple[int, Statistics | None]:
+    """Return the channels of a network, and the statistics that it or its file holds."""
+    channels, inside = channels_of(tensors), None
+    with contextlib.suppress(registry.UnknownArchitecture):  # building it says why
+        if network := class_count.users_network(arch, code):
+            channels = class_count.input_channels(network) or channels
+            inside = normaliser.in_network(network, channels)
+    return channels, inside or normaliser.in_file(tensors, channels)
+
+
+def with_statistics(card: Card, statistics: Statistics) -> Card:
+    """Return a card with the mean and std that a network has of its own."""
+    if statistics.is_inside:
+        mean, std = (0.0,) * card.channels, (1.0,) * card.channels
+        reason = f"{card.arch} normalises its images itself, by {statistics.names}"
+    else:
+        mean, std, reason = statistics.mean, statistics.std, f"the file's {statistics.names}"
+    origins = dict.fromkeys(("mean", "std"), Origin(kind="assumed", reason=reason))
+    return msgspec.structs.replace(card, mean=mean, std=std, origins={**card.origins, **origins})
 
 
 def _classes(path: Path, num_classes: int) -> tuple[tuple[str, ...], Origin]:

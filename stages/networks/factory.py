@@ -39,6 +39,8 @@ def build(card: Card, *, code: Path | None, place: str, on_note: OnNote = no_not
         )
     except registry.UnknownArchitecture as error:
         raise StageError(place, error.wrong, error.remedy) from error
+    if code is not None:
+        adapt.replace_normalize(backbone)
     if adapt.to_float32(backbone):
         on_note(f"{place}: {card.arch} is built in another precision, and runs in fp32 here")
     network = Classifier(backbone, card.mean, card.std)

@@ -24,7 +24,7 @@ from stages.engines.open_engine import read_folder
 from stages.networks import card as cards
 from stages.networks import weights
 from stages.networks.card import Card
-from stages.networks.describe import Facts, card_for
+from stages.networks.describe import Facts, card_for, statistics_of
 from stages.standalone.assumptions import check_recorded, report_assumptions
 from stages.standalone.restore import restore
 from stages.validate import stage as validate_stage
@@ -119,10 +119,11 @@ def _teacher_card(
     """Return the card of a teacher; what neither it nor `facts` says is as for the engine."""
     engine = manifest.preprocessing
     if cards.read(path) is None and engine is not None:
+        has_own = statistics_of(tensors, facts.arch) is not None
         facts = facts._replace(
             image_size_px=engine.image_size_px,
-            mean=facts.mean or engine.mean or None,
-            std=facts.std or engine.std or None,
+            mean=facts.mean or (None if has_own else engine.mean) or None,
+            std=facts.std or (None if has_own else engine.std) or None,
             resize_px=engine.resize_px or engine.image_size_px,
             interpolation=engine.interpolation,
         )

@@ -18,7 +18,13 @@ from stages.data.datasets import spec_of
 from stages.networks import card as cards
 from stages.networks import class_count, factory, probe, weights
 from stages.networks.card import Card
-from stages.networks.describe import IN_THE_GRAPH, SETTINGS, Facts
+from stages.networks.describe import (
+    IN_THE_GRAPH,
+    SETTINGS,
+    Facts,
+    statistics_of,
+    with_statistics,
+)
 from stages.networks.describe import card_for as describe_weights
 from stages.networks.identify_architecture import channels_of
 
@@ -75,29 +81,35 @@ def load(ctx: Context, card: Card, path: Path) -> Classifier:
     return network
 
 
-def compare_preprocessing(ctx: Context, card: Card, path: Path) -> None:
+def compare_preprocessing(ctx: Context, card: Card, path: Path) -> Card:
     """Hold the preprocessing of the labelled images against what the weights file records.
 
-    Where it records nothing, and the images are of a folder, note what nobody said.
+    Where it records nothing, and the images are of a folder, note what nobody said. Return the
+    card, with the mean and std that the network has of its own where the settings say none.
 
     Raises:
         StageError: The file's card says otherwise.
     """
     data, own = ctx.settings.data, cards.read(path)
     if own is None:
+        card = _with_own_statistics(ctx, card, path)
         if data.source == "folder":
             values = {"mean": card.mean, "std": card.std, "resize_px": card.resize_px}
             assumed = [
                 f"data.{name} {value or card.image_size_px}"
                 for name, value in values.items()
-                if not getattr(data, name)
+                if not getattr(data, name) and name not in card.assumed
             ]
             if assumed:
                 line = f"assumed {', '.join(assumed)} (usual for folders of images)"
-                decisive = [name for name in ("mean", "std") if not getattr(data, name)]
+                decisive = [
+                    name
+                    for name in ("mean", "std")
+                    if not getattr(data, name) and name not in card.assumed
+                ]
                 check_assumed(ctx, decisive, line)
                 ctx.note(f"{line}; set what the teacher was trained with")
-        return
+        return card
     for name in ("image_size_px", "mean", "std"):
         recorded, here = np.atleast_1d(getattr(own, name)), np.atleast_1d(getattr(card, name))
         is_same = recorded.shape == here.shape and np.allclose(recorded, here, atol=1e-6)
@@ -108,6 +120,29 @@ def compare_preprocessing(ctx: Context, card: Card, path: Path) -> None:
                 f"is not what the card in {path.name} records ({getattr(card, name)}, not {text})",
                 f"set data.{name} = {f'[{text}]' if name != 'image_size_px' else text}",
             )
+    return card
+
+
+def _with_own_statistics(ctx: Context, card: Card, path: Path) -> Card:
+    """Return the card with the mean and std of the network's own, or note that they are not it."""
+    tensors = weights.read(path, "teacher.weights")
+    statistics = statistics_of(tensors, card.arch, ctx.external("teacher_code"))
+    if statistics is None:
+        return card
+    own = with_statistics(card, statistics)
+    if not (ctx.settings.data.mean or ctx.settings.data.std):
+        lines = own.assumptions(SETTINGS)
+        check_assumed(ctx, ("mean", "std"), "; ".join(lines))
+        for line in lines:
+            ctx.note(line)
+        return own
+    if not np.allclose([card.mean, card.std], [own.mean, own.std], atol=1e-3):
+        said = f"data.mean and data.std are {card.mean} and {card.std}"
+        ctx.note(
+            f"{said}; {own.origins['mean'].reason}, for which they would be "
+            f"{own.mean} and {own.std}"
+        )
+    return card
 
 
 def check_assumed(ctx: Context, names: Sequence[str], lines: str) -> None:
@@ -178,11 +213,12 @@ def describe(path: Path, arch: str, data: Data, code: Path | None = None) -> Car
     tensors = weights.read(path, "teacher.weights")
     spec = spec_of(data)
     has_own = len(spec.mean) == channels_of(tensors)
+    is_known = has_own and statistics_of(tensors, arch, code) is None
     facts = Facts(
         arch=arch,
         image_size_px=data.image_size_px,
-        mean=data.mean or (spec.mean if has_own else None),
-        std=data.std or (spec.std if has_own else None),
+        mean=data.mean or (spec.mean if is_known else None),
+        std=data.std or (spec.std if is_known else None),
         resize_px=data.resize_px,
         interpolation=data.interpolation,
     )

@@ -47,7 +47,7 @@ def run(ctx: Context) -> None:
     if path is None:
         network = _train(ctx, card, dataset)
     else:
-        from_weights.compare_preprocessing(ctx, card, path)
+        card = from_weights.compare_preprocessing(ctx, card, path)
         network = from_weights.load(ctx, card, path).to(device)
     check_labels(dataset.held_out.y_N.numpy(), len(dataset.held_out.classes))
 

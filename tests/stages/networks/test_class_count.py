@@ -57,5 +57,7 @@ def test_a_users_network_says_how_many_channels_it_takes(tmp_path: Path) -> None
     code = tmp_path / "net.py"
     layers = "nn.Conv2d(4, 3, 1), nn.Conv2d(3, 8, 3)"
     code.write_text(f"from torch import nn\ndef make(): return nn.Sequential({layers})\n", "utf-8")
-    assert class_count.input_channels("net.py:make", code) == 4
-    assert class_count.input_channels("resnet8", None) is None
+    network = class_count.users_network("net.py:make", code)
+    assert network is not None
+    assert class_count.input_channels(network) == 4
+    assert class_count.users_network("resnet8", None) is None

@@ -40,6 +40,17 @@ def test_a_bare_file_has_the_statistics_of_the_source(tmp_path: Path) -> None:
     assert described.origins["mean"].kind == "settings"
 
 
+def test_a_wrapped_networks_own_statistics_come_before_the_sources(tmp_path: Path) -> None:
+    state = {f"1.{name}": t for name, t in resnet8(channels=3).state_dict().items()}
+    state |= {"0.mean": torch.full((3,), 0.25), "0.std": torch.full((3,), 0.5)}
+    torch.save(state, tmp_path / "t.pth")
+    data = Data(source="folder", image_size_px=32)
+    described = describe(tmp_path / "t.pth", "resnet8", data)
+    assert (described.mean, described.std) == ((0.25,) * 3, (0.5,) * 3)
+    said = Data(source="folder", image_size_px=32, mean=(0.1,) * 3, std=(1.0,) * 3)
+    assert describe(tmp_path / "t.pth", "resnet8", said).mean == (0.1,) * 3
+
+
 def test_statistics_of_other_channels_are_no_statistics(tmp_path: Path) -> None:
     torch.save(resnet8(channels=3).state_dict(), tmp_path / "t.pth")
     described = describe(tmp_path / "t.pth", "resnet8", Data(image_size_px=32))
