@@ -36,13 +36,13 @@ def in_file(tensors: Mapping[str, Tensor], channels: int) -> Statistics | None:
 
 def in_network(network: nn.Module, channels: int) -> Statistics | None:
     """Return the statistics that a network has to normalise its images by, None without."""
-    found: list[Statistics] = []
+    entries: list[Statistics] = []
     for path, module in network.named_modules():
         named = dict(vars(module)) | dict(module.named_buffers(recurse=False))
         named |= {n: p for n, p in module.named_parameters(recurse=False) if not p.requires_grad}
         prefix = f"{path}." if path else ""
-        found.extend(_pairs({prefix + name: value for name, value in named.items()}, channels))
-    only = _only(found)
+        entries.extend(_pairs({prefix + name: value for name, value in named.items()}, channels))
+    only = _only(entries)
     return only._replace(is_inside=True) if only else None
 
 
@@ -73,6 +73,6 @@ def _numbers(value: object, channels: int) -> tuple[float, ...]:
     return tuple(float(f"{number:.7g}") for number in value.flatten().tolist())
 
 
-def _only(found: Iterable[Statistics]) -> Statistics | None:
-    by_values = {(entry.mean, entry.std): entry for entry in found}
+def _only(entries: Iterable[Statistics]) -> Statistics | None:
+    by_values = {(entry.mean, entry.std): entry for entry in entries}
     return next(iter(by_values.values())) if len(by_values) == 1 else None

@@ -137,9 +137,9 @@ def _with_own_statistics(ctx: Context, card: Card, path: Path) -> Card:
             ctx.note(line)
         return own
     if not np.allclose([card.mean, card.std], [own.mean, own.std], atol=1e-3):
-        said = f"data.mean and data.std are {card.mean} and {card.std}"
+        settings = f"data.mean and data.std are {card.mean} and {card.std}"
         ctx.note(
-            f"{said}; {own.origins['mean'].reason}, for which they would be "
+            f"{settings}; {own.origins['mean'].reason}, for which they would be "
             f"{own.mean} and {own.std}"
         )
     return card

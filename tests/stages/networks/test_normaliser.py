@@ -47,8 +47,8 @@ def test_a_wrapped_networks_file_says_its_statistics(
     assert card.std == pytest.approx(STD)
     assert f"the file's {mean} and {std}" in " ".join(card.assumptions({}))
     restore(card, tensors, code=None, arch_place="a", weights_place="w")
-    said = card_for(tmp_path / "w.pth", tensors, Facts(mean=(0.1,), std=(1.0,)))
-    assert said.mean == (0.1, 0.1, 0.1)
+    chosen = card_for(tmp_path / "w.pth", tensors, Facts(mean=(0.1,), std=(1.0,)))
+    assert chosen.mean == (0.1, 0.1, 0.1)
 
 
 @pytest.mark.parametrize("is_kept", [True, False])

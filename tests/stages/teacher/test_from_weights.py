@@ -47,8 +47,8 @@ def test_a_wrapped_networks_own_statistics_come_before_the_sources(tmp_path: Pat
     data = Data(source="folder", image_size_px=32)
     described = describe(tmp_path / "t.pth", "resnet8", data)
     assert (described.mean, described.std) == ((0.25,) * 3, (0.5,) * 3)
-    said = Data(source="folder", image_size_px=32, mean=(0.1,) * 3, std=(1.0,) * 3)
-    assert describe(tmp_path / "t.pth", "resnet8", said).mean == (0.1,) * 3
+    chosen = Data(source="folder", image_size_px=32, mean=(0.1,) * 3, std=(1.0,) * 3)
+    assert describe(tmp_path / "t.pth", "resnet8", chosen).mean == (0.1,) * 3
 
 
 def test_statistics_of_other_channels_are_no_statistics(tmp_path: Path) -> None:
