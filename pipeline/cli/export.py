@@ -59,6 +59,8 @@ def export(
 ) -> None:
     """Export weights to ONNX; without --student, run the export stage.
 
+    madpipe export --student r18.pth --labels names.txt
+
     What neither file nor options say is the usual for the architecture; each such value is printed.
     """
     if student is None:

@@ -95,6 +95,8 @@ def build(
 ) -> None:
     """Build an engine from an ONNX file; without --onnx, run the build stage.
 
+    madpipe build --onnx r18.onnx --precision int8 --calibration images
+
     --mean and --std are what the file's images were normalised by; the engine then does so itself.
     """
     from_options = _choices(backend, device, precision, target)
@@ -178,6 +180,8 @@ def validate(
     as_json: Json = False,
 ) -> None:
     """Measure an engine against a teacher; without --engine, run the validate stage.
+
+    madpipe validate --engine r18 --teacher r18.pth --data folder:images --max-drop 0.01
 
     The measurements are stored beside the engine, as validation.json, for its model card.
     """

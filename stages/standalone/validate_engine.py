@@ -172,7 +172,9 @@ def _source(data: str) -> Data:
         raise UsageError(
             "--data",
             f"names no source of images{did_you_mean(source, SPECS)} ({data})",
-            f"give digits, bank:FILE.npz, or SOURCE:FOLDER with one of {', '.join(SPECS)}",
+            f"give folder:{data}"
+            if expanded(data).is_dir()
+            else f"give digits, bank:FILE.npz, or SOURCE:FOLDER with one of {', '.join(SPECS)}",
         )
     root = str(expanded(folder or "data"))
     return msgspec.convert({"source": source, "root": root}, Data)

@@ -96,6 +96,18 @@ def _files(tmp_path: Path) -> None:
             ),
         ),
         (
+            (
+                "validate",
+                "--engine",
+                "engine",
+                "--teacher",
+                "weights.safetensors",
+                "--data",
+                "engine",
+            ),
+            "--data: names no source of images (engine); give folder:engine",
+        ),
+        (
             ("build", "--onnx", "net.onnx", "--backend", "trt"),
             (
                 "command line: Invalid value for '--backend': 'trt' is not one of 'auto', "
