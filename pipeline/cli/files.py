@@ -96,17 +96,15 @@ def build(
     """Build an engine from an ONNX file; without --onnx, run the build stage.
 
     madpipe build --onnx r18.onnx --precision int8 --calibration images
-
-    --mean and --std are what the file's images were normalised by; the engine then does so itself.
     """
     from_options = _choices(backend, device, precision, target)
     if onnx is None:
         chosen = ("backend", "device", "precision", "target")
         common.check_unused(context, "--onnx", (*common.STAGE_OPTIONS, *chosen))
         run(["build"], config, [*(set_ or ()), *_as_changes(from_options)], force, as_json=as_json)
-    settings = settings_for("--onnx", "build", config, set_, force, from_options)
-    options = msgspec.structs.replace(settings.build, **from_options)
-    facts = preprocessing_options.read(
+    options = settings_for("--onnx", "build", config, set_, force, from_options).build
+    options = msgspec.structs.replace(options, **from_options)
+    values = preprocessing_options.read(
         image_size=image_size,
         mean=mean,
         std=std,
@@ -126,7 +124,7 @@ def build(
         folder,
         options,
         calibration,
-        Facts(**facts._asdict()),
+        Facts(**values._asdict()),
         is_strict=strict,
         on_note=common.write_note,
         on_progress=ProgressLines("build"),

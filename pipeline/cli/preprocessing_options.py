@@ -20,7 +20,12 @@ _VALUES = f"V is numbers with commas, or {_NAMES}"
 ImageSize = Annotated[
     int | None, typer.Option(min=8, help="Pixels; absent: of the file, or the usual.")
 ]
-Mean = Annotated[str | None, typer.Option(metavar="V", help=f"Of images in [0, 1]. {_VALUES}.")]
+Mean = Annotated[
+    str | None,
+    typer.Option(
+        metavar="V", help=f"What images in [0, 1] are normalised by for the network. {_VALUES}."
+    ),
+]
 Std = Annotated[str | None, typer.Option(metavar="V", help="As --mean; a name says both.")]
 Labels = Annotated[
     Path | None,
