@@ -5,11 +5,14 @@ from pathlib import Path
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to `path` by way of a file beside it and one rename.
+    """Write `content` to `path` by way of a file beside it and one rename; as it is to a pipe.
 
     Raises:
         OSError: The folder is read-only or the disk is full; `path` is as it was.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        path.write_bytes(content)  # a device or a pipe is not replaced
+        return
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:

@@ -23,6 +23,7 @@ from pipeline.errors import UsageError
 from pipeline.screen import formatting
 from pipeline.settings import InputName
 
+_HEAD_BYTES = 64
 Student = Annotated[
     Path | None, typer.Option(exists=True, dir_okay=False, help="Weights of a network to export.")
 ]
@@ -98,11 +99,25 @@ def export(
 
 
 def _target(student: Path, out: Path | None) -> Path:
-    """Return the file to write; UsageError where it is a folder, or the weights themselves."""
+    """Return the file to write; UsageError where it is something else that must not be lost."""
     path = out or student.with_suffix(".onnx")
     if path.is_dir():
         remedy = f"name a file in it, such as {path / student.with_suffix('.onnx').name}"
         raise UsageError("--out", f"is a folder ({path})", remedy)
     if path.resolve() == student.resolve():
         raise UsageError("--out", f"is the file of the weights ({path})", "name another file")
+    if path == Path("-") or (path.exists() and not path.is_file()):
+        raise UsageError("--out", f"is no file ({path})", "name a file that ends in .onnx")
+    if path.exists() and path.suffix != ".onnx":
+        wrong = f"is there and has not the name of an ONNX file ({path})"
+        raise UsageError("--out", wrong, "name a file that ends in .onnx, or remove it")
+    if out is None and path.exists() and not _is_ours(path):
+        wrong = f"would replace an ONNX file of another program ({path})"
+        raise UsageError("--out", wrong, "name the file to write")
     return path
+
+
+def _is_ours(onnx: Path) -> bool:
+    """Return whether an ONNX file names madpipe as its producer, which stands near its begin."""
+    with onnx.open("rb") as file:
+        return b"madpipe" in file.read(_HEAD_BYTES)

@@ -1,5 +1,6 @@
 """A file is written whole or not at all."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,14 @@ def test_file_is_written_and_replaced(tmp_path: Path) -> None:
     write_bytes(tmp_path / "f", b"two")
     assert (tmp_path / "f").read_bytes() == b"two"
     assert list(tmp_path.iterdir()) == [tmp_path / "f"]
+
+
+def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "p")
+    with subprocess.Popen(["cat", tmp_path / "p"], stdout=subprocess.PIPE) as reader:
+        write_bytes(tmp_path / "p", b"one")
+        assert reader.communicate()[0] == b"one"
+    assert (tmp_path / "p").is_fifo()
 
 
 def test_missing_folder_is_an_error(tmp_path: Path) -> None:

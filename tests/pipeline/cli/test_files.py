@@ -1,5 +1,6 @@
 """Commands on files refuse what does not fit before they load anything."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,8 @@ Call = Callable[..., tuple[int, str, str]]
 @pytest.fixture(autouse=True)
 def _files(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").touch()
+    (tmp_path / "net.pth").touch()
+    (tmp_path / "mine.py").touch()
     (tmp_path / "weights.safetensors").touch()
     (tmp_path / "engine").mkdir()
 
@@ -31,6 +34,28 @@ def _files(tmp_path: Path) -> None:
         (
             ("export", "--student", "weights.safetensors", "--out", "./weights.safetensors"),
             "--out: is the file of the weights (weights.safetensors); name another file",
+        ),
+        (
+            ("export", "--student", "weights.safetensors", "--out", "-"),
+            "--out: is no file (-); name a file that ends in .onnx",
+        ),
+        (
+            ("export", "--student", "weights.safetensors", "--out", os.devnull),
+            f"--out: is no file ({os.devnull}); name a file that ends in .onnx",
+        ),
+        (
+            ("export", "--student", "weights.safetensors", "--out", "mine.py"),
+            (
+                "--out: is there and has not the name of an ONNX file (mine.py); name a file that "
+                "ends in .onnx, or remove it"
+            ),
+        ),
+        (
+            ("export", "--student", "net.pth"),
+            (
+                "--out: would replace an ONNX file of another program (net.onnx); name the file to "
+                "write"
+            ),
         ),
         (
             ("build", "--onnx", "net.onnx", "--precision", "fp32", "--calibration", "engine"),
