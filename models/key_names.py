@@ -8,17 +8,24 @@ from typing import NamedTuple, TypeVar
 
 _SPELLINGS = {"downsample": "shortcut", "linear": "fc", "classifier": "fc"}
 """Parts of a name, and the spelling of another repository."""
-_WRAPPERS = frozenset({"module", "_orig_mod"})
-"""Parts of a name that DataParallel and torch.compile put in, around a network or a layer."""
+_WRAPPERS = frozenset({
+    "module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module",
+})  # fmt: skip
+"""Parts of a name that DataParallel, torch.compile, FSDP and the like put around what they wrap."""
 _NUMBERED = re.compile(r"^layer(?=\d+$)")
 _OLD_DENSENET = re.compile(r"(?<![a-z0-9])(norm|conv)\.([12])(?=\.)")
 _AVERAGE = re.compile(r"(?:^|[._])(?:ema|avg|averaged?|shadow|swa)(?=$|[._])", re.IGNORECASE)
 _COUNTS = ("total_ops", "total_params")
 """What profilers leave in state dicts."""
+_OBSERVERS = re.compile(r"(?:^|\.)(?:activation_post_process|weight_fake_quant)\w*\.")
+"""What training for int8 leaves beside the float weights."""
 _STATISTICS = re.compile(r"(?:^|[._])(?<!running_)(?:mean|std|mu|sigma)$")
 """Mean and std of images, as wrappers that normalise keep them."""
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 """Heads that GoogLeNet and Inception only train with."""
+
+_LAYER = 2
+"""Tensors of a linear layer: weight and bias."""
 
 T = TypeVar("T")
 Shape = tuple[int, ...]
@@ -33,6 +40,8 @@ class Fit(NamedTuple):
     """Tensors of the file that belong to something else, such as a loss beside the network."""
     prefixes: tuple[str, ...]
     """Where in the file the network's tensors lie; several where it could be any of them."""
+    head: str = ""
+    """The name in the file of the last layer, where it is another than the network's."""
 
 
 def match_key_names(named: Mapping[str, T], wanted: AbstractSet[str]) -> dict[str, T]:
@@ -59,14 +68,15 @@ def fit_names(shapes: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> Fit:
 
     All that a network needs under one prefix is the network, and what else lies in the file is
     left aside; without such a prefix nothing but known extras is. A moving average counts only
-    where nothing else fits.
+    where nothing else fits. Where all that lacks is one layer, and all that is left in the file is
+    one of the same shape, that is it: the heads of other classes are often put on by another name.
     """
     own_prefixes = {"", common_prefix(wanted)}
     fits: dict[str, Fit] = {}
     nearest, least = Fit({}, (), ("",)), len(shapes) + len(wanted) + 1
-    for prefix in _prefixes(shapes, len(wanted) - _optional_count(wanted)):
+    for prefix in _prefixes(shapes, len(wanted) - _optional_count(wanted) - _LAYER):
         for own_prefix in own_prefixes:
-            fit = _fit(shapes, wanted, prefix, own_prefix)
+            fit = _with_head(_fit(shapes, wanted, prefix, own_prefix), shapes, wanted)
             differing = _differing(fit, shapes, wanted)
             if not differing:
                 fits.setdefault(prefix, fit)
@@ -124,14 +134,38 @@ def _fit(
         name
         for name in shapes
         if not name.startswith(prefix)
-        or name.endswith(_COUNTS)
-        or (_STATISTICS.search(name) and own_prefix + name.removeprefix(prefix) not in wanted)
+        or (_is_extra(name) and own_prefix + name.removeprefix(prefix) not in wanted)
         or name.removeprefix(prefix).startswith(auxiliary)
     )
     extra = set(aside)
     inside = {own_prefix + name.removeprefix(prefix): name for name in shapes if name not in extra}
     matched = match_key_names(inside, wanted.keys())
     return Fit({name: own_name for own_name, name in matched.items()}, aside, (prefix,))
+
+
+def _is_extra(name: str) -> bool:
+    """Return whether a name is of what programs keep beside a network's weights."""
+    is_of_program = name.endswith(_COUNTS) or _OBSERVERS.search(name) is not None
+    return is_of_program or _STATISTICS.search(name) is not None
+
+
+def _with_head(fit: Fit, shapes: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> Fit:
+    """Return a fit with the one layer that lacks, where one of another name is left."""
+    own_names = set(fit.own_names.values())
+    missing = [n for n in wanted if n not in own_names and not n.endswith("num_batches_tracked")]
+    if not 0 < len(missing) <= _LAYER or len({n.rpartition(".")[0] for n in missing}) != 1:
+        return fit
+    fitted = {name for name, own_name in fit.own_names.items() if own_name in wanted}
+    left = [name for name in shapes if name not in fitted and not _is_extra(name)]
+    ends = {name.rpartition(".")[2]: name for name in missing}
+    names = {ends[last]: name for name in left if (last := name.rpartition(".")[2]) in ends}
+    is_one_layer = len({name.rpartition(".")[0] for name in left}) == 1
+    is_same = all(shapes[name] == wanted[own_name] for own_name, name in names.items())
+    if not (len(left) == len(names) == len(missing) and is_one_layer and is_same):
+        return fit
+    own = fit.own_names | {name: own_name for own_name, name in names.items()}
+    aside = tuple(name for name in fit.aside if name not in left)
+    return fit._replace(own_names=own, aside=aside, head=left[0].rpartition(".")[0])
 
 
 def _differing(fit: Fit, shapes: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> int:

@@ -35,7 +35,11 @@ def marked_shapes(
 
 
 def counts(shapes: Mapping[str, Shape], marked: Mapping[str, Shape]) -> list[int]:
-    """Return the numbers of classes that a file's tensors may be for, by their names alone."""
+    """Return the numbers of classes that a file's tensors may be for.
+
+    By the names of the heads; where the file has none of these, by the shapes of the tensors whose
+    names no layer has.
+    """
     heads = {canonical(name): shape for name, shape in marked.items() if _MARK in shape}
     seen = {
         shape[head.index(_MARK)]: None
@@ -43,7 +47,23 @@ def counts(shapes: Mapping[str, Shape], marked: Mapping[str, Shape]) -> list[int
         for suffix, head in heads.items()
         if len(shape) == len(head) and f".{canonical(name)}".endswith(f".{suffix}")
     }
-    return list(seen)
+    return list(seen or _of_other_names(shapes, marked, heads))
+
+
+def _of_other_names(
+    shapes: Mapping[str, Shape], marked: Mapping[str, Shape], heads: Mapping[str, Shape]
+) -> dict[int, None]:
+    layers = {canonical(name) for name in marked}
+    seen: dict[int, None] = {}
+    for name, shape in shapes.items():
+        parts = canonical(name).split(".")
+        is_known = any(".".join(parts[first:]) in layers for first in range(len(parts)))
+        for head in heads.values() if not is_known else ():
+            place = head.index(_MARK)
+            with_mark = (*shape[:place], _MARK, *shape[place + 1 :])
+            if len(shape) > 1 and with_mark == head:
+                seen[shape[place]] = None
+    return seen
 
 
 def with_classes(marked: Mapping[str, Shape], num_classes: int) -> dict[str, Shape]:

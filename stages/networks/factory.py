@@ -156,7 +156,13 @@ def restore(
         StageError: The card's network cannot be built, or the weights do not fit it.
     """
     network = build(card, code=code, place=arch_place, on_note=on_note)
-    aside = weights.fill(network.backbone, tensors, arch=card.arch, place=weights_place)
+    fit = weights.fill(network.backbone, tensors, arch=card.arch, place=weights_place)
+    aside = fit.aside
+    if fit.head:
+        on_note(
+            f"{weights_place}: {fit.head} is taken for the head of {card.arch}, as its only layer "
+            "of another name; if there is more between them, name the network by FILE.py:FUNCTION"
+        )
     if card.arch in _TRANSFORMING:
         on_note(
             f"{weights_place}: {card.arch} is taken as without transform_input; weights fine-tuned "

@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from models.key_names import fit_names
+from models.key_names import Fit, fit_names
 from pipeline.atomic import write_bytes
 from pipeline.errors import error_summary
 from pipeline.stage import StageError
@@ -99,10 +99,8 @@ def _values(tensor: Tensor, name: str, place: str) -> Tensor:
     return tensor.to_dense() if tensor.layout != torch.strided else tensor
 
 
-def fill(
-    network: nn.Module, tensors: Mapping[str, Tensor], *, arch: str, place: str
-) -> tuple[str, ...]:
-    """Load `tensors` into `network`, all of them; return the names of those left aside.
+def fill(network: nn.Module, tensors: Mapping[str, Tensor], *, arch: str, place: str) -> Fit:
+    """Load `tensors` into `network`, all of them; return which were taken for what.
 
     Names may be in another repository's spelling and under a prefix, as `models.key_names` knows
     it; beside what is under a prefix there may be other tensors, such as a loss.
@@ -127,7 +125,7 @@ def fill(
     _fill_shared(matched, own, arch, place)
     _check_fit(matched, own, arch, place)
     _load(network, matched, arch, place)
-    return fit.aside
+    return fit
 
 
 def _load(network: nn.Module, matched: Mapping[str, Tensor], arch: str, place: str) -> None:

@@ -82,3 +82,43 @@ def test_wrappers_within_old_spellings_and_stages_are_other_names_of_the_same() 
         "layer2.0.downsample.0.weight": 3,
     }
     assert match_key_names(file, wanted).keys() == wanted
+
+
+BODY = {"conv.weight": (8, 3, 3, 3), "bn.weight": (8,), "bn.bias": (8,)}
+HEADED = BODY | {"fc.weight": (5, 8), "fc.bias": (5,)}
+
+
+@pytest.mark.parametrize(
+    ("body", "head"), [("", "fc.1"), ("", "head"), ("backbone.", "head.fc"), ("", "last")]
+)
+def test_a_head_of_another_name_is_the_one_layer_that_is_left(body: str, head: str) -> None:
+    file = {body + name: shape for name, shape in BODY.items()}
+    file |= {f"{head}.weight": (5, 8), f"{head}.bias": (5,)}
+    statistics = {"preprocessor.mean": (3,), "preprocessor.std": (3,)}
+    fit = fit_names(file | statistics, HEADED)
+    assert set(fit.own_names.values()) == HEADED.keys()
+    assert (fit.head, fit.aside) == (head, tuple(statistics))
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"fc.0.weight": (8, 8), "fc.0.bias": (8,), "fc.2.weight": (5, 8), "fc.2.bias": (5,)},
+        {"head.weight": (5, 8), "head.bias": (5,), "neck.weight": (8,)},
+        {"head.weight": (5, 8)},
+        {"head.weight": (5, 9), "head.bias": (5,)},
+    ],
+)
+def test_a_head_of_more_or_of_other_layers_is_none(others: dict[str, tuple[int, ...]]) -> None:
+    fit = fit_names(BODY | others, HEADED)
+    assert not fit.head
+    assert "fc.weight" not in fit.own_names.values()
+
+
+@pytest.mark.parametrize("wrapper", ["_fsdp_wrapped_module", "_checkpoint_wrapped_module"])
+def test_wrappers_of_layers_and_observers_are_no_layers(wrapper: str) -> None:
+    file = {name.replace("conv1", f"conv1.{wrapper}"): shape for name, shape in OWN.items()}
+    observers = _shapes("stage1.0.conv1.weight_fake_quant.scale", "fc.activation_post_process.min")
+    fit = fit_names(file | observers, OWN)
+    assert set(fit.own_names.values()) == OWN.keys()
+    assert fit.aside == tuple(observers)
