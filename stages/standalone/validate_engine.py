@@ -12,7 +12,7 @@ from pipeline.gates import measurements as records
 from pipeline.gates.build_records import EngineManifest
 from pipeline.gates.measurements import Measurements
 from pipeline.paths import expanded
-from pipeline.preprocessing import Preprocessing
+from pipeline.preprocessing import Origin, Preprocessing
 from pipeline.settings import Data, Validate
 from pipeline.stage import OnNote, no_note
 from stages.data.datasets import SPECS
@@ -118,12 +118,17 @@ def _teacher_card(
 ) -> Card:
     """Return the card of a teacher; what neither it nor `facts` says is as for the engine."""
     engine = manifest.preprocessing
+    is_said, inherited = facts.mean is not None, tuple[float, ...]()
     if cards.read(path) is None and engine is not None:
+        # A graph of another program that takes images as they are may normalise them itself.
+        is_foreign = not (manifest.signature and manifest.signature.arch)
         has_own = statistics_of(tensors, facts.arch) is not None
+        is_unknown = has_own or (is_foreign and not any(engine.mean))
+        inherited = () if is_unknown else engine.mean
         facts = facts._replace(
             image_size_px=engine.image_size_px,
-            mean=facts.mean or (None if has_own else engine.mean) or None,
-            std=facts.std or (None if has_own else engine.std) or None,
+            mean=facts.mean or inherited or None,
+            std=facts.std or (engine.std if inherited else None),
             resize_px=engine.resize_px or engine.image_size_px,
             interpolation=engine.interpolation,
         )
@@ -136,6 +141,11 @@ def _teacher_card(
         if facts.arch or not arch:
             raise
         card = card_for(path, tensors, facts._replace(arch=arch))
+    if inherited and not is_said:
+        reason = Origin(kind="assumed", reason="those of the engine")
+        card = msgspec.structs.replace(
+            card, origins={**card.origins, "mean": reason, "std": reason}
+        )
     return card
 
 

@@ -1,5 +1,6 @@
 """export and validate on files from anywhere; build is tested with its stage."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,8 @@ def test_an_onnx_file_that_does_not_say_what_it_takes_is_built_as_options_say(
     assert manifest.preprocessing.mean == (0.3, 0.3, 0.3)
     assert manifest.signature is not None
     assert manifest.signature.classes == ("ant", "bee", "cat")
+    confirmed = Facts(mean=(0.0,), std=(1.0,))
+    standalone.build(onnx, tmp_path / "as_is", options, facts=confirmed, is_strict=True)
     # The folders have other names, which a file maps to the classes; one class is absent.
     (tmp_path / "map.json").write_text('[["n02", "ant"], ["n01", "bee"], ["n03", "cat"]]')
     quick = Validate(batch_sizes=(1,), pairs=20, warmup_s=0.01, teacher_engine=False)
@@ -191,6 +194,7 @@ def test_an_onnx_file_that_does_not_say_what_it_takes_is_built_as_options_say(
         tmp_path / "own.pth",
         f"folder:{tmp_path / 'images'}",
         quick,
+        Facts(mean=(0.3,), std=(0.2,)),
         classes_file=tmp_path / "map.json",
         is_strict=True,
     )
@@ -198,6 +202,12 @@ def test_an_onnx_file_that_does_not_say_what_it_takes_is_built_as_options_say(
     assert measured.agreement["engine"].value == 1.0
     text = contents.collect(folder, place="--engine", name=None, report=None)[1]["README.md"]
     assert b"| 1 | " in text  # the latencies
+    # What the teacher takes is as for the engine, but for one that may normalise images itself.
+    for name, words in (("engine", "--std 0.2,0.2,0.2 (those of the engine)"), ("as_is", "0.4914")):
+        with pytest.raises(UsageError, match=f"--strict: .*{re.escape(words)}"):
+            standalone.validate(
+                tmp_path / name, tmp_path / "own.pth", "digits", quick, is_strict=True
+            )
 
 
 def test_what_a_file_of_our_own_has_in_its_graph_cannot_be_said_otherwise(tmp_path: Path) -> None:
