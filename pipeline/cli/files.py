@@ -1,10 +1,8 @@
-"""Commands on files that need no pipeline: build and validate, and package.
+"""Commands on files that need no pipeline: build and validate.
 
-Without a file the first two are the stages of their names: `madpipe build` is `madpipe run
-build`. package takes the engine of the last run where no folder is named.
+Without a file they are the stages of their names: `madpipe build` is `madpipe run build`.
 """
 
-import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +12,7 @@ import msgspec
 import typer
 
 from pipeline.cli import common, preprocessing_options
-from pipeline.cli.common import DEFAULT_CONFIG, Config, Force, Json, Out, Overwrite, Set
+from pipeline.cli.common import DEFAULT_CONFIG, Config, Force, Json, Out, Set
 from pipeline.cli.preprocessing_options import (
     ImageSize,
     Interpolate,
@@ -26,7 +24,7 @@ from pipeline.cli.preprocessing_options import (
 )
 from pipeline.cli.run import run
 from pipeline.config.load import defaults
-from pipeline.errors import StoreError, UsageError
+from pipeline.errors import UsageError
 from pipeline.gates.build_records import EngineManifest
 from pipeline.gates.judge import exit_code, judge
 from pipeline.gates.measurements import Measurements
@@ -68,7 +66,6 @@ MaxDrop = Annotated[
     float | None,
     typer.Option(min=0, max=1, help="Loss of top-1 that passes; exit 3 beyond, 4 undecided."),
 ]
-Name = Annotated[str | None, typer.Option(help="Of the model; absent: its architecture.")]
 
 
 def build(
@@ -179,14 +176,15 @@ def validate(
 ) -> None:
     """Measure an engine against a teacher; without --engine, run the validate stage.
 
-    madpipe validate --engine r18 --teacher r18.pth --data folder:images --max-drop 0.01
+    madpipe validate --engine r18 --teacher r18.pth --data folder:images --max-drop 0.01. Other
+    bounds are gates: --set gates.speedup.min=2.
 
     The measurements are stored beside the engine, as validation.json, for its model card.
     """
     if engine is None:
         common.check_unused(context, "--engine", common.STAGE_OPTIONS)
         run(["validate"], config, set_, force, as_json=as_json)
-    settings = settings_for("--engine", "validate", config, set_, force)
+    settings = settings_for("--engine", "validate", config, set_, force, also=("gates",))
     if teacher is None:
         raise UsageError("--teacher", "is needed with --engine (absent)", "name its weights file")
     from stages import standalone  # noqa: PLC0415
@@ -208,13 +206,24 @@ def validate(
         common.write_json(msgspec.to_builtins(measurements))
     else:
         _print(measurements)
-    if max_drop is not None:
-        name, gate = "engine_top1_drop", Gate(max=max_drop)
-        if not measurements.accuracy:
-            name, gate = "engine_bank_agreement", Gate(min=1 - max_drop)
-        verdicts = judge(measurements, {name: gate})
-        typer.echo(f"{name} {verdicts[0].verdict}: {verdicts[0].reason}", err=True)
+    if gates := _gates(measurements, settings, set_ or (), max_drop):
+        verdicts = judge(measurements, gates)
+        for verdict in verdicts:
+            typer.echo(f"{verdict.name} {verdict.verdict}: {verdict.reason}", err=True)
         raise typer.Exit(exit_code(verdicts))
+
+
+def _gates(
+    measurements: Measurements, settings: Settings, changes: Sequence[str], max_drop: float | None
+) -> dict[str, Gate]:
+    """Return the bounds that the command line names, and no others."""
+    parts = [change.partition("=")[0].strip().split(".") for change in changes]
+    gates = {names[1]: settings.gates[names[1]] for names in parts if names[0] == "gates"}
+    if max_drop is not None and measurements.accuracy:
+        gates["engine_top1_drop"] = Gate(max=max_drop)
+    elif max_drop is not None:
+        gates["engine_bank_agreement"] = Gate(min=1 - max_drop)
+    return gates
 
 
 def _print(measurements: Measurements) -> None:
@@ -242,41 +251,6 @@ def _print(measurements: Measurements) -> None:
             typer.echo(f"{'':<10} over the teacher in the same backend {median:.2f}")
 
 
-def package(
-    engine: Engine = None,
-    out: Out = None,
-    name: Name = None,
-    config: Config = DEFAULT_CONFIG,
-    set_: Set = None,
-    *,
-    overwrite: Overwrite = False,
-) -> None:
-    """Pack an engine with its card, labels, example and Triton folder; --out may be an archive."""
-    from pipeline.report.document import document  # noqa: PLC0415  (only this command needs it)
-    from stages.packaging import archive, contents  # noqa: PLC0415
-
-    report = None
-    if engine is not None:
-        place, folder = "--engine", engine
-        if config.exists():
-            with contextlib.suppress(StoreError):  # nothing has run, or not this engine
-                report = document(common.open_project(config, set_))
-    else:
-        project = common.open_project(config, set_)
-        report, place = document(project), "the built engine"
-        built = [stage.outputs["engine"] for stage in report.stages if "engine" in stage.outputs]
-        if not built:
-            remedy = "madpipe run all, or give --engine"
-            raise StoreError(
-                str(config), f"its last run has no engine ({project.none_stored})", remedy
-            )
-        folder = Path(built[-1].path).parent
-    package_name, files = contents.collect(folder, place=place, name=name, report=report)
-    target = out or Path(package_name)
-    archive.write(files, target, overwrite=overwrite)
-    typer.echo(f"{target}  {len(files)} files")
-
-
 def settings_for(
     option: str,
     table: str,
@@ -284,11 +258,12 @@ def settings_for(
     set_: list[str] | None,
     force: list[str] | None,
     from_options: Mapping[str, Any] | None = None,
+    also: tuple[str, ...] = (),
 ) -> Settings:
     """Return the defaults changed by --set; a command on a file has no pipeline around it.
 
-    `option` names the file, `table` the one table of settings that the command uses. Changes
-    must fit `from_options`, the settings of that table that other options have set.
+    `option` names the file, `table` the table of settings that the command uses, `also` others.
+    Changes must fit `from_options`, the settings of that table that other options have set.
 
     Raises:
         ConfigError: A change is wrong.
@@ -299,9 +274,10 @@ def settings_for(
             wrong = f"has no meaning with {option} ({value})"
             raise UsageError(name, wrong, f"drop it, or {option}")
     for change in set_ or ():
-        if not change.lstrip().startswith(f"{table}."):
+        if change.lstrip().partition(".")[0] not in (table, *also):
             wrong = f"has no part in this command ({change})"
-            raise UsageError("--set", wrong, f"change [{table}] alone")
+            known = " and ".join(f"[{name}]" for name in (table, *also))
+            raise UsageError("--set", wrong, f"change {known} alone")
     if not set_:
         return defaults(())
     options = (from_options or {}).items()

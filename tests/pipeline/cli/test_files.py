@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from stages.data.datasets import SPECS
+from tests.stages.tiny import weights_file
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -110,6 +111,13 @@ def _files(tmp_path: Path) -> None:
             "--set: has no part in this command (distill.rounds=3); change [build] alone",
         ),
         (
+            ("validate", "--engine", "engine", "--set", "build.precision=int8"),
+            (
+                "--set: has no part in this command (build.precision=int8); change [validate] and "
+                "[gates] alone"
+            ),
+        ),
+        (
             ("validate", "--engine", "engine"),
             "--teacher: is needed with --engine (absent); name its weights file",
         ),
@@ -176,3 +184,24 @@ def test_command_without_a_file_is_the_stage_of_its_name(
     code, _, err = madpipe(command)
     assert code == 1
     assert "runs: cannot be read or written (File exists)" in err
+
+
+@pytest.mark.slow
+def test_an_engine_is_judged_by_the_bounds_of_the_command_line(
+    madpipe: Call, tmp_path: Path
+) -> None:
+    weights_file(tmp_path / "t.safetensors")
+    assert madpipe("export", "--student", "t.safetensors")[0] == 0
+    options = ("--backend", "onnxruntime", "--device", "cpu", "--precision", "fp32")
+    assert madpipe("build", "--onnx", "t.onnx", *options)[0] == 0
+    quick = ("pairs=20", "warmup_s=0.01", "teacher_engine=false", "batch_sizes=[1]")
+    changes = [f"validate.{change}" for change in quick]
+    command = ["validate", "--engine", "t", "--teacher", "t.safetensors", "--max-drop", "0.05"]
+    for change in (*changes, "gates.speedup.min=10000"):
+        command += ["--set", change]
+    code, out, err = madpipe(*command)
+    assert code == 3
+    assert "drop      top-1 0.0000 against the teacher" in out
+    assert "engine_top1_drop pass: " in err
+    assert "speedup fail: " in err
+    assert "student_top1_drop" not in err  # a default that the command line does not name
