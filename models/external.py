@@ -56,11 +56,6 @@ def from_library(
         raise UnknownArchitecture(
             f"{library} is not installed ({library}:{name})", f"run pip install {library}"
         ) from error
-    if library == "torchvision" and in_channels != _RGB:
-        raise UnknownArchitecture(
-            f"torchvision's networks take 3 channels, the images have {in_channels} ({name})",
-            "use an architecture of the registry or FILE.py:FUNCTION",
-        )
 
     def create(**sizes: Any) -> Any:
         if library == "timm":
@@ -79,7 +74,26 @@ def from_library(
         ) from error
     if not isinstance(network, nn.Module):
         raise UnknownArchitecture(f"is not a network ({library}:{name})", "name a classifier")
+    if library == "torchvision" and in_channels != _RGB:
+        _take_channels(network, in_channels)
     return network
+
+
+def _take_channels(network: nn.Module, in_channels: int) -> None:
+    """Let the first convolution take another number of channels, as it is usually changed."""
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.Conv2d):
+            parent, _, last = name.rpartition(".")
+            first = nn.Conv2d(
+                in_channels,
+                layer.out_channels,
+                layer.kernel_size,  # type: ignore[arg-type]
+                layer.stride,  # type: ignore[arg-type]
+                layer.padding,  # type: ignore[arg-type]
+                bias=layer.bias is not None,
+            )
+            setattr(network.get_submodule(parent), last, first)
+            return
 
 
 def _size_arguments(network: nn.Module, image_size_px: int | None) -> dict[str, Any]:
@@ -101,7 +115,7 @@ def from_file(
     num_classes: int | None = None,
     image_size_px: int | None = None,
 ) -> nn.Module:
-    """Call a function in a user's file and return the module that it returns.
+    """Call a function in a user's file and return the module that it returns, or is.
 
     It gets the arguments that it needs, where their names say what they are, and the number of
     classes where its default is another. What the file prints goes to standard error. It may
@@ -125,10 +139,11 @@ def from_file(
             raise UnknownArchitecture(f"the file {wrong}", remedy) from error
         if not callable(factory):
             raise UnknownArchitecture(f"has no such function ({place})", "correct its name")
+        is_network = isinstance(factory, nn.Module)
         values = {"channels": in_channels, "size": image_size_px, "classes": num_classes}
-        arguments = _arguments(factory, values, place)
+        arguments = {} if is_network else _arguments(factory, values, place)
         try:
-            network = factory(**arguments)
+            network = factory if is_network else factory(**arguments)
         except SHIELDED_ERRORS as error:
             wrong, remedy = fault(error, path)
             raise UnknownArchitecture(f"the function {wrong}", remedy) from error

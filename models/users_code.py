@@ -6,11 +6,14 @@ Such files are often scripts: they read a command line, print, ask for a GPU, op
 import argparse
 import contextlib
 import linecache
+import os
 import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
+
+import torch
 
 from pipeline.errors import error_summary, first_line
 
@@ -23,9 +26,12 @@ _GPU_WORDS = ("CUDA", "cuda", "NVIDIA", "HIP")
 def as_script(path: Path) -> Iterator[None]:
     """Let a file read its own, empty command line, and print to standard error.
 
-    Standard output is for results, which programs may read.
+    Standard output is for results, which programs may read. The folder and torch's defaults that
+    it changes for itself are put back.
     """
     argv, argparse_error = sys.argv, argparse.ArgumentParser.error
+    folder, dtype, is_learning = Path.cwd(), torch.get_default_dtype(), torch.is_grad_enabled()
+    device = torch.get_default_device()
     sys.argv = [str(path)]
     argparse.ArgumentParser.error = _exit_with  # type: ignore[assignment]
     try:
@@ -34,6 +40,11 @@ def as_script(path: Path) -> Iterator[None]:
     finally:
         argparse.ArgumentParser.error = argparse_error  # type: ignore[method-assign]
         sys.argv = argv
+        os.chdir(folder)
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(is_learning)
+        if torch.get_default_device() != device:
+            torch.set_default_device(device)
 
 
 def _exit_with(_parser: argparse.ArgumentParser, message: str) -> NoReturn:

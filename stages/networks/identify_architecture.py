@@ -46,7 +46,7 @@ def identify(
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in effective(tensors).items()}
     differences = _differences(registry.ARCHITECTURES, shapes, channels, num_classes)
-    if channels == _RGB and all(names for names, _ in differences.values()):
+    if all(names for names, _ in differences.values()):
         differences |= _differences(_TORCHVISION, shapes, channels, num_classes)
     matches = [arch for arch, (names, _) in differences.items() if not names]
     if len(matches) == 1:

@@ -1,7 +1,6 @@
 """Networks from outside: libraries and users' own files."""
 
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -134,12 +133,42 @@ def test_a_network_that_torchvision_does_not_have_is_refused() -> None:
         registry.create("torchvision:resnet19", in_channels=3, num_classes=4, code=None)
 
 
-def test_torchvision_on_images_of_one_channel_is_refused_with_what_to_use() -> None:
-    with pytest.raises(UnknownArchitecture, match=r"the images have 1 .*FILE\.py:FUNCTION"):
-        registry.create("torchvision:resnet18", in_channels=1, num_classes=4, code=None)
+@pytest.mark.parametrize(("name", "channels"), [("resnet18", 1), ("mobilenet_v2", 4)])
+def test_a_network_of_torchvision_takes_other_channels_by_its_first_convolution(
+    name: str, channels: int
+) -> None:
+    with torch.device("meta"):
+        network = external.from_library("torchvision", name, in_channels=channels, num_classes=5)
+        usual = external.from_library("torchvision", name, in_channels=3, num_classes=5)
+        assert network.eval()(torch.zeros(1, channels, 32, 32)).shape == (1, 5)
+    differing = {
+        key: tensor.shape[1]
+        for key, tensor in network.state_dict().items()
+        if tensor.shape != usual.state_dict()[key].shape
+    }
+    assert list(differing.values()) == [channels]
 
 
-@pytest.mark.skipif(find_spec("timm") is not None, reason="timm is here")
+def test_a_module_in_a_file_is_taken_as_it_is(tmp_path: Path) -> None:
+    text = "from torch import nn\n\nnetwork = nn.Linear(2, 3)\n"
+    network = external.from_file(_file(tmp_path, text), "network", num_classes=5)
+    assert isinstance(network, nn.Linear)
+
+
+def test_what_a_file_changes_for_itself_is_put_back(tmp_path: Path) -> None:
+    text = (
+        f"import os\nimport torch\n{PLAIN}\nos.chdir({str(tmp_path.parent)!r})\n"
+        "torch.set_grad_enabled(False)\ntorch.set_default_dtype(torch.float64)\n"
+        'torch.set_default_device("meta")\n'
+    )
+    folder = Path.cwd()
+    external.from_file(_file(tmp_path, text), "make")
+    assert Path.cwd() == folder
+    tensor = torch.ones(1, requires_grad=True) * 2
+    assert (tensor.dtype, tensor.device.type) == (torch.float32, "cpu")
+    assert tensor.requires_grad
+
+
 def test_a_library_that_is_not_installed_is_refused_with_its_install_command() -> None:
     with pytest.raises(UnknownArchitecture, match=r"timm is not installed .*pip install timm"):
         registry.create("timm:resnet18", in_channels=1, num_classes=4, code=None)
