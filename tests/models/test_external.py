@@ -169,6 +169,7 @@ def test_what_a_file_changes_for_itself_is_put_back(tmp_path: Path) -> None:
     assert tensor.requires_grad
 
 
+@pytest.mark.skipif(find_spec("timm") is not None, reason="timm is here")
 def test_a_library_that_is_not_installed_is_refused_with_its_install_command() -> None:
     with pytest.raises(UnknownArchitecture, match=r"timm is not installed .*pip install timm"):
         registry.create("timm:resnet18", in_channels=1, num_classes=4, code=None)
