@@ -18,7 +18,7 @@ from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
 from pipeline.errors import StageError, UsageError, first_line
 from pipeline.settings import Build
 from stages.onnxgraph import io as onnx_io
-from stages.onnxgraph import padding, rewrite
+from stages.onnxgraph import padding, repair, rewrite
 from stages.onnxgraph.rewrite import PLACE
 
 _OLDEST_IR = 4
@@ -54,13 +54,13 @@ def read(path: Path, options: Build) -> Intake:
         UsageError: A file that it names is not there, or an option contradicts it.
     """
     model = _load(path)
-    changes: list[str] = []
     graph = model.graph
     if model.ir_version < _OLDEST_IR:
         model.ir_version = _IR
     weights = {tensor.name for tensor in graph.initializer}
-    inputs = [value for value in graph.input if value.name not in weights]
-    _replace(graph.input, inputs)
+    _replace(graph.input, [value for value in graph.input if value.name not in weights])
+    changes = list(repair.repair(model))
+    inputs = list(graph.input)
     _infer_missing_shapes(model)
     onnx_io.check_sound(model, path, PLACE)
     _choose_output(graph, options.output)
@@ -166,6 +166,7 @@ def _fit_images(model: ModelProto, image_size_px: int | None) -> Iterator[str]:
         return
     is_bytes = tensor.elem_type == TensorProto.UINT8
     is_nhwc = _is_nhwc(model.graph, images, is_bytes=is_bytes)
+    _fix_channels(model.graph, images, is_nhwc=is_nhwc)
     _fix_size(images, image_size_px, is_nhwc=is_nhwc)
     if is_nhwc != is_bytes:
         shape = onnx_io.shape_text(images)
@@ -196,6 +197,15 @@ def _is_nhwc(graph: GraphProto, images: ValueInfoProto, *, is_bytes: bool) -> bo
     if first in _CHANNELS and last in _CHANNELS:
         return is_bytes
     return last in _CHANNELS
+
+
+def _fix_channels(graph: GraphProto, images: ValueInfoProto, *, is_nhwc: bool) -> None:
+    """Give images whose channels are left open those that the first convolution takes."""
+    channels = images.type.tensor_type.shape.dim[3 if is_nhwc else 1]
+    kernels = {tensor.name: tensor.dims for tensor in graph.initializer}
+    for node in graph.node if not channels.dim_value else ():
+        if node.op_type == "Conv" and images.name in node.input and node.input[1] in kernels:
+            channels.dim_value = kernels[node.input[1]][1]
 
 
 def _fix_size(images: ValueInfoProto, image_size_px: int | None, *, is_nhwc: bool) -> None:

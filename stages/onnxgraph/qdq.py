@@ -19,6 +19,7 @@ from onnx import ModelProto
 from onnxruntime import quantization
 from onnxruntime.quantization import QuantType
 
+from pipeline.errors import StageError, first_line
 from stages.onnxgraph import layers
 from stages.onnxgraph.calibrate import METHODS, quiet
 from stages.onnxgraph.layers import Converted, KeptFloat
@@ -42,6 +43,8 @@ class Scheme(NamedTuple):
     by chance."""
 
 
+_ONNX = ("", "ai.onnx")
+"""Domains whose operators have types that follow from their inputs."""
 _FP8_OPS = ("Conv", "Gemm", "MatMul")
 SCHEMES = {
     "u8s8": Scheme(
@@ -95,24 +98,27 @@ def quantize(
     with TemporaryDirectory(prefix="madpipe-") as folder, quiet():
         ranges_path, out = Path(folder) / "ranges.json", Path(folder) / "model.onnx"
         quantization.save_tensors_data(ranges, ranges_path)
-        quantization.quantize_static(
-            source,
-            out,
-            op_types_to_quantize=list(scheme.ops),
-            nodes_to_exclude=sorted(layers.nodes_before_layers(model) | set(keep)),
-            per_channel=scheme.has_channel_scales,
-            reduce_range=reduce_range,
-            activation_type=scheme.activation_type,
-            weight_type=scheme.weight_type,
-            calibrate_method=METHODS[method][0],
-            calibration_cache_path=ranges_path,
-            extra_options={
-                "ActivationSymmetric": scheme.is_symmetric,
-                "WeightSymmetric": True,
-                "QuantizeBias": scheme.quantizes_bias,
-                "OpTypesToExcludeOutputQuantization": list(scheme.float_outputs),
-            },
-        )
+        try:
+            quantization.quantize_static(
+                source,
+                out,
+                op_types_to_quantize=list(scheme.ops),
+                nodes_to_exclude=sorted(layers.nodes_before_layers(model) | set(keep)),
+                per_channel=scheme.has_channel_scales,
+                reduce_range=reduce_range,
+                activation_type=scheme.activation_type,
+                weight_type=scheme.weight_type,
+                calibrate_method=METHODS[method][0],
+                calibration_cache_path=ranges_path,
+                extra_options={
+                    "ActivationSymmetric": scheme.is_symmetric,
+                    "WeightSymmetric": True,
+                    "QuantizeBias": scheme.quantizes_bias,
+                    "OpTypesToExcludeOutputQuantization": list(scheme.float_outputs),
+                },
+            )
+        except ValueError as error:
+            raise _refusal(model, error) from error
         quantized = onnx.load(str(out))
     # The tool overwrites the metadata and the producer.
     del quantized.metadata_props[:]
@@ -121,3 +127,16 @@ def quantize(
     quantized.producer_version = model.producer_version
     names = [node.name for node in layers.layer_nodes(model) if node.name in keep]
     return Converted(quantized, tuple(KeptFloat(name, layers.KEPT_BY_NAME) for name in names))
+
+
+def _refusal(model: ModelProto, error: ValueError) -> StageError:
+    """Return the error for a graph that the tool cannot quantize."""
+    foreign = {f"{n.domain}.{n.op_type}": None for n in model.graph.node if n.domain not in _ONNX}
+    operators = ", ".join(foreign) or first_line(error)
+    return StageError(
+        "build.precision",
+        f"int8 and fp8 cannot be made of this graph ({operators})",
+        "give the file from before ONNX Runtime or another program optimised it"
+        if foreign
+        else "use another precision",
+    )

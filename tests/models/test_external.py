@@ -1,6 +1,7 @@
 """Networks from outside: libraries and users' own files."""
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
