@@ -32,13 +32,13 @@ def repair(model: ModelProto) -> tuple[str, ...]:
 
 def _sort(graph: GraphProto) -> None:
     """Put nodes behind those whose outputs they take, where they are not; cycles stay."""
-    made = {name for node in graph.node for name in node.output}
+    outputs = {name for node in graph.node for name in node.output}
     ready: set[str] = set()
     pending, ordered = list(graph.node), list[NodeProto]()
     while pending:
         later: list[NodeProto] = []
         for node in pending:
-            if {name for name in _taken(node) if name in made} <= ready:
+            if {name for name in _inputs(node) if name in outputs} <= ready:
                 ready.update(node.output)
                 ordered.append(node)
             else:
@@ -52,13 +52,13 @@ def _sort(graph: GraphProto) -> None:
         graph.node.extend(copies)
 
 
-def _taken(node: NodeProto) -> Iterable[str]:
+def _inputs(node: NodeProto) -> Iterable[str]:
     """Yield the names of values that a node and the graphs within it take."""
     yield from node.input
     for attribute in node.attribute:
         for inner in (attribute.g, *attribute.graphs):
             for other in inner.node:
-                yield from _taken(other)
+                yield from _inputs(other)
 
 
 def _without_maps(graph: GraphProto) -> Iterable[str]:
@@ -74,9 +74,9 @@ def _without_maps(graph: GraphProto) -> Iterable[str]:
 
 
 def _without_unused_inputs(graph: GraphProto) -> Iterable[str]:
-    taken = {name for node in graph.node for name in _taken(node)}
-    taken |= {output.name for output in graph.output}
-    unused = [value for value in graph.input if value.name not in taken]
+    inputs = {name for node in graph.node for name in _inputs(node)}
+    inputs |= {output.name for output in graph.output}
+    unused = [value for value in graph.input if value.name not in inputs]
     for value in unused if len(unused) < len(graph.input) else ():
         yield f"its input {value.name}, which nothing takes, was left out"
         graph.input.remove(value)
