@@ -81,7 +81,7 @@ def test_operators_of_a_program_that_cannot_be_int8_are_named(tmp_path: Path) ->
     nodes[2] = helper.make_node("Conv", ["r", "w3", "b1"], ["p"], name="second")
     model = classifier(nodes)
     model.graph.initializer.append(
-        helper.make_tensor("w3", TensorProto.FLOAT, (4, 4, 4, 4), np.ones(256, np.float32))
+        helper.make_tensor("w3", TensorProto.FLOAT, (4, 4, 3, 3), np.ones(144, np.float32))
     )
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     named = with_names(_read(model, tmp_path).model)
