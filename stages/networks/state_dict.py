@@ -50,7 +50,7 @@ def unwrap(loaded: object, path: Path, place: str) -> dict[str, Tensor]:
     """
     while isinstance(loaded, Mapping):
         # Wrappers first: beside them lie single tensors, such as the best accuracy.
-        inner = next((loaded[name] for name in _WRAPPERS if _has_tensors(loaded.get(name))), None)
+        inner = next((loaded[name] for name in _WRAPPERS if has_tensors(loaded.get(name))), None)
         if inner is None:
             break
         loaded = inner
@@ -71,7 +71,8 @@ def unwrap(loaded: object, path: Path, place: str) -> dict[str, Tensor]:
     )
 
 
-def _has_tensors(loaded: object) -> bool:
+def has_tensors(loaded: object) -> bool:
+    """Return whether a checkpoint has a mapping of tensors."""
     return any(_state_dicts(loaded, "", _DEPTH))
 
 

@@ -1,15 +1,18 @@
 """Torch checkpoints, read so that none can run code.
 
 `weights_only=True` always holds. Training scripts keep options and figures beside the weights, as
-objects of NumPy, argparse and the like: those of the packages below are read as inert mappings,
-so that neither their code nor that of the file runs; any other object is refused.
+objects of NumPy, argparse, Lightning, their own classes, even whole networks: all of these are read
+as inert mappings, so that neither their code nor that of the file runs. What Python's own library
+can do to a machine is refused, and so is a file in which nothing else is.
 """
 
 import io
 import pickle
 import pickletools
+import sys
 import warnings
 import zipfile
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +23,7 @@ import torch
 from pipeline.errors import first_line
 from pipeline.stage import StageError
 from stages.foreign_files import recognise
+from stages.networks.state_dict import has_tensors
 
 _TORN = (
     RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, OSError,
@@ -27,17 +31,19 @@ _TORN = (
 )  # fmt: skip
 """What torch raises for a file that is not whole."""
 _INERT_PACKAGES = frozenset({
-    "numpy", "argparse", "pathlib", "datetime", "omegaconf", "yacs", "easydict", "addict",
-    "ml_collections", "pytorch_lightning", "lightning", "lightning_fabric", "torchmetrics",
+    "argparse", "collections", "dataclasses", "datetime", "decimal", "enum", "fractions",
+    "pathlib", "random", "typing", "uuid",
 })  # fmt: skip
-"""Packages whose objects lie beside weights."""
+_INERT_OF_TORCH = ("torch.nn.modules.", "torch.optim.", "torch.ao.", "torch.fx.", "torch.amp.")
 _INERT = frozenset({
-    "types.SimpleNamespace", "typing.Any", "builtins.dict",
-    "builtins.list", "builtins.tuple", "builtins.int", "builtins.float", "builtins.str",
-    "builtins.bool", "builtins.frozenset", "builtins.object", "copyreg._reconstructor",
-    "decimal.Decimal", "fractions.Fraction", "uuid.UUID",
+    "builtins.Ellipsis", "builtins.bool", "builtins.complex", "builtins.dict", "builtins.float",
+    "builtins.frozenset", "builtins.getattr", "builtins.int", "builtins.list", "builtins.object",
+    "builtins.range", "builtins.set", "builtins.slice", "builtins.str", "builtins.tuple",
+    "builtins.type", "copyreg._reconstructor", "functools.partial", "logging.Logger",
+    "logging.RootLogger", "logging.getLogger", "operator.attrgetter", "operator.itemgetter",
+    "re._compile", "types.SimpleNamespace",
 })  # fmt: skip
-_MODULES_OF_PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
+"""Classes and functions of Python's own library that lie beside weights."""
 _PICKLES = 5
 """A file of the old format is as many pickles, one after the other."""
 _NAMES = 3
@@ -80,11 +86,14 @@ def load(content: bytes, path: Path, place: str) -> object:
     names = tuple(dict.fromkeys(_global_names(content)))
     try:
         with torch.serialization.safe_globals([(_stand_in(n), n) for n in names if _is_inert(n)]):
-            return _load(content)
+            loaded = _load(content)
     except pickle.UnpicklingError as error:
         raise _refusal(names, path, place) from error
     except _TORN as error:
         raise _torn(error, path, place) from error
+    if not has_tensors(loaded):
+        raise _refusal(names, path, place)
+    return loaded
 
 
 def _load(content: bytes) -> object:
@@ -101,8 +110,12 @@ def _load(content: bytes) -> object:
 
 
 def _is_inert(name: str) -> bool:
+    """Return whether a class or function of this name is stood for by an inert mapping."""
     package = name.partition(".")[0]
-    return name in _INERT or package in _INERT_PACKAGES or name == "collections.defaultdict"
+    if package == "torch":
+        return name.startswith(_INERT_OF_TORCH)
+    is_of_python = package in sys.stdlib_module_names
+    return name in _INERT or package in _INERT_PACKAGES or not is_of_python
 
 
 def _stand_in(name: str) -> Any:
@@ -110,11 +123,17 @@ def _stand_in(name: str) -> Any:
     last = name.rpartition(".")[2]
     if name == "collections.defaultdict":
         return _empty
+    if name == "collections.deque":
+        return _empty_list
     return OrderedDict if last in _MAPPINGS else _Inert
 
 
 def _empty(*_arguments: object) -> dict[Any, Any]:
     return {}
+
+
+def _empty_list(*_arguments: object) -> list[Any]:
+    return []
 
 
 def _global_names(content: bytes) -> Iterator[str]:
@@ -129,7 +148,9 @@ def _global_names(content: bytes) -> Iterator[str]:
             for operation, argument, _position in pickletools.genops(stream):
                 if operation.name == "GLOBAL":
                     module, _, name = str(argument).partition(" ")
-                    yield f"{_MODULES_OF_PYTHON_2.get(module, module)}.{name}"
+                    # Pickles of torch have the names of Python 2.
+                    module, name = NAME_MAPPING.get((module, name), (module, name))
+                    yield f"{IMPORT_MAPPING.get(module, module)}.{name}"
     except (*_TORN, StopIteration):
         return  # tensors follow the pickles, which are none
 
@@ -137,11 +158,11 @@ def _global_names(content: bytes) -> Iterator[str]:
 def _refusal(names: tuple[str, ...], path: Path, place: str) -> StageError:
     """Return the error for a file that holds more than weights, with what it holds."""
     layers = ("torch.nn.modules.", "torchvision.models.", "timm.")
-    others = [n for n in names if not (n.startswith("torch.") or _is_inert(n))]
-    refused = [
-        n for n in others if not n.startswith(("collections.", "_codecs.", "builtins."))
-    ] or list(names)
-    if any(name.startswith(layers) for name in names):
+    usual = ("torch._utils.", "torch.storage.", "collections.OrderedDict", "_codecs.")
+    others = [n for n in names if not (n.startswith(usual) or n.endswith("Storage"))]
+    harmful = [n for n in others if not _is_inert(n)]
+    refused = harmful or [n for n in others if not n.startswith("torch.")]
+    if not harmful and any(name.startswith(layers) for name in names):
         what = "is a whole pickled network, not its weights,"
     else:
         what = "holds more than weights"

@@ -4,10 +4,14 @@ import argparse
 import copy
 import os
 import pickle
+import re
 import sys
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import Enum
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -108,6 +112,20 @@ def test_a_torch_checkpoint_in_the_old_format_is_read(tmp_path: Path) -> None:
     assert _same(weights.read(tmp_path / "w.pth", "here"), _state())
 
 
+class Task(Enum):
+    """What a user's options hold."""
+
+    FINE = "fine"
+
+
+@dataclass
+class Options:
+    """A user's options."""
+
+    task: Task
+    folder: Path
+
+
 class AttributeDict(dict[str, float]):
     """What Lightning keeps options in."""
 
@@ -124,6 +142,10 @@ def test_objects_beside_the_weights_are_read_as_nothing(
         sys.modules[AttributeDict.__module__], "AttributeDict", AttributeDict, raising=False
     )
     beside = {
+        "task": Task.FINE,
+        "options": Options(Task.FINE, Path("x")),
+        "hparams": {"optimizer": partial(torch.optim.SGD, lr=0.1)},
+        "seen": [deque([1]), range(3), slice(1), {1}, Ellipsis, re.compile("a")],
         "best": np.float64(93.1),
         "history": np.zeros(3),
         "args": argparse.Namespace(lr=0.1, data=Path("x")),
@@ -135,6 +157,11 @@ def test_objects_beside_the_weights_are_read_as_nothing(
         state = {"state_dict": _state(), **beside}
         torch.save(state, tmp_path / "w.pth", _use_new_zipfile_serialization=is_zip)
         assert _same(weights.read(tmp_path / "w.pth", "here"), _state())
+
+
+def test_a_network_among_the_options_is_read_as_nothing(tmp_path: Path) -> None:
+    torch.save({"state_dict": _state(), "hparams": {"net": resnet8(seed=1)}}, tmp_path / "w.ckpt")
+    assert _same(weights.read(tmp_path / "w.ckpt", "here"), _state())
 
 
 def test_pruned_and_normalised_layers_have_the_weights_that_they_compute_with() -> None:
@@ -269,8 +296,15 @@ def test_a_bare_pickle_is_never_run(tmp_path: Path) -> None:
 
 
 def test_a_whole_pickled_module_is_refused_with_what_to_save_instead(tmp_path: Path) -> None:
-    torch.save(resnet8(), tmp_path / "w.pth")
-    with pytest.raises(StageError, match=r"torch\.save\(model\.state_dict\(\), FILE\)"):
+    for content in (resnet8(), {"epoch": 3, "model": resnet8(), "train_args": {}}):
+        torch.save(content, tmp_path / "w.pth")
+        with pytest.raises(StageError, match=r"is a whole pickled network, .*torch\.save\(model"):
+            weights.read(tmp_path / "w.pth", "here")
+
+
+def test_a_file_of_other_objects_alone_is_refused_with_their_names(tmp_path: Path) -> None:
+    torch.save({"options": Options(Task.FINE, Path("x"))}, tmp_path / "w.pth")
+    with pytest.raises(StageError, match=r"holds more than weights .*test_weights\.Options"):
         weights.read(tmp_path / "w.pth", "here")
 
 
