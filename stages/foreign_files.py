@@ -20,12 +20,16 @@ class ForeignFile(NamedTuple):
 
 
 _DOWNLOAD_AGAIN = "download the file itself: the address gave a page about it"
+_FROM_BEFORE = "give the ONNX file or the weights that it was made from"
 _BY_BEGINNING = (
     (b"version https://git-lfs", "is a Git LFS pointer, not the file", "run git lfs pull"),
     (b"<!DOCTYPE", "is a web page", _DOWNLOAD_AGAIN),
     (b"<!doctype", "is a web page", _DOWNLOAD_AGAIN),
     (b"<html", "is a web page", _DOWNLOAD_AGAIN),
     (b"<HTML", "is a web page", _DOWNLOAD_AGAIN),
+    (b'<?xml version="1.0"?><net', "is a network of OpenVINO", _FROM_BEFORE),
+    (b'<?xml version="1.0"?>\n<net', "is a network of OpenVINO", _FROM_BEFORE),
+    (b"<net ", "is a network of OpenVINO", _FROM_BEFORE),
     (b"<?xml", "is an XML document, such as a server's error", _DOWNLOAD_AGAIN),
     (b"\x89HDF", "is an HDF5 file, as Keras writes them", "convert it to a torch state dict"),
     (b"\x1f\x8b", "is compressed by gzip", "unpack it with gunzip"),
@@ -33,6 +37,7 @@ _BY_BEGINNING = (
     (b"\xfd7zXZ", "is compressed by xz", "unpack it with unxz"),
     (b"7z\xbc\xaf", "is a 7z archive", "unpack it"),
     (b"Rar!", "is a RAR archive", "unpack it"),
+    (b"ftrt", "is an engine of TensorRT", _FROM_BEFORE),
     (b"GGUF", "is a GGUF file of a language model", "give an image classifier"),
     (b"\x93NUMPY", "is a NumPy array", "save the state dict with torch.save"),
 )
@@ -46,6 +51,10 @@ def recognise(content: bytes) -> ForeignFile | None:
     for first, what, remedy in _BY_BEGINNING:
         if beginning.startswith(first):
             return ForeignFile(what, remedy)
+    if content[4:8] == b"TFL3":
+        return ForeignFile("is a TensorFlow Lite model", _FROM_BEFORE)
+    if content[4:8] == b"ORTM":
+        return ForeignFile("is a model in ONNX Runtime's own format", _FROM_BEFORE)
     if content[257:262] == b"ustar":
         return ForeignFile("is a tar archive", "unpack it")
     return _archive(content) if content.startswith(b"PK") else None
@@ -70,5 +79,9 @@ def _archive(content: bytes) -> ForeignFile | None:
         )
     if "data.pkl" in ends:
         return None
+    if names and all(name.endswith(".npy") for name in names):
+        return ForeignFile("is an archive of NumPy arrays", "save the state dict with torch.save")
+    if "model.weights.h5" in ends:
+        return ForeignFile("is a Keras model", "convert it to ONNX or to a torch state dict")
     first = ", ".join(names[:_NAMES]) + (", ..." if len(names) > _NAMES else "")
     return ForeignFile(f"is a zip archive of {first or 'nothing'}", "unpack it and give one file")

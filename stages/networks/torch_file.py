@@ -175,8 +175,9 @@ def _refusal(names: tuple[str, ...], path: Path, place: str) -> StageError:
 
 
 def _torn(error: BaseException, path: Path, place: str) -> StageError:
+    cause = first_line(error).partition(". ")[0]
     return StageError(
         place,
-        f"is truncated or no torch checkpoint ({path}: {first_line(error)})",
+        f"is truncated or no torch checkpoint ({path}: {cause})",
         "copy the file again",
     )

@@ -1,5 +1,7 @@
 """Weights files: written as safetensors with a card, read from the formats in use."""
 
+import json
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -20,6 +22,8 @@ _PREFIXES = (
 )  # fmt: skip
 _PARAMETRIZED = ("_mask", "_orig", "_g", ".original", ".original0")
 """Ends of names in networks whose layers are themselves pruned or normalised."""
+_ONNX = re.compile(rb"\x08.\x12.[A-Za-z][\w.\- ]*[\x1a:]", re.DOTALL)
+"""Version and producer, with which exporters begin."""
 _NAMES = 3
 
 
@@ -48,40 +52,64 @@ def read(path: Path, place: str) -> dict[str, Tensor]:
     Wrappers' prefixes and the counters of moving averages are removed.
 
     Args:
-        path: A safetensors file or a torch checkpoint.
+        path: A safetensors file, a torch checkpoint, or the index of several of them.
         place: The setting or option that named it, for messages.
 
     Raises:
         StageError: No such file, or it holds no weights that can be read safely.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise StageError(
-            place, f"cannot be read ({path}: {error.strerror})", "correct the path"
-        ) from error
-    # The first bytes alone do not decide: the length that begins a safetensors file may have them.
-    has_header = content[4:9] == b"\0\0\0\0{"
-    is_torch = not has_header and (content[:2] == b"PK" or content[:1] == b"\x80")
-    try:
-        if is_torch:
-            loaded = torch_file.load(content, path, place)
-        else:
-            loaded = safetensors.torch.load(content)
-    except SafetensorError as error:
-        if foreign := recognise(content):
-            raise StageError(place, f"{foreign.what} ({path})", foreign.remedy) from error
-        raise StageError(
-            place,
-            f"is truncated or no weights file ({path}: {error})",
-            "give a safetensors file or a torch checkpoint",
-        ) from error
+    loaded = _loaded(path, place)
     tensors = state_dict.unwrap(loaded, path, place)
     prefix = _prefix(tensors)
     return {
         name.removeprefix(prefix): _values(tensor, f"{path}: {name}", place)
         for name, tensor in tensors.items()
     }
+
+
+def _loaded(path: Path, place: str) -> object:
+    """Return what a weights file holds; see `read`."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StageError(
+            place, f"cannot be read ({path}: {error.strerror})", "correct the path"
+        ) from error
+    if parts := _parts(content, path):
+        loaded: dict[str, object] = {}
+        for part in parts:
+            tensors = _loaded(part, place)
+            loaded |= tensors if isinstance(tensors, dict) else {}
+        return loaded
+    # The first bytes alone do not decide: the length that begins a safetensors file may have them.
+    has_header = content[4:9] == b"\0\0\0\0{"
+    is_torch = not has_header and (content[:2] == b"PK" or content[:1] == b"\x80")
+    try:
+        if is_torch:
+            return torch_file.load(content, path, place)
+        return safetensors.torch.load(content)
+    except SafetensorError as error:
+        if foreign := recognise(content):
+            raise StageError(place, f"{foreign.what} ({path})", foreign.remedy) from error
+        if _ONNX.match(content):
+            wrong = f"is an ONNX file, not weights ({path})"
+            raise StageError(place, wrong, f"use madpipe build --onnx {path}") from error
+        raise StageError(
+            place,
+            f"is truncated or no weights file ({path}: {error})",
+            "give a safetensors file or a torch checkpoint",
+        ) from error
+
+
+def _parts(content: bytes, path: Path) -> list[Path]:
+    """Return the files that an index of weights in several files names; none for another file."""
+    if content[:1] != b"{" or b"weight_map" not in content:
+        return []
+    try:
+        names = set(json.loads(content)["weight_map"].values())
+    except (ValueError, LookupError, AttributeError, TypeError):
+        return []
+    return [path.parent / Path(str(name)).name for name in sorted(names)]
 
 
 def _values(tensor: Tensor, name: str, place: str) -> Tensor:

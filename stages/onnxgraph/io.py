@@ -58,8 +58,12 @@ def parse(path: Path, place: str) -> ModelProto:
     except FileNotFoundError as error:
         raise StageError(place, f"no such file ({path})", "correct the path") from error
     except Exception as error:  # protobuf's decode error has no public name
-        if foreign := recognise(path.read_bytes()):
+        content = path.read_bytes()
+        if foreign := recognise(content):
             raise StageError(place, f"{foreign.what} ({path})", foreign.remedy) from error
+        if content[:2] in (b"PK", b"\x80\x02") or content[4:9] == b"\0\0\0\0{":
+            wrong = f"is a file of weights, not an ONNX graph ({path})"
+            raise StageError(place, wrong, f"use madpipe export --student {path}") from error
         raise StageError(place, f"is no ONNX file ({path}: {error})", "export it again") from error
 
 

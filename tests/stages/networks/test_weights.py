@@ -2,6 +2,7 @@
 
 import argparse
 import copy
+import json
 import os
 import pickle
 import re
@@ -327,6 +328,26 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path, content: bytes) -> No
     (tmp_path / "w").write_bytes(content)
     with pytest.raises(StageError, match=r"^here: "):
         weights.read(tmp_path / "w", "here")
+
+
+def test_an_onnx_file_is_named_with_the_command_for_it(tmp_path: Path) -> None:
+    (tmp_path / "w").write_bytes(b"\x08\x08\x12\x07pytorch\x1a\x062.15.0" + b"\xff" * 99)
+    with pytest.raises(StageError, match=r"is an ONNX file, .*madpipe build --onnx"):
+        weights.read(tmp_path / "w", "here")
+
+
+def test_weights_in_several_files_are_read_by_their_index(tmp_path: Path) -> None:
+    state, names = _state(), dict[str, str]()
+    for number in range(2):
+        part = {n: t for place, (n, t) in enumerate(state.items()) if place % 2 == number}
+        safetensors.torch.save_file(part, tmp_path / f"model-{number}.safetensors")
+        names |= dict.fromkeys(part, f"model-{number}.safetensors")
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": names}))
+    assert _same(weights.read(index, "here"), state)
+    (tmp_path / "model-1.safetensors").unlink()
+    with pytest.raises(StageError, match=r"cannot be read .*model-1\.safetensors"):
+        weights.read(index, "here")
 
 
 def test_an_absent_file_and_a_folder_are_named(tmp_path: Path) -> None:

@@ -168,3 +168,9 @@ def test_an_unsound_graph_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(StageError, match="is no sound ONNX file"):
         onnx_io.read(tmp_path / "m.onnx", "here")
+
+
+def test_weights_in_the_place_of_a_graph_are_named(tmp_path: Path) -> None:
+    torch.save({"w": torch.ones(2)}, tmp_path / "m.onnx")
+    with pytest.raises(StageError, match=r"is a file of weights.*madpipe export --student"):
+        onnx_io.parse(tmp_path / "m.onnx", "here")
