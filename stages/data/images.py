@@ -4,7 +4,7 @@ Shape legend: N images, B batch, C channels, H W space.
 """
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +24,7 @@ from stages.networks.predict import OnImages, no_progress
 
 _LIMIT_SEED = 0
 _MEMORY_BYTES = 2 << 30
+_NEARLY_BLACK = 16
 
 
 class DatasetPart(NamedTuple):
@@ -132,7 +133,24 @@ def load(
     if isinstance(held_out.x, ImageFiles):
         notes += headers.notes(held_out.x.paths)
     held_out_images = _images(held_out, classes, spec).to(torch.device("cpu"), on_progress)
+    notes += tuple(_doubts(held_out_images))
     return Dataset(_images(train, classes, spec), held_out_images, spec, notes)
+
+
+def _doubts(images: Images) -> Iterator[str]:
+    """Yield what is odd of images or classes, which are taken as they are."""
+    x = images.x_NCHW
+    if isinstance(x, Tensor) and len(x) and (brightest := int(x.max())) <= _NEARLY_BLACK:
+        yield (
+            f"no pixel of the held-out images is above {brightest} of 255: where the files hold "
+            "0 and 1, or 12 bits in samples of 16, scale them to 255 (or 65535)"
+        )
+    by_lower: dict[str, list[str]] = {}
+    for name in images.classes:
+        by_lower.setdefault(name.casefold().strip(), []).append(name)
+    if alike := [names for names in by_lower.values() if len(names) > 1]:
+        pairs = ", ".join(" and ".join(map(repr, names)) for names in alike[:3])
+        yield f"classes differ in capitals or blanks alone ({pairs}); rename those that are one"
 
 
 def _in_order(

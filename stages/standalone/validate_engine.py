@@ -186,5 +186,7 @@ def _source(data: str) -> Data:
             if expanded(data).is_dir()
             else f"give digits, bank:FILE.npz, or SOURCE:FOLDER with one of {', '.join(SPECS)}",
         )
-    root = str(expanded(folder or "data"))
-    return msgspec.convert({"source": source, "root": root}, Data)
+    root = expanded(folder or "data")
+    if source != "digits" and not root.is_dir():
+        raise UsageError("--data", f"no such folder ({root})", "correct the path")
+    return msgspec.convert({"source": source, "root": str(root)}, Data)

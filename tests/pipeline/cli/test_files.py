@@ -141,6 +141,18 @@ def _files(tmp_path: Path) -> None:
             "--data: names no source of images (engine); give folder:engine",
         ),
         (
+            (
+                "validate",
+                "--engine",
+                "engine",
+                "--teacher",
+                "weights.safetensors",
+                "--data",
+                "folder:nope",
+            ),
+            "--data: no such folder (nope); correct the path",
+        ),
+        (
             ("build", "--onnx", "net.onnx", "--backend", "trt"),
             (
                 "command line: Invalid value for '--backend': 'trt' is not one of 'auto', "

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision import datasets
 
@@ -104,6 +105,17 @@ def test_a_source_too_big_for_memory_stays_in_its_files(
     assert torch.equal(lazy.held_out.y_N, loaded.held_out.y_N)
     for indices in (slice(1, 3), torch.tensor([3, 0])):
         assert torch.equal(lazy.train.batch(indices, CPU), loaded.train.batch(indices, CPU))
+
+
+def test_images_that_are_nearly_black_and_classes_that_look_alike_are_noted(tmp_path: Path) -> None:
+    values_HW = np.tile(np.arange(0, 4096, 256, dtype=np.uint16), (16, 1))
+    for name in ("Cat", "cat", "dog"):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            Image.fromarray(values_HW).save(tmp_path / name / f"{number}.png")
+    black, alike = images.load(Data(source="folder", image_size_px=8), tmp_path).notes
+    assert black.startswith("no pixel of the held-out images is above 14 of 255")
+    assert "('Cat' and 'cat')" in alike
 
 
 def test_a_limit_above_the_number_of_images_keeps_all() -> None:
