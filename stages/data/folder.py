@@ -214,7 +214,7 @@ def _of_table(table: labels_file.Table, data: Data, spec: Spec, left_out: LeftOu
         for path, name in zip(train.paths, train.names, strict=True):
             by_class[labels[name]].append(path)
         if few := [name for name, paths in zip(names, by_class, strict=True) if len(paths) < 2]:  # noqa: PLR2004
-            wrong = f"names one image of some classes ({table.source}: {some(few)})"
+            wrong = f"names one image of some classes ({table.source}: {some(class_names(few))})"
             raise StageError("data.labels", wrong, "add images, or a column split with train, val")
         listings = _split(by_class, data.held_out_fraction)
     else:

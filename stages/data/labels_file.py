@@ -4,6 +4,7 @@ A table is a CSV with a column of file names and one of classes, and perhaps one
 is what torchvision's sets come with, `path` or `path label` in a line of train.txt and test.txt.
 """
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -133,7 +134,7 @@ class _Index:
     def __init__(self, root: Path, paths: Sequence[str]) -> None:
         """Remember the images by their paths from `root`, and by the ends of these."""
         self.paths = paths
-        self._exact = {Path(path).relative_to(root).as_posix(): path for path in paths}
+        self._exact = {_composed(Path(path).relative_to(root).as_posix()): path for path in paths}
         self._ends: dict[str, str | None] = {}
         for name, path in self._exact.items():
             pieces = name.split("/")
@@ -148,7 +149,7 @@ class _Index:
         With folders before it that are not here, as those of another machine, or with fewer; with
         another suffix where it was converted since.
         """
-        name = name.strip().replace("\\", "/").removeprefix("./")
+        name = _composed(name.strip().replace("\\", "/").removeprefix("./"))
         if name in self._exact:
             return self._exact[name]
         end = name
@@ -157,6 +158,10 @@ class _Index:
         if not end and name.lower().endswith(tree.IMAGE_SUFFIXES):
             return self.path_of(name.rpartition(".")[0])
         return self._ends.get(end)
+
+
+def _composed(name: str) -> str:
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def _read(file: Path, index: _Index) -> _Labels | None:

@@ -14,7 +14,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".p
 """Of files that are read as images, in lower case: those of torchvision's `ImageFolder`."""
 _OF_SYSTEMS = {
     "__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found",
-    "__pycache__", "thumbs.db", "desktop.ini",
+    "@recycle", "@tmp", "@__thumb", "#snapshot", "__pycache__", "thumbs.db", "desktop.ini",
 }  # fmt: skip
 _NAMED = 3
 
@@ -88,7 +88,9 @@ def image_files(folder: Path, left_out: LeftOut | None = None) -> list[str]:
     """Return the paths of all images in `folder` and below it, sorted; links are followed."""
     paths: list[str] = []
     left_out = left_out or LeftOut()
-    waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [(str(folder), frozenset())]
+    around = folder.absolute().parent.stat()  # a link back to the set would make all classes one
+    outside = frozenset([(around.st_dev, around.st_ino)])
+    waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [(str(folder), outside)]
     while waiting:
         parent, above = waiting.pop()
         status = os.stat(parent)  # noqa: PTH116  (a million Path objects take a gigabyte)

@@ -14,35 +14,33 @@ from torch import Tensor
 from stages.data.classes import natural_key
 
 _LEAST_GAIN = 0.05
-_SIGMAS = 4.0
+_SIGMAS = 3.0
 _LISTED = 20
 
 
 def better(logits_NK: Tensor, y_N: Tensor, classes: Sequence[str]) -> str | None:
     """Return what order of the classes the teacher fits much better than theirs, None if none.
 
-    Natural order and order without capitals are tried, and the assignment of outputs to classes
-    that fits one half of the images best; all are judged on the other half.
+    Natural order and order without capitals are tried on all images, and the assignment of
+    outputs to classes that fits one half of the images best on the other half.
     """
     guesses_N, labels_N = logits_NK.argmax(dim=1).numpy(), y_N.numpy()
     fit_N = np.zeros(len(labels_N), bool)
     for label in range(len(classes)):
         (of_class,) = np.nonzero(labels_N == label)
         fit_N[of_class[::2]] = True
-    fit, judged = (guesses_N[fit_N], labels_N[fit_N]), (guesses_N[~fit_N], labels_N[~fit_N])
-    if not len(judged[0]):
-        return None
     counts_KK = np.zeros((len(classes), len(classes)))
-    np.add.at(counts_KK, (fit[1], fit[0]), 1)
+    np.add.at(counts_KK, (labels_N[fit_N], guesses_N[fit_N]), 1)
     best_K = linear_sum_assignment(counts_KK, maximize=True)[1]
     orders = {
         'in natural order (data.classes = "natural")': _outputs(classes, natural_key),
         "in order without capitals": _outputs(classes, str.lower),
         "in another order": best_K,
     }
-    right_N = judged[0] == judged[1]
     for name, outputs_K in orders.items():
-        fitting_N = judged[0] == outputs_K[judged[1]]
+        is_judged_N = ~fit_N if outputs_K is best_K else np.ones_like(fit_N)
+        guessed_N, right_N = guesses_N[is_judged_N], labels_N[is_judged_N]
+        fitting_N, right_N = guessed_N == outputs_K[right_N], guessed_N == right_N
         gained, lost = int((fitting_N & ~right_N).sum()), int((right_N & ~fitting_N).sum())
         is_clear = gained - lost > _SIGMAS * np.sqrt(gained + lost)
         if is_clear and (gained - lost) / len(right_N) > _LEAST_GAIN:

@@ -125,6 +125,13 @@ def test_what_a_table_leaves_out_is_noted(tmp_path: Path) -> None:
     assert "column fold names no train, val or test and is left out" in _load(tmp_path).notes[1]
 
 
+def test_names_in_another_form_of_unicode_are_the_same_file(tmp_path: Path) -> None:
+    put(tmp_path, [f"caf\u00e9{i}.jpg" for i in range(4)])
+    rows = [f"cafe\u0301{i}.jpg,{i % 2}" for i in range(4)]
+    (tmp_path / "a.csv").write_text("\n".join(rows), encoding="utf-8")
+    assert len(_names(_load(tmp_path))) == 4
+
+
 def test_is_valid_says_what_is_held_out(tmp_path: Path) -> None:
     put(tmp_path, WANTED)
     rows = [f"{n},{c},{n < '2'}" for n, c in ROWS]

@@ -20,7 +20,7 @@ def _notes(root: Path) -> tuple[str, ...]:
     return images.load(DATA, root).notes
 
 
-@pytest.mark.parametrize("name", [".ipynb_checkpoints", ".git", "@eaDir", "__MACOSX"])
+@pytest.mark.parametrize("name", [".ipynb_checkpoints", ".git", "@eaDir", "@Recycle", "__MACOSX"])
 def test_hidden_folders_are_no_classes_and_are_named(tmp_path: Path, name: str) -> None:
     put(tmp_path, [f"{c}/{i}.jpg" for c in ("a", "b", name) for i in range(3)])
     assert images.load(DATA, tmp_path).train.classes == ("a", "b")
@@ -51,6 +51,11 @@ def test_what_is_no_file_is_no_image(tmp_path: Path) -> None:
     assert len(tree.image_files(tmp_path / "a")) == 3
 
 
+def test_the_current_folder_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(put(tmp_path, ["a.jpg"]))
+    assert len(tree.image_files(Path())) == 1
+
+
 def test_images_in_no_class_and_classes_without_images_are_noted(tmp_path: Path) -> None:
     put(tmp_path, [f"train/{c}/0.jpg" for c in "abc"])
     put(tmp_path, ["val/a/0.jpg", "val/b/0.jpg", "train/loose.jpg"])
@@ -76,6 +81,7 @@ def test_linked_folders_are_followed_and_those_around_themselves_end(tmp_path: P
     paths = [path for name in names for path in tree.image_files(root / name)]
     assert paths == [path for path, _ in ImageFolder(str(root)).samples]
     (root / "a" / "again").symlink_to(root / "a")
+    (root / "a" / "back").symlink_to(root)
     assert len(tree.image_files(root / "a", LeftOut())) == 6
 
 

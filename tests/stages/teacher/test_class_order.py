@@ -29,6 +29,15 @@ def test_natural_order_is_named_with_what_it_would_give() -> None:
         chance.doubt(logits_NK, torch.from_numpy(y_N), order)
 
 
+def test_a_usual_order_is_seen_on_few_images() -> None:
+    names = ["Date", "apple", "berry", "cherry"]
+    y_N = np.repeat(np.arange(4), 3)
+    logits_NK = _logits(np.array([3, 0, 1, 2])[y_N], 4, 1.0)
+    order = class_order.better(logits_NK, torch.from_numpy(y_N), names)
+    assert order is not None
+    assert "in natural order" in order or "without capitals: apple, berry, cherry, Date" in order
+
+
 def test_any_other_order_is_listed_in_the_order_of_the_outputs() -> None:
     y_N = np.repeat(np.arange(4), 20)
     logits_NK = _logits(np.array([2, 0, 3, 1])[y_N], 4)
