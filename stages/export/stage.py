@@ -113,7 +113,17 @@ def _written(
     with TemporaryDirectory(prefix="madpipe-", dir=path.parent) as folder:
         exported = Path(folder) / path.name
         onnx_io.save(model, exported)
-        onnx_io.read(exported, "export")
+        try:
+            onnx_io.read(exported, "export")
+        except StageError as error:
+            if "bfloat16" not in error.wrong:
+                raise
+            raise StageError(
+                "export",
+                "the network computes in bfloat16, for which ONNX lacks its layers (autocast in "
+                "its forward?)",
+                "leave autocast to training: torch.autocast(..., enabled=self.training)",
+            ) from error
         comparison = compare(
             reference, OrtSession(exported).infer, options, batch_sizes=batch_sizes
         )

@@ -1,13 +1,14 @@
 """Building the classifier that a card describes, and filling it with weights."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
 
 from models import registry
 from models.classifier import Classifier
+from models.key_names import Fit
 from pipeline.errors import error_summary
 from pipeline.stage import OnNote, StageError, no_note
 from stages.networks import adapt, class_count, weights
@@ -17,6 +18,9 @@ from stages.networks.card import Card
 _NAMES = 3
 _TRANSFORMING = ("torchvision:googlenet", "torchvision:inception_v3")
 """Networks that may scale their input, which their weights do not tell."""
+_UNPOOLED = ("resnet18", "resnet34", "resnet50")
+"""Networks whose weights do not tell whether torchvision's max pooling was kept."""
+_GPU_WORDS = ("CUDA", "cuda", "NVIDIA")
 
 
 def build(card: Card, *, code: Path | None, place: str, on_note: OnNote = no_note) -> Classifier:
@@ -90,7 +94,9 @@ def _refusal(
         place,
         f"{card.arch} does not take images of {card.channels}x{size}x{size} "
         f"({error_summary(error)})",
-        "name an architecture for this size",
+        "let its forward make tensors where its images are: device=x.device"
+        if any(word in str(error) for word in _GPU_WORDS)
+        else "name an architecture for this size",
     )
 
 
@@ -157,24 +163,34 @@ def restore(
     """
     network = build(card, code=code, place=arch_place, on_note=on_note)
     fit = weights.fill(network.backbone, tensors, arch=card.arch, place=weights_place)
-    aside = fit.aside
+    for note in _notes(card, tensors, fit):
+        on_note(f"{weights_place}: {note}")
+    return network.eval()
+
+
+def _notes(card: Card, tensors: Mapping[str, torch.Tensor], fit: Fit) -> Iterator[str]:
+    """Yield what the user should know of how weights were taken."""
+    arch, aside = card.arch, fit.aside
     if fit.head:
-        on_note(
-            f"{weights_place}: {fit.head} is taken for the head of {card.arch}, as its only layer "
-            "of another name; if there is more between them, name the network by FILE.py:FUNCTION"
+        yield (
+            f"{fit.head} is taken for the head of {arch}, as its only layer of another name; if "
+            "there is more between them, name the network by FILE.py:FUNCTION"
         )
-    if card.arch in _TRANSFORMING:
-        on_note(
-            f"{weights_place}: {card.arch} is taken as without transform_input; weights fine-tuned "
-            "from torchvision's own have it, and want mean and std 0.5"
+    if arch in _TRANSFORMING:
+        yield (
+            f"{arch} is taken as without transform_input; weights fine-tuned from torchvision's own "
+            "have it, and want mean and std 0.5"
+        )
+    if arch in _UNPOOLED and any(".downsample." in name for name in tensors):
+        yield (
+            f"the names are torchvision's and the first convolution is that of {arch}, which does "
+            "not pool behind it; where max pooling was kept, name the network by FILE.py:FUNCTION"
         )
     if aside:
-        on_note(
-            f"{weights_place}: {len(aside)} of {len(tensors)} tensors are left aside, since "
-            f"{card.arch} has no layer for them ({', '.join(aside[:_NAMES])}"
-            f"{', ...' if len(aside) > _NAMES else ''})"
+        yield (
+            f"{len(aside)} of {len(tensors)} tensors are left aside, since {arch} has no layer for "
+            f"them ({', '.join(aside[:_NAMES])}{', ...' if len(aside) > _NAMES else ''})"
         )
-    return network.eval()
 
 
 def start_from(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from onnx import TensorProto
+from torch import nn
 
 from models import registry
 from models.classifier import Classifier
@@ -128,3 +129,22 @@ def test_the_student_in_the_file_is_the_one_that_was_exported(tiny: TinyRun) -> 
 def test_the_opset_is_the_backends_where_none_is_named(tiny: TinyRun) -> None:
     model = onnx_io.read(tiny.path("export/onnx"), "here")
     assert model.opset_import[0].version == BACKENDS["onnxruntime"].opset
+
+
+class _Autocast(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 10, 8)
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            h_BCHW = self.conv(x_BCHW)
+        logits_BK: torch.Tensor = h_BCHW.float().flatten(1)
+        return logits_BK
+
+
+def test_autocast_in_a_forward_is_named(tmp_path: Path) -> None:
+    network = Classifier(_Autocast(), (0.5,), (0.5,)).eval()
+    with pytest.raises(StageError, match=r"computes in bfloat16, .*autocast in its forward"):
+        _export(network, tmp_path / "s.onnx", Export())
+    assert not list(tmp_path.iterdir())

@@ -142,3 +142,22 @@ def test_a_network_starts_from_weights_whose_head_may_be_for_other_classes(tmp_p
         assert torch.equal(state["conv1.weight"], start["conv1.weight"])
         assert torch.equal(state["fc.weight"], head) == (classes == 4)
         assert bool(notes) == (classes == 4)
+
+
+def test_what_names_and_shapes_do_not_tell_of_a_network_is_noted() -> None:
+    notes: list[str] = []
+    described = card(arch="resnet18", channels=3, mean=(0.5,) * 3, std=(0.5,) * 3)
+    network = factory.build(described, code=None, place="here")
+    state = network.backbone.state_dict()
+    for named in (state, {name.replace("shortcut", "downsample"): t for name, t in state.items()}):
+        assert not notes
+        factory.restore(
+            described, named, code=None, arch_place="a", weights_place="w", on_note=notes.append
+        )
+    assert [note for note in notes if "where max pooling was kept" in note] == notes
+
+
+def test_a_forward_that_asks_for_a_gpu_is_told_of_devices(tmp_path: Path) -> None:
+    code = _user(tmp_path, 'raise RuntimeError("Found no NVIDIA driver")')
+    with pytest.raises(StageError, match=r"device=x\.device"):
+        factory.build(card(arch="net.py:make"), code=code, place="here")
