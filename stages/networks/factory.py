@@ -178,8 +178,8 @@ def _notes(card: Card, tensors: Mapping[str, torch.Tensor], fit: Fit) -> Iterato
         )
     if arch in _TRANSFORMING:
         yield (
-            f"{arch} is taken as without transform_input; weights fine-tuned from torchvision's own "
-            "have it, and want mean and std 0.5"
+            f"{arch} is taken as without transform_input; weights fine-tuned from torchvision's "
+            "own have it, and want mean and std 0.5"
         )
     if arch in _UNPOOLED and any(".downsample." in name for name in tensors):
         yield (
