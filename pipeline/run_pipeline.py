@@ -14,7 +14,7 @@ from pipeline import estimates, exit_codes, machine, run_records
 from pipeline.cache.digests import DigestCache
 from pipeline.cache.lock import write_lock
 from pipeline.config.load import table_of
-from pipeline.errors import MadpipeError, StoreError
+from pipeline.errors import MadpipeError, StoreError, printable
 from pipeline.estimates import RateRecorder
 from pipeline.events import Sink, broadcast
 from pipeline.gates.judge import Verdict, exit_code
@@ -48,7 +48,7 @@ def run_pipeline(
     Raises:
         MadpipeError: A stage failed, the machine lacks something, or a signal came.
     """
-    begin_s = time.perf_counter()
+    begin_s, command = time.perf_counter(), printable(command)
     store = project.store
     digest_cache = DigestCache(store.digest_cache_path)
     recorder = RateRecorder(project.stages, project.settings)

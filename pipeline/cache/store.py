@@ -222,7 +222,8 @@ class Store:
             OSError: The disk is full or read-only; there is no entry then.
         """
         for output in record.outputs.values():
-            (out / output.file).chmod(_READ_ONLY)
+            file = out / output.file
+            file.chmod(file.stat().st_mode & _READ_ONLY)
         write_bytes(out / RECORD_FILE, record.encode())
         sync(out)
         path = self.entry_path(record.stage, record.key)

@@ -13,7 +13,7 @@ from onnx import ModelProto
 from pipeline.stage import StageError
 from stages import image_bank
 from stages.data.files import read_images
-from stages.data.tree import image_files
+from stages.data.tree import LeftOut, image_files
 from stages.onnxgraph.io import image_shape
 from stages.onnxgraph.preprocessing import preprocessing_of
 
@@ -74,9 +74,11 @@ def load(path: Path, model: ModelProto, place: str) -> NDArray[np.float32]:
 def _read_folder(path: Path, model: ModelProto, place: str) -> NDArray[np.uint8]:
     """Return a folder's images, of shape NHWC, scaled and cropped as for validation."""
     shape_CHW = image_shape(model)
-    files = _drawn(image_files(path))[:_MAX_FILES]
+    left_out = LeftOut()
+    files = _drawn(image_files(path, left_out))[:_MAX_FILES]
     if not files:
-        raise StageError(place, f"holds no images ({path})", "name a folder with image files")
+        seen = "; ".join((str(path), *left_out.notes()))
+        raise StageError(place, f"holds no images ({seen})", "name a folder with image files")
     if shape_CHW[0] not in (1, 3):
         raise StageError(
             place,

@@ -54,7 +54,7 @@ def run(
         targets or ("all",),
         force=(),
         sinks=[events.append] if events is not None else [],
-        command="madpipe run all",
+        command="madpipe run all --config d\udce9.toml",
         inconclusive=inconclusive,
     )
 
@@ -116,7 +116,8 @@ def test_run_ends_with_its_verdicts_and_its_record(project: Open) -> None:
     events: list[Event] = []
     assert run(opened, events=events) == 0
     assert [event.kind for event in events][-4:] == ["gate", "gate", "gate", "run_done"]
-    assert events[0].fields == {"stages": ["distill", "validate"], "command": "madpipe run all"}
+    command = r"madpipe run all --config d\xe9.toml"
+    assert events[0].fields == {"stages": ["distill", "validate"], "command": command}
     assert events[-1].fields["exit_code"] == 0
     assert last_run(opened) == [("distill", "ran"), ("validate", "ran")]
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,6 +47,14 @@ def test_committed_entry_is_whole(store: Store) -> None:
 
 def test_committed_files_are_read_only(store: Store) -> None:
     assert put(store).output("weights").stat().st_mode & 0o222 == 0
+
+
+def test_committed_files_are_as_private_as_the_umask_says(store: Store) -> None:
+    before = os.umask(0o077)
+    try:
+        assert put(store).output("weights").stat().st_mode & 0o777 == 0o400
+    finally:
+        os.umask(before)
 
 
 def test_entry_of_another_key_is_a_miss(store: Store) -> None:

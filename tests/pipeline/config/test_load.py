@@ -165,6 +165,13 @@ def test_lines_from_ten_on_come_after_the_lines_before(config_file: Path) -> Non
         ("=1", "--set =1: not KEY=VALUE (=1); write for instance seed=1"),
         ("a..b=1", "--set a..b=1: not KEY=VALUE (a..b=1); write for instance seed=1"),
         (
+            "data.root=d\udce9",
+            (
+                r"--set data.root: is no text in UTF-8 (data.root=d\xe9); rename the file, or give "
+                "a link to it"
+            ),
+        ),
+        (
             "distill.rounds=0",
             "--set distill.rounds: not an integer >= 1 (0); give an integer >= 1",
         ),
