@@ -21,6 +21,7 @@ def load(data: Data, spec: Spec, root: Path) -> LoadedSource:
         return folder.load_parts(data, spec, root)
     from torchvision import datasets  # noqa: PLC0415  (seconds to import; only here)
 
+    root = root.parent if root.name in spec.fetched else root  # the unpacked folder itself
     kind = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[data.source]
     try:
         train = kind(str(root), train=True, download=False)

@@ -22,6 +22,7 @@ from stages.data.datasets import Spec
 from stages.data.decode import UndecidedImage, decode
 from stages.networks.predict import OnImages, no_progress
 
+_CHANNELS = (1, 3)
 _NAMED_FAULTS = 3
 _PROGRESS_EVERY_S = 0.5
 
@@ -64,6 +65,12 @@ class ImageFiles:
         return self._read(self.paths, on_progress)
 
     def _read(self, paths: Sequence[str], on_progress: OnImages) -> Tensor:
+        if self.spec.channels not in _CHANNELS:
+            raise StageError(
+                "data.mean",
+                f"images in files have 1 or 3 channels ({self.spec.channels} numbers)",
+                'give a number for each, or validate.images = "bank" for a network of others',
+            )
         x_BHWC = read_images(
             paths,
             self.spec.preprocessing(),

@@ -29,6 +29,12 @@ def test_the_error_of_missing_files_says_where_to_put_them(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_unpacked_folder_itself_may_be_named(tmp_path: Path) -> None:
+    data = Data(source="cifar10")
+    with pytest.raises(StageError, match=rf"torchvision can read \({tmp_path}\)"):
+        cifar.load(data, spec_of(data), tmp_path / "cifar-10-batches-py")
+
+
 def test_files_with_other_bytes_than_the_data_set_has_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()

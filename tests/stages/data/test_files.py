@@ -100,3 +100,9 @@ def test_reading_many_files_reports_how_many_are_read_and_can_be_interrupted(
 
     with pytest.raises(KeyboardInterrupt):
         files.read_all(stop)
+
+
+def test_images_in_files_have_one_or_three_channels(tmp_path: Path) -> None:
+    spec = spec_of(Data(source="folder", image_size_px=16, mean=(0.5,) * 4, std=(0.5,) * 4))
+    with pytest.raises(StageError, match=r"^data\.mean: images in files have 1 or 3 channels \(4"):
+        _files(tmp_path, spec=spec)[:]
