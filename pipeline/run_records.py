@@ -49,6 +49,9 @@ def save(store: Store, record: RunRecord) -> None:
     """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     path = store.runs_path / f"{stamp}-{os.getpid()}.json"
+    newest = max(store.runs_path.glob("*.json"), default=path)
+    if newest > path:  # the clock was set back, and the last run is still the last
+        path = newest.with_name(f"{newest.stem}~{os.getpid()}.json")
     with store.io_errors():
         write_bytes(path, msgspec.json.encode(record))
 

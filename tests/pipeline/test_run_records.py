@@ -29,6 +29,15 @@ def test_newest_record_comes_back_as_it_was(store: Store) -> None:
     assert len(list(store.runs_path.iterdir())) == 2
 
 
+def test_the_last_run_is_the_newest_after_the_clock_was_set_back(store: Store) -> None:
+    run_records.save(store, record("first"))
+    (path,) = store.runs_path.iterdir()
+    path.rename(path.with_name("99990101T000000.000000Z-1.json"))
+    for command in ("second", "third"):
+        run_records.save(store, record(command))
+        assert run_records.latest(store) == record(command)
+
+
 def test_part_of_a_record_is_not_taken_for_one(store: Store) -> None:
     run_records.save(store, record("first"))
     (store.runs_path / "99990101T000000.json.1.part").write_bytes(b"{")
