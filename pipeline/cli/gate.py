@@ -31,6 +31,8 @@ def gate(
     project = common.open_project(config, set_)
     verdicts = project.verdicts()
     emit_verdicts(verdicts, [JsonScreen() if as_json else PlainScreen()])
+    if not verdicts:
+        common.write_note("nothing was judged: the settings have no gates")
     common.report_to_ci(project, verdicts)
     raise typer.Exit(exit_code(verdicts, common.inconclusive_code(inconclusive)))
 

@@ -49,6 +49,11 @@ def test_inconclusive_gate_exits_as_chosen(
     assert madpipe(*arguments)[0] == expected
 
 
+def test_a_gate_of_nothing_says_so(madpipe: Call) -> None:
+    code, out, err = madpipe("gate", "--set", "gates={}")
+    assert (code, out, err) == (0, "", "nothing was judged: the settings have no gates\n")
+
+
 def test_gate_as_json_is_one_record_a_line(madpipe: Call) -> None:
     records = [json.loads(line) for line in madpipe("gate", "--json")[1].splitlines()]
     assert [(record["kind"], record["name"], record["verdict"]) for record in records] == [
