@@ -24,6 +24,13 @@ _STATISTICS = re.compile(r"(?:^|[._])(?<!running_)(?:mean|std|mu|sigma)$")
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 """Heads that GoogLeNet and Inception only train with."""
 
+_SEQUENCE = {"0": "conv1", "1": "bn1"} | {f"{n + 3}": f"layer{n}" for n in range(1, 5)}
+"""The numbers of a ResNet's layers among its children."""
+_SEQUENCE_NAMES = frozenset({"conv1.weight", "bn1.weight", "layer4.0.conv1.weight"})
+_IN_SEQUENCE = re.compile(
+    r"(?P<prefix>(?:\w+\.)*?)(?P<number>[014-7])\."
+    r"(?=(?:weight|bias|running_\w+|num_batches_tracked)$|\d+\.[a-z])"
+)
 _LAYER = 2
 """Tensors of a linear layer: weight and bias."""
 
@@ -71,6 +78,36 @@ def fit_names(shapes: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> Fit:
     where nothing else fits. Where all that lacks is one layer, and all that is left in the file is
     one of the same shape, that is it: the heads of other classes are often put on by another name.
     """
+    fit = _fit_of_names(shapes, wanted)
+    numbered = _renumbered(shapes) if _differing(fit, shapes, wanted) else {}
+    if not numbered or not wanted.keys() >= _SEQUENCE_NAMES:
+        return fit
+    other_shapes = {numbered.get(name, name): shape for name, shape in shapes.items()}
+    other = _fit_of_names(other_shapes, wanted)
+    if _differing(other, other_shapes, wanted):
+        return fit
+    back = {new: name for name, new in numbered.items()}
+    own_names = {back.get(name, name): own_name for name, own_name in other.own_names.items()}
+    return other._replace(own_names=own_names, aside=tuple(back.get(n, n) for n in other.aside))
+
+
+def _renumbered(names: Collection[str]) -> dict[str, str]:
+    """Return names by a layer's number in a sequence of a ResNet's layers, with the layer's own.
+
+    `nn.Sequential(*list(resnet.children())[:-1])` is the usual way to take the head off.
+    """
+    matches = {name: match for name in names if (match := _IN_SEQUENCE.match(name))}
+    for prefix in {match["prefix"]: None for match in matches.values()}:
+        those = {name: match for name, match in matches.items() if match["prefix"] == prefix}
+        if {match["number"] for match in those.values()} == _SEQUENCE.keys():
+            return {
+                name: f"{prefix}{_SEQUENCE[match['number']]}.{name[match.end() :]}"
+                for name, match in those.items()
+            }
+    return {}
+
+
+def _fit_of_names(shapes: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> Fit:
     own_prefixes = {"", common_prefix(wanted)}
     fits: dict[str, Fit] = {}
     nearest, least = Fit({}, (), ("",)), len(shapes) + len(wanted) + 1

@@ -25,6 +25,20 @@ _TORCHVISION = tuple(
     )
 )  # fmt: skip
 """The networks of torchvision that are tried when none of ours fits; slow to import."""
+_RARER = tuple(
+    f"torchvision:{name}"
+    for name in (
+        "resnet152", "resnext50_32x4d", "resnext101_32x8d", "wide_resnet101_2", "vgg11", "vgg13",
+        "vgg13_bn", "vgg19", "vgg19_bn", "densenet161", "densenet169", "densenet201",
+        "efficientnet_b1", "efficientnet_b2", "efficientnet_b3", "efficientnet_b4",
+        "efficientnet_v2_s", "efficientnet_v2_m", "regnet_y_400mf", "regnet_y_800mf",
+        "regnet_y_1_6gf", "regnet_y_3_2gf", "regnet_x_400mf", "regnet_x_800mf", "mnasnet0_5",
+        "mnasnet1_0", "convnext_small", "convnext_base", "shufflenet_v2_x0_5",
+        "shufflenet_v2_x1_5", "squeezenet1_0", "inception_v3", "swin_t", "swin_s", "vit_b_16",
+        "vit_b_32",
+    )
+)  # fmt: skip
+"""Those that are tried when none of these fits either."""
 
 
 def channels_of(tensors: Mapping[str, Tensor]) -> int:
@@ -46,8 +60,9 @@ def identify(
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in effective(tensors).items()}
     differences = _differences(registry.ARCHITECTURES, shapes, channels, num_classes)
-    if all(names for names, _ in differences.values()):
-        differences |= _differences(_TORCHVISION, shapes, channels, num_classes)
+    for others in (_TORCHVISION, _RARER):
+        if all(names for names, _ in differences.values()):
+            differences |= _differences(others, shapes, channels, num_classes)
     matches = [arch for arch, (names, _) in differences.items() if not names]
     if len(matches) == 1:
         return matches[0]

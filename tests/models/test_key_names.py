@@ -122,3 +122,19 @@ def test_wrappers_of_layers_and_observers_are_no_layers(wrapper: str) -> None:
     fit = fit_names(file | observers, OWN)
     assert set(fit.own_names.values()) == OWN.keys()
     assert fit.aside == tuple(observers)
+
+
+@pytest.mark.parametrize("prefix", ["", "features.", "model.backbone."])
+def test_a_sequence_of_a_resnets_layers_has_their_numbers(prefix: str) -> None:
+    numbers = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}
+    layers = [f"layer{number}.0.{part}" for number in range(1, 5) for part in ("conv1", "bn1")]
+    network = _shapes(*(f"{name}.weight" for name in ("conv1", "bn1", *layers)))
+    network |= {"fc.weight": (5, 2), "fc.bias": (5,)}
+    file = {name: shape for name, shape in network.items() if name.startswith("fc")}
+    for name in network.keys() - file.keys():
+        first, _, rest = name.partition(".")
+        file[f"{prefix}{numbers[first]}.{rest}"] = network[name]
+    fit = fit_names(file, network)
+    assert set(fit.own_names.values()) == network.keys()
+    assert fit.own_names[f"{prefix}7.0.bn1.weight"] == "layer4.0.bn1.weight"
+    assert not fit.aside

@@ -24,7 +24,13 @@ def test_every_network_of_the_registry_is_identified_by_its_tensors(arch: str) -
 
 
 @pytest.mark.parametrize(
-    "arch", ["torchvision:resnet18", "torchvision:resnet50", "torchvision:densenet121"]
+    "arch",
+    [
+        "torchvision:resnet18",
+        "torchvision:resnet50",
+        "torchvision:resnext50_32x4d",
+        "torchvision:densenet121",
+    ],
 )
 def test_a_network_of_torchvision_is_not_confused_with_the_one_for_small_images(arch: str) -> None:
     identified = identify(_state(arch), channels=3, num_classes=10, path=Path("w.pth"))
