@@ -21,7 +21,7 @@ from stages.data.tree import LeftOut, class_folders, image_files, some
 
 _SPLIT_SEED = 0
 _FEWEST_CLASSES = 2
-_MOST_PARTS = 3
+_MOST_PARTS = 5
 _PLAIN = {("train", "val"), ("train", "test"), ("train", "validation")}
 _SAY_IT = "name the parts train and val, or the file of the labels in data.labels"
 
@@ -115,7 +115,7 @@ def load(data: Data, spec: Spec, root: Path) -> LoadedSource:
     elif layout.held_out is None:
         if len(names) <= _MOST_PARTS and len(inner := parts.shared(base, names)) > 1:
             hint = f"where {some(names)} are no classes, name the parts train and val"
-            notes += (f"all class folders hold {some(inner)}; {hint}",)
+            notes += (f"all class folders hold {some(inner)}, and all images count; {hint}",)
         train, held_out = _split(_by_class(base, names, left_out), data.held_out_fraction)
     else:
         train, held_out = _list_parts(layout, left_out)

@@ -5,7 +5,7 @@ is what torchvision's sets come with, `path` or `path label` in a line of train.
 """
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,15 +75,14 @@ def of_folder(root: Path, named: str, *, has_classes: bool, left_out: LeftOut) -
             f"names no image of data.root with its class ({root / named})",
             "give a column of file names and one of classes, or a path and a class in each line",
         )
-    folders = [root / name for name in _FOLDERS if (root / name).is_dir()]
-    groups = [sorted(f for f in x.iterdir() if f.suffix.lower() in _SUFFIXES) for x in folders]
+    groups = _groups(root)
     candidates = [files for group in groups if (files := _lists(group, has_classes=has_classes))]
     if not candidates:
         return None
     index = _Index(root, tree.image_files(root, left_out))
     for files in candidates:
         tables = {file: labels for file in files if (labels := _read(file, index))}
-        lists = parts.pick(file.stem for file in tables)
+        lists = parts.pick(_part_name(file, root) for file in tables)
         if len(tables) > 1 and None in lists:
             wrong = f"has several files that may hold the labels ({some(f.name for f in tables)})"
             raise StageError("data.root", wrong, "name one in data.labels")
@@ -93,11 +92,25 @@ def of_folder(root: Path, named: str, *, has_classes: bool, left_out: LeftOut) -
     return None
 
 
+def _groups(root: Path) -> list[list[Path]]:
+    """Return the files beside one another that may hold labels; those in train/ and val/ last."""
+    folders = [root / name for name in _FOLDERS if (root / name).is_dir()]
+    groups = [_tables_in(folder) for folder in folders]
+    train, held_out, *_ = parts.of_folder(root)
+    return [*groups, [f for part in (train, held_out) if part for f in _tables_in(part)]]
+
+
+def _tables_in(folder: Path) -> list[Path]:
+    names = sorted(file for file in folder.iterdir() if file.suffix.lower() in _SUFFIXES)
+    return [file for file in names if "submission" not in file.stem.lower()]
+
+
 def _table(tables: Mapping[Path, _Labels], index: "_Index") -> Table:
     notes = [note for labels in tables.values() for note in labels.notes]
     by_kind: dict[str, Labelled] = {}
     for file, labels in tables.items():
-        of_file = parts.kind_of(file.stem) if len(tables) > 1 else None
+        names = (file.stem, file.parent.name) if len(tables) > 1 else ()
+        of_file = next(filter(None, map(parts.kind_of, names)), None)
         for path, name, kind in labels.rows:
             part = by_kind.setdefault(kind or of_file or parts.TRAIN, Labelled([], []))
             part.paths.append(path)
@@ -117,6 +130,11 @@ def _table(tables: Mapping[Path, _Labels], index: "_Index") -> Table:
     return Table(train, held_out, some(file.name for file in tables), order, tuple(notes))
 
 
+def _part_name(file: Path, root: Path) -> str:
+    """Return the name that says of which part a list is: its own, or its folder's."""
+    return file.stem if parts.kind_of(file.stem) or file.parent == root else file.parent.name
+
+
 def _lists(files: list[Path], *, has_classes: bool) -> list[Path]:
     """Return the lists of both parts where they are there, else what may be one table of all."""
     by_stem = {file.stem: file for file in files}
@@ -134,6 +152,7 @@ class _Index:
     def __init__(self, root: Path, paths: Sequence[str]) -> None:
         """Remember the images by their paths from `root`, and by the ends of these."""
         self.paths = paths
+        self._root = root
         self._exact = {_composed(Path(path).relative_to(root).as_posix()): path for path in paths}
         self._ends: dict[str, str | None] = {}
         for name, path in self._exact.items():
@@ -143,7 +162,13 @@ class _Index:
                 for key in (end, end.rpartition(".")[0]):
                     self._ends[key] = None if key in self._ends else path
 
-    def path_of(self, name: str) -> str | None:
+    def seen_from(self, file: Path) -> Callable[[str], str | None]:
+        """Return what finds the image that a table means by a name, from its folder first."""
+        is_inside = file.is_relative_to(self._root)
+        near = file.parent.relative_to(self._root).as_posix() if is_inside else "."
+        return self._path_of if near == "." else lambda name: self._path_of(f"{near}/{name}")
+
+    def _path_of(self, name: str) -> str | None:
         """Return the image that a table means by `name`, None where that is not one image.
 
         With folders before it that are not here, as those of another machine, or with fewer; with
@@ -156,7 +181,7 @@ class _Index:
         while end and end not in self._ends:
             end = end.partition("/")[2]
         if not end and name.lower().endswith(tree.IMAGE_SUFFIXES):
-            return self.path_of(name.rpartition(".")[0])
+            return self._path_of(name.rpartition(".")[0])
         return self._ends.get(end)
 
 
@@ -171,11 +196,12 @@ def _read(file: Path, index: _Index) -> _Labels | None:
         StageError: Only some rows name an image and its class, an image has several, or it is
             not clear where the classes stand.
     """
-    rows = table_rows.read(file, lambda cell: index.path_of(cell) is not None)
-    of_file = _file_column(rows, index)
+    path_of = index.seen_from(file)
+    rows = table_rows.read(file, lambda cell: path_of(cell) is not None)
+    of_file = _file_column(rows, path_of)
     if of_file is None:
         return None
-    has_header = index.path_of(rows[0][of_file]) is None and len(rows) > 1
+    has_header = path_of(rows[0][of_file]) is None and len(rows) > 1
     header = [cell.strip() for cell in rows[0]] if has_header else []
     rows = rows[1:] if has_header else rows
     columns = Columns(str(file), header, rows)
@@ -188,7 +214,7 @@ def _read(file: Path, index: _Index) -> _Labels | None:
     labelled: dict[str, _Row] = {}
     absent = []
     for row, name, kind in zip(rows, classes.names, kinds, strict=True):
-        path = index.path_of(row[of_file])
+        path = path_of(row[of_file])
         if path is None or not name:
             absent.append(",".join(row))
         elif labelled.setdefault(path, (path, name, kind)) != (path, name, kind):
@@ -204,13 +230,13 @@ def _read(file: Path, index: _Index) -> _Labels | None:
     return _Labels(list(labelled.values()), classes.order, notes)
 
 
-def _file_column(rows: Sequence[Sequence[str]], index: _Index) -> int | None:
+def _file_column(rows: Sequence[Sequence[str]], path_of: Callable[[str], str | None]) -> int | None:
     """Return the column that names most images, with their suffixes where two do; None if none."""
     sample = rows[1 : _SAMPLE + 1] or rows[:1]
 
     def hits(column: int) -> tuple[int, int]:
         cells = [row[column] for row in sample]
-        named = {path: cell for cell in cells if (path := index.path_of(cell))}
+        named = {path: cell for cell in cells if (path := path_of(cell))}
         return len(named), sum("." in cell for cell in named.values())
 
     best = max(range(len(rows[0]) if rows else 0), key=hits, default=None)

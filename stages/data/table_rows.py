@@ -6,7 +6,7 @@ Knows nothing of images but a function that says which cells name one.
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +46,29 @@ def _rows(file: Path, names_image: Callable[[str], bool]) -> list[list[str]]:
         del lines[0]
     delimiter = next((mark for mark in _DELIMITERS if lines and mark in lines[0]), None)
     if delimiter is None:
-        rows = [row for line in lines if (row := line.strip().rsplit(maxsplit=1))]
-        pairs = [row for row in rows if len(row) > 1 and names_image(row[0])]
-        is_pair = 2 * len(pairs) > len(rows)
-        return [row if is_pair else [" ".join(row)] for row in rows]
+        return _of_words([line.strip() for line in lines if line.strip()], names_image)
     content = io.StringIO("\n".join(lines), newline="")
     cells = csv.reader(content, delimiter=delimiter, skipinitialspace=True)
     return [row for row in cells if any(map(str.strip, row))]
+
+
+def _of_words(lines: Sequence[str], names_image: Callable[[str], bool]) -> list[list[str]]:
+    """Return lines parted by blanks: image and class, perhaps more numbers, or number and image."""
+    pairs = [line.rsplit(maxsplit=1) for line in lines]
+    if _most(len(pair) > 1 and names_image(pair[0]) for pair in pairs):
+        return pairs
+    words = [line.split() for line in lines]
+    if _most(len(row) > 2 and names_image(row[0]) for row in words):  # noqa: PLR2004
+        return [row[:2] for row in words]
+    numbered = [line.split(maxsplit=1) for line in lines]
+    if _most(len(row) > 1 and row[0].isdecimal() and names_image(row[1]) for row in numbered):
+        return [row[1:] for row in numbered]
+    return [[line] for line in lines]
+
+
+def _most(truths: Iterable[bool]) -> bool:
+    listed = list(truths)
+    return 2 * sum(listed) > len(listed)
 
 
 def _cell(value: Any) -> str:

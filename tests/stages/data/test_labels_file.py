@@ -132,6 +132,36 @@ def test_names_in_another_form_of_unicode_are_the_same_file(tmp_path: Path) -> N
     assert len(_names(_load(tmp_path))) == 4
 
 
+def test_tables_may_lie_in_the_folders_of_the_parts(tmp_path: Path) -> None:
+    for part, count in (("train", 4), ("validation", 2)):
+        put(tmp_path / part, [f"{i}.jpg" for i in range(count)])
+        rows = [f"{i}.jpg,{'cat' if i % 2 else 'dog'}" for i in range(count)]
+        text = "\n".join(["file_name,label", *rows])
+        (tmp_path / part / "metadata.csv").write_text(text, encoding="utf-8")
+    loaded = _load(tmp_path)
+    assert loaded.classes == ("cat", "dog")
+    assert (loaded.train.y_N.tolist(), loaded.held_out.y_N.tolist()) == ([1, 0, 1, 0], [1, 0])
+
+
+def test_lists_with_more_numbers_or_with_numbers_first_are_read(tmp_path: Path) -> None:
+    put(tmp_path, [f"images/{c}/{c}_{i}.jpg" for c in ("cat", "dog") for i in range(3)])
+    lines = [f"{i} {c}/{c}_{i % 3}.jpg" for i, c in enumerate(["cat"] * 3 + ["dog"] * 3)]
+    (tmp_path / "images.txt").write_text("\n".join(lines), encoding="utf-8")
+    assert _load(tmp_path).classes == ("cat", "dog")
+    for part, numbers in (("trainval", (0, 1)), ("test", (2,))):
+        rows = [f"{c}_{i} {k} 1 7" for k, c in enumerate(["cat", "dog"]) for i in numbers]
+        (tmp_path / f"{part}.txt").write_text("\n".join(rows), encoding="utf-8")
+    assert _load(tmp_path).held_out.y_N.tolist() == [0, 1]
+
+
+def test_an_example_of_a_submission_is_no_table_of_labels(tmp_path: Path) -> None:
+    put(tmp_path, WANTED)
+    text = "\n".join(f"{n},{c}" for n, c in WANTED.items())
+    (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
+    (tmp_path / "sample_submission.csv").write_text(text, encoding="utf-8")
+    assert _names(_load(tmp_path)) == WANTED
+
+
 def test_is_valid_says_what_is_held_out(tmp_path: Path) -> None:
     put(tmp_path, WANTED)
     rows = [f"{n},{c},{n < '2'}" for n, c in ROWS]
