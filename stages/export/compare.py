@@ -68,6 +68,11 @@ class Reference:
         """The largest difference of one class's logit between two images."""
         return float(np.ptp(self.logits_NK, axis=0).max())
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether the logits of all images differ by no more than rounding."""
+        return self.spread <= _ROUNDING * float(np.abs(self.logits_NK).max(initial=0.0))
+
     @cached_property
     def exact_NK(self) -> NDArray[np.float64] | None:  # noqa: N802  (shape)
         """The logits in float64, None where the network does not go through in it."""

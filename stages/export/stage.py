@@ -75,7 +75,9 @@ def export(
         images_NCHW = (images_NCHW * 255).round() / np.float32(255)
     reference = Reference(network, images_NCHW)
     reference.check_rows(options)
-    if kind := probe.output_kind(torch.from_numpy(reference.logits_NK)):
+    if reference.is_constant:
+        reference.notes.append(f"{card.arch} gives all images the same logits; check its weights")
+    elif kind := probe.output_kind(torch.from_numpy(reference.logits_NK)):
         reference.notes.append(
             f"{card.arch} gives {kind}, not logits: its classes are right, confidences taken "
             "from them are not; return what goes into the softmax"

@@ -201,7 +201,10 @@ def _classes(path: Path, num_classes: int) -> tuple[tuple[str, ...], Origin]:
     if len(names) == num_classes:
         return names, Origin(kind="file")
     numbers = tuple(str(number) for number in range(num_classes))
-    return numbers, Origin(kind="assumed", reason="the file names no classes")
+    reason = f"the file names {len(names) or 'no'} classes"
+    if names:
+        reason += f", the network has {num_classes}"
+    return numbers, Origin(kind="assumed", reason=reason)
 
 
 def _agreeing(card: Card, facts: Facts, kind: OriginKind, path: Path) -> Card:

@@ -78,6 +78,8 @@ def has_tensors(loaded: object) -> bool:
 
 def _state_dicts(loaded: object, name: str, depth: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """Yield the mappings of tensors in a checkpoint, with the keys that lead to them."""
+    if isinstance(loaded, list | tuple):
+        loaded = {str(n): value for n, value in enumerate(loaded) if isinstance(value, Mapping)}
     if not isinstance(loaded, Mapping):
         return
     inner = [

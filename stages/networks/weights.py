@@ -124,6 +124,8 @@ def _values(tensor: Tensor, name: str, place: str) -> Tensor:
         raise StageError(
             place, f"holds names without values ({name} is on the meta device)", "save it again"
         )
+    if name.endswith("num_batches_tracked") and tensor.numel() == 1:
+        return tensor.reshape(())  # other programs write it as a list of one
     return tensor.to_dense() if tensor.layout != torch.strided else tensor
 
 

@@ -105,3 +105,8 @@ class _Noisy(nn.Module):
 def test_dropout_that_is_always_on_is_refused() -> None:
     with pytest.raises(StageError, match=r"other outputs for the same images each time"):
         _reference(_Noisy()).check_rows(Export())
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0])
+def test_a_network_that_tells_no_images_apart_is_seen(scale: float) -> None:
+    assert _scaled(scale).is_constant == (scale == 0.0)

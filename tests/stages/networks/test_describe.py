@@ -109,3 +109,11 @@ def test_a_classes_option_that_contradicts_the_weights_is_refused(tmp_path: Path
             UsageError, match=r"contradicts the file \(11; w.pth has a head for 10\)"
         ):
             card_for(tmp_path / "w.pth", resnet8().state_dict(), facts)
+
+
+def test_names_of_other_classes_than_the_networks_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    torch.save({"state_dict": _state("resnet20", classes=5), "classes": ["a", "b", "c"]}, path)
+    described = card_for(path, weights.read(path, "here"), Facts())
+    assert described.classes == ("0", "1", "2", "3", "4")
+    assert "the file names 3 classes, the network has 5" in " ".join(described.assumptions({}))

@@ -81,6 +81,11 @@ WRAPPERS: dict[str, Callable[[State], Any]] = {
         "weights": state,
         "optimizer": {"state": {0: {"exp_avg": torch.zeros(2, 2)}}, "by_name": {"w": state}},
     },
+    "in a list": lambda state: [{"lr": 0.1}, state],
+    "with counts of batches in lists": lambda state: {
+        name: tensor.reshape(1) if name.endswith("num_batches_tracked") else tensor
+        for name, tensor in state.items()
+    },
     "with a tensor beside it": lambda state: {
         "best_acc1": torch.tensor(98.7),
         "state_dict": state,
