@@ -22,6 +22,8 @@ from stages.data.tree import LeftOut, class_folders, image_files, some
 _SPLIT_SEED = 0
 _FEWEST_CLASSES = 2
 _MOST_PARTS = 5
+_MASKS = {"masks", "mask", "labels", "annotations", "ground_truth"}
+"""Sub-folders of images that are no photographs."""
 _PLAIN = {("train", "val"), ("train", "test"), ("train", "validation")}
 _SAY_IT = "name the parts train and val, or the file of the labels in data.labels"
 
@@ -108,12 +110,12 @@ def load(data: Data, spec: Spec, root: Path) -> LoadedSource:
     if wrong := parts.look_like_parts(base, names):
         raise StageError("data.root", f"{wrong} ({base})", "name the parts train and val")
     notes = layout.notes
-    inside = [parts.of_folder(base / name) for name in names] if layout.held_out is None else []
-    if inside and all(part.train and part.held_out for part in inside):
+    if layout.held_out is None and (inside := _parts_of_classes(base, names)):
         notes += (f"the parts are {_names(*inside[0][:2])} in the folder of each class",)
         train, held_out = _inner_parts(base, names, inside, left_out)
     elif layout.held_out is None:
-        if len(names) <= _MOST_PARTS and len(inner := parts.shared(base, names)) > 1:
+        inner = parts.shared(base, names[:_MOST_PARTS])
+        if len(inner) > 1 and (len(names) <= _MOST_PARTS or not _MASKS.isdisjoint(inner)):
             hint = f"where {some(names)} are no classes, name the parts train and val"
             notes += (f"all class folders hold {some(inner)}, and all images count; {hint}",)
         train, held_out = _split(_by_class(base, names, left_out), data.held_out_fraction)
@@ -174,6 +176,17 @@ def _split(by_class: Sequence[Sequence[str]], held_out_fraction: float) -> tuple
             part.paths.extend(paths[i] for i in sorted(chosen))
             part.labels.extend([label] * len(chosen))
     return train, held_out
+
+
+def _parts_of_classes(base: Path, names: Sequence[str]) -> list[Parts]:
+    """Return the parts in each class folder, nothing where one has none."""
+    inside = []
+    for name in names:
+        part = parts.of_folder(base / name)
+        if part.train is None or part.held_out is None:
+            return []
+        inside.append(part)
+    return inside
 
 
 def _inner_parts(

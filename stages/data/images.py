@@ -20,6 +20,7 @@ from stages.data import classes as class_orders
 from stages.data import headers
 from stages.data.datasets import SPECS, Spec, loader_module, spec_of
 from stages.data.files import ImageFiles
+from stages.data.tree import some
 from stages.networks.predict import OnImages, no_progress
 
 _LIMIT_SEED = 0
@@ -161,12 +162,16 @@ def _in_order(
     notes = loaded.notes
     if data.classes == class_orders.NATURAL:
         order = [(name,) for name in sorted(loaded.classes, key=class_orders.natural_key)]
-    elif order is None and set(loaded.classes) <= set(known_classes):
-        order = [(name,) for name in known_classes]
-        if loaded.classes != tuple(known_classes):
+    elif order is None and known_classes:
+        order = _known_order(loaded.classes, known_classes)
+        if order is None:
+            here = f"data.root ({some(loaded.classes)}), whose order is taken"
+            other = f"the teacher's file names other classes ({some(known_classes)})"
+            notes += (f"{other} than {here}; data.classes says another",)
+        elif loaded.classes != tuple(known_classes):
             notes += ("classes are in the order that the teacher's file names (data.classes)",)
     if order is None:
-        return loaded
+        return loaded._replace(notes=notes)
     numbers_K = np.asarray(class_orders.arranged(loaded.classes, order), np.int64)
     if len(numbers_K) < len(order):
         notes += (f"data.root has {len(numbers_K)} of the teacher's {len(order)} classes",)
@@ -174,6 +179,24 @@ def _in_order(
         DatasetPart(part.x, numbers_K[part.y_N]) for part in (loaded.train, loaded.held_out)
     )
     return LoadedSource(train, held_out, tuple(names[-1] for names in order), notes)
+
+
+def _known_order(classes: Sequence[str], known: Sequence[str]) -> list[tuple[str, ...]] | None:
+    """Return the teacher's classes by their own names and those of the folders, alike but in case.
+
+    None where a folder is none of them, or could be two.
+    """
+    by_name: dict[str, list[str]] = {}
+    for name in classes:
+        by_name.setdefault(name.casefold(), []).append(name)
+    names = [class_orders.canonical(name) for name in known]
+    if set(classes) <= set(names):
+        return [(name,) for name in names]
+    if not by_name.keys() <= {name.casefold() for name in names}:
+        return None
+    if any(len(same) > 1 for same in by_name.values()):
+        return None
+    return [(*by_name.get(name.casefold(), ()), name) for name in names]
 
 
 def _images(part: DatasetPart, classes: tuple[str, ...], spec: Spec) -> Images:

@@ -40,7 +40,11 @@ def test_the_classes_that_a_teachers_file_names_are_its_order(tmp_path: Path) ->
     dataset = images.load(_data(), root, known_classes=("cat", "bee", "ant"))
     assert dataset.held_out.y_N.tolist() == [2, 2, 0, 0]
     assert "teacher's file names" in dataset.notes[0]
-    assert images.load(_data(), root, known_classes=("0", "1")).held_out.classes == ("ant", "cat")
+    capital = images.load(_data(), root, known_classes=("Cat", "Bee", "Ant"))
+    assert capital.held_out.y_N.tolist() == [2, 2, 0, 0]
+    other = images.load(_data(), root, known_classes=("n01", "n02"))
+    assert other.held_out.classes == ("ant", "cat")
+    assert "names other classes (n01, n02) than data.root (ant, cat)" in other.notes[0]
 
 
 @pytest.mark.parametrize(
