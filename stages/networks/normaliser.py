@@ -49,6 +49,8 @@ def in_network(network: nn.Module, channels: int) -> Statistics | None:
 def _pairs(named: Mapping[str, Any], channels: int) -> Iterable[Statistics]:
     for name, value in named.items():
         match = _MEAN.search(name)
+        if match and channels == 1 and match[0] == "m":
+            continue  # of one number it says too little
         mean = _numbers(value, channels) if match else ()
         stds = (name[: match.start()] + std for std in _STDS) if match else ()
         other = next((n for n in stds if _numbers(named.get(n), channels)), None)

@@ -71,6 +71,7 @@ def test_statistics_of_batches_and_of_other_channels_are_none() -> None:
     assert normaliser.in_network(nn.Sequential(nn.BatchNorm2d(3)), 3) is None
     assert normaliser.in_file({"mean": torch.ones(4), "std": torch.ones(4)}, 3) is None
     assert normaliser.in_file({"mean": torch.ones(3), "std": torch.zeros(3)}, 3) is None
+    assert normaliser.in_file({"m": torch.ones(1), "s": torch.ones(1)}, 1) is None
 
 
 @pytest.mark.parametrize("kind", [transforms.Normalize, v2.Normalize])
