@@ -62,8 +62,12 @@ class Project:
     @property
     def none_stored(self) -> str:
         """Say for messages that nothing is stored, and why where a smoke run was all there was."""
-        has_smoke = (self.store.home / SMOKE_FOLDER).exists()
-        return "none stored; a smoke run judges nothing" if has_smoke else "none stored"
+        return "none stored; a smoke run judges nothing" if self.has_smoke else "none stored"
+
+    @property
+    def has_smoke(self) -> bool:
+        """Whether there was a smoke run."""
+        return (self.store.home / SMOKE_FOLDER).exists()
 
     def fetch(self, targets: Sequence[str]) -> None:
         """Bring the outside folders that the settings ask to be downloaded and that are absent.

@@ -37,6 +37,9 @@ Input = Annotated[
 ]
 
 
+_OTHER_SUFFIXES = {".pt", ".pth", ".safetensors", ".ckpt", ".bin", ".engine", ".plan", ".zip"}
+
+
 def export(
     context: typer.Context,
     student: Student = None,
@@ -100,12 +103,18 @@ def export(
 
 def _target(student: Path, out: Path | None) -> Path:
     """Return the file to write; UsageError where it is something else that must not be lost."""
+    if student.suffix == ".onnx":
+        remedy = f"use madpipe build --onnx {student}"
+        raise UsageError("--student", f"is an ONNX file already ({student})", remedy)
     path = out or student.with_suffix(".onnx")
     if path.is_dir():
         remedy = f"name a file in it, such as {path / student.with_suffix('.onnx').name}"
         raise UsageError("--out", f"is a folder ({path})", remedy)
     if path.resolve() == student.resolve():
         raise UsageError("--out", f"is the file of the weights ({path})", "name another file")
+    if path.suffix in _OTHER_SUFFIXES:
+        remedy = f"name it {path.with_suffix('.onnx')}"
+        raise UsageError("--out", f"has not the name of an ONNX file ({path})", remedy)
     if path == Path("-") or (path.exists() and not path.is_file()):
         raise UsageError("--out", f"is no file ({path})", "name a file that ends in .onnx")
     if path.exists() and path.suffix != ".onnx":

@@ -46,4 +46,4 @@ def package(
     package_name, files = contents.collect(folder, place=place, name=name, report=report)
     target = out or Path(package_name)
     archive.write(files, target, overwrite=overwrite)
-    typer.echo(f"{target}  {len(files)} files")
+    typer.echo(f"{target}  {len(files)} files; in it, python run.py IMAGE names an image's class")

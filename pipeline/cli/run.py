@@ -162,6 +162,8 @@ def status(config: Config = DEFAULT_CONFIG, set_: Set = None, *, as_json: Json =
         common.write_json({"home": str(project.store.home), "stages": records})
         return
     typer.echo(f"working folder: {project.store.home}")
+    if project.has_smoke:
+        typer.echo(f"a smoke run, which judges nothing, is in {project.as_smoke().store.home}")
     for record in records:
         if record["unfinished"]:
             typer.echo(f"{record['name']:<9} an unfinished run, which goes on from its checkpoint")

@@ -9,7 +9,7 @@ from onnx import ModelProto, TensorProto
 from pipeline.gates.build_records import Candidate, Candidates
 from pipeline.stage import OnNote
 from stages.build.autotune import AutotuneResult
-from stages.onnxgraph.convert import CALIBRATED
+from stages.onnxgraph.convert import CALIBRATED, int8_products_saturate
 from stages.onnxgraph.intake import Intake
 
 _USUAL_DIFFERENCE = {"fp32": 0.02, "fp16": 0.05, "bf16": 0.2}
@@ -61,6 +61,11 @@ def _of_named(result: AutotuneResult, candidates: Candidates, on_note: OnNote) -
         if result.classes_seen == 1:
             agrees += ". All of them get one class, so this says little"
         if result.disagreement > limit:
+            if result.backend == "openvino" and int8_products_saturate():
+                agrees += (
+                    ". This processor has no VNNI, without which OpenVINO's int8 loses accuracy; "
+                    "on others, and in ONNX Runtime, the same graph may agree"
+                )
             agrees = (
                 f"warning: {agrees}. That is less than {1 - limit:g} (build.max_disagreement = "
                 f"{limit:g}): leave --precision out to let sensitive layers stay in float, or try "

@@ -169,7 +169,9 @@ def _in_order(
             other = f"the teacher's file names other classes ({some(known_classes)})"
             notes += (f"{other} than {here}; data.classes says another",)
         elif loaded.classes != tuple(known_classes):
-            notes += ("classes are in the order that the teacher's file names (data.classes)",)
+            notes += (
+                "classes are in the teacher's order, not in that of their names (data.classes)",
+            )
     if order is None:
         return loaded._replace(notes=notes)
     numbers_K = np.asarray(class_orders.arranged(loaded.classes, order), np.int64)

@@ -14,6 +14,7 @@ from pipeline.cache.keys import file_sha256
 from pipeline.errors import UsageError
 from pipeline.gates.build_records import EngineManifest
 from pipeline.stage import StageError
+from stages.data.tree import IMAGE_SUFFIXES, is_hidden
 from stages.engines import compatibility, selection
 from stages.engines.base import BACKENDS, MANIFEST_FILE, BuildRequest, Session
 
@@ -86,6 +87,8 @@ def read_folder(folder: Path, place: str) -> tuple[EngineManifest, Path]:
         raise StageError(place, f"has no sound manifest ({error})", "build it again") from error
     if Path(name).name != name:
         raise StageError(place, f"its manifest leads out of the folder ({name})", "build it again")
+    if not (folder / name).is_file():
+        raise StageError(place, f"its {name} is missing ({folder})", "copy the whole folder again")
     return read_manifest(path, folder / name), folder / name
 
 
@@ -93,10 +96,13 @@ def check_folder(folder: Path, names: Sequence[str]) -> None:
     """Make sure that a folder may get an engine: it is new, or these files in it are ours.
 
     Raises:
-        UsageError: It is a file, or holds some of them without a manifest of madpipe's.
+        UsageError: It is a file, a folder of images, or holds some of the files without a manifest
+            of madpipe's.
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError("--out", f"is a file of that name ({folder})", "give --out DIR")
+    if _holds_images(folder):
+        raise UsageError("--out", f"is a folder of images ({folder})", "give --out another DIR")
     try:
         msgspec.json.decode((folder / MANIFEST_FILE).read_bytes(), type=EngineManifest)
     except (OSError, msgspec.DecodeError):
@@ -107,6 +113,25 @@ def check_folder(folder: Path, names: Sequence[str]) -> None:
                     f"holds a {name} that madpipe did not write ({folder / name})",
                     "give --out DIR with another folder",
                 ) from None
+
+
+def _holds_images(folder: Path) -> bool:
+    """Return whether a folder is one of images: it has some, or nothing but folders with some."""
+    if not folder.is_dir():
+        return False
+    entries = [entry for entry in folder.iterdir() if not is_hidden(entry.name)]
+    if any(_is_image(entry) for entry in entries):
+        return True
+    are_folders = all(entry.is_dir() for entry in entries)
+    return (
+        bool(entries)
+        and are_folders
+        and all(any(_is_image(path) for path in entry.iterdir()) for entry in entries)
+    )
+
+
+def _is_image(path: Path) -> bool:
+    return path.name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def open_engine(manifest: EngineManifest, engine: Path, *, threads: int) -> Session:

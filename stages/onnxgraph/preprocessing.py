@@ -26,8 +26,8 @@ _NUMBERED = "the ONNX file names no classes"
 _NEUTRAL = {"mean": 0.0, "std": 1.0}
 """Mean and std that leave images as they are."""
 _NORMALISED = (
-    "it takes images less the mean and divided by the std; the engine takes them in [0, 1] and "
-    "normalises them itself"
+    "the step from images in [0, 1] to its own, by --mean and --std, became part of the engine, "
+    "which takes images in [0, 1]"
 )
 
 

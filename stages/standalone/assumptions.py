@@ -1,12 +1,14 @@
 """What commands on files assume where neither a file nor an option says it, and say so."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 
-from pipeline.errors import UsageError
+from pipeline.errors import StageError, UsageError
 from pipeline.preprocessing import Preprocessing
 from pipeline.stage import OnNote
 from stages.networks.describe import IN_THE_GRAPH, OPTIONS
 
+_DATA_OPTIONS = {"data.root": "--data", "data.labels": "--data", "data.classes": "--labels"}
 _UNKNOWN_RANGE = "the ONNX file does not say what range its images have"
 
 
@@ -64,3 +66,17 @@ def check_recorded(preprocessing: Preprocessing, remedy: str) -> None:
     if decisive:
         lines = "; ".join(preprocessing.assumptions(OPTIONS))
         raise UsageError("--strict", f"nobody said what is in the graph ({lines})", remedy)
+
+
+@contextlib.contextmanager
+def naming_options() -> Iterator[None]:
+    """Let errors of reading images name options, since commands on files have no settings."""
+    try:
+        yield
+    except StageError as error:
+        texts = [error.place, error.wrong, error.remedy]
+        for setting, option in _DATA_OPTIONS.items():
+            texts = [text.replace(setting, option) for text in texts]
+        if texts == [error.place, error.wrong, error.remedy]:
+            raise
+        raise StageError(*texts) from error

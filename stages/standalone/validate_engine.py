@@ -1,6 +1,7 @@
 """An engine from anywhere, measured against a teacher from anywhere."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -25,13 +26,15 @@ from stages.networks import card as cards
 from stages.networks import weights
 from stages.networks.card import Card
 from stages.networks.describe import Facts, card_for, statistics_of
-from stages.standalone.assumptions import check_recorded, report_assumptions
+from stages.standalone import remarks
+from stages.standalone.assumptions import check_recorded, naming_options, report_assumptions
 from stages.standalone.restore import restore
 from stages.validate import stage as validate_stage
 from stages.validate.images import bank_images, check_images
 from stages.validate.latency import Teacher
 
 _BANK = "bank:"
+_NAMES = 3
 _NO_FACTS = Facts()
 
 
@@ -63,6 +66,8 @@ def validate(
     manifest, path = read_folder(folder, "--engine")
     if is_strict and manifest.preprocessing:
         check_recorded(manifest.preprocessing, "build it again with --mean and --std")
+    if source is not None and manifest.preprocessing:
+        source = _read_as(manifest.preprocessing, source)
     tensors = weights.read(teacher, "--teacher")
     card = _teacher_card(teacher, tensors, facts, manifest)
     options_of = {"mean": "--mean", "std": "--std"}
@@ -72,8 +77,11 @@ def validate(
     if source is None:
         images = bank_images(Path(data.removeprefix(_BANK)), card)
     else:
-        source = _read_as(manifest.preprocessing or card, source)
-        images = _held_out(source, classes_file, card, on_note)
+        if manifest.preprocessing is None:
+            source = _read_as(card, source)
+        remarks.of_input(card, manifest.preprocessing or card, on_note)
+        with naming_options():
+            images = _held_out(source, classes_file, card, on_note)
     compatibility.check(manifest)
     measurements, _ = validate_stage.measure(
         Teacher(network=network, card=card, code=code),
@@ -84,6 +92,7 @@ def validate(
         logits={},
         kind="held-out" if source else "bank",
         opset=BACKENDS[manifest.backend].opset,
+        on_logits=partial(remarks.of_logits, images=images if source else None, on_note=on_note),
         on_progress=on_progress,
     )
     records.write(folder / VALIDATION_FILE, measurements)
@@ -132,8 +141,6 @@ def _teacher_card(
             resize_px=engine.resize_px or engine.image_size_px,
             interpolation=engine.interpolation,
         )
-        if engine.num_classes and "classes" not in engine.assumed:
-            facts = facts._replace(classes=engine.classes)
     try:
         card = card_for(path, tensors, facts)
     except StageError:
@@ -141,12 +148,43 @@ def _teacher_card(
         if facts.arch or not arch:
             raise
         card = card_for(path, tensors, facts._replace(arch=arch))
+    if engine is not None:
+        card = _with_classes(card, engine, path)
     if inherited and not is_said:
         reason = Origin(kind="assumed", reason="those of the engine")
         card = msgspec.structs.replace(
             card, origins={**card.origins, "mean": reason, "std": reason}
         )
     return card
+
+
+def _with_classes(card: Card, engine: Preprocessing, path: Path) -> Card:
+    """Return a teacher's card with the engine's classes where it has none of its own.
+
+    Raises:
+        UsageError: The engine has others.
+    """
+    if engine.num_classes and engine.num_classes != card.num_classes:
+        raise UsageError(
+            "--teacher",
+            f"has {card.num_classes} classes, the engine {engine.num_classes} ({path})",
+            "name the network that the engine was made from",
+        )
+    if "classes" in engine.assumed or engine.classes == card.classes:
+        return card
+    if "classes" in card.assumed:
+        return msgspec.structs.replace(card, classes=engine.classes)
+    is_said = card.origins.get("classes", Origin(kind="file")).kind == "option"
+    raise UsageError(
+        "--labels" if is_said else "--teacher",
+        f"has other classes than the engine, or in another order ({_first(card.classes)}; "
+        f"{_first(engine.classes)})",
+        "build the engine again with the --labels that are right, or correct this",
+    )
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMES]) + (", ..." if len(names) > _NAMES else "")
 
 
 def _read_as(preprocessing: Preprocessing, source: Data) -> Data:

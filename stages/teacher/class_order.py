@@ -18,11 +18,14 @@ _SIGMAS = 3.0
 _LISTED = 20
 
 
-def better(logits_NK: Tensor, y_N: Tensor, classes: Sequence[str]) -> str | None:
+def better(
+    logits_NK: Tensor, y_N: Tensor, classes: Sequence[str], *, setting: str = "data.classes"
+) -> str | None:
     """Return what order of the classes the teacher fits much better than theirs, None if none.
 
     Natural order and order without capitals are tried on all images, and the assignment of
-    outputs to classes that fits one half of the images best on the other half.
+    outputs to classes that fits one half of the images best on the other half. `setting` is what
+    names the order.
     """
     guesses_N, labels_N = logits_NK.argmax(dim=1).numpy(), y_N.numpy()
     fit_N = np.zeros(len(labels_N), bool)
@@ -46,8 +49,8 @@ def better(logits_NK: Tensor, y_N: Tensor, classes: Sequence[str]) -> str | None
         if is_clear and (gained - lost) / len(right_N) > _LEAST_GAIN:
             return (
                 f"top-1 is {fitting_N.mean():.3f} instead of {right_N.mean():.3f} with the "
-                f"classes {name}{_list(classes, outputs_K)}; set data.classes to the order that "
-                "the teacher was trained with"
+                f"classes {name}{_list(classes, outputs_K)}; give {setting} in the order that the "
+                "teacher was trained with"
             )
     return None
 

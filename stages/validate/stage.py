@@ -6,6 +6,7 @@ engine for GPUs that are not here is represented by the graph that it was built 
 Latency is of teacher (torch), the teacher as an engine, and the engine, interleaved.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -176,6 +177,7 @@ def measure(
     kind: Literal["held-out", "bank"],
     opset: int,
     graph_absent: str | None = None,
+    on_logits: Callable[[accuracy.Logits], None] = lambda _: None,
     on_progress: OnProgress = no_progress,
 ) -> tuple[records.Measurements, records.Samples]:
     """Measure an engine, whose file is `path`, against its teacher, or say why it cannot run here.
@@ -183,6 +185,7 @@ def measure(
     `logits`, of shape NK, are those of all that lies between the two on `images`, which have labels
     where `kind` is "held-out". `opset` is the ONNX operator set of the teacher's engine.
     `graph_absent` says why there are no logits of the graph of an engine for another machine.
+    `on_logits` gets all logits before latencies are measured, which takes longer.
 
     Raises:
         StageError: The engine is damaged or cannot run, or outputs are not finite.
@@ -197,6 +200,7 @@ def measure(
         engine = Engine(manifest, path, open_engine(manifest, path, threads=options.threads))
         resident_bytes = max(0, machine_load.resident_bytes() - before_bytes)
         logits["engine"] = _engine_logits(engine, images, options.threads, on_progress)
+    on_logits(logits)
     y_N = images.y_N.numpy() if kind == "held-out" else None
     comparison = accuracy.compare(logits, y_N, images.classes)
     if engine is not None:
@@ -216,15 +220,12 @@ def measure(
         engine_absent=absent,
         graph_absent=graph_absent,
     )
-    samples = records.Samples(
+    return measurements, records.Samples(
         dataset=dataset,
-        predictions={
-            name: tuple(logits_NK.argmax(axis=1).tolist()) for name, logits_NK in logits.items()
-        },
+        predictions={name: tuple(x_NK.argmax(axis=1).tolist()) for name, x_NK in logits.items()},
         labels=None if y_N is None else tuple(y_N.tolist()),
         latency=latency_samples,
     )
-    return measurements, samples
 
 
 def _record_metrics(ctx: Context, measurements: records.Measurements) -> None:

@@ -39,7 +39,7 @@ def test_the_classes_that_a_teachers_file_names_are_its_order(tmp_path: Path) ->
     root = _held_out(tmp_path, ("ant", "cat"))
     dataset = images.load(_data(), root, known_classes=("cat", "bee", "ant"))
     assert dataset.held_out.y_N.tolist() == [2, 2, 0, 0]
-    assert "teacher's file names" in dataset.notes[0]
+    assert "in the teacher's order" in dataset.notes[0]
     capital = images.load(_data(), root, known_classes=("Cat", "Bee", "Ant"))
     assert capital.held_out.y_N.tolist() == [2, 2, 0, 0]
     other = images.load(_data(), root, known_classes=("n01", "n02"))

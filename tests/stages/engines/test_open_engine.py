@@ -32,7 +32,7 @@ def test_a_folder_gives_its_manifest_and_engine(tmp_path: Path) -> None:
     [
         ({"sha256": "0" * 64}, "is not the one that its manifest describes"),
         ({"backend": "abacus"}, r"no known backend \(abacus\)"),
-        ({"engine": "gone"}, "cannot be read"),
+        ({"engine": "gone"}, "its gone is missing"),
         ({"engine": "../e"}, "leads out of the folder"),
     ],
 )

@@ -21,7 +21,7 @@ def test_mean_and_std_become_the_first_operations_of_the_graph() -> None:
     plain = OrtSession(model.SerializeToString())
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
     (change,) = describe(model, Facts(mean=mean, std=std, classes=NAMES, resize_px=10))
-    assert "normalises them itself" in change
+    assert "became part of the engine" in change
     normalised = (x_NCHW - np.reshape(mean, (3, 1, 1))) / np.reshape(std, (3, 1, 1))
     wanted_NK = plain.infer(normalised.astype(np.float32))
     np.testing.assert_allclose(

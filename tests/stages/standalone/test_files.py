@@ -174,6 +174,7 @@ def test_an_onnx_file_that_does_not_say_what_it_takes_is_built_as_options_say(
             pixels = rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "images" / name / f"{number}.png")
     torch.save(resnet8(channels=3, classes=3).state_dict(), tmp_path / "own.pth")
+    notes: list[str] = []
     onnx, folder = _foreign(tmp_path), tmp_path / "engine"
     options = Build(backend="onnxruntime", device="cpu", precision="fp32")
     with pytest.raises(UsageError, match=r"--strict: .* does not say what range"):
@@ -189,25 +190,36 @@ def test_an_onnx_file_that_does_not_say_what_it_takes_is_built_as_options_say(
     # The folders have other names, which a file maps to the classes; one class is absent.
     (tmp_path / "map.json").write_text('[["n02", "ant"], ["n01", "bee"], ["n03", "cat"]]')
     quick = Validate(batch_sizes=(1,), pairs=20, warmup_s=0.01, teacher_engine=False)
+    data = f"folder:{tmp_path / 'images'}"
     measured = standalone.validate(
         folder,
         tmp_path / "own.pth",
-        f"folder:{tmp_path / 'images'}",
+        data,
         quick,
         Facts(mean=(0.3,), std=(0.2,)),
         classes_file=tmp_path / "map.json",
         is_strict=True,
+        on_note=notes.append,
     )
     assert measured.accuracy["engine"].n == 8
     assert measured.agreement["engine"].value == 1.0
     text = contents.collect(folder, place="--engine", name=None, report=None)[1]["README.md"]
     assert b"| 1 | " in text  # the latencies
+    with pytest.raises(UsageError, match=r"--labels: has other classes than the engine"):
+        standalone.validate(
+            folder, tmp_path / "own.pth", data, quick, Facts(classes=("x", "y", "z"))
+        )
+    torch.save(resnet8(channels=3, classes=4).state_dict(), tmp_path / "four.pth")
+    with pytest.raises(UsageError, match=r"--teacher: has 4 classes, the engine 3"):
+        standalone.validate(folder, tmp_path / "four.pth", data, quick)
+    assert any(note.startswith("top-1 on 8 images: teacher 0.") for note in notes)
+    assert "images: shorter side to 18 (bilinear), the middle 16 x 16; for the teacher" in (
+        " ".join(notes)
+    )
     # What the teacher takes is as for the engine, but for one that may normalise images itself.
     for name, words in (("engine", "--std 0.2,0.2,0.2 (those of the engine)"), ("as_is", "0.4914")):
         with pytest.raises(UsageError, match=f"--strict: .*{re.escape(words)}"):
-            standalone.validate(
-                tmp_path / name, tmp_path / "own.pth", "digits", quick, is_strict=True
-            )
+            standalone.validate(tmp_path / name, tmp_path / "own.pth", data, quick, is_strict=True)
 
 
 def test_what_a_file_of_our_own_has_in_its_graph_cannot_be_said_otherwise(tmp_path: Path) -> None:
