@@ -107,7 +107,7 @@ def _held_out(source: Data, classes_file: Path | None, card: Card, on_note: OnNo
         source,
         Path(source.root),
         classes_file=classes_file,
-        known_classes=card.classes,
+        known_classes=() if "classes" in card.assumed else card.classes,
     )
     for note in dataset.notes:
         on_note(note)
@@ -173,7 +173,8 @@ def _with_classes(card: Card, engine: Preprocessing, path: Path) -> Card:
     if "classes" in engine.assumed or engine.classes == card.classes:
         return card
     if "classes" in card.assumed:
-        return msgspec.structs.replace(card, classes=engine.classes)
+        origins = {**card.origins, "classes": Origin(kind="file", reason="the engine's manifest")}
+        return msgspec.structs.replace(card, classes=engine.classes, origins=origins)
     is_said = card.origins.get("classes", Origin(kind="file")).kind == "option"
     raise UsageError(
         "--labels" if is_said else "--teacher",
