@@ -106,9 +106,12 @@ def _target(student: Path, out: Path | None) -> Path:
     if student.suffix == ".onnx":
         remedy = f"use madpipe build --onnx {student}"
         raise UsageError("--student", f"is an ONNX file already ({student})", remedy)
-    path = out or student.with_suffix(".onnx")
+    # What stands behind the last point of checkpoint-0.95 is no suffix.
+    is_number = student.suffix[1:].isdecimal()
+    usual = student.with_name(f"{student.name}.onnx") if is_number else student.with_suffix(".onnx")
+    path = out or usual
     if path.is_dir():
-        remedy = f"name a file in it, such as {path / student.with_suffix('.onnx').name}"
+        remedy = f"name a file in it, such as {path / usual.name}"
         raise UsageError("--out", f"is a folder ({path})", remedy)
     if path.resolve() == student.resolve():
         raise UsageError("--out", f"is the file of the weights ({path})", "name another file")

@@ -72,6 +72,8 @@ def _most(truths: Iterable[bool]) -> bool:
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, list) and len(value) == 1:
+        return _cell(value[0])
     return "" if value is None else str(value)
 
 

@@ -17,6 +17,7 @@ def _files(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").touch()
     (tmp_path / "net.pth").touch()
     (tmp_path / "mine.py").touch()
+    (tmp_path / "net-0.95").touch()
     (tmp_path / "weights.safetensors").touch()
     (tmp_path / "engine").mkdir()
 
@@ -35,6 +36,10 @@ def _files(tmp_path: Path) -> None:
         (
             ("export", "--student", "weights.safetensors", "--out", "./weights.safetensors"),
             "--out: is the file of the weights (weights.safetensors); name another file",
+        ),
+        (
+            ("export", "--student", "net-0.95", "--out", "engine"),
+            "--out: is a folder (engine); name a file in it, such as engine/net-0.95.onnx",
         ),
         (
             ("export", "--student", "weights.safetensors", "--out", "-"),

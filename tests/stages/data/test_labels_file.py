@@ -63,7 +63,7 @@ def test_a_table_says_the_class_of_each_image(tmp_path: Path, text: str) -> None
         ("labels.json", WANTED),
         ("labels.json", {"labels": [[name, label] for name, label in ROWS]}),
         ("labels.json", {"dog": ["0", "2", "4"], "cat": ["1", "3", "5"]}),
-        ("labels.json", [{"file_name": name, "label": label} for name, label in ROWS]),
+        ("labels.json", [{"file_name": name, "label": [label]} for name, label in ROWS]),
         (
             "coco.json",
             {
