@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
@@ -47,6 +48,13 @@ def explain(
         capture: Gives the network as a program, whose nodes know where they come from.
         example: Images for it.
     """
+    scripted = [n for n, m in network.named_modules() if isinstance(m, torch.jit.ScriptModule)]
+    if scripted:
+        return StageError(
+            "export",
+            f"{arch} holds TorchScript, of which no exporter makes ONNX ({scripted[0]})",
+            "return the module as Python has it, without torch.jit.script, trace or load",
+        )
     chain = list(_chain(error))
     text = "\n".join(f"{type(link).__name__}: {link}" for link in chain)
     place = _place(chain)

@@ -158,3 +158,11 @@ def test_the_first_error_is_raised_where_no_comparison_is_made(tmp_path: Path) -
     network = Classifier(_users(tmp_path, BY_VALUES), CARD.mean, CARD.std)
     with pytest.raises(StageError, match=r"values of the images.*\(net.py:12\)"):
         from_torch(network, CARD, opset=22)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_torchscript_within_a_network_is_named(tmp_path: Path) -> None:
+    layers = nn.Sequential(nn.Conv2d(3, 10, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with pytest.raises(StageError, match=r"net holds TorchScript, .*\(backbone\)"):
+        _export(torch.jit.script(layers), tmp_path)
