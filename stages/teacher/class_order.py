@@ -35,8 +35,11 @@ def better(
     counts_KK = np.zeros((len(classes), len(classes)))
     np.add.at(counts_KK, (labels_N[fit_N], guesses_N[fit_N]), 1)
     best_K = linear_sum_assignment(counts_KK, maximize=True)[1]
+    natural = "in natural order"
+    if setting == "data.classes":
+        natural += ' (data.classes = "natural")'
     orders = {
-        'in natural order (data.classes = "natural")': _outputs(classes, natural_key),
+        natural: _outputs(classes, natural_key),
         "in order without capitals": _outputs(classes, str.lower),
         "in another order": best_K,
     }
