@@ -178,7 +178,8 @@ def _seen(
     """Return the channels of a network, and the statistics that it or its file holds."""
     channels, inside = channels_of(tensors), None
     with contextlib.suppress(registry.UnknownArchitecture):  # building it says why
-        if network := class_count.users_network(arch, code):
+        # Some networks have a length, or refuse to have one.
+        if (network := class_count.users_network(arch, code)) is not None:
             channels = class_count.input_channels(network) or channels
             inside = normaliser.in_network(network, channels)
     return channels, inside or normaliser.in_file(tensors, channels)

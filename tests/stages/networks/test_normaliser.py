@@ -67,6 +67,17 @@ def test_a_network_that_normalises_gets_images_that_are_not(
     assert f"itself, by {mean} and {std}" in " ".join(card.assumptions({}))
 
 
+def test_a_network_that_has_no_length_is_described(tmp_path: Path) -> None:
+    code = tmp_path / "net.py"
+    code.write_text(
+        NET.format("mean", True, "std", True, "mean", "std")
+        + ("class Compiled(Net):\n    def __len__(self):\n        raise TypeError('no length')\n")
+    )
+    facts = Facts(arch=f"{code}:Compiled", image_size_px=8, num_classes=5)
+    card = card_for(tmp_path / "w.pth", {"fc.weight": torch.ones(5, 3)}, facts)
+    assert card.mean == (0.0, 0.0, 0.0)
+
+
 def test_statistics_of_batches_and_of_other_channels_are_none() -> None:
     assert normaliser.in_network(nn.Sequential(nn.BatchNorm2d(3)), 3) is None
     assert normaliser.in_file({"mean": torch.ones(4), "std": torch.ones(4)}, 3) is None
