@@ -70,7 +70,7 @@ def test_a_network_that_normalises_gets_images_that_are_not(
 def test_a_network_that_has_no_length_is_described(tmp_path: Path) -> None:
     code = tmp_path / "net.py"
     code.write_text(
-        NET.format("mean", True, "std", True, "mean", "std")
+        NET.format("mean", "True", "std", "True", "mean", "std")
         + ("class Compiled(Net):\n    def __len__(self):\n        raise TypeError('no length')\n")
     )
     facts = Facts(arch=f"{code}:Compiled", image_size_px=8, num_classes=5)
