@@ -29,16 +29,9 @@ def test_cases_pass(hollow_cuda: HollowCuda, cases: str) -> None:
 
 @pytest.mark.slow
 def test_compiled_rounds_pass(hollow_cuda: HollowCuda) -> None:
+    """With CUDA graphs, which take the same compiler; each other way takes a minute more."""
     test = f"{CASES}/compiled_rounds.py::test_rounds_are_compiled_once_and_wait_for_nothing"
-    # Each takes a minute of one core.
-    running = [hollow_cuda.start_tests(f"{test}[{way}]") for way in ("auto", "on")]
-    try:
-        for process in running:
-            assert "1 passed" in process.output()
-    finally:
-        for process in running:
-            process.process.kill()
-            process.process.wait()
+    assert "1 passed" in hollow_cuda.start_tests(f"{test}[auto]").output()
 
 
 def test_the_tests_for_a_gpu_run(hollow_cuda: HollowCuda, monkeypatch: pytest.MonkeyPatch) -> None:
