@@ -109,7 +109,7 @@ def build(
     model = source.model
     images_NCHW = None
     if calibration_path is not None:
-        images_NCHW = calibration_images.load(calibration_path, model, place)
+        images_NCHW = calibration_images.load(calibration_path, model, place, on_note)
     notes.of_images(images_NCHW, place, on_note)
     converter = PrecisionConverter(model, images_NCHW, options, is_quantized=source.is_quantized)
     with TemporaryDirectory(prefix="madpipe-", dir=engine.parent) as name:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from pipeline.stage import StageError
+from pipeline.stage import OnNote, StageError, no_note
 from stages import image_bank
 from stages.data.files import read_images
 from stages.data.tree import LeftOut, image_files
@@ -24,7 +24,9 @@ BANK = "the bank"
 """The place of images that a distill run left, which are in no order already."""
 
 
-def load(path: Path, model: ModelProto, place: str) -> NDArray[np.float32]:
+def load(
+    path: Path, model: ModelProto, place: str, on_note: OnNote = no_note
+) -> NDArray[np.float32]:
     """Return images in [0, 1], shape NCHW, that fit the model's input, in a fixed random order.
 
     Folders and arrays are sorted by class as a rule, and calibration takes the first ones.
@@ -34,13 +36,14 @@ def load(path: Path, model: ModelProto, place: str) -> NDArray[np.float32]:
             and cropped as for validation; at most 4096 of them are read, some of each sub-folder.
         model: The graph that takes them, whose input was checked.
         place: The option or output that named the path, for messages.
+        on_note: Gets what of a folder is left out.
 
     Raises:
         StageError: No such file, no images in it, or images that do not fit.
     """
     shape_CHW = image_shape(model)
     if path.is_dir():
-        x = _read_folder(path, model, place)
+        x = _read_folder(path, model, place, on_note)
     else:
         x = image_bank.load_array(path, place, remedy="give an .npz with x, or a folder")
         if place != BANK and x.ndim == _DIMENSIONS:
@@ -71,7 +74,7 @@ def load(path: Path, model: ModelProto, place: str) -> NDArray[np.float32]:
     return x_NCHW
 
 
-def _read_folder(path: Path, model: ModelProto, place: str) -> NDArray[np.uint8]:
+def _read_folder(path: Path, model: ModelProto, place: str, on_note: OnNote) -> NDArray[np.uint8]:
     """Return a folder's images, of shape NHWC, scaled and cropped as for validation."""
     shape_CHW = image_shape(model)
     left_out = LeftOut()
@@ -79,6 +82,8 @@ def _read_folder(path: Path, model: ModelProto, place: str) -> NDArray[np.uint8]
     if not files:
         seen = "; ".join((str(path), *left_out.notes()))
         raise StageError(place, f"holds no images ({seen})", "name a folder with image files")
+    for note in left_out.notes():
+        on_note(f"{place}: {note}")
     if shape_CHW[0] not in (1, 3):
         raise StageError(
             place,

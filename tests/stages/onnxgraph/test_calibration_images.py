@@ -50,7 +50,10 @@ def test_a_folder_of_images_is_scaled_and_cropped_to_the_input(
 ) -> None:
     for number, size in enumerate([(8, 8), (20, 9), (5, 30)]):
         Image.new("RGB", size, (255, 255, 255)).save(tmp_path / f"{number}.png")
-    x_NCHW = calibration_images.load(tmp_path, _model(channels, kind), "here")
+    (tmp_path / "more.gif").touch()
+    notes: list[str] = []
+    x_NCHW = calibration_images.load(tmp_path, _model(channels, kind), "here", notes.append)
+    assert notes[0].startswith("here: 1 files with other suffixes are left out")
     assert x_NCHW.shape == (3, channels, 8, 8)
     np.testing.assert_array_equal(x_NCHW, 1.0)
 

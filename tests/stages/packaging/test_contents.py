@@ -129,11 +129,15 @@ def test_the_example_takes_the_middle_of_an_image_as_validation_does(
     )  # fmt: skip
     one, other = (line.split("\t")[1:] for line in done.stdout.splitlines())
     assert one == other
-    done = subprocess.run(
-        [sys.executable, "-I", str(tmp_path / "package" / "run.py")],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (1, "no image: python run.py IMAGE...\n")
+    for arguments, message in (
+        ((), "no image: python run.py IMAGE...\n"),
+        (("gone.png",), "gone.png: no such file\n"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-I", str(tmp_path / "package" / "run.py"), *arguments],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (1, message)
 
 
 @pytest.mark.parametrize("data", [Data(source="imagenet"), Data(source="folder", resize_px=70)])
