@@ -162,9 +162,10 @@ def test_what_a_file_changes_for_itself_is_put_back(tmp_path: Path) -> None:
         "torch.set_grad_enabled(False)\ntorch.set_default_dtype(torch.float64)\n"
         'torch.set_default_device("meta")\n'
     )
-    folder = Path.cwd()
+    folder, modes = Path.cwd(), torch._C._len_torch_function_stack()
     external.from_file(_file(tmp_path, text), "make")
     assert Path.cwd() == folder
+    assert torch._C._len_torch_function_stack() == modes
     tensor = torch.ones(1, requires_grad=True) * 2
     assert (tensor.dtype, tensor.device.type) == (torch.float32, "cpu")
     assert tensor.requires_grad
