@@ -44,7 +44,7 @@ def as_script(path: Path) -> Iterator[None]:
         torch.set_default_dtype(dtype)
         torch.set_grad_enabled(is_learning)
         if torch.get_default_device() != device:
-            # Nobody else sets one; to name the CPU would leave a mode on, in which tracing is blind.
+            # Nobody else sets one; naming the CPU would leave a mode on, and tracing blind in it.
             torch.set_default_device(None)
 
 

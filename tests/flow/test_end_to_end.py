@@ -1,6 +1,8 @@
 """The whole pipeline on real digits with default settings, through the command line."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,8 +37,11 @@ def folder(make_folder: MakeFolder) -> Folder:
 
 @pytest.fixture(scope="module")
 def first(folder: Folder) -> Result:
-    """The first run, with nothing stored."""
-    return folder.run("run", "all", "--json")
+    """The first run, with nothing stored; KEEP_RUN names a folder that gets what it stored."""
+    result = folder.run("run", "all", "--json")
+    if kept := os.environ.get("KEEP_RUN"):
+        shutil.copytree(folder.path / ".madpipe", kept)
+    return result
 
 
 @pytest.fixture(scope="module")
