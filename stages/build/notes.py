@@ -66,10 +66,14 @@ def _of_named(result: AutotuneResult, candidates: Candidates, on_note: OnNote) -
                     ". This processor has no VNNI, without which OpenVINO's int8 loses accuracy; "
                     "on others, and in ONNX Runtime, the same graph may agree"
                 )
+            # OpenVINO may compute a graph with an int8 first layer otherwise than ONNX Runtime.
+            first = ""
+            if result.backend == "openvino" and not result.float_layers:
+                first = "try --set 'build.float_layers=[\"first\"]', "
             agrees = (
                 f"warning: {agrees}. That is less than {1 - limit:g} (build.max_disagreement = "
-                f"{limit:g}): leave --precision out to let sensitive layers stay in float, or try "
-                "another backend"
+                f"{limit:g}): {first}leave --precision out to let sensitive layers stay in float, "
+                "or try another backend"
             )
         on_note(agrees)
     elif difference is not None and difference > _USUAL_DIFFERENCE.get(precision, 1.0):
