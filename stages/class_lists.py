@@ -41,7 +41,7 @@ def ordered(content: Any) -> list[tuple[str, ...]] | None:
             pairs = [(str(number), name) for name, number in content.items()]
         else:
             pairs = [(str(number), names) for number, names in content.items()]
-            if all(str(name).isdecimal() for _, name in pairs) and not _are_numbers(content):
+            if _are_numbers(name for _, name in pairs) and not _are_numbers(content):
                 pairs = [(name, number) for number, name in pairs]
         by_number = dict(pairs)
         numbers = [str(number) for number in range(len(pairs))]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models import registry
 from pipeline.errors import StageError, UsageError
-from pipeline.preprocessing import Interpolation, Origin, OriginKind
+from pipeline.preprocessing import Interpolation, Origin, OriginKind, Preprocessing
 from stages.networks import card as cards
 from stages.networks import class_count, class_names, conventions, normaliser
 from stages.networks.card import Card
@@ -40,6 +40,11 @@ SETTINGS = {
     "interpolation": "data.interpolation",
 }
 """Field -> the setting that says it of a teacher."""
+
+
+def assumed_in_graph(preprocessing: Preprocessing) -> list[str]:
+    """Return the fields that decide what a graph computes and that nobody said."""
+    return [name for name in preprocessing.assumed if name in IN_THE_GRAPH]
 
 
 class Facts(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pipeline.errors import StageError, UsageError
 from pipeline.preprocessing import Preprocessing
 from pipeline.stage import OnNote
-from stages.networks.describe import IN_THE_GRAPH, OPTIONS
+from stages.networks.describe import OPTIONS, assumed_in_graph
 
 _DATA_OPTIONS = {"data.root": "--data", "data.labels": "--data", "data.classes": "--labels"}
 _UNKNOWN_RANGE = "the ONNX file does not say what range its images have"
@@ -25,7 +25,7 @@ def report_assumptions(
         UsageError: Some of them go into the graph, and they must not be assumed.
     """
     lines = preprocessing.assumptions(options)
-    decisive = [name for name in preprocessing.assumed if name in IN_THE_GRAPH]
+    decisive = assumed_in_graph(preprocessing)
     if decisive and is_strict:
         names = ", ".join(options.get(name, name) for name in decisive)
         raise UsageError(
@@ -62,8 +62,7 @@ def check_recorded(preprocessing: Preprocessing, remedy: str) -> None:
     Raises:
         UsageError: It was assumed when the file was made.
     """
-    decisive = [name for name in preprocessing.assumed if name in IN_THE_GRAPH]
-    if decisive:
+    if assumed_in_graph(preprocessing):
         lines = "; ".join(preprocessing.assumptions(OPTIONS))
         raise UsageError("--strict", f"nobody said what is in the graph ({lines})", remedy)
 

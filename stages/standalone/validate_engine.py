@@ -1,6 +1,6 @@
 """An engine from anywhere, measured against a teacher from anywhere."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from pipeline.stage import OnNote, no_note
 from stages.data.datasets import SPECS
 from stages.data.images import Images
 from stages.data.images import load as load_dataset
+from stages.data.tree import some
 from stages.engines import compatibility
 from stages.engines.base import BACKENDS, VALIDATION_FILE, OnProgress, no_progress
 from stages.engines.open_engine import read_folder
@@ -34,7 +35,6 @@ from stages.validate.images import bank_images, check_images
 from stages.validate.latency import Teacher
 
 _BANK = "bank:"
-_NAMES = 3
 _NO_FACTS = Facts()
 
 
@@ -178,14 +178,10 @@ def _with_classes(card: Card, engine: Preprocessing, path: Path) -> Card:
     is_said = card.origins.get("classes", Origin(kind="file")).kind == "option"
     raise UsageError(
         "--labels" if is_said else "--teacher",
-        f"has other classes than the engine, or in another order ({_first(card.classes)}; "
-        f"{_first(engine.classes)})",
+        f"has other classes than the engine, or in another order ({some(card.classes)}; "
+        f"{some(engine.classes)})",
         "build the engine again with the --labels that are right, or correct this",
     )
-
-
-def _first(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMES]) + (", ..." if len(names) > _NAMES else "")
 
 
 def _read_as(preprocessing: Preprocessing, source: Data) -> Data:

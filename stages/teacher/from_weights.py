@@ -22,6 +22,7 @@ from stages.networks.describe import (
     IN_THE_GRAPH,
     SETTINGS,
     Facts,
+    assumed_in_graph,
     statistics_of,
     with_statistics,
 )
@@ -38,12 +39,12 @@ def run(ctx: Context) -> None:
     card = describe(
         path, ctx.settings.teacher.arch, ctx.settings.data, ctx.external("teacher_code")
     )
-    network = load(ctx, card, path)
+    network = load(ctx, card, weights.read(path, "teacher.weights"))
     x_BCHW = torch.rand(_PROBES, card.channels, card.image_size_px, card.image_size_px)
     with torch.inference_mode():
         check_finite(network(x_BCHW))
     lines = card.assumptions(SETTINGS)
-    check_assumed(ctx, [name for name in card.assumed if name in IN_THE_GRAPH], "; ".join(lines))
+    check_assumed(ctx, assumed_in_graph(card), "; ".join(lines))
     for line in lines:
         ctx.note(line)
     if card.origins.get("mean") and not ctx.settings.data.mean and "mean" not in card.assumed:
@@ -56,14 +57,13 @@ def run(ctx: Context) -> None:
     weights.save(ctx.output("weights"), network.backbone, cards.metadata(card))
 
 
-def load(ctx: Context, card: Card, path: Path) -> Classifier:
+def load(ctx: Context, card: Card, tensors: Mapping[str, Tensor]) -> Classifier:
     """Return the network of a card with the weights of the user's file, ready for inference.
 
     Raises:
-        StageError: The file holds no weights, they do not fit the architecture, or nothing can be
-            distilled from its outputs.
+        StageError: They do not fit the architecture, or nothing can be distilled from its outputs.
     """
-    tensors, code = weights.read(path, "teacher.weights"), ctx.external("teacher_code")
+    code = ctx.external("teacher_code")
     try:
         network = factory.restore(
             card,
@@ -81,7 +81,9 @@ def load(ctx: Context, card: Card, path: Path) -> Classifier:
     return network
 
 
-def compare_preprocessing(ctx: Context, card: Card, path: Path) -> Card:
+def compare_preprocessing(
+    ctx: Context, card: Card, path: Path, tensors: Mapping[str, Tensor]
+) -> Card:
     """Hold the preprocessing of the labelled images against what the weights file records.
 
     Where it records nothing, and the images are of a folder, note what nobody said. Return the
@@ -92,22 +94,17 @@ def compare_preprocessing(ctx: Context, card: Card, path: Path) -> Card:
     """
     data, own = ctx.settings.data, cards.read(path)
     if own is None:
-        card = _with_own_statistics(ctx, card, path)
+        card = _with_own_statistics(ctx, card, tensors)
         if data.source == "folder":
-            values = {"mean": card.mean, "std": card.std, "resize_px": card.resize_px}
-            assumed = [
-                f"data.{name} {value or card.image_size_px}"
-                for name, value in values.items()
+            values = {
+                name: getattr(card, name) or card.image_size_px
+                for name in ("mean", "std", "resize_px")
                 if not getattr(data, name) and name not in card.assumed
-            ]
-            if assumed:
-                line = f"assumed {', '.join(assumed)} (usual for folders of images)"
-                decisive = [
-                    name
-                    for name in ("mean", "std")
-                    if not getattr(data, name) and name not in card.assumed
-                ]
-                check_assumed(ctx, decisive, line)
+            }
+            if values:
+                texts = ", ".join(f"data.{name} {value}" for name, value in values.items())
+                line = f"assumed {texts} (usual for folders of images)"
+                check_assumed(ctx, [name for name in values if name in IN_THE_GRAPH], line)
                 ctx.note(f"{line}; set what the teacher was trained with")
         return card
     for name in ("image_size_px", "mean", "std"):
@@ -123,9 +120,8 @@ def compare_preprocessing(ctx: Context, card: Card, path: Path) -> Card:
     return card
 
 
-def _with_own_statistics(ctx: Context, card: Card, path: Path) -> Card:
+def _with_own_statistics(ctx: Context, card: Card, tensors: Mapping[str, Tensor]) -> Card:
     """Return the card with the mean and std of the network's own, or note that they are not it."""
-    tensors = weights.read(path, "teacher.weights")
     statistics = statistics_of(tensors, card.arch, ctx.external("teacher_code"))
     if statistics is None:
         return card

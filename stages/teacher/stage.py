@@ -47,8 +47,9 @@ def run(ctx: Context) -> None:
     if path is None:
         network = _train(ctx, card, dataset)
     else:
-        card = from_weights.compare_preprocessing(ctx, card, path)
-        network = from_weights.load(ctx, card, path).to(device)
+        tensors = weights.read(path, "teacher.weights")
+        card = from_weights.compare_preprocessing(ctx, card, path, tensors)
+        network = from_weights.load(ctx, card, tensors).to(device)
     check_labels(dataset.held_out.y_N.numpy(), len(dataset.held_out.classes))
 
     def on_images(done: int, total: int) -> None:

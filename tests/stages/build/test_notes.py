@@ -154,6 +154,17 @@ def test_a_named_engine_beyond_its_bound_is_warned_of(
     assert start is None or lines[0].startswith(start)
 
 
+@pytest.mark.parametrize(("float_layers", "is_named"), [((), True), (("conv",), False)])
+def test_the_warning_of_openvino_names_the_first_layer_until_some_are_in_float(
+    tmp_path: Path, float_layers: tuple[str, ...], *, is_named: bool
+) -> None:
+    result = _result(tmp_path, "int8", disagreement=0.2, logit_difference=0.3)
+    result.float_layers = float_layers
+    candidates = Candidates(max_disagreement=0.01, images=200, candidates=())
+    (line,) = _lines(result, candidates, classifier())
+    assert ("--set 'build.float_layers=[\"first\"]'" in line) == is_named
+
+
 @pytest.mark.parametrize(("size", "count"), [(1_500_000, 1), (900_000, 0)])
 def test_an_int8_plan_larger_than_its_weights_in_fp16_is_worth_a_line(
     tmp_path: Path, size: int, count: int
