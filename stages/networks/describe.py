@@ -193,8 +193,10 @@ def _seen(
 def with_statistics(card: Card, statistics: Statistics) -> Card:
     """Return a card with the mean and std that a network has of its own."""
     if statistics.is_inside:
-        mean, std = (0.0,) * card.channels, (1.0,) * card.channels
+        mean, std = (0.0,) * card.channels, (1 / statistics.white,) * card.channels
         reason = f"{card.arch} normalises its images itself, by {statistics.names}"
+        if statistics.white != 1:
+            reason += f", which are of images from 0 to {statistics.white:g}"
     else:
         mean, std, reason = statistics.mean, statistics.std, f"the file's {statistics.names}"
     origins = dict.fromkeys(("mean", "std"), Origin(kind="assumed", reason=reason))

@@ -26,7 +26,9 @@ class Statistics(NamedTuple):
     names: str
     """What they are called where they are, for messages."""
     is_inside: bool = False
-    """Whether the network itself normalises by them, so that it takes images in [0, 1]."""
+    """Whether the network itself normalises by them, so that it takes images as they are."""
+    white: float = 1.0
+    """What white is in the images that they are of: 1, or 255 for bytes."""
 
 
 def in_file(tensors: Mapping[str, Tensor], channels: int) -> Statistics | None:
@@ -59,7 +61,10 @@ def _pairs(named: Mapping[str, Any], channels: int) -> Iterable[Statistics]:
             continue
         unit = _BYTES if max(*mean, *std) > _LARGEST_OF_UNIT else 1.0
         yield Statistics(
-            tuple(v / unit for v in mean), tuple(v / unit for v in std), f"{name} and {other}"
+            tuple(v / unit for v in mean),
+            tuple(v / unit for v in std),
+            f"{name} and {other}",
+            white=unit,
         )
 
 

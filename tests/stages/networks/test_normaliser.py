@@ -9,9 +9,9 @@ from torchvision import transforms
 from torchvision.transforms import v2
 
 from stages.networks import adapt, normaliser, weights
-from stages.networks.describe import Facts, card_for
+from stages.networks.describe import Facts, card_for, with_statistics
 from stages.networks.factory import restore
-from tests.stages.tiny import resnet8
+from tests.stages.tiny import card, resnet8
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.2, 0.1)
 NET = """
@@ -65,6 +65,19 @@ def test_a_network_that_normalises_gets_images_that_are_not(
     card = card_for(tmp_path / "w.pth", tensors, facts)
     assert (card.mean, card.std) == ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     assert f"itself, by {mean} and {std}" in " ".join(card.assumptions({}))
+
+
+def test_a_network_that_normalises_bytes_gets_images_from_0_to_255() -> None:
+    network = nn.Module()
+    network.register_buffer("mean", torch.tensor(MEAN) * 255)
+    network.register_buffer("std", torch.tensor(STD) * 255)
+    statistics = normaliser.in_network(network, 3)
+    assert statistics is not None
+    described = with_statistics(card(channels=3, mean=MEAN, std=STD), statistics)
+    assert (described.mean, described.std) == ((0.0,) * 3, (1 / 255,) * 3)
+    assert "by mean and std, which are of images from 0 to 255" in " ".join(
+        described.assumptions({})
+    )
 
 
 def test_a_network_that_has_no_length_is_described(tmp_path: Path) -> None:
