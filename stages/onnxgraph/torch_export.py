@@ -60,7 +60,8 @@ class _FromBytes(nn.Module):
         self.network = network
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
-        logits_BK: Tensor = self.network((x_BHWC.float() / 255).permute(0, 3, 1, 2))
+        x_BCHW = (x_BHWC.float() / 255).permute(0, 3, 1, 2)
+        logits_BK: Tensor = self.network(x_BCHW.contiguous())
         return logits_BK
 
 
@@ -118,7 +119,7 @@ def attempts(
     )
     for write, note in ways:
         try:
-            with _quiet():
+            with _quiet(), _channels_first(network):
                 model = write(network, example, opset)
             _check_batch(model, card)
         except StageError as error:
@@ -129,6 +130,23 @@ def attempts(
             padding.keep_zero_padding(model)
             _clean(model, properties)
             yield Attempt(model=model, note=note)
+
+
+@contextlib.contextmanager
+def _channels_first(network: nn.Module) -> Iterator[None]:
+    """Give a network weights in the order of their dimensions, and back those that it had.
+
+    Of tensors in channels last torch's exporter writes global average pooling as a gather of all
+    values, of which OpenVINO makes wrong means in int8.
+    """
+    stored = [(t, t.data) for t in (*network.parameters(), *network.buffers())]
+    for tensor, data in stored:
+        tensor.data = data.contiguous()
+    try:
+        yield
+    finally:
+        for tensor, data in stored:
+            tensor.data = data
 
 
 @contextlib.contextmanager
