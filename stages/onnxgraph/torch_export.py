@@ -61,7 +61,7 @@ class _FromBytes(nn.Module):
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         x_BCHW = (x_BHWC.float() / 255).permute(0, 3, 1, 2)
-        logits_BK: Tensor = self.network(x_BCHW.contiguous())
+        logits_BK: Tensor = self.network(x_BCHW.clone(memory_format=torch.contiguous_format))
         return logits_BK
 
 
@@ -141,7 +141,8 @@ def _channels_first(network: nn.Module) -> Iterator[None]:
     """
     stored = [(t, t.data) for t in (*network.parameters(), *network.buffers())]
     for tensor, data in stored:
-        tensor.data = data.contiguous()
+        # Tensors with a size of 1 are contiguous in both orders, and so not copied by contiguous().
+        tensor.data = data.clone(memory_format=torch.contiguous_format)
     try:
         yield
     finally:

@@ -171,7 +171,13 @@ def test_torchscript_within_a_network_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("is_bytes", [False, True])
 def test_pooling_of_a_network_in_channels_last_is_no_gather(*, is_bytes: bool) -> None:
     conv = nn.Conv2d(3, 10, 3)
-    network = nn.Sequential(conv, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    network = nn.Sequential(
+        conv,
+        nn.Conv2d(10, 10, 1),
+        nn.Conv2d(10, 10, 3, groups=10),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
     network.to(memory_format=torch.channels_last)
     model = from_torch(network, CARD, opset=22, is_bytes=is_bytes)
     assert "Gather" not in {node.op_type for node in model.graph.node}
