@@ -72,6 +72,8 @@ class EngineManifest(Struct, frozen=True, kw_only=True):
     """Arithmetic that the runtime reports -> layers in it; empty where it reports none."""
     float_layers: tuple[str, ...] = ()
     """Layers that stayed in fp32."""
+    reduced_layers: Count = 0
+    """Layers whose int8 weights have 7 bits, where products of 8 overflow on the processor."""
     onnx_changes: tuple[str, ...] = ()
     """What was changed in the ONNX file before anything was built from it."""
 
@@ -93,6 +95,8 @@ class Candidate(Struct, frozen=True, kw_only=True):
     backend: str
     precision: str
     float_layers: tuple[str, ...]
+    reduced_layers: Count = 0
+    """Layers whose int8 weights have 7 bits."""
     disagreement: Share | None
     """Share of the images that get another class than in fp32."""
     logit_difference: float | None = None

@@ -37,7 +37,8 @@ def render(report: Report) -> str:
         (
             candidate.backend,
             candidate.precision
-            + (f", {len(candidate.float_layers)} layers fp32" if candidate.float_layers else ""),
+            + (f", {len(candidate.float_layers)} layers fp32" if candidate.float_layers else "")
+            + (", weights of 7 bits" if candidate.reduced_layers else ""),
             _number(candidate.p50_ms, 3),
             _number(candidate.disagreement, 4),
             candidate.verdict,

@@ -51,6 +51,7 @@ class AutotuneResult:
     precision: str
     device: str
     float_layers: tuple[str, ...] = ()
+    reduced_layers: int = 0
     engine: Path
     session: Session | None = None
     disagreement: float | None = None
@@ -90,6 +91,7 @@ class AutotuneResult:
         """
         converted = converter.convert(self.precision, BACKENDS[self.backend], more_float)
         self.float_layers = converted.float_layers
+        self.reduced_layers = converted.reduced_layers
         graph = self.engine.with_name(GRAPH_FILE)
         onnx_io.save(converted.model, graph)
         request = BuildRequest(

@@ -9,7 +9,7 @@ from onnx import ModelProto, TensorProto
 from pipeline.gates.build_records import Candidate, Candidates
 from pipeline.stage import OnNote
 from stages.build.autotune import AutotuneResult
-from stages.onnxgraph.convert import CALIBRATED, int8_products_saturate
+from stages.onnxgraph.convert import CALIBRATED
 from stages.onnxgraph.intake import Intake
 
 _USUAL_DIFFERENCE = {"fp32": 0.02, "fp16": 0.05, "bf16": 0.2}
@@ -47,6 +47,11 @@ def of_engine(
         _of_candidates(candidates, on_note)
     if note := _plan_size(result, model):
         on_note(note)
+    if result.reduced_layers:
+        on_note(
+            f"{result.reduced_layers} layers have int8 weights of 7 bits, since products of 8 "
+            "overflow on this processor without VNNI; depthwise layers keep 8, where none do"
+        )
 
 
 def _of_named(result: AutotuneResult, candidates: Candidates, on_note: OnNote) -> None:
@@ -61,19 +66,10 @@ def _of_named(result: AutotuneResult, candidates: Candidates, on_note: OnNote) -
         if result.classes_seen == 1:
             agrees += ". All of them get one class, so this says little"
         if result.disagreement > limit:
-            if result.backend == "openvino" and int8_products_saturate():
-                agrees += (
-                    ". This processor has no VNNI, without which OpenVINO's int8 loses accuracy; "
-                    "on others, and in ONNX Runtime, the same graph may agree"
-                )
-            # OpenVINO may compute a graph with an int8 first layer otherwise than ONNX Runtime.
-            first = ""
-            if result.backend == "openvino" and not result.float_layers:
-                first = "try --set 'build.float_layers=[\"first\"]', "
             agrees = (
                 f"warning: {agrees}. That is less than {1 - limit:g} (build.max_disagreement = "
-                f"{limit:g}): {first}leave --precision out to let sensitive layers stay in float, "
-                "or try another backend"
+                f"{limit:g}): leave --precision out to let sensitive layers stay in float, or try "
+                "another backend"
             )
         on_note(agrees)
     elif difference is not None and difference > _USUAL_DIFFERENCE.get(precision, 1.0):

@@ -146,6 +146,7 @@ def _described(
         preprocessing=preprocessing,
         reached=result.reached,
         float_layers=result.float_layers,
+        reduced_layers=result.reduced_layers,
         onnx_changes=source.changes,
     )
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from onnx import ModelProto, NodeProto, version_converter
+from onnx import ModelProto, NodeProto, TensorProto, version_converter
 
 from pipeline.errors import did_you_mean, first_line
 from pipeline.stage import StageError
@@ -29,6 +29,8 @@ class Converted(NamedTuple):
     model: ModelProto
     kept_float: tuple[KeptFloat, ...]
     """In the order of the graph."""
+    reduced_layers: int = 0
+    """Layers whose int8 weights have 7 bits."""
 
     @property
     def float_layers(self) -> tuple[str, ...]:
@@ -78,6 +80,12 @@ def layer_nodes(model: ModelProto) -> list[NodeProto]:
         for node in model.graph.node
         if node.op_type in LAYER_OPS and any(name in weights for name in node.input[1:2])
     ]
+
+
+def is_depthwise(node: NodeProto, weight: TensorProto) -> bool:
+    """Return whether a layer convolves channel by channel, and so sums over none."""
+    groups = next((entry.i for entry in node.attribute if entry.name == "group"), 1)
+    return node.op_type == "Conv" and groups == weight.dims[0] and weight.dims[1] == 1
 
 
 def resolve_layers(model: ModelProto, names: Sequence[str], place: str) -> set[str]:

@@ -89,12 +89,14 @@ def quantize(
         ranges: Of the activations around its operators, from `calibrate.activation_ranges`.
         method: How they were measured; "distribution" for fp8.
         keep: Names of nodes to leave in float.
-        reduce_range: Weights of 7 bits, for CPUs whose 8-bit products saturate in 16.
+        reduce_range: Weights of 7 bits, for CPUs whose 8-bit products saturate in 16. Depthwise
+            ones, which lose most by it, keep 8: their kernels multiply in 16 bits.
     """
     source = ModelProto()
     source.CopyFrom(model)
     # The mark that keeps the tool from advising to prepare the model.
     source.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
+    full_range = _full_range(model, scheme) if reduce_range else {}
     with TemporaryDirectory(prefix="madpipe-") as folder, quiet():
         ranges_path, out = Path(folder) / "ranges.json", Path(folder) / "model.onnx"
         quantization.save_tensors_data(ranges, ranges_path)
@@ -115,6 +117,7 @@ def quantize(
                     "WeightSymmetric": True,
                     "QuantizeBias": scheme.quantizes_bias,
                     "OpTypesToExcludeOutputQuantization": list(scheme.float_outputs),
+                    "TensorQuantOverrides": full_range,
                 },
             )
         except ValueError as error:
@@ -125,8 +128,21 @@ def quantize(
     quantized.metadata_props.extend(model.metadata_props)
     quantized.producer_name = model.producer_name
     quantized.producer_version = model.producer_version
-    names = [node.name for node in layers.layer_nodes(model) if node.name in keep]
-    return Converted(quantized, tuple(KeptFloat(name, layers.KEPT_BY_NAME) for name in names))
+    nodes = layers.layer_nodes(model)
+    kept = tuple(KeptFloat(n.name, layers.KEPT_BY_NAME) for n in nodes if n.name in keep)
+    others = [n.input[1] for n in nodes if n.op_type in scheme.ops and n.name not in keep]
+    return Converted(quantized, kept, sum(w not in full_range for w in others) * reduce_range)
+
+
+def _full_range(model: ModelProto, scheme: Scheme) -> dict[str, Any]:
+    """Return what gives the weights that only depthwise layers take 8 bits, by their names."""
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    by_kind: dict[bool, set[str]] = {True: set(), False: set()}
+    for node in layers.layer_nodes(model):
+        by_kind[layers.is_depthwise(node, stored[node.input[1]])].add(node.input[1])
+    channels = {"axis": 0} if scheme.has_channel_scales else {}
+    names = sorted(by_kind[True] - by_kind[False])
+    return {name: [{**channels, "reduce_range": False}] for name in names}
 
 
 def _refusal(model: ModelProto, error: ValueError) -> StageError:

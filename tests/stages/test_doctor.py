@@ -138,12 +138,11 @@ def test_the_probe_of_a_gpu_is_sound() -> None:
 
 
 @pytest.mark.parametrize("saturates", [True, False])
-def test_int8_of_openvino_without_vnni_is_noted(
+def test_int8_without_vnni_is_noted(
     monkeypatch: pytest.MonkeyPatch,
     saturates: bool,  # noqa: FBT001
 ) -> None:
     monkeypatch.setattr(convert, "int8_products_saturate", lambda: saturates)
-    monkeypatch.setattr(machine, "has_module", lambda name: name == "openvino")
     findings = doctor._int8()
     assert len(findings) == saturates
-    assert all("use backend onnxruntime for int8" in finding.fix for finding in findings)
+    assert all("7 bits" in finding.detail for finding in findings)

@@ -154,15 +154,10 @@ def test_a_named_engine_beyond_its_bound_is_warned_of(
     assert start is None or lines[0].startswith(start)
 
 
-@pytest.mark.parametrize(("float_layers", "is_named"), [((), True), (("conv",), False)])
-def test_the_warning_of_openvino_names_the_first_layer_until_some_are_in_float(
-    tmp_path: Path, float_layers: tuple[str, ...], *, is_named: bool
-) -> None:
-    result = _result(tmp_path, "int8", disagreement=0.2, logit_difference=0.3)
-    result.float_layers = float_layers
+def test_weights_of_seven_bits_are_said(tmp_path: Path) -> None:
+    result = _result(tmp_path, "int8", disagreement=0.0, logit_difference=0.01, reduced_layers=3)
     candidates = Candidates(max_disagreement=0.01, images=200, candidates=())
-    (line,) = _lines(result, candidates, classifier())
-    assert ("--set 'build.float_layers=[\"first\"]'" in line) == is_named
+    assert "3 layers have int8 weights of 7 bits" in _lines(result, candidates, classifier())[1]
 
 
 @pytest.mark.parametrize(("size", "count"), [(1_500_000, 1), (900_000, 0)])

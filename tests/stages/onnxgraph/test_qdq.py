@@ -6,13 +6,14 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from stages import image_bank
 from stages.engines.ort import OrtSession
 from stages.onnxgraph import calibrate, qdq
 from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph.layers import KEPT_BY_NAME, Converted, KeptFloat, layer_nodes, with_names
+from tests.stages.onnxgraph.graphs import classifier, layers, random_images, weights
 from tests.stages.tiny import TinyRun
 
 
@@ -95,10 +96,27 @@ def test_a_layer_that_is_kept_has_its_weights_in_float(
 def test_the_reduced_range_keeps_weights_to_seven_bits(
     model: ModelProto, ranges: Any, scheme: str
 ) -> None:
-    int8 = _int8(model, ranges, scheme, reduce_range=True).model
-    weights = _arrays(int8, "weight_quantized")
-    assert weights
+    converted = _int8(model, ranges, scheme, reduce_range=True)
+    weights = _arrays(converted.model, "weight_quantized")
+    assert converted.reduced_layers == len(weights) > 0
     assert max(int(np.abs(array.astype(int)).max()) for array in weights) <= 64
+    assert _int8(model, ranges, scheme).reduced_layers == 0
+
+
+def test_depthwise_weights_keep_eight_bits_where_others_have_seven() -> None:
+    rng = np.random.default_rng(0)
+    stored = weights() | {"w0": rng.normal(0, 0.3, (3, 1, 3, 3)).astype(np.float32)}
+    depthwise = helper.make_node("Conv", ["images", "w0"], ["d"], name="depthwise", group=3)
+    model = classifier([depthwise, *layers("d")], stored=stored)
+    u8s8 = qdq.SCHEMES["u8s8"]
+    ranges = calibrate.activation_ranges(model, random_images(), "minmax", u8s8.ops)
+    converted = qdq.quantize(model, u8s8, ranges, method="minmax", keep=(), reduce_range=True)
+    largest = {
+        name: int(np.abs(_arrays(converted.model, f"{name}_quantized")[0].astype(int)).max())
+        for name in ("w0", "w1", "w2")
+    }
+    assert largest == {"w0": 127, "w1": 64, "w2": 64}
+    assert converted.reduced_layers == 2
 
 
 def test_int8_gives_nearly_the_logits_of_fp32(
