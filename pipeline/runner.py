@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline import __version__, machine
+from pipeline import __version__, collector, machine
 from pipeline.cache.digests import DigestCache
 from pipeline.cache.keys import file_sha256
 from pipeline.cache.store import Entry, EntryRecord, OutputRecord, Store, remove_tree
@@ -154,7 +154,9 @@ class Runner:
     def _call(self, stage: Stage, context: Context, work: Path, emit: Emit) -> None:
         """Import and call the stage's function; turn what it raises into one error of ours."""
         try:
-            pkgutil.resolve_name(stage.run)(context)
+            with collector.paused():
+                run = pkgutil.resolve_name(stage.run)
+            run(context)
             for name, file in stage.outputs.items():
                 if not context.output(name).is_file():
                     wrong = f"did not write what it declares ({name})"

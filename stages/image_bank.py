@@ -4,15 +4,16 @@ import io
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pipeline.atomic import write_bytes
 from pipeline.stage import StageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _NHWC = 4
 _NO_ARCHIVE = (
@@ -22,11 +23,11 @@ _NO_ARCHIVE = (
 """What numpy and zipfile raise for a file that is damaged or something else."""
 
 
-def save(path: Path, x_NCHW: Tensor) -> None:
+def save(path: Path, x_NCHW: "Tensor") -> None:
     """Write images in [0, 1] as an .npz with `x`, uint8 of shape NHWC; same images, same bytes."""
-    x_NHWC = (x_NCHW.float().cpu() * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+    x_NHWC = (x_NCHW.float().cpu() * 255).round().clamp(0, 255).permute(0, 2, 3, 1).numpy()
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, x=np.ascontiguousarray(x_NHWC.numpy()))
+    np.savez_compressed(buffer, x=np.ascontiguousarray(x_NHWC, np.uint8))
     write_bytes(path, buffer.getvalue())
 
 

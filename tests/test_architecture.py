@@ -1,6 +1,7 @@
 """The shape of the house: imports go one way, files and functions stay small, starts stay light."""
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ ALLOWED = {
         "models",
         "pipeline.atomic",
         "pipeline.cache.keys",
+        "pipeline.collector",
         "pipeline.errors",
         "pipeline.gates.build_records",
         "pipeline.gates.intervals",
@@ -40,7 +42,7 @@ ALLOWED = {
 }
 # The core from the bottom to the top: a module imports from its own line or from those above it.
 ORDER = """
-    __init__ exit_codes errors events atomic paths preprocessing texts gates.measures
+    __init__ exit_codes collector errors events atomic paths preprocessing texts gates.measures
     gates.build_records gates.measurements
     machine settings cache.digests gates.intervals checkpoint
     requirements config.rules config.presets config.template
@@ -93,12 +95,18 @@ LIGHT_STAGE_FILES = {
 }
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
 def sources() -> list[Path]:
     return sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 
 def imports(path: Path, *, top_level_only: bool = False) -> Iterator[str]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     for node in tree.body if top_level_only else ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -180,7 +188,7 @@ def test_files_and_functions_are_small() -> None:
     assert not [path for path, length in lengths.items() if length > MAX_FILE_LINES]
     long = []
     for path in sources():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef):
                 length = (node.end_lineno or 0) - node.lineno + 1
                 if length > MAX_FUNCTION_LINES:
@@ -193,16 +201,43 @@ def test_files_and_functions_are_small() -> None:
 )
 def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     (tmp_path / "pipeline.toml").write_text("", encoding="utf-8")
+    assert not _imported(HEAVY, arguments, tmp_path)
+
+
+def _imported(modules: set[str], arguments: list[str], folder: Path) -> list[str]:
+    """Return which modules a command that ends well has imported."""
     script = (
         "import sys\n"
         "from pipeline.cli.main import main\n"
         "try:\n"
         f"    main({arguments!r})\n"
         "except SystemExit as exit_:\n"
-        f"    heavy = sorted({HEAVY!r} & set(sys.modules))\n"
-        "    sys.exit(f'imported {heavy}' if heavy else exit_.code)\n"
+        f"    print('imported', *sorted({modules!r} & set(sys.modules)))\n"
+        "    sys.exit(exit_.code)\n"
     )
     process = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False
     )
     assert process.returncode == 0, process.stderr
+    return process.stdout.splitlines()[-1].split()[1:]
+
+
+def test_an_engine_in_fp32_is_built_without_torch(tmp_path: Path) -> None:
+    import onnx
+
+    from tests.stages.onnxgraph.graphs import classifier
+
+    onnx.save(classifier(), tmp_path / "a.onnx")
+    needed = {"numpy", "onnx", "onnxruntime", "psutil", "safetensors"}
+    unneeded = HEAVY - needed | {"pandas", "sympy"}
+    command = ["build", "--onnx", "a.onnx", "--precision", "fp32", "--device", "cpu"]
+    assert not _imported(unneeded, command, tmp_path)
+
+
+def test_what_exports_a_file_imports_nothing_of_other_commands() -> None:
+    script = "import sys, stages.standalone.export_file; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    unneeded = {"jinja2", "matplotlib", "onnxruntime.quantization", "openvino", "PIL", "scipy"}
+    assert not unneeded & set(done.stdout.split())

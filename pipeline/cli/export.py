@@ -84,7 +84,7 @@ def export(
         interpolation=interpolation,
     )
     from stages import standalone  # noqa: PLC0415  (torch, only when there is something to do)
-    from stages.networks.describe import Facts  # noqa: PLC0415
+    from stages.networks.facts import Facts  # noqa: PLC0415
 
     result = standalone.export(
         student,

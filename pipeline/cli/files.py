@@ -113,7 +113,7 @@ def build(
         wrong = f"only int8 and fp8 are calibrated ({options.precision})"
         raise UsageError("--calibration", wrong, "drop one of both")
     from stages import standalone  # noqa: PLC0415
-    from stages.networks.describe import Facts  # noqa: PLC0415
+    from stages.networks.facts import Facts  # noqa: PLC0415
 
     folder = out or onnx.with_suffix("")
     manifest = standalone.build(
@@ -188,7 +188,7 @@ def validate(
     if teacher is None:
         raise UsageError("--teacher", "is needed with --engine (absent)", "name its weights file")
     from stages import standalone  # noqa: PLC0415
-    from stages.networks.describe import Facts  # noqa: PLC0415
+    from stages.networks.facts import Facts  # noqa: PLC0415
 
     values = preprocessing_options.read(mean=mean, std=std, labels=labels)
     measurements = standalone.validate(

@@ -9,9 +9,11 @@ Shape legend: B batch, C channel, H W space, K classes.
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from models import registry
 from models.key_names import Shape, canonical, fit_names
@@ -20,6 +22,25 @@ from stages.networks.state_dict import effective
 
 _MARK = 9973
 """A prime that is the width of no layer."""
+_DRAWS: frozenset[Any] = frozenset(
+    (
+        Tensor.normal_, Tensor.uniform_,
+        nn.init.kaiming_normal_, nn.init.kaiming_uniform_, nn.init.normal_, nn.init.uniform_,
+    )
+)  # fmt: skip
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves out drawing weights: nobody sees those of a network that is built for its shapes.
+
+    Without memory behind them torch draws in Python, which takes most of building a network.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        named = kwargs or {}
+        if func in _DRAWS:
+            return args[0] if args else named["tensor"]
+        return func(*args, **named)
 
 
 def marked_shapes(
@@ -164,7 +185,7 @@ def _marked(arch: str, *, channels: int, code: Path | None, image_size_px: int |
 
     if code is None:
         try:
-            with torch.device("meta"):
+            with torch.device("meta"), _Undrawn():
                 return create()
         except (registry.UnknownArchitecture, RuntimeError):
             pass  # some networks compute while they are built; others are refused below again

@@ -3,34 +3,21 @@
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 from torch import Tensor
 
 from models import registry
 from pipeline.errors import StageError, UsageError
-from pipeline.preprocessing import Interpolation, Origin, OriginKind, Preprocessing
+from pipeline.preprocessing import Origin, OriginKind
 from stages.networks import card as cards
 from stages.networks import class_count, class_names, conventions, normaliser
 from stages.networks.card import Card
+from stages.networks.facts import OPTIONS, Facts
 from stages.networks.identify_architecture import channels_of, identify
 from stages.networks.normaliser import Statistics
 
 _CONVENTIONAL = ("image_size_px", "mean", "std", "resize_px", "interpolation")
-OPTIONS = {
-    "arch": "--arch",
-    "num_classes": "--num-classes",
-    "image_size_px": "--image-size",
-    "mean": "--mean",
-    "std": "--std",
-    "classes": "--labels",
-    "resize_px": "--resize",
-    "interpolation": "--interpolation",
-}
-"""Field -> the option that says it."""
-IN_THE_GRAPH = ("image_size_px", "mean", "std")
-"""Fields that decide what an exported graph computes; the others describe what is around it."""
 SETTINGS = {
     "arch": "teacher.arch",
     "image_size_px": "data.image_size_px",
@@ -40,24 +27,6 @@ SETTINGS = {
     "interpolation": "data.interpolation",
 }
 """Field -> the setting that says it of a teacher."""
-
-
-def assumed_in_graph(preprocessing: Preprocessing) -> list[str]:
-    """Return the fields that decide what a graph computes and that nobody said."""
-    return [name for name in preprocessing.assumed if name in IN_THE_GRAPH]
-
-
-class Facts(NamedTuple):
-    """What options or settings say of a network; None: nothing."""
-
-    arch: str | None = None
-    num_classes: int | None = None
-    image_size_px: int | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    classes: tuple[str, ...] | None = None
-    resize_px: int | None = None
-    interpolation: Interpolation | None = None
 
 
 def card_for(

@@ -60,9 +60,10 @@ def identify(
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in effective(tensors).items()}
     differences = _differences(registry.ARCHITECTURES, shapes, channels, num_classes)
-    for others in (_TORCHVISION, _RARER):
-        if all(names for names, _ in differences.values()):
-            differences |= _differences(others, shapes, channels, num_classes)
+    for arch in (*_TORCHVISION, *_RARER):  # no two of these have the same tensors
+        if not all(names for names, _ in differences.values()):
+            break
+        differences |= _differences((arch,), shapes, channels, num_classes)
     matches = [arch for arch, (names, _) in differences.items() if not names]
     if len(matches) == 1:
         return matches[0]

@@ -1,16 +1,20 @@
 """Batched inference: the one loop in which networks, ONNX files and engines run over many images.
 
+Engines are built without torch, which is imported where a network of it runs.
+
 Shape legend: N images, B batch, C channel, H W space, K classes.
 """
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 _CPU_BATCH_SIZE = 256
 """Another number gives other last bits."""
@@ -37,7 +41,7 @@ class ImageSource(Protocol):
     def __len__(self) -> int:
         """Return the number N of images."""
 
-    def batch(self, indices: slice, device: torch.device, /) -> Tensor:
+    def batch(self, indices: slice, device: "torch.device", /) -> "Tensor":
         """Return some images as floats in [0, 1], of shape BCHW, channels last."""
 
 
@@ -61,6 +65,8 @@ def predict(
     def batch(rows: slice) -> NDArray[np.float32]:
         if isinstance(images, np.ndarray):
             return np.ascontiguousarray(images[rows])
+        import torch  # noqa: PLC0415  (arrays alone need none)
+
         return np.ascontiguousarray(images.batch(rows, torch.device("cpu")).numpy())
 
     if batch_size is None:
@@ -70,17 +76,19 @@ def predict(
 
 
 def predict_torch(
-    network: nn.Module,
+    network: "nn.Module",
     images: ImageSource,
-    device: torch.device,
+    device: "torch.device",
     *,
     on_progress: OnImages = no_progress,
-) -> Tensor:
+) -> "Tensor":
     """Return the logits, of shape NK, of a network in evaluation mode, on the CPU, in fp32.
 
     Also a network that is compiled for training runs as it is: compiling it once more, for this
     mode and batch, takes longer than the images do.
     """
+    import torch  # noqa: PLC0415
+
     choose = cpu_batch_size if device.type == "cpu" else gpu_batch_size
     batch_size = choose(images.batch(slice(0, 1), device)[0, 0].numel())
     was_training = network.training
@@ -116,6 +124,6 @@ def gpu_batch_size(pixels: int) -> int:
     return min(_GPU_BATCH_SIZE, max(1, _GPU_BATCH_PIXELS // pixels))
 
 
-def top1_accuracy(logits_NK: Tensor, y_N: Tensor) -> float:
+def top1_accuracy(logits_NK: "Tensor", y_N: "Tensor") -> float:
     """Return the share of rows, 0 to 1, whose largest logit is at the label."""
     return float((logits_NK.argmax(dim=1) == y_N).double().mean())

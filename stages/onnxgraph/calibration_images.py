@@ -12,7 +12,6 @@ from onnx import ModelProto
 
 from pipeline.stage import OnNote, StageError, no_note
 from stages import image_bank
-from stages.data.files import read_images
 from stages.data.tree import LeftOut, image_files
 from stages.onnxgraph.io import image_shape
 from stages.onnxgraph.preprocessing import preprocessing_of
@@ -76,6 +75,8 @@ def load(
 
 def _read_folder(path: Path, model: ModelProto, place: str, on_note: OnNote) -> NDArray[np.uint8]:
     """Return a folder's images, of shape NHWC, scaled and cropped as for validation."""
+    from stages.data.files import read_images  # noqa: PLC0415  (torch, for folders alone)
+
     shape_CHW = image_shape(model)
     left_out = LeftOut()
     files = _drawn(image_files(path, left_out))[:_MAX_FILES]

@@ -13,7 +13,7 @@ from onnx import ModelProto, TensorProto
 from pipeline.errors import UsageError
 from pipeline.preprocessing import Origin, Preprocessing
 from stages.networks import card as cards
-from stages.networks.describe import IN_THE_GRAPH, OPTIONS, Facts
+from stages.networks.facts import IN_THE_GRAPH, OPTIONS, Facts
 from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph import rewrite
 

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.jit._trace import TracerWarning
 
+from pipeline import collector
 from pipeline.stage import StageError
 from stages.networks import card as cards
 from stages.networks.card import Card
@@ -119,7 +120,7 @@ def attempts(
     )
     for write, note in ways:
         try:
-            with _quiet(), _channels_first(network):
+            with _quiet(), _channels_first(network), collector.paused():
                 model = write(network, example, opset)
             _check_batch(model, card)
         except StageError as error:

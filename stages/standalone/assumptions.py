@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pipeline.errors import StageError, UsageError
 from pipeline.preprocessing import Preprocessing
 from pipeline.stage import OnNote
-from stages.networks.describe import OPTIONS, assumed_in_graph
+from stages.networks.facts import OPTIONS, assumed_in_graph
 
 _DATA_OPTIONS = {"data.root": "--data", "data.labels": "--data", "data.classes": "--labels"}
 _UNKNOWN_RANGE = "the ONNX file does not say what range its images have"

@@ -21,7 +21,7 @@ from stages.engines.base import (
     no_progress,
 )
 from stages.engines.open_engine import check_folder
-from stages.networks.describe import Facts
+from stages.networks.facts import Facts
 from stages.onnxgraph.intake import Intake
 from stages.onnxgraph.preprocessing import describe, preprocessing_of
 from stages.standalone.assumptions import report_unknown_range

@@ -11,12 +11,16 @@ from pipeline.settings import Export
 from pipeline.stage import OnNote, no_note
 from stages.engines.base import AUTO, BACKENDS
 from stages.export import stage as export_stage
+from stages.export.compare import BATCH_SIZES
 from stages.networks import weights
-from stages.networks.describe import OPTIONS, Facts, card_for
+from stages.networks.describe import card_for
+from stages.networks.facts import OPTIONS, Facts
 from stages.standalone.assumptions import report_assumptions
 from stages.standalone.restore import restore
 
-_CHECK_IMAGES = 64
+_CHECK_IMAGES, _MIN_CHECK_IMAGES = 64, 16
+_CHECK_PIXELS = 64 * 112**2
+"""Of one channel: where images are larger than this allows, fewer are compared, down to 16."""
 _NO_FACTS = Facts()
 
 
@@ -48,7 +52,9 @@ def export(
     card = card_for(student, tensors, facts)
     report_assumptions(card, OPTIONS, on_note, is_strict=is_strict)
     network = restore(card, tensors, student, place="--student", on_note=on_note)
-    shape = (_CHECK_IMAGES, card.channels, card.image_size_px, card.image_size_px)
+    size = card.image_size_px
+    count = max(_MIN_CHECK_IMAGES, min(_CHECK_IMAGES, _CHECK_PIXELS // size**2))
+    shape = (count, card.channels, size, size)
     random_NCHW = np.random.default_rng(0).random(shape, dtype=np.float32)
     checked = export_stage.export(
         network,
@@ -58,6 +64,7 @@ def export(
         opset=options.opset or BACKENDS[AUTO].opset,
         images_NCHW=random_NCHW,
         student_sha256=file_sha256(student),
+        batch_sizes=(*BATCH_SIZES[:-1], count),
     )
     for note in checked.notes:
         on_note(note)

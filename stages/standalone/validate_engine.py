@@ -26,7 +26,8 @@ from stages.engines.open_engine import read_folder
 from stages.networks import card as cards
 from stages.networks import weights
 from stages.networks.card import Card
-from stages.networks.describe import Facts, card_for, statistics_of
+from stages.networks.describe import card_for, statistics_of
+from stages.networks.facts import Facts
 from stages.standalone import remarks
 from stages.standalone.assumptions import check_recorded, naming_options, report_assumptions
 from stages.standalone.restore import restore

@@ -18,15 +18,9 @@ from stages.data.datasets import spec_of
 from stages.networks import card as cards
 from stages.networks import class_count, factory, probe, weights
 from stages.networks.card import Card
-from stages.networks.describe import (
-    IN_THE_GRAPH,
-    SETTINGS,
-    Facts,
-    assumed_in_graph,
-    statistics_of,
-    with_statistics,
-)
+from stages.networks.describe import SETTINGS, statistics_of, with_statistics
 from stages.networks.describe import card_for as describe_weights
+from stages.networks.facts import IN_THE_GRAPH, Facts, assumed_in_graph
 from stages.networks.identify_architecture import channels_of
 
 _PROBES = 8

@@ -110,3 +110,15 @@ def test_dropout_that_is_always_on_is_refused() -> None:
 @pytest.mark.parametrize("scale", [0.0, 1.0])
 def test_a_network_that_tells_no_images_apart_is_seen(scale: float) -> None:
     assert _scaled(scale).is_constant == (scale == 0.0)
+
+
+def test_images_that_fill_one_batch_go_through_the_file_once() -> None:
+    reference, batches = _scaled(1.0), []
+
+    def infer(x_BCHW: NDArray[np.float32]) -> NDArray[np.float32]:
+        batches.append(len(x_BCHW))
+        return reference.infer(x_BCHW)
+
+    compare(reference, infer, Export(), batch_sizes=(1, 6))
+    compare(reference, infer, Export(), batch_sizes=(1, 2))
+    assert batches == [1, 6, 1, 2, 6]

@@ -1,10 +1,12 @@
 """Counting the classes of weights by the head of their architecture."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from models import registry
 from pipeline.errors import StageError
@@ -26,6 +28,28 @@ def test_classes_are_counted_at_the_head_whatever_the_order_of_names(arch: str) 
     tensors = {f"model.{name}": tensor for name, tensor in sorted(network.state_dict().items())}
     tensors["metric.total"] = torch.zeros(1)
     assert _count(arch, tensors) == 12
+
+
+class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Remembers the names of the operators that are called."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.names = set[str]()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(func.__name__.partition(".")[0])
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("arch", ["resnet8", "torchvision:convnext_tiny"])
+def test_the_weights_of_a_network_that_is_built_for_its_shapes_are_not_drawn(arch: str) -> None:
+    with _Operators() as operators:
+        assert class_count.marked_shapes(arch, channels=3)
+    assert "empty" in operators.names
+    assert not operators.names & {"normal_", "uniform_"}
+    with class_count._Undrawn():
+        assert nn.init.kaiming_normal_(tensor=torch.zeros(2, 2)).sum() == 0
 
 
 def _count(arch: str, tensors: dict[str, torch.Tensor], code: Path | None = None) -> int:

@@ -9,7 +9,8 @@ import torch
 from stages import class_lists
 from stages.networks import card as cards
 from stages.networks import class_names, weights
-from stages.networks.describe import Facts, card_for
+from stages.networks.describe import card_for
+from stages.networks.facts import Facts
 from tests.stages.tiny import card, resnet8
 
 WEIGHTS = {"fc.weight": torch.zeros(3, 2)}

@@ -10,7 +10,8 @@ from models import registry
 from pipeline.errors import UsageError
 from stages.data.datasets import STATISTICS
 from stages.networks import weights
-from stages.networks.describe import Facts, card_for
+from stages.networks.describe import card_for
+from stages.networks.facts import Facts
 from tests.stages.tiny import card, resnet8, weights_file
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from models import registry
 from pipeline.errors import StageError
+from stages.networks import class_count, identify_architecture
 from stages.networks.identify_architecture import identify
 
 
@@ -35,6 +36,12 @@ def test_every_network_of_the_registry_is_identified_by_its_tensors(arch: str) -
 def test_a_network_of_torchvision_is_not_confused_with_the_one_for_small_images(arch: str) -> None:
     identified = identify(_state(arch), channels=3, num_classes=10, path=Path("w.pth"))
     assert identified == arch
+
+
+def test_no_two_networks_of_torchvision_have_the_same_tensors() -> None:
+    archs = (*identify_architecture._TORCHVISION, *identify_architecture._RARER)
+    shapes = [class_count.marked_shapes(arch, channels=3) for arch in archs]
+    assert len({tuple(sorted(one.values())) for one in shapes}) == len(archs)
 
 
 def test_a_network_for_small_images_with_the_names_of_torchvision_is_identified() -> None:

@@ -9,8 +9,9 @@ from torchvision import transforms
 from torchvision.transforms import v2
 
 from stages.networks import adapt, normaliser, weights
-from stages.networks.describe import Facts, card_for, with_statistics
+from stages.networks.describe import card_for, with_statistics
 from stages.networks.factory import restore
+from stages.networks.facts import Facts
 from tests.stages.tiny import card, resnet8
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.2, 0.1)

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 
 from pipeline.errors import UsageError
 from stages.engines.ort import OrtSession
-from stages.networks.describe import Facts
+from stages.networks.facts import Facts
 from stages.onnxgraph.preprocessing import describe, preprocessing_of
 from tests.stages.onnxgraph.graphs import CLASSES, classifier, layers, random_images
 

@@ -13,7 +13,8 @@ from pipeline.errors import StageError, UsageError
 from pipeline.gates import measurements as records
 from pipeline.settings import Build, Export, Validate
 from stages import standalone
-from stages.networks.describe import Facts
+from stages.export.compare import Comparison
+from stages.networks.facts import Facts
 from stages.onnxgraph import io as onnx_io
 from stages.packaging import contents
 from tests.stages.tiny import card, resnet8, weights_file
@@ -36,6 +37,24 @@ def test_a_file_can_be_exported_to_take_bytes(tmp_path: Path) -> None:
     standalone.export(tmp_path / "w.safetensors", out, options=Export(input="uint8-nhwc"))
     signature = onnx_io.signature(onnx_io.read(out, "here"))
     assert (signature.input_type, signature.shape) == ("UINT8", (1, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("size_px", "count"), [(8, 64), (112, 64), (160, 31), (224, 16), (600, 16)]
+)
+def test_fewer_images_are_compared_where_they_are_large(
+    size_px: int, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = []
+
+    def no_export(*_: object, **options: Any) -> Comparison:
+        compared.append((options["images_NCHW"].shape, options["batch_sizes"]))
+        return Comparison(0.0, 0.0, 1.0)
+
+    torch.save(resnet8().state_dict(), tmp_path / "w.pth")
+    monkeypatch.setattr("stages.export.stage.export", no_export)
+    standalone.export(tmp_path / "w.pth", tmp_path / "w.onnx", Facts(image_size_px=size_px))
+    assert compared == [((count, 1, size_px, size_px), (1, 2, 7, count))]
 
 
 def test_a_network_that_fails_its_checks_leaves_what_was_there(tmp_path: Path) -> None:
