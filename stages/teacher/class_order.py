@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from stages.data.classes import natural_key
@@ -32,6 +31,11 @@ def better(
     for label in range(len(classes)):
         (of_class,) = np.nonzero(labels_N == label)
         fit_N[of_class[::2]] = True
+    wrong_N = guesses_N != labels_N
+    if all(part.mean() <= _LEAST_GAIN for part in (wrong_N, wrong_N[~fit_N]) if part.size):
+        return None  # no order can gain as much
+    from scipy.optimize import linear_sum_assignment  # noqa: PLC0415  (slow to import; seldom)
+
     counts_KK = np.zeros((len(classes), len(classes)))
     np.add.at(counts_KK, (labels_N[fit_N], guesses_N[fit_N]), 1)
     best_K = linear_sum_assignment(counts_KK, maximize=True)[1]

@@ -1,9 +1,11 @@
 """The digits: real images, split once and for all."""
 
 import hashlib
+import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from pipeline.settings import Data
 from stages.data import digits
@@ -40,6 +42,18 @@ def test_the_sixteen_levels_fill_the_range_of_a_byte() -> None:
 def test_the_split_is_always_the_same() -> None:
     one, other = (hashlib.sha256(b"".join(part.tobytes() for part in _load())) for _ in range(2))
     assert one.digest() == other.digest()
+
+
+def test_they_are_read_as_scikit_learn_does_without_importing_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "sklearn.datasets", None)  # importing it would raise
+        read = _load()
+    monkeypatch.setattr(digits, "_FILE", "datasets/elsewhere.csv.gz")
+    for part, of_library in zip(read, _load(), strict=True):
+        assert part.dtype == of_library.dtype
+        assert np.array_equal(part, of_library)
 
 
 def test_the_mean_and_deviation_of_the_spec_are_those_of_the_images() -> None:

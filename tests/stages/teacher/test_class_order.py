@@ -1,5 +1,7 @@
 """A teacher whose outputs are in another order than the classes."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -53,3 +55,14 @@ def test_a_teacher_that_is_only_weak_has_no_better_order(right: float) -> None:
         logits_NK = _logits(y_N, classes, right)
         names = [f"class{number}" for number in range(classes)]
         assert class_order.better(logits_NK, torch.from_numpy(y_N), names) is None
+
+
+def test_nothing_is_assigned_where_no_order_could_gain_enough(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)  # importing it would raise
+    y_N = np.repeat(np.arange(10), 20)
+    for labels_N, right in ((y_N, 0.97), (y_N[:1], 1.0)):
+        logits_NK = _logits(labels_N, 10, right)
+        names = [str(number) for number in range(10)]
+        assert class_order.better(logits_NK, torch.from_numpy(labels_N), names) is None
