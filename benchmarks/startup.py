@@ -97,11 +97,11 @@ def commands(other: Path | None, repeats: int) -> None:
                     cost, _ = run([str(sides[side]), *whole], folder)
                     if number:  # the first reads the files into memory
                         costs[side].append(cost)
-            for side, taken in costs.items():
-                walls = [cost.wall_s for cost in taken]
+            for side, measured in costs.items():
+                walls = [cost.wall_s for cost in measured]
                 print(
                     f"| {title} | {side} | {statistics.median(walls):.2f} | {min(walls):.2f} "
-                    f"| {max(walls):.2f} | {statistics.median(c.cpu_s for c in taken):.2f} |",
+                    f"| {max(walls):.2f} | {statistics.median(c.cpu_s for c in measured):.2f} |",
                     flush=True,
                 )
     print(f"\nn = {repeats}" + (", in turns." if other else "."))
@@ -137,11 +137,11 @@ def stages(changes: Sequence[str]) -> None:
         cost, _ = run(command, folder)
         report = [str(MADPIPE), "report", "--format", "json"]
         output = subprocess.run(report, cwd=folder, capture_output=True, check=True).stdout
-    taken = {stage["name"]: stage["seconds"] for stage in json.loads(output)["stages"]}
+    stage_s = {stage["name"]: stage["seconds"] for stage in json.loads(output)["stages"]}
     print("| stage | s |\n| --- | --- |")
-    for stage, seconds in taken.items():
+    for stage, seconds in stage_s.items():
         print(f"| {stage} | {seconds:.1f} |")
-    print(f"| start, plan, judge, end | {cost.wall_s - sum(taken.values()):.1f} |")
+    print(f"| start, plan, judge, end | {cost.wall_s - sum(stage_s.values()):.1f} |")
     print(f"| whole process | {cost.wall_s:.1f} (CPU {cost.cpu_s:.1f}) |")
 
 
