@@ -208,11 +208,17 @@ def _build(settings: Settings) -> Stage:
     is_measured = selection.is_chosen_by_measuring(build)
     facts = ["gpu", "driver", *(("cpu", "cpu_features") if is_measured else ())]
     facts += [fact for info in infos for fact in info.facts]
+    # Only int8 that may be trained depends on the generators, and needs torch.
+    training = ("stages.build.int8_training",) if selection.may_train_int8(build) else ()
     return Stage(
         name="build",
         run="stages.build.stage:run",
-        settings=("build", "validate.threads"),
-        inputs=("export/onnx", "distill/bank"),
+        settings=("build", "validate.threads", *(("seed",) if training else ())),
+        inputs=(
+            "export/onnx",
+            "distill/bank",
+            *(("distill/generator", "distill/ema_generator") if training else ()),
+        ),
         outputs={
             "engine": selection.engine_file(build),
             "manifest": "manifest.json",
@@ -220,9 +226,9 @@ def _build(settings: Settings) -> Stage:
             # What stands for an engine that cannot run where it is built.
             **({"graph": "graph.onnx"} if build.targets else {}),
         },
-        packages=_distributions(infos),
+        packages=(*_distributions(infos), *(("torch",) if training else ())),
         facts=tuple(dict.fromkeys(facts)),
-        code=tuple(info.module for info in infos),
+        code=(*(info.module for info in infos), *training),
         requires=selection.requirements(build),
     )
 

@@ -74,6 +74,8 @@ class EngineManifest(Struct, frozen=True, kw_only=True):
     """Layers that stayed in fp32."""
     reduced_layers: Count = 0
     """Layers whose int8 weights have 7 bits, where products of 8 overflow on the processor."""
+    is_trained: bool = False
+    """Whether int8 weights were trained on, and so are no longer those of the ONNX file."""
     onnx_changes: tuple[str, ...] = ()
     """What was changed in the ONNX file before anything was built from it."""
 
@@ -97,6 +99,8 @@ class Candidate(Struct, frozen=True, kw_only=True):
     float_layers: tuple[str, ...]
     reduced_layers: Count = 0
     """Layers whose int8 weights have 7 bits."""
+    is_trained: bool = False
+    """Whether int8 weights were trained on after rounding."""
     disagreement: Share | None
     """Share of the images that get another class than in fp32."""
     logit_difference: float | None = None

@@ -37,6 +37,7 @@ def render(report: Report) -> str:
         (
             candidate.backend,
             candidate.precision
+            + (", trained" if candidate.is_trained else "")
             + (f", {len(candidate.float_layers)} layers fp32" if candidate.float_layers else "")
             + (", weights of 7 bits" if candidate.reduced_layers else ""),
             _number(candidate.p50_ms, 3),

@@ -10,6 +10,7 @@ BackendName = Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime", "openvi
 DeviceName = Literal["auto", "cpu", "cuda"]
 PrecisionName = Literal["auto", "fp32", "fp16", "bf16", "int8", "fp8"]
 InputName = Literal["float-nchw", "uint8-nhwc"]
+Int8Name = Literal["auto", "rounded", "trained"]
 CalibrationMethodName = Literal["minmax", "percentile", "entropy"]
 HardwareName = Literal["none", "same-compute-capability", "ampere-plus"]
 WeightsName = Literal["kept", "refittable", "stripped"]
@@ -71,6 +72,16 @@ class Build(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     here"""
     calibration_method: CalibrationMethodName = "percentile"
     """int8: how ranges come from the bank's activations"""
+    int8: Int8Name = "auto"
+    """how weights become int8: rounded, or trained on with rounding, as distillation on the
+    generators' images; auto: trained where rounding changes more classes than max_disagreement. Of
+    a file from anywhere auto is rounded, and trained uses the calibration images"""
+    int8_steps: Count = 200
+    """steps of that training"""
+    int8_batch_size: Annotated[int, Meta(ge=2)] = 256
+    """images in one of them"""
+    int8_learning_rate: Rate = 1e-4
+    """at its start (Adam); it falls to 0 along a cosine"""
     calibration_images: Count = 256
     """int8, fp8: images of the bank that ranges come from"""
     float_layers: tuple[str, ...] = ()

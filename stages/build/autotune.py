@@ -39,6 +39,8 @@ _BISECTION_IMAGES = 256
 GRAPH_FILE = "graph.onnx"
 """Beside an engine: the graph that it was built from."""
 
+Train = Callable[[ModelProto, ModelProto], ModelProto | None]
+"""Given a quantized graph and the fp32 one, returns the first with trained weights, or None."""
 Disagreement = Callable[[frozenset[str]], float]
 """The share of images whose class changes when these layers are in float and all others not."""
 
@@ -52,6 +54,7 @@ class AutotuneResult:
     device: str
     float_layers: tuple[str, ...] = ()
     reduced_layers: int = 0
+    is_trained: bool = False
     engine: Path
     session: Session | None = None
     disagreement: float | None = None
@@ -82,18 +85,25 @@ class AutotuneResult:
         converter: PrecisionConverter,
         more_float: tuple[str, ...] = (),
         *,
+        train: Train | None = None,
         cache: Path | None,
         on_progress: OnProgress = no_progress,
     ) -> None:
         """Convert the model and build its engine; graph and manifest stay beside it.
+
+        An int8 graph goes through `train`, where there is such.
 
         Errors are those of `Backend.build`, and StageError where the model does not convert.
         """
         converted = converter.convert(self.precision, BACKENDS[self.backend], more_float)
         self.float_layers = converted.float_layers
         self.reduced_layers = converted.reduced_layers
-        graph = self.engine.with_name(GRAPH_FILE)
-        onnx_io.save(converted.model, graph)
+        graph, model = self.engine.with_name(GRAPH_FILE), converted.model
+        if train is not None and self.precision == "int8" and not converter.is_quantized:
+            trained = train(model, converter.model)
+            self.is_trained = trained is not None
+            model = trained or model
+        onnx_io.save(model, graph)
         request = BuildRequest(
             onnx=graph,
             engine=self.engine,
@@ -134,6 +144,8 @@ class Autotuner:
     folder: Path
     threads: int
     cache: Path | None = None
+    train: Train | None = None
+    """What trains int8 graphs; None: they are rounded."""
     results: list[AutotuneResult] = field(default_factory=list, init=False)
     sensitive_layers: list[SensitiveLayer] = field(default_factory=list, init=False)
     repetitions: int = field(default=0, init=False)
@@ -144,10 +156,15 @@ class Autotuner:
 
     def run(self, candidates: Sequence[Candidate], on_progress: OnProgress) -> None:
         """Build the candidates, mix float layers into int8 graphs that miss, and measure all."""
+        is_always_trained = self.converter.options.int8 == "trained"
         for number, candidate in enumerate(candidates):
             on_progress(number, len(candidates) + 1, "candidates")
-            self._evaluate(candidate, ())
+            self._evaluate(candidate, (), is_trained=is_always_trained)
         on_progress(len(candidates), len(candidates) + 1, "candidates")
+        if self.train is not None and not is_always_trained:
+            for result in self._missed():
+                candidate = Candidate(result.backend, result.precision)
+                self._evaluate(candidate, (), is_trained=True)
         self._mix_precisions(on_progress)
         running = [result for result in self.results if result.session is not None]
         # All that run, also those that miss, at batch 1.
@@ -172,16 +189,30 @@ class Autotuner:
         best.verdict, best.reason = "chosen", "the fastest that agrees"
         return best
 
-    def _evaluate(self, candidate: Candidate, more_float: tuple[str, ...]) -> None:
+    def _missed(self) -> list[AutotuneResult]:
+        """Return the int8 candidates that miss, of backends without one that does not."""
+        able = {r.backend for r in self.results if r.verdict == "admissible" and r.is_trained}
+        return [
+            result
+            for result in self.results
+            if result.verdict == "missed"
+            and result.precision == "int8"
+            and result.backend not in able
+        ]
+
+    def _evaluate(
+        self, candidate: Candidate, more_float: tuple[str, ...], *, is_trained: bool = False
+    ) -> None:
         """Build a candidate, open it and compare its classes with the reference."""
-        kind = "mixed" if more_float else "plain"
+        kind = "mixed" if more_float else "trained" if is_trained else "plain"
         folder = self.folder / f"{self.device}-{candidate.backend}-{candidate.precision}-{kind}"
         folder.mkdir()
         result = AutotuneResult(**candidate._asdict(), device=self.device, engine=folder / "engine")
         self.results.append(result)
         begin_s = time.perf_counter()
         try:
-            result.build(self.converter, more_float, cache=self.cache)
+            train = self.train if is_trained else None
+            result.build(self.converter, more_float, train=train, cache=self.cache)
             result.build_s = round(time.perf_counter() - begin_s, 3)
             result.compare(
                 logits(result.open(self.threads).infer, self.images_NCHW), self._reference_NK
@@ -204,7 +235,8 @@ class Autotuner:
     def _mix_precisions(self, on_progress: OnProgress) -> None:
         """Return the sensitive layers of int8 graphs that miss to float and try them again."""
         images_NCHW = self.images_NCHW[:_BISECTION_IMAGES]
-        missed = [r for r in self.results if r.verdict == "missed" and r.precision == "int8"]
+        # A backend that has missed twice, rounded and trained, is mixed once.
+        missed = list({result.backend: result for result in self._missed()}.values())
         float_layers: dict[str, tuple[str, ...]] = {}
         layers = [node.name for node in layer_nodes(self.converter.model)]
         most_trials = self.converter.options.bisect_layers * (2 * len(layers).bit_length() + 1)

@@ -57,9 +57,10 @@ def of_engine(
 def _of_named(result: AutotuneResult, candidates: Candidates, on_note: OnNote) -> None:
     precision, difference = result.precision, result.logit_difference
     limit = candidates.max_disagreement
+    trained = ", trained," if result.is_trained else ""
     if result.disagreement is not None and precision in CALIBRATED:
         agrees = (
-            f"{result.backend} {precision} gives the class of the ONNX file to "
+            f"{result.backend} {precision}{trained} gives the class of the ONNX file to "
             f"{1 - result.disagreement:.4f} of {candidates.images} calibration images; logits "
             f"differ by up to {difference:.2g} of their spread"
         )
@@ -68,8 +69,8 @@ def _of_named(result: AutotuneResult, candidates: Candidates, on_note: OnNote) -
         if result.disagreement > limit:
             agrees = (
                 f"warning: {agrees}. That is less than {1 - limit:g} (build.max_disagreement = "
-                f"{limit:g}): leave --precision out to let sensitive layers stay in float, or try "
-                "another backend"
+                f"{limit:g}): {_training(result)}leave --precision out to let sensitive layers "
+                "stay in float, or try another backend"
             )
         on_note(agrees)
     elif difference is not None and difference > _USUAL_DIFFERENCE.get(precision, 1.0):
@@ -77,6 +78,12 @@ def _of_named(result: AutotuneResult, candidates: Candidates, on_note: OnNote) -
             f"warning: {result.backend} {precision} differs from the ONNX file by up to "
             f"{difference:.2g} of the logits' spread; validate it before use"
         )
+
+
+def _training(result: AutotuneResult) -> str:
+    """Return the advice to train what was rounded."""
+    is_open = result.precision == "int8" and not result.is_trained
+    return "train its weights with --set 'build.int8=\"trained\"', " if is_open else ""
 
 
 def _plan_size(result: AutotuneResult, model: ModelProto) -> str | None:
@@ -105,7 +112,8 @@ def _of_candidates(candidates: Candidates, on_note: OnNote) -> None:
 
 def _name(entry: Candidate) -> str:
     layers = f" with {len(entry.float_layers)} layers in fp32" if entry.float_layers else ""
-    return f"{entry.backend} {entry.precision}{layers}"
+    trained = ", trained" if entry.is_trained else ""
+    return f"{entry.backend} {entry.precision}{trained}{layers}"
 
 
 def _reason(entry: Candidate, candidates: Candidates) -> str:

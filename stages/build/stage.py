@@ -1,10 +1,12 @@
 """The build stage: the ONNX file as an engine of one backend, with a manifest beside it."""
 
+import importlib
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
+from onnx import ModelProto
 
 from pipeline import machine
 from pipeline.cache.keys import file_sha256
@@ -14,7 +16,7 @@ from pipeline.gates.build_records import Candidates, EngineManifest
 from pipeline.settings import Build
 from pipeline.stage import Context, OnNote, no_note
 from stages.build import notes
-from stages.build.autotune import GRAPH_FILE, Autotuner, AutotuneResult
+from stages.build.autotune import GRAPH_FILE, Autotuner, AutotuneResult, Train
 from stages.build.examine import examine, random_images
 from stages.engines import selection
 from stages.engines.base import BACKENDS, OnProgress, no_progress
@@ -30,6 +32,8 @@ from stages.onnxgraph.preprocessing import preprocessing_of
 _CHECK_IMAGES = 16
 """On which engines are compared whose precision loses next to nothing."""
 _STEPS = 3
+_TRAINING = "stages.build.int8_training"
+"""Imported by name, for it needs torch."""
 
 
 def run(ctx: Context) -> None:
@@ -47,6 +51,7 @@ def run(ctx: Context) -> None:
         threads=ctx.settings.validate.threads,
         cache=ctx.cache,
         graph=ctx.output("graph") if options.targets else None,
+        train=_training_of_run(ctx) if selection.may_train_int8(options) else None,
         on_progress=ctx.progress,
         on_note=ctx.note,
     )
@@ -57,9 +62,23 @@ def run(ctx: Context) -> None:
     ctx.metric("backend", manifest.backend)
     ctx.metric("device", manifest.device)
     ctx.metric("precision", manifest.precision)
+    if manifest.is_trained:
+        ctx.metric("int8", "trained")
     if manifest.float_layers:
         ctx.metric("float_layers", ", ".join(manifest.float_layers))
     ctx.metric("bytes", ctx.output("engine").stat().st_size)
+
+
+def _training_of_run(ctx: Context) -> Train:
+    """Return what trains int8 graphs on the run's generators, made at its first use."""
+    trainers: list[Train] = []
+
+    def train(quantized: ModelProto, source: ModelProto) -> ModelProto | None:
+        if not trainers:
+            trainers.append(importlib.import_module(_TRAINING).of_run(ctx))
+        return trainers[0](quantized, source)
+
+    return train
 
 
 def read(onnx: Path, options: Build, on_note: OnNote = no_note) -> Intake:
@@ -88,6 +107,7 @@ def build(
     threads: int = 1,
     cache: Path | None = None,
     graph: Path | None = None,
+    train: Train | None = None,
     on_progress: OnProgress = no_progress,
     on_note: OnNote = no_note,
 ) -> tuple[EngineManifest, Candidates]:
@@ -98,7 +118,9 @@ def build(
     `source` is what `read` returned of the file, None where nobody has read it. `calibration_path`
     holds images for calibration and comparison; `place` is the option or output that named it.
     `cache` is a folder for what a backend keeps from build to build, and `graph` is where to leave
-    the graph at the precision that was named. `on_note` gets what was changed in the file, and how
+    the graph at the precision that was named. `train` trains int8 graphs where the settings or
+    their disagreement ask for it; where it is None they learn from the images, if the settings name
+    training. `on_note` gets what was changed in the file, and how
     far engines are from it.
 
     Raises:
@@ -114,14 +136,19 @@ def build(
     converter = PrecisionConverter(model, images_NCHW, options, is_quantized=source.is_quantized)
     with TemporaryDirectory(prefix="madpipe-", dir=engine.parent) as name:
         folder = Path(name)
+        if train is None and images_NCHW is not None and options.int8 == "trained":
+            module = importlib.import_module(_TRAINING)
+            train = module.of_images(images_NCHW, options, on_progress, on_note)
         if images_NCHW is not None and selection.is_chosen_by_measuring(options):
             result, candidates = _autotune(
-                converter, folder, on_progress, threads=threads, cache=cache
+                converter, folder, on_progress, threads=threads, cache=cache, train=train
             )
         else:
-            result, candidates = _build_named(converter, folder, on_progress, cache=cache)
+            result, candidates = _build_named(
+                converter, folder, on_progress, cache=cache, train=train
+            )
             if graph is not None:
-                shutil.move(folder / GRAPH_FILE, graph)
+                shutil.move(result.engine.with_name(GRAPH_FILE), graph)
         notes.of_engine(result, candidates, model, on_note)
         shutil.move(result.engine, engine)
     manifest = _described(result, source, engine.name, file_sha256(onnx))
@@ -147,14 +174,51 @@ def _described(
         reached=result.reached,
         float_layers=result.float_layers,
         reduced_layers=result.reduced_layers,
+        is_trained=result.is_trained,
         onnx_changes=source.changes,
     )
 
 
 def _build_named(
-    converter: PrecisionConverter, folder: Path, on_progress: OnProgress, *, cache: Path | None
+    converter: PrecisionConverter,
+    folder: Path,
+    on_progress: OnProgress,
+    *,
+    cache: Path | None,
+    train: Train | None,
 ) -> tuple[AutotuneResult, Candidates]:
-    """Build the backend and precision that the settings name, and compare it with the file."""
+    """Build the backend and precision that the settings name, and compare it with the file.
+
+    An int8 graph whose rounding differs too much is trained, where it can be, and the better taken.
+    """
+    options = converter.options
+    is_always_trained = options.int8 == "trained"
+    result, images = _build_and_compare(
+        converter, folder, on_progress, cache=cache, train=train if is_always_trained else None
+    )
+    misses = result.disagreement is not None and result.disagreement > options.max_disagreement
+    if train is not None and not is_always_trained and result.precision == "int8" and misses:
+        second = folder / "trained"
+        second.mkdir()
+        trained, _ = _build_and_compare(converter, second, on_progress, cache=cache, train=train)
+        assert trained.disagreement is not None
+        assert result.disagreement is not None
+        if trained.is_trained and trained.disagreement < result.disagreement:
+            result = trained
+    return result, Candidates(
+        max_disagreement=options.max_disagreement, images=images, candidates=(result.record(),)
+    )
+
+
+def _build_and_compare(
+    converter: PrecisionConverter,
+    folder: Path,
+    on_progress: OnProgress,
+    *,
+    cache: Path | None,
+    train: Train | None,
+) -> tuple[AutotuneResult, int]:
+    """Return the engine that the settings name, and on how many images it was compared."""
     options = converter.options
     is_kept = converter.is_quantized and options.precision == "auto"
     result = AutotuneResult(
@@ -166,14 +230,14 @@ def _build_named(
         reason="named in the settings" if options.precision != "auto" else "no images to compare",
     )
     try:
-        result.build(converter, cache=cache, on_progress=on_progress)
+        result.build(converter, train=train, cache=cache, on_progress=on_progress)
     except UnavailableError as error:
         has_cpu = "cpu" in BACKENDS[result.backend].devices
         if options.device != "auto" or result.device == "cpu" or not has_cpu:
             raise
         # The driver reports a GPU that this backend cannot use; auto asked for none by name.
         result.device, result.reason = "cpu", f"{result.reason}; {error}"
-        result.build(converter, cache=cache, on_progress=on_progress)
+        result.build(converter, train=train, cache=cache, on_progress=on_progress)
     is_stripped = result.manifest and result.manifest.settings.get("weights") == "stripped"
     on_progress(1, _STEPS, "steps")
     if not options.targets and not is_stripped:
@@ -181,9 +245,7 @@ def _build_named(
     on_progress(2, _STEPS, "steps")
     images = _compare(result, converter)
     on_progress(_STEPS, _STEPS, "steps")
-    return result, Candidates(
-        max_disagreement=options.max_disagreement, images=images, candidates=(result.record(),)
-    )
+    return result, images
 
 
 def _compare(result: AutotuneResult, converter: PrecisionConverter) -> int:
@@ -219,6 +281,7 @@ def _autotune(
     *,
     threads: int,
     cache: Path | None,
+    train: Train | None,
 ) -> tuple[AutotuneResult, Candidates]:
     """Build and measure the candidates, and take the fastest that is admissible."""
     options, images_NCHW = converter.options, converter.images_NCHW
@@ -229,7 +292,13 @@ def _autotune(
     for device in devices:
         on_progress(0, len(selection.candidates(options, device)) + 1, "candidates")
         autotuner = Autotuner(
-            converter, images_NCHW, device=device, folder=folder, threads=threads, cache=cache
+            converter,
+            images_NCHW,
+            device=device,
+            folder=folder,
+            threads=threads,
+            cache=cache,
+            train=train,
         )
         possible = selection.candidates(options, device)
         if converter.is_quantized:

@@ -74,6 +74,12 @@ def is_chosen_by_measuring(build: Build) -> bool:
     return build.precision == "auto" and not build.targets
 
 
+def may_train_int8(build: Build) -> bool:
+    """Return whether an int8 engine may be built whose weights are trained."""
+    is_tried = build.precision == "int8" or is_chosen_by_measuring(build)
+    return is_tried and build.int8 != "rounded"
+
+
 def candidates(build: Build, where: str | None = None) -> tuple[Candidate, ...]:
     """Return what `precision = "auto"` builds and measures on a device, the most exact first."""
     where = where or device(build)

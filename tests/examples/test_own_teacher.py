@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "own_teacher"
-QUICK = ("distill.rounds=60", "validate.pairs=20", "gates={}")
+QUICK = ("distill.rounds=60", "build.int8=rounded", "validate.pairs=20", "gates={}")
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ SMALL = (
     "teacher.arch=resnet8",
     "teacher.epochs=3",
     "distill.rounds=40",
+    "build.int8=rounded",
     "distill.batch_size=32",
     "distill.generator_width=16",
     "distill.generator_learning_rate=0.01",

@@ -206,3 +206,14 @@ def test_a_folder_is_downloaded_only_where_the_settings_ask_for_it() -> None:
     assert other.fetch is None
     assert "unpack food-101.tar.gz there" in other.remedy
     assert "data.download = true" in other.remedy
+
+
+@pytest.mark.parametrize("int8", ["auto", "rounded", "trained"])
+def test_build_reads_the_generators_only_where_it_may_train(int8: str) -> None:
+    for precision, may_train in (("auto", int8 != "rounded"), ("fp32", False)):
+        stage = _stages(build={"int8": int8, "precision": precision})["build"]
+        assert ("distill/generator" in stage.inputs) == may_train
+        assert ("distill/ema_generator" in stage.inputs) == may_train
+        assert ("stages.build.int8_training" in stage.code) == may_train
+        assert ("torch" in stage.packages) == may_train
+        assert not any(name.startswith("teacher/") for name in stage.inputs)

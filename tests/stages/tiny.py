@@ -35,6 +35,8 @@ TINY: Values = {
         "bank_size": 32,
         "precision": "fp32",
     },
+    # Training int8 is for the tests that are of it.
+    "build": {"int8": "rounded"},
     "validate": {"pairs": 20, "warmup_s": 0.01},
 }
 

@@ -1,0 +1,238 @@
+"""An ONNX graph as a torch module: its nodes run one by one, with gradients.
+
+QuantizeLinear and DequantizeLinear are fake quantisation with straight-through gradients, so what
+is trained is the very graph that a backend runs.
+
+Shape legend: B batch, C channel, H W space, K classes.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from stages.onnxgraph.torch_operators import OPERATORS
+from stages.onnxgraph.torch_shape_operators import Operator, UnsupportedNode
+
+_ONNX = ("", "ai.onnx")
+_RANGES: Mapping[int, tuple[int, int]] = {
+    TensorProto.UINT8: (0, 255),
+    TensorProto.INT8: (-128, 127),
+}
+"""Integers of quantized activations, by the type of their zero point."""
+_FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
+_NOTHING: Mapping[str, Tensor] = {}
+_SOFTMAX_OPSET = 13
+"""Before it softmax flattens what follows its axis."""
+
+
+class _Step(NamedTuple):
+    """A node, ready to run."""
+
+    name: str
+    run: Operator
+    attributes: Mapping[str, Any]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    done_with: tuple[str, ...]
+    """Values that no later node takes."""
+
+
+class TorchGraph(nn.Module):
+    """A model with one input and one output; its stored tensors are constants."""
+
+    def __init__(self, model: ModelProto) -> None:
+        """Read a model whose nodes have names.
+
+        Raises:
+            UnsupportedNode: A node has no equivalent here; names it.
+        """
+        super().__init__()
+        graph = model.graph
+        self._input, self._output = graph.input[0].name, graph.output[0].name
+        self._opset = next(o.version for o in model.opset_import if o.domain in _ONNX)
+        self._on_cpu: dict[str, Tensor] = {}
+        self._buffer_of: dict[str, str] = {}
+        self._ranges: dict[str, tuple[int, int]] = {}
+        self._quantized = {
+            name
+            for node in graph.node
+            if node.op_type in ("QuantizeLinear", "DequantizeLinear")
+            for name in node.input
+        }
+        for tensor in graph.initializer:
+            self._store(tensor, tensor.name)
+        self._makers = {name: node for node in graph.node for name in node.output}
+        last_use = {name: n for n, node in enumerate(graph.node) for name in node.input}
+        self._steps: list[_Step] = []
+        for number, node in enumerate(graph.node):
+            if node.op_type == "Constant":
+                (attribute,) = node.attribute
+                if attribute.name == "value":
+                    self._store(attribute.t, node.output[0])
+                else:
+                    array = np.array(helper.get_attribute_value(attribute))
+                    is_float = array.dtype.kind == "f"
+                    array = array.astype(np.float32 if is_float else np.int64)
+                    self._store(numpy_helper.from_array(array), node.output[0])
+                continue
+            used = dict.fromkeys(name for name in node.input if name)
+            done_with = tuple(name for name in used if last_use[name] == number)
+            self._steps.append(self._step(node, done_with))
+
+    def _store(self, tensor: TensorProto, name: str) -> None:
+        """Keep a constant: floats move with the module, sizes and shapes stay on the CPU."""
+        if tensor.data_type in _RANGES:
+            self._ranges[name] = _RANGES[tensor.data_type]
+        if tensor.data_type not in _FLOATS and name not in self._quantized:
+            self._on_cpu[name] = torch.from_numpy(numpy_helper.to_array(tensor).copy())
+            return
+        self._buffer_of[name] = f"stored{len(self._buffer_of)}"
+        array = numpy_helper.to_array(tensor).astype(np.float32)
+        self.register_buffer(self._buffer_of[name], torch.from_numpy(array), persistent=False)
+
+    def stored(self, name: str) -> Tensor:
+        """Return a constant of the graph."""
+        if name in self._on_cpu:
+            return self._on_cpu[name]
+        constant: Tensor = getattr(self, self._buffer_of[name])
+        return constant
+
+    def _step(self, node: NodeProto, done_with: tuple[str, ...]) -> _Step:
+        attributes = {a.name: _plain(helper.get_attribute_value(a)) for a in node.attribute}
+        attributes["outputs"] = len(node.output)
+        run = OPERATORS.get(node.op_type)
+        if node.domain not in _ONNX:
+            run = None
+        elif node.op_type == "QuantizeLinear":
+            run = self._quantize
+            zero_point = node.input[2] if len(node.input) > 2 else ""  # noqa: PLR2004
+            attributes["range"] = self._ranges.get(zero_point, _RANGES[TensorProto.UINT8])
+        elif node.op_type == "DequantizeLinear":
+            run = self._dequantize_pair if self._is_pair(node) else _dequantize
+        elif node.op_type in ("Softmax", "LogSoftmax") and self._opset < _SOFTMAX_OPSET:
+            run = None
+        if run is None:
+            raise UnsupportedNode(f"{node.op_type} ({node.name})")
+        return _Step(node.name, run, attributes, tuple(node.input), tuple(node.output), done_with)
+
+    def _is_pair(self, node: NodeProto) -> bool:
+        """Return whether a DequantizeLinear undoes a QuantizeLinear; UnsupportedNode for others."""
+        maker = self._makers.get(node.input[0])
+        if maker is None or maker.op_type == "Constant":
+            return False
+        if maker.op_type != "QuantizeLinear" or maker.input[1:] != node.input[1:]:
+            raise UnsupportedNode(f"DequantizeLinear of {maker.op_type} ({node.name})")
+        return True
+
+    @staticmethod
+    def _quantize(inputs: Sequence[Any], a: Mapping[str, Any]) -> Tensor:
+        """Return what the pair of this node and its DequantizeLinear makes."""
+        x, scale = inputs[:2]
+        zero_point = inputs[2] if len(inputs) > 2 else torch.zeros_like(scale)  # noqa: PLR2004
+        axis = a.get("axis", 1)
+        low, high = a["range"]
+        return fake_quantize(
+            x, _along(scale, axis, x), _along(zero_point, axis, x), low=low, high=high
+        )
+
+    @staticmethod
+    def _dequantize_pair(inputs: Sequence[Any], _: Mapping[str, Any]) -> Tensor:
+        x: Tensor = inputs[0]
+        return x
+
+    def forward(self, x: Tensor, instead: Mapping[str, Tensor] = _NOTHING) -> Tensor:
+        """Return the output for images as the model takes them.
+
+        `instead` has tensors that take the place of stored or computed ones, by name.
+
+        Raises:
+            UnsupportedNode: A node cannot be run with these values; names it.
+        """
+        values: dict[str, Any] = {"": None, self._input: x, **instead}
+        for step in self._steps:
+            if all(name in values for name in step.outputs):
+                continue
+            inputs = [values[n] if n in values else self.stored(n) for n in step.inputs]
+            try:
+                results = step.run(inputs, step.attributes)
+            except UnsupportedNode as error:
+                raise UnsupportedNode(f"{step.name}: {error}") from error
+            results = (results,) if isinstance(results, Tensor) else results
+            values.update(zip(step.outputs, results, strict=True))
+            for name in step.done_with:
+                values.pop(name, None)
+        logits: Tensor = values[self._output]
+        return logits
+
+
+def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, *, low: int, high: int) -> Tensor:
+    """Return `x` rounded to integers from `low` to `high` and back, as Q/DQ nodes do.
+
+    The gradient goes straight through within the range; a scale gets that of LSQ (Esser et al.
+    2020, equation 3), summed over what shares it.
+    """
+    rounded: Tensor = _FakeQuantize.apply(x, scale, zero_point, (low, high))
+    return rounded
+
+
+class _FakeQuantize(torch.autograd.Function):
+    """Rounding with the gradients that `fake_quantize` names."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor, limits: tuple[int, int]
+    ) -> Tensor:
+        """Divide as the standard says: torch's own multiplies by the inverse, and so differs."""
+        q = (x / scale).round_().add_(zero_point)
+        inside = (q >= limits[0]) & (q <= limits[1])
+        y = q.clamp_(*limits).sub_(zero_point).mul_(scale)
+        if ctx.needs_input_grad[1]:
+            ctx.save_for_backward(inside, x, y, scale)
+        else:
+            ctx.save_for_backward(inside)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of `x` and of the scale."""
+        (grad,) = grads
+        inside = ctx.saved_tensors[0]
+        inner = grad * inside
+        grad_scale = None
+        if ctx.needs_input_grad[1]:
+            _, x, y, scale = ctx.saved_tensors
+            # Within the range y / s - x / s, beyond it y / s: the integer at its end.
+            grad_scale = ((grad * y - inner * x).sum_to_size(scale.shape)) / scale
+        return inner, grad_scale, None, None
+
+
+def _along(values: Tensor, axis: int, x: Tensor) -> Tensor:
+    """Return a scale or zero point so that it broadcasts along one axis of `x`."""
+    if values.numel() == 1:
+        return values.reshape(())
+    sizes = [1] * x.dim()
+    sizes[axis % x.dim()] = -1
+    return values.reshape(sizes)
+
+
+def _dequantize(inputs: Sequence[Any], a: Mapping[str, Any]) -> Tensor:
+    """Return the floats of stored integers."""
+    if a.get("block_size"):
+        raise UnsupportedNode("scales for blocks")
+    x, scale = inputs[:2]
+    axis = a.get("axis", 1)
+    floats: Tensor = x - _along(inputs[2], axis, x) if len(inputs) > 2 else x  # noqa: PLR2004
+    return floats * _along(scale, axis, x)
+
+
+def _plain(value: Any) -> Any:
+    """Return an attribute as Python and torch have it."""
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, TensorProto):
+        return torch.from_numpy(numpy_helper.to_array(value).copy())
+    return value if isinstance(value, (int, float, str)) else list(value)

@@ -1,0 +1,191 @@
+"""int8 weights that are trained: by which images, resumed, chosen, refused and recorded."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from onnx import ModelProto, helper
+
+from models.generator import Generator
+from pipeline.errors import Interrupted
+from pipeline.gates.build_records import Candidates, EngineManifest
+from pipeline.settings import Build
+from stages.build import autotune
+from stages.build import stage as build_stage
+from stages.build.int8_training import Int8Trainer, of_images
+from stages.engines import selection
+from stages.engines.base import BACKENDS, no_progress
+from stages.networks import predict as predict_module
+from stages.networks import weights
+from stages.onnxgraph import io as onnx_io
+from stages.onnxgraph.convert import PrecisionConverter
+from tests.stages.onnxgraph import graphs
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+NAMED = Build(backend="onnxruntime", device="cpu", precision="int8")
+MEASURED = Build(backend="onnxruntime", device="cpu")
+
+
+def _options(options: Build, **changes: Any) -> Build:
+    fields = {name: getattr(options, name) for name in Build.__struct_fields__}
+    return Build(**fields | {"int8_steps": 5, "int8_learning_rate": 0.01} | changes)
+
+
+def _built(
+    folder: Path, options: Build, model: ModelProto | None = None, **more: Any
+) -> tuple[EngineManifest, Candidates, bytes]:
+    """Return the manifest, the candidates and the engine of a file from anywhere."""
+    np.savez(folder / "bank.npz", x=graphs.random_images(64))
+    onnx_io.save(model or graphs.classifier(), folder / "m.onnx")
+    engine = folder / "engine.onnx"
+    manifest, built = build_stage.build(
+        folder / "m.onnx",
+        engine,
+        folder / "manifest.json",
+        options,
+        calibration_path=folder / "bank.npz",
+        **more,
+    )
+    return manifest, built, engine.read_bytes()
+
+
+def test_weights_are_trained_where_they_are_to_be_and_the_records_say_so(tmp_path: Path) -> None:
+    rounded, _, as_rounded = _built(tmp_path, _options(NAMED, int8="rounded"))
+    # Of a file from anywhere auto rounds, even where that disagrees.
+    auto, _, as_auto = _built(tmp_path, _options(NAMED, max_disagreement=0.0))
+    trained, built, as_trained = _built(tmp_path, _options(NAMED, int8="trained"))
+    assert [rounded.is_trained, auto.is_trained, trained.is_trained] == [False, False, True]
+    assert [candidate.is_trained for candidate in built.candidates] == [True]
+    assert as_rounded == as_auto != as_trained
+
+
+def _no_training(_quantized: ModelProto, _source: ModelProto) -> ModelProto:
+    raise AssertionError
+
+
+def test_what_rounding_leaves_as_it_is_is_not_trained(tmp_path: Path) -> None:
+    for options in (NAMED, MEASURED):
+        lenient = _options(options, max_disagreement=1.0)
+        manifest, _, _ = _built(tmp_path, lenient, train=_no_training)
+        assert not manifest.is_trained
+
+
+def test_the_better_of_both_is_taken_where_int8_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = predict_module.predict
+    calls, wrong = 0, 0
+
+    def predict(infer: Any, x_NCHW: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        logits_NK = real(infer, x_NCHW)
+        # The reference is run first and the engine second, twice over.
+        return np.roll(logits_NK, 1, axis=1) if calls == wrong else logits_NK
+
+    monkeypatch.setattr(build_stage, "predict", predict)
+    train = of_images(graphs.random_images(64), _options(NAMED), no_progress, print)
+    for number, is_trained in ((2, True), (4, False)):
+        calls, wrong = 0, number
+        options = _options(NAMED, max_disagreement=-1.0)
+        manifest, _, _ = _built(tmp_path, options, train=train)
+        assert manifest.is_trained == is_trained
+
+
+def test_auto_trains_what_rounding_changes_too_much_and_mixes_nothing_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = autotune.logits, 0
+
+    def logits(infer: Any, x_NCHW: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        # After the reference and fp32 comes rounded int8: here all of it is wrong.
+        return np.roll(real(infer, x_NCHW), 1 if calls == 3 else 0, axis=1)
+
+    monkeypatch.setattr(autotune, "logits", logits)
+    options = _options(MEASURED, max_disagreement=0.5)
+    train = of_images(graphs.random_images(64), options, no_progress, print)
+    _, built, _ = _built(tmp_path, options, train=train)
+    fp32, rounded, trained = built.candidates
+    assert (fp32.precision, rounded.precision, trained.precision) == ("fp32", "int8", "int8")
+    assert rounded.verdict == "missed"
+    assert trained.verdict in ("chosen", "admissible")
+    assert [rounded.is_trained, trained.is_trained] == [False, True]
+
+
+def test_a_graph_that_torch_cannot_run_is_rounded_with_a_note(tmp_path: Path) -> None:
+    nodes = graphs.layers()
+    nodes[1] = helper.make_node("Mish", ["c"], ["r"], name="mish")
+    notes: list[str] = []
+    options = _options(NAMED, int8="trained")
+    model = graphs.classifier(nodes, opset=20, ir_version=9)
+    manifest, _, _ = _built(tmp_path, options, model, on_note=notes.append)
+    assert not manifest.is_trained
+    (note,) = (note for note in notes if "not trained" in note)
+    assert "Mish (mish)" in note
+
+
+def _trainer(steps: int = 6) -> Int8Trainer:
+    options = _options(NAMED, int8_batch_size=16, int8_steps=steps)
+    return of_images(graphs.random_images(64), options, no_progress, print)
+
+
+def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    converter = PrecisionConverter(graphs.classifier(), graphs.random_images(64), NAMED)
+    graph = converter.convert("int8", BACKENDS["onnxruntime"]).model
+    other = converter.convert("int8", BACKENDS["tensorrt"]).model
+    whole = _trainer()
+    expected = [whole(part, converter.model) for part in (graph, other)]
+    checkpoint, saves = tmp_path / "state", 0
+
+    def keep(save: Callable[[Path], None]) -> None:
+        nonlocal saves
+        saves += 1
+        if saves == 9:  # in the middle of the second graph
+            save(checkpoint)
+            raise Interrupted("here", "interrupted", "go on")
+
+    first = _trainer()
+    first.resume(None, keep)
+    assert first(graph, converter.model) == expected[0]
+    with pytest.raises(Interrupted):
+        first(other, converter.model)
+    steps: list[int] = []
+    second = _trainer()
+    second.resume(checkpoint, lambda _: steps.append(1))
+    assert [second(part, converter.model) for part in (graph, other)] == expected
+    assert len(steps) == 3
+
+
+@pytest.mark.parametrize("kind", ["uncond", "sum"])
+def test_images_of_a_run_come_from_both_generators(tmp_path: Path, kind: str) -> None:
+    from stages.build.int8_training import _Generated, _generator
+
+    size = {"noise_dim": 4, "image_size_px": 8, "channels": 1, "width": 4, "kind": kind}
+    paths = [tmp_path / "g.safetensors", tmp_path / "e.safetensors"]
+    for path in paths:
+        generator = Generator(**size, num_classes=3 if kind == "sum" else 0)  # type: ignore[arg-type]
+        weights.save(path, generator, generator.metadata())
+    generated = _Generated([_generator(path) for path in paths], 16, torch.device("cpu"))
+    x_BCHW = generated(torch.Generator().manual_seed(0))
+    assert x_BCHW.shape == (16, 1, 8, 8)
+    assert not x_BCHW[:8].equal(x_BCHW[8:])
+    assert x_BCHW.equal(generated(torch.Generator().manual_seed(0)))
+
+
+@pytest.mark.parametrize(
+    ("options", "may_train"),
+    [
+        (Build(), True),
+        (Build(precision="int8"), True),
+        (Build(precision="int8", int8="rounded"), False),
+        (Build(precision="fp32"), False),
+        (Build(backend="tensorrt-rtx", targets=("sm89",)), False),
+    ],
+)
+def test_what_is_never_int8_is_never_trained(options: Build, *, may_train: bool) -> None:
+    assert selection.may_train_int8(options) == may_train
