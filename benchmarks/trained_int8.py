@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto, numpy_helper
 
 from pipeline.settings import Build, Data
 from stages import image_bank
@@ -72,6 +72,40 @@ def _trainer(run: Path | None, real_NCHW: NDArray[np.float32], options: Build) -
     )
 
 
+def _imbalanced(model: ModelProto, factor: float) -> ModelProto:
+    """Return the same function with channels between convolutions scaled by up to `factor`.
+
+    Folded BatchNorm leaves depthwise networks so (Nagel et al. 2019, figure 2); what follows ReLU
+    is divided by what comes before it.
+    """
+    rng = np.random.default_rng(0)
+    scaled = ModelProto()
+    scaled.CopyFrom(model)
+    tensors = {tensor.name: tensor for tensor in scaled.graph.initializer}
+    users: dict[str, list[NodeProto]] = {}
+    for node in scaled.graph.node:
+        for name in node.input:
+            users.setdefault(name, []).append(node)
+
+    def scale(name: str, by: NDArray[np.float32]) -> None:
+        array = numpy_helper.to_array(tensors[name])
+        tensors[name].CopyFrom(numpy_helper.from_array((array * by).astype(np.float32), name))
+
+    for first in scaled.graph.node:
+        relus = users.get(first.output[0], [])
+        if first.op_type != "Conv" or [relu.op_type for relu in relus] != ["Relu"]:
+            continue
+        seconds = users[relus[0].output[0]]
+        if [second.op_type for second in seconds] != ["Conv"]:
+            continue
+        count = tensors[first.input[1]].dims[0]
+        by_C = factor ** rng.uniform(-1, 1, count).astype(np.float32)
+        scale(first.input[1], by_C[:, None, None, None])
+        scale(first.input[2], by_C)
+        scale(seconds[0].input[1], 1 / by_C[:, None, None])
+    return scaled
+
+
 def main() -> None:
     """Print a table of top-1 and of classes that differ from fp32."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -79,12 +113,18 @@ def main() -> None:
     parser.add_argument("--run", type=Path)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--steps", type=int, default=Build().int8_steps)
+    parser.add_argument("--batch", type=int, default=Build().int8_batch_size)
     parser.add_argument("--rate", type=float, default=Build().int8_learning_rate)
+    parser.add_argument("--imbalance", type=float, default=1.0, help="of channels; 1: none")
     parser.add_argument("--cases", nargs="*", default=list(_CASES))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    options = Build(int8_steps=arguments.steps, int8_learning_rate=arguments.rate)
-    model = onnx_io.read(arguments.onnx, "--onnx")
+    options = Build(
+        int8_steps=arguments.steps,
+        int8_batch_size=arguments.batch,
+        int8_learning_rate=arguments.rate,
+    )
+    model = _imbalanced(onnx_io.read(arguments.onnx, "--onnx"), arguments.imbalance)
     real = _stored(arguments.data) if arguments.data else _digits()
     x_NCHW, y_N, run = real["x_test"], real["y_test"], arguments.run
     order = np.random.default_rng(0).permutation(len(real["x_train"]))
