@@ -1,5 +1,6 @@
 """What many tests share: a project of fake stages that needs no torch, and a memory of events."""
 
+import gc
 import importlib
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,13 @@ from pipeline.settings import Settings
 from pipeline.stage import External, Stage
 from tests.gpu.hollow.process import HollowCuda, provide
 from tests.measurements import MEASURED
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector what was imported, at which it would look again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 @pytest.fixture(autouse=True)
