@@ -39,7 +39,7 @@ class StageRate(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, Any]
     units: dict[str, UnitRate]
     other_s: float
-    """What belongs to no unit."""
+    """What belongs to no unit; negative where units went on within others."""
     memory_bytes: int | None
     """The most that the process held until its end."""
 
@@ -121,7 +121,7 @@ class RateRecorder:
         return StageRate(
             settings=_settings_of(stage, self._settings),
             units=units,
-            other_s=max(0.0, other_s),
+            other_s=other_s,
             memory_bytes=machine.peak_memory_bytes(),
         )
 
@@ -153,7 +153,7 @@ def estimate(stage: Stage, settings: Settings, rates: Rates) -> Estimate | None:
     seconds = rate.other_s + sum(
         unit.each_s * unit.total * factors.get(name, 1.0) for name, unit in rate.units.items()
     )
-    return Estimate(seconds, rate.memory_bytes)
+    return Estimate(max(0.0, seconds), rate.memory_bytes)
 
 
 def as_fields(estimates: Mapping[str, Estimate | None]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from onnx import ModelProto
 from pipeline.errors import StageError, UnavailableError
 from pipeline.gates import build_records
 from pipeline.gates.build_records import CandidateVerdict, EngineManifest, SensitiveLayer
+from stages.build import needs
 from stages.build.agreement import compare
 from stages.engines import selection, timing
 from stages.engines.base import BACKENDS, BuildRequest, OnProgress, Session, no_progress
@@ -35,7 +36,6 @@ from stages.onnxgraph.layers import layer_nodes
 _BUDGET_S = 1.5
 _WARMUP_S = 0.2
 _MIN_REPETITIONS, _MAX_REPETITIONS = 5, 300
-_BISECTION_IMAGES = 256
 GRAPH_FILE = "graph.onnx"
 """Beside an engine: the graph that it was built from."""
 
@@ -149,10 +149,14 @@ class Autotuner:
     results: list[AutotuneResult] = field(default_factory=list, init=False)
     sensitive_layers: list[SensitiveLayer] = field(default_factory=list, init=False)
     repetitions: int = field(default=0, init=False)
+    reference_s: float = field(default=0.0, init=False)
+    """What the reference took for all images."""
 
     def __post_init__(self) -> None:
         """Run the reference: the fp32 model in ONNX Runtime on the CPU."""
+        begin_s = time.perf_counter()
         self._reference_NK = self._graph_logits(self.converter.model, self.images_NCHW)
+        self.reference_s = time.perf_counter() - begin_s
 
     def run(self, candidates: Sequence[Candidate], on_progress: OnProgress) -> None:
         """Build the candidates, mix float layers into int8 graphs that miss, and measure all."""
@@ -234,12 +238,12 @@ class Autotuner:
 
     def _mix_precisions(self, on_progress: OnProgress) -> None:
         """Return the sensitive layers of int8 graphs that miss to float and try them again."""
-        images_NCHW = self.images_NCHW[:_BISECTION_IMAGES]
+        images_NCHW = self.images_NCHW[: needs.BISECTION_IMAGES]
         # A backend that has missed twice, rounded and trained, is mixed once.
         missed = list({result.backend: result for result in self._missed()}.values())
         float_layers: dict[str, tuple[str, ...]] = {}
         layers = [node.name for node in layer_nodes(self.converter.model)]
-        most_trials = self.converter.options.bisect_layers * (2 * len(layers).bit_length() + 1)
+        most_trials = needs.most_trials(len(layers), self.converter.options.bisect_layers)
         most_trials *= len({BACKENDS[result.backend].scheme for result in missed})
         trials = itertools.count(1)
         for result in missed if self.converter.options.bisect_layers else ():

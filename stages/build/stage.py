@@ -15,7 +15,7 @@ from pipeline.gates import measurements
 from pipeline.gates.build_records import Candidates, EngineManifest
 from pipeline.settings import Build
 from pipeline.stage import Context, OnNote, no_note
-from stages.build import notes
+from stages.build import needs, notes
 from stages.build.autotune import GRAPH_FILE, Autotuner, AutotuneResult, Train
 from stages.build.examine import examine, random_images
 from stages.engines import selection
@@ -128,12 +128,13 @@ def build(
         UnavailableError: The device, precision or backend is not to be had here.
     """
     source = source or read(onnx, options, on_note)
-    model = source.model
-    images_NCHW = None
+    model, images_NCHW = source.model, None
     if calibration_path is not None:
         images_NCHW = calibration_images.load(calibration_path, model, place, on_note)
     notes.of_images(images_NCHW, place, on_note)
-    converter = PrecisionConverter(model, images_NCHW, options, is_quantized=source.is_quantized)
+    converter = PrecisionConverter(
+        model, images_NCHW, options, is_quantized=source.is_quantized, on_progress=on_progress
+    )
     with TemporaryDirectory(prefix="madpipe-", dir=engine.parent) as name:
         folder = Path(name)
         if train is None and images_NCHW is not None and options.int8 == "trained":
@@ -141,7 +142,7 @@ def build(
             train = module.of_images(images_NCHW, options, on_progress, on_note)
         if images_NCHW is not None and selection.is_chosen_by_measuring(options):
             result, candidates = _autotune(
-                converter, folder, on_progress, threads=threads, cache=cache, train=train
+                converter, folder, on_progress, on_note, threads=threads, cache=cache, train=train
             )
         else:
             result, candidates = _build_named(
@@ -278,6 +279,7 @@ def _autotune(
     converter: PrecisionConverter,
     folder: Path,
     on_progress: OnProgress,
+    on_note: OnNote,
     *,
     threads: int,
     cache: Path | None,
@@ -303,6 +305,11 @@ def _autotune(
         possible = selection.candidates(options, device)
         if converter.is_quantized:
             possible = tuple(entry for entry in possible if entry.precision == "int8")
+        estimate = needs.of_auto(
+            converter.model, images_NCHW, options, possible, reference_s=autotuner.reference_s
+        )
+        if note := needs.line(estimate, len(possible), images_NCHW):
+            on_note(note)
         autotuner.run(possible, on_progress)
         best = autotuner.choose()
         results += autotuner.results

@@ -15,6 +15,7 @@ from onnxruntime import quantization
 from onnxruntime.quantization import CalibrationMethod
 
 from pipeline.errors import StageError, first_line
+from stages.engines.base import OnProgress, no_progress
 
 METHODS = {
     "minmax": (CalibrationMethod.MinMax, {}),
@@ -23,6 +24,8 @@ METHODS = {
     "distribution": (CalibrationMethod.Distribution, {}),
 }
 _BATCH = 32
+_BATCH_VALUES = _BATCH * 3 * 64 * 64
+"""Of the images of a batch: of 224 pixels two, since the tools copy all activations twice."""
 
 
 class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
@@ -36,7 +39,14 @@ class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
         return next(self._batches, None)
 
 
-def activation_ranges(model: ModelProto, x: NDArray[Any], method: str, ops: tuple[str, ...]) -> Any:
+def activation_ranges(
+    model: ModelProto,
+    x: NDArray[Any],
+    method: str,
+    ops: tuple[str, ...],
+    *,
+    on_progress: OnProgress = no_progress,
+) -> Any:
     """Return the ranges of the tensors around the named operators, as onnxruntime holds them.
 
     Batch by batch, so that memory holds the activations of few images at a time.
@@ -46,6 +56,7 @@ def activation_ranges(model: ModelProto, x: NDArray[Any], method: str, ops: tupl
         x: Images as the graph takes them.
         method: A name in `METHODS`.
         ops: Operator types.
+        on_progress: Called with how many images are done.
 
     Raises:
         StageError: The method finds no ranges for these activations.
@@ -63,8 +74,11 @@ def activation_ranges(model: ModelProto, x: NDArray[Any], method: str, ops: tupl
                 calibration_method,
                 extra_options=options,
             )
-            for first in range(0, len(x), _BATCH):
-                calibrator.collect_data(_Reader(name, x[first : first + _BATCH]))
+            batch = batch_size(x[:1].size)
+            for first in range(0, len(x), batch):
+                on_progress(first, len(x), "images calibrated")
+                calibrator.collect_data(_Reader(name, x[first : first + batch]))
+            on_progress(len(x), len(x), "images calibrated")
             return calibrator.compute_data()
         except Exception as error:  # the tool's and numpy's, of several classes
             raise StageError(
@@ -72,6 +86,11 @@ def activation_ranges(model: ModelProto, x: NDArray[Any], method: str, ops: tupl
                 f"{method} finds no ranges of the activations ({first_line(error)})",
                 'try "minmax", other images, or another precision',
             ) from error
+
+
+def batch_size(values: int) -> int:
+    """Return how many images of so many values go through a graph at a time."""
+    return min(_BATCH, max(1, _BATCH_VALUES // values))
 
 
 @contextlib.contextmanager

@@ -15,7 +15,13 @@ from onnx import ModelProto, TensorProto
 from pipeline import machine
 from pipeline.settings import Build
 from pipeline.stage import StageError
-from stages.engines.base import PRECISION_KEY, BackendInfo, to_model_input
+from stages.engines.base import (
+    PRECISION_KEY,
+    BackendInfo,
+    OnProgress,
+    no_progress,
+    to_model_input,
+)
 from stages.onnxgraph import calibrate, half, qdq
 from stages.onnxgraph.layers import Converted, at_opset, resolve_layers, with_names
 
@@ -33,15 +39,18 @@ class PrecisionConverter:
         options: Build,
         *,
         is_quantized: bool = False,
+        on_progress: OnProgress = no_progress,
     ) -> None:
         """Take an fp32 model and the images for calibration; None: int8 and fp8 are refused.
 
         A model whose activations are quantized already is int8 as it is, and nothing else.
+        `on_progress` follows the calibration.
         """
         self.model = with_names(model)
         self.is_quantized = is_quantized
         self.images_NCHW = images_NCHW
         self.options = options
+        self._on_progress = on_progress
         self._ranges: dict[tuple[str, tuple[str, ...]], Any] = {}
 
     def convert(
@@ -100,7 +109,9 @@ class PrecisionConverter:
             elem_type = self.model.graph.input[0].type.tensor_type.elem_type
             images_NCHW = self.images_NCHW[: self.options.calibration_images]
             x = to_model_input(images_NCHW, is_bytes=elem_type == TensorProto.UINT8)
-            self._ranges[method, ops] = calibrate.activation_ranges(self.model, x, method, ops)
+            self._ranges[method, ops] = calibrate.activation_ranges(
+                self.model, x, method, ops, on_progress=self._on_progress
+            )
         return self._ranges[method, ops]
 
 

@@ -174,3 +174,19 @@ def test_minmax_is_the_least_and_the_most_of_all_batches(model: ModelProto) -> N
     mean, std = card.mean[0], card.std[0]
     assert low == pytest.approx((0 - mean) / std, abs=1e-4)
     assert high == pytest.approx((1 - mean) / std, abs=1e-4)
+
+
+def test_few_large_images_are_calibrated_at_a_time_and_counted(model: ModelProto) -> None:
+    assert [calibrate.batch_size(3 * size**2) for size in (8, 32, 64, 224, 1024)] == [
+        32,
+        32,
+        32,
+        2,
+        1,
+    ]
+    done: list[int] = []
+    x_NCHW = np.zeros((33, 1, 8, 8), np.float32)
+    calibrate.activation_ranges(
+        model, x_NCHW, "minmax", ("Conv",), on_progress=lambda count, *_: done.append(count)
+    )
+    assert done == [0, 32, 33]

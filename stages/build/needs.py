@@ -1,0 +1,101 @@
+"""What `precision = "auto"` will take, said before it begins: memory and time.
+
+Shape legend: N images, C channel, H W space.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from pipeline.settings import Build
+from stages.engines.base import BACKENDS
+from stages.engines.selection import Candidate
+from stages.onnxgraph import calibrate, qdq, rewrite
+from stages.onnxgraph.convert import CALIBRATED
+from stages.onnxgraph.layers import layer_nodes
+
+BISECTION_IMAGES = 256
+_VALUE_BYTES = 4
+_CALIBRATION_COPIES = 2
+"""Of all activations, that the tools hold at a time."""
+_CALIBRATION_VALUE_S = 6e-8
+"""Of one activation's histogram, on one core."""
+_WEIGHT_COPIES = 2
+"""Of the weights for each candidate: in its session, and in the form that its kernels take."""
+_LIBRARIES_BYTES = 500 * 2**20
+_NOTED_BYTES, _NOTED_S = 2**30, 30.0
+
+
+class Needs(NamedTuple):
+    """An estimate, made of the graph and of the time of the reference."""
+
+    memory_bytes: int
+    seconds: float
+    bisection_s: float
+    """More, where int8 disagrees in all schemes and all layers allowed are sought."""
+
+
+def of_auto(
+    model: ModelProto,
+    images_NCHW: NDArray[np.float32],
+    options: Build,
+    candidates: Sequence[Candidate],
+    *,
+    reference_s: float,
+) -> Needs:
+    """Return what building and comparing these candidates will take.
+
+    `reference_s` is what the fp32 model took for all images.
+    """
+    schemes = {BACKENDS[c.backend].scheme for c in candidates if c.precision in CALIBRATED}
+    activations = sum(_activations(model, qdq.SCHEMES[name].ops) for name in schemes)
+    weights_bytes = sum(math.prod(t.dims) * _VALUE_BYTES for t in model.graph.initializer)
+    batch = calibrate.batch_size(images_NCHW[:1].size)
+    memory_bytes = (
+        _LIBRARIES_BYTES
+        + images_NCHW.nbytes
+        + batch * activations * _VALUE_BYTES * _CALIBRATION_COPIES
+        + weights_bytes * _WEIGHT_COPIES * (1 + len(candidates))
+    )
+    calibrated = min(len(images_NCHW), options.calibration_images)
+    seconds = len(candidates) * reference_s + calibrated * activations * _CALIBRATION_VALUE_S
+    share = min(1.0, BISECTION_IMAGES / len(images_NCHW))
+    trials = most_trials(len(layer_nodes(model)), options.bisect_layers) * len(schemes)
+    return Needs(memory_bytes, seconds, trials * share * reference_s)
+
+
+def most_trials(layers: int, bisect_layers: int) -> int:
+    """Return how many graphs the search for sensitive layers tries at most in one scheme."""
+    return bisect_layers * (2 * layers.bit_length() + 1)
+
+
+def line(needs: Needs, candidates: int, images_NCHW: NDArray[np.float32]) -> str | None:
+    """Return what to say of it, None where it is little."""
+    if needs.memory_bytes < _NOTED_BYTES and needs.seconds < _NOTED_S:
+        return None
+    height, width = images_NCHW.shape[2:]
+    return (
+        f"auto compares {candidates} candidates on {len(images_NCHW)} images of {height} x {width}"
+        f": about {needs.seconds:.0f} s, up to {needs.bisection_s:.0f} s more where int8 "
+        f"disagrees, and {needs.memory_bytes / 2**20:.0f} MiB; fewer calibration images or a named "
+        "precision take less"
+    )
+
+
+def _activations(model: ModelProto, ops: Sequence[str]) -> int:
+    """Return how many values of one image go into and come out of some operators."""
+    shapes = rewrite.inferred_values(model)
+    weights = {tensor.name for tensor in model.graph.initializer}
+    names = {
+        name
+        for node in model.graph.node
+        if node.op_type in ops
+        for name in (*node.input, *node.output)
+        if name in shapes and name not in weights
+    }
+    dims = (shapes[name].type.tensor_type.shape.dim[1:] for name in names)
+    return sum(math.prod(max(1, dim.dim_value) for dim in shape) for shape in dims)

@@ -1,0 +1,39 @@
+"""What auto says beforehand of memory and time."""
+
+import numpy as np
+
+from pipeline.settings import Build
+from stages.build import needs
+from stages.engines.selection import Candidate
+from tests.stages.onnxgraph.graphs import classifier
+
+CANDIDATES = (Candidate("onnxruntime", "fp32"), Candidate("onnxruntime", "int8"))
+
+
+def _needs(count: int = 8, size: int = 8, reference_s: float = 1.0, layers: int = 2) -> needs.Needs:
+    images_NCHW = np.zeros((count, 3, size, size), np.float32)
+    model = classifier(images=("N", 3, size, size))
+    return needs.of_auto(
+        model, images_NCHW, Build(bisect_layers=layers), CANDIDATES, reference_s=reference_s
+    )
+
+
+def test_time_goes_with_the_reference_and_the_search_with_layers_sought() -> None:
+    assert _needs(reference_s=3.0).seconds - _needs().seconds == 2 * 2.0
+    searches = [_needs(layers=layers).bisection_s for layers in (0, 1, 2)]
+    assert searches[0] == 0
+    assert searches[2] == 2 * searches[1] > 0
+
+
+def test_memory_of_many_large_images_is_bounded_but_for_the_images_themselves() -> None:
+    few, many = _needs(count=4, size=256), _needs(count=64, size=256)
+    assert many.memory_bytes - few.memory_bytes == 60 * 3 * 256**2 * 4
+
+
+def test_a_line_is_worth_what_takes_long_or_much() -> None:
+    images_NCHW = np.zeros((8, 3, 224, 224), np.float32)
+    assert needs.line(needs.Needs(2**29, 1.0, 9.0), 2, images_NCHW) is None
+    line = needs.line(needs.Needs(2**29, 40.0, 90.0), 2, images_NCHW)
+    assert line is not None
+    assert "8 images of 224 x 224: about 40 s, up to 90 s more" in line
+    assert needs.line(needs.Needs(2**31, 1.0, 9.0), 2, images_NCHW) is not None
