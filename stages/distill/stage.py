@@ -17,7 +17,7 @@ from models.classifier import Classifier
 from models.generator import Generator
 from pipeline.stage import Context, StageError
 from stages import image_bank
-from stages.distill import collapse, metrics, sample_grid
+from stages.distill import collapse, metrics, sample_grid, step_memory
 from stages.distill.batch_norm import untracked
 from stages.distill.distributed.launch import process_group
 from stages.distill.job import Job, build_trainer
@@ -66,6 +66,8 @@ def run(ctx: Context) -> None:
             ctx.note(
                 "the teacher's BatchNorm cannot be folded into its layers, so steps are slower"
             )
+        if warning := step_memory.warning(trainer):
+            ctx.note(warning)
         with devices.enough_memory(
             "distill.batch_size", "lower it, or set distill.accumulation_steps = 2 or more"
         ):

@@ -19,7 +19,7 @@ from stages.networks.predict import predict_torch, top1_accuracy
 from stages.teacher import chance, class_order, from_weights
 from stages.teacher.trainer import TeacherTrainer
 from stages.training import device as devices
-from stages.training import state_file
+from stages.training import memory, state_file
 
 _PROGRESS_EVERY_S = 0.5
 _SMOKE_STEPS = 5
@@ -86,6 +86,13 @@ def _train(ctx: Context, card: Card, dataset: Dataset) -> Classifier:
         ctx.note(why)
     elif trainer.compute.compile_mode("auto") != "off":
         ctx.note("the first step compiles the network, which may take minutes")
+    estimate = memory.of_network(network, channels=card.channels, image_size_px=card.image_size_px)
+    available_bytes = memory.available_bytes(trainer.compute.device)
+    batch_size = min(ctx.settings.teacher.batch_size, len(dataset.train.y_N))
+    if estimate and (
+        warning := estimate.warning(batch_size, available_bytes, "teacher.batch_size = {}".format)
+    ):
+        ctx.note(warning)
     if (checkpoint := ctx.checkpoints.load()) is not None:
         trainer.restore(state_file.load(checkpoint))
     reported_s = time.monotonic()
