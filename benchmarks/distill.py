@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import torch
 
 from benchmarks.pairs import PAIRS
@@ -42,9 +43,9 @@ def heading(title: str) -> None:
 
 def throughput(pair: str, steps: int, repeats: int) -> None:
     """Time rounds of all loops in turns."""
-    options = Distill(student_steps=steps, rounds=10_000)
+    options = Distill(method="mad", student_steps=steps, rounds=10_000)
     fresh = PAIRS[pair].trainer(options)
-    reused = PAIRS[pair].trainer(Distill(student_steps=steps, draw_every=steps, rounds=10_000))
+    reused = PAIRS[pair].trainer(msgspec.structs.replace(options, draw_every=steps))
     loops: dict[str, _Loop] = {
         "plain loop": PAIRS[pair].plain(options),
         "madpipe, a draw each step": fresh,
@@ -178,7 +179,7 @@ def main() -> None:
         for pair in arguments.pair or PAIRS:
             memory(pair)
     else:
-        names = arguments.method or ("mad", "abm", "dfkd-mem")
+        names = arguments.method or ("madpipe", "mad", "abm", "dfkd-mem")
         methods(names, arguments.seeds, arguments.set, arguments.home)
 
 

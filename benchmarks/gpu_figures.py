@@ -137,8 +137,7 @@ def _top1(teacher: Planned) -> float | None:
 
 
 def _round_samples(options: Distill) -> int:
-    sources = int(options.lambda0 > 0) + int(methods.second_source(options) is not None)
-    return sources * options.batch_size * options.student_steps
+    return methods.recipe(options, 1).student_batch_size * options.student_steps
 
 
 def _unfinished(

@@ -2,7 +2,8 @@
 
 fp32, eager, NCHW, a fresh draw and a forward pass of the teacher at every student step, hooks
 that copy activations for the moment term, a Python loop for the EMA, losses read at each step.
-The networks, losses and optimisers are those of the run that it is compared with.
+The networks, losses, optimisers and schedule are those of the run that it is compared with, for the
+methods mad, abm and dfkd-mem with their own loss (l1).
 
 Shape legend: B batch, Z noise, C channel, H W space, K classes.
 """
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.settings import Distill
+from stages.distill import methods
+from stages.training.schedule import one_cycle
 
 
 class UpsampledConvolution(nn.Module):
@@ -43,6 +46,9 @@ class PlainLoop:
     ) -> None:
         """Bring the networks to the device and the common layout and make the optimisers."""
         self.options = options
+        self.recipe = methods.recipe(options, 1)
+        self.memory_NCHW = torch.empty(0)
+        self.steps = 0
         self.device = device or torch.device("cpu")
         plain = torch.contiguous_format
         self.teacher = teacher.to(self.device).to(memory_format=plain).eval()
@@ -56,7 +62,7 @@ class PlainLoop:
         self.ema = copy.deepcopy(self.generator)
         self.student_optimiser = torch.optim.SGD(
             self.student.parameters(),
-            lr=options.student_learning_rate,
+            lr=self.recipe.student_learning_rate,
             momentum=0.9,
             nesterov=True,
             weight_decay=options.student_weight_decay,
@@ -104,12 +110,29 @@ class PlainLoop:
         for average, weight in zip(self.ema.parameters(), self.generator.parameters(), strict=True):
             average.data.mul_(self.options.alpha).add_(weight.data, alpha=1 - self.options.alpha)
 
+    @torch.no_grad()
+    def _images(self) -> list[Tensor]:
+        """Return a fresh batch of each source of the method."""
+        images = [self.generator(self._noise())]
+        if self.recipe.second_source == "ema":
+            images.append(self.ema(self._noise()))
+        elif self.recipe.second_source == "memory":
+            few = max(1, len(images[0]) // 8)
+            seen = [images[0][:few], *([self.memory_NCHW] if len(self.memory_NCHW) else [])]
+            self.memory_NCHW = torch.cat(seen)[: self.recipe.memory_size]
+            rows_B = torch.randint(len(self.memory_NCHW), (len(images[0]),))
+            images.append(self.memory_NCHW[rows_B])
+        return images
+
     def _student_step(self) -> None:
         self.student.train()
+        steps = self.options.rounds * self.options.student_steps
+        rate = one_cycle(self.steps, steps, self.recipe.student_learning_rate, 0.1)
+        self.student_optimiser.param_groups[0]["lr"] = rate
+        self.steps += 1
         loss = torch.zeros((), device=self.device)
-        for source in (self.generator, self.ema):
+        for x_BCHW in self._images():
             with torch.no_grad():
-                x_BCHW = source(self._noise())
                 teacher_BK = self.teacher(x_BCHW)
             self.terms.clear()
             loss = loss + functional.l1_loss(self.student(x_BCHW), teacher_BK)

@@ -28,6 +28,7 @@ from benchmarks.pairs import Pair
 from benchmarks.plain_loop import PlainLoop
 from pipeline.config.presets import PRESETS
 from pipeline.settings import Distill
+from stages.distill import methods
 from stages.distill.trainer import DistillTrainer
 from stages.training import device as devices
 
@@ -128,7 +129,7 @@ def times_a_round(options: Distill) -> dict[str, int]:
     """Return how often each phase comes in a round."""
     return {
         "generator step": options.generator_steps,
-        "draw": -(-options.student_steps // options.draw_every),
+        "draw": -(-options.student_steps // methods.recipe(options, 1).draw_every),
         "student step": options.student_steps,
     }
 

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 import torch
 
+from benchmarks.plain_loop import PlainLoop
 from benchmarks.rounds import alone, calls_of, kernels, timed, waited, warm
 from pipeline.config.presets import PRESETS
 from pipeline.settings import Data, Distill
@@ -78,12 +79,12 @@ def with_changes(options: Distill, text: str) -> Distill:
 
 
 def prepare(
-    arguments: argparse.Namespace, options: Distill
+    arguments: argparse.Namespace, options: Distill, seed: int = 0
 ) -> tuple[DistillTrainer, Card, Callable[[], float]]:
     """Return a trainer at its start, the student's card, and the call that measures its student."""
     job = Job(
         options=options,
-        seed=0,
+        seed=seed,
         student_arch=arguments.student,
         teacher_code=None,
         student_code=None,
@@ -95,7 +96,7 @@ def prepare(
     return trainer, card, open_monitor(data, arguments.data, card, trainer.student, device)
 
 
-def round_seconds(trainer: DistillTrainer) -> float:
+def round_seconds(trainer: DistillTrainer | PlainLoop) -> float:
     """Return the mean seconds of a round, after those that compile."""
     warm(trainer)
 

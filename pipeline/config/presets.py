@@ -24,9 +24,11 @@ def _small_images(
         teacher=Teacher(**teacher | recipe),
         student=Student(arch="resnet18"),
         distill=Distill(
+            method="mad",
             rounds=8000,
             student_steps=10,
             batch_size=256,
+            generator_width=128,
             noise_dim=256,
             student_learning_rate=0.1,
             bank_size=1024,
@@ -46,9 +48,11 @@ def _large_images(source: SourceName, *, most_drop: float, teacher: Teacher) -> 
         teacher=teacher,
         student=Student(arch="torchvision:resnet18"),
         distill=Distill(
+            method="mad",
             rounds=20000,
             student_steps=10,
             batch_size=64,
+            generator_width=128,
             noise_dim=256,
             student_learning_rate=0.05,
             generator="sum",
@@ -60,7 +64,9 @@ def _large_images(source: SourceName, *, most_drop: float, teacher: Teacher) -> 
 
 PRESETS: Mapping[str, Settings] = {
     "digits": Settings(),
-    "folder": Settings(data=Data(source="folder", root="images", image_size_px=32)),
+    "folder": Settings(
+        data=Data(source="folder", root="images", image_size_px=32), teacher=Teacher(epochs=40)
+    ),
     "cifar10": _small_images(
         "cifar10", gates={"teacher_top1": Gate(min=0.95), "student_top1_drop": Gate(max=0.02)}
     ),

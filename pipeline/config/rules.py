@@ -76,10 +76,34 @@ def _distill(distill: Distill) -> Iterator[Fault]:
     if distill.compile == "cuda-graphs" and distill.processes > 1:
         wrong = f"messages between processes have no place in a CUDA graph ({distill.processes})"
         yield Fault(("distill", "compile"), wrong, 'set compile = "on", or processes = 1')
-    if distill.method == "dfkd-mem" and distill.processes > 1:
-        wrong = f'method "dfkd-mem" keeps its memory in one process ({distill.processes})'
-        remedy = "set distill.processes = 1 or use another method"
+    if distill.method in ("dfkd-mem", "madpipe") and distill.processes > 1:
+        wrong = f'method "{distill.method}" keeps its memory in one process ({distill.processes})'
+        remedy = 'set distill.processes = 1, or another distill.method such as "mad"'
         yield Fault(("distill", "processes"), wrong, remedy)
+    yield from _replay(distill)
+
+
+def _replay(distill: Distill) -> Iterator[Fault]:
+    """Yield the rules of the memory from which madpipe's student learns."""
+    size = distill.student_batch_size
+    if distill.method != "madpipe":
+        if size is not None:
+            wrong = f'method "{distill.method}" learns from all images that it draws ({size})'
+            yield Fault(("distill", "student_batch_size"), wrong, "remove it, or set batch_size")
+        return
+    for name in ("lambda0", "lambda1"):
+        weight = getattr(distill, name)
+        if weight not in (0, 1):
+            wrong = f'method "madpipe" takes its images from one memory, unweighted ({weight:g})'
+            yield Fault(("distill", name), wrong, 'set 0 or 1, or distill.method = "mad"')
+    if not distill.joint_batch:
+        wrong = 'method "madpipe" takes both kinds of image from one memory (joint_batch = false)'
+        remedy = 'remove it, or set distill.method = "mad"'
+        yield Fault(("distill", "joint_batch"), wrong, remedy)
+    parts = distill.accumulation_steps
+    if size is not None and (size % parts or size < 2 * parts):
+        wrong = f"does not divide into {parts} parts of at least 2 images ({size})"
+        yield Fault(("distill", "student_batch_size"), wrong, f"use a multiple of {parts}")
 
 
 def _images(settings: Settings) -> Iterator[Fault]:

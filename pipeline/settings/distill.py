@@ -6,7 +6,7 @@ from msgspec import Meta
 
 from pipeline.settings.kinds import Count, Rate, Table, Weight
 
-MethodName = Literal["mad", "abm", "dfkd-mem", "dfad", "dfq"]
+MethodName = Literal["madpipe", "mad", "abm", "dfkd-mem", "dfad", "dfq"]
 GeneratorName = Literal["uncond", "sum", "cat"]
 LossName = Literal["kl", "l1", "js"]
 
@@ -14,20 +14,23 @@ LossName = Literal["kl", "l1", "js"]
 class Distill(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Momentum Adversarial Distillation. Defaults are madpipe's unless a source is named."""
 
-    method: MethodName = "mad"
-    """mad; abm: without the EMA generator; dfkd-mem: with a memory of past samples in its place;
-    dfad, dfq: abm with the loss sets of these"""
-    rounds: Count = 800
+    method: MethodName = "madpipe"
+    """madpipe: mad, with a memory that the student's batches are samples of; mad; abm: without the
+    EMA generator; dfkd-mem: with a memory of past samples in its place; dfad, dfq: abm with the
+    loss sets of these"""
+    rounds: Count = 400
     """one round: the generator steps, then the student steps"""
     generator_steps: Count = 1
     """generator steps in a round"""
-    student_steps: Count = 2
+    student_steps: Count = 5
     """student steps in a round"""
-    draw_every: Count = 1
-    """student steps on one draw of images; more is faster, since images and the teacher's logits
-    are made once a draw"""
+    draw_every: Count | None = None
+    """student steps for one draw of images; more is faster, since images and the teacher's logits
+    are made once a draw; absent: the method's (1; madpipe: all of a round)"""
     batch_size: Annotated[int, Meta(ge=2)] = 128
-    """images drawn from each generator for one student step"""
+    """images drawn from each generator at once; the student learns from all of them in a step"""
+    student_batch_size: Annotated[int, Meta(ge=2)] | None = None
+    """madpipe: images in a student step, from the memory; absent: batch_size"""
     alpha: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.95
     """momentum of the EMA generator (paper: 0.95)"""
     lambda0: Weight = 1.0
@@ -40,15 +43,16 @@ class Distill(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     joint_batch: bool = True
     """whether both kinds of sample go through the student in one batch, and so share its BatchNorm
     statistics"""
-    augment: Literal["none", "shift"] = "shift"
+    augment: Literal["none", "shift", "shift-flip"] = "shift"
     """shift: move each image for the student by its own random step of at most an eighth of its
-    side"""
-    memory_size: Count = 2560
-    """images that dfkd-mem remembers, as uint8 on the device"""
+    side; shift-flip: and mirror every second one"""
+    memory_size: Count | None = None
+    """images to remember, as uint8 on the device; absent: the method's (dfkd-mem: 2560; madpipe:
+    16384, or what 512 MiB hold)"""
     generator: GeneratorName = "uncond"
     """input of the generator: noise z, z + e_y, or [z; e_y], with the learned embedding e_y of a
     class"""
-    generator_width: Annotated[int, Meta(ge=2, multiple_of=2)] = 128
+    generator_width: Annotated[int, Meta(ge=2, multiple_of=2)] = 64
     """channels of the generator's first map"""
     noise_dim: Count = 100
     """length of the noise vector"""
@@ -59,11 +63,11 @@ class Distill(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """generator steps before the first round, not adversarial"""
     loss: LossName | None = None
     """distance to the teacher: kl or js of predictions, l1 of logits; absent: the method's (l1;
-    dfq: kl)"""
-    temperature: Rate = 1.0
-    """of the softmax in kl and js"""
-    student_learning_rate: Rate = 0.05
-    """peak of the student's one-cycle schedule (SGD)"""
+    madpipe, dfq: kl)"""
+    temperature: Rate | None = None
+    """of the softmax in kl and js; absent: the method's (1; madpipe: 4)"""
+    student_learning_rate: Rate | None = None
+    """peak of the student's one-cycle schedule (SGD); absent: the method's (0.05; madpipe: 0.3)"""
     student_weight_decay: Weight = 5e-4
     """L2 penalty of the student"""
     generator_learning_rate: Rate = 1e-3
@@ -71,7 +75,7 @@ class Distill(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     adversarial_weight: Weight = 1.0
     """how much the generator seeks disagreement"""
     adversarial_loss: LossName | None = None
-    """the disagreement that it seeks; absent: loss"""
+    """the disagreement that it seeks; absent: the method's (loss; madpipe: l1)"""
     adversarial_temperature: Rate | None = None
     """of the softmax in it; absent: temperature"""
     batch_norm_weight: Weight | None = None

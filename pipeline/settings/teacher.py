@@ -17,7 +17,7 @@ class Teacher(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     strict: bool = False
     """refuse to assume image size, mean and std where neither these settings nor its weights say
     them, as run --strict does"""
-    epochs: Count = 40
+    epochs: Count = 20
     """passes over the training images"""
     batch_size: Annotated[int, Meta(ge=2)] = 64
     """images in a training step"""

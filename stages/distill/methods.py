@@ -10,6 +10,8 @@ from types import MappingProxyType
 from pipeline.settings import Distill
 from stages.distill.losses import DISTANCES, LossTerms
 
+_MEMORY_BYTES = 512 << 20
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
@@ -17,7 +19,14 @@ class Method:
 
     second_source: str | None = None
     """Where the second half of the student's images comes from: `ema`, `memory` or nowhere."""
+    is_replayed: bool = False
+    """Whether all images go through a memory, and the student's batches are samples of it."""
+    memory_size: int = 1
+    student_learning_rate: float = 0.05
     loss: str = "l1"
+    temperature: float = 1
+    adversarial_loss: str | None = None
+    """None: `loss`."""
     batch_norm_weight: float = 1
     one_hot_weight: float = 1
     balance_weight: float = 1
@@ -25,11 +34,22 @@ class Method:
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
+        # MAD, its student trained as by Hinton et al. 2015 on a replay memory (Lin 1992) of both
+        # generators, at a rate that a mean of absolute differences would not bear.
+        "madpipe": Method(
+            second_source="ema",
+            is_replayed=True,
+            memory_size=16384,
+            student_learning_rate=0.3,
+            loss="kl",
+            temperature=4,
+            adversarial_loss="l1",
+        ),
         # Do et al. 2022; ABM there is the same without the EMA generator (after Micaelli &
         # Storkey 2019), DFKD-Mem the same with a memory (after Binici et al. 2022).
         "mad": Method(second_source="ema"),
         "abm": Method(),
-        "dfkd-mem": Method(second_source="memory"),
+        "dfkd-mem": Method(second_source="memory", memory_size=2560),
         # Fang et al. 2019: nothing but the disagreement of logits.
         "dfad": Method(batch_norm_weight=0, one_hot_weight=0, balance_weight=0),
         # Choi et al. 2020, with the weights that later comparisons give it.
@@ -38,9 +58,44 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 )
 
 
-def second_source(options: Distill) -> str | None:
-    """Return where the second half of the student's images comes from; None: nowhere."""
-    return METHODS[options.method].second_source if options.lambda1 > 0 else None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How the student learns: the settings, and the method's own values where they have none."""
+
+    second_source: str | None
+    """Where the second half of the student's images comes from; None: nowhere."""
+    is_replayed: bool
+    draw_every: int
+    student_batch_size: int
+    """Images of all sources together in a student step."""
+    student_learning_rate: float
+    memory_size: int
+
+
+def recipe(options: Distill, image_bytes: int) -> Recipe:
+    """Return what the settings mean for their method, for images of so many bytes."""
+    method = METHODS[options.method]
+    second_source = method.second_source if options.lambda1 > 0 else None
+    sources = int(options.lambda0 > 0 or second_source == "memory") + int(second_source is not None)
+    size = method.memory_size
+    if method.is_replayed:
+        size = max(1, min(size, _MEMORY_BYTES // image_bytes))
+    drawn = sources * options.batch_size
+    replayed = options.student_batch_size or options.batch_size
+    return Recipe(
+        second_source=second_source,
+        is_replayed=method.is_replayed,
+        draw_every=options.draw_every or (options.student_steps if method.is_replayed else 1),
+        student_batch_size=replayed if method.is_replayed else drawn,
+        student_learning_rate=options.student_learning_rate or method.student_learning_rate,
+        memory_size=options.memory_size or size,
+    )
+
+
+def has_memory(options: Distill) -> bool:
+    """Return whether the student learns from past images, which one process keeps."""
+    method = METHODS[options.method]
+    return method.is_replayed or (method.second_source == "memory" and options.lambda1 > 0)
 
 
 def loss_terms(options: Distill) -> LossTerms:
@@ -55,11 +110,12 @@ def loss_terms(options: Distill) -> LossTerms:
         return default if setting is None else setting
 
     loss = options.loss or method.loss
+    temperature = options.temperature or method.temperature
     return LossTerms(
         distance=DISTANCES[loss],
-        temperature=options.temperature,
-        disagreement=DISTANCES[options.adversarial_loss or loss],
-        disagreement_temperature=options.adversarial_temperature or options.temperature,
+        temperature=temperature,
+        disagreement=DISTANCES[options.adversarial_loss or method.adversarial_loss or loss],
+        disagreement_temperature=options.adversarial_temperature or temperature,
         adversarial=options.adversarial_weight,
         batch_norm=weight(options.batch_norm_weight, method.batch_norm_weight),
         one_hot=weight(options.one_hot_weight, method.one_hot_weight * unlabelled),

@@ -46,10 +46,24 @@ class NoiseSampler:
         y_B = torch.randint(num_classes, (total,), generator=self.rng, device=device)
         return z_BZ[share], y_B[share]
 
+    def augmented(self, x_BCHW: Tensor, how: str) -> Tensor:
+        """Return images of this process moved and mirrored as `distill.augment` says."""
+        if how == "none":
+            return x_BCHW
+        offsets_2B = self.crop_offsets(len(x_BCHW))
+        flipped_B = self.flips(len(x_BCHW)) if how == "shift-flip" else None
+        return augment.random_shift(x_BCHW, offsets_2B, flipped_B)
+
     def crop_offsets(self, count: int) -> Tensor:
         """Return, of shape 2B, where the crops of `count` images of this process begin."""
         total, share = self._share(count)
         return augment.crop_offsets(total, self._generator.image_size_px, self.rng)[:, share]
+
+    def flips(self, count: int) -> Tensor:
+        """Return, of shape B, which of `count` images of this process to mirror."""
+        total, share = self._share(count)
+        flips_B = torch.randint(2, (total,), generator=self.rng, device=self.rng.device)
+        return flips_B[share].bool()
 
     def _share(self, count: int) -> tuple[int, slice]:
         """Return how many to sample for all processes, and which of them are this one's."""
@@ -60,19 +74,27 @@ class NoiseSampler:
 
 
 class Memory(nn.Module):
-    """The memory of DFKD-Mem (after Binici et al. 2022, MB-DFKD): a ring of past images.
+    """A ring of past images (after Binici et al. 2022, MB-DFKD); the oldest make room.
 
-    They are uint8, allocated once on the device; the oldest make room.
+    They are uint8, allocated once on the device, beside the teacher's logits of them.
     """
 
     x_NCHW: Tensor
+    teacher_NK: Tensor
     seen: Tensor
 
-    def __init__(self, size: int, image_shape: tuple[int, int, int], device: torch.device) -> None:
+    def __init__(
+        self,
+        size: int,
+        image_shape: tuple[int, int, int],
+        device: torch.device,
+        num_classes: int = 0,
+    ) -> None:
         """Make room for `size` images of shape CHW."""
         super().__init__()
         x_NCHW = torch.zeros((size, *image_shape), dtype=torch.uint8, device=device)
         self.register_buffer("x_NCHW", x_NCHW)
+        self.register_buffer("teacher_NK", torch.zeros((size, num_classes), device=device))
         # On the CPU, where nothing waits for it to be read.
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
 
@@ -80,16 +102,22 @@ class Memory(nn.Module):
         """Return how many images it holds."""
         return min(int(self.seen), len(self.x_NCHW))
 
-    def push(self, x_BCHW: Tensor) -> None:
+    def push(self, x_BCHW: Tensor, teacher_BK: Tensor | None = None) -> None:
         """Store images with values in [0, 1], at most as many as there is room for."""
         size = len(self.x_NCHW)
         x_BCHW = x_BCHW[:size]
         places_B = (int(self.seen) + torch.arange(len(x_BCHW), device=x_BCHW.device)) % size
         self.x_NCHW[places_B] = (x_BCHW * 255).round_().to(torch.uint8)
+        if teacher_BK is not None:
+            self.teacher_NK[places_B] = teacher_BK[:size]
         self.seen += len(x_BCHW)
 
     def sample(self, count: int, rng: torch.Generator) -> Tensor:
         """Return `count` of its images at random, with repetition, as float in [0, 1]."""
+        return self.sample_pairs(count, rng)[0]
+
+    def sample_pairs(self, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return the same and, of shape BK, the teacher's logits that they were pushed with."""
         indices_B = torch.randint(len(self), (count,), generator=rng, device=rng.device)
         x_BCHW = self.x_NCHW[indices_B].float() / 255
-        return x_BCHW.contiguous(memory_format=torch.channels_last)
+        return x_BCHW.contiguous(memory_format=torch.channels_last), self.teacher_NK[indices_B]

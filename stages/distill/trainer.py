@@ -8,6 +8,7 @@ with are the same loop with other data in `methods.py`.
 Shape legend: B batch, Z noise, C channel, H W space, K classes.
 """
 
+import math
 from collections.abc import Callable
 
 import msgspec
@@ -23,7 +24,6 @@ from stages.distill.distributed.group import Group
 from stages.distill.frozen_teacher import fold_batch_norm
 from stages.distill.metrics import GeneratorDivergence, MetricAccumulator, Window
 from stages.distill.sampler import Memory, NoiseSampler, SyntheticBatch
-from stages.training import augment
 from stages.training import device as devices
 from stages.training.device import Compute
 from stages.training.ema import ema_copy, ema_update
@@ -56,7 +56,8 @@ class DistillTrainer:
         """Bring the networks to the device and make what trains them. The teacher is frozen."""
         self.options = options
         self.terms = methods.loss_terms(options)
-        self.second_source = methods.second_source(options)
+        shape = (generator.channels, generator.image_size_px, generator.image_size_px)
+        self.recipe = methods.recipe(options, math.prod(shape))
         self.compute = compute
         self.group = group or Group()
         self.rng = rng
@@ -73,7 +74,7 @@ class DistillTrainer:
         self.micro_batch = options.batch_size // options.accumulation_steps // self.group.size
         self.student_optimiser = torch.optim.SGD(
             self.student.parameters(),
-            lr=options.student_learning_rate,
+            lr=self.recipe.student_learning_rate,
             momentum=_STUDENT_MOMENTUM,
             nesterov=True,
             weight_decay=options.student_weight_decay,
@@ -85,10 +86,9 @@ class DistillTrainer:
             betas=_ADAM_BETAS,
             fused=True,
         )
-        shape = (generator.channels, generator.image_size_px, generator.image_size_px)
-        memory_size = options.memory_size if self.second_source == "memory" else 1
-        self.memory = Memory(memory_size, shape, compute.device)
         self.frozen_teacher = self._freeze_teacher()
+        num_classes = self.metrics.classes_K.numel()
+        self.memory = Memory(self.recipe.memory_size, shape, compute.device, num_classes)
         self.bn_stats = BNStatsLoss(self.teacher, self.group)
         self.compiled: list[nn.Module] = [self.student, self.generator, self.ema]
         self.compiled += [self.frozen_teacher] if self.is_folded else []
@@ -98,7 +98,7 @@ class DistillTrainer:
         self.compile_mode = compute.compile_mode(options.compile, can_replay=can_replay)
         compute.compile(self.compile_mode, *self.compiled)
         sources = {"generator": self.generator}
-        if self.second_source == "ema":
+        if self.recipe.second_source == "ema":
             sources["ema"] = self.ema
         self.divergence = GeneratorDivergence(self.student, sources, compute, self.group)
         self.divergences: dict[str, Tensor] = {}
@@ -130,13 +130,12 @@ class DistillTrainer:
     @property
     def student_samples(self) -> int:
         """Images that the student has learned from so far, in all processes together."""
-        sources = int(self._uses_generator) + int(self.second_source is not None)
-        return sources * self.options.batch_size * self.options.student_steps * self.round
+        return self.recipe.student_batch_size * self.options.student_steps * self.round
 
     @property
     def _uses_generator(self) -> bool:
         """Whether the student's images come from the generator, directly or by the memory."""
-        return self.options.lambda0 > 0 or self.second_source == "memory"
+        return self.options.lambda0 > 0 or self.recipe.second_source == "memory"
 
     def run(
         self,
@@ -197,8 +196,10 @@ class DistillTrainer:
         first = self.round * options.student_steps
         batches: list[SyntheticBatch] = []
         for number in range(options.student_steps):
-            if number % options.draw_every == 0:
+            if number % self.recipe.draw_every == 0:
                 batches = [self.sample_batch() for _ in range(options.accumulation_steps)]
+            if self.recipe.is_replayed:
+                batches = self.replay()
             self.student_step(first + number, batches)
         self.round += 1
 
@@ -250,23 +251,28 @@ class DistillTrainer:
             if self._uses_generator:
                 parts.append(self._owned(self.generator(*self.sampler.sample(self.micro_batch))))
                 weights.append(self.options.lambda0)
-            if self.second_source == "ema":
+            if self.recipe.second_source == "ema":
                 parts.append(self._owned(self.ema(*self.sampler.sample(self.micro_batch))))
                 weights.append(self.options.lambda1)
-            elif self.second_source == "memory":
+            elif self.recipe.second_source == "memory":
                 self.memory.push(parts[0][: max(1, len(parts[0]) // _MEMORY_SHARE)])
                 parts.append(self.memory.sample(self.micro_batch, self.rng))
                 weights.append(self.options.lambda1)
-            if self.options.augment == "shift":
-                parts = [
-                    augment.random_shift(x_BCHW, self.sampler.crop_offsets(len(x_BCHW)))
-                    for x_BCHW in parts
-                ]
+            parts = [self.sampler.augmented(x_BCHW, self.options.augment) for x_BCHW in parts]
             x_BCHW = torch.cat(parts) if len(parts) > 1 else parts[0].clone()
             teacher_BK = self.frozen_teacher(x_BCHW).float().clone()
         self.metrics.add_teacher(x_BCHW, teacher_BK)
         self.metrics.add_batch(teacher_BK[: self.micro_batch])
+        if self.recipe.is_replayed:
+            self.memory.push(x_BCHW, teacher_BK)
         return SyntheticBatch(x_BCHW, teacher_BK, tuple(weights))
+
+    def replay(self) -> list[SyntheticBatch]:
+        """Return the parts of one batch, from all that is remembered."""
+        parts = self.options.accumulation_steps
+        count = self.recipe.student_batch_size // parts
+        samples = [self.memory.sample_pairs(count, self.rng) for _ in range(parts)]
+        return [SyntheticBatch(x_BCHW, teacher_BK, (1.0,)) for x_BCHW, teacher_BK in samples]
 
     def _owned(self, x_BCHW: Tensor) -> Tensor:
         """Return images that later passes leave alone; CUDA graphs write over their outputs."""
@@ -281,7 +287,7 @@ class DistillTrainer:
         """
         options = self.options
         steps = options.rounds * options.student_steps
-        rate = one_cycle(step, steps, options.student_learning_rate, _STUDENT_WARMUP)
+        rate = one_cycle(step, steps, self.recipe.student_learning_rate, _STUDENT_WARMUP)
         self.student_optimiser.param_groups[0]["lr"] = rate
         self.student_optimiser.zero_grad()
         total = torch.zeros((), device=self.compute.device)

@@ -55,7 +55,7 @@ def main(mode: str, *, is_lost: bool) -> None:
     path = teacher(Path(tempfile.mkdtemp()))
     # Without an end of its own: only what watches the processes ends a training that lost one.
     rounds = 10**9 if is_lost else ROUNDS
-    chosen = job(processes=2, precision="bf16", compile=mode, rounds=rounds)
+    chosen = job(method="mad", processes=2, precision="bf16", compile=mode, rounds=rounds)
     try:
         with process_group(chosen, path, None) as group:
             trainer, _ = build_trainer(chosen, path, group)

@@ -16,6 +16,7 @@ from tests.gpu.hollow.calls import Calls
 from tests.stages.distill.tiny_training import job, teacher
 
 METHODS: dict[str, dict[str, Any]] = {
+    "madpipe": {"method": "madpipe"},
     "mad": {},
     "mad in fp32": {"precision": "fp32"},
     "mad with accumulation": {"accumulation_steps": 2},
@@ -34,7 +35,14 @@ METHODS: dict[str, dict[str, Any]] = {
 
 def trainer(folder: Path, **options: Any) -> DistillTrainer:
     """Return a small trainer on the GPU, of rounds of which none is measured."""
-    chosen = {"rounds": 8000, "precision": "bf16", "compile": "off", "student_steps": 2} | options
+    chosen: dict[str, Any] = {
+        "method": "mad",
+        "rounds": 8000,
+        "precision": "bf16",
+        "compile": "off",
+        "student_steps": 2,
+    }
+    chosen |= options
     built, _ = build_trainer(job(**chosen), teacher(folder), Group())
     assert built.compute.device.type == "cuda"
     return built
@@ -74,7 +82,7 @@ def test_steps_launch_no_more_kernels_than_they_did() -> None:
     generator step had 1,769 kernels, a draw 317 and a student step 340. Seven of each of the first
     two count what the teacher cannot say.
     """
-    options = Distill(rounds=8000, batch_size=4, generator_width=8, compile="off")
+    options = Distill(method="mad", rounds=8000, batch_size=4, generator_width=8, compile="off")
     pair = Pair("resnet34", "resnet18").trainer(options)
     assert pair.is_folded
     pair.train_round()

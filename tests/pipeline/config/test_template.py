@@ -120,6 +120,6 @@ def test_description_of_a_field_is_the_sentence_below_it_in_one_line() -> None:
     described = descriptions(Distill)
     assert described["student_steps"] == "student steps in a round"
     assert described["draw_every"] == (
-        "student steps on one draw of images; more is faster, since images and the teacher's "
-        "logits are made once a draw"
+        "student steps for one draw of images; more is faster, since images and the teacher's "
+        "logits are made once a draw; absent: the method's (1; madpipe: all of a round)"
     )

@@ -9,7 +9,7 @@ import pytest
 from pipeline.settings import Distill
 from pipeline.settings.distill import MethodName
 from stages.distill import losses
-from stages.distill.methods import METHODS, loss_terms, second_source
+from stages.distill.methods import METHODS, loss_terms, recipe
 
 
 def test_the_methods_are_those_that_the_settings_name() -> None:
@@ -18,10 +18,17 @@ def test_the_methods_are_those_that_the_settings_name() -> None:
 
 @pytest.mark.parametrize(
     ("method", "source"),
-    [("mad", "ema"), ("abm", None), ("dfkd-mem", "memory"), ("dfad", None), ("dfq", None)],
+    [
+        ("madpipe", "ema"),
+        ("mad", "ema"),
+        ("abm", None),
+        ("dfkd-mem", "memory"),
+        ("dfad", None),
+        ("dfq", None),
+    ],
 )
 def test_every_method_has_its_second_source(method: Any, source: str | None) -> None:
-    assert second_source(Distill(method=method)) == source
+    assert recipe(Distill(method=method), 3072).second_source == source
 
 
 def test_dfad_has_nothing_but_disagreement_of_logits() -> None:
@@ -59,4 +66,43 @@ def test_an_unconditional_one_has_no_label_and_no_norm_term() -> None:
 
 
 def test_a_second_source_of_no_weight_is_not_sampled() -> None:
-    assert second_source(Distill(lambda1=0.0)) is None
+    assert recipe(Distill(lambda1=0.0), 3072).second_source is None
+
+
+def test_madpipe_replays_one_draw_a_round_and_softens() -> None:
+    options = Distill(method="madpipe", student_steps=7)
+    own, terms = recipe(options, 3072), loss_terms(options)
+    assert (own.is_replayed, own.draw_every, own.memory_size) == (True, 7, 16384)
+    assert (own.student_batch_size, own.student_learning_rate) == (options.batch_size, 0.3)
+    assert (terms.distance, terms.temperature, terms.disagreement) == (losses.kl, 4, losses.l1)
+
+
+def test_other_methods_learn_from_all_that_was_drawn_in_a_step_each() -> None:
+    options = Distill(method="mad", batch_size=24)
+    own = recipe(options, 3072)
+    assert (own.is_replayed, own.draw_every, own.memory_size) == (False, 1, 1)
+    assert (own.student_batch_size, own.student_learning_rate) == (48, 0.05)
+    assert recipe(Distill(method="abm", batch_size=24), 3072).student_batch_size == 24
+    assert recipe(Distill(method="dfkd-mem"), 3072).memory_size == 2560
+
+
+def test_the_replay_memory_of_large_images_is_bounded_in_bytes() -> None:
+    options = Distill(method="madpipe")
+    assert recipe(options, 3 * 224 * 224).memory_size == (512 << 20) // (3 * 224 * 224)
+    assert recipe(Distill(method="madpipe", memory_size=9), 3 * 224 * 224).memory_size == 9
+
+
+def test_settings_beat_what_the_method_says_of_the_student() -> None:
+    options = Distill(
+        method="madpipe",
+        draw_every=2,
+        student_batch_size=6,
+        student_learning_rate=0.01,
+        loss="l1",
+        temperature=2.0,
+        adversarial_loss="js",
+    )
+    own, terms = recipe(options, 3072), loss_terms(options)
+    assert (own.draw_every, own.student_batch_size, own.student_learning_rate) == (2, 6, 0.01)
+    assert (terms.distance, terms.disagreement) == (losses.l1, losses.js)
+    assert (terms.temperature, terms.disagreement_temperature) == (2, 2)

@@ -94,8 +94,8 @@ def test_the_generator_step_moves_the_generator() -> None:
 
 def test_the_generator_loss_equals_its_terms_computed_apart() -> None:
     trainer = _trainer(
-        loss="kl", temperature=3.0, adversarial_weight=0.7, batch_norm_weight=0.2,
-        one_hot_weight=0.3, balance_weight=0.4,
+        method="mad", loss="kl", temperature=3.0, adversarial_weight=0.7,
+        batch_norm_weight=0.2, one_hot_weight=0.3, balance_weight=0.4,
     )  # fmt: skip
     rng = torch.Generator()
     rng.set_state(trainer.rng.get_state())
@@ -116,7 +116,7 @@ def test_the_generator_loss_equals_its_terms_computed_apart() -> None:
 
 
 def test_the_student_loss_weighs_samples_of_both_generators() -> None:
-    trainer = _trainer(lambda0=0.3, lambda1=0.9, alpha=0.5, augment="none")
+    trainer = _trainer(method="mad", lambda0=0.3, lambda1=0.9, alpha=0.5, augment="none")
     trainer.train_round()
     rng = torch.Generator()
     rng.set_state(trainer.rng.get_state())

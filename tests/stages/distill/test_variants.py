@@ -40,15 +40,19 @@ def _distance(one: DistillTrainer, other: DistillTrainer) -> float:
 
 
 VARIANTS: list[dict[str, Any]] = [
+    {"method": "mad"},
     {"method": "abm"},
     {"method": "dfkd-mem", "memory_size": 7},
+    {"memory_size": 9},
+    {"student_batch_size": 6},
     {"method": "dfad"},
     {"method": "dfq"},
     {"generator": "sum"},
     {"generator": "cat", "delta": 0.1},
     {"ema_batch_norm": "averaged"},
-    {"joint_batch": False},
+    {"method": "mad", "joint_batch": False},
     {"augment": "none"},
+    {"augment": "shift-flip"},
     {"lambda0": 0.0},
     {"loss": "js", "temperature": 4.0},
     {"generator_steps": 2},
@@ -217,7 +221,40 @@ def test_the_memory_holds_only_images_of_the_generator(make_trainer: MakeTrainer
     trainer = make_trainer(method="dfkd-mem", memory_size=50)
     for _ in range(3):
         trainer.train_round()
-    assert len(trainer.memory) == 3 * 2 * (16 // 8)
+    assert len(trainer.memory) == 3 * 5 * (16 // 8)
+
+
+def test_the_replay_memory_holds_both_generators_images_and_the_teachers_logits(
+    make_trainer: MakeTrainer,
+) -> None:
+    trainer = make_trainer(method="madpipe", memory_size=200)
+    for _ in range(3):
+        trainer.train_round()
+    memory = trainer.memory
+    assert len(memory) == 3 * 2 * 16
+    x_BCHW = memory.x_NCHW[: len(memory)].float() / 255
+    expected_BK = trainer.teacher(x_BCHW.contiguous(memory_format=torch.channels_last))
+    # Images are kept as bytes, so that logits are those of nearly the same image.
+    assert torch.allclose(memory.teacher_NK[: len(memory)], expected_BK, atol=0.1)
+    assert expected_BK.std() > 0.1
+    assert not memory.teacher_NK[len(memory) :].any()
+
+
+def test_a_student_step_of_madpipe_learns_from_the_past(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer(method="madpipe", student_batch_size=8)
+    trainer.train_round()
+    with torch.no_grad():
+        trainer.memory.x_NCHW.zero_()
+        trainer.memory.teacher_NK.fill_(3.0)
+    seen: list[torch.Tensor] = []
+    handle = trainer.student.register_forward_pre_hook(
+        lambda _, inputs: seen.append(inputs[0].detach().clone())
+    )
+    trainer.sampler.sample = mock.Mock(side_effect=AssertionError("nothing is drawn"))  # type: ignore[method-assign]
+    trainer.student_step(0, trainer.replay())
+    handle.remove()
+    assert [len(x_BCHW) for x_BCHW in seen] == [8]
+    assert not seen[0].any()
 
 
 def test_windows_are_about_fifty_and_the_last_round_ends_one(make_trainer: MakeTrainer) -> None:

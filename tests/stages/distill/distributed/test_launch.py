@@ -23,12 +23,18 @@ from torch.multiprocessing.spawn import (
 from pipeline.errors import StageError
 from stages.distill.distributed import launch, rendezvous
 from stages.distill.distributed.launch import loss, process_group
-from stages.distill.job import build_trainer
+from stages.distill.job import Job, build_trainer
 from stages.distill.trainer import DistillTrainer
 from stages.training import state_file
-from tests.stages.distill.tiny_training import children, job, teacher, trained_state
+from tests.stages.distill.tiny_training import children, teacher, trained_state
+from tests.stages.distill.tiny_training import job as job_of
 
 ROOT = Path(__file__).parents[4]
+
+
+def job(**options: Any) -> Job:
+    """Return a job of a method that several processes can share."""
+    return job_of(**{"method": "mad", "student_steps": 2} | options)
 
 
 def _train(trainer: DistillTrainer, rounds: int) -> dict[str, Tensor]:
@@ -46,6 +52,21 @@ def _trained(path: Path, rounds: int, **options: object) -> dict[str, Tensor]:
 def test_one_process_is_a_group_of_one_and_starts_nothing(tmp_path: Path) -> None:
     with process_group(job(), teacher(tmp_path), None) as group:
         assert (group.rank, group.size, children()) == (0, 1, [])
+
+
+@pytest.mark.parametrize("method", ["madpipe", "dfkd-mem"])
+def test_a_memory_is_not_shared_among_the_processes_of_torchrun(
+    tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "torchrun_store", object)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with (
+        pytest.raises(
+            StageError, match=rf'method "{method}" keeps its memory in one process \(2\)'
+        ),
+        process_group(job(method=method), teacher(tmp_path), None),
+    ):
+        pass
 
 
 COMPILED = pytest.param("uncond", "on", marks=pytest.mark.slow)
@@ -127,7 +148,7 @@ from pathlib import Path
 from stages.distill.distributed.launch import process_group
 from tests.stages.distill.tiny_training import children, job
 if __name__ == "__main__":
-    with process_group(job(processes=2), Path(sys.argv[1]), None):
+    with process_group(job(method="mad", processes=2), Path(sys.argv[1]), None):
         (child,) = children()
         print(child, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -240,8 +261,9 @@ main(["run", "distill", "--json", *sys.argv[1:]])
 def _torchrun(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Distil in two processes of torchrun, for so many rounds that one can be lost."""
     (folder / "pipeline.toml").write_text(
-        'seed = 0\n[teacher]\narch = "resnet8"\nepochs = 3\n[distill]\nrounds = 40\n'
-        "batch_size = 32\ngenerator_width = 16\ngenerator_learning_rate = 0.01\nbank_size = 32\n"
+        'seed = 0\n[teacher]\narch = "resnet8"\nepochs = 3\n[distill]\nmethod = "mad"\n'
+        "rounds = 40\nbatch_size = 32\ngenerator_width = 16\n"
+        "generator_learning_rate = 0.01\nbank_size = 32\n"
         'precision = "fp32"\n',
         encoding="utf-8",
     )
