@@ -80,7 +80,7 @@ class Build(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """steps of that training"""
     int8_batch_size: Annotated[int, Meta(ge=2)] = 256
     """images in one of them"""
-    int8_learning_rate: Rate = 1e-4
+    int8_learning_rate: Rate = 1e-3
     """at its start (Adam); it falls to 0 along a cosine"""
     calibration_images: Count = 256
     """int8, fp8: images of the bank that ranges come from"""
