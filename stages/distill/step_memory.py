@@ -30,8 +30,9 @@ def of_trainer(trainer: DistillTrainer) -> StepMemory | None:
     if trainer.terms.batch_norm:
         # Each layer's input once more, less its mean.
         of_teacher += of_teacher // 2
-    sources = 1 if trainer.second_source is None else 2
-    kept = max(from_noise + of_teacher + of_student, sources * of_student)
+    # Images of a student step for each that a generator makes.
+    sources = trainer.recipe.student_batch_size / trainer.options.batch_size
+    kept = max(from_noise + of_teacher + of_student, int(sources * of_student))
     if trainer.compute.dtype != torch.float32:
         kept //= 2
     return memory.of_step([trainer.student, generator], kept)
