@@ -65,7 +65,7 @@ def _trainer(run: Path | None, real_NCHW: NDArray[np.float32], options: Build) -
     names = ("generator", "ema_generator")
     generators = [_generator(run / f"{name}.safetensors") for name in names]
     cpu = torch.device("cpu")
-    source = _Generated(generators, options.int8_batch_size, cpu)
+    source = _Generated(generators, options.int8_batch_size or 256, cpu)
     steps = options.int8_steps
     return Int8Trainer(
         options, source, cpu, seed=0, steps=steps, on_progress=no_progress, on_note=print
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--steps", type=int, default=Build().int8_steps)
-    parser.add_argument("--batch", type=int, default=Build().int8_batch_size)
+    parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--rate", type=float, default=Build().int8_learning_rate)
     parser.add_argument("--imbalance", type=float, default=1.0, help="of channels; 1: none")
     parser.add_argument("--cases", nargs="*", default=list(_CASES))

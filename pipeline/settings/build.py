@@ -78,8 +78,8 @@ class Build(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     a file from anywhere auto is rounded, and trained uses the calibration images"""
     int8_steps: Count = 200
     """steps of that training"""
-    int8_batch_size: Annotated[int, Meta(ge=2)] = 256
-    """images in one of them"""
+    int8_batch_size: Annotated[int, Meta(ge=2)] | None = None
+    """images in one of them; absent: 256 up to 32 pixels, fewer of larger ones, 16 from 128 on"""
     int8_learning_rate: Rate = 1e-3
     """at its start (Adam); it falls to 0 along a cosine"""
     calibration_images: Count = 256

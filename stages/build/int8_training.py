@@ -37,7 +37,8 @@ from stages.training.state_file import State
 
 _SMOKE_STEPS = 2
 _UNIT = "int8 training steps"
-
+_BATCH_PIXELS = 256 * 32 * 32
+_MIN_BATCH, _MAX_BATCH = 16, 256
 
 Keep = Callable[[Callable[[Path], None]], None]
 """Saves by calling what it is given with a path, when that is due."""
@@ -199,7 +200,7 @@ def of_run(ctx: Context) -> Int8Trainer:
     generators = [_generator(ctx.input(f"distill/{name}")) for name in names]
     trainer = Int8Trainer(
         options,
-        _Generated(generators, options.int8_batch_size, device),
+        _Generated(generators, batch_size(options, generators[0].image_size_px ** 2), device),
         device,
         seed=ctx.settings.seed,
         steps=ctx.play(options.int8_steps, _UNIT, few=_SMOKE_STEPS),
@@ -217,13 +218,19 @@ def of_images(
     device = devices.select("fp32").device
     return Int8Trainer(
         options,
-        _Stored(images_NCHW, options.int8_batch_size, device),
+        _Stored(images_NCHW, batch_size(options, images_NCHW[0, 0].size), device),
         device,
         seed=0,
         steps=options.int8_steps,
         on_progress=on_progress,
         on_note=on_note,
     )
+
+
+def batch_size(options: Build, pixels: int) -> int:
+    """Return the images of a step, for images of so many pixels: memory holds all activations."""
+    bounded = min(max(_MIN_BATCH, _BATCH_PIXELS // pixels), _MAX_BATCH)
+    return options.int8_batch_size or bounded
 
 
 def _generator(path: Path) -> Generator:
