@@ -2,7 +2,6 @@
 
     uv run python benchmarks/startup.py commands [--other PATH/bin/madpipe] --repeats 5
     uv run python benchmarks/startup.py imports            what each command imports, by package
-    uv run python benchmarks/startup.py stages             a whole `run all`, stage by stage
 
 `commands` exports a ResNet-18 of torchvision and one for CIFAR from their state dicts and builds
 an fp32 engine, each in a new process with the files in memory. `--other` names the command of
@@ -11,7 +10,6 @@ beside other load they say more than wall seconds.
 """
 
 import argparse
-import json
 import os
 import re
 import resource
@@ -35,8 +33,6 @@ COMMANDS = {
     "export, ResNet-20 for CIFAR": ["export", "--student", "r20.pt", "--out"],
     "build fp32, ResNet-18": ["build", "--onnx", "r18.onnx", "--precision", "fp32", "--out"],
 }
-_ENDED = (exit_codes.DONE, exit_codes.GATE_FAILED, exit_codes.GATE_INCONCLUSIVE)
-"""A run with few rounds ends well, and fails its gates."""
 IMPORT = re.compile(r"import time:\s*(\d+) \|\s*\d+ \|\s*(\S+)")
 
 
@@ -61,7 +57,7 @@ def run(command: Sequence[str], folder: Path) -> tuple[Cost, str]:
     before, begin_s = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     process = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     wall_s, after = time.perf_counter() - begin_s, resource.getrusage(resource.RUSAGE_CHILDREN)
-    if process.returncode not in _ENDED:
+    if process.returncode != exit_codes.DONE:
         sys.exit(f"{command} left with {process.returncode}:\n{process.stdout}{process.stderr}")
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Cost(wall_s, cpu_s), process.stderr
@@ -128,40 +124,18 @@ def imports() -> None:
             print(f"- {title}: {total / 1e3:.0f} ms; package ms (modules): {', '.join(texts)}")
 
 
-def stages(changes: Sequence[str]) -> None:
-    """Run everything from nothing and print what each stage took, and what is outside of them."""
-    heading("`run all` from nothing, by stage")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "pipeline.toml").write_bytes((ROOT / "pipeline.toml").read_bytes())
-        options = [part for change in changes for part in ("--set", change)]
-        command = [str(MADPIPE), "run", "all", "--inconclusive", "pass", *options]
-        cost, _ = run(command, folder)
-        report = [str(MADPIPE), "report", "--format", "json"]
-        output = subprocess.run(report, cwd=folder, capture_output=True, check=True).stdout
-    stage_s = {stage["name"]: stage["seconds"] for stage in json.loads(output)["stages"]}
-    print("| stage | s |\n| --- | --- |")
-    for stage, seconds in stage_s.items():
-        print(f"| {stage} | {seconds:.1f} |")
-    print(f"| start, plan, judge, end | {cost.wall_s - sum(stage_s.values()):.1f} |")
-    print(f"| whole process | {cost.wall_s:.1f} (CPU {cost.cpu_s:.1f}) |")
-
-
 def main() -> None:
     """Measure what the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("what", choices=["commands", "imports", "stages"])
+    parser.add_argument("what", choices=["commands", "imports"])
     parser.add_argument("--other", type=Path)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--set", dest="changes", action="append", default=[])
     arguments = parser.parse_args()
     os.environ.pop("MADPIPE_HOME", None)
     if arguments.what == "commands":
         commands(arguments.other, arguments.repeats)
-    elif arguments.what == "imports":
-        imports()
     else:
-        stages(arguments.changes)
+        imports()
 
 
 if __name__ == "__main__":
