@@ -218,6 +218,10 @@ class Autotuner:
             train = self.train if is_trained else None
             result.build(self.converter, more_float, train=train, cache=self.cache)
             result.build_s = round(time.perf_counter() - begin_s, 3)
+            if is_trained and not result.is_trained and self.converter.options.int8 == "auto":
+                # It cannot be trained, so it is the rounded one over again.
+                self.results.remove(result)
+                return
             result.compare(
                 logits(result.open(self.threads).infer, self.images_NCHW), self._reference_NK
             )

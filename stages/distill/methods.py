@@ -92,12 +92,6 @@ def recipe(options: Distill, image_bytes: int) -> Recipe:
     )
 
 
-def has_memory(options: Distill) -> bool:
-    """Return whether the student learns from past images, which one process keeps."""
-    method = METHODS[options.method]
-    return method.is_replayed or (method.second_source == "memory" and options.lambda1 > 0)
-
-
 def loss_terms(options: Distill) -> LossTerms:
     """Return what the settings mean for their method and kind of generator."""
     method = METHODS[options.method]

@@ -24,7 +24,6 @@ from torch.multiprocessing.spawn import (
 
 from pipeline.errors import error_summary
 from pipeline.stage import StageError
-from stages.distill import methods
 from stages.distill.distributed import worker
 from stages.distill.distributed.group import Group
 from stages.distill.distributed.rendezvous import POLL_S, START_KEY, join, torchrun_store
@@ -46,18 +45,13 @@ def process_group(job: Job, teacher: Path, checkpoint: Path | None) -> Iterator[
     """Yield the group of processes; those above rank 0 have the job by then and have begun.
 
     Raises:
-        StageError: A process ended before its time, has no device, or the method has a memory,
-            which is not shared; the checkpoint stays.
+        StageError: A process ended before its time, or has no device; the checkpoint stays.
     """
     store = torchrun_store()
     size = int(os.environ["WORLD_SIZE"]) if store else job.options.processes
     if size == 1:
         yield Group()
         return
-    if methods.has_memory(job.options):
-        # The settings have a rule for their own processes; those of torchrun show only here.
-        wrong = f'method "{job.options.method}" keeps its memory in one process ({size})'
-        raise StageError("distill.processes", wrong, 'set distill.method = "mad", or start 1')
     threads = torch.get_num_threads()
     workers: Workers | None = None
     try:

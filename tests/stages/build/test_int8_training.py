@@ -117,6 +117,23 @@ def test_auto_trains_what_rounding_changes_too_much_and_mixes_nothing_then(
     assert [rounded.is_trained, trained.is_trained] == [False, True]
 
 
+def test_auto_has_no_second_candidate_of_what_cannot_be_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = autotune.logits, 0
+
+    def logits(infer: Any, x_NCHW: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return np.roll(real(infer, x_NCHW), 1 if calls == 3 else 0, axis=1)
+
+    monkeypatch.setattr(autotune, "logits", logits)
+    options = _options(MEASURED, max_disagreement=0.5, bisect_layers=0)
+    _, built, _ = _built(tmp_path, options, train=lambda *_: None)
+    assert [candidate.precision for candidate in built.candidates] == ["fp32", "int8"]
+    assert [candidate.verdict for candidate in built.candidates] == ["chosen", "missed"]
+
+
 def test_a_graph_that_torch_cannot_run_is_rounded_with_a_note(tmp_path: Path) -> None:
     nodes = graphs.layers()
     nodes[1] = helper.make_node("Mish", ["c"], ["r"], name="mish")

@@ -54,21 +54,6 @@ def test_one_process_is_a_group_of_one_and_starts_nothing(tmp_path: Path) -> Non
         assert (group.rank, group.size, children()) == (0, 1, [])
 
 
-@pytest.mark.parametrize("method", ["madpipe", "dfkd-mem"])
-def test_a_memory_is_not_shared_among_the_processes_of_torchrun(
-    tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(launch, "torchrun_store", object)
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with (
-        pytest.raises(
-            StageError, match=rf'method "{method}" keeps its memory in one process \(2\)'
-        ),
-        process_group(job(method=method), teacher(tmp_path), None),
-    ):
-        pass
-
-
 COMPILED = pytest.param("uncond", "on", marks=pytest.mark.slow)
 
 
