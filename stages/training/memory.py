@@ -75,7 +75,7 @@ class StepMemory(NamedTuple):
         return self.fixed_bytes + batch * self.image_bytes
 
     def warning(self, batch: int, available_bytes: int, remedy: Callable[[int], str]) -> str | None:
-        """Return what to say of a step that takes more than there is, or than 8 GiB.
+        """Return what to say of a step that takes more than 8 GiB: a warning where it is not there.
 
         `remedy` gets the largest power of two of images that fit, and returns what to do.
         """
@@ -84,8 +84,9 @@ class StepMemory(NamedTuple):
             return None
         fitting = max(0, bound_bytes - self.fixed_bytes) // self.image_bytes
         fits = 2 ** (fitting.bit_length() - 1) if fitting else 0
+        begin = "warning: " if self.total(batch) > available_bytes else ""
         return (
-            f"warning: a step of {batch} images takes about {self.total(batch) / 2**30:.1f} GiB of "
+            f"{begin}a step of {batch} images takes about {self.total(batch) / 2**30:.1f} GiB of "
             f"memory ({available_bytes / 2**30:.1f} GiB are here); {bound_bytes / 2**30:.1f} GiB "
             f"are enough with {remedy(fits) if fits > 1 else 'smaller images or networks'}"
         )

@@ -30,8 +30,11 @@ def test_a_batch_that_fits_in_eight_gib_is_named() -> None:
     assert estimate.warning(64, 2**34, "batch {}".format) is None
     text = estimate.warning(256, 2**34, "batch {}".format)
     assert text is not None
-    assert "256 images takes about 17.0 GiB" in text
+    assert text.startswith("warning: a step of 256 images takes about 17.0 GiB")
     assert "8.0 GiB are enough with batch 64" in text
+    on_more = estimate.warning(256, 2**36, "batch {}".format)
+    assert on_more is not None
+    assert on_more.startswith("a step of 256 images")
     on_less = estimate.warning(64, 2**31, "batch {}".format)
     assert on_less is not None
     assert "2.0 GiB are enough with batch 16" in on_less
