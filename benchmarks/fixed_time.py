@@ -51,7 +51,7 @@ RUNS: Mapping[str, dict[str, Any]] = {
     "abm": {"method": "abm", **_REUSED},
     "dfkd-mem": {"method": "dfkd-mem", **_REUSED},
 }
-"""What differs from the shipped settings; madpipe's were chosen on training images, see --help."""
+"""What differs from the shipped settings. Decision 12 says on what madpipe's were chosen."""
 PLAIN = ("mad", "abm", "dfkd-mem")
 """Runs with a plain loop: the methods as they are commonly written."""
 _PLAIN_SETTINGS = {"draw_every": 1}

@@ -28,7 +28,8 @@ class Distill(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """student steps for one draw of images; more is faster, since images and the teacher's logits
     are made once a draw; absent: the method's (1; madpipe: all of a round)"""
     batch_size: Annotated[int, Meta(ge=2)] = 128
-    """images drawn from each generator at once; the student learns from all of them in a step"""
+    """images drawn from each generator at once; but for madpipe, a student step is on all of
+    them"""
     student_batch_size: Annotated[int, Meta(ge=2)] | None = None
     """madpipe: images in a student step, from the memory; absent: batch_size"""
     alpha: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.95
@@ -45,7 +46,7 @@ class Distill(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     statistics"""
     augment: Literal["none", "shift", "shift-flip"] = "shift"
     """shift: move each image for the student by its own random step of at most an eighth of its
-    side; shift-flip: and mirror every second one"""
+    side; shift-flip: and mirror half of them"""
     memory_size: Count | None = None
     """images to remember, as uint8 on the device; absent: the method's (dfkd-mem: 2560; madpipe:
     16384, or what 512 MiB hold)"""

@@ -77,9 +77,11 @@ def recipe(options: Distill, image_bytes: int) -> Recipe:
     method = METHODS[options.method]
     second_source = method.second_source if options.lambda1 > 0 else None
     sources = int(options.lambda0 > 0 or second_source == "memory") + int(second_source is not None)
-    size = method.memory_size
-    if method.is_replayed:
-        size = max(1, min(size, _MEMORY_BYTES // image_bytes))
+    memory_size = 1
+    if method.is_replayed or second_source == "memory":
+        memory_size = options.memory_size or method.memory_size
+    if method.is_replayed and options.memory_size is None:
+        memory_size = max(1, min(memory_size, _MEMORY_BYTES // image_bytes))
     drawn = sources * options.batch_size
     replayed = options.student_batch_size or options.batch_size
     return Recipe(
@@ -88,7 +90,7 @@ def recipe(options: Distill, image_bytes: int) -> Recipe:
         draw_every=options.draw_every or (options.student_steps if method.is_replayed else 1),
         student_batch_size=replayed if method.is_replayed else drawn,
         student_learning_rate=options.student_learning_rate or method.student_learning_rate,
-        memory_size=options.memory_size or size,
+        memory_size=memory_size,
     )
 
 

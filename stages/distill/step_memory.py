@@ -11,7 +11,7 @@ def of_trainer(trainer: DistillTrainer) -> StepMemory | None:
     """Return the estimate, by images of one part of a batch; None where a network has no shapes.
 
     The generator's step keeps what generator, teacher and student do with an image, the student's
-    what the student does with one of each source.
+    what the student does with its own batch; what past images take comes on top.
     """
     generator = trainer.generator
     shape = generator.channels, generator.image_size_px
@@ -35,7 +35,9 @@ def of_trainer(trainer: DistillTrainer) -> StepMemory | None:
     kept = max(from_noise + of_teacher + of_student, int(sources * of_student))
     if trainer.compute.dtype != torch.float32:
         kept //= 2
-    return memory.of_step([trainer.student, generator], kept)
+    estimate = memory.of_step([trainer.student, generator], kept)
+    # The system gives this memory out only as images fill it.
+    return estimate._replace(fixed_bytes=estimate.fixed_bytes + trainer.memory.x_NCHW.nbytes)
 
 
 def warning(trainer: DistillTrainer) -> str | None:

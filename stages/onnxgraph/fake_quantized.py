@@ -15,7 +15,7 @@ from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 from torch import Tensor, nn
 
 from stages.onnxgraph.layers import LAYER_OPS
-from stages.onnxgraph.torch_graph import TorchGraph, fake_quantize
+from stages.onnxgraph.torch_graph import TorchGraph, along, fake_quantize
 
 _SUFFIX = "_quantized"
 """What onnxruntime's quantizer adds to the name of weights."""
@@ -80,7 +80,7 @@ class FakeQuantizedGraph(nn.Module):
         if source is not None and tuple(source.dims) == array.shape:
             return numpy_helper.to_array(source)
         scale = self._graph.stored(stored.scale)
-        dequantized = torch.from_numpy(array.astype(np.float32)) * _along(
+        dequantized = torch.from_numpy(array.astype(np.float32)) * along(
             scale, stored.axis, array.ndim
         )
         floats_of: np.ndarray = dequantized.numpy()
@@ -166,10 +166,3 @@ def _stored(node: NodeProto, array: np.ndarray) -> _Stored:
     is_reduced = np.abs(array.astype(np.int64)).max(initial=0) <= _REDUCED
     limit = _REDUCED if is_reduced else _LARGEST
     return _Stored(node.input[0], node.input[1], node.output[0], axis, limit)
-
-
-def _along(scale: Tensor, axis: int, dims: int) -> Tensor:
-    """Return a scale so that it broadcasts along one axis of a tensor of so many dimensions."""
-    if scale.numel() == 1:
-        return scale.reshape(())
-    return scale.reshape([-1 if dim == axis else 1 for dim in range(dims)])

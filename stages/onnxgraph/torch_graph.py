@@ -136,7 +136,7 @@ class TorchGraph(nn.Module):
         axis = a.get("axis", 1)
         low, high = a["range"]
         return fake_quantize(
-            x, _along(scale, axis, x), _along(zero_point, axis, x), low=low, high=high
+            x, along(scale, axis, x.dim()), along(zero_point, axis, x.dim()), low=low, high=high
         )
 
     @staticmethod
@@ -210,12 +210,12 @@ class _FakeQuantize(torch.autograd.Function):
         return inner, grad_scale, None, None
 
 
-def _along(values: Tensor, axis: int, x: Tensor) -> Tensor:
-    """Return a scale or zero point so that it broadcasts along one axis of `x`."""
+def along(values: Tensor, axis: int, dims: int) -> Tensor:
+    """Return a scale or zero point so that it broadcasts along an axis of a tensor of `dims`."""
     if values.numel() == 1:
         return values.reshape(())
-    sizes = [1] * x.dim()
-    sizes[axis % x.dim()] = -1
+    sizes = [1] * dims
+    sizes[axis % dims] = -1
     return values.reshape(sizes)
 
 
@@ -225,8 +225,9 @@ def _dequantize(inputs: Sequence[Any], a: Mapping[str, Any]) -> Tensor:
         raise UnsupportedNode("scales for blocks")
     x, scale = inputs[:2]
     axis = a.get("axis", 1)
-    floats: Tensor = x - _along(inputs[2], axis, x) if len(inputs) > 2 else x  # noqa: PLR2004
-    return floats * _along(scale, axis, x)
+    dims = x.dim()
+    floats: Tensor = x - along(inputs[2], axis, dims) if len(inputs) > 2 else x  # noqa: PLR2004
+    return floats * along(scale, axis, dims)
 
 
 def _plain(value: Any) -> Any:

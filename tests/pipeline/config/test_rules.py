@@ -48,6 +48,7 @@ BROKEN = [
     (Settings(data=Data(mean=(0.0,), std=(255.0,))), [("data", "std")]),
     (Settings(data=Data(image_size_px=32, resize_px=28)), [("data", "resize_px")]),
     (Settings(build=Build(targets=("sm89",))), [("build", "targets")]),
+    (Settings(build=Build(int8="trained", precision="fp32")), [("build", "int8")]),
     (
         Settings(build=Build(tensorrt=TensorRT(opt_batch=300))),
         [("build", "tensorrt", "opt_batch")],
@@ -79,6 +80,8 @@ BROKEN = [
 ]
 
 KEPT = [
+    Settings(build=Build(int8="trained")),
+    Settings(build=Build(int8="trained", precision="int8")),
     Settings(),
     Settings(validate=Validate(batch_sizes=(1, 512))),
     Settings(

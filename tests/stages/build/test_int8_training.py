@@ -95,18 +95,21 @@ def test_the_better_of_both_is_taken_where_int8_is_named(
         assert manifest.is_trained == is_trained
 
 
-def test_auto_trains_what_rounding_changes_too_much_and_mixes_nothing_then(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def _rounding_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all logits of the rounded int8 engine be wrong, which come third after fp32's two."""
     real, calls = autotune.logits, 0
 
     def logits(infer: Any, x_NCHW: Any) -> Any:
         nonlocal calls
         calls += 1
-        # After the reference and fp32 comes rounded int8: here all of it is wrong.
         return np.roll(real(infer, x_NCHW), 1 if calls == 3 else 0, axis=1)
 
     monkeypatch.setattr(autotune, "logits", logits)
+
+
+@pytest.mark.usefixtures("_rounding_is_wrong")
+def test_auto_trains_what_rounding_changes_too_much_and_mixes_nothing_then(tmp_path: Path) -> None:
     options = _options(MEASURED, max_disagreement=0.5)
     train = of_images(graphs.random_images(64), options, no_progress, print)
     _, built, _ = _built(tmp_path, options, train=train)
@@ -117,17 +120,8 @@ def test_auto_trains_what_rounding_changes_too_much_and_mixes_nothing_then(
     assert [rounded.is_trained, trained.is_trained] == [False, True]
 
 
-def test_auto_has_no_second_candidate_of_what_cannot_be_trained(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real, calls = autotune.logits, 0
-
-    def logits(infer: Any, x_NCHW: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        return np.roll(real(infer, x_NCHW), 1 if calls == 3 else 0, axis=1)
-
-    monkeypatch.setattr(autotune, "logits", logits)
+@pytest.mark.usefixtures("_rounding_is_wrong")
+def test_auto_has_no_second_candidate_of_what_cannot_be_trained(tmp_path: Path) -> None:
     options = _options(MEASURED, max_disagreement=0.5, bisect_layers=0)
     _, built, _ = _built(tmp_path, options, train=lambda *_: None)
     assert [candidate.precision for candidate in built.candidates] == ["fp32", "int8"]

@@ -86,6 +86,12 @@ def test_other_methods_learn_from_all_that_was_drawn_in_a_step_each() -> None:
     assert recipe(Distill(method="dfkd-mem"), 3072).memory_size == 2560
 
 
+def test_a_method_without_a_memory_makes_room_for_none() -> None:
+    assert recipe(Distill(method="mad", memory_size=2560), 3072).memory_size == 1
+    assert recipe(Distill(method="dfkd-mem", memory_size=2560, lambda1=0), 3072).memory_size == 1
+    assert recipe(Distill(method="dfkd-mem", memory_size=7), 3072).memory_size == 7
+
+
 def test_the_replay_memory_of_large_images_is_bounded_in_bytes() -> None:
     options = Distill(method="madpipe")
     assert recipe(options, 3 * 224 * 224).memory_size == (512 << 20) // (3 * 224 * 224)
