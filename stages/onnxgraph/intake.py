@@ -17,8 +17,8 @@ from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
 
 from pipeline.errors import StageError, UsageError, first_line
 from pipeline.settings import Build
+from stages.onnxgraph import identity_gathers, padding, repair, rewrite
 from stages.onnxgraph import io as onnx_io
-from stages.onnxgraph import padding, repair, rewrite
 from stages.onnxgraph.rewrite import PLACE
 
 _OLDEST_IR = 4
@@ -80,6 +80,11 @@ def read(path: Path, options: Build) -> Intake:
     rewrite.check_finite(model)
     if padding.keep_zero_padding(model):
         changes.append("its zeros ahead of max pooling are 6e-8, which ONNX Runtime leaves there")
+    if not is_quantized and (count := identity_gathers.remove(model, options.image_size_px)):
+        changes.append(
+            "its pooling was read from a flat view by a gather, which OpenVINO's int8 gets wrong, "
+            f"and is read as it is ({count} place{'s' * (count > 1)})"
+        )
     changes += _fit_images(model, options.image_size_px)
     rewrite.remove_unused(model.graph)
     onnx_io.check_images(model, PLACE)
