@@ -49,16 +49,10 @@ class NeedsNetwork:
     start_weights: Path | None = None
     """The file of the weights that its training starts from."""
 
-    def check(self) -> None:
-        """Build the network with random weights, and run it where the classes can be counted.
-
-        Raises:
-            StageError: It cannot be built, takes other images or classes, is a user's that
-                nothing can be distilled with, a student that cannot be exported, or the weights
-                that it starts from are of another network.
-        """
+    def card(self) -> "Card | None":
+        """Return what the network is and takes, None where the classes cannot be counted."""
         if self.data is None:
-            return
+            return None
         spec = spec_of(self.data)
         num_classes = spec.num_classes
         if order := class_orders.of_settings(self.data, self.classes):
@@ -71,16 +65,29 @@ class NeedsNetwork:
             known = class_names.known(self.teacher_weights) if self.teacher_weights else ()
             num_classes = len(known if set(seen) <= set(known) else seen)
         if num_classes is None or num_classes < _FEWEST_CLASSES:
-            return
-        from stages.networks import factory, probe  # noqa: PLC0415  (torch, see above)
-        from stages.networks.card import Card  # noqa: PLC0415
+            return None
+        from stages.networks.card import Card  # noqa: PLC0415  (torch, see above)
 
-        card = Card(
+        return Card(
             arch=self.arch,
             **msgspec.structs.asdict(
                 spec.preprocessing(tuple(str(number) for number in range(num_classes)))
             ),
         )
+
+    def check(self) -> None:
+        """Build the network with random weights, and run it where the classes can be counted.
+
+        Raises:
+            StageError: It cannot be built, takes other images or classes, is a user's that
+                nothing can be distilled with, a student that cannot be exported, or the weights
+                that it starts from are of another network.
+        """
+        card = self.card()
+        if card is None:
+            return
+        from stages.networks import factory, probe  # noqa: PLC0415  (torch, see above)
+
         network = factory.build(card, code=self.code, place=self.setting)
         is_student = self.setting == "student.arch"
         if self.code is not None:

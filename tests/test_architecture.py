@@ -83,6 +83,7 @@ LIGHT_STAGE_FILES = {
     "stages/catalog.py",
     "stages/data/__init__.py",
     "stages/data/datasets.py",
+    "stages/planned_memory.py",
     "stages/preflight.py",
     "stages/engines/__init__.py",
     "stages/engines/base.py",

@@ -3,9 +3,10 @@
 import contextlib
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, NoReturn
 
+import msgspec
 import typer
 
 from pipeline import estimates
@@ -13,9 +14,10 @@ from pipeline.cache.store import Store
 from pipeline.cli import common
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Force, Inconclusive, Json, Set
 from pipeline.cli.preprocessing_options import Strict
-from pipeline.errors import StageError
+from pipeline.errors import MadpipeError, StageError
 from pipeline.estimates import Estimate
 from pipeline.planner import ALL, Planned, named, reasons_for, selected
+from pipeline.project import Project
 from pipeline.run_pipeline import run_pipeline
 from pipeline.screen import formatting
 from pipeline.screen.plain import choose_screen
@@ -30,6 +32,15 @@ Smoke = Annotated[
         "--smoke",
         help="Play a few rounds, steps and images of each stage in a folder of their own: judges "
         "nothing, and says how long the real run will take.",
+    ),
+]
+
+Memory = Annotated[
+    bool | None,
+    typer.Option(
+        "--memory/--no-memory",
+        help="Estimate the memory of training steps, and the batch and image size that 8 GiB hold, "
+        "which imports torch (seconds). Else only where steps are large and nothing was measured.",
     ),
 ]
 
@@ -99,7 +110,13 @@ def distill(
     run(["distill"], config, set_, force, as_json=as_json)
 
 
-def plan(config: Config = DEFAULT_CONFIG, set_: Set = None, *, as_json: Json = False) -> None:
+def plan(
+    config: Config = DEFAULT_CONFIG,
+    set_: Set = None,
+    *,
+    memory: Memory = None,
+    as_json: Json = False,
+) -> None:
     """Show for each stage whether it is stored or has to run, and why. Runs nothing."""
     project = common.open_project(config, set_)
     planned = project.plan([ALL])
@@ -109,17 +126,53 @@ def plan(config: Config = DEFAULT_CONFIG, set_: Set = None, *, as_json: Json = F
         for item in planned
         if item.action != "hit"
     }
+    measured = {name for name, item in expected.items() if item and item.memory_bytes}
+    steps = _step_memory(planned, project, measured, is_wanted=memory)
     if as_json:
-        common.write_json([_plan_record(item) | _expected(item, expected) for item in planned])
+        common.write_json(
+            [
+                _plan_record(item)
+                | _expected(item, expected)
+                | {"step_memory": steps.get(item.stage.name)}
+                for item in planned
+            ]
+        )
         return
     for item in planned:
         first, *rest = item.reasons or ("stored",)
         typer.echo(f"{item.stage.name:<9} {item.action:<7} {first}")
         for reason in rest:
             typer.echo(f"{'':<17} {reason}")
+    for name, fields in steps.items():
+        typer.echo(f"{name:<9} memory  {formatting.step_memory(fields)}")
     if expected:
         text = formatting.estimate(estimates.as_fields(expected))
         typer.echo(f"{'madpipe':<9} takes   {text}")
+
+
+def _step_memory(
+    planned: Sequence[Planned],
+    project: Project,
+    measured: Collection[str],
+    *,
+    is_wanted: bool | None,
+) -> dict[str, dict[str, Any]]:
+    """Return what steps of the stages that will train hold, or why that is not known."""
+    from stages import planned_memory  # noqa: PLC0415  (only a plan asks)
+
+    steps: dict[str, dict[str, Any]] = {}
+    settings = project.settings
+    for stage in (item.stage for item in planned if item.action != "hit"):
+        if not planned_memory.trains(stage, settings) or is_wanted is False:
+            continue
+        is_known = stage.name in measured or not planned_memory.may_be_large(stage, settings)
+        if is_known and not is_wanted:
+            continue
+        try:
+            steps[stage.name] = msgspec.structs.asdict(planned_memory.of_stage(stage, settings))
+        except MadpipeError as error:
+            steps[stage.name] = {"unknown": str(error)}
+    return steps
 
 
 def _expected(item: Planned, expected: Mapping[str, Estimate | None]) -> dict[str, Any]:

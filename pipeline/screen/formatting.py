@@ -71,3 +71,17 @@ def estimate(fields: Mapping[str, Any]) -> str:
     memory = fields["memory_bytes"]
     room = "" if memory is None else f" and {size(memory)} of memory"
     return f"about {duration(fields['seconds'])}{room} ({parts})"
+
+
+def step_memory(fields: Mapping[str, Any]) -> str:
+    """Return what training steps will hold, from the fields of a plan's record, as a sentence."""
+    if "unknown" in fields:
+        return f"unknown: {fields['unknown']}"
+    size_px, fitting_px = fields["image_size_px"], fields["fitting_image_size_px"]
+    images, bound = fields["images"], size(fields["bound_bytes"])
+    begin = f"about {size(fields['step_bytes'])} in steps of {images} images of {size_px} px"
+    if fields["step_bytes"] > fields["bound_bytes"]:
+        begin += f" ({size(fields['available_bytes'])} are here)"
+    room = f"{fields['fitting_images']} of them, or {images} of up to {fitting_px} px"
+    remedy = f": set {fields['setting']}" if fields["setting"] else ""
+    return f"{begin}; {bound} hold {room if fields['fitting_images'] else 'none of them'}{remedy}"

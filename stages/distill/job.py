@@ -61,14 +61,7 @@ def build_trainer(
         # By name: a trial decides nothing of the student, so its code is no part of the key.
         preflight = importlib.import_module("stages.preflight")
         preflight.try_export(student, student_card, code=job.student_code, place="student.arch")
-    generator = Generator(
-        noise_dim=options.noise_dim,
-        image_size_px=card.image_size_px,
-        channels=card.channels,
-        width=options.generator_width,
-        kind=options.generator,
-        num_classes=card.num_classes if options.generator != "uncond" else 0,
-    )
+    generator = build_generator(options, card)
     trainer = DistillTrainer(
         teacher=teacher,
         student=student,
@@ -83,3 +76,15 @@ def build_trainer(
     if job.pretrain_steps is not None:
         trainer.last_pretrain_step = job.pretrain_steps
     return trainer, student_card
+
+
+def build_generator(options: Distill, card: Card) -> Generator:
+    """Return the generator, at random, of images that a teacher takes."""
+    return Generator(
+        noise_dim=options.noise_dim,
+        image_size_px=card.image_size_px,
+        channels=card.channels,
+        width=options.generator_width,
+        kind=options.generator,
+        num_classes=card.num_classes if options.generator != "uncond" else 0,
+    )

@@ -74,21 +74,37 @@ class StepMemory(NamedTuple):
         """Return what a step with so many images takes."""
         return self.fixed_bytes + batch * self.image_bytes
 
-    def warning(self, batch: int, available_bytes: int, remedy: Callable[[int], str]) -> str | None:
+    def fitting(self, bound_bytes: int) -> int:
+        """Return the largest power of two of images that fit; 0 where none does."""
+        images = max(0, bound_bytes - self.fixed_bytes) // self.image_bytes
+        return 2 ** (images.bit_length() - 1) if images else 0
+
+    def fitting_size_px(self, batch: int, size_px: int, bound_bytes: int) -> int:
+        """Return about how large so many images may be, where images of `size_px` were reckoned.
+
+        What autograd keeps of an image goes with its pixels.
+        """
+        room_bytes = max(0, bound_bytes - self.fixed_bytes)
+        return int(size_px * (room_bytes / (batch * self.image_bytes)) ** 0.5)
+
+    def warning(
+        self, batch: int, available_bytes: int, remedy: Callable[[int], str | None]
+    ) -> str | None:
         """Return what to say of a step that takes more than 8 GiB: a warning where it is not there.
 
-        `remedy` gets the largest power of two of images that fit, and returns what to do.
+        `remedy` gets the largest power of two of images that fit, and returns what to set, None
+        where no setting helps.
         """
         bound_bytes = min(available_bytes, USUAL_BYTES)
         if self.total(batch) <= bound_bytes:
             return None
-        fitting = max(0, bound_bytes - self.fixed_bytes) // self.image_bytes
-        fits = 2 ** (fitting.bit_length() - 1) if fitting else 0
+        fits = self.fitting(bound_bytes)
+        advice = (remedy(fits) if fits > 1 else None) or "smaller images or networks"
         begin = "warning: " if self.total(batch) > available_bytes else ""
         return (
             f"{begin}a step of {batch} images takes about {self.total(batch) / 2**30:.1f} GiB of "
             f"memory ({available_bytes / 2**30:.1f} GiB are here); {bound_bytes / 2**30:.1f} GiB "
-            f"are enough with {remedy(fits) if fits > 1 else 'smaller images or networks'}"
+            f"are enough with {advice}"
         )
 
 

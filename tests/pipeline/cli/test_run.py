@@ -4,10 +4,17 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from pipeline.errors import StageError
 from pipeline.project import Project
 from pipeline.run_pipeline import run_pipeline
+from pipeline.screen import formatting
+from pipeline.settings import Settings
+from pipeline.stage import Stage
+from stages import planned_memory
+from stages.planned_memory import PlannedMemory
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -35,10 +42,44 @@ def test_plan_of_a_new_project_runs_the_first_stage_and_waits(
 
 def test_plan_as_json_has_a_record_for_each_stage(madpipe: Call) -> None:
     records = json.loads(madpipe("plan", "--json")[1])
-    fields = {"name", "action", "reasons", "key", "expected_seconds", "expected_memory_bytes"}
+    fields = {"name", "action", "reasons", "key", "step_memory"}
+    fields |= {"expected_seconds", "expected_memory_bytes"}
     assert [set(record) for record in records] == [fields] * 5
     assert (records[0]["action"], len(records[0]["key"])) == ("run", 64)
     assert (records[1]["action"], records[1]["key"]) == ("wait", None)
+
+
+def test_memory_of_training_steps_is_planned_where_it_is_asked_for_or_may_be_large(
+    madpipe: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = PlannedMemory(
+        images=128, image_size_px=224, step_bytes=10 * 2**30, available_bytes=2**34,
+        bound_bytes=2**33, fitting_images=64, fitting_image_size_px=162, setting="a = 2",
+    )  # fmt: skip
+
+    def of_stage(stage: Stage, settings: Settings) -> PlannedMemory:
+        if stage.name == "teacher":
+            place = "teacher.arch"
+            raise StageError(place, "has no estimate", "measure it")
+        return msgspec.structs.replace(planned, images=settings.distill.batch_size)
+
+    monkeypatch.setattr(planned_memory, "of_stage", of_stage)
+    teacher, distill = madpipe("plan", "--memory")[1].splitlines()[5:7]
+    assert teacher == "teacher   memory  unknown: teacher.arch: has no estimate; measure it"
+    assert distill == (
+        "distill   memory  about 10.00 GiB in steps of 128 images of 224 px (16.00 GiB are here); "
+        "8.00 GiB hold 64 of them, or 128 of up to 162 px: set a = 2"
+    )
+    large = ("--set", "data.image_size_px=96", "--set", "distill.batch_size=64")
+    assert len(madpipe("plan", *large)[1].splitlines()) == 8
+    assert len(madpipe("plan", "--no-memory", *large)[1].splitlines()) == 6
+    records = json.loads(madpipe("plan", "--json", "--memory")[1])
+    assert [record["step_memory"] and len(record["step_memory"]) for record in records] == [
+        1, 8, None, None, None,
+    ]  # fmt: skip
+    small = {"step_bytes": 2**30, "fitting_images": 0, "setting": None}
+    text = formatting.step_memory(msgspec.structs.asdict(planned) | small)
+    assert text == "about 1.00 GiB in steps of 128 images of 224 px; 8.00 GiB hold none of them"
 
 
 def test_key_of_a_plan_follows_the_settings_of_the_stage_alone(madpipe: Call) -> None:
