@@ -1,13 +1,16 @@
 """Students of several methods after the same wall time, in madpipe's loop and in a plain one.
 
-    python -m benchmarks.fixed_time --teacher teacher.safetensors --data FOLDER --out rows.jsonl
+    F="--teacher teacher.safetensors --speeds speeds.jsonl"
+    python -m benchmarks.fixed_time $F                                    the speeds
+    python -m benchmarks.fixed_time $F --data FOLDER --out rows.jsonl     the students
     python -m benchmarks.fixed_time --table rows.jsonl
 
-FOLDER has test/CLASS/*; its images are looked at once, when a student is done, and choose nothing.
-A run takes as many rounds as fit its seconds at the speed that it is measured to have, with the
-whole schedule of the learning rate in them. Methods and loops come in turns, seed by seed; what
-rows.jsonl has already is not run again, so that a campaign goes on after it was cut off. The plain
-loop is `benchmarks/plain_loop.py`, with the settings of its method and the same schedule.
+The first wants an idle machine: it times rounds of all methods and loops, in turns. The second
+trains as many rounds as fit the seconds at that speed, with the whole schedule of the learning rate
+in them, however fast it goes itself; so it may run beside other load, with fewer threads, and in
+pieces: what rows.jsonl has already is not run again. FOLDER has test/CLASS/*; its images are looked
+at once, when a student is done, and choose nothing. The plain loop is `benchmarks/plain_loop.py`,
+with the settings of its method and the same schedule.
 """
 
 import argparse
@@ -22,7 +25,8 @@ import msgspec
 import torch
 
 from benchmarks.plain_loop import PlainLoop
-from benchmarks.short_runs import prepare, round_seconds
+from benchmarks.rounds import warm
+from benchmarks.short_runs import monitor_of, trainer_of
 from pipeline import machine
 from pipeline.settings import Distill
 from stages.distill.trainer import DistillTrainer
@@ -32,12 +36,13 @@ _COMMON = {"rounds": 1_000_000, "generator_width": 64, "noise_dim": 256}
 _REUSED = {"student_steps": 5, "draw_every": 5, "student_learning_rate": 0.1}
 _SHORT_STEPS = {
     "student_steps": 20,
-    "student_learning_rate": 0.5,
     "generator_learning_rate": 2e-3,
     "augment": "shift-flip",
 }
+_MADPIPE = {"method": "madpipe", "student_batch_size": 64, **_SHORT_STEPS}
 RUNS: Mapping[str, dict[str, Any]] = {
-    "madpipe": {"method": "madpipe", "student_batch_size": 64, **_SHORT_STEPS},
+    "madpipe": _MADPIPE,
+    "madpipe, random start": {**_MADPIPE, "student_start": "random"},
     "mad": {"method": "mad", **_REUSED},
     "mad, madpipe's loss and rates": {
         "method": "mad",
@@ -45,6 +50,7 @@ RUNS: Mapping[str, dict[str, Any]] = {
         "temperature": 4.0,
         "adversarial_loss": "l1",
         **_SHORT_STEPS,
+        "student_learning_rate": 0.5,
         "student_steps": 5,
         "draw_every": 5,
     },
@@ -55,85 +61,119 @@ RUNS: Mapping[str, dict[str, Any]] = {
 PLAIN = ("mad", "abm", "dfkd-mem")
 """Runs with a plain loop: the methods as they are commonly written."""
 _PLAIN_SETTINGS = {"draw_every": 1}
+_REPEATS = 5
+_TURN_S = 2.0
+_Loop = DistillTrainer | PlainLoop
 
 
 def main() -> None:
-    """Read the command line, and train or print the table."""
+    """Read the command line, and time, train or print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--teacher", type=Path)
     parser.add_argument("--student", default="resnet8")
+    parser.add_argument("--speeds", type=Path, help="seconds of a round, measured where absent")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--seconds", type=float, default=600.0)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seed", type=int, action="append")
     parser.add_argument("--run", action="append", choices=tuple(RUNS))
+    parser.add_argument("--loop", action="append", choices=("madpipe", "plain"))
     parser.add_argument("--out", type=Path)
     parser.add_argument("--table", type=Path, help="print the table of these rows")
     arguments = parser.parse_args()
     if arguments.table:
         table(rows_of(arguments.table))
         return
-    if not (arguments.teacher and arguments.data and arguments.out):
-        parser.error("--teacher, --data and --out are needed")
-    chosen = arguments.run or list(RUNS)
-    for seed in range(arguments.seeds):
-        for name in chosen:
-            for loop in ("madpipe", *(["plain"] if name in PLAIN else [])):
-                train_once(arguments, name, loop, seed)
+    if not (arguments.teacher and arguments.speeds):
+        parser.error("--teacher and --speeds are needed")
+    chosen = [run for run in RUNS if run in (arguments.run or RUNS)]
+    sides = [
+        (name, loop)
+        for name in chosen
+        for loop in ("madpipe", "plain")
+        if loop in (arguments.loop or ("madpipe", "plain" if name in PLAIN else "madpipe"))
+    ]
+    if not (arguments.out and arguments.data):
+        measure_speeds(arguments, sides)
+        return
+    for seed in arguments.seed or range(3):
+        for name, loop in sides:
+            train_once(arguments, name, loop, seed)
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
-    """Return the finished runs of a file, none where there is no file."""
+    """Return the rows of a file, none where there is no file."""
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     return [json.loads(line) for line in text.splitlines()]
 
 
-def train_once(arguments: argparse.Namespace, name: str, loop: str, seed: int) -> None:
-    """Train a student, unless the file has it already, and add its row to the file."""
-    teacher = arguments.teacher.resolve().as_posix()
-    key = {"run": name, "loop": loop, "seed": seed, "seconds": arguments.seconds}
-    key |= {"teacher": Path(teacher).name, "student": arguments.student}
-    if any(key.items() <= row.items() for row in rows_of(arguments.out)):
-        return
-    options = msgspec.convert(_COMMON | RUNS[name], Distill)
-    if loop == "plain":
-        options = msgspec.structs.replace(options, **_PLAIN_SETTINGS)
-    trainer, _, monitor = prepare(arguments, options, seed)
-    rounds, seconds = (in_madpipes if loop == "madpipe" else in_plain)(trainer, arguments.seconds)
+def add_row(path: Path, row: dict[str, Any]) -> None:
+    """Add a row, with the hardware and the versions, to a file and print it."""
     facts = machine.environment(ROOT)
-    row: dict[str, Any] = key | {
-        "top1": round(100 * monitor(), 2),
-        "rounds": rounds,
-        "student_steps": rounds * options.student_steps,
-        "trained_s": round(seconds, 1),
-        "precision": trainer.compute.precision,
-        "threads": torch.get_num_threads(),
-    }
     row |= {fact: facts[fact] for fact in ("cpu", "cores", "torch", "git") if fact in facts}
-    with arguments.out.open("a", encoding="utf-8") as file:
+    row["threads"] = torch.get_num_threads()
+    with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
     print(json.dumps(row), flush=True)
 
 
-def in_madpipes(trainer: DistillTrainer, seconds: float) -> tuple[int, float]:
-    """Train for about so many seconds in madpipe's loop; return the rounds and the seconds."""
-    rounds = max(1, int(seconds / round_seconds(trainer)))
-    trainer.options = msgspec.structs.replace(trainer.options, rounds=rounds)
-    trainer.round, trainer.last_round = 0, rounds
-    begin_s = time.monotonic()
-    trainer.run()
-    return rounds, time.monotonic() - begin_s
+def pair_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the names of teacher and student, as rows have them."""
+    return {"teacher": arguments.teacher.name, "student": arguments.student}
 
 
-def in_plain(trainer: DistillTrainer, seconds: float) -> tuple[int, float]:
-    """Train the trainer's own student in the plain loop, for about so many seconds."""
+def loop_of(
+    arguments: argparse.Namespace, name: str, loop: str, *, seed: int, rounds: int
+) -> tuple[_Loop, DistillTrainer]:
+    """Return a loop at its start, and the trainer that has its networks."""
+    changes = {"rounds": rounds} | (_PLAIN_SETTINGS if loop == "plain" else {})
+    trainer, _ = trainer_of(
+        arguments, msgspec.convert(_COMMON | RUNS[name] | changes, Distill), seed
+    )
+    if loop == "madpipe":
+        return trainer, trainer
     networks = trainer.teacher, trainer.student, trainer.generator
-    plain = PlainLoop(*networks, trainer.options, device=trainer.compute.device)
-    rounds = max(1, int(seconds / round_seconds(plain)))
-    plain.options, plain.steps = msgspec.structs.replace(plain.options, rounds=rounds), 0
+    return PlainLoop(*networks, trainer.options, device=trainer.compute.device), trainer
+
+
+def measure_speeds(arguments: argparse.Namespace, sides: list[tuple[str, str]]) -> None:
+    """Time rounds of all loops in turns, and add a row for each with the median of a round."""
+    loops = {side: loop_of(arguments, *side, seed=0, rounds=1_000_000)[0] for side in sides}
+    times: dict[tuple[str, str], list[float]] = {side: [] for side in sides}
+    for playing in loops.values():
+        warm(playing)
+    for number in range(_REPEATS):
+        for side in sides if number % 2 == 0 else reversed(sides):
+            rounds = max(1, round(_TURN_S / (times[side][0] if times[side] else _TURN_S)))
+            begin_s = time.perf_counter()
+            for _ in range(rounds):
+                loops[side].train_round()
+            times[side].append((time.perf_counter() - begin_s) / rounds)
+    for (name, loop), seconds in times.items():
+        row = {"run": name, "loop": loop, **pair_of(arguments)}
+        row |= {"round_s": statistics.median(seconds), "n": _REPEATS}
+        add_row(arguments.speeds, row | {"least_s": min(seconds), "most_s": max(seconds)})
+
+
+def train_once(arguments: argparse.Namespace, name: str, loop: str, seed: int) -> None:
+    """Train a student, unless the file has it already, and add its row to the file."""
+    side = {"run": name, "loop": loop, **pair_of(arguments)}
+    key = side | {"seed": seed, "seconds": arguments.seconds}
+    if any(key.items() <= row.items() for row in rows_of(arguments.out)):
+        return
+    speeds = [row["round_s"] for row in rows_of(arguments.speeds) if side.items() <= row.items()]
+    rounds = max(1, round(arguments.seconds / speeds[-1]))
+    trained, trainer = loop_of(arguments, name, loop, seed=seed, rounds=rounds)
     begin_s = time.monotonic()
     for _ in range(rounds):
-        plain.train_round()
-    return rounds, time.monotonic() - begin_s
+        trained.train_round()
+    row = key | {
+        "top1": round(100 * monitor_of(arguments, trainer)(), 2),
+        "rounds": rounds,
+        "student_steps": rounds * trainer.options.student_steps,
+        "trained_s": round(time.monotonic() - begin_s, 1),
+        "precision": trainer.compute.precision if loop == "madpipe" else "fp32",
+    }
+    add_row(arguments.out, row)
 
 
 def table(rows: list[dict[str, Any]]) -> None:

@@ -65,7 +65,7 @@ class PlainLoop:
             lr=self.recipe.student_learning_rate,
             momentum=0.9,
             nesterov=True,
-            weight_decay=options.student_weight_decay,
+            weight_decay=self.recipe.student_weight_decay,
         )
         self.generator_optimiser = torch.optim.Adam(
             self.generator.parameters(), lr=options.generator_learning_rate, betas=(0.5, 0.999)

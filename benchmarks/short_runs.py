@@ -79,9 +79,17 @@ def with_changes(options: Distill, text: str) -> Distill:
 
 
 def prepare(
-    arguments: argparse.Namespace, options: Distill, seed: int = 0
+    arguments: argparse.Namespace, options: Distill
 ) -> tuple[DistillTrainer, Card, Callable[[], float]]:
     """Return a trainer at its start, the student's card, and the call that measures its student."""
+    trainer, card = trainer_of(arguments, options)
+    return trainer, card, monitor_of(arguments, trainer)
+
+
+def trainer_of(
+    arguments: argparse.Namespace, options: Distill, seed: int = 0
+) -> tuple[DistillTrainer, Card]:
+    """Return a trainer at its start and the student's card."""
     job = Job(
         options=options,
         seed=seed,
@@ -89,11 +97,16 @@ def prepare(
         teacher_code=None,
         student_code=None,
     )
-    trainer, card = build_trainer(job, arguments.teacher, Group())
+    return build_trainer(job, arguments.teacher, Group())
+
+
+def monitor_of(arguments: argparse.Namespace, trainer: DistillTrainer) -> Callable[[], float]:
+    """Return the call that measures a trainer's student on the images of the folder."""
+    card = cards.read(arguments.teacher)
+    assert card is not None
     data = Data(source="folder", root=".", image_size_px=card.image_size_px)
     data = msgspec.structs.replace(data, mean=card.mean, std=card.std)
-    device = trainer.compute.device
-    return trainer, card, open_monitor(data, arguments.data, card, trainer.student, device)
+    return open_monitor(data, arguments.data, card, trainer.student, trainer.compute.device)
 
 
 def round_seconds(trainer: DistillTrainer | PlainLoop) -> float:

@@ -69,8 +69,11 @@ class Distill(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """of the softmax in kl and js; absent: the method's (1; madpipe: 4)"""
     student_learning_rate: Rate | None = None
     """peak of the student's one-cycle schedule (SGD); absent: the method's (0.05; madpipe: 0.3)"""
-    student_weight_decay: Weight = 5e-4
-    """L2 penalty of the student"""
+    student_weight_decay: Weight | None = None
+    """L2 penalty of the student; absent: the method's (5e-4; madpipe: 1e-4)"""
+    student_start: Literal["random", "teacher"] | None = None
+    """where the student starts without student.weights; teacher: what it has in common with it, by
+    names of layers; absent: the method's (random; madpipe: teacher)"""
     generator_learning_rate: Rate = 1e-3
     """of the generator (Adam)"""
     adversarial_weight: Weight = 1.0

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import msgspec
 
+from models.classifier import Classifier
 from models.generator import Generator
 from pipeline.settings import Distill
+from stages.distill import methods
 from stages.distill.distributed.group import Group
 from stages.distill.trainer import DistillTrainer
 from stages.networks import factory, probe
 from stages.networks.card import Card
+from stages.networks.weight_selection import select_weights
 from stages.training import device as devices
 
 
@@ -24,7 +27,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     teacher_code: Path | None
     student_code: Path | None
     student_weights: Path | None = None
-    """Where the student starts; None: at random."""
+    """Where the student starts; None: as the options say."""
     rounds: int | None = None
     """Rounds to play of those in the options, None for all; so with the steps of pretraining."""
     pretrain_steps: int | None = None
@@ -43,18 +46,7 @@ def build_trainer(
     student_card = msgspec.structs.replace(card, arch=job.student_arch)
     compute = devices.select(options.precision)
     rng = devices.seeded(job.seed, "distill", compute.device)
-    student = factory.build(
-        student_card, code=job.student_code, place="student.arch", on_note=on_note
-    )
-    if job.student_weights is not None:
-        factory.start_from(
-            student,
-            student_card,
-            job.student_weights,
-            code=job.student_code,
-            place="student.weights",
-            on_note=on_note,
-        )
+    student, from_teacher = _student(job, student_card, teacher, on_note)
     if job.student_code is not None and group.rank == 0:
         probe.check(student, student_card, "student.arch", learns=True)
     if group.rank == 0:
@@ -71,6 +63,7 @@ def build_trainer(
         rng=rng,
         group=group,
     )
+    trainer.params_from_teacher = from_teacher
     if job.rounds is not None:
         trainer.last_round = job.rounds
     if job.pretrain_steps is not None:
@@ -88,3 +81,29 @@ def build_generator(options: Distill, card: Card) -> Generator:
         kind=options.generator,
         num_classes=card.num_classes if options.generator != "uncond" else 0,
     )
+
+
+def _student(
+    job: Job, card: Card, teacher: Classifier, on_note: Callable[[str], None]
+) -> tuple[Classifier, int]:
+    """Return the student at its start, and how many of its parameters are the teacher's."""
+    student = factory.build(card, code=job.student_code, place="student.arch", on_note=on_note)
+    if job.student_weights is not None:
+        factory.start_from(
+            student,
+            card,
+            job.student_weights,
+            code=job.student_code,
+            place="student.weights",
+            on_note=on_note,
+        )
+        return student, 0
+    if not methods.starts_from_teacher(job.options):
+        return student, 0
+    from_teacher = select_weights(student.backbone, teacher.backbone)
+    if not from_teacher and job.options.student_start is not None:
+        on_note(
+            "distill.student_start: no layer of the student has the name and the kernel of one of "
+            "the teacher's, so it starts at random"
+        )
+    return student, from_teacher

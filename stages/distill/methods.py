@@ -23,6 +23,8 @@ class Method:
     """Whether all images go through a memory, and the student's batches are samples of it."""
     memory_size: int = 1
     student_learning_rate: float = 0.05
+    student_weight_decay: float = 5e-4
+    student_start: str = "random"
     loss: str = "l1"
     temperature: float = 1
     adversarial_loss: str | None = None
@@ -41,6 +43,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             is_replayed=True,
             memory_size=16384,
             student_learning_rate=0.3,
+            student_weight_decay=1e-4,
+            student_start="teacher",
             loss="kl",
             temperature=4,
             adversarial_loss="l1",
@@ -69,7 +73,14 @@ class Recipe:
     student_batch_size: int
     """Images of all sources together in a student step."""
     student_learning_rate: float
+    student_weight_decay: float
     memory_size: int
+
+
+def starts_from_teacher(options: Distill) -> bool:
+    """Return whether a student without weights of its own starts from its teacher's."""
+    start = options.student_start or METHODS[options.method].student_start
+    return start == "teacher"
 
 
 def recipe(options: Distill, image_bytes: int) -> Recipe:
@@ -82,6 +93,7 @@ def recipe(options: Distill, image_bytes: int) -> Recipe:
         memory_size = options.memory_size or method.memory_size
     if method.is_replayed and options.memory_size is None:
         memory_size = max(1, min(memory_size, _MEMORY_BYTES // image_bytes))
+    weight_decay = options.student_weight_decay
     drawn = sources * options.batch_size
     replayed = options.student_batch_size or options.batch_size
     return Recipe(
@@ -90,6 +102,9 @@ def recipe(options: Distill, image_bytes: int) -> Recipe:
         draw_every=options.draw_every or (options.student_steps if method.is_replayed else 1),
         student_batch_size=replayed if method.is_replayed else drawn,
         student_learning_rate=options.student_learning_rate or method.student_learning_rate,
+        student_weight_decay=(
+            method.student_weight_decay if weight_decay is None else weight_decay
+        ),
         memory_size=memory_size,
     )
 

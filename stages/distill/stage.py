@@ -76,6 +76,7 @@ def run(ctx: Context) -> None:
             _write_outputs(ctx, trainer, card)
         ctx.metric("peak_memory_bytes", trainer.compute.peak_memory_bytes())
         ctx.metric("params", factory.parameter_count(trainer.student))
+        ctx.metric("params_from_teacher", trainer.params_from_teacher)
         ctx.metric("student_samples", trainer.student_samples)
         ctx.metric("precision", trainer.compute.precision)
         ctx.metric("processes", group.size)

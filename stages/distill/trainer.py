@@ -42,6 +42,9 @@ _PROBES = 8
 class DistillTrainer:
     """Teacher, student, generator and its EMA, and the optimisers of those that learn."""
 
+    params_from_teacher: int = 0
+    """Of the student's parameters, those that started as the teacher's."""
+
     def __init__(
         self,
         *,
@@ -77,7 +80,7 @@ class DistillTrainer:
             lr=self.recipe.student_learning_rate,
             momentum=_STUDENT_MOMENTUM,
             nesterov=True,
-            weight_decay=options.student_weight_decay,
+            weight_decay=self.recipe.student_weight_decay,
             fused=True,
         )
         self.generator_optimiser = torch.optim.Adam(

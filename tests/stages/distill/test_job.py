@@ -2,7 +2,9 @@
 
 import pickle
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import torch
 
 from stages.distill.distributed.group import Group
@@ -30,3 +32,29 @@ def test_a_conditional_generator_has_a_label_for_each_class(tmp_path: Path) -> N
     trainer, _ = build_trainer(job(generator="sum"), teacher(tmp_path), Group())
     assert trainer.generator.num_classes == 10
     assert trainer.generator.kind == "sum"
+
+
+def test_a_student_starts_from_its_teacher_where_the_method_or_a_setting_says(
+    tmp_path: Path,
+) -> None:
+    path = teacher(tmp_path)
+
+    def of_teacher(**options: Any) -> int:
+        return build_trainer(job(**options), path, Group())[0].params_from_teacher
+
+    assert of_teacher(method="madpipe") > 0
+    assert of_teacher(method="mad") == 0
+    assert of_teacher(method="mad", student_start="teacher") == of_teacher(method="madpipe")
+    assert of_teacher(method="madpipe", student_start="random") == 0
+
+
+def test_a_start_that_was_asked_for_and_has_nothing_in_common_is_noted(tmp_path: Path) -> None:
+    notes: list[str] = []
+    other = msgspec.structs.replace(job(student_start="teacher"), student_arch="mobilenetv2")
+    build_trainer(other, teacher(tmp_path), Group(), notes.append)
+    assert len(notes) == 1
+    assert notes[0].startswith("distill.student_start: no layer of the student")
+    notes.clear()
+    other = msgspec.structs.replace(job(method="madpipe"), student_arch="mobilenetv2")
+    build_trainer(other, teacher(tmp_path), Group(), notes.append)
+    assert notes == []

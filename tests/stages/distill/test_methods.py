@@ -9,7 +9,7 @@ import pytest
 from pipeline.settings import Distill
 from pipeline.settings.distill import MethodName
 from stages.distill import losses
-from stages.distill.methods import METHODS, loss_terms, recipe
+from stages.distill.methods import METHODS, loss_terms, recipe, starts_from_teacher
 
 
 def test_the_methods_are_those_that_the_settings_name() -> None:
@@ -112,3 +112,13 @@ def test_settings_beat_what_the_method_says_of_the_student() -> None:
     assert (own.draw_every, own.student_batch_size, own.student_learning_rate) == (2, 6, 0.01)
     assert (terms.distance, terms.disagreement) == (losses.l1, losses.js)
     assert (terms.temperature, terms.disagreement_temperature) == (2, 2)
+
+
+def test_weight_decay_and_start_are_the_methods_unless_they_are_set() -> None:
+    assert recipe(Distill(method="mad"), 192).student_weight_decay == 5e-4
+    assert recipe(Distill(method="madpipe"), 192).student_weight_decay == 1e-4
+    decay = recipe(Distill(method="madpipe", student_weight_decay=0.0), 192).student_weight_decay
+    assert decay == 0.0
+    assert starts_from_teacher(Distill())
+    assert not starts_from_teacher(Distill(method="mad"))
+    assert not starts_from_teacher(Distill(student_start="random"))
