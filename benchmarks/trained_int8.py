@@ -1,4 +1,4 @@
-"""int8 that is rounded, by the bank and by real images, and int8 that is trained, against fp32.
+"""int8 and int4 that are rounded, by the bank and by real images, and trained, against fp32.
 
 Run: python benchmarks/trained_int8.py --onnx student.onnx --run FOLDER [--data real.npz]
 
@@ -34,6 +34,7 @@ _CASES: dict[str, tuple[str, bool, bool]] = {
     "U8S8, 7 bits": ("onnxruntime", True, True),
     "S8S8": ("tensorrt", False, True),
     "U8S8, 7 bits, per tensor": ("onnxruntime", True, False),
+    "int4": ("openvino", False, True),
 }
 """Backend, whether weights have 7 bits, and whether they have a scale for each channel."""
 
@@ -150,7 +151,7 @@ def main() -> None:
         print(case)
         for name, calibration_NCHW in sources.items():
             converter = PrecisionConverter(model, calibration_NCHW, options)
-            graph = converter.convert("int8", info).model
+            graph = converter.convert("int4" if case == "int4" else "int8", info).model
             show(f"rounded by {name}", graph)
             if name == next(iter(sources)):
                 begin_s = time.process_time()

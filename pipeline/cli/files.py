@@ -56,7 +56,8 @@ Backend = Annotated[BackendName, typer.Option(help="What runs the engine.")]
 Device = Annotated[DeviceName, typer.Option(help="Where it runs.")]
 Target = Annotated[list[str] | None, typer.Option(help="Architecture to build for ahead of time.")]
 Calibration = Annotated[
-    Path | None, typer.Option(exists=True, help="Images for int8, fp8, auto: a bank or folder.")
+    Path | None,
+    typer.Option(exists=True, help="Images for int8, fp8, int4, auto: bank or folder."),
 ]
 TeacherArch = Annotated[
     str | None,
@@ -109,8 +110,8 @@ def build(
         resize=resize,
         interpolation=interpolation,
     )
-    if calibration is not None and options.precision not in ("auto", "int8", "fp8"):
-        wrong = f"only int8 and fp8 are calibrated ({options.precision})"
+    if calibration is not None and options.precision not in ("auto", "int8", "fp8", "int4"):
+        wrong = f"only int8, fp8 and int4 take images ({options.precision})"
         raise UsageError("--calibration", wrong, "drop one of both")
     from stages import standalone  # noqa: PLC0415
     from stages.networks.facts import Facts  # noqa: PLC0415

@@ -139,8 +139,8 @@ def _build(settings: Settings) -> Iterator[Fault]:
         wrong = f'only backend "tensorrt-rtx" builds for other machines ({list(build.targets)})'
         remedy = 'set build.backend = "tensorrt-rtx" or empty the list'
         yield Fault(("build", "targets"), wrong, remedy)
-    if build.int8 == "trained" and build.precision not in ("auto", "int8"):
-        wrong = f'only int8 is trained, and precision is another ("{build.precision}")'
+    if build.int8 == "trained" and build.precision not in ("auto", "int8", "int4"):
+        wrong = f'only int8 and int4 are trained, and precision is another ("{build.precision}")'
         yield Fault(("build", "int8"), wrong, 'remove it, or set build.precision = "int8"')
     trt = build.tensorrt
     batches = [trt.min_batch, trt.opt_batch, trt.max_batch]

@@ -8,7 +8,7 @@ from pipeline.settings.kinds import Count, Rate, Share, Table
 
 BackendName = Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime", "openvino"]
 DeviceName = Literal["auto", "cpu", "cuda"]
-PrecisionName = Literal["auto", "fp32", "fp16", "bf16", "int8", "fp8"]
+PrecisionName = Literal["auto", "fp32", "fp16", "bf16", "int8", "fp8", "int4"]
 InputName = Literal["float-nchw", "uint8-nhwc"]
 Int8Name = Literal["auto", "rounded", "trained"]
 CalibrationMethodName = Literal["minmax", "percentile", "entropy"]
@@ -73,7 +73,7 @@ class Build(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     calibration_method: CalibrationMethodName = "percentile"
     """int8: how ranges come from the bank's activations"""
     int8: Int8Name = "auto"
-    """how weights become int8: rounded, or trained on with rounding, as distillation on the
+    """how weights become int8 or int4: rounded, or trained on with rounding, as distillation on the
     generators' images; auto: trained where rounding changes more classes than max_disagreement. Of
     a file from anywhere auto is rounded, and trained uses the calibration images"""
     int8_steps: Count = 200
@@ -83,7 +83,7 @@ class Build(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     int8_learning_rate: Rate = 1e-3
     """at its start (Adam); it falls to 0 along a cosine"""
     calibration_images: Count = 256
-    """int8, fp8: images of the bank that ranges come from"""
+    """int8, fp8: images of the bank that ranges come from; int4: that it is compared on"""
     float_layers: tuple[str, ...] = ()
     """layers kept in fp32 at any precision: "first", "last" or names"""
     max_disagreement: Share = 0.01

@@ -91,7 +91,7 @@ class AutotuneResult:
     ) -> None:
         """Convert the model and build its engine; graph and manifest stay beside it.
 
-        An int8 graph goes through `train`, where there is such.
+        An int8 or int4 graph goes through `train`, where there is such.
 
         Errors are those of `Backend.build`, and StageError where the model does not convert.
         """
@@ -99,7 +99,7 @@ class AutotuneResult:
         self.float_layers = converted.float_layers
         self.reduced_layers = converted.reduced_layers
         graph, model = self.engine.with_name(GRAPH_FILE), converted.model
-        if train is not None and self.precision == "int8" and not converter.is_quantized:
+        if train and self.precision in selection.TRAINED and not converter.is_quantized:
             trained = train(model, converter.model)
             self.is_trained = trained is not None
             model = trained or model

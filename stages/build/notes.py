@@ -9,7 +9,8 @@ from onnx import ModelProto, TensorProto
 from pipeline.gates.build_records import Candidate, Candidates
 from pipeline.stage import OnNote
 from stages.build.autotune import AutotuneResult
-from stages.onnxgraph.convert import CALIBRATED
+from stages.engines.selection import TRAINED
+from stages.onnxgraph.convert import ROUNDED
 from stages.onnxgraph.intake import Intake
 
 _USUAL_DIFFERENCE = {"fp32": 0.02, "fp16": 0.05, "bf16": 0.2}
@@ -58,7 +59,7 @@ def _of_named(result: AutotuneResult, candidates: Candidates, on_note: OnNote) -
     precision, difference = result.precision, result.logit_difference
     limit = candidates.max_disagreement
     trained = ", trained," if result.is_trained else ""
-    if result.disagreement is not None and precision in CALIBRATED:
+    if result.disagreement is not None and precision in ROUNDED:
         agrees = (
             f"{result.backend} {precision}{trained} gives the class of the ONNX file to "
             f"{1 - result.disagreement:.4f} of {candidates.images} calibration images; logits "
@@ -70,7 +71,7 @@ def _of_named(result: AutotuneResult, candidates: Candidates, on_note: OnNote) -
             agrees = (
                 f"warning: {agrees}. That is less than {1 - limit:g} (build.max_disagreement = "
                 f"{limit:g}): {_training(result)}leave --precision out to let sensitive layers "
-                "stay in float, or try another backend"
+                f"stay in float, or try another {'precision' if precision == 'int4' else 'backend'}"
             )
         on_note(agrees)
     elif difference is not None and difference > _USUAL_DIFFERENCE.get(precision, 1.0):
@@ -82,21 +83,25 @@ def _of_named(result: AutotuneResult, candidates: Candidates, on_note: OnNote) -
 
 def _training(result: AutotuneResult) -> str:
     """Return the advice to train what was rounded."""
-    is_open = result.precision == "int8" and not result.is_trained
+    is_open = result.precision in TRAINED and not result.is_trained
     return "train its weights with --set 'build.int8=\"trained\"', " if is_open else ""
 
 
 def _plan_size(result: AutotuneResult, model: ModelProto) -> str | None:
-    """Return what to say of an int8 plan that is larger than one of fp16 would be."""
-    if result.precision != "int8" or not result.backend.startswith("tensorrt") or not result.bytes:
+    """Return what to say of an int8 or int4 plan that is larger than one of fp16 would be."""
+    if (
+        result.precision not in TRAINED
+        or not result.backend.startswith("tensorrt")
+        or not result.bytes
+    ):
         return None
     floats = (t for t in model.graph.initializer if t.data_type == TensorProto.FLOAT)
     half_bytes = 2 * sum(int(np.prod(tensor.dims)) for tensor in floats)
     if result.bytes <= half_bytes + _PLAN_OVERHEAD_BYTES:
         return None
     return (
-        f"the int8 plan ({result.bytes / 1e6:.1f} MB) is larger than all weights in fp16 "
-        f"({half_bytes / 1e6:.1f} MB): compare it with --precision fp16"
+        f"the {result.precision} plan ({result.bytes / 1e6:.1f} MB) is larger than all weights in "
+        f"fp16 ({half_bytes / 1e6:.1f} MB): compare it with --precision fp16"
     )
 
 

@@ -25,7 +25,7 @@ from stages.engines.ort import OrtSession
 from stages.networks.predict import predict
 from stages.onnxgraph import calibration_images, intake
 from stages.onnxgraph import io as onnx_io
-from stages.onnxgraph.convert import CALIBRATED, PrecisionConverter
+from stages.onnxgraph.convert import ROUNDED, PrecisionConverter
 from stages.onnxgraph.intake import Intake
 from stages.onnxgraph.preprocessing import preprocessing_of
 
@@ -190,7 +190,8 @@ def _build_named(
 ) -> tuple[AutotuneResult, Candidates]:
     """Build the backend and precision that the settings name, and compare it with the file.
 
-    An int8 graph whose rounding differs too much is trained, where it can be, and the better taken.
+    An int8 or int4 graph whose rounding differs too much is trained, where it can be, and the
+    better taken.
     """
     options = converter.options
     is_always_trained = options.int8 == "trained"
@@ -198,7 +199,8 @@ def _build_named(
         converter, folder, on_progress, cache=cache, train=train if is_always_trained else None
     )
     misses = result.disagreement is not None and result.disagreement > options.max_disagreement
-    if train is not None and not is_always_trained and result.precision == "int8" and misses:
+    may_train = train is not None and not is_always_trained
+    if may_train and result.precision in selection.TRAINED and misses:
         second = folder / "trained"
         second.mkdir()
         trained, _ = _build_and_compare(converter, second, on_progress, cache=cache, train=train)
@@ -252,12 +254,12 @@ def _build_and_compare(
 def _compare(result: AutotuneResult, converter: PrecisionConverter) -> int:
     """Compare a named engine with its ONNX file; return on how many calibration images.
 
-    An engine that cannot run here is represented by its graph where that is calibrated.
+    An engine that cannot run here is represented by its graph where its weights are rounded.
     """
-    images_NCHW, is_calibrated = converter.images_NCHW, result.precision in CALIBRATED
-    if result.session is None and not is_calibrated:
+    images_NCHW, is_rounded = converter.images_NCHW, result.precision in ROUNDED
+    if result.session is None and not is_rounded:
         return 0
-    count = converter.options.calibration_images if is_calibrated else _CHECK_IMAGES
+    count = converter.options.calibration_images if is_rounded else _CHECK_IMAGES
     x_NCHW = random_images(converter.model) if images_NCHW is None else images_NCHW[:count]
     threads = machine.cpu_count()
     # Unoptimised, since on this CPU the optimised products of 8 bits may saturate.

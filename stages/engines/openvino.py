@@ -1,6 +1,7 @@
 """OpenVINO: the engine is an ONNX file, compiled when it is opened, in the precision it names.
 
-fp32 is asked for by name: left to itself OpenVINO computes in bf16 where the core has it. The
+fp32 is asked for by name: left to itself OpenVINO computes in bf16 where the core has it. int4 is
+weights alone, unpacked when the file is compiled, which makes the file small and nothing fast. The
 package sets up telemetry when it is imported, with an identifier in the user's home folder; with
 the module for it out of reach it takes its own stub, so nothing is written or sent.
 """
@@ -32,7 +33,7 @@ import openvino  # noqa: E402  (after its telemetry is out of reach)
 
 _ARITHMETIC = {"bf16", "f16", "f32", "i8", "u8"}
 _LAYERS = {"Convolution", "FullyConnected", "MatMul", "Deconvolution", "GroupConvolution"}
-_PROOF = {"fp32": {"f32"}, "bf16": {"bf16"}, "int8": {"i8", "u8"}}
+_PROOF = {"fp32": {"f32"}, "bf16": {"bf16"}, "int8": {"i8", "u8"}, "int4": {"f32"}}
 
 _UNKNOWN_LAYERS = re.compile(r"No conversion rule found for operations: (.+)")
 
@@ -55,6 +56,8 @@ class OpenVinoSession:
                 {
                     # All others compute in fp32 what is not quantized.
                     "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
+                    # Else linear layers with weights of 4 bits round their activations to 8.
+                    "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
                     "INFERENCE_NUM_THREADS": threads,
                     "PERFORMANCE_HINT": "LATENCY",
                     "NUM_STREAMS": 1,

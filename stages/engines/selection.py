@@ -12,6 +12,10 @@ from stages.engines.compatibility import sm
 
 _OTHER_GPUS = {"sm70", "sm72", "sm87", "sm90", "sm100", "sm101", "sm103", "sm110"}
 """Architectures of NVIDIA's that no backend builds for ahead of time."""
+TRAINED = ("int8", "int4")
+"""Precisions whose weights may be trained on after rounding."""
+_SMALLER_ONLY = ("int4",)
+"""Precisions that save bytes and compute in another one, so that none is ever the fastest."""
 
 
 class Candidate(NamedTuple):
@@ -75,8 +79,8 @@ def is_chosen_by_measuring(build: Build) -> bool:
 
 
 def may_train_int8(build: Build) -> bool:
-    """Return whether an int8 engine may be built whose weights are trained."""
-    is_tried = build.precision == "int8" or is_chosen_by_measuring(build)
+    """Return whether an int8 or int4 engine may be built whose weights are trained."""
+    is_tried = build.precision in TRAINED or is_chosen_by_measuring(build)
     return is_tried and build.int8 != "rounded"
 
 
@@ -88,6 +92,7 @@ def candidates(build: Build, where: str | None = None) -> tuple[Candidate, ...]:
         Candidate(name, precision)
         for name in names
         for precision in BACKENDS[name].precisions
+        if precision not in _SMALLER_ONLY
         if where in BACKENDS[name].devices and _unsupported_on(where, name, precision) is None
     ]
     return tuple(sorted(all_candidates, key=lambda candidate: candidate.precision != "fp32"))

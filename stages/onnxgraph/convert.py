@@ -22,10 +22,20 @@ from stages.engines.base import (
     no_progress,
     to_model_input,
 )
-from stages.onnxgraph import calibrate, half, qdq
-from stages.onnxgraph.layers import Converted, at_opset, resolve_layers, with_names
+from stages.onnxgraph import calibrate, four_bits, half, qdq
+from stages.onnxgraph.layers import (
+    KEPT_BY_NAME,
+    Converted,
+    KeptFloat,
+    at_opset,
+    layer_nodes,
+    resolve_layers,
+    with_names,
+)
 
 CALIBRATED = ("int8", "fp8")
+ROUNDED = (*CALIBRATED, "int4")
+"""Precisions whose weights are so coarse that classes change."""
 _VNNI = {"avx512_vnni", "avx_vnni", "amx_int8"}
 
 
@@ -59,7 +69,7 @@ class PrecisionConverter:
         """Return the model at a precision, in the form that a backend takes.
 
         Args:
-            precision: fp32, fp16, bf16, int8 or fp8.
+            precision: fp32, fp16, bf16, int8, fp8 or int4.
             info: The backend that will run it.
             more_float: Nodes to leave in fp32 besides those of the settings.
 
@@ -89,6 +99,15 @@ class PrecisionConverter:
                 keep=keep,
                 reduce_range=is_int8 and info.scheme == "u8s8" and int8_products_saturate(),
             )
+        elif precision == "int4":
+            self.model = at_opset(self.model, four_bits.OPSET, precision)
+            kept = [n.name for n in layer_nodes(self.model) if n.name in keep]
+            converted = Converted(
+                four_bits.round_weights(self.model, keep),
+                tuple(KeptFloat(name, KEPT_BY_NAME) for name in kept),
+            )
+            if info.is_half_in_graph:
+                converted = half.convert(converted.model, "fp16", keep=keep)
         elif precision in half.TYPES and info.is_half_in_graph:
             converted = half.convert(self.model, precision, keep=keep)
         else:

@@ -1,7 +1,7 @@
 """A quantized graph whose weights and ranges can be trained, and written back into it.
 
-The graph stays as `qdq.py` made it, with the same nodes at the same places: what is trained is
-what runs. Weights and biases are floats here that are rounded in every pass.
+The graph stays as `qdq.py` or `four_bits.py` made it, with the same nodes at the same places: what
+is trained is what runs. Weights and biases are floats here that are rounded in every pass.
 
 Shape legend: B batch, C channel, H W space, K classes.
 """
@@ -14,6 +14,7 @@ import torch
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 from torch import Tensor, nn
 
+from stages.onnxgraph import four_bits
 from stages.onnxgraph.layers import LAYER_OPS
 from stages.onnxgraph.torch_graph import TorchGraph, along, fake_quantize
 
@@ -24,6 +25,7 @@ _REDUCED = 64
 _LARGEST = 127
 _INT32 = 2**31 - 1
 _LEAST_SCALE = 1e-8
+_FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
 
 
 class _Stored(NamedTuple):
@@ -62,15 +64,14 @@ class FakeQuantizedGraph(nn.Module):
                 is_bias = tensors[stored.name].data_type == TensorProto.INT32
                 (self._biases if is_bias else self._weights).append(stored)
                 self._add(stored.name, self._start(stored, array, floats))
+                if stored.limit == four_bits.LIMIT:
+                    self._add_scale(stored.scale, tensors)
             elif node.op_type in LAYER_OPS:
                 for name in node.input[1:3]:
-                    if name in tensors and tensors[name].data_type == TensorProto.FLOAT:
+                    if name in tensors and tensors[name].data_type in _FLOATS:
                         self._add(name, numpy_helper.to_array(tensors[name]))
             elif node.op_type == "QuantizeLinear":
-                # In logarithms, so that a step is a share of the scale and none falls below 0.
-                self._scales.add(node.input[1])
-                scale = np.log(numpy_helper.to_array(tensors[node.input[1]]))
-                self._add(node.input[1], np.asarray(scale))
+                self._add_scale(node.input[1], tensors)
 
     def _start(
         self, stored: _Stored, array: np.ndarray, floats: Mapping[str, TensorProto]
@@ -92,13 +93,19 @@ class FakeQuantizedGraph(nn.Module):
             value = torch.from_numpy(array.astype(np.float32))
             self.register_parameter(self._parameter_of[name], nn.Parameter(value))
 
+    def _add_scale(self, name: str, tensors: Mapping[str, TensorProto]) -> None:
+        """Train a scale in logarithms, so that a step is a share of it and none falls below 0."""
+        self._scales.add(name)
+        scale = numpy_helper.to_array(tensors[name]).astype(np.float32)
+        self._add(name, np.asarray(np.log(scale)))
+
     def _trained(self, name: str) -> Tensor:
         parameter: Tensor = getattr(self, self._parameter_of[name])
         return parameter.exp() if name in self._scales else parameter
 
     @property
     def log_scales(self) -> list[Tensor]:
-        """Return the trained logarithms of the scales of activations."""
+        """Return the trained logarithms of scales: of activations, and of weights of 4 bits."""
         return [getattr(self, self._parameter_of[name]) for name in sorted(self._scales)]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -119,7 +126,12 @@ class FakeQuantizedGraph(nn.Module):
         return logits_BK
 
     def _weight_scale(self, weight: Tensor, stored: _Stored) -> Tensor:
-        """Return the scale at which the largest weight, of each channel or of all, is the limit."""
+        """Return the scale at which the largest weight, of each channel or of all, is the limit.
+
+        That of weights of 4 bits, which gain by cutting off the largest, is trained.
+        """
+        if stored.scale in self._scales:
+            return along(self._trained(stored.scale).to(weight.device), stored.axis, weight.dim())
         scale = self._graph.stored(stored.scale)
         magnitude = weight.detach().abs()
         if scale.numel() == 1:
@@ -165,4 +177,6 @@ def _stored(node: NodeProto, array: np.ndarray) -> _Stored:
     # The largest weight is at the end of its range, so it tells which range that is.
     is_reduced = np.abs(array.astype(np.int64)).max(initial=0) <= _REDUCED
     limit = _REDUCED if is_reduced else _LARGEST
+    if array.dtype.name == "int4":
+        limit = four_bits.LIMIT
     return _Stored(node.input[0], node.input[1], node.output[0], axis, limit)

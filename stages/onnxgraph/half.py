@@ -24,11 +24,12 @@ from stages.onnxgraph.layers import (
 TYPES = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 
 _SAFE = frozenset(
-    ("Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Conv", "ConvTranspose", "Div",
-     "Dropout", "Elu", "Flatten", "Gelu", "Gemm", "GlobalAveragePool", "GlobalMaxPool",
-     "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "MatMul", "MaxPool", "Mul", "Neg",
-     "PRelu", "Pad", "ReduceMax", "ReduceMean", "Relu", "Reshape", "Selu", "Sigmoid", "Slice",
-     "Split", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze")
+    ("Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Conv", "ConvTranspose",
+     "DequantizeLinear", "Div", "Dropout", "Elu", "Flatten", "Gelu", "Gemm",
+     "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu",
+     "MatMul", "MaxPool", "Mul", "Neg", "PRelu", "Pad", "ReduceMax", "ReduceMean", "Relu",
+     "Reshape", "Selu", "Sigmoid", "Slice", "Split", "Squeeze", "Sub", "Tanh", "Transpose",
+     "Unsqueeze")
 )  # fmt: skip
 _BF16_OPSET = 22
 """From here on the standard lets convolutions and pooling take bfloat16."""
@@ -39,7 +40,7 @@ def convert(model: ModelProto, precision: str, *, keep: Collection[str]) -> Conv
     """Return the model in half precision.
 
     Args:
-        model: An fp32 model with fp32 input and output.
+        model: An fp32 model with fp32 input and output; its weights may have 4 bits.
         precision: fp16 or bf16.
         keep: Names of nodes to leave in fp32.
 

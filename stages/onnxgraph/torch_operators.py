@@ -24,9 +24,9 @@ from stages.onnxgraph.torch_shape_operators import (
 
 _TORCH_TYPES = {
     1: torch.float32, 2: torch.uint8, 3: torch.int8, 6: torch.int32, 7: torch.int64,
-    9: torch.bool, 10: torch.float16, 11: torch.float64, 16: torch.bfloat16,
+    9: torch.bool, 10: torch.float32, 11: torch.float64, 16: torch.bfloat16,
 }  # fmt: skip
-"""ONNX's numbers of types."""
+"""ONNX's numbers of types; what has half precision is computed in fp32."""
 
 
 def _pads(x: Tensor, sizes: Sequence[int], a: Attributes) -> list[int]:

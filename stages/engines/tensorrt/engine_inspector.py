@@ -20,9 +20,12 @@ _WEIGHT_TYPES = {
     "bf16": "BFLOAT16",
     "int8": "INT8",
     "fp8": "FLOAT8E4M3FN",
+    "int4": "INT4",
 }
 """Precision -> the ONNX type that its weights have."""
-_QUANTIZED = ("int8", "fp8")
+_QUANTIZED = ("int8", "fp8", "int4")
+_ARITHMETIC = {"int4": "fp16"}
+"""Precision -> the one that its tensors have, where that is another."""
 _FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16")
 _PATTERNS = {
     "fp16": re.compile(r"\b(fp16|half|float16)\b", re.IGNORECASE),
@@ -35,7 +38,7 @@ _PATTERNS = {
 
 
 def weights_bytes(model: ModelProto) -> dict[str, int]:
-    """Return the bytes of a graph's weights by their ONNX type; 4-bit types count as a byte."""
+    """Return the bytes of a graph's weights by their ONNX type."""
     constants = (
         attribute.t
         for node in model.graph.node
@@ -46,7 +49,10 @@ def weights_bytes(model: ModelProto) -> dict[str, int]:
     sizes: Counter[str] = Counter()
     for tensor in (*model.graph.initializer, *constants):
         width = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
-        sizes[TensorProto.DataType.Name(tensor.data_type)] += width * math.prod(tensor.dims)
+        count = math.prod(tensor.dims)
+        is_packed = tensor.data_type == TensorProto.INT4
+        size = (count + 1) // 2 if is_packed else width * count
+        sizes[TensorProto.DataType.Name(tensor.data_type)] += size
     return dict(sorted(sizes.items()))
 
 
@@ -92,7 +98,7 @@ def check_engine(types: dict[str, int], precision: str) -> None:
 
     Of an engine that is one fused layer only the type of its output is seen, which proves nothing.
     """
-    if sum(types.values()) > 1 and precision not in types:
+    if sum(types.values()) > 1 and _ARITHMETIC.get(precision, precision) not in types:
         summary = ", ".join(f"{name} {count}" for name, count in types.items())
         raise StageError(
             "build.precision",

@@ -65,7 +65,7 @@ def _files(tmp_path: Path) -> None:
         ),
         (
             ("build", "--onnx", "net.onnx", "--precision", "fp32", "--calibration", "engine"),
-            "--calibration: only int8 and fp8 are calibrated (fp32); drop one of both",
+            "--calibration: only int8, fp8 and int4 take images (fp32); drop one of both",
         ),
         (
             ("build", "--calibration", "engine"),

@@ -82,6 +82,7 @@ BROKEN = [
 KEPT = [
     Settings(build=Build(int8="trained")),
     Settings(build=Build(int8="trained", precision="int8")),
+    Settings(build=Build(int8="trained", precision="int4")),
     Settings(),
     Settings(validate=Validate(batch_sizes=(1, 512))),
     Settings(

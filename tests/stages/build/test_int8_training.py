@@ -10,6 +10,7 @@ import torch
 from onnx import ModelProto, helper
 
 from models.generator import Generator
+from pipeline import machine
 from pipeline.errors import Interrupted
 from pipeline.gates.build_records import Candidates, EngineManifest
 from pipeline.settings import Build
@@ -60,6 +61,19 @@ def test_weights_are_trained_where_they_are_to_be_and_the_records_say_so(tmp_pat
     assert [rounded.is_trained, auto.is_trained, trained.is_trained] == [False, False, True]
     assert [candidate.is_trained for candidate in built.candidates] == [True]
     assert as_rounded == as_auto != as_trained
+
+
+@pytest.mark.skipif(not machine.has_module("openvino"), reason="openvino is absent")
+def test_weights_of_4_bits_are_trained_as_well(tmp_path: Path) -> None:
+    options = _options(NAMED, backend="openvino", precision="int4")
+    notes: list[str] = []
+    strict = _options(options, max_disagreement=-1.0)
+    rounded, _, as_rounded = _built(tmp_path, strict, on_note=notes.append)
+    assert "of 64 calibration images" in notes[-1]
+    assert "build.int8=" in notes[-1]
+    trained, _, as_trained = _built(tmp_path, _options(options, int8="trained"))
+    assert [rounded.is_trained, trained.is_trained] == [False, True]
+    assert as_rounded != as_trained
 
 
 def _no_training(_quantized: ModelProto, _source: ModelProto) -> ModelProto:
@@ -193,6 +207,7 @@ def test_images_of_a_run_come_from_both_generators(tmp_path: Path, kind: str) ->
     [
         (Build(), True),
         (Build(precision="int8"), True),
+        (Build(precision="int4"), True),
         (Build(precision="int8", int8="rounded"), False),
         (Build(precision="fp32"), False),
         (Build(backend="tensorrt-rtx", targets=("sm89",)), False),

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline import machine
@@ -12,16 +13,18 @@ from pipeline.errors import UnavailableError
 from pipeline.settings import Build
 from stages import standalone
 from stages.engines import selection
+from stages.engines.ort import OrtSession
+from tests.stages.onnxgraph import graphs
 from tests.stages.tiny import TinyRun
 
 pytestmark = pytest.mark.skipif(not machine.has_module("openvino"), reason="openvino is absent")
 
 PRECISIONS = [
     precision
-    for precision in ("fp32", "bf16", "int8")
+    for precision in ("fp32", "bf16", "int8", "int4")
     if selection.unsupported("openvino", precision, Build(device="cpu")) is None
 ]
-REACHED = {"fp32": {"f32"}, "bf16": {"bf16"}, "int8": {"i8", "u8"}}
+REACHED = {"fp32": {"f32"}, "bf16": {"bf16"}, "int8": {"i8", "u8"}, "int4": {"f32"}}
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -34,6 +37,15 @@ def test_the_layers_compute_in_the_precision_of_the_settings(
     assert set(manifest.reached) & REACHED[precision]
     if precision == "fp32":
         assert set(manifest.reached) == {"f32"}
+
+
+def test_linear_layers_of_4_bits_leave_their_activations_in_float(tmp_path: Path) -> None:
+    options = Build(backend="openvino", device="cpu", precision="int4")
+    standalone.build(graphs.saved(graphs.classifier(), tmp_path / "m.onnx"), tmp_path, options)
+    path, x_NCHW = tmp_path / "engine.onnx", graphs.random_images()
+    expected_NK = OrtSession(path, is_optimised=False).infer(x_NCHW)
+    logits_NK = selection.backend("openvino").open(path, device="cpu", threads=1).infer(x_NCHW)
+    np.testing.assert_allclose(logits_NK, expected_NK, atol=1e-5)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

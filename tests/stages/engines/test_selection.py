@@ -71,7 +71,9 @@ def test_without_a_gpu_tensorrt_rtx_asks_for_targets_and_tensorrt_for_the_gpu() 
     assert any(isinstance(n, NeedsGpu) for n in selection.requirements(Build(backend="tensorrt")))
 
 
-@pytest.mark.parametrize(("target", "precision"), [("sm75", "bf16"), ("sm86", "fp8")])
+@pytest.mark.parametrize(
+    ("target", "precision"), [("sm75", "bf16"), ("sm75", "int4"), ("sm86", "fp8")]
+)
 def test_what_a_target_cannot_compute_in_is_refused_with_what_it_can(
     target: str, precision: str
 ) -> None:
@@ -82,8 +84,9 @@ def test_what_a_target_cannot_compute_in_is_refused_with_what_it_can(
     assert "fp16" in only.remedy
 
 
-def test_a_precision_of_other_backends_names_them() -> None:
-    (only,) = _unsupported(Build(backend="onnxruntime", precision="fp8"))
+@pytest.mark.parametrize("precision", ["fp8", "int4"])
+def test_a_precision_of_other_backends_names_them(precision: str) -> None:
+    (only,) = _unsupported(Build(backend="onnxruntime", precision=precision))  # type: ignore[arg-type]
     assert "backend tensorrt or tensorrt-rtx" in only.remedy
 
 

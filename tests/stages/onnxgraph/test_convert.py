@@ -39,7 +39,7 @@ def test_every_precision_of_every_backend_can_be_made_and_is_named_in_the_file(
     assert properties[PRECISION_KEY] == precision
     assert onnx_io.card_of(converted.model) == onnx_io.card_of(model)
     kept = [entry.node for entry in converted.kept_float if entry.reason == KEPT_BY_NAME]
-    is_in_graph = precision in convert.CALIBRATED or (
+    is_in_graph = precision in convert.ROUNDED or (
         precision in ("fp16", "bf16") and BACKENDS[backend].is_half_in_graph
     )
     assert kept == ([layer_nodes(converter.model)[0].name] if is_in_graph else [])

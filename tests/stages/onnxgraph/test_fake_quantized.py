@@ -73,6 +73,25 @@ def test_logits_are_those_of_the_graph_and_nothing_changes_untrained(
     assert written.metadata_props == model.metadata_props
 
 
+@pytest.mark.parametrize("backend", ["openvino", "tensorrt"])
+def test_weights_of_4_bits_are_those_of_the_graph_and_their_scales_are_trained(
+    backend: str,
+) -> None:
+    converter = PrecisionConverter(_source(), None, Build())
+    model = converter.convert("int4", BACKENDS[backend]).model
+    network = FakeQuantizedGraph(model, converter.model)
+    assert len(network.log_scales) == 1
+    logits_NK = network(torch.from_numpy(graphs.random_images()))
+    np.testing.assert_allclose(logits_NK.detach(), _ort_logits(model), atol=0.01)
+    written = network.rounded()
+    for new, old in zip(written.graph.initializer, model.graph.initializer, strict=True):
+        expected = numpy_helper.to_array(old).astype(float)
+        np.testing.assert_allclose(numpy_helper.to_array(new).astype(float), expected, rtol=1e-6)
+    logits_NK.square().sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    assert network.log_scales[0].grad.abs().max() > 0  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("backend", ["onnxruntime", "tensorrt"])
 def test_what_was_trained_is_what_runs(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, source = _quantized(backend, monkeypatch, saturates=True, float_layers=("last",))

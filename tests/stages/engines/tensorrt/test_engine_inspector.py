@@ -31,6 +31,7 @@ def test_an_engine_without_its_precision_is_refused() -> None:
     engine_inspector.check_engine({"fp32": 1}, "fp16")  # one fused layer
     with pytest.raises(StageError, match=r"no int8 layer \(its tensors: fp16 1, fp32 9\)"):
         engine_inspector.check_engine({"fp16": 1, "fp32": 9}, "int8")
+    engine_inspector.check_engine({"fp16": 2}, "int4")  # weights alone
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
@@ -39,7 +40,7 @@ def test_a_graph_is_of_its_own_precision_and_of_no_other(
 ) -> None:
     model = onnx.load(str(onnx_files[precision]))
     engine_inspector.check_graph(model, precision)
-    for other in {"fp32", "fp16", "bf16", "int8", "fp8"} - {precision}:
+    for other in {"fp32", "fp16", "bf16", "int8", "fp8", "int4"} - {precision}:
         with pytest.raises(StageError, match=f"the graph is not {other}"):
             engine_inspector.check_graph(model, other)
 

@@ -3,15 +3,19 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
+from msgspec.structs import replace as replace_options
 from onnx import TensorProto, helper
 
 from pipeline.errors import Interrupted, StageError
+from stages import standalone
 from stages.engines.base import BACKENDS, BuildRequest
 from stages.engines.tensorrt import rtx
 from stages.onnxgraph import io as onnx_io
 from tests.stages.engines.tensorrt.conftest import NewRequest
+from tests.stages.onnxgraph.graphs import classifier
 
 
 def _size(request: BuildRequest) -> int:
@@ -104,7 +108,26 @@ def test_a_stop_in_the_middle_ends_the_build_and_leaves_nothing(new_request: New
     assert not request.engine.exists()
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8", "bf16", "fp8"])
+def test_weights_of_4_bits_stay_so_in_the_plan(new_request: NewRequest, tmp_path: Path) -> None:
+    w_OIHW = np.random.default_rng(0).normal(0, 0.02, (512, 512, 3, 3)).astype(np.float32)
+    stored = {"w0": w_OIHW[:, :3], "w1": w_OIHW}
+    nodes = [
+        helper.make_node("Conv", ["images", "w0"], ["a"], name="first"),
+        helper.make_node("Conv", ["a", "w1"], ["b"], name="second"),
+        helper.make_node("GlobalAveragePool", ["b"], ["c"], name="pool"),
+        helper.make_node("Flatten", ["c"], ["logits"], name="flat", axis=1),
+    ]
+    model = classifier(nodes, outputs=[("logits", TensorProto.FLOAT, ("N", 512))], stored=stored)
+    onnx_io.save(model, tmp_path / "m.onnx")
+    lines: list[str] = []
+    options = replace_options(new_request(targets=("sm89",)).options, precision="int4")
+    manifest = standalone.build(tmp_path / "m.onnx", tmp_path, options, on_note=lines.append)
+    assert manifest.weights_bytes["INT4"] == w_OIHW.size / 2
+    plan_bytes = (tmp_path / manifest.engine).stat().st_size
+    assert w_OIHW.size / 2 < plan_bytes < w_OIHW.size  # in 8 bits it were larger
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8", "bf16", "fp8", "int4"])
 def test_a_graph_of_another_precision_is_refused(
     new_request: NewRequest, onnx_files: dict[str, Path], precision: str
 ) -> None:
