@@ -38,7 +38,7 @@ from stages.build import autotune
 from stages.data import images
 from stages.data.images import Dataset
 from stages.engines import ort, selection, timing
-from stages.engines.base import BACKENDS, BuildRequest, no_progress
+from stages.engines.base import BACKENDS, BuildRequest
 from stages.export import stage as export_stage
 from stages.networks import factory
 from stages.networks.card import Card
@@ -228,7 +228,7 @@ def auto(work: Path) -> None:
             autotuner = autotune.Autotuner(
                 converter, bank_NCHW, device="cpu", folder=Path(folder), threads=1
             )
-            autotuner.run(selection.candidates(Build(), "cpu"), no_progress)
+            autotuner.run(selection.candidates(Build(), "cpu"))
             autotuner.choose()
             running = [result for result in autotuner.results if result.session is not None]
             calls = [r.session.prepared(bank_NCHW[:1]) for r in running if r.session]

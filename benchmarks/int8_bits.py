@@ -46,7 +46,7 @@ def main() -> None:
             threads=arguments.threads,
         )  # fmt: skip
         labels: list[str] = []
-        tuner.run([c for c in possible if c.precision == "fp32"], lambda *_: None)
+        tuner.run([c for c in possible if c.precision == "fp32"])
         labels += ["32"] * len(tuner.results)
         for label, (is_reduced, keeps_depthwise) in VARIANTS.items():
             tuner.folder = Path(name) / label
@@ -57,7 +57,7 @@ def main() -> None:
                 mock.patch.object(qdq, "_full_range", kept),
                 mock.patch.object(Autotuner, "_mix_precisions", return_value=None),
             ):
-                tuner.run([c for c in possible if c.precision == "int8"], lambda *_: None)
+                tuner.run([c for c in possible if c.precision == "int8"])
             labels += [label] * (len(tuner.results) - len(labels))
     for label, result in zip(labels, tuner.results, strict=True):
         agreement = 1 - (result.disagreement or 0.0)

@@ -1,4 +1,7 @@
-"""The bank: synthetic images, kept for checks and calibration in place of real ones."""
+"""The bank: synthetic images, kept for checks and calibration in place of real ones.
+
+Shape legend: N images, C channel, H W space.
+"""
 
 import io
 import zipfile
@@ -21,6 +24,56 @@ _NO_ARCHIVE = (
     zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 """What numpy and zipfile raise for a file that is damaged or something else."""
+
+
+class StoredImages:
+    """Images in [0, 1] of shape NCHW that stay as they are stored until some are asked for.
+
+    Indexing returns some of them, and `np.asarray` their floats: 4096 images of 224 pixels are 0.6
+    GB as bytes and 2.5 as floats.
+    """
+
+    def __init__(self, x: NDArray[Any], order_N: NDArray[np.intp] | None = None) -> None:
+        """Take uint8 of shape NHWC or floats of shape NCHW, in their order or in `order_N`."""
+        self._x = x
+        self._order_N = np.arange(len(x)) if order_N is None else order_N
+
+    def __len__(self) -> int:
+        """Return the number N of images."""
+        return len(self._order_N)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Return N, C, H and W."""
+        sizes = self._x.shape[1:]
+        channels, height, width = (sizes[2], *sizes[:2]) if self._is_bytes else sizes
+        return len(self), channels, height, width
+
+    @property
+    def nbytes(self) -> int:
+        """Return what they take as they are stored."""
+        return int(np.prod(self.shape)) * self._x.itemsize
+
+    @property
+    def _is_bytes(self) -> bool:
+        return self._x.dtype == np.uint8
+
+    def __getitem__(self, rows: slice | NDArray[np.intp]) -> "StoredImages":
+        """Return some images; nothing is copied."""
+        return StoredImages(self._x, self._order_N[rows])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001
+        """Return the floats."""
+        x = self._x[self._order_N]
+        if not self._is_bytes:
+            return np.ascontiguousarray(x, dtype or np.float32)
+        x_NCHW = np.ascontiguousarray(x.transpose(0, 3, 1, 2), np.float32)
+        x_NCHW /= 255
+        return x_NCHW if dtype is None else x_NCHW.astype(dtype, copy=False)
+
+
+Images = NDArray[np.float32] | StoredImages
+"""Images in [0, 1] of shape NCHW, of which slices are taken."""
 
 
 def save(path: Path, x_NCHW: "Tensor") -> None:

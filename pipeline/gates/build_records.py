@@ -74,6 +74,8 @@ class EngineManifest(Struct, frozen=True, kw_only=True):
     """Layers that stayed in fp32."""
     reduced_layers: Count = 0
     """Layers whose int8 weights have 7 bits, where products of 8 overflow on the processor."""
+    full_range_layers: Count = 0
+    """Depthwise layers beside those, whose weights keep 8 bits."""
     is_trained: bool = False
     """Whether int8 weights were trained on, and so are no longer those of the ONNX file."""
     onnx_changes: tuple[str, ...] = ()
@@ -99,6 +101,8 @@ class Candidate(Struct, frozen=True, kw_only=True):
     float_layers: tuple[str, ...]
     reduced_layers: Count = 0
     """Layers whose int8 weights have 7 bits."""
+    full_range_layers: Count = 0
+    """Depthwise layers beside those, whose weights keep 8 bits."""
     is_trained: bool = False
     """Whether int8 weights were trained on after rounding."""
     disagreement: Share | None
@@ -110,6 +114,17 @@ class Candidate(Struct, frozen=True, kw_only=True):
     build_s: float | None
     verdict: CandidateVerdict
     reason: str
+
+    @property
+    def arithmetic(self) -> str:
+        """Its precision, and what else was done to its weights, as reports show it."""
+        kept = "" if not self.full_range_layers else f", {self.full_range_layers} depthwise 8"
+        return (
+            self.precision
+            + (", trained" if self.is_trained else "")
+            + (f", {len(self.float_layers)} layers fp32" if self.float_layers else "")
+            + (f", weights of 7 bits{kept}" if self.reduced_layers else "")
+        )
 
 
 class Candidates(

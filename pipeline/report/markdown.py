@@ -36,10 +36,7 @@ def render(report: Report) -> str:
     candidates = [
         (
             candidate.backend,
-            candidate.precision
-            + (", trained" if candidate.is_trained else "")
-            + (f", {len(candidate.float_layers)} layers fp32" if candidate.float_layers else "")
-            + (", weights of 7 bits" if candidate.reduced_layers else ""),
+            candidate.arithmetic,
             _number(candidate.p50_ms, 3),
             _number(candidate.disagreement, 4),
             candidate.verdict,

@@ -28,6 +28,7 @@ from stages.engines.base import BACKENDS, BuildRequest, OnProgress, Session, no_
 from stages.engines.open_engine import build_engine
 from stages.engines.ort import OrtSession
 from stages.engines.selection import Candidate
+from stages.image_bank import Images
 from stages.networks.predict import predict
 from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph.convert import PrecisionConverter
@@ -54,6 +55,7 @@ class AutotuneResult:
     device: str
     float_layers: tuple[str, ...] = ()
     reduced_layers: int = 0
+    full_range_layers: int = 0
     is_trained: bool = False
     engine: Path
     session: Session | None = None
@@ -98,6 +100,7 @@ class AutotuneResult:
         converted = converter.convert(self.precision, BACKENDS[self.backend], more_float)
         self.float_layers = converted.float_layers
         self.reduced_layers = converted.reduced_layers
+        self.full_range_layers = converted.full_range_layers
         graph, model = self.engine.with_name(GRAPH_FILE), converted.model
         if train and self.precision in selection.TRAINED and not converter.is_quantized:
             trained = train(model, converter.model)
@@ -138,7 +141,7 @@ class Autotuner:
     """Builds and compares candidates of one model on one device."""
 
     converter: PrecisionConverter
-    images_NCHW: NDArray[np.float32]
+    images_NCHW: Images
     _: KW_ONLY
     device: str
     folder: Path
@@ -146,6 +149,7 @@ class Autotuner:
     cache: Path | None = None
     train: Train | None = None
     """What trains int8 graphs; None: they are rounded."""
+    on_progress: OnProgress = no_progress
     results: list[AutotuneResult] = field(default_factory=list, init=False)
     sensitive_layers: list[SensitiveLayer] = field(default_factory=list, init=False)
     repetitions: int = field(default=0, init=False)
@@ -155,21 +159,23 @@ class Autotuner:
     def __post_init__(self) -> None:
         """Run the reference: the fp32 model in ONNX Runtime on the CPU."""
         begin_s = time.perf_counter()
-        self._reference_NK = self._graph_logits(self.converter.model, self.images_NCHW)
+        self._reference_NK = self._graph_logits(
+            self.converter.model, self.images_NCHW, self.on_progress
+        )
         self.reference_s = time.perf_counter() - begin_s
 
-    def run(self, candidates: Sequence[Candidate], on_progress: OnProgress) -> None:
+    def run(self, candidates: Sequence[Candidate]) -> None:
         """Build the candidates, mix float layers into int8 graphs that miss, and measure all."""
         is_always_trained = self.converter.options.int8 == "trained"
         for number, candidate in enumerate(candidates):
-            on_progress(number, len(candidates) + 1, "candidates")
+            self.on_progress(number, len(candidates) + 1, "candidates")
             self._evaluate(candidate, (), is_trained=is_always_trained)
-        on_progress(len(candidates), len(candidates) + 1, "candidates")
+        self.on_progress(len(candidates), len(candidates) + 1, "candidates")
         if self.train is not None and not is_always_trained:
             for result in self._missed():
                 candidate = Candidate(result.backend, result.precision)
                 self._evaluate(candidate, (), is_trained=True)
-        self._mix_precisions(on_progress)
+        self._mix_precisions()
         running = [result for result in self.results if result.session is not None]
         # All that run, also those that miss, at batch 1.
         x_1CHW = np.ascontiguousarray(self.images_NCHW[:1])
@@ -182,7 +188,7 @@ class Autotuner:
             self.repetitions = len(times_ms)
             for result, p50_ms in zip(running, np.median(times_ms, axis=0), strict=True):
                 result.p50_ms = float(p50_ms)
-        on_progress(len(candidates) + 1, len(candidates) + 1, "candidates")
+        self.on_progress(len(candidates) + 1, len(candidates) + 1, "candidates")
 
     def choose(self) -> AutotuneResult | None:
         """Return the fastest admissible candidate and mark it, None where none is."""
@@ -216,14 +222,21 @@ class Autotuner:
         begin_s = time.perf_counter()
         try:
             train = self.train if is_trained else None
-            result.build(self.converter, more_float, train=train, cache=self.cache)
+            result.build(
+                self.converter,
+                more_float,
+                train=train,
+                cache=self.cache,
+                on_progress=self.on_progress,
+            )
             result.build_s = round(time.perf_counter() - begin_s, 3)
             if is_trained and not result.is_trained and self.converter.options.int8 == "auto":
                 # It cannot be trained, so it is the rounded one over again.
                 self.results.remove(result)
                 return
+            session = result.open(self.threads)
             result.compare(
-                logits(result.open(self.threads).infer, self.images_NCHW), self._reference_NK
+                logits(session.infer, self.images_NCHW, self.on_progress), self._reference_NK
             )
         except UnavailableError as error:
             result.reason = str(error)
@@ -240,7 +253,7 @@ class Autotuner:
             f"in fp32, {'at most' if is_admissible else 'more than'} {limit:g}"
         )
 
-    def _mix_precisions(self, on_progress: OnProgress) -> None:
+    def _mix_precisions(self) -> None:
         """Return the sensitive layers of int8 graphs that miss to float and try them again."""
         images_NCHW = self.images_NCHW[: needs.BISECTION_IMAGES]
         # A backend that has missed twice, rounded and trained, is mixed once.
@@ -256,7 +269,7 @@ class Autotuner:
             def disagreement(in_float: frozenset[str], backend: str = result.backend) -> float:
                 model = self.converter.convert("int8", BACKENDS[backend], sorted(in_float)).model
                 logits_NK = self._graph_logits(model, images_NCHW)
-                on_progress(next(trials), most_trials, "graphs tried")
+                self.on_progress(next(trials), most_trials, "graphs tried")
                 return compare(logits_NK, self._reference_NK[: len(images_NCHW)]).disagreement
 
             if scheme not in float_layers:
@@ -270,9 +283,11 @@ class Autotuner:
                 float_layers[scheme] = tuple(layer.layer for layer in sensitive)
             self._evaluate(Candidate(result.backend, result.precision), float_layers[scheme])
 
-    def _graph_logits(self, model: ModelProto, x_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _graph_logits(
+        self, model: ModelProto, images_NCHW: Images, on_progress: OnProgress = no_progress
+    ) -> NDArray[np.float32]:
         session = OrtSession(model.SerializeToString(), threads=self.threads)
-        return logits(session.infer, x_NCHW)
+        return logits(session.infer, images_NCHW, on_progress)
 
 
 def sensitive_layers(
@@ -300,7 +315,13 @@ def sensitive_layers(
 
 
 def logits(
-    infer: Callable[[NDArray[np.float32]], NDArray[np.float32]], x_NCHW: NDArray[np.float32]
+    infer: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    images_NCHW: Images,
+    on_progress: OnProgress = no_progress,
 ) -> NDArray[np.float32]:
     """Return the logits, of shape NK, that an engine gives all images."""
-    return predict(infer, x_NCHW)
+    return predict(
+        infer,
+        images_NCHW,
+        on_progress=lambda done, total: on_progress(done, total, "images compared"),
+    )

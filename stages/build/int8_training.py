@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 from safetensors import safe_open
 from torch import Tensor
@@ -27,6 +26,7 @@ from models.generator import Generator
 from pipeline.settings import Build
 from pipeline.stage import Context, OnNote
 from stages.engines.base import OnProgress
+from stages.image_bank import Images
 from stages.networks import weights
 from stages.onnxgraph.fake_quantized import FakeQuantizedGraph
 from stages.onnxgraph.torch_graph import TorchGraph
@@ -176,17 +176,16 @@ class _Generated:
 class _Stored:
     """Calibration images, some at random."""
 
-    def __init__(
-        self, images_NCHW: NDArray[np.float32], batch_size: int, device: torch.device
-    ) -> None:
-        self._x_NCHW = torch.from_numpy(images_NCHW)
+    def __init__(self, images_NCHW: Images, batch_size: int, device: torch.device) -> None:
+        self._images_NCHW = images_NCHW
         self._count = batch_size
         self._device = device
 
     def __call__(self, rng: torch.Generator) -> Tensor:
         """Return a batch, see `Source`."""
-        indices_B = torch.randperm(len(self._x_NCHW), generator=rng, device=rng.device)
-        return self._x_NCHW[indices_B[: self._count].cpu()].to(self._device)
+        indices_B = torch.randperm(len(self._images_NCHW), generator=rng, device=rng.device)
+        x_BCHW = np.asarray(self._images_NCHW[indices_B[: self._count].cpu().numpy()])
+        return torch.from_numpy(x_BCHW).to(self._device)
 
 
 def of_run(ctx: Context) -> Int8Trainer:
@@ -212,13 +211,13 @@ def of_run(ctx: Context) -> Int8Trainer:
 
 
 def of_images(
-    images_NCHW: NDArray[np.float32], options: Build, on_progress: OnProgress, on_note: OnNote
+    images_NCHW: Images, options: Build, on_progress: OnProgress, on_note: OnNote
 ) -> Int8Trainer:
     """Return what trains a file from anywhere on calibration images."""
     device = devices.select("fp32").device
     return Int8Trainer(
         options,
-        _Stored(images_NCHW, batch_size(options, images_NCHW[0, 0].size), device),
+        _Stored(images_NCHW, batch_size(options, math.prod(images_NCHW.shape[2:])), device),
         device,
         seed=0,
         steps=options.int8_steps,

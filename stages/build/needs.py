@@ -7,13 +7,12 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
 from onnx import ModelProto
 
 from pipeline.settings import Build
 from stages.engines.base import BACKENDS
 from stages.engines.selection import Candidate
+from stages.image_bank import Images
 from stages.onnxgraph import calibrate, qdq, rewrite
 from stages.onnxgraph.convert import CALIBRATED
 from stages.onnxgraph.layers import layer_nodes
@@ -41,7 +40,7 @@ class Needs(NamedTuple):
 
 def of_auto(
     model: ModelProto,
-    images_NCHW: NDArray[np.float32],
+    images_NCHW: Images,
     options: Build,
     candidates: Sequence[Candidate],
     *,
@@ -54,7 +53,7 @@ def of_auto(
     schemes = {BACKENDS[c.backend].scheme for c in candidates if c.precision in CALIBRATED}
     activations = sum(_activations(model, qdq.SCHEMES[name].ops) for name in schemes)
     weights_bytes = sum(math.prod(t.dims) * _VALUE_BYTES for t in model.graph.initializer)
-    batch = calibrate.batch_size(images_NCHW[:1].size)
+    batch = calibrate.batch_size(math.prod(images_NCHW.shape[1:]))
     memory_bytes = (
         _LIBRARIES_BYTES
         + images_NCHW.nbytes
@@ -73,7 +72,7 @@ def most_trials(layers: int, bisect_layers: int) -> int:
     return bisect_layers * (2 * layers.bit_length() + 1)
 
 
-def line(needs: Needs, candidates: int, images_NCHW: NDArray[np.float32]) -> str | None:
+def line(needs: Needs, candidates: int, images_NCHW: Images) -> str | None:
     """Return what to say of it, None where it is little."""
     if needs.memory_bytes < _NOTED_BYTES and needs.seconds < _NOTED_S:
         return None

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
 from pipeline.gates.build_records import Candidate, Candidates
 from pipeline.stage import OnNote
 from stages.build.autotune import AutotuneResult
 from stages.engines.selection import TRAINED
+from stages.image_bank import Images
 from stages.onnxgraph.convert import ROUNDED
 from stages.onnxgraph.intake import Intake
 
@@ -27,11 +27,13 @@ def of_changes(onnx: Path, source: Intake, on_note: OnNote) -> None:
         on_note(f"{onnx}: it is quantized already, and is built as it is, as int8")
 
 
-def of_images(images_NCHW: NDArray[np.float32] | None, place: str, on_note: OnNote) -> None:
+def of_images(images_NCHW: Images | None, place: str, on_note: OnNote) -> None:
     """Warn of images from which no range of activations can be had."""
     if images_NCHW is None or len(images_NCHW) == 1:
         return
-    if np.array_equal(images_NCHW.min(axis=0), images_NCHW.max(axis=0)):
+    first_1CHW = np.asarray(images_NCHW[:1])
+    others = (np.asarray(images_NCHW[n : n + 1]) for n in range(1, len(images_NCHW)))
+    if all(np.array_equal(x_1CHW, first_1CHW) for x_1CHW in others):
         on_note(
             f"warning: {place}: all {len(images_NCHW)} images are the same, so ranges and "
             "agreement hold for that one alone; give images like those that the network will see"
@@ -49,9 +51,10 @@ def of_engine(
     if note := _plan_size(result, model):
         on_note(note)
     if result.reduced_layers:
+        kept = f"; {result.full_range_layers} depthwise layers keep 8, where none do"
         on_note(
             f"{result.reduced_layers} layers have int8 weights of 7 bits, since products of 8 "
-            "overflow on this processor without VNNI; depthwise layers keep 8, where none do"
+            f"overflow on this processor without VNNI{kept if result.full_range_layers else ''}"
         )
 
 

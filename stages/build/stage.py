@@ -16,13 +16,13 @@ from pipeline.gates.build_records import Candidates, EngineManifest
 from pipeline.settings import Build
 from pipeline.stage import Context, OnNote, no_note
 from stages.build import needs, notes
-from stages.build.autotune import GRAPH_FILE, Autotuner, AutotuneResult, Train
+from stages.build.autotune import GRAPH_FILE, Autotuner, AutotuneResult, Train, logits
 from stages.build.examine import examine, random_images
 from stages.engines import selection
 from stages.engines.base import BACKENDS, OnProgress, no_progress
 from stages.engines.open_engine import write_manifest
 from stages.engines.ort import OrtSession
-from stages.networks.predict import predict
+from stages.image_bank import Images
 from stages.onnxgraph import calibration_images, intake
 from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph.convert import ROUNDED, PrecisionConverter
@@ -130,7 +130,7 @@ def build(
     source = source or read(onnx, options, on_note)
     model, images_NCHW = source.model, None
     if calibration_path is not None:
-        images_NCHW = calibration_images.load(calibration_path, model, place, on_note)
+        images_NCHW = calibration_images.load(calibration_path, model, place, on_note, on_progress)
     notes.of_images(images_NCHW, place, on_note)
     converter = PrecisionConverter(
         model, images_NCHW, options, is_quantized=source.is_quantized, on_progress=on_progress
@@ -175,6 +175,7 @@ def _described(
         reached=result.reached,
         float_layers=result.float_layers,
         reduced_layers=result.reduced_layers,
+        full_range_layers=result.full_range_layers,
         is_trained=result.is_trained,
         onnx_changes=source.changes,
     )
@@ -246,12 +247,12 @@ def _build_and_compare(
     if not options.targets and not is_stripped:
         result.open(threads=machine.cpu_count())
     on_progress(2, _STEPS, "steps")
-    images = _compare(result, converter)
+    images = _compare(result, converter, on_progress)
     on_progress(_STEPS, _STEPS, "steps")
     return result, images
 
 
-def _compare(result: AutotuneResult, converter: PrecisionConverter) -> int:
+def _compare(result: AutotuneResult, converter: PrecisionConverter, on_progress: OnProgress) -> int:
     """Compare a named engine with its ONNX file; return on how many calibration images.
 
     An engine that cannot run here is represented by its graph where its weights are rounded.
@@ -260,15 +261,15 @@ def _compare(result: AutotuneResult, converter: PrecisionConverter) -> int:
     if result.session is None and not is_rounded:
         return 0
     count = converter.options.calibration_images if is_rounded else _CHECK_IMAGES
-    x_NCHW = random_images(converter.model) if images_NCHW is None else images_NCHW[:count]
+    x_NCHW: Images = random_images(converter.model) if images_NCHW is None else images_NCHW[:count]
     threads = machine.cpu_count()
     # Unoptimised, since on this CPU the optimised products of 8 bits may saturate.
     session = result.session or OrtSession(
         result.engine.with_name(GRAPH_FILE), threads=threads, is_optimised=False
     )
     reference = OrtSession(converter.model.SerializeToString(), threads=threads)
-    reference_NK = predict(reference.infer, x_NCHW)
-    result.compare(predict(session.infer, x_NCHW), reference_NK)
+    reference_NK = logits(reference.infer, x_NCHW, on_progress)
+    result.compare(logits(session.infer, x_NCHW, on_progress), reference_NK)
     result.classes_seen = len(set(reference_NK.argmax(axis=1).tolist()))
     if images_NCHW is None:
         # What class random noise gets says nothing.
@@ -303,6 +304,7 @@ def _autotune(
             threads=threads,
             cache=cache,
             train=train,
+            on_progress=on_progress,
         )
         possible = selection.candidates(options, device)
         if converter.is_quantized:
@@ -312,7 +314,7 @@ def _autotune(
         )
         if note := needs.line(estimate, len(possible), images_NCHW):
             on_note(note)
-        autotuner.run(possible, on_progress)
+        autotuner.run(possible)
         best = autotuner.choose()
         results += autotuner.results
         if best is not None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.image_bank import Images, StoredImages
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
@@ -47,7 +49,7 @@ class ImageSource(Protocol):
 
 def predict(
     infer: Callable[[NDArray[np.float32]], NDArray[np.float32]],
-    images: ImageSource | NDArray[np.float32],
+    images: ImageSource | Images,
     *,
     batch_size: int | None = None,
     on_progress: OnImages = no_progress,
@@ -56,14 +58,14 @@ def predict(
 
     Args:
         infer: Takes contiguous floats in [0, 1] of shape BCHW and returns logits of shape BK.
-        images: What to run: a source of images, or floats in [0, 1] of shape NCHW.
+        images: What to run: a source of images, or images in [0, 1] of shape NCHW.
         batch_size: Images in one call; the last has fewer where they do not divide. None: 64, or
             as many as their size allows.
         on_progress: Called with how many images are done, of how many.
     """
 
     def batch(rows: slice) -> NDArray[np.float32]:
-        if isinstance(images, np.ndarray):
+        if isinstance(images, np.ndarray | StoredImages):
             return np.ascontiguousarray(images[rows])
         import torch  # noqa: PLC0415  (arrays alone need none)
 

@@ -1,21 +1,27 @@
-"""Calibration: the ranges of a graph's activations over images, by onnxruntime's calibrators."""
+"""Calibration: the ranges of a graph's activations over images, by onnxruntime's calibrators.
+
+Shape legend: N images, B batch, C channel, H W space.
+"""
 
 import contextlib
 import io
 import logging
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
 from onnxruntime import quantization
 from onnxruntime.quantization import CalibrationMethod
 
 from pipeline.errors import StageError, first_line
-from stages.engines.base import OnProgress, no_progress
+from stages.engines.base import OnProgress, no_progress, to_model_input
+from stages.image_bank import Images
 
 METHODS = {
     "minmax": (CalibrationMethod.MinMax, {}),
@@ -41,7 +47,7 @@ class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
 
 def activation_ranges(
     model: ModelProto,
-    x: NDArray[Any],
+    images_NCHW: Images,
     method: str,
     ops: tuple[str, ...],
     *,
@@ -53,7 +59,7 @@ def activation_ranges(
 
     Args:
         model: A float model with one input.
-        x: Images as the graph takes them.
+        images_NCHW: In [0, 1], whatever the graph takes.
         method: A name in `METHODS`.
         ops: Operator types.
         on_progress: Called with how many images are done.
@@ -63,6 +69,7 @@ def activation_ranges(
     """
     calibration_method, options = METHODS[method]
     name = model.graph.input[0].name
+    is_bytes = model.graph.input[0].type.tensor_type.elem_type == TensorProto.UINT8
     with TemporaryDirectory(prefix="madpipe-") as folder, quiet():
         path = Path(folder) / "model.onnx"
         onnx.save(model, str(path))
@@ -74,11 +81,12 @@ def activation_ranges(
                 calibration_method,
                 extra_options=options,
             )
-            batch = batch_size(x[:1].size)
-            for first in range(0, len(x), batch):
-                on_progress(first, len(x), "images calibrated")
-                calibrator.collect_data(_Reader(name, x[first : first + batch]))
-            on_progress(len(x), len(x), "images calibrated")
+            count, batch = len(images_NCHW), batch_size(math.prod(images_NCHW.shape[1:]))
+            for first in range(0, count, batch):
+                on_progress(first, count, "images calibrated")
+                x_BCHW = np.asarray(images_NCHW[first : first + batch])
+                calibrator.collect_data(_Reader(name, to_model_input(x_BCHW, is_bytes=is_bytes)))
+            on_progress(count, count, "images calibrated")
             return calibrator.compute_data()
         except Exception as error:  # the tool's and numpy's, of several classes
             raise StageError(

@@ -5,6 +5,7 @@ Shape legend: N images, C channel, H W space.
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from onnx import ModelProto
 from pipeline.stage import OnNote, StageError, no_note
 from stages import image_bank
 from stages.data.tree import LeftOut, image_files
+from stages.engines.base import OnProgress, no_progress
+from stages.image_bank import StoredImages
 from stages.onnxgraph.io import image_shape
 from stages.onnxgraph.preprocessing import preprocessing_of
 
@@ -24,8 +27,12 @@ BANK = "the bank"
 
 
 def load(
-    path: Path, model: ModelProto, place: str, on_note: OnNote = no_note
-) -> NDArray[np.float32]:
+    path: Path,
+    model: ModelProto,
+    place: str,
+    on_note: OnNote = no_note,
+    on_progress: OnProgress = no_progress,
+) -> StoredImages:
     """Return images in [0, 1], shape NCHW, that fit the model's input, in a fixed random order.
 
     Folders and arrays are sorted by class as a rule, and calibration takes the first ones.
@@ -36,17 +43,18 @@ def load(
         model: The graph that takes them, whose input was checked.
         place: The option or output that named the path, for messages.
         on_note: Gets what of a folder is left out.
+        on_progress: Called with how many images of a folder are read.
 
     Raises:
         StageError: No such file, no images in it, or images that do not fit.
     """
-    shape_CHW = image_shape(model)
+    shape_CHW, order_N = image_shape(model), None
     if path.is_dir():
-        x = _read_folder(path, model, place, on_note)
+        x: NDArray[Any] = _read_folder(path, model, place, on_note, on_progress)
     else:
         x = image_bank.load_array(path, place, remedy="give an .npz with x, or a folder")
         if place != BANK and x.ndim == _DIMENSIONS:
-            x = x[np.random.default_rng(_DRAW_SEED).permutation(len(x))]
+            order_N = np.random.default_rng(_DRAW_SEED).permutation(len(x))
     if x.ndim != _DIMENSIONS or not len(x):
         raise StageError(
             place,
@@ -54,8 +62,7 @@ def load(
             "give an .npz with x of four dimensions and at least one image",
         )
     if x.dtype == np.uint8:
-        x_NCHW = np.ascontiguousarray(x.transpose(0, 3, 1, 2), np.float32)
-        x_NCHW /= 255
+        images_NCHW = StoredImages(x, order_N)
     elif x.dtype.kind != "f" or not np.isfinite(x).all() or x.min() < 0 or x.max() > 1:
         raise StageError(
             place,
@@ -63,17 +70,20 @@ def load(
             "give uint8 of shape NHWC, or floats in [0, 1] of shape NCHW",
         )
     else:
-        x_NCHW = np.ascontiguousarray(x, dtype=np.float32)
-    if tuple(x_NCHW.shape[1:]) != shape_CHW:
+        images_NCHW = StoredImages(x.astype(np.float32, copy=False), order_N)
+    if images_NCHW.shape[1:] != shape_CHW:
         raise StageError(
             place,
-            f"holds images of another shape ({x_NCHW.shape[1:]}, the network takes {shape_CHW})",
+            f"holds images of another shape ({images_NCHW.shape[1:]}, the network takes "
+            f"{shape_CHW})",
             "give images like those the network was made for",
         )
-    return x_NCHW
+    return images_NCHW
 
 
-def _read_folder(path: Path, model: ModelProto, place: str, on_note: OnNote) -> NDArray[np.uint8]:
+def _read_folder(
+    path: Path, model: ModelProto, place: str, on_note: OnNote, on_progress: OnProgress
+) -> NDArray[np.uint8]:
     """Return a folder's images, of shape NHWC, scaled and cropped as for validation."""
     from stages.data.files import read_images  # noqa: PLC0415  (torch, for folders alone)
 
@@ -91,7 +101,12 @@ def _read_folder(path: Path, model: ModelProto, place: str, on_note: OnNote) -> 
             f"images have 1 or 3 channels, the network takes another number ({shape_CHW[0]})",
             "give an .npz with x",
         )
-    return read_images(files, preprocessing_of(model), place=place)
+    return read_images(
+        files,
+        preprocessing_of(model),
+        place=place,
+        on_progress=lambda done, total: on_progress(done, total, "images (read)"),
+    )
 
 
 def _drawn(paths: list[str]) -> list[str]:

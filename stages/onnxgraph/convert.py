@@ -7,21 +7,14 @@ import platform
 from collections.abc import Collection
 from typing import Any
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto
 
 from pipeline import machine
 from pipeline.settings import Build
 from pipeline.stage import StageError
-from stages.engines.base import (
-    PRECISION_KEY,
-    BackendInfo,
-    OnProgress,
-    no_progress,
-    to_model_input,
-)
+from stages.engines.base import PRECISION_KEY, BackendInfo, OnProgress, no_progress
+from stages.image_bank import Images
 from stages.onnxgraph import calibrate, four_bits, half, qdq
 from stages.onnxgraph.layers import (
     KEPT_BY_NAME,
@@ -45,7 +38,7 @@ class PrecisionConverter:
     def __init__(
         self,
         model: ModelProto,
-        images_NCHW: NDArray[np.float32] | None,
+        images_NCHW: Images | None,
         options: Build,
         *,
         is_quantized: bool = False,
@@ -125,11 +118,9 @@ class PrecisionConverter:
                 "give --calibration: the bank of a distill run, an .npz with x, or a folder",
             )
         if (method, ops) not in self._ranges:
-            elem_type = self.model.graph.input[0].type.tensor_type.elem_type
             images_NCHW = self.images_NCHW[: self.options.calibration_images]
-            x = to_model_input(images_NCHW, is_bytes=elem_type == TensorProto.UINT8)
             self._ranges[method, ops] = calibrate.activation_ranges(
-                self.model, x, method, ops, on_progress=self._on_progress
+                self.model, images_NCHW, method, ops, on_progress=self._on_progress
             )
         return self._ranges[method, ops]
 

@@ -31,6 +31,8 @@ class Converted(NamedTuple):
     """In the order of the graph."""
     reduced_layers: int = 0
     """Layers whose int8 weights have 7 bits."""
+    full_range_layers: int = 0
+    """Depthwise layers beside those, whose weights keep 8."""
 
     @property
     def float_layers(self) -> tuple[str, ...]:

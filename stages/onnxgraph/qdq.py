@@ -123,15 +123,20 @@ def quantize(
         except ValueError as error:
             raise _refusal(model, error) from error
         quantized = onnx.load(str(out))
-    # The tool overwrites the metadata and the producer.
+    _copy_origin(model, quantized)
+    nodes = layers.layer_nodes(model)
+    kept = tuple(KeptFloat(n.name, layers.KEPT_BY_NAME) for n in nodes if n.name in keep)
+    others = [n.input[1] for n in nodes if n.op_type in scheme.ops and n.name not in keep]
+    full = sum(weight in full_range for weight in others)
+    return Converted(quantized, kept, (len(others) - full) * reduce_range, full)
+
+
+def _copy_origin(model: ModelProto, quantized: ModelProto) -> None:
+    """Put back the metadata and the producer, which the tool overwrites."""
     del quantized.metadata_props[:]
     quantized.metadata_props.extend(model.metadata_props)
     quantized.producer_name = model.producer_name
     quantized.producer_version = model.producer_version
-    nodes = layers.layer_nodes(model)
-    kept = tuple(KeptFloat(n.name, layers.KEPT_BY_NAME) for n in nodes if n.name in keep)
-    others = [n.input[1] for n in nodes if n.op_type in scheme.ops and n.name not in keep]
-    return Converted(quantized, kept, sum(w not in full_range for w in others) * reduce_range)
 
 
 def _full_range(model: ModelProto, scheme: Scheme) -> dict[str, Any]:

@@ -9,6 +9,8 @@ import torch
 
 from pipeline.errors import StageError
 from stages import image_bank
+from stages.image_bank import StoredImages
+from stages.networks.predict import predict
 
 
 def test_images_come_back_within_half_a_grey_level(tmp_path: Path) -> None:
@@ -89,3 +91,22 @@ def test_an_archive_without_images_is_refused_with_its_shape(
     np.savez(tmp_path / "bank.npz", x=np.zeros(shape, np.uint8))
     with pytest.raises(StageError, match="holds no images"):
         image_bank.load(tmp_path / "bank.npz", "here")
+
+
+def test_stored_images_are_the_floats_of_those_that_are_asked_for() -> None:
+    rng = np.random.default_rng(0)
+    x_NHWC = rng.integers(0, 256, (6, 4, 5, 3), dtype=np.uint8)
+    order_N = rng.permutation(6)
+    x_NCHW = np.ascontiguousarray(x_NHWC[order_N].transpose(0, 3, 1, 2), np.float32)
+    x_NCHW /= 255
+    for images, nbytes in (
+        (StoredImages(x_NHWC, order_N), 360), (StoredImages(x_NCHW), 4 * 360),
+    ):  # fmt: skip
+        assert (len(images), images.shape, images.nbytes) == (6, (6, 3, 4, 5), nbytes)
+        assert np.array_equal(images, x_NCHW)
+        some = images[2:5][np.array([2, 0])]
+        assert np.array_equal(some, x_NCHW[[4, 2]])
+        assert np.asarray(some).flags["C_CONTIGUOUS"]
+        assert np.asarray(some, np.float64).dtype == np.float64
+    logits_NK = predict(lambda x_BCHW: x_BCHW.reshape(len(x_BCHW), -1), images, batch_size=4)
+    assert np.array_equal(logits_NK, x_NCHW.reshape(6, -1))

@@ -54,7 +54,7 @@ def test_what_differs_too_much_is_missed_and_mixed_with_float_layers(
     real = autotune.logits
     calls = 0
 
-    def logits(infer: Any, x_NCHW: Any) -> Any:
+    def logits(infer: Any, x_NCHW: Any, _on_progress: Any = None) -> Any:
         nonlocal calls
         calls += 1
         logits_NK = real(infer, x_NCHW)
@@ -84,7 +84,7 @@ def test_where_none_is_admissible_the_message_has_the_reason_of_every_candidate(
 ) -> None:
     real, calls = autotune.logits, 0
 
-    def logits(infer: Any, x_NCHW: Any) -> Any:
+    def logits(infer: Any, x_NCHW: Any, _on_progress: Any = None) -> Any:
         nonlocal calls
         calls += 1
         return np.roll(real(infer, x_NCHW), calls > 1, axis=1)
@@ -96,12 +96,20 @@ def test_where_none_is_admissible_the_message_has_the_reason_of_every_candidate(
 
 
 def test_a_file_with_images_is_built_by_measuring_too(tiny: TinyRun, tmp_path: Path) -> None:
+    done: dict[str, list[int]] = {}
     manifest = standalone.build(
-        tiny.path("export/onnx"), tmp_path, Build(device="cpu"), tiny.path("distill/bank")
+        tiny.path("export/onnx"),
+        tmp_path,
+        Build(device="cpu"),
+        tiny.path("distill/bank"),
+        on_progress=lambda count, _, unit: done.setdefault(unit, []).append(count),
     )
     table = json.loads((tmp_path / "candidates.json").read_bytes())
     (chosen,) = (r for r in table["candidates"] if r["verdict"] == "chosen")
     assert chosen["precision"] == manifest.precision
+    assert set(done) >= {"candidates", "images compared", "images calibrated"}
+    # The reference and each candidate.
+    assert done["images compared"].count(32) == 1 + len(table["candidates"])
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         ["candidates.json", "manifest.json", manifest.engine]
     )

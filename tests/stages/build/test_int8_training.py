@@ -19,7 +19,6 @@ from stages.build import stage as build_stage
 from stages.build.int8_training import Int8Trainer, batch_size, of_images
 from stages.engines import selection
 from stages.engines.base import BACKENDS, no_progress
-from stages.networks import predict as predict_module
 from stages.networks import weights
 from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph.convert import PrecisionConverter
@@ -90,17 +89,17 @@ def test_what_rounding_leaves_as_it_is_is_not_trained(tmp_path: Path) -> None:
 def test_the_better_of_both_is_taken_where_int8_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = predict_module.predict
+    real = autotune.logits
     calls, wrong = 0, 0
 
-    def predict(infer: Any, x_NCHW: Any) -> Any:
+    def logits(infer: Any, x_NCHW: Any, *_: Any) -> Any:
         nonlocal calls
         calls += 1
         logits_NK = real(infer, x_NCHW)
         # The reference is run first and the engine second, twice over.
         return np.roll(logits_NK, 1, axis=1) if calls == wrong else logits_NK
 
-    monkeypatch.setattr(build_stage, "predict", predict)
+    monkeypatch.setattr(build_stage, "logits", logits)
     train = of_images(graphs.random_images(64), _options(NAMED), no_progress, print)
     for number, is_trained in ((2, True), (4, False)):
         calls, wrong = 0, number
@@ -114,7 +113,7 @@ def _rounding_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let all logits of the rounded int8 engine be wrong, which come third after fp32's two."""
     real, calls = autotune.logits, 0
 
-    def logits(infer: Any, x_NCHW: Any) -> Any:
+    def logits(infer: Any, x_NCHW: Any, *_: Any) -> Any:
         nonlocal calls
         calls += 1
         return np.roll(real(infer, x_NCHW), 1 if calls == 3 else 0, axis=1)

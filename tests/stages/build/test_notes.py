@@ -157,7 +157,14 @@ def test_a_named_engine_beyond_its_bound_is_warned_of(
 def test_weights_of_seven_bits_are_said(tmp_path: Path) -> None:
     result = _result(tmp_path, "int8", disagreement=0.0, logit_difference=0.01, reduced_layers=3)
     candidates = Candidates(max_disagreement=0.01, images=200, candidates=())
-    assert "3 layers have int8 weights of 7 bits" in _lines(result, candidates, classifier())[1]
+    line = _lines(result, candidates, classifier())[1]
+    assert line.startswith("3 layers have int8 weights of 7 bits")
+    assert line.endswith("without VNNI")
+    result.full_range_layers = 2
+    line = _lines(result, candidates, classifier())[1]
+    assert line.endswith("; 2 depthwise layers keep 8, where none do")
+    arithmetic = result.record().arithmetic
+    assert arithmetic == "int8, weights of 7 bits, 2 depthwise 8"
 
 
 @pytest.mark.parametrize(("size", "count"), [(1_500_000, 1), (900_000, 0)])

@@ -116,7 +116,9 @@ def test_depthwise_weights_keep_eight_bits_where_others_have_seven() -> None:
         for name in ("w0", "w1", "w2")
     }
     assert largest == {"w0": 127, "w1": 64, "w2": 64}
-    assert converted.reduced_layers == 2
+    assert (converted.reduced_layers, converted.full_range_layers) == (2, 1)
+    whole = qdq.quantize(model, u8s8, ranges, method="minmax", keep=())
+    assert (whole.reduced_layers, whole.full_range_layers) == (0, 0)
 
 
 def test_int8_gives_nearly_the_logits_of_fp32(
