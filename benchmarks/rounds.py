@@ -2,13 +2,14 @@
 
     python -m benchmarks.rounds                       ResNet-34 to ResNet-18, 32 pixels
     python -m benchmarks.rounds --teacher resnet20 --student resnet8 --batch 128 --repeats 5
+    python -m benchmarks.rounds --pair digits --batch 128 --steps 5 --width 64
 
 Tables of the phases of a round, for each way to compile it, with their share of the device's
-measured bf16 peak; the kernels that take the most time; and what each way of running a round
-gains over the plain loop. Each way is measured alone and printed at once, so that torch.compile
-and the memory begin anew, and an early end loses only what is left. On a GPU the times of phases
-are between CUDA events around calls in a row; beside them stand those in which the CPU issued
-them. Weights are random: speed does not depend on them.
+measured bf16 peak; the kernels that take the most time, on a CPU the operators of each phase; and
+what each way of running a round gains over the plain loop. Each way is measured alone and printed
+at once, so that torch.compile and the memory begin anew, and an early end loses only what is left. On
+a GPU the times of phases are between CUDA events around calls in a row; beside them stand those in
+which the CPU issued them. Weights are random: speed does not depend on them.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.distill import heading
-from benchmarks.pairs import Pair
+from benchmarks.pairs import PAIRS, Pair
 from benchmarks.plain_loop import PlainLoop
 from pipeline.config.presets import PRESETS
 from pipeline.settings import Distill
@@ -35,6 +36,7 @@ from stages.training import device as devices
 _MATRIX = {"cuda": 8192, "cpu": 1024}
 _WARM_ROUNDS = 3
 _KERNELS = 12
+_OPERATORS, _PROFILED_CALLS = 6, 10
 _COMPARED = ("plain loop", "as it is")
 
 
@@ -112,9 +114,15 @@ def alone(way: str) -> Iterator[None]:
 def calls_of(trainer: DistillTrainer) -> dict[str, Callable[[], object]]:
     """Return calls of the phases of a round."""
     batches = [trainer.sample_batch()]
+
+    @torch.no_grad()
+    def teacher() -> None:
+        trainer.frozen_teacher(batches[0].x_BCHW)
+
     return {
         "generator step": trainer.generator_step,
         "draw": trainer.sample_batch,
+        "teacher, within the draw": teacher,
         "student step": lambda: trainer.student_step(0, batches),
     }
 
@@ -130,6 +138,7 @@ def times_a_round(options: Distill) -> dict[str, int]:
     return {
         "generator step": options.generator_steps,
         "draw": -(-options.student_steps // methods.recipe(options, 1).draw_every),
+        "teacher, within the draw": 0,
         "student step": options.student_steps,
     }
 
@@ -159,6 +168,9 @@ def phases(
             print(f"\nThe first {_WARM_ROUNDS} rounds took {warm_s:.1f} s.\n", flush=True)
             if _has_gpu():
                 kernels(trainer)
+            else:
+                for name, call in calls_of(trainer).items():
+                    cpu_operators(name, call)
             del trainer
 
 
@@ -186,6 +198,22 @@ def kernels(trainer: DistillTrainer) -> None:
         kernel_s = row.self_device_time_total / 1e6
         name = row.key.replace("|", "/")[:90]
         print(f"| {name} | {row.count} | {1000 * kernel_s:.2f} | {kernel_s / busy_s:.0%} |")
+    print(flush=True)
+
+
+def cpu_operators(phase: str, call: Callable[[], object]) -> None:
+    """Print the operators that take most of a phase's time on the CPU."""
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        for _ in range(_PROFILED_CALLS):
+            call()
+    rows = [row for row in profiler.key_averages() if row.self_cpu_time_total > 0]
+    rows.sort(key=lambda row: -row.self_cpu_time_total)
+    total_s = sum(row.self_cpu_time_total for row in rows) / 1e6
+    print(f"| operator of the {phase} | times | ms | of it |\n| --- | ---: | ---: | ---: |")
+    for row in rows[:_OPERATORS]:
+        operator_s = row.self_cpu_time_total / 1e6
+        times, ms = row.count / _PROFILED_CALLS, 1000 * operator_s / _PROFILED_CALLS
+        print(f"| {row.key} | {times:g} | {ms:.2f} | {operator_s / total_s:.0%} |")
     print(flush=True)
 
 
@@ -244,6 +272,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--teacher", default="resnet34")
     parser.add_argument("--student", default="resnet18")
+    parser.add_argument("--pair", choices=tuple(PAIRS), help="in place of teacher and student")
+    parser.add_argument("--steps", type=int, help="student steps; absent: the preset's")
     parser.add_argument("--batch", type=int, help="absent: the cifar10 preset's")
     parser.add_argument("--width", type=int, help="of the generator; absent: the preset's")
     parser.add_argument("--repeats", type=int, default=20)
@@ -251,8 +281,11 @@ def main() -> None:
     arguments = parser.parse_args()
     options = PRESETS["cifar10"].distill
     changes = {"batch_size": arguments.batch, "generator_width": arguments.width}
+    changes["student_steps"] = arguments.steps
     options = msgspec.structs.replace(options, **{k: v for k, v in changes.items() if v})
     pair = Pair(arguments.teacher, arguments.student)
+    if arguments.pair:
+        pair = PAIRS[arguments.pair]
     heading(f"A round of {pair.teacher} to {pair.student}, {pair.image_size_px} pixels")
     peak = peak_flops()
     print(

@@ -42,4 +42,5 @@ class Student(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     arch: Name = "resnet8"
     """as for the teacher"""
     weights: Name | None = None
-    """where it starts, relative to this file, but for a head of other classes; absent: at random"""
+    """where it starts, relative to this file, but for a head of other classes; absent:
+    as distill.student_start says"""
