@@ -29,7 +29,12 @@ from benchmarks.rounds import warm
 from benchmarks.short_runs import monitor_of, trainer_of
 from pipeline import machine
 from pipeline.settings import Distill
+from stages import image_bank
+from stages.distill.batch_norm import untracked
 from stages.distill.trainer import DistillTrainer
+from stages.networks import card as cards
+from stages.networks import weights
+from stages.networks.card import Card
 
 ROOT = Path(__file__).parent.parent
 _COMMON = {"rounds": 1_000_000, "generator_width": 64, "noise_dim": 256}
@@ -62,6 +67,7 @@ PLAIN = ("mad", "abm", "dfkd-mem")
 """Runs with a plain loop: the methods as they are commonly written."""
 _PLAIN_SETTINGS = {"draw_every": 1}
 _REPEATS = 5
+_BANK_IMAGES = 512
 _TURN_S = 2.0
 _Loop = DistillTrainer | PlainLoop
 
@@ -78,6 +84,7 @@ def main() -> None:
     parser.add_argument("--run", action="append", choices=tuple(RUNS))
     parser.add_argument("--loop", action="append", choices=("madpipe", "plain"))
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--students", type=Path, help="a folder for students and generators")
     parser.add_argument("--table", type=Path, help="print the table of these rows")
     arguments = parser.parse_args()
     if arguments.table:
@@ -123,16 +130,17 @@ def pair_of(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def loop_of(
     arguments: argparse.Namespace, name: str, loop: str, *, seed: int, rounds: int
-) -> tuple[_Loop, DistillTrainer]:
-    """Return a loop at its start, and the trainer that has its networks."""
+) -> tuple[_Loop, DistillTrainer, Card]:
+    """Return a loop at its start, the trainer that has its networks, and the student's card."""
     changes = {"rounds": rounds} | (_PLAIN_SETTINGS if loop == "plain" else {})
-    trainer, _ = trainer_of(
+    trainer, card = trainer_of(
         arguments, msgspec.convert(_COMMON | RUNS[name] | changes, Distill), seed
     )
     if loop == "madpipe":
-        return trainer, trainer
+        return trainer, trainer, card
     networks = trainer.teacher, trainer.student, trainer.generator
-    return PlainLoop(*networks, trainer.options, device=trainer.compute.device), trainer
+    plain = PlainLoop(*networks, trainer.options, device=trainer.compute.device)
+    return plain, trainer, card
 
 
 def measure_speeds(arguments: argparse.Namespace, sides: list[tuple[str, str]]) -> None:
@@ -162,7 +170,7 @@ def train_once(arguments: argparse.Namespace, name: str, loop: str, seed: int) -
         return
     speeds = [row["round_s"] for row in rows_of(arguments.speeds) if side.items() <= row.items()]
     rounds = max(1, round(arguments.seconds / speeds[-1]))
-    trained, trainer = loop_of(arguments, name, loop, seed=seed, rounds=rounds)
+    trained, trainer, card = loop_of(arguments, name, loop, seed=seed, rounds=rounds)
     begin_s = time.monotonic()
     for _ in range(rounds):
         trained.train_round()
@@ -174,6 +182,23 @@ def train_once(arguments: argparse.Namespace, name: str, loop: str, seed: int) -
         "precision": trainer.compute.precision if loop == "madpipe" else "fp32",
     }
     add_row(arguments.out, row)
+    if arguments.students:
+        save_networks(trainer, cards.metadata(card), arguments.students / f"{name}-{loop}-{seed}")
+
+
+def save_networks(trainer: DistillTrainer, card: dict[str, str], folder: Path) -> None:
+    """Write student, generators and a bank of images, under the names that the stage uses."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights.save(folder / "student.safetensors", trainer.student.backbone, card)
+    generators = {"generator": trainer.generator, "ema_generator": trainer.ema}
+    for name, generator in generators.items():
+        weights.save(folder / f"{name}.safetensors", generator, generator.metadata())
+    with torch.no_grad(), untracked(*generators.values()):
+        batches = [
+            generator(*trainer.sampler.sample(_BANK_IMAGES // 2))
+            for generator in generators.values()
+        ]
+    image_bank.save(folder / "bank.npz", torch.cat(batches))
 
 
 def table(rows: list[dict[str, Any]]) -> None:

@@ -7,9 +7,9 @@
 Tables of the phases of a round, for each way to compile it, with their share of the device's
 measured bf16 peak; the kernels that take the most time, on a CPU the operators of each phase; and
 what each way of running a round gains over the plain loop. Each way is measured alone and printed
-at once, so that torch.compile and the memory begin anew, and an early end loses only what is left. On
-a GPU the times of phases are between CUDA events around calls in a row; beside them stand those in
-which the CPU issued them. Weights are random: speed does not depend on them.
+at once, so that torch.compile and the memory begin anew, and an early end loses only what is left.
+On a GPU the times of phases are between CUDA events around calls in a row; beside them stand those
+in which the CPU issued them. Weights are random: speed does not depend on them.
 """
 
 import argparse
