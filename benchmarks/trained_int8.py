@@ -117,6 +117,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--rate", type=float, default=Build().int8_learning_rate)
     parser.add_argument("--imbalance", type=float, default=1.0, help="of channels; 1: none")
+    parser.add_argument("--equalise", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--cases", nargs="*", default=list(_CASES))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -124,6 +125,7 @@ def main() -> None:
         int8_steps=arguments.steps,
         int8_batch_size=arguments.batch,
         int8_learning_rate=arguments.rate,
+        equalise=arguments.equalise,
     )
     model = _imbalanced(onnx_io.read(arguments.onnx, "--onnx"), arguments.imbalance)
     real = _stored(arguments.data) if arguments.data else _digits()
@@ -155,7 +157,7 @@ def main() -> None:
             show(f"rounded by {name}", graph)
             if name == next(iter(sources)):
                 begin_s = time.process_time()
-                trained = _trainer(run, real_NCHW, options)(graph, converter.model)
+                trained = _trainer(run, real_NCHW, options)(graph, converter.source())
                 assert trained is not None
                 show("trained", trained, time.process_time() - begin_s)
         qdq.SCHEMES[info.scheme] = scheme

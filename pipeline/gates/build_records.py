@@ -76,8 +76,10 @@ class EngineManifest(Struct, frozen=True, kw_only=True):
     """Layers whose int8 weights have 7 bits, where products of 8 overflow on the processor."""
     full_range_layers: Count = 0
     """Depthwise layers beside those, whose weights keep 8 bits."""
+    equalised_pairs: Count = 0
+    """Pairs of layers whose channels were brought to one range before rounding."""
     is_trained: bool = False
-    """Whether int8 weights were trained on, and so are no longer those of the ONNX file."""
+    """Whether int8 or int4 weights were trained on, and so are not those of the ONNX file."""
     onnx_changes: tuple[str, ...] = ()
     """What was changed in the ONNX file before anything was built from it."""
 

@@ -84,6 +84,9 @@ class Build(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """at its start (Adam); it falls to 0 along a cosine"""
     calibration_images: Count = 256
     """int8, fp8: images of the bank that ranges come from; int4: that it is compared on"""
+    equalise: bool = True
+    """int8, fp8, int4: bring channels between two layers to one range before rounding, where they
+    are far apart; the function stays"""
     float_layers: tuple[str, ...] = ()
     """layers kept in fp32 at any precision: "first", "last" or names"""
     max_disagreement: Share = 0.01

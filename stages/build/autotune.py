@@ -56,6 +56,7 @@ class AutotuneResult:
     float_layers: tuple[str, ...] = ()
     reduced_layers: int = 0
     full_range_layers: int = 0
+    equalised_pairs: int = 0
     is_trained: bool = False
     engine: Path
     session: Session | None = None
@@ -101,9 +102,10 @@ class AutotuneResult:
         self.float_layers = converted.float_layers
         self.reduced_layers = converted.reduced_layers
         self.full_range_layers = converted.full_range_layers
+        self.equalised_pairs = converted.equalised_pairs
         graph, model = self.engine.with_name(GRAPH_FILE), converted.model
         if train and self.precision in selection.TRAINED and not converter.is_quantized:
-            trained = train(model, converter.model)
+            trained = train(model, converter.source())
             self.is_trained = trained is not None
             model = trained or model
         onnx_io.save(model, graph)

@@ -50,6 +50,11 @@ def of_engine(
         _of_candidates(candidates, on_note)
     if note := _plan_size(result, model):
         on_note(note)
+    if result.equalised_pairs:
+        on_note(
+            f"channels between {result.equalised_pairs} pairs of layers had ranges far apart, and "
+            "were brought together before rounding (build.equalise = false leaves them)"
+        )
     if result.reduced_layers:
         kept = f"; {result.full_range_layers} depthwise layers keep 8, where none do"
         on_note(

@@ -176,6 +176,7 @@ def _described(
         float_layers=result.float_layers,
         reduced_layers=result.reduced_layers,
         full_range_layers=result.full_range_layers,
+        equalised_pairs=result.equalised_pairs,
         is_trained=result.is_trained,
         onnx_changes=source.changes,
     )

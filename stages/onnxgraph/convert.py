@@ -15,7 +15,7 @@ from pipeline.settings import Build
 from pipeline.stage import StageError
 from stages.engines.base import PRECISION_KEY, BackendInfo, OnProgress, no_progress
 from stages.image_bank import Images
-from stages.onnxgraph import calibrate, four_bits, half, qdq
+from stages.onnxgraph import calibrate, equalise, four_bits, half, qdq
 from stages.onnxgraph.layers import (
     KEPT_BY_NAME,
     Converted,
@@ -54,6 +54,8 @@ class PrecisionConverter:
         self.images_NCHW = images_NCHW
         self.options = options
         self._on_progress = on_progress
+        self._source: ModelProto | None = None
+        self._equalised_pairs = 0
         self._ranges: dict[tuple[str, tuple[str, ...]], Any] = {}
 
     def convert(
@@ -82,10 +84,10 @@ class PrecisionConverter:
         elif precision in CALIBRATED:
             is_int8 = precision == "int8"
             scheme = qdq.SCHEMES[info.scheme if is_int8 else "fp8"]
-            self.model = at_opset(self.model, scheme.opset, precision)
+            self._source = at_opset(self.source(), scheme.opset, precision)
             method = self.options.calibration_method if is_int8 else "distribution"
             converted = qdq.quantize(
-                self.model,
+                self._source,
                 scheme,
                 self._ranges_of(method, scheme.ops),
                 method=method,
@@ -93,10 +95,10 @@ class PrecisionConverter:
                 reduce_range=is_int8 and info.scheme == "u8s8" and int8_products_saturate(),
             )
         elif precision == "int4":
-            self.model = at_opset(self.model, four_bits.OPSET, precision)
-            kept = [n.name for n in layer_nodes(self.model) if n.name in keep]
+            self._source = at_opset(self.source(), four_bits.OPSET, precision)
+            kept = [n.name for n in layer_nodes(self._source) if n.name in keep]
             converted = Converted(
-                four_bits.round_weights(self.model, keep),
+                four_bits.round_weights(self._source, keep),
                 tuple(KeptFloat(name, KEPT_BY_NAME) for name in kept),
             )
             if info.is_half_in_graph:
@@ -105,9 +107,19 @@ class PrecisionConverter:
             converted = half.convert(self.model, precision, keep=keep)
         else:
             converted = Converted(with_names(self.model), ())
+        if precision in ROUNDED:
+            converted = converted._replace(equalised_pairs=self._equalised_pairs)
         properties = {entry.key: entry.value for entry in converted.model.metadata_props}
         onnx.helper.set_model_props(converted.model, properties | {PRECISION_KEY: precision})
         return converted
+
+    def source(self) -> ModelProto:
+        """Return the fp32 graph whose weights are rounded: the model, or the same equalised."""
+        if self._source is None:
+            self._source = self.model
+            if self.options.equalise:
+                self._source, self._equalised_pairs = equalise.equalise(self.model)
+        return self._source
 
     def _ranges_of(self, method: str, ops: tuple[str, ...]) -> Any:
         """Return the ranges of activations around these operators, measured at the first call."""
@@ -120,7 +132,7 @@ class PrecisionConverter:
         if (method, ops) not in self._ranges:
             images_NCHW = self.images_NCHW[: self.options.calibration_images]
             self._ranges[method, ops] = calibrate.activation_ranges(
-                self.model, images_NCHW, method, ops, on_progress=self._on_progress
+                self.source(), images_NCHW, method, ops, on_progress=self._on_progress
             )
         return self._ranges[method, ops]
 

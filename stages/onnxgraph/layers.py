@@ -34,6 +34,9 @@ class Converted(NamedTuple):
     full_range_layers: int = 0
     """Depthwise layers beside those, whose weights keep 8."""
 
+    equalised_pairs: int = 0
+    """Pairs of layers whose channels were brought to one range before rounding."""
+
     @property
     def float_layers(self) -> tuple[str, ...]:
         """Return the nodes that stayed in fp32, but for those that prepare the images."""

@@ -154,6 +154,14 @@ def test_a_named_engine_beyond_its_bound_is_warned_of(
     assert start is None or lines[0].startswith(start)
 
 
+def test_layers_that_were_equalised_are_said(tmp_path: Path) -> None:
+    result = _result(tmp_path, "int8", disagreement=0.0, logit_difference=0.01, equalised_pairs=2)
+    candidates = Candidates(max_disagreement=0.01, images=200, candidates=())
+    line = _lines(result, candidates, classifier())[1]
+    assert line.startswith("channels between 2 pairs of layers had ranges far apart")
+    assert "build.equalise = false" in line
+
+
 def test_weights_of_seven_bits_are_said(tmp_path: Path) -> None:
     result = _result(tmp_path, "int8", disagreement=0.0, logit_difference=0.01, reduced_layers=3)
     candidates = Candidates(max_disagreement=0.01, images=200, candidates=())
