@@ -20,7 +20,7 @@ import numpy as np
 from pipeline import machine
 from pipeline.errors import StageError
 from pipeline.settings import Build
-from stages.build import autotune, needs, stage
+from stages.build import needs, stage
 from stages.build.autotune import Autotuner
 
 
@@ -45,14 +45,14 @@ def main() -> None:
     of_auto, mix = needs.of_auto, Autotuner._mix_precisions
 
     def of_auto_kept(*positional: Any, **named: Any) -> needs.Needs:
-        figures["needs"] = of_auto(*positional, **named)
-        figures["begin_s"] = time.process_time() - named["reference_s"]
-        return figures["needs"]
+        estimate = of_auto(*positional, **named)
+        figures["needs"], figures["begin_s"] = estimate, time.process_time() - named["reference_s"]
+        return estimate
 
     def mix_timed(tuner: Autotuner) -> None:
-        figures["candidates_s"] = time.process_time() - figures["begin_s"]
+        begin_s = time.process_time()
         mix(tuner)
-        figures["bisection_s"] = time.process_time() - figures["begin_s"] - figures["candidates_s"]
+        figures["bisection_s"] = time.process_time() - begin_s
 
     def on_progress(done: int, total: int, unit: str) -> None:
         if unit == "graphs tried":
@@ -62,7 +62,7 @@ def main() -> None:
         TemporaryDirectory() as name,
         mock.patch.object(needs, "of_auto", of_auto_kept),
         mock.patch.object(Autotuner, "_mix_precisions", mix_timed),
-        mock.patch.object(autotune.time, "perf_counter", time.process_time),
+        mock.patch.object(time, "perf_counter", time.process_time),
     ):
         images = np.random.default_rng(0).random(shape, dtype=np.float32)
         np.savez(Path(name) / "x.npz", x=images)
@@ -73,15 +73,16 @@ def main() -> None:
             )  # fmt: skip
         except StageError as error:
             print(error)
-    said: needs.Needs = figures["needs"]
+        figures["candidates_s"] = time.process_time() - figures["begin_s"] - figures["bisection_s"]
+    estimate: needs.Needs = figures["needs"]
     trials = figures["trials"] or 1
     peak_bytes = machine.peak_memory_bytes() or 0
     print(
         f"{arguments.onnx.stem}, {shape[2]} px, {arguments.images} images: candidates "
-        f"{said.seconds:.1f} s estimated, {figures['candidates_s']:.1f} measured; the whole search "
-        f"{said.bisection_s:.1f} s estimated, {figures['bisection_s'] / trials:.2f} s for each of "
+        f"{estimate.seconds:.1f} s estimated, {figures['candidates_s']:.1f} measured; the whole "
+        f"search {estimate.bisection_s:.1f} s estimated, {figures['bisection_s'] / trials:.2f} s for each of "
         f"{trials} trials of at most {figures.get('most', 0)}; "
-        f"{said.memory_bytes / 2**20:.0f} MiB estimated, {peak_bytes / 2**20:.0f} measured"
+        f"{estimate.memory_bytes / 2**20:.0f} MiB estimated, {peak_bytes / 2**20:.0f} measured"
     )
 
 

@@ -48,11 +48,11 @@ IMAGES_FILE, GRAPHS_FILE = "images.npy", "graphs.json"
 
 def random_network(name: str, path: Path) -> None:
     """Write a network of torchvision with random weights."""
-    statistics = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
     backbone = registry.create(f"torchvision:{name}", in_channels=3, num_classes=1000, code=None)
     card = Card(
         arch=f"torchvision:{name}", channels=3, image_size_px=SIZE_PX,
-        classes=tuple(map(str, range(1000))), **statistics,
+        mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),
+        classes=tuple(map(str, range(1000))),
     )  # fmt: skip
     network = Classifier(backbone, card.mean, card.std).eval()
     onnx.save(torch_export.from_torch(network, card, opset=BACKENDS["onnxruntime"].opset), path)

@@ -21,8 +21,12 @@ BISECTION_IMAGES = 256
 _VALUE_BYTES = 4
 _CALIBRATION_COPIES = 2
 """Of all activations, that the tools hold at a time."""
-_CALIBRATION_VALUE_S = 6e-8
-"""Of one activation's histogram, on one core."""
+_CALIBRATION_VALUE_S = 1e-8
+"""Of one activation's histogram, on one core; see benchmarks/2026-11-27-build-needs.md."""
+_CONVERSION_LAYER_S = 0.015
+"""Of one layer, each time that a graph is quantized."""
+_TIMING_S = 2.0
+"""Of the latencies of all candidates together."""
 _WEIGHT_COPIES = 2
 """Of the weights for each candidate: in its session, and in the form that its kernels take."""
 _LIBRARIES_BYTES = 500 * 2**20
@@ -60,11 +64,19 @@ def of_auto(
         + batch * activations * _VALUE_BYTES * _CALIBRATION_COPIES
         + weights_bytes * _WEIGHT_COPIES * (1 + len(candidates))
     )
-    calibrated = min(len(images_NCHW), options.calibration_images)
-    seconds = len(candidates) * reference_s + calibrated * activations * _CALIBRATION_VALUE_S
-    share = min(1.0, BISECTION_IMAGES / len(images_NCHW))
-    trials = most_trials(len(layer_nodes(model)), options.bisect_layers) * len(schemes)
-    return Needs(memory_bytes, seconds, trials * share * reference_s)
+    count, layers = len(images_NCHW), len(layer_nodes(model))
+    calibrated = min(count, options.calibration_images)
+    conversion_s = layers * _CONVERSION_LAYER_S
+    seconds = (
+        _TIMING_S
+        + len(candidates) * reference_s
+        + len(schemes) * calibrated * reference_s / count
+        + calibrated * activations * _CALIBRATION_VALUE_S
+        + sum(c.precision in CALIBRATED for c in candidates) * conversion_s
+    )
+    trial_s = min(1.0, BISECTION_IMAGES / count) * reference_s + conversion_s
+    trials = most_trials(layers, options.bisect_layers) * len(schemes)
+    return Needs(memory_bytes, seconds, trials * trial_s)
 
 
 def most_trials(layers: int, bisect_layers: int) -> int:
