@@ -75,13 +75,13 @@ def main() -> None:
             print(error)
         figures["candidates_s"] = time.process_time() - figures["begin_s"] - figures["bisection_s"]
     estimate: needs.Needs = figures["needs"]
-    trials = figures["trials"] or 1
+    trial_s = figures["bisection_s"] / (figures["trials"] or 1)
     peak_bytes = machine.peak_memory_bytes() or 0
     print(
         f"{arguments.onnx.stem}, {shape[2]} px, {arguments.images} images: candidates "
         f"{estimate.seconds:.1f} s estimated, {figures['candidates_s']:.1f} measured; the whole "
-        f"search {estimate.bisection_s:.1f} s estimated, {figures['bisection_s'] / trials:.2f} s for each of "
-        f"{trials} trials of at most {figures.get('most', 0)}; "
+        f"search {estimate.bisection_s:.1f} s estimated, {trial_s:.2f} s for "
+        f"each of {figures['trials']} trials of at most {figures.get('most', 0)}; "
         f"{estimate.memory_bytes / 2**20:.0f} MiB estimated, {peak_bytes / 2**20:.0f} measured"
     )
 
