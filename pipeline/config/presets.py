@@ -5,6 +5,14 @@ from typing import Any
 
 from pipeline.settings import Data, Distill, Gate, Settings, SourceName, Student, Teacher
 
+_PHOTOGRAPHS = Distill(
+    student_steps=20,
+    student_batch_size=64,
+    generator_learning_rate=2e-3,
+    noise_dim=256,
+    augment="shift-flip",
+)
+"""What was measured on CIFAR-10 on a CPU: benchmarks/2026-11-27-fixed-time.md."""
 _ENGINE_GATES = {"engine_top1_drop": Gate(max=0.005), "speedup": Gate(min=1.5)}
 
 
@@ -65,7 +73,9 @@ def _large_images(source: SourceName, *, most_drop: float, teacher: Teacher) -> 
 PRESETS: Mapping[str, Settings] = {
     "digits": Settings(),
     "folder": Settings(
-        data=Data(source="folder", root="images", image_size_px=32), teacher=Teacher(epochs=40)
+        data=Data(source="folder", root="images", image_size_px=32),
+        teacher=Teacher(epochs=40),
+        distill=_PHOTOGRAPHS,
     ),
     "cifar10": _small_images(
         "cifar10", gates={"teacher_top1": Gate(min=0.95), "student_top1_drop": Gate(max=0.02)}
