@@ -80,7 +80,7 @@ def main() -> None:
     print(
         f"{arguments.onnx.stem}, {shape[2]} px, {arguments.images} images: candidates "
         f"{estimate.seconds:.1f} s estimated, {figures['candidates_s']:.1f} measured; the whole "
-        f"search {estimate.bisection_s:.1f} s estimated, {trial_s:.2f} s for "
+        f"search {estimate.more_s:.1f} s estimated, {trial_s:.2f} s for "
         f"each of {figures['trials']} trials of at most {figures.get('most', 0)}; "
         f"{estimate.memory_bytes / 2**20:.0f} MiB estimated, {peak_bytes / 2**20:.0f} measured"
     )

@@ -25,6 +25,7 @@ from torch.nn import functional
 from models.generator import Generator
 from pipeline.settings import Build
 from pipeline.stage import Context, OnNote
+from stages.build.needs import training_batch
 from stages.engines.base import OnProgress
 from stages.image_bank import Images
 from stages.networks import weights
@@ -37,8 +38,6 @@ from stages.training.state_file import State
 
 _SMOKE_STEPS = 2
 _UNIT = "int8 training steps"
-_BATCH_PIXELS = 256 * 32 * 32
-_MIN_BATCH, _MAX_BATCH = 16, 256
 
 Keep = Callable[[Callable[[Path], None]], None]
 """Saves by calling what it is given with a path, when that is due."""
@@ -199,7 +198,7 @@ def of_run(ctx: Context) -> Int8Trainer:
     generators = [_generator(ctx.input(f"distill/{name}")) for name in names]
     trainer = Int8Trainer(
         options,
-        _Generated(generators, batch_size(options, generators[0].image_size_px ** 2), device),
+        _Generated(generators, training_batch(options, generators[0].image_size_px ** 2), device),
         device,
         seed=ctx.settings.seed,
         steps=ctx.play(options.int8_steps, _UNIT, few=_SMOKE_STEPS),
@@ -217,19 +216,13 @@ def of_images(
     device = devices.select("fp32").device
     return Int8Trainer(
         options,
-        _Stored(images_NCHW, batch_size(options, math.prod(images_NCHW.shape[2:])), device),
+        _Stored(images_NCHW, training_batch(options, math.prod(images_NCHW.shape[2:])), device),
         device,
         seed=0,
         steps=options.int8_steps,
         on_progress=on_progress,
         on_note=on_note,
     )
-
-
-def batch_size(options: Build, pixels: int) -> int:
-    """Return the images of a step, for images of so many pixels: memory holds all activations."""
-    bounded = min(max(_MIN_BATCH, _BATCH_PIXELS // pixels), _MAX_BATCH)
-    return options.int8_batch_size or bounded
 
 
 def _generator(path: Path) -> Generator:

@@ -30,6 +30,11 @@ _TIMING_S = 2.0
 _WEIGHT_COPIES = 2
 """Of the weights for each candidate: in its session, and in the form that its kernels take."""
 _LIBRARIES_BYTES = 500 * 2**20
+_TRAINING_FACTOR = 15
+"""Of training on an image to the reference's time for it, on one core: 8 for a ResNet-18, 12 to 15
+for a ResNet-8, 19 to 37 for a MobileNetV2 of half width; more where an image is of 8 pixels."""
+_BATCH_PIXELS = 256 * 32 * 32
+_MIN_BATCH, _MAX_BATCH = 16, 256
 _NOTED_BYTES, _NOTED_S = 2**30, 30.0
 
 
@@ -38,8 +43,9 @@ class Needs(NamedTuple):
 
     memory_bytes: int
     seconds: float
-    bisection_s: float
-    """More, where int8 disagrees in all schemes and all layers allowed are sought."""
+    more_s: float
+    """More, where int8 disagrees in all schemes: its training, if any is left to that, and the
+    search for all layers allowed."""
 
 
 def of_auto(
@@ -47,12 +53,14 @@ def of_auto(
     images_NCHW: Images,
     options: Build,
     candidates: Sequence[Candidate],
-    *,
     reference_s: float,
+    *,
+    train: object = None,
 ) -> Needs:
     """Return what building and comparing these candidates will take.
 
-    `reference_s` is what the fp32 model took for all images.
+    `reference_s` is what the fp32 model took for all images; `train` is what trains int8 where
+    the options ask for it, None where nothing does.
     """
     schemes = {BACKENDS[c.backend].scheme for c in candidates if c.precision in CALIBRATED}
     activations = sum(_activations(model, qdq.SCHEMES[name].ops) for name in schemes)
@@ -76,7 +84,21 @@ def of_auto(
     )
     trial_s = min(1.0, BISECTION_IMAGES / count) * reference_s + conversion_s
     trials = most_trials(layers, options.bisect_layers) * len(schemes)
-    return Needs(memory_bytes, seconds, trials * trial_s)
+    more_s = trials * trial_s
+    if train is not None:
+        steps = options.int8_steps * len(schemes)
+        images = steps * training_batch(options, math.prod(images_NCHW.shape[2:]))
+        training_s = images * reference_s / count * _TRAINING_FACTOR
+        is_certain = options.int8 == "trained"
+        seconds += training_s * is_certain
+        more_s += training_s * (not is_certain)
+    return Needs(memory_bytes, seconds, more_s)
+
+
+def training_batch(options: Build, pixels: int) -> int:
+    """Return the images of a training step, of so many pixels: memory holds all activations."""
+    bounded = min(max(_MIN_BATCH, _BATCH_PIXELS // pixels), _MAX_BATCH)
+    return options.int8_batch_size or bounded
 
 
 def most_trials(layers: int, bisect_layers: int) -> int:
@@ -86,12 +108,12 @@ def most_trials(layers: int, bisect_layers: int) -> int:
 
 def line(needs: Needs, candidates: int, images_NCHW: Images) -> str | None:
     """Return what to say of it, None where it is little."""
-    if needs.memory_bytes < _NOTED_BYTES and needs.seconds < _NOTED_S:
+    if needs.memory_bytes < _NOTED_BYTES and needs.seconds + needs.more_s < _NOTED_S:
         return None
     height, width = images_NCHW.shape[2:]
     return (
         f"auto compares {candidates} candidates on {len(images_NCHW)} images of {height} x {width}"
-        f": about {needs.seconds:.0f} s, up to {needs.bisection_s:.0f} s more where int8 "
+        f": about {needs.seconds:.0f} s, up to {needs.more_s:.0f} s more where int8 "
         f"disagrees, and {needs.memory_bytes / 2**20:.0f} MiB; fewer calibration images or a named "
         "precision take less"
     )

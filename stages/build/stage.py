@@ -311,7 +311,7 @@ def _autotune(
         if converter.is_quantized:
             possible = tuple(entry for entry in possible if entry.precision == "int8")
         estimate = needs.of_auto(
-            converter.model, images_NCHW, options, possible, reference_s=autotuner.reference_s
+            converter.model, images_NCHW, options, possible, autotuner.reference_s, train=train
         )
         if note := needs.line(estimate, len(possible), images_NCHW):
             on_note(note)

@@ -16,7 +16,7 @@ from pipeline.gates.build_records import Candidates, EngineManifest
 from pipeline.settings import Build
 from stages.build import autotune
 from stages.build import stage as build_stage
-from stages.build.int8_training import Int8Trainer, batch_size, of_images
+from stages.build.int8_training import Int8Trainer, of_images
 from stages.engines import selection
 from stages.engines.base import BACKENDS, no_progress
 from stages.networks import weights
@@ -214,9 +214,3 @@ def test_images_of_a_run_come_from_both_generators(tmp_path: Path, kind: str) ->
 )
 def test_what_is_never_int8_is_never_trained(options: Build, *, may_train: bool) -> None:
     assert selection.may_train_int8(options) == may_train
-
-
-def test_large_images_are_trained_on_in_smaller_batches() -> None:
-    sizes = [batch_size(Build(), size_px**2) for size_px in (8, 32, 64, 224)]
-    assert sizes == [256, 256, 64, 16]
-    assert batch_size(Build(int8_batch_size=7), 224**2) == 7
