@@ -5,7 +5,8 @@
 Both ask the processor by the instruction CPUID. Copies of their libraries get an invalid one of the
 same two bytes in its place, and a preloaded handler of that fault answers without AVX-512, VNNI and
 AMX. What they then run is real AVX2 code: saturation and times are those of such code on this core.
-`/proc/cpuinfo` and torch stay as they are. Needs gcc, objdump and Linux; minutes at the first call.
+Whoever reads `/proc/cpuinfo`, as madpipe does, misses the same; torch stays as it is. Needs gcc,
+objdump and Linux; minutes at the first call.
 """
 
 import argparse
@@ -20,9 +21,25 @@ from pathlib import Path
 HANDLER = r"""
 #define _GNU_SOURCE
 #include <cpuid.h>
+#include <dlfcn.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <ucontext.h>
+#define OPEN(name) \
+  int name(const char *path, int flags, ...) { \
+    int (*next)(const char *, int, ...) = dlsym(RTLD_NEXT, #name); \
+    const char *other = strcmp(path, "/proc/cpuinfo") ? 0 : getenv("CPUINFO_WITHOUT_AVX512"); \
+    va_list rest; \
+    va_start(rest, flags); \
+    int mode = va_arg(rest, int); \
+    va_end(rest); \
+    return next(other ? other : path, flags, mode); \
+  }
+OPEN(open)
+OPEN(open64)
 static struct sigaction before;
 static void answer(int number, siginfo_t *info, void *context) {
   greg_t *r = ((ucontext_t *)context)->uc_mcontext.gregs;
@@ -54,6 +71,8 @@ PACKAGES = {
     ),
     "onnxruntime": ("capi/onnxruntime_pybind11_state*.so",),
 }  # fmt: skip
+HIDDEN = re.compile(r" (avx512\w*|avx_vnni\w*|amx_\w*|gfni|vaes|vpclmulqdq)(?= |$)", re.MULTILINE)
+"""Names of the same in /proc/cpuinfo."""
 LEFT_OUT = ("*_cuda.so", "*_tensorrt.so", "*npu_plugin*", "*gpu_plugin*")
 
 
@@ -76,7 +95,7 @@ def patch(library: Path) -> int:
 
 
 def prepare(folder: Path) -> None:
-    """Copy and patch the packages, and compile the handler."""
+    """Copy and patch the packages."""
     folder.mkdir(parents=True)
     for name, patterns in PACKAGES.items():
         spec = importlib.util.find_spec(name)
@@ -88,9 +107,17 @@ def prepare(folder: Path) -> None:
         for pattern in patterns:
             for library in (folder / name).glob(pattern):
                 print(f"{library.name}: {patch(library)} CPUID replaced", file=sys.stderr)
-    (folder / "handler.c").write_text(HANDLER, encoding="utf-8")
-    command = ["gcc", "-O1", "-shared", "-fPIC", "-o", "handler.so", "handler.c"]
-    subprocess.run(command, cwd=folder, check=True)
+
+
+def compile_handler(folder: Path) -> None:
+    """Compile the handler, where it is not there as it is written here, and hide flags anew."""
+    source = folder / "handler.c"
+    if not source.exists() or source.read_text(encoding="utf-8") != HANDLER:
+        source.write_text(HANDLER, encoding="utf-8")
+        command = ["gcc", "-O1", "-shared", "-fPIC", "-o", "handler.so", "handler.c", "-ldl"]
+        subprocess.run(command, cwd=folder, check=True)
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    (folder / "cpuinfo").write_text(HIDDEN.sub("", flags), encoding="utf-8")
 
 
 def main() -> None:
@@ -103,9 +130,11 @@ def main() -> None:
     if not (folder / "handler.so").exists():
         shutil.rmtree(folder, ignore_errors=True)
         prepare(folder)
+    compile_handler(folder)
     paths = [str(folder), str(Path.cwd()), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {
         "LD_PRELOAD": str(folder / "handler.so"),
+        "CPUINFO_WITHOUT_AVX512": str(folder / "cpuinfo"),
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
     }
     os.execvpe(arguments.command[0], arguments.command, environment)  # noqa: S606

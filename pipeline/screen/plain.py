@@ -29,7 +29,10 @@ class Screen(Protocol):
 
 
 def choose_screen(*, as_json: bool) -> Screen:
-    """Return the screen for this process."""
+    """Return the screen for this process, on what is standard output now.
+
+    Stages lead standard output away from what tools print while they work.
+    """
     if as_json:
         return JsonScreen(sys.stdout)
     if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
@@ -37,8 +40,8 @@ def choose_screen(*, as_json: bool) -> Screen:
 
         from pipeline.screen.live_table import LiveScreen  # noqa: PLC0415
 
-        return LiveScreen(Console())
-    return PlainScreen()
+        return LiveScreen(Console(file=sys.stdout))
+    return PlainScreen(sys.stdout)
 
 
 class PlainScreen:

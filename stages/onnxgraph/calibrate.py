@@ -19,7 +19,7 @@ from onnx import ModelProto, TensorProto
 from onnxruntime import quantization
 from onnxruntime.quantization import CalibrationMethod
 
-from pipeline.errors import StageError, first_line
+from pipeline.errors import MadpipeError, StageError, first_line
 from stages.engines.base import OnProgress, no_progress, to_model_input
 from stages.image_bank import Images
 
@@ -88,6 +88,8 @@ def activation_ranges(
                 calibrator.collect_data(_Reader(name, to_model_input(x_BCHW, is_bytes=is_bytes)))
             on_progress(count, count, "images calibrated")
             return calibrator.compute_data()
+        except MadpipeError:
+            raise  # somebody asked to stop
         except Exception as error:  # the tool's and numpy's, of several classes
             raise StageError(
                 "build.calibration_method",

@@ -3,6 +3,8 @@
 Plain lines report what starts, what ends, and now and then how far it is.
 """
 
+import contextlib
+import io
 import json
 import sys
 import time
@@ -127,3 +129,12 @@ def test_a_command_on_files_writes_its_progress_to_standard_error(
     for done in (0, 5, 6):
         report(done, 10, "images (teacher)")
     assert capsys.readouterr() == ("", "validate  5/10 images (teacher), 10 s left\n")
+
+
+def test_a_screen_goes_on_where_a_stage_leads_standard_output_away(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    screen = choose_screen(as_json=False)
+    with contextlib.redirect_stdout(io.StringIO()):
+        screen(event("progress", "build", 20.0, done=3, total=9, unit="images calibrated"))
+    assert capsys.readouterr().out == "build     3/9 images calibrated\n"

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from pipeline.errors import Interrupted
 from stages import image_bank
 from stages.engines.ort import OrtSession
 from stages.onnxgraph import calibrate, qdq
@@ -192,3 +193,9 @@ def test_few_large_images_are_calibrated_at_a_time_and_counted(model: ModelProto
         model, x_NCHW, "minmax", ("Conv",), on_progress=lambda count, *_: done.append(count)
     )
     assert done == [0, 32, 33]
+
+    def stop(*_: Any) -> None:
+        raise Interrupted("build", "interrupted", "go on")
+
+    with pytest.raises(Interrupted):
+        calibrate.activation_ranges(model, x_NCHW, "minmax", ("Conv",), on_progress=stop)
