@@ -34,6 +34,8 @@ CASES = (
     ("resnet14", "resnet8", 1, 8, 128, 1),
     ("resnet20", "resnet8", 3, 32, 128, 1),
     ("resnet20", "resnet8", 3, 32, 128, 4),
+    ("torchvision:resnet50", "", 3, 224, 64, 1),
+    ("torchvision:resnet18", "torchvision:resnet18", 3, 224, 48, 1),
 )
 """Teacher, student (none: the teacher is trained), channels, pixels, batch, accumulation steps."""
 
