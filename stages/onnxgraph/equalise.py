@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, numpy_helper
 
+from stages.onnxgraph.rewrite import all_nodes
+
 _HOMOGENEOUS = ("AveragePool", "Dropout", "Flatten", "GlobalAveragePool", "Identity", "LeakyRelu",
                 "MaxPool", "Relu")  # fmt: skip
 """Operators for which f(s x) = s f(x) in each channel, for s > 0."""
@@ -60,7 +62,7 @@ def _pairs(model: ModelProto) -> list[_Pair]:
     """Return the pairs in the order of the graph, of weights that nothing else takes."""
     shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     takers: dict[str, list[NodeProto]] = {}
-    for node in model.graph.node:
+    for node in all_nodes(model.graph):
         for name in node.input:
             takers.setdefault(name, []).append(node)
     outputs = {value.name for value in model.graph.output}

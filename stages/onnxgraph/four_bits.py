@@ -12,6 +12,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from pipeline.errors import StageError
 from stages.onnxgraph.layers import is_depthwise, layer_nodes, with_names
+from stages.onnxgraph.rewrite import all_nodes
 
 OPSET = 21
 """From here on DequantizeLinear takes INT4."""
@@ -62,7 +63,7 @@ def round_weights(model: ModelProto, keep: Collection[str]) -> ModelProto:
             "use another precision",
         )
     nodes = [*dequantizers.values(), *model.graph.node]
-    used = {name for node in nodes for name in node.input}
+    used = {name for node in (*nodes, *all_nodes(model.graph)) for name in node.input}
     tensors = [tensor for tensor in model.graph.initializer if tensor.name in used]
     for field in ("node", "initializer"):
         model.graph.ClearField(field)

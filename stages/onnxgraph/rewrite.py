@@ -59,7 +59,7 @@ def to_fp32(model: ModelProto) -> tuple[str, ...]:
             seen.add(tensor.data_type)
             name = tensor.name
             tensor.CopyFrom(arrays.from_array(arrays.to_array(tensor).astype(np.float32), name))
-    for node in _all_nodes(graph):
+    for node in all_nodes(graph):
         for attribute in node.attribute:
             if attribute.name in _TYPE_ATTRIBUTES and attribute.i in from_types:
                 seen.add(attribute.i)
@@ -72,13 +72,13 @@ def to_fp32(model: ModelProto) -> tuple[str, ...]:
     return tuple(from_types[elem_type] for elem_type in sorted(seen))
 
 
-def _all_nodes(graph: GraphProto) -> Iterable[NodeProto]:
+def all_nodes(graph: GraphProto) -> Iterable[NodeProto]:
     """Yield the nodes of a graph and of those within them."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
-                yield from _all_nodes(inner)
+                yield from all_nodes(inner)
 
 
 def is_quantized(model: ModelProto) -> bool:
@@ -88,7 +88,7 @@ def is_quantized(model: ModelProto) -> bool:
         node.op_type in _QUANTIZED_OPS
         or node.op_type.startswith(("QLinear", "QGemm", "QAttention", "DynamicQuantize"))
         or (node.op_type == "QuantizeLinear" and node.input[0] in depends)
-        for node in _all_nodes(model.graph)
+        for node in all_nodes(model.graph)
     )
 
 
@@ -176,7 +176,7 @@ def _ancestors(names: set[str], makers: dict[str, NodeProto]) -> list[NodeProto]
 def check_finite(model: ModelProto) -> None:
     """Make sure that weights are numbers; StageError names the first that is not."""
     users: dict[str, set[str]] = {}
-    for node in _all_nodes(model.graph):
+    for node in all_nodes(model.graph):
         for name in node.input:
             users.setdefault(name, set()).add(node.op_type)
     for tensor in tensors_of(model):
@@ -309,7 +309,7 @@ def remove_unused(graph: GraphProto) -> None:
 def _inner_nodes(node: NodeProto) -> Iterable[NodeProto]:
     for attribute in node.attribute:
         for inner in (attribute.g, *attribute.graphs):
-            yield from _all_nodes(inner)
+            yield from all_nodes(inner)
 
 
 def _replace_nodes(graph: GraphProto, nodes: Sequence[NodeProto]) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from pipeline.settings import Build
 from stages.engines.base import BACKENDS
@@ -92,6 +92,15 @@ def test_layers_with_ranges_alike_are_left_to_the_bit() -> None:
     assert (equalised, pairs) == (model, 0)
 
 
+def _in_a_branch() -> list[NodeProto]:
+    """Return nodes of which one takes a convolution's result in a graph of its own."""
+    same = helper.make_node("Identity", ["r"], ["inner"], name="same")
+    result = helper.make_tensor_value_info("inner", TensorProto.FLOAT, None)
+    branch = helper.make_graph([same], "branch", [], [result])
+    both = {"then_branch": branch, "else_branch": branch}
+    return [*NODES, helper.make_node("If", ["yes"], ["unused"], name="if", **both)]
+
+
 def _replaced(number: int, node: NodeProto, *more: NodeProto) -> list[NodeProto]:
     return [*NODES[:number], node, *more, *NODES[number + 1 :]]
 
@@ -118,6 +127,7 @@ def _replaced(number: int, node: NodeProto, *more: NodeProto) -> list[NodeProto]
             ),
             id="weights that two layers share",
         ),
+        pytest.param(_in_a_branch(), id="a taker in a branch"),
     ],
 )
 def test_other_layers_are_no_pairs(nodes: list[NodeProto]) -> None:
