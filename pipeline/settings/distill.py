@@ -47,6 +47,9 @@ class Distill(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     augment: Literal["none", "shift", "shift-flip"] = "shift"
     """shift: move each image for the student by its own random step of at most an eighth of its
     side; shift-flip: and mirror half of them"""
+    colour_jitter: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+    """how far to change contrast, brightness and the balance of channels of each image for the
+    student, at random: 0 not at all, 0.4 as is usual for photographs"""
     memory_size: Count | None = None
     """images to remember, as uint8 on the device; absent: the method's (dfkd-mem: 2560; madpipe:
     16384, or what 512 MiB hold)"""

@@ -1,6 +1,6 @@
 """Where the student's images come from: seeded noise for generators, and a memory of past images.
 
-Shape legend: B batch of this process, N images, Z noise, C channel, H W space, K classes.
+Shape legend: B batch of this process, N images or numbers, Z noise, C channel, H W space, K classes.
 """
 
 from dataclasses import dataclass
@@ -46,13 +46,16 @@ class NoiseSampler:
         y_B = torch.randint(num_classes, (total,), generator=self.rng, device=device)
         return z_BZ[share], y_B[share]
 
-    def augmented(self, x_BCHW: Tensor, how: str) -> Tensor:
-        """Return images of this process moved and mirrored as `distill.augment` says."""
-        if how == "none":
-            return x_BCHW
-        offsets_2B = self.crop_offsets(len(x_BCHW))
-        flipped_B = self.flips(len(x_BCHW)) if how == "shift-flip" else None
-        return augment.random_shift(x_BCHW, offsets_2B, flipped_B)
+    def augmented(self, x_BCHW: Tensor, how: str, colour_jitter: float) -> Tensor:
+        """Return images of this process changed as `augment` and `colour_jitter` of distill say."""
+        if how != "none":
+            offsets_2B = self.crop_offsets(len(x_BCHW))
+            flipped_B = self.flips(len(x_BCHW)) if how == "shift-flip" else None
+            x_BCHW = augment.random_shift(x_BCHW, offsets_2B, flipped_B)
+        if colour_jitter:
+            amounts_BN = self.colour_amounts(len(x_BCHW)).to(x_BCHW.device)
+            x_BCHW = augment.jitter_colours(x_BCHW, amounts_BN, colour_jitter)
+        return x_BCHW
 
     def crop_offsets(self, count: int) -> Tensor:
         """Return, of shape 2B, where the crops of `count` images of this process begin."""
@@ -64,6 +67,12 @@ class NoiseSampler:
         total, share = self._share(count)
         flips_B = torch.randint(2, (total,), generator=self.rng, device=self.rng.device)
         return flips_B[share].bool()
+
+    def colour_amounts(self, count: int) -> Tensor:
+        """Return, of shape BN, how much to change the colours of `count` images of this process."""
+        total, share = self._share(count)
+        shape = (total, 2 + self._generator.channels)
+        return 2 * torch.rand(shape, generator=self.rng, device=self.rng.device)[share] - 1
 
     def _share(self, count: int) -> tuple[int, slice]:
         """Return how many to sample for all processes, and which of them are this one's."""

@@ -261,7 +261,8 @@ class DistillTrainer:
                 self.memory.push(parts[0][: max(1, len(parts[0]) // _MEMORY_SHARE)])
                 parts.append(self.memory.sample(self.micro_batch, self.rng))
                 weights.append(self.options.lambda1)
-            parts = [self.sampler.augmented(x_BCHW, self.options.augment) for x_BCHW in parts]
+            how, colour_jitter = self.options.augment, self.options.colour_jitter
+            parts = [self.sampler.augmented(x_BCHW, how, colour_jitter) for x_BCHW in parts]
             x_BCHW = torch.cat(parts) if len(parts) > 1 else parts[0].clone()
             teacher_BK = self.frozen_teacher(x_BCHW).float().clone()
         self.metrics.add_teacher(x_BCHW, teacher_BK)

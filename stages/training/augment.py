@@ -1,6 +1,6 @@
-"""Random shifts and mirror images, another for each image, in one gather.
+"""Random shifts, mirror images and colours, others for each image.
 
-Shape legend: B batch, N images, C channel, H W space.
+Shape legend: B batch, N images or numbers, C channel, H W space.
 """
 
 import torch
@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.nn import functional
 
 _SHIFT_SHARE = 8
+_BRIGHTNESS = 0.5
+_BALANCE = 0.3
 
 
 def crop_offsets(count: int, image_size_px: int, rng: torch.Generator) -> Tensor:
@@ -41,6 +43,28 @@ def random_shift(x_BCHW: Tensor, offsets_2B: Tensor, flipped_B: Tensor | None = 
         columns_BW.to(device)[:, None, :],
     ]
     return crops_BHWC.permute(0, 3, 1, 2)
+
+
+def jitter_colours(x_BCHW: Tensor, amounts_BN: Tensor, strength: float) -> Tensor:
+    """Return the images with changed contrast, brightness and balance of channels, within [0, 1].
+
+    The contrast around an image's own mean changes by a factor of 1 - strength to 1 + strength,
+    its brightness by up to strength / 2 and that of each channel by up to 0.3 strength more.
+
+    Args:
+        x_BCHW: Images with values in [0, 1].
+        amounts_BN: Numbers in [-1, 1): of the contrast, of the brightness, of each channel.
+        strength: From 0, which leaves images as they are, to 1.
+    """
+    amounts_BN11 = strength * amounts_BN[:, :, None, None]
+    contrast_B111, brightness_B111, channels_BC11 = (
+        amounts_BN11[:, :1],
+        amounts_BN11[:, 1:2],
+        amounts_BN11[:, 2:],
+    )
+    mean_B111 = x_BCHW.mean(dim=(1, 2, 3), keepdim=True)
+    added_BC11 = mean_B111 + _BRIGHTNESS * brightness_B111 + _BALANCE * channels_BC11
+    return ((x_BCHW - mean_B111) * (1 + contrast_B111) + added_BC11).clamp(0, 1)
 
 
 def _padding_px(image_size_px: int) -> int:

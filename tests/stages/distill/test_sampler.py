@@ -62,6 +62,16 @@ def test_crop_offsets_are_shared_out_like_noise() -> None:
     assert torch.equal(torch.cat(shares, dim=1), whole_2B)
 
 
+def test_colour_amounts_are_shared_out_like_noise() -> None:
+    whole_BN = _sampler().colour_amounts(6)
+    assert whole_BN.shape == (6, 2 + _generator("uncond").channels)
+    many_BN = _sampler().colour_amounts(500)
+    assert -1 <= many_BN.min() < -0.99
+    assert 0.99 < many_BN.max() < 1
+    shares = [_sampler("uncond", _Distributed(rank, 2)).colour_amounts(3) for rank in range(2)]
+    assert torch.equal(torch.cat(shares), whole_BN)
+
+
 def _image(value: int) -> torch.Tensor:
     return torch.full((1, 1, 2, 2), value / 255)
 

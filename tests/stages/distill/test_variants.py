@@ -53,6 +53,7 @@ VARIANTS: list[dict[str, Any]] = [
     {"method": "mad", "joint_batch": False},
     {"augment": "none"},
     {"augment": "shift-flip"},
+    {"colour_jitter": 0.4},
     {"lambda0": 0.0},
     {"loss": "js", "temperature": 4.0},
     {"generator_steps": 2},

@@ -1,8 +1,13 @@
-"""Images are moved and mirrored, every one by its own offset."""
+"""Images are moved, mirrored and coloured, every one in its own way."""
 
 import torch
 
-from stages.training.augment import alternating_flip, crop_offsets, random_shift
+from stages.training.augment import (
+    alternating_flip,
+    crop_offsets,
+    jitter_colours,
+    random_shift,
+)
 
 
 def _rng(seed: int = 0) -> torch.Generator:
@@ -63,3 +68,24 @@ def test_every_image_is_mirrored_in_every_second_epoch() -> None:
     indices_B = torch.tensor([3, 0])
     epochs = [alternating_flip(flip_start_N, indices_B, epoch).tolist() for epoch in range(3)]
     assert epochs == [[False, True], [True, False], [False, True]]
+
+
+def test_colours_change_by_contrast_brightness_and_channel() -> None:
+    x_BCHW = torch.tensor([0.4, 0.6, 0.5, 0.5]).reshape(1, 1, 2, 2).repeat(4, 3, 1, 1)
+    amounts_BN = torch.zeros(4, 5)
+    amounts_BN[0, 0] = -1.0
+    amounts_BN[1, 1] = 0.5
+    amounts_BN[2, 3] = 1.0
+    jittered_BCHW = jitter_colours(x_BCHW, amounts_BN, 0.4)
+    torch.testing.assert_close(jittered_BCHW[0], (x_BCHW[0] - 0.5) * 0.6 + 0.5)
+    torch.testing.assert_close(jittered_BCHW[1], x_BCHW[1] + 0.1)
+    torch.testing.assert_close(jittered_BCHW[2, 1], x_BCHW[2, 1] + 0.12)
+    torch.testing.assert_close(jittered_BCHW[2, ::2], x_BCHW[2, ::2])
+    torch.testing.assert_close(jittered_BCHW[3], x_BCHW[3])
+
+
+def test_jittered_images_stay_images() -> None:
+    x_BCHW = torch.rand(64, 3, 8, 8, generator=_rng())
+    jittered_BCHW = jitter_colours(x_BCHW, 2 * torch.rand(64, 5, generator=_rng(1)) - 1, 1.0)
+    assert jittered_BCHW.min() >= 0
+    assert jittered_BCHW.max() <= 1
