@@ -1,6 +1,7 @@
 """Where the student's images come from: seeded noise for generators, and a memory of past images.
 
-Shape legend: B batch of this process, N images or numbers, Z noise, C channel, H W space, K classes.
+Shape legend: B batch of this process, N images or numbers, Z noise, C channel, H W space,
+K classes.
 """
 
 from dataclasses import dataclass
