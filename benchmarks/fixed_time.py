@@ -44,9 +44,15 @@ _SHORT_STEPS = {
     "generator_learning_rate": 2e-3,
     "augment": "shift-flip",
 }
-_MADPIPE = {"method": "madpipe", "student_batch_size": 64, **_SHORT_STEPS}
+_MADPIPE = {
+    "method": "madpipe",
+    "student_batch_size": 64,
+    "colour_jitter": 0.4,
+    **_SHORT_STEPS,
+}
 RUNS: Mapping[str, dict[str, Any]] = {
     "madpipe": _MADPIPE,
+    "madpipe, colours kept": {**_MADPIPE, "colour_jitter": 0.0},
     "madpipe, random start": {**_MADPIPE, "student_start": "random"},
     "mad": {"method": "mad", **_REUSED},
     "mad, madpipe's loss and rates": {
