@@ -27,6 +27,7 @@ from stages.networks import factory, weights
 from stages.networks.card import Card
 from stages.training import device as devices
 from stages.training import state_file
+from stages.training.contention import Contention
 
 _PROGRESS_EVERY_S = 0.5
 _SMOKE_ROUNDS, _MOST_SMOKE_ROUNDS = 3, 20
@@ -87,6 +88,7 @@ def run(ctx: Context) -> None:
 def _train(ctx: Context, trainer: DistillTrainer, card: Card) -> None:
     """Train to the end, with checkpoints and progress, watching for a collapse."""
     options = ctx.settings.distill
+    contention = Contention(trainer.compute.device, ctx.note, processes=trainer.group.size)
     reported_s = begin_s = time.monotonic()
 
     def save(path: Path) -> None:
@@ -116,6 +118,7 @@ def _train(ctx: Context, trainer: DistillTrainer, card: Card) -> None:
                 figures["top1"] = window.student_top1
             ctx.progress(trainer.round, trainer.last_round, "rounds", **figures)
             reported_s = time.monotonic()
+            contention.look()
 
     monitor: Callable[[], float] | None = None
     if options.monitor != "off":

@@ -20,6 +20,7 @@ from stages.teacher import chance, class_order, from_weights
 from stages.teacher.trainer import TeacherTrainer
 from stages.training import device as devices
 from stages.training import memory, state_file
+from stages.training.contention import Contention
 
 _PROGRESS_EVERY_S = 0.5
 _SMOKE_STEPS = 5
@@ -95,6 +96,7 @@ def _train(ctx: Context, card: Card, dataset: Dataset) -> Classifier:
         ctx.note(warning)
     if (checkpoint := ctx.checkpoints.load()) is not None:
         trainer.restore(state_file.load(checkpoint))
+    contention = Contention(trainer.compute.device, ctx.note)
     reported_s = time.monotonic()
     steps = ctx.play(trainer.steps, "steps", few=_SMOKE_STEPS)
     ctx.progress(trainer.step, steps, "steps")
@@ -105,5 +107,6 @@ def _train(ctx: Context, card: Card, dataset: Dataset) -> Classifier:
         is_due = time.monotonic() - reported_s > _PROGRESS_EVERY_S
         if is_due or ctx.is_smoke or trainer.step % trainer.batches == 0:
             ctx.progress(trainer.step, steps, "steps", loss=loss.item())
+            contention.look()
             reported_s = time.monotonic()
     return trainer.result()

@@ -26,6 +26,7 @@ from pipeline.gates import measurements as records
 from pipeline.gates.build_records import EngineManifest
 from pipeline.settings import Validate
 from pipeline.stage import StageError
+from stages import machine_load
 from stages.data.images import Images
 from stages.engines import timing
 from stages.engines.base import BACKENDS, BuildRequest, OnProgress, Session, no_progress
@@ -35,7 +36,6 @@ from stages.networks import factory, weights
 from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph import torch_export
 from stages.training import device as devices
-from stages.validate import machine_load
 from stages.validate.latency_intervals import latency_record, ratio_record
 
 _REPORT_EVERY_S = 5.0

@@ -22,6 +22,7 @@ from pipeline.gates import measurements as records
 from pipeline.gates.build_records import EngineManifest
 from pipeline.settings import Validate
 from pipeline.stage import Context, StageError
+from stages import machine_load
 from stages.data import images as datasets
 from stages.data.images import Images
 from stages.engines import compatibility
@@ -32,7 +33,7 @@ from stages.networks import factory
 from stages.networks.predict import OnImages, predict, predict_torch
 from stages.networks.predict import no_progress as no_image_progress
 from stages.training import device as devices
-from stages.validate import accuracy, latency, machine_load
+from stages.validate import accuracy, latency
 from stages.validate.images import bank_images, check_images, identity
 from stages.validate.latency import Engine, Teacher
 

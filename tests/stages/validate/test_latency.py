@@ -12,12 +12,13 @@ from pipeline.errors import StageError
 from pipeline.gates.build_records import EngineManifest
 from pipeline.gates.measurements import Latency, LatencySamples, WarmUp
 from pipeline.settings import Data, Validate
+from stages import machine_load
 from stages.data import images
 from stages.engines import ort
 from stages.engines.base import OnProgress, no_progress
 from stages.engines.open_engine import open_engine, read_manifest
 from stages.networks import factory
-from stages.validate import latency, machine_load
+from stages.validate import latency
 from stages.validate.latency import Engine, Teacher
 from tests.stages.tiny import TinyRun, card
 

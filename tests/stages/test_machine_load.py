@@ -12,7 +12,7 @@ import pytest
 
 from pipeline import machine
 from pipeline.gates.measurements import Conditions, Drift
-from stages.validate import machine_load
+from stages import machine_load
 from stages.validate.latency_intervals import latency_record
 
 QUIET = Conditions(
