@@ -27,6 +27,8 @@ PACKAGES = (
 """Distributions whose versions place a figure, as `version` takes them."""
 
 _OWN_STATUS = Path("/proc/self/status")
+_OWN_GROUPS = Path("/proc/self/cgroup")
+_GROUPS = Path("/sys/fs/cgroup")
 _CPU_INFO = Path("/proc/cpuinfo")
 _PRECISION_FLAGS = frozenset(
     ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8",
@@ -139,6 +141,28 @@ def memory_bytes() -> int:
     import psutil  # noqa: PLC0415  (25 ms, which every run would pay for its record)
 
     return int(psutil.virtual_memory().total)
+
+
+def usable_memory_bytes() -> int:
+    """Return the memory that this process may hold: the machine's, or less in a container.
+
+    The least limit counts among those of its control group and the groups around it (Linux,
+    cgroup v1 and v2).
+    """
+    limits = [memory_bytes()]
+    with contextlib.suppress(OSError):
+        for line in _OWN_GROUPS.read_text(encoding="utf-8").splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers and "memory" not in controllers.split(","):
+                continue
+            root = _GROUPS / "memory" if controllers else _GROUPS
+            name = "memory.limit_in_bytes" if controllers else "memory.max"
+            group = Path(path.lstrip("/"))
+            # Inside a container the path may be the host's; what is there is then the root alone.
+            for folder in (group, *group.parents):
+                with contextlib.suppress(OSError, ValueError):  # v2 writes "max" for none
+                    limits.append(int((root / folder / name).read_text(encoding="utf-8")))
+    return min(limits)
 
 
 def peak_memory_bytes() -> int | None:

@@ -195,7 +195,7 @@ def enough_memory(place: str, remedy: str) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and _CPU_ALLOCATOR not in str(error):
             raise
-        seen = f"{machine.memory_bytes() / 2**30:.1f} GiB in all"
+        seen = f"{machine.usable_memory_bytes() / 2**30:.1f} GiB in all"
         raise StageError(place, f"the machine's memory is too small ({seen})", remedy) from error
 
 

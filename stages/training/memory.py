@@ -123,7 +123,7 @@ def of_network(network: nn.Module, *, channels: int, image_size_px: int) -> Step
 
 
 def available_bytes(device: torch.device) -> int:
-    """Return the memory of a GPU, or of this machine."""
+    """Return the memory of a GPU, or what this process may hold."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
-    return machine.memory_bytes()
+    return machine.usable_memory_bytes()

@@ -154,6 +154,48 @@ def test_memory_is_what_the_system_has() -> None:
     assert machine.memory_bytes() == psutil.virtual_memory().total
 
 
+@pytest.mark.parametrize(
+    ("groups", "limits", "expected_bytes"),
+    [
+        ("0::/a/b\n", {"memory.max": "900", "a/memory.max": "700", "a/b/memory.max": "max"}, 700),
+        ("0::/of/the/host\n", {"memory.max": "800"}, 800),
+        ("0::/\n", {}, None),
+        (
+            "4:memory:/a\n3:cpuset:/b\n0::/\n",
+            {
+                "memory/memory.limit_in_bytes": "9223372036854771712",
+                "memory/a/memory.limit_in_bytes": "600",
+                "cpuset/b/memory.limit_in_bytes": "1",
+            },
+            600,
+        ),
+        ("2:cpu,memory:/\n", {"memory/memory.limit_in_bytes": "500"}, 500),
+    ],
+)
+def test_memory_in_a_container_is_the_least_limit_of_its_groups(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    groups: str,
+    limits: dict[str, str],
+    expected_bytes: int | None,
+) -> None:
+    for name, text in limits.items():
+        path = tmp_path / "groups" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n", encoding="utf-8")
+    (tmp_path / "own").write_text(groups, encoding="utf-8")
+    monkeypatch.setattr(machine, "_OWN_GROUPS", tmp_path / "own")
+    monkeypatch.setattr(machine, "_GROUPS", tmp_path / "groups")
+    assert machine.usable_memory_bytes() == (expected_bytes or machine.memory_bytes())
+
+
+def test_without_control_groups_all_memory_may_be_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(machine, "_OWN_GROUPS", tmp_path / "none")
+    assert machine.usable_memory_bytes() == machine.memory_bytes()
+
+
 def test_host_has_what_places_a_figure() -> None:
     facts = machine.host()
     assert {"madpipe", "python", "system", "cpu", "cores", "memory_gib"} <= facts.keys()

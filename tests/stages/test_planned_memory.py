@@ -133,4 +133,4 @@ def test_several_processes_share_memory_and_batch(tmp_path: Path) -> None:
     planned = planned_memory.of_stage(_stage("distill", settings, tmp_path), settings)
     assert planned.images == 16
     if not torch.cuda.is_available():
-        assert planned.available_bytes == machine.memory_bytes() // 2
+        assert planned.available_bytes == machine.usable_memory_bytes() // 2
