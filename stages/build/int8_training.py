@@ -33,7 +33,7 @@ from stages.onnxgraph.fake_quantized import FakeQuantizedGraph
 from stages.onnxgraph.torch_graph import TorchGraph
 from stages.onnxgraph.torch_shape_operators import UnsupportedNode
 from stages.training import device as devices
-from stages.training import state_file
+from stages.training import memory, state_file
 from stages.training.state_file import State
 
 _SMOKE_STEPS = 2
@@ -93,7 +93,8 @@ class Int8Trainer:
             else:
                 target = TorchGraph(source).to(self._device)
                 is_bytes = quantized.graph.input[0].type.tensor_type.elem_type == TensorProto.UINT8
-                self._train(network, target, digest, is_bytes=is_bytes)
+                with devices.enough_memory("build.int8_batch_size", "lower it"):
+                    self._train(network, target, digest, is_bytes=is_bytes)
         except UnsupportedNode as error:
             self._on_note(
                 f"int8 is rounded, not trained: a node has no equivalent in torch ({error}); "
@@ -118,6 +119,8 @@ class Int8Trainer:
             x = self._source(rng)
             if is_bytes:  # as `stages.engines.base.to_model_input`
                 x = (x * 255).round().permute(0, 2, 3, 1)
+            if step == first:
+                self._warn_of_memory(network, x)
             with torch.no_grad():
                 target_BK = target(x)
             peak = self._options.int8_learning_rate
@@ -144,6 +147,21 @@ class Int8Trainer:
             self._on_progress(step + 1, self._steps, _UNIT)
         self._finished[digest] = network.state_dict()
         self._unfinished = {}
+
+    def _warn_of_memory(self, network: FakeQuantizedGraph, x: Tensor) -> None:
+        """Say it where a step on images like `x` takes more memory than there is, or than 8 GiB."""
+        probe = torch.empty((memory.PROBE_BATCH, *x.shape[1:]), dtype=x.dtype, device="meta")
+        kept_bytes = memory.kept_bytes(network, lambda graph: graph(probe))
+        if kept_bytes is None:
+            return
+        warning = memory.of_step([network], kept_bytes).warning(
+            len(x),
+            memory.available_bytes(self._device),
+            "build.int8_batch_size = {}".format,
+            step="a step of int8 training",
+        )
+        if warning:
+            self._on_note(warning)
 
     def _save(self, path: Path) -> None:
         state_file.save(path, {"finished": self._finished, "unfinished": self._unfinished})

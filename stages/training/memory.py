@@ -88,12 +88,17 @@ class StepMemory(NamedTuple):
         return int(size_px * (room_bytes / (batch * self.image_bytes)) ** 0.5)
 
     def warning(
-        self, batch: int, available_bytes: int, remedy: Callable[[int], str | None]
+        self,
+        batch: int,
+        available_bytes: int,
+        remedy: Callable[[int], str | None],
+        *,
+        step: str = "a step",
     ) -> str | None:
         """Return what to say of a step that takes more than 8 GiB: a warning where it is not there.
 
         `remedy` gets the largest power of two of images that fit, and returns what to set, None
-        where no setting helps.
+        where no setting helps; `step` names what takes it.
         """
         bound_bytes = min(available_bytes, USUAL_BYTES)
         if self.total(batch) <= bound_bytes:
@@ -102,7 +107,7 @@ class StepMemory(NamedTuple):
         advice = (remedy(fits) if fits > 1 else None) or "smaller images or networks"
         begin = "warning: " if self.total(batch) > available_bytes else ""
         return (
-            f"{begin}a step of {batch} images takes about {self.total(batch) / 2**30:.1f} GiB of "
+            f"{begin}{step} of {batch} images takes about {self.total(batch) / 2**30:.1f} GiB of "
             f"memory ({available_bytes / 2**30:.1f} GiB are here); {bound_bytes / 2**30:.1f} GiB "
             f"are enough with {advice}"
         )

@@ -22,6 +22,7 @@ from stages.engines.base import BACKENDS, no_progress
 from stages.networks import weights
 from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph.convert import PrecisionConverter
+from stages.training import memory
 from tests.stages.onnxgraph import graphs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -77,6 +78,21 @@ def test_weights_of_4_bits_are_trained_as_well(tmp_path: Path) -> None:
 
 def _no_training(_quantized: ModelProto, _source: ModelProto) -> ModelProto:
     raise AssertionError
+
+
+def test_memory_that_a_step_will_not_find_is_told_before_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    notes: list[str] = []
+    options = _options(NAMED, int8="trained", int8_batch_size=64)
+    _built(tmp_path, options, on_note=notes.append)
+    assert not any("GiB" in note for note in notes)
+    present_bytes = machine.peak_memory_bytes() or 0
+    monkeypatch.setattr(memory, "available_bytes", lambda _: present_bytes + 10)
+    _built(tmp_path, options, on_note=notes.append)
+    (warning,) = (note for note in notes if "GiB" in note)
+    assert warning.startswith("warning: a step of int8 training of 64 images takes about ")
+    assert warning.endswith("are enough with smaller images or networks")
 
 
 def test_what_rounding_leaves_as_it_is_is_not_trained(tmp_path: Path) -> None:
