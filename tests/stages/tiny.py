@@ -69,8 +69,9 @@ class TinyRun:
         return self.runner.entries[stage].record.metrics
 
     def notes(self) -> list[str]:
-        """Return the notes of the stages to the user."""
-        return [event.fields["text"] for event in self.events if event.kind == "note"]
+        """Return the notes of the stages to the user, but for those of what else runs here."""
+        texts = [event.fields["text"] for event in self.events if event.kind == "note"]
+        return [text for text in texts if not text.startswith("other processes use ")]
 
 
 def run_stages(chosen: Settings, root: Path, *, count: int = 5) -> TinyRun:

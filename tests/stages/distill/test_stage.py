@@ -150,12 +150,13 @@ def test_the_picture_opens(tiny: TinyRun) -> None:
 
 
 def _distil(teacher: Path, folder: Path, **options: Any) -> list[str]:
-    """Run the stage's own function on a teacher's file; return the notes."""
+    """Run the stage's own function on a teacher's file; return the notes that are its own."""
     chosen = settings({"distill": options})
     stage = _stage(TinyRun(chosen, _declared(chosen, folder), None, []))  # type: ignore[arg-type]
     ctx, emitted = context(stage, chosen, {"teacher/weights": teacher}, folder)
     distill_stage.run(ctx)
-    return [fields["text"] for kind, fields in emitted if kind == "note"]
+    texts = [fields["text"] for kind, fields in emitted if kind == "note"]
+    return [text for text in texts if not text.startswith("other processes use ")]
 
 
 def _declared(chosen: Any, root: Path) -> tuple[Stage, ...]:
