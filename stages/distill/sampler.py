@@ -1,6 +1,6 @@
 """Where the student's images come from: seeded noise for generators, and a memory of past images.
 
-Shape legend: B batch of this process, N images or numbers, Z noise, C channel, H W space,
+Shape legend: B batch of this process, N images, A amounts, Z noise, C channel, H W space,
 K classes.
 """
 
@@ -54,8 +54,8 @@ class NoiseSampler:
             flipped_B = self.flips(len(x_BCHW)) if how == "shift-flip" else None
             x_BCHW = augment.random_shift(x_BCHW, offsets_2B, flipped_B)
         if colour_jitter:
-            amounts_BN = self.colour_amounts(len(x_BCHW)).to(x_BCHW.device)
-            x_BCHW = augment.jitter_colours(x_BCHW, amounts_BN, colour_jitter)
+            amounts_BA = self.colour_amounts(len(x_BCHW)).to(x_BCHW.device)
+            x_BCHW = augment.jitter_colours(x_BCHW, amounts_BA, colour_jitter)
         return x_BCHW
 
     def crop_offsets(self, count: int) -> Tensor:
@@ -70,7 +70,7 @@ class NoiseSampler:
         return flips_B[share].bool()
 
     def colour_amounts(self, count: int) -> Tensor:
-        """Return, of shape BN, how much to change the colours of `count` images of this process."""
+        """Return, of shape BA, how much to change the colours of `count` images of this process."""
         total, share = self._share(count)
         shape = (total, 2 + self._generator.channels)
         return 2 * torch.rand(shape, generator=self.rng, device=self.rng.device)[share] - 1

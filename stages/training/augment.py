@@ -1,6 +1,6 @@
 """Random shifts, mirror images and colours, others for each image.
 
-Shape legend: B batch, N images or numbers, C channel, H W space.
+Shape legend: B batch, N images, A amounts, C channel, H W space.
 """
 
 import torch
@@ -45,7 +45,7 @@ def random_shift(x_BCHW: Tensor, offsets_2B: Tensor, flipped_B: Tensor | None = 
     return crops_BHWC.permute(0, 3, 1, 2)
 
 
-def jitter_colours(x_BCHW: Tensor, amounts_BN: Tensor, strength: float) -> Tensor:
+def jitter_colours(x_BCHW: Tensor, amounts_BA: Tensor, strength: float) -> Tensor:
     """Return the images with changed contrast, brightness and balance of channels, within [0, 1].
 
     The contrast around an image's own mean changes by a factor of 1 - strength to 1 + strength,
@@ -53,14 +53,14 @@ def jitter_colours(x_BCHW: Tensor, amounts_BN: Tensor, strength: float) -> Tenso
 
     Args:
         x_BCHW: Images with values in [0, 1].
-        amounts_BN: Numbers in [-1, 1): of the contrast, of the brightness, of each channel.
+        amounts_BA: In [-1, 1), of the contrast, of the brightness, of each channel.
         strength: From 0, which leaves images as they are, to 1.
     """
-    amounts_BN11 = strength * amounts_BN[:, :, None, None]
+    amounts_BA11 = strength * amounts_BA[:, :, None, None]
     contrast_B111, brightness_B111, channels_BC11 = (
-        amounts_BN11[:, :1],
-        amounts_BN11[:, 1:2],
-        amounts_BN11[:, 2:],
+        amounts_BA11[:, :1],
+        amounts_BA11[:, 1:2],
+        amounts_BA11[:, 2:],
     )
     mean_B111 = x_BCHW.mean(dim=(1, 2, 3), keepdim=True)
     added_BC11 = mean_B111 + _BRIGHTNESS * brightness_B111 + _BALANCE * channels_BC11

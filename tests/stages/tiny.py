@@ -1,6 +1,6 @@
 """A pipeline small enough to run in seconds, on real digits, and a real context for a stage."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,13 @@ class TinyRun:
 
     def notes(self) -> list[str]:
         """Return the notes of the stages to the user, but for those of what else runs here."""
-        texts = [event.fields["text"] for event in self.events if event.kind == "note"]
-        return [text for text in texts if not text.startswith("other processes use ")]
+        return own_notes((event.kind, event.fields) for event in self.events)
+
+
+def own_notes(events: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """Return the texts of notes, but for those of what else this machine does."""
+    texts = [fields["text"] for kind, fields in events if kind == "note"]
+    return [text for text in texts if not text.startswith("other processes use ")]
 
 
 def run_stages(chosen: Settings, root: Path, *, count: int = 5) -> TinyRun:

@@ -63,13 +63,13 @@ def test_crop_offsets_are_shared_out_like_noise() -> None:
 
 
 def test_colour_amounts_are_shared_out_like_noise() -> None:
-    whole_BN = _sampler().colour_amounts(6)
-    assert whole_BN.shape == (6, 2 + _generator("uncond").channels)
-    many_BN = _sampler().colour_amounts(500)
-    assert -1 <= many_BN.min() < -0.99
-    assert 0.99 < many_BN.max() < 1
+    whole_BA = _sampler().colour_amounts(6)
+    assert whole_BA.shape == (6, 2 + _generator("uncond").channels)
+    many_BA = _sampler().colour_amounts(500)
+    assert -1 <= many_BA.min() < -0.99
+    assert 0.99 < many_BA.max() < 1
     shares = [_sampler("uncond", _Distributed(rank, 2)).colour_amounts(3) for rank in range(2)]
-    assert torch.equal(torch.cat(shares), whole_BN)
+    assert torch.equal(torch.cat(shares), whole_BA)
 
 
 def _image(value: int) -> torch.Tensor:

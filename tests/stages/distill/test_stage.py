@@ -27,7 +27,7 @@ from stages.distill.trainer import DistillTrainer
 from stages.networks import card as cards
 from stages.teacher.trainer import TeacherTrainer
 from stages.training.device import Compute
-from tests.stages.tiny import TinyRun, card, context, run_stages, settings
+from tests.stages.tiny import TinyRun, card, context, own_notes, run_stages, settings
 
 BARE = """
 from torch import nn
@@ -155,8 +155,7 @@ def _distil(teacher: Path, folder: Path, **options: Any) -> list[str]:
     stage = _stage(TinyRun(chosen, _declared(chosen, folder), None, []))  # type: ignore[arg-type]
     ctx, emitted = context(stage, chosen, {"teacher/weights": teacher}, folder)
     distill_stage.run(ctx)
-    texts = [fields["text"] for kind, fields in emitted if kind == "note"]
-    return [text for text in texts if not text.startswith("other processes use ")]
+    return own_notes(emitted)
 
 
 def _declared(chosen: Any, root: Path) -> tuple[Stage, ...]:

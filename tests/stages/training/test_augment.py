@@ -72,11 +72,11 @@ def test_every_image_is_mirrored_in_every_second_epoch() -> None:
 
 def test_colours_change_by_contrast_brightness_and_channel() -> None:
     x_BCHW = torch.tensor([0.4, 0.6, 0.5, 0.5]).reshape(1, 1, 2, 2).repeat(4, 3, 1, 1)
-    amounts_BN = torch.zeros(4, 5)
-    amounts_BN[0, 0] = -1.0
-    amounts_BN[1, 1] = 0.5
-    amounts_BN[2, 3] = 1.0
-    jittered_BCHW = jitter_colours(x_BCHW, amounts_BN, 0.4)
+    amounts_BA = torch.zeros(4, 5)
+    amounts_BA[0, 0] = -1.0
+    amounts_BA[1, 1] = 0.5
+    amounts_BA[2, 3] = 1.0
+    jittered_BCHW = jitter_colours(x_BCHW, amounts_BA, 0.4)
     torch.testing.assert_close(jittered_BCHW[0], (x_BCHW[0] - 0.5) * 0.6 + 0.5)
     torch.testing.assert_close(jittered_BCHW[1], x_BCHW[1] + 0.1)
     torch.testing.assert_close(jittered_BCHW[2, 1], x_BCHW[2, 1] + 0.12)
