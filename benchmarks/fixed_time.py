@@ -28,6 +28,7 @@ from benchmarks.plain_loop import PlainLoop
 from benchmarks.rounds import warm
 from benchmarks.short_runs import monitor_of, trainer_of
 from pipeline import machine
+from pipeline.cache.keys import file_sha256
 from pipeline.settings import Distill
 from stages import image_bank
 from stages.distill.batch_norm import untracked
@@ -186,6 +187,7 @@ def train_once(arguments: argparse.Namespace, name: str, loop: str, seed: int) -
         "student_steps": rounds * trainer.options.student_steps,
         "trained_s": round(time.monotonic() - begin_s, 1),
         "precision": trainer.compute.precision if loop == "madpipe" else "fp32",
+        "teacher_sha256": file_sha256(arguments.teacher),
     }
     add_row(arguments.out, row)
     if arguments.students:
