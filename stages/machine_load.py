@@ -1,4 +1,4 @@
-"""What else the machine did while latency was measured, and what that may explain.
+"""What else the machine does while latency is measured or a training runs, and what that explains.
 
 What the system does not report is None and never guessed. Also the memory of this process.
 """

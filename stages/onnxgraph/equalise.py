@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, numpy_helper
 
+from stages.onnxgraph.layers import int_attribute
 from stages.onnxgraph.rewrite import all_nodes
 
 _HOMOGENEOUS = ("AveragePool", "Dropout", "Flatten", "GlobalAveragePool", "Identity", "LeakyRelu",
@@ -95,16 +96,8 @@ def _channels(node: NodeProto, shapes: dict[str, tuple[int, ...]]) -> int:
     """Return how many channels a layer takes."""
     shape = shapes[node.input[1]]
     if node.op_type == "Gemm":
-        return shape[1] if _is_transposed(node) else shape[0]
-    return shape[1] * _groups(node)
-
-
-def _is_transposed(node: NodeProto) -> bool:
-    return any(entry.name == "transB" and entry.i for entry in node.attribute)
-
-
-def _groups(node: NodeProto) -> int:
-    return next((entry.i for entry in node.attribute if entry.name == "group"), 1)
+        return shape[1] if int_attribute(node, "transB", 0) else shape[0]
+    return shape[1] * int_attribute(node, "group", 1)
 
 
 def _equalise_pair(pair: _Pair, arrays: dict[str, NDArray[np.float32]]) -> float:
@@ -135,6 +128,6 @@ def _scale(pair: _Pair, arrays: dict[str, NDArray[np.float32]]) -> NDArray[np.fl
 def _by_input(node: NodeProto, weight: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return a view of a layer's weights, of shape GIOK: G I are the channels that it takes."""
     if node.op_type == "Gemm":
-        return (weight.T if _is_transposed(node) else weight)[None, :, :, None]
-    groups = _groups(node)
+        return (weight.T if int_attribute(node, "transB", 0) else weight)[None, :, :, None]
+    groups = int_attribute(node, "group", 1)
     return weight.reshape(groups, len(weight) // groups, weight.shape[1], -1).swapaxes(1, 2)

@@ -15,7 +15,7 @@ from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 from torch import Tensor, nn
 
 from stages.onnxgraph import four_bits
-from stages.onnxgraph.layers import LAYER_OPS
+from stages.onnxgraph.layers import LAYER_OPS, int_attribute
 from stages.onnxgraph.torch_graph import TorchGraph, along, fake_quantize
 
 _SUFFIX = "_quantized"
@@ -173,7 +173,7 @@ class FakeQuantizedGraph(nn.Module):
 
 
 def _stored(node: NodeProto, array: np.ndarray) -> _Stored:
-    axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+    axis = int_attribute(node, "axis", 1)
     # The largest weight is at the end of its range, so it tells which range that is.
     is_reduced = np.abs(array.astype(np.int64)).max(initial=0) <= _REDUCED
     limit = _REDUCED if is_reduced else _LARGEST

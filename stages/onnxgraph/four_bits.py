@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from pipeline.errors import StageError
-from stages.onnxgraph.layers import is_depthwise, layer_nodes, with_names
+from stages.onnxgraph.layers import int_attribute, is_depthwise, layer_nodes, with_names
 from stages.onnxgraph.rewrite import all_nodes
 
 OPSET = 21
@@ -73,8 +73,7 @@ def round_weights(model: ModelProto, keep: Collection[str]) -> ModelProto:
 
 
 def _axis(node: NodeProto) -> int:
-    is_transposed = any(entry.name == "transB" and entry.i for entry in node.attribute)
-    return 0 if is_transposed else _AXES[node.op_type]
+    return 0 if int_attribute(node, "transB", 0) else _AXES[node.op_type]
 
 
 def best_scale(array: NDArray[np.float32]) -> NDArray[np.float32]:

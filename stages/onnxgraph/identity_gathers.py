@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from stages.onnxgraph import rewrite
+from stages.onnxgraph.layers import int_attribute
 
 _BATCHES = (2, 3)
 _SIZE_PX = 64
@@ -78,7 +79,7 @@ def _views(model: ModelProto) -> list[_View]:
     for node in graph.node:
         if node.op_type != "Gather" or node.input[0] not in makers or node.output[0] in ends:
             continue
-        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
+        axis = int_attribute(node, "axis", 0)
         source = makers[node.input[0]].input[0]
         flat, whole = (
             list(values[name].type.tensor_type.shape.dim) if name in values else []

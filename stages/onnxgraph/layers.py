@@ -77,6 +77,11 @@ def at_opset(model: ModelProto, least: int, precision: str) -> ModelProto:
     return raised
 
 
+def int_attribute(node: NodeProto, name: str, default: int) -> int:
+    """Return an integer attribute of a node, `default` where the node has none of that name."""
+    return next((entry.i for entry in node.attribute if entry.name == name), default)
+
+
 def layer_nodes(model: ModelProto) -> list[NodeProto]:
     """Return the nodes with weights, in the order of the graph."""
     weights = {tensor.name for tensor in model.graph.initializer}
@@ -89,7 +94,7 @@ def layer_nodes(model: ModelProto) -> list[NodeProto]:
 
 def is_depthwise(node: NodeProto, weight: TensorProto) -> bool:
     """Return whether a layer convolves channel by channel, and so sums over none."""
-    groups = next((entry.i for entry in node.attribute if entry.name == "group"), 1)
+    groups = int_attribute(node, "group", 1)
     return node.op_type == "Conv" and groups == weight.dims[0] and weight.dims[1] == 1
 
 
