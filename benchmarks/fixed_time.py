@@ -8,9 +8,9 @@
 The first wants an idle machine: it times rounds of all methods and loops, in turns. The second
 trains as many rounds as fit the seconds at that speed, with the whole schedule of the learning rate
 in them, however fast it goes itself; so it may run beside other load, with fewer threads, and in
-pieces: what rows.jsonl has already is not run again. FOLDER has test/CLASS/*; its images are looked
-at once, when a student is done, and choose nothing. The plain loop is `benchmarks/plain_loop.py`,
-with the settings of its method and the same schedule.
+pieces: what rows.jsonl has already of that very teacher, by its bytes, is not run again. FOLDER
+has test/CLASS/*; its images are looked at once, when a student is done, and choose nothing. The
+plain loop is `benchmarks/plain_loop.py`, with the settings of its method and the same schedule.
 """
 
 import argparse
@@ -76,6 +76,8 @@ _PLAIN_SETTINGS = {"draw_every": 1}
 _REPEATS = 5
 _BANK_IMAGES = 512
 _TURN_S = 2.0
+_DIGITS = 8
+"""Of a teacher's digest, in the table."""
 _Loop = DistillTrainer | PlainLoop
 
 
@@ -173,6 +175,7 @@ def train_once(arguments: argparse.Namespace, name: str, loop: str, seed: int) -
     """Train a student, unless the file has it already, and add its row to the file."""
     side = {"run": name, "loop": loop, **pair_of(arguments)}
     key = side | {"seed": seed, "seconds": arguments.seconds}
+    key["teacher_sha256"] = file_sha256(arguments.teacher)
     if any(key.items() <= row.items() for row in rows_of(arguments.out)):
         return
     speeds = [row["round_s"] for row in rows_of(arguments.speeds) if side.items() <= row.items()]
@@ -187,7 +190,6 @@ def train_once(arguments: argparse.Namespace, name: str, loop: str, seed: int) -
         "student_steps": rounds * trainer.options.student_steps,
         "trained_s": round(time.monotonic() - begin_s, 1),
         "precision": trainer.compute.precision if loop == "madpipe" else "fp32",
-        "teacher_sha256": file_sha256(arguments.teacher),
     }
     add_row(arguments.out, row)
     if arguments.students:
@@ -213,27 +215,30 @@ def table(rows: list[dict[str, Any]]) -> None:
     """Print mean and spread of each run and loop."""
     print("| pair | seconds | run | loop | top-1, mean | s.d. | seeds | student steps |")
     print("| --- " * 8 + "|")
-    names = ("teacher", "student", "seconds", "run", "loop")
+    names = ("teacher", "teacher_sha256", "student", "seconds", "run", "loop")
     for key, group in grouped(rows, names):
         tops = [row["top1"] for row in group]
         mean, spread = statistics.mean(tops), ""
         if len(tops) > 1:
             spread = f"{statistics.stdev(tops):.2f}"
         steps = statistics.mean(row["student_steps"] for row in group)
-        teacher, student, seconds, run, loop = key
+        teacher, digest, student, seconds, run, loop = key
         print(
-            f"| {teacher} to {student} | {seconds:g} | {run} | {loop} | {mean:.2f} "
-            f"| {spread} | {len(tops)} | {steps:,.0f} |"
+            f"| {teacher} {digest[:_DIGITS]} to {student} | {seconds:g} | {run} | {loop} "
+            f"| {mean:.2f} | {spread} | {len(tops)} | {steps:,.0f} |"
         )
 
 
 def grouped(
     rows: list[dict[str, Any]], names: tuple[str, ...]
 ) -> Iterator[tuple[tuple[Any, ...], list[dict[str, Any]]]]:
-    """Yield the rows that agree in the named fields, in the order of the first of them."""
-    keys = dict.fromkeys(tuple(row[name] for name in names) for row in rows)
-    for key in keys:
-        yield key, [row for row in rows if tuple(row[name] for name in names) == key]
+    """Yield the rows that agree in the named fields, "" where absent, in the order of the first."""
+
+    def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
+        return tuple(row.get(name, "") for name in names)
+
+    for key in dict.fromkeys(map(key_of, rows)):
+        yield key, [row for row in rows if key_of(row) == key]
 
 
 if __name__ == "__main__":
