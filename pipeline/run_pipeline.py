@@ -1,12 +1,10 @@
 """One run from start to end: plan, check the machine, take the lock, run, judge, record."""
 
 import contextlib
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 
 import msgspec
 
@@ -22,9 +20,8 @@ from pipeline.planner import ALL, Planned, named
 from pipeline.project import VALIDATE, Project
 from pipeline.run_records import RunRecord
 from pipeline.runner import Runner
+from pipeline.signals import stop_on_signals
 from pipeline.stage import Stage
-
-_SAME_REQUEST_S = 3.0
 
 
 def run_pipeline(
@@ -166,33 +163,3 @@ def _run_locked(project: Project, runner: Runner, planned: Sequence[Planned], co
             stop_asked=stop_asked,
         ):
             runner.run([item.stage for item in planned])
-
-
-@contextlib.contextmanager
-def stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """Yield a function that returns whether Ctrl-C, SIGTERM or a closed terminal has asked to stop.
-
-    A signal that comes later than a moment after the first stops at once. Within that moment they
-    count as one, since terminals and launchers send the same request several times. The earlier
-    handlers are put back at the end. Only the main thread may use it.
-    """
-    requested_s: float | None = None
-
-    def request_stop(_signum: int, _frame: FrameType | None) -> None:
-        nonlocal requested_s
-        now_s = time.monotonic()
-        if requested_s is None:
-            requested_s = now_s
-        elif now_s - requested_s > _SAME_REQUEST_S:
-            raise KeyboardInterrupt
-
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    # nohup has it ignored, and means that.
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
-        numbers.append(signal.SIGHUP)
-    handlers = {number: signal.signal(number, request_stop) for number in numbers}
-    try:
-        yield lambda: requested_s is not None
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)

@@ -42,8 +42,8 @@ ALLOWED = {
 }
 # The core from the bottom to the top: a module imports from its own line or from those above it.
 ORDER = """
-    __init__ exit_codes collector errors events atomic paths preprocessing texts gates.measures
-    gates.build_records gates.measurements
+    __init__ exit_codes collector errors events signals atomic paths preprocessing texts
+    gates.measures gates.build_records gates.measurements
     machine settings cache.digests gates.intervals checkpoint
     requirements config.rules config.presets config.template
     gates.estimates gates.judge report.records

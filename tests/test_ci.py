@@ -124,3 +124,15 @@ def test_the_action_passes_on_the_exit_code_of_wrong_settings(tmp_path: Path) ->
     process = run_the_action(tmp_path, settings="no.such=1")
     assert process.returncode == 2
     assert (tmp_path / "output").read_text(encoding="utf-8") == "exit-code=2\n"
+
+
+def test_a_crash_in_the_tests_ends_them(tmp_path: Path) -> None:
+    """Where it is replaced, the crashed worker can leave the others waiting for ever."""
+    (tmp_path / "test_it.py").write_text("import os\ndef test_it(): os._exit(1)\n", "utf-8")
+    command = [sys.executable, "-m", "pytest", "--config-file", ROOT / "pyproject.toml"]
+    options = ["--rootdir", tmp_path, "--numprocesses", "1", "--dist", "loadfile", tmp_path]
+    done = subprocess.run(
+        [*command, *options], capture_output=True, text=True, check=False, timeout=240
+    )
+    assert done.returncode == 1
+    assert "worker gw0 crashed and worker restarting disabled" in done.stdout

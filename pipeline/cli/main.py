@@ -79,19 +79,26 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A terminal may lack the letters of a class or of a file.
             stream.reconfigure(errors="backslashreplace")
+    with torchrun.signals_wait():
+        code = _run(arguments, shows_traceback=shows_traceback)
+    sys.exit(code if isinstance(code, int) else exit_codes.DONE)
+
+
+def _run(arguments: list[str], *, shows_traceback: bool) -> object:
+    """Run the command, print its error if it has one, and return the exit code."""
     try:
         with torchrun.workers_released():
-            code = app(args=arguments, prog_name="madpipe", standalone_mode=False)
+            return app(args=arguments, prog_name="madpipe", standalone_mode=False)
     except BrokenPipeError:
         sys.stderr.close()
-        code = exit_codes.FAILED
+        return exit_codes.FAILED
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (the last place to report it)
         code, message = _code_and_message(error)
         if message and shows_traceback:
             traceback.print_exc()
         if message:
             typer.echo(message, err=True)
-    sys.exit(code if isinstance(code, int) else exit_codes.DONE)
+        return code
 
 
 def _open_closed_streams() -> None:

@@ -22,6 +22,22 @@ def is_worker() -> bool:
 
 
 @contextlib.contextmanager
+def signals_wait() -> Iterator[None]:
+    """Let no signal of torchrun end rank 0 before it has reported why the run failed.
+
+    Where another rank is lost, torchrun sends SIGTERM to all that are left, so that rank 0 gets it
+    while it still writes the record and the error of what it has noticed by itself.
+    """
+    if world_size() is None:
+        yield
+        return
+    from pipeline.signals import stop_on_signals  # noqa: PLC0415
+
+    with stop_on_signals():
+        yield
+
+
+@contextlib.contextmanager
 def workers_released() -> Iterator[None]:
     """Let the other ranks go at the end, also where the distillation was a hit or failed."""
     try:
