@@ -129,10 +129,14 @@ def test_the_action_passes_on_the_exit_code_of_wrong_settings(tmp_path: Path) ->
 def test_a_crash_in_the_tests_ends_them(tmp_path: Path) -> None:
     """Where it is replaced, the crashed worker can leave the others waiting for ever."""
     (tmp_path / "test_it.py").write_text("import os\ndef test_it(): os._exit(1)\n", "utf-8")
-    command = [sys.executable, "-m", "pytest", "--config-file", ROOT / "pyproject.toml"]
-    options = ["--rootdir", tmp_path, "--numprocesses", "1", "--dist", "loadfile", tmp_path]
+    pytest_command = [sys.executable, "-m", "pytest", "--config-file", str(ROOT / "pyproject.toml")]
+    options = ["--rootdir", str(tmp_path), "--numprocesses", "1", "--dist", "loadfile"]
     done = subprocess.run(
-        [*command, *options], capture_output=True, text=True, check=False, timeout=240
+        [*pytest_command, *options, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
     )
     assert done.returncode == 1
     assert "worker gw0 crashed and worker restarting disabled" in done.stdout
