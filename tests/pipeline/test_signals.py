@@ -1,89 +1,102 @@
-"""The first signal asks, the second stops, and the earlier handlers come back."""
+"""The first signal asks, the second stops, and the earlier handlers come back.
+
+In processes of their own: a signal that nothing handles ends the one that raises it.
+"""
 
 import os
 import signal
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
+BOTH = pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+BEGIN = """
+from signal import *
 from pipeline import signals
 from pipeline.signals import stop_on_signals
 
-ROOT = Path(__file__).parents[2]
-BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+# However slow this machine is, signals come within the moment in which they count as one.
+signals._SAME_REQUEST_S = 600.0
 
-
-def signalled(*numbers: signal.Signals) -> bool:
-    """Raise the signals one after another; return whether a stop was asked for."""
+def signalled(*numbers):
     with stop_on_signals() as stop_asked:
         for number in numbers:
-            signal.raise_signal(number)
+            raise_signal(number)
         return stop_asked()
 
-
-@pytest.fixture
-def one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However slow this machine is, signals come within the moment in which they count as one."""
-    monkeypatch.setattr(signals, "_SAME_REQUEST_S", 600.0)
+"""
 
 
-@BOTH
-def test_first_signal_only_asks(number: signal.Signals) -> None:
-    assert not signalled()
-    assert signalled(number)
-
-
-@BOTH
-@pytest.mark.usefixtures("one_moment")
-def test_signals_within_a_moment_count_as_one(number: signal.Signals) -> None:
-    assert signalled(signal.SIGINT, number, number)
+def run(code: str) -> None:
+    """Run a test's code, with the functions of `BEGIN`, to its end."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", BEGIN + textwrap.dedent(code)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @BOTH
-def test_later_signal_stops_at_once(
-    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(signals, "_SAME_REQUEST_S", -1.0)
-    with pytest.raises(KeyboardInterrupt):
-        signalled(signal.SIGINT, number)
+def test_first_signal_only_asks(number: str) -> None:
+    run(f"assert not signalled() and signalled({number})")
 
 
 @BOTH
-@pytest.mark.usefixtures("one_moment")
-def test_earlier_handlers_are_put_back(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
+def test_signals_within_a_moment_count_as_one(number: str) -> None:
+    run(f"assert signalled(SIGINT, {number}, {number})")
+
+
+@BOTH
+def test_later_signal_stops_at_once(number: str) -> None:
+    run(f"""
+    signals._SAME_REQUEST_S = -1.0
+    try:
+        signalled(SIGINT, {number})
+    except KeyboardInterrupt:
+        raise SystemExit
+    raise AssertionError
+    """)
+
+
+@BOTH
+@pytest.mark.parametrize("before", ["SIG_IGN", "SIG_DFL", "default_int_handler"])
+def test_earlier_handlers_are_put_back(number: str, before: str) -> None:
+    run(f"""
+    signal({number}, {before})
     with stop_on_signals():
-        assert signal.getsignal(number) is not before
-    assert signal.getsignal(number) is before
-    assert signalled(number, number)
-    assert signal.getsignal(number) is before
+        assert getsignal({number}) is not {before}
+    assert getsignal({number}) == {before}
+    assert signalled({number}, {number})
+    assert getsignal({number}) == {before}
+    """)
 
 
 @BOTH
-@pytest.mark.usefixtures("one_moment")
-def test_one_within_another_asks_for_both_and_leaves_its_handlers(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
+def test_one_within_another_asks_for_both_and_leaves_its_handlers(number: str) -> None:
+    run(f"""
+    before = getsignal({number})
     with stop_on_signals() as outer:
-        handler = signal.getsignal(number)
-        assert signalled(number)
-        assert outer()
-        assert signal.getsignal(number) is handler
-    assert signal.getsignal(number) is before
+        handler = getsignal({number})
+        assert signalled({number}) and outer()
+        assert getsignal({number}) is handler is not before
+    assert getsignal({number}) is before
+    assert not signalled()
+    """)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there are no terminals that close")
 @pytest.mark.parametrize(("handler", "asks"), [("SIG_DFL", True), ("SIG_IGN", False)])
 def test_a_closed_terminal_asks_unless_it_is_ignored(handler: str, *, asks: bool) -> None:
-    """In a process of its own, which it ends where it is not handled."""
-    code = f"""
-import signal
-from tests.pipeline.test_signals import signalled
-signal.signal(signal.SIGHUP, signal.{handler})
-assert signalled(signal.SIGHUP) is {asks}
-assert signal.getsignal(signal.SIGHUP) == signal.{handler}
-"""
-    subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True
-    )
+    run(f"""
+    signal(SIGHUP, {handler})
+    assert signalled(SIGHUP) is {asks}
+    assert getsignal(SIGHUP) == {handler}
+    """)
