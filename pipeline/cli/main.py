@@ -81,14 +81,15 @@ def main(arguments: list[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")
     with torchrun.signals_wait():
         code = _run(arguments, shows_traceback=shows_traceback)
-    sys.exit(code if isinstance(code, int) else exit_codes.DONE)
+    sys.exit(code)
 
 
-def _run(arguments: list[str], *, shows_traceback: bool) -> object:
+def _run(arguments: list[str], *, shows_traceback: bool) -> int:
     """Run the command, print its error if it has one, and return the exit code."""
     try:
         with torchrun.workers_released():
-            return app(args=arguments, prog_name="madpipe", standalone_mode=False)
+            code = app(args=arguments, prog_name="madpipe", standalone_mode=False)
+        return code if isinstance(code, int) else exit_codes.DONE
     except BrokenPipeError:
         sys.stderr.close()
         return exit_codes.FAILED
