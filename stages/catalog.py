@@ -20,7 +20,9 @@ from stages.data import classes as class_orders
 from stages.data.datasets import SPECS, loader_module
 from stages.engines import selection
 from stages.engines.base import BACKENDS, BackendInfo
+from stages.networks import program_kind
 from stages.preflight import NeedsNetwork
+from stages.teacher_arch import teacher_arch
 
 _TORCH = ("torch", "numpy")
 _DATA = tuple(f"data.{name}" for name in Data.__struct_fields__ if name != "download")
@@ -39,7 +41,10 @@ def declare(settings: Settings, root: Path) -> tuple[Stage, ...]:
             such faults.
     """
     faults = []
-    for key, arch in (("teacher", settings.teacher.arch), ("student", settings.student.arch)):
+    arch_of_teacher = teacher_arch(settings.teacher, root)
+    for key, arch in (("teacher", arch_of_teacher), ("student", settings.student.arch)):
+        if key == "teacher" and program_kind.kind_of(arch):
+            continue
         try:
             registry.check_name(arch)
         except registry.UnknownArchitecture as error:
@@ -48,7 +53,7 @@ def declare(settings: Settings, root: Path) -> tuple[Stage, ...]:
         faults.append((("build", "targets"), unsupported.wrong, unsupported.remedy))
     if faults:
         raise SettingsFault(faults)
-    teacher = _network("teacher", settings.teacher.arch, settings, root)
+    teacher = _network("teacher", arch_of_teacher, settings, root)
     student = _network("student", settings.student.arch, settings, root)
     images = _images(settings.data, root)
     return (
@@ -96,11 +101,14 @@ def _network(role: str, arch: str, settings: Settings, root: Path) -> _Use:
         root=expanded(settings.data.root, root),
         classes=class_orders.file_of(settings.data, root),
         teacher_weights=expanded(weights, root) if weights else None,
+        program=settings.teacher if program_kind.kind_of(arch) else None,
         start_weights=expanded(start, root) if start and role == "student" else None,
     )
     use = _Use(
         externals={f"{role}_code": External(path=code, needed_by=setting)} if code else {},
-        code=registry.code_modules(arch),
+        code=("models.programs.program",)
+        if program_kind.kind_of(arch)
+        else (registry.code_modules(arch)),
         requires=(fits,),
     )
     if library is None:
@@ -136,7 +144,9 @@ def _teacher(settings: Settings, root: Path, network: _Use, images: _Use) -> Sta
     weights = settings.teacher.weights
     is_unchecked = weights is not None and settings.validate.images == "bank"
     if is_unchecked:
-        named = ("source", "image_size_px", "resize_px", "interpolation", "mean", "std")
+        named = (
+            "source", "classes", "image_size_px", "resize_px", "interpolation", "mean", "std",
+        )  # fmt: skip
         images = _Use(settings=tuple(f"data.{name}" for name in named))
     use = _combined(network, images)
     externals = dict(use.externals)
@@ -147,7 +157,15 @@ def _teacher(settings: Settings, root: Path, network: _Use, images: _Use) -> Sta
             needed_by="teacher.weights",
             remedy=f"put the teacher's weights there{alternative}",
         )
-    own_settings = ("seed", "teacher") if weights is None else ("teacher.arch", "teacher.strict")
+        for number, name in enumerate(program_kind.beside(expanded(weights, root))):
+            beside = expanded(weights, root).parent / name
+            externals[f"teacher_weights_data{number}"] = External(
+                path=beside,
+                needed_by="teacher.weights",
+                remedy="put it beside the file that names it, or export with external_data=False",
+            )
+    of_weights = tuple(f"teacher.{name}" for name in ("arch", "strict", "output", "input"))
+    own_settings = ("seed", "teacher") if weights is None else of_weights
     return Stage(
         name="teacher",
         run=f"stages.teacher.{'from_weights' if is_unchecked else 'stage'}:run",

@@ -12,7 +12,7 @@ import msgspec
 
 from models import registry
 from pipeline.errors import StageError
-from pipeline.settings import Data, Export
+from pipeline.settings import Data, Export, Teacher
 from stages.data import classes as class_orders
 from stages.data.datasets import spec_of
 from stages.engines.base import AUTO, BACKENDS
@@ -46,6 +46,8 @@ class NeedsNetwork:
     """The file that names the classes, where the settings name one."""
     teacher_weights: Path | None = None
     """The file of the teacher's weights, which may name more classes than there are folders."""
+    program: Teacher | None = None
+    """The settings of a teacher whose file is a program."""
     start_weights: Path | None = None
     """The file of the weights that its training starts from."""
 
@@ -88,6 +90,9 @@ class NeedsNetwork:
             return
         from stages.networks import factory, probe  # noqa: PLC0415  (torch, see above)
 
+        if self.program is not None:
+            self._check_program(card)
+            return
         network = factory.build(card, code=self.code, place=self.setting)
         is_student = self.setting == "student.arch"
         if self.code is not None:
@@ -103,6 +108,21 @@ class NeedsNetwork:
             )
         if is_student:
             try_export(network, card, code=self.code, place=self.setting)
+
+    def _check_program(self, card: "Card") -> None:
+        """Load the teacher from its file, and run it on a few images."""
+        from stages.networks import factory  # noqa: PLC0415  (torch, see above)
+        from stages.teacher import program_card  # noqa: PLC0415
+
+        path = self.teacher_weights
+        if path is None or not path.is_file() or self.program is None or self.data is None:
+            return
+        file = program_card.read(path, self.program, self.data)
+        card = program_card.with_images(file, path, self.program, self.data, card)
+        tensors = program_card.tensors(file)
+        factory.restore(
+            card, tensors, code=None, arch_place=self.setting, weights_place="teacher.weights"
+        )
 
 
 def try_export(network: "Classifier", card: "Card", *, code: Path | None, place: str) -> None:

@@ -13,7 +13,14 @@ class Teacher(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     arch: Name = "resnet14"
     """a name from the registry, "torchvision:NAME", "timm:NAME" or "FILE.py:FUNCTION" """
     weights: Name | None = None
-    """safetensors or torch checkpoint, relative to this file; absent: the teacher is trained"""
+    """safetensors or torch checkpoint, or a network that needs no arch: .onnx, .pt2, TorchScript;
+    relative to this file; absent: the teacher is trained"""
+    output: Name | None = None
+    """which of several outputs holds the logits: its name, or its number from 0; absent: the one
+    with as many numbers as there are classes"""
+    input: Literal["unit", "normalised", "bytes"] | None = None
+    """what a network that needs no arch takes: images in [0, 1], the same less data.mean over
+    data.std, or values from 0 to 255; absent: what the file says, else data.mean and data.std"""
     strict: bool = False
     """refuse to assume image size, mean and std where neither these settings nor its weights say
     them, as run --strict does"""

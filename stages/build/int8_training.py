@@ -23,6 +23,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.generator import Generator
+from models.programs.onnx_graph import TorchGraph
+from models.programs.onnx_shape_operators import UnsupportedNode
 from pipeline.settings import Build
 from pipeline.stage import Context, OnNote
 from stages.build.needs import training_batch
@@ -30,8 +32,6 @@ from stages.engines.base import OnProgress
 from stages.image_bank import Images
 from stages.networks import weights
 from stages.onnxgraph.fake_quantized import FakeQuantizedGraph
-from stages.onnxgraph.torch_graph import TorchGraph
-from stages.onnxgraph.torch_shape_operators import UnsupportedNode
 from stages.training import device as devices
 from stages.training import memory, state_file
 from stages.training.state_file import State

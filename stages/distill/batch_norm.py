@@ -10,8 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from models.programs.moment_tap import MomentTap
 from pipeline.stage import StageError
 from stages.distill.distributed.group import Group
+
+_IMAGE_DIMS = 4
 
 
 class BNStatsLoss(nn.Module):
@@ -24,10 +27,10 @@ class BNStatsLoss(nn.Module):
         """Watch the BatchNorm layers of `network` that keep running statistics."""
         super().__init__()
         self.network = network
-        self.layers = [
+        self.layers: list[nn.BatchNorm2d | MomentTap] = [
             module
             for module in network.modules()
-            if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None
+            if isinstance(module, nn.BatchNorm2d | MomentTap) and module.running_mean is not None
         ]
         self._group = group or Group()
         self._terms: list[Tensor] | None = None
@@ -47,9 +50,10 @@ class BNStatsLoss(nn.Module):
         return logits_BK, terms
 
     def _add_term(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if self._terms is None:
+        # A program may normalise vectors too, in which no places share a mean.
+        if self._terms is None or inputs[0].ndim != _IMAGE_DIMS:
             return
-        assert isinstance(layer, nn.BatchNorm2d)
+        assert isinstance(layer, nn.BatchNorm2d | MomentTap)
         assert layer.running_mean is not None
         assert layer.running_var is not None
         mean_C, var_C = batch_moments(inputs[0].float(), self._group)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
-from models.classifier import Classifier
+from models.classifier import Classifier, to_logits
+from models.programs.program import Program
 
 _TOLERANCE = 1e-3
 
@@ -27,12 +28,13 @@ class FrozenTeacher(nn.Module):
         self.register_buffer("std_1C11", teacher.std_1C11)
         self.backbone = backbone.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.dtype = dtype
+        self.outputs = teacher.outputs
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return logits of shape BK in fp32."""
         h_BCHW = (x_BCHW - self.mean_1C11) / self.std_1C11
-        logits_BK: Tensor = self.backbone(h_BCHW.to(self.dtype))
-        return logits_BK.float()
+        outputs: Tensor = self.backbone(h_BCHW.to(self.dtype))
+        return to_logits(outputs.float(), self.outputs)
 
 
 @torch.no_grad()
@@ -46,6 +48,8 @@ def fold_batch_norm(
         x_BCHW: Some images in [0, 1], on which the logits must be those of the teacher.
         dtype: Arithmetic of the folded one.
     """
+    if isinstance(teacher.backbone, Program):  # it has operators, and no layers to fold
+        return None
     device = x_BCHW.device
     # On the CPU, where fp32 is fp32: on a GPU the convolutions of both would be rounded to TF32.
     teacher, x_BCHW = copy.deepcopy(teacher).cpu(), x_BCHW.cpu()

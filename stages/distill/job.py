@@ -12,6 +12,7 @@ from pipeline.settings import Distill
 from stages.distill import methods
 from stages.distill.distributed.group import Group
 from stages.distill.trainer import DistillTrainer
+from stages.networks import card as cards
 from stages.networks import factory, probe
 from stages.networks.card import Card
 from stages.networks.weight_selection import select_weights
@@ -43,7 +44,7 @@ def build_trainer(
     """
     options = job.options
     teacher, card = factory.load(teacher_weights, code=job.teacher_code, place="teacher.arch")
-    student_card = msgspec.structs.replace(card, arch=job.student_arch)
+    student_card = cards.of_student(card, job.student_arch)
     compute = devices.select(options.precision)
     rng = devices.seeded(job.seed, "distill", compute.device)
     student, from_teacher = _student(job, student_card, teacher, on_note)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from models.classifier import Classifier
 from models.generator import Generator
+from models.programs.program import Program
 from pipeline.stage import Context, StageError
 from stages import image_bank
 from stages.distill import collapse, metrics, sample_grid, step_memory
@@ -63,7 +64,8 @@ def run(ctx: Context) -> None:
                 "the teacher has no BatchNorm2d layers with running statistics, so the "
                 "moment-matching term is off"
             )
-        if not trainer.is_folded and trainer.bn_stats.layers:
+        is_program = isinstance(trainer.teacher.backbone, Program)
+        if not trainer.is_folded and trainer.bn_stats.layers and not is_program:
             ctx.note(
                 "the teacher's BatchNorm cannot be folded into its layers, so steps are slower"
             )

@@ -15,18 +15,22 @@ _OF_DIMENSIONS = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn
 _Path = tuple[str | int, ...]
 
 
-def return_logits(network: nn.Module, output: object, num_classes: int) -> str | None:
+def return_logits(
+    network: nn.Module, output: object, num_outputs: int, name: str | None = None
+) -> str | None:
     """Let a network return its logits of shape BK alone; return from where it takes them.
 
-    They are what is called logits in a tuple, a mapping or an object, else the first tensor of
-    their shape. None where the network has none; it stays as it is then.
+    They are the output of that name, else what is called logits in a tuple, a mapping or an
+    object, else the first tensor of their shape. None where the network has none; it stays as it
+    is then.
 
     Args:
         network: What gave `output`.
         output: Of one forward pass, no tensor.
-        num_classes: K.
+        num_outputs: K.
+        name: A key or number of the output, or several joined by dots; None: not said.
     """
-    path = _path(output, num_classes)
+    path = _path(output, num_outputs) if name is None else _named_path(output, name)
     if path is None:
         return None
     kind = type(network)
@@ -37,7 +41,7 @@ def return_logits(network: nn.Module, output: object, num_classes: int) -> str |
             return outputs
         # In training it may return something else.
         is_same = _is_at(outputs, path)
-        return _at(outputs, path if is_same else _path(outputs, num_classes) or path)
+        return _at(outputs, path if is_same else _path(outputs, num_outputs) or path)
 
     # A class of its own, since hooks are lost where a network is traced.
     network.__class__ = type(kind.__name__, (kind,), {"forward": forward})
@@ -123,15 +127,30 @@ def replace_normalize(network: nn.Module) -> None:
             setattr(network.get_submodule(parent), last, _Normalise(layer.mean, layer.std))
 
 
-def _path(output: object, num_classes: int) -> _Path | None:
-    """Return the way to the logits in an output, None where there are none."""
-    paths = [
-        path
+def listed(output: object) -> str:
+    """Return the names and shapes of the tensors in an output, for messages."""
+    return ", ".join(
+        f"{'.'.join(map(str, path))} {tuple(tensor.shape[1:])}"
         for path, tensor in _tensors(output, ())
-        if tensor.ndim == 2 and tensor.shape[1] == num_classes  # noqa: PLR2004  (BK)
-    ]
+    )
+
+
+def _named_path(output: object, name: str) -> _Path | None:
+    """Return the way to the output of a name, None where none has it."""
+    paths = {".".join(map(str, path)): path for path, _ in _tensors(output, ())}
+    return paths.get(name)
+
+
+def _path(output: object, num_outputs: int) -> _Path | None:
+    """Return the way to the logits in an output, None where there are none."""
+    paths = [path for path, tensor in _tensors(output, ()) if _is_row(tensor, num_outputs)]
     named = [path for path in paths if path[-1] == _LOGITS]
     return next(iter(named + paths), None)
+
+
+def _is_row(tensor: Tensor, size: int) -> bool:
+    """Return whether a tensor has so many numbers for an image, also as a map of one pixel."""
+    return tensor.ndim > 1 and tensor.shape[1] == size and tensor[0].numel() == size
 
 
 def _tensors(output: object, path: _Path) -> Iterator[tuple[_Path, Tensor]]:

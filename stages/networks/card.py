@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from safetensors import SafetensorError, safe_open
 
+from models.output_kind import OutputKind
 from pipeline.preprocessing import Preprocessing
 
 METADATA_KEY = "madpipe.card"
@@ -15,6 +17,23 @@ class Card(Preprocessing, frozen=True, kw_only=True, omit_defaults=True):
     """A network's architecture, and how images become its input."""
 
     arch: str
+    output: str | None = None
+    """Which of its outputs holds the logits, by name or number; None: the only one, or the first
+    that fits."""
+    outputs: OutputKind = "logits"
+    """What that holds."""
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    """How a network that is a program takes its images."""
+
+    @property
+    def num_outputs(self) -> int:
+        """Return how many numbers the network itself gives for an image."""
+        return 1 if self.outputs.startswith("one-") else self.num_classes
+
+
+def of_student(card: Card, arch: str) -> Card:
+    """Return the card of a student: its teacher's images and classes, and logits of its own."""
+    return msgspec.structs.replace(card, arch=arch, output=None, outputs="logits", layout="NCHW")
 
 
 def metadata(card: Card) -> dict[str, str]:

@@ -11,7 +11,7 @@ from models.classifier import Classifier
 from models.key_names import Fit
 from pipeline.errors import error_summary
 from pipeline.stage import OnNote, StageError, no_note
-from stages.networks import adapt, class_count, weights
+from stages.networks import adapt, class_count, program_kind, weights
 from stages.networks import card as cards
 from stages.networks.card import Card
 
@@ -23,33 +23,38 @@ _UNPOOLED = ("resnet18", "resnet34", "resnet50")
 _GPU_WORDS = ("CUDA", "cuda", "NVIDIA")
 
 
-def build(card: Card, *, code: Path | None, place: str, on_note: OnNote = no_note) -> Classifier:
+def build(
+    card: Card,
+    *,
+    code: Path | None,
+    place: str,
+    on_note: OnNote = no_note,
+    program: torch.Tensor | None = None,
+) -> Classifier:
     """Build the network of a card with random weights, channels last.
 
     Of a network that returns more than its logits these are taken; `on_note` is told.
+
+    Args:
+        card: What the network is.
+        code: The file of a `FILE.py:FUNCTION` architecture.
+        place: The setting or option that named it, for messages.
+        on_note: Receives what the user should know of it.
+        program: The file of a network that is a program, as uint8.
 
     Raises:
         StageError: There is no such architecture, or it does not map the card's images to one
             logit for each class.
     """
-    size = card.image_size_px
-    try:
-        backbone = registry.create(
-            card.arch,
-            in_channels=card.channels,
-            num_classes=card.num_classes,
-            code=code,
-            image_size_px=size,
-        )
-    except registry.UnknownArchitecture as error:
-        raise StageError(place, error.wrong, error.remedy) from error
+    backbone = _backbone(card, code, place, program)
     if code is not None:
         adapt.replace_normalize(backbone)
     if adapt.to_float32(backbone):
         on_note(f"{place}: {card.arch} is built in another precision, and runs in fp32 here")
-    network = Classifier(backbone, card.mean, card.std)
-    x_BCHW = torch.zeros(2, card.channels, size, size)
+    network = Classifier(backbone, card.mean, card.std, card.outputs)
+    x_BCHW = torch.zeros(2, card.channels, *card.size_px)
     network.eval()
+    network.outputs = "logits"  # as the network itself has them, until these were looked at
     try:
         adapt.replace_sync_batch_norm(backbone, x_BCHW)
         with torch.no_grad():
@@ -61,38 +66,88 @@ def build(card: Card, *, code: Path | None, place: str, on_note: OnNote = no_not
         if code is not None:
             output = adapt.training_output(network, x_BCHW, output)
     if not isinstance(output, torch.Tensor):
-        source = adapt.return_logits(backbone, output, card.num_classes)
-        if source is None:
-            raise StageError(
-                place,
-                f"{card.arch} returns no logits of {card.num_classes} classes "
-                f"({type(output).__name__})",
-                "return the logits alone, or under the name logits",
-            )
-        on_note(
-            f"{place}: {card.arch} returns {type(output).__name__}, of which {source} is taken for "
-            "the logits; return the logits alone to say it"
-        )
+        _take_logits(backbone, output, card, place, on_note)
+    network.outputs = card.outputs
     network.train()
     return network.to(memory_format=torch.channels_last)
+
+
+def _backbone(
+    card: Card, code: Path | None, place: str, program: torch.Tensor | None
+) -> torch.nn.Module:
+    """Return the network of a card without its normalisation."""
+    if kind := program_kind.kind_of(card.arch):
+        if program is None:
+            raise StageError(
+                place, f"{card.arch} is no architecture", "name one, or the file in teacher.weights"
+            )
+        from models.programs.fault import UnusableProgram  # noqa: PLC0415  (onnx is slow)
+        from models.programs.program import Program  # noqa: PLC0415
+
+        try:
+            return Program(kind, program, is_channels_last=card.layout == "NHWC")
+        except UnusableProgram as error:
+            raise StageError(place, error.wrong, error.remedy) from error
+    try:
+        return registry.create(
+            card.arch,
+            in_channels=card.channels,
+            num_classes=card.num_outputs,
+            code=code,
+            image_size_px=card.image_size_px,
+        )
+    except registry.UnknownArchitecture as error:
+        raise StageError(place, error.wrong, error.remedy) from error
+
+
+def _take_logits(
+    backbone: torch.nn.Module, output: object, card: Card, place: str, on_note: OnNote
+) -> None:
+    """Let a network return its logits alone, of what it returned for two images."""
+    source = adapt.return_logits(backbone, output, card.num_outputs, card.output)
+    seen = adapt.listed(output)
+    if source is None and card.output is not None:
+        raise StageError(
+            "teacher.output", f"is no output of {card.arch} ({card.output}; {seen})", "name one"
+        )
+    if source is None:
+        raise StageError(
+            place,
+            f"{card.arch} returns no logits of {card.num_classes} classes "
+            f"({type(output).__name__}: {seen or 'no tensors'})",
+            "return the logits alone, or under the name logits",
+        )
+    if card.output is None:
+        on_note(
+            f"{place}: {card.arch} returns {type(output).__name__}, of which {source} is taken for "
+            "the logits; return the logits alone to say it, or name them in teacher.output"
+        )
 
 
 def _refusal(
     network: Classifier, x_BCHW: torch.Tensor, card: Card, place: str, error: Exception
 ) -> StageError:
     """Return the error for a network that raised on two images."""
+    is_program = program_kind.kind_of(card.arch) is not None
     with torch.no_grad(), contextlib.suppress(Exception):
         network(x_BCHW[:1])
+        if is_program:
+            return StageError(
+                place,
+                f"takes batches of one size alone ({error_summary(error)})",
+                "export it with a dynamic batch: dynamic_shapes for torch.export, dynamic_axes or "
+                "a first dimension without a size for ONNX",
+            )
         return StageError(
             place,
             f"{card.arch} takes one image and no more, so its forward fixes the batch "
             f"({error_summary(error)})",
             "let it work on any batch: x.flatten(1), or x.view(x.size(0), -1)",
         )
-    size = card.image_size_px
+    height, width = card.size_px
     return StageError(
         place,
-        f"{card.arch} does not take images of {card.channels}x{size}x{size} "
+        f"{card.arch} does not take images of {card.channels}x{height}x{width} "
         f"({error_summary(error)})",
         "let its forward make tensors where its images are: device=x.device"
         if any(word in str(error) for word in _GPU_WORDS)
@@ -109,7 +164,7 @@ def _check_output(logits_BK: torch.Tensor, card: Card, place: str) -> None:
             "return what goes into the argmax",
         )
     shape = tuple(logits_BK.shape)
-    if shape[1:] in ((), (1,)):
+    if shape[1:] in ((), (1,)) and card.num_outputs != 1:
         raise StageError(
             place,
             f"{card.arch} gives one logit for an image, which names no class (shape {shape} for 2 "
@@ -117,7 +172,7 @@ def _check_output(logits_BK: torch.Tensor, card: Card, place: str) -> None:
             "return torch.cat([torch.zeros_like(x), x], 1) for its logit x of shape (B, 1): two "
             "classes, of which softmax gives sigmoid(x) to the second",
         )
-    if shape[1:] != (card.num_classes,):
+    if shape[1:] not in ((card.num_outputs,), ()):
         raise StageError(
             place,
             f"{card.arch} gives {shape[1:]} outputs for {card.num_classes} classes",
@@ -161,7 +216,10 @@ def restore(
     Raises:
         StageError: The card's network cannot be built, or the weights do not fit it.
     """
-    network = build(card, code=code, place=arch_place, on_note=on_note)
+    program = tensors.get(program_kind.CONTENT) if program_kind.kind_of(card.arch) else None
+    network = build(card, code=code, place=arch_place, on_note=on_note, program=program)
+    if program is not None:
+        return network.eval()
     fit = weights.fill(network.backbone, tensors, arch=card.arch, place=weights_place)
     for note in _notes(card, tensors, fit):
         on_note(f"{weights_place}: {note}")
@@ -229,5 +287,7 @@ def start_from(
 
 
 def parameter_count(network: torch.nn.Module) -> int:
-    """Return the number of trained values."""
-    return sum(parameter.numel() for parameter in network.parameters())
+    """Return the number of trained values; of a program that of all floats in it."""
+    count = sum(parameter.numel() for parameter in network.parameters())
+    stored: int = getattr(getattr(network, "backbone", None), "stored_values", 0)
+    return count + stored

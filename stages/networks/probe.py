@@ -19,7 +19,7 @@ _PROBES = 4
 _COARSE_PX = 4
 _SUM_TOLERANCE = 1e-3
 _TOLERANCE = 1e-3
-_PROBABILITIES = "probabilities"
+PROBABILITIES = "probabilities"
 _LOG_PROBABILITIES = "log-probabilities"
 _UNIT_VALUES = "values between 0 and 1 alone (a sigmoid in its forward?)"
 
@@ -42,15 +42,15 @@ def check(network: Classifier, card: Card, place: str, *, learns: bool = False) 
     network.eval()
     try:
         with torch.random.fork_rng(devices=[]):
-            x_BCHW = _images(card).requires_grad_()
+            x_BCHW = probe_images(card).requires_grad_()
             logits_BK, gradient_BCHW = _run(network, x_BCHW, card, place)
             unsteady = _unsteady(network, x_BCHW.detach(), logits_BK)
     finally:
         network.train(was_training)
     is_judged = card.num_classes > 1 and bool(logits_BK.isfinite().all())
     kind = output_kind(logits_BK) if is_judged else None
-    if kind == _PROBABILITIES or (kind == _LOG_PROBABILITIES and learns):
-        inside = "softmax" if kind == _PROBABILITIES else "log_softmax"
+    if kind == PROBABILITIES or (kind == _LOG_PROBABILITIES and learns):
+        inside = "softmax" if kind == PROBABILITIES else "log_softmax"
         seen = f"{float(logits_BK.min()):.3g} to {float(logits_BK.max()):.3g}"
         raise StageError(
             place,
@@ -66,12 +66,14 @@ def check(network: Classifier, card: Card, place: str, *, learns: bool = False) 
             "inference_mode, detach or rounding in its forward?)",
             "let gradients pass through its forward, since images are made by them",
         )
-    # A network that begins to learn gives small values by chance.
+    # A network that begins to learn gives small values by chance, and logarithms that were taken
+    # here are none of its own.
+    learns = learns or network.outputs != "logits"
     unusual = f"gives {kind}, taken as logits" if kind and not learns else None
     return [f"{card.arch} {text}" for text in (unusual, unsteady) if text]
 
 
-def _images(card: Card) -> Tensor:
+def probe_images(card: Card) -> Tensor:
     """Return fine and coarse noise in [0, 1], of shape BCHW, the same each time."""
     rng = torch.Generator().manual_seed(0)
     size, half = card.image_size_px, _PROBES // 2
@@ -127,7 +129,7 @@ def output_kind(logits_BK: Tensor) -> str | None:
         return bool(((sums_B - 1).abs() < _SUM_TOLERANCE).all())
 
     if logits_BK.min() >= 0 and is_one(logits_BK.sum(dim=1)):
-        return _PROBABILITIES
+        return PROBABILITIES
     if logits_BK.max() <= 0 and is_one(logits_BK.exp().sum(dim=1)):
         return _LOG_PROBABILITIES
     if logits_BK.min() >= 0 and logits_BK.max() <= 1:

@@ -14,9 +14,9 @@ import torch
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 from torch import Tensor, nn
 
+from models.programs.onnx_graph import TorchGraph, along, fake_quantize
 from stages.onnxgraph import four_bits
 from stages.onnxgraph.layers import LAYER_OPS, int_attribute
-from stages.onnxgraph.torch_graph import TorchGraph, along, fake_quantize
 
 _SUFFIX = "_quantized"
 """What onnxruntime's quantizer adds to the name of weights."""

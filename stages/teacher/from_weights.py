@@ -7,34 +7,47 @@ image size, mean and std.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor
 
 from models.classifier import Classifier
+from models.programs.program import Program
 from pipeline.settings import Data
 from pipeline.stage import Context, StageError
 from stages.data.datasets import spec_of
 from stages.networks import card as cards
-from stages.networks import class_count, factory, probe, weights
+from stages.networks import class_count, factory, outputs, probe, weights
+from stages.networks import program_kind as program_kinds
 from stages.networks.card import Card
 from stages.networks.describe import SETTINGS, statistics_of, with_statistics
 from stages.networks.describe import card_for as describe_weights
 from stages.networks.facts import IN_THE_GRAPH, Facts, assumed_in_graph
 from stages.networks.identify_architecture import channels_of
+from stages.networks.program_file import ProgramFile
+from stages.networks.program_kind import program_kind
+from stages.teacher import program_card
 
 _PROBES = 8
+_WEIGHTS = "teacher.weights"
+_NAMES = 3
 
 
 def run(ctx: Context) -> None:
     """Leave the teacher's weights with its card."""
     path = ctx.external("teacher_weights")
     assert path is not None
-    card = describe(
-        path, ctx.settings.teacher.arch, ctx.settings.data, ctx.external("teacher_code")
-    )
-    network = load(ctx, card, weights.read(path, "teacher.weights"))
-    x_BCHW = torch.rand(_PROBES, card.channels, card.image_size_px, card.image_size_px)
+    teacher, data = ctx.settings.teacher, ctx.settings.data
+    if program_kind(path):
+        file = program_card.read(path, teacher, data)
+        card = program_card.described(file, path, teacher, data)
+        network, card = load_program(ctx, file, path, card)
+    else:
+        card = describe(path, teacher.arch, data, ctx.external("teacher_code"))
+        card = msgspec.structs.replace(card, output=teacher.output)
+        network, card = load(ctx, card, weights.read(path, "teacher.weights"))
+    x_BCHW = torch.rand(_PROBES, card.channels, *card.size_px)
     with torch.inference_mode():
         check_finite(network(x_BCHW))
     lines = card.assumptions(SETTINGS)
@@ -51,28 +64,87 @@ def run(ctx: Context) -> None:
     weights.save(ctx.output("weights"), network.backbone, cards.metadata(card))
 
 
-def load(ctx: Context, card: Card, tensors: Mapping[str, Tensor]) -> Classifier:
+def load(ctx: Context, card: Card, tensors: Mapping[str, Tensor]) -> tuple[Classifier, Card]:
     """Return the network of a card with the weights of the user's file, ready for inference.
+
+    The card that comes back also says what the network's outputs are.
 
     Raises:
         StageError: They do not fit the architecture, or nothing can be distilled from its outputs.
     """
     code = ctx.external("teacher_code")
     try:
-        network = factory.restore(
-            card,
-            tensors,
-            code=code,
-            arch_place="teacher.arch",
-            weights_place="teacher.weights",
-            on_note=ctx.note,
-        )
+        network = _restored(ctx, card, tensors, code)
     except StageError as error:
-        remedy = _remedy_for_classes(card, tensors, code)
-        raise (StageError(error.place, error.wrong, remedy) if remedy else error) from error
-    for note in probe.check(network, card, "teacher.arch"):
+        count = _count(card, tensors, code)
+        if count == 1 and card.num_classes == 2 and card.num_outputs != 1:  # noqa: PLR2004  (one logit tells two apart)
+            return load(ctx, msgspec.structs.replace(card, outputs="one-logit"), tensors)
+        if count is None or count <= card.num_classes:
+            raise
+        remedy = (
+            f"the weights are for {count} classes and data.root has {card.num_classes}: where "
+            f"these are some of the teacher's, name all {count} in data.classes in the order of "
+            "its outputs"
+        )
+        raise StageError(error.place, error.wrong, remedy) from error
+    return _with_outputs(ctx, network, card)
+
+
+def load_program(
+    ctx: Context, file: ProgramFile, path: Path, card: Card
+) -> tuple[Classifier, Card]:
+    """Return the network of a program, ready for inference, and its card; errors as `load`.
+
+    Raises:
+        StageError: It also does not run as in its own runtime.
+    """
+    network = _restored(ctx, card, program_card.tensors(file), code=None)
+    ctx.note(program_card.checked(file, path, card, network))
+    for change in file.notes:
+        ctx.note(f"{path.name}: {change}")
+    program = network.backbone
+    assert isinstance(program, Program)
+    if not program.has_moments:
+        ctx.note(
+            f"{path.name} has no BatchNorm with running statistics: it never had one, or they were "
+            "folded into other layers when it was exported"
+        )
+    try:
+        return _with_outputs(ctx, network, card)
+    except StageError as error:
+        names = program.without_gradient(probe.probe_images(card))
+        if not names or "gradient" not in error.wrong:
+            raise
+        raise StageError(
+            _WEIGHTS,
+            f"{path.name} gives no gradient with respect to its images, which is lost in "
+            f"{', '.join(names[:_NAMES])}",
+            "export the network without it, since images are made by gradients",
+        ) from error
+
+
+def _restored(
+    ctx: Context, card: Card, tensors: Mapping[str, Tensor], code: Path | None
+) -> Classifier:
+    return factory.restore(
+        card,
+        tensors,
+        code=code,
+        arch_place="teacher.arch" if program_kinds.kind_of(card.arch) is None else _WEIGHTS,
+        weights_place=_WEIGHTS,
+        on_note=ctx.note,
+    )
+
+
+def _with_outputs(ctx: Context, network: Classifier, card: Card) -> tuple[Classifier, Card]:
+    """Return a network that gives logits, and its card, once its outputs were looked at."""
+    place = "teacher.arch" if program_kinds.kind_of(card.arch) is None else _WEIGHTS
+    network.outputs, note = outputs.recognise(network, card, place)
+    if note:
         ctx.note(note)
-    return network
+    for line in probe.check(network, card, place):
+        ctx.note(line)
+    return network, msgspec.structs.replace(card, outputs=network.outputs)
 
 
 def compare_preprocessing(
@@ -148,25 +220,19 @@ def check_assumed(ctx: Context, names: Sequence[str], lines: str) -> None:
         )
 
 
-def _remedy_for_classes(card: Card, tensors: Mapping[str, Tensor], code: Path | None) -> str | None:
-    """Return what to do where weights are for more classes than the images have, else None."""
+def _count(card: Card, tensors: Mapping[str, Tensor], code: Path | None) -> int | None:
+    """Return how many outputs the head in a file has, None where that is not to be known."""
     try:
-        count = class_count.of_weights(
+        return class_count.of_weights(
             card.arch,
             tensors,
             channels=card.channels,
             code=code,
             image_size_px=card.image_size_px,
-            place="teacher.weights",
+            place=_WEIGHTS,
         )
     except Exception:  # noqa: BLE001  (a user's network may raise anything; the first error counts)
         return None
-    if count <= card.num_classes:
-        return None
-    return (
-        f"the weights are for {count} classes and data.root has {card.num_classes}: where these "
-        f"are some of the teacher's, name all {count} in data.classes in the order of its outputs"
-    )
 
 
 def check_finite(logits_NK: Tensor) -> None:

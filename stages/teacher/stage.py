@@ -4,6 +4,7 @@ The only stage besides validate that sees labelled images.
 """
 
 import time
+from pathlib import Path
 
 import msgspec
 import torch
@@ -16,7 +17,8 @@ from stages.networks import card as cards
 from stages.networks import class_names, factory, weights
 from stages.networks.card import Card
 from stages.networks.predict import predict_torch, top1_accuracy
-from stages.teacher import chance, class_order, from_weights
+from stages.networks.program_kind import program_kind
+from stages.teacher import chance, class_order, from_weights, program_card
 from stages.teacher.trainer import TeacherTrainer
 from stages.training import device as devices
 from stages.training import memory, state_file
@@ -48,9 +50,8 @@ def run(ctx: Context) -> None:
     if path is None:
         network = _train(ctx, card, dataset)
     else:
-        tensors = weights.read(path, "teacher.weights")
-        card = from_weights.compare_preprocessing(ctx, card, path, tensors)
-        network = from_weights.load(ctx, card, tensors).to(device)
+        network, card = _from_file(ctx, card, path)
+        network = network.to(device)
     check_labels(dataset.held_out.y_N.numpy(), len(dataset.held_out.classes))
 
     def on_images(done: int, total: int) -> None:
@@ -68,6 +69,19 @@ def run(ctx: Context) -> None:
     ctx.metric("top1", top1)
     ctx.metric("params", factory.parameter_count(network))
     weights.save(ctx.output("weights"), network.backbone, cards.metadata(card))
+
+
+def _from_file(ctx: Context, card: Card, path: Path) -> tuple[Classifier, Card]:
+    """Return the network in the user's file, for the images that the card describes."""
+    teacher, data = ctx.settings.teacher, ctx.settings.data
+    if program_kind(path):
+        file = program_card.read(path, teacher, data)
+        card = program_card.with_images(file, path, teacher, data, card)
+        return from_weights.load_program(ctx, file, path, card)
+    card = msgspec.structs.replace(card, output=teacher.output)
+    tensors = weights.read(path, "teacher.weights")
+    card = from_weights.compare_preprocessing(ctx, card, path, tensors)
+    return from_weights.load(ctx, card, tensors)
 
 
 def _train(ctx: Context, card: Card, dataset: Dataset) -> Classifier:

@@ -29,7 +29,7 @@ from stages.engines import compatibility
 from stages.engines.base import BACKENDS, OnProgress, no_progress
 from stages.engines.open_engine import open_engine, read_manifest
 from stages.engines.ort import OrtSession
-from stages.networks import factory
+from stages.networks import factory, program_kind
 from stages.networks.predict import OnImages, predict, predict_torch
 from stages.networks.predict import no_progress as no_image_progress
 from stages.training import device as devices
@@ -51,6 +51,11 @@ def run(ctx: Context) -> None:
     options = msgspec.structs.replace(options, pairs=pairs)
     teacher_code = ctx.external("teacher_code")
     network, card = factory.load(ctx.input("teacher/weights"), code=teacher_code, place="teacher")
+    if program_kind.kind_of(card.arch) == "onnx":
+        ctx.note(
+            "the teacher is an ONNX file, whose operators torch runs one by one where speedup is "
+            "measured: speedup_same_backend compares it as an engine"
+        )
     student, _ = factory.load(
         ctx.input("distill/student"), code=ctx.external("student_code"), place="student"
     )

@@ -8,13 +8,13 @@ import pytest
 import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from models.programs.onnx_graph import TorchGraph, fake_quantize
 from pipeline.settings import Build
 from stages.engines.base import BACKENDS
 from stages.engines.ort import OrtSession
 from stages.onnxgraph import convert
 from stages.onnxgraph.convert import PrecisionConverter
 from stages.onnxgraph.fake_quantized import FakeQuantizedGraph
-from stages.onnxgraph.torch_graph import TorchGraph, fake_quantize
 from tests.stages.onnxgraph import graphs
 
 pytestmark = pytest.mark.usefixtures("one_thread")

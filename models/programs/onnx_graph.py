@@ -6,7 +6,7 @@ is trained is the very graph that a backend runs.
 Shape legend: B batch, C channel, H W space, K classes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,8 +14,9 @@ import torch
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from stages.onnxgraph.torch_operators import OPERATORS
-from stages.onnxgraph.torch_shape_operators import Operator, UnsupportedNode
+from models.programs.moment_tap import MomentTap
+from models.programs.onnx_operators import OPERATORS
+from models.programs.onnx_shape_operators import Operator, UnsupportedNode
 
 _ONNX = ("", "ai.onnx")
 _RANGES: Mapping[int, tuple[int, int]] = {
@@ -25,14 +26,13 @@ _RANGES: Mapping[int, tuple[int, int]] = {
 """Integers of quantized activations, by the type of their zero point."""
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 _NOTHING: Mapping[str, Tensor] = {}
-_SOFTMAX_OPSET = 13
-"""Before it softmax flattens what follows its axis."""
 
 
 class _Step(NamedTuple):
     """A node, ready to run."""
 
     name: str
+    kind: str
     run: Operator
     attributes: Mapping[str, Any]
     inputs: tuple[str, ...]
@@ -53,6 +53,7 @@ class TorchGraph(nn.Module):
         super().__init__()
         graph = model.graph
         self._input, self._output = graph.input[0].name, graph.output[0].name
+        self.taps = nn.ModuleList()
         self._opset = next(o.version for o in model.opset_import if o.domain in _ONNX)
         self._on_cpu: dict[str, Tensor] = {}
         self._buffer_of: dict[str, str] = {}
@@ -103,7 +104,7 @@ class TorchGraph(nn.Module):
 
     def _step(self, node: NodeProto, done_with: tuple[str, ...]) -> _Step:
         attributes = {a.name: _plain(helper.get_attribute_value(a)) for a in node.attribute}
-        attributes["outputs"] = len(node.output)
+        attributes |= {"outputs": len(node.output), "opset": self._opset}
         run = OPERATORS.get(node.op_type)
         if node.domain not in _ONNX:
             run = None
@@ -113,11 +114,21 @@ class TorchGraph(nn.Module):
             attributes["range"] = self._ranges.get(zero_point, _RANGES[TensorProto.UINT8])
         elif node.op_type == "DequantizeLinear":
             run = self._dequantize_pair if self._is_pair(node) else _dequantize
-        elif node.op_type in ("Softmax", "LogSoftmax") and self._opset < _SOFTMAX_OPSET:
-            run = None
+        elif node.op_type == "BatchNormalization" and not attributes.get("training_mode"):
+            run = self._tapped(node)
         if run is None:
             raise UnsupportedNode(f"{node.op_type} ({node.name})")
-        return _Step(node.name, run, attributes, tuple(node.input), tuple(node.output), done_with)
+        inputs, outputs = tuple(node.input), tuple(node.output)
+        return _Step(node.name, node.op_type, run, attributes, inputs, outputs, done_with)
+
+    def _tapped(self, node: NodeProto) -> Operator:
+        """Return the operator of a BatchNorm, behind a tap where its moments are stored."""
+        plain = OPERATORS[node.op_type]
+        if not all(name in self._buffer_of for name in node.input[3:5]):
+            return plain
+        tap = MomentTap(*(self.stored(name) for name in node.input[3:5]))
+        self.taps.append(tap)
+        return lambda inputs, attributes: plain([tap(inputs[0]), *inputs[1:]], attributes)
 
     def _is_pair(self, node: NodeProto) -> bool:
         """Return whether a DequantizeLinear undoes a QuantizeLinear; UnsupportedNode for others."""
@@ -152,6 +163,29 @@ class TorchGraph(nn.Module):
         Raises:
             UnsupportedNode: A node cannot be run with these values; names it.
         """
+        return self._run(x, instead, lambda _step, _inputs, _results: None)
+
+    def without_gradient(self, x: Tensor) -> list[str]:
+        """Return the nodes, with their operators, whose results lose the gradient of images."""
+        names: list[str] = []
+
+        def note(step: _Step, inputs: Sequence[Any], results: Sequence[Any]) -> None:
+            def differs(values: Sequence[Any]) -> bool:
+                return any(isinstance(v, Tensor) and v.requires_grad for v in values)
+
+            # Sizes have none by nature.
+            if differs(inputs) and not differs(results) and step.kind not in ("Shape", "Size"):
+                names.append(f"{step.kind} ({step.name})")
+
+        self._run(x.detach().requires_grad_(), _NOTHING, note)
+        return names
+
+    def _run(
+        self,
+        x: Tensor,
+        instead: Mapping[str, Tensor],
+        on_step: Callable[[_Step, Sequence[Any], Sequence[Any]], None],
+    ) -> Tensor:
         values: dict[str, Any] = {"": None, self._input: x, **instead}
         for step in self._steps:
             if all(name in values for name in step.outputs):
@@ -162,6 +196,7 @@ class TorchGraph(nn.Module):
             except UnsupportedNode as error:
                 raise UnsupportedNode(f"{step.name}: {error}") from error
             results = (results,) if isinstance(results, Tensor) else results
+            on_step(step, inputs, results)
             values.update(zip(step.outputs, results, strict=True))
             for name in step.done_with:
                 values.pop(name, None)

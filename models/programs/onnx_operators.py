@@ -13,8 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stages.onnxgraph import torch_shape_operators as shape_operators
-from stages.onnxgraph.torch_shape_operators import (
+from models.programs import onnx_shape_operators as shape_operators
+from models.programs.onnx_indexing import INDEXING
+from models.programs.onnx_pointwise import POINTWISE
+from models.programs.onnx_resize import resize
+from models.programs.onnx_shape_operators import (
     Attributes,
     Operator,
     UnsupportedNode,
@@ -22,11 +25,8 @@ from stages.onnxgraph.torch_shape_operators import (
     optional,
 )
 
-_TORCH_TYPES = {
-    1: torch.float32, 2: torch.uint8, 3: torch.int8, 6: torch.int32, 7: torch.int64,
-    9: torch.bool, 10: torch.float32, 11: torch.float64, 16: torch.bfloat16,
-}  # fmt: skip
-"""ONNX's numbers of types; what has half precision is computed in fp32."""
+_SOFTMAX_OPSET = 13
+_GROUP_NORM_OPSET = 21
 
 
 def _pads(x: Tensor, sizes: Sequence[int], a: Attributes) -> list[int]:
@@ -141,129 +141,105 @@ def _layer_norm(inputs: Sequence[Any], a: Attributes) -> Tensor:
     return functional.layer_norm(x, shape, weight, bias, a.get("epsilon", 1e-5))
 
 
-def _clip(inputs: Sequence[Any], a: Attributes) -> Tensor:
-    low, high = optional(inputs, 1), optional(inputs, 2)
-    low = a.get("min") if low is None else low
-    high = a.get("max") if high is None else high
+def _rms_norm(inputs: Sequence[Any], a: Attributes) -> Tensor:
+    x, scale = inputs[:2]
+    axes = list(range(a.get("axis", -1) % x.dim(), x.dim()))
+    y: Tensor = x * torch.rsqrt(x.square().mean(axes, keepdim=True) + a.get("epsilon", 1e-5))
+    return y.mul(scale)
+
+
+def _group_norm(inputs: Sequence[Any], a: Attributes) -> Tensor:
+    x, weight, bias = inputs
+    count = a["num_groups"]
+    if a["opset"] < _GROUP_NORM_OPSET:  # a weight for each group before, for each channel since
+        weight, bias = (v.repeat_interleave(x.shape[1] // count) for v in (weight, bias))
+    return functional.group_norm(x, count, weight, bias, a.get("epsilon", 1e-5))
+
+
+def _instance_norm(inputs: Sequence[Any], a: Attributes) -> Tensor:
+    x, weight, bias = inputs
+    return functional.instance_norm(x, weight=weight, bias=bias, eps=a.get("epsilon", 1e-5))
+
+
+def _local_response_norm(inputs: Sequence[Any], a: Attributes) -> Tensor:
     x: Tensor = inputs[0]
-    return x if low is None and high is None else x.clamp(low, high)
+    size = a["size"]
+    return functional.local_response_norm(
+        x, size, a.get("alpha", 1e-4), a.get("beta", 0.75), a.get("bias", 1.0)
+    )
 
 
-def _prelu(inputs: Sequence[Any], a: Attributes) -> Tensor:  # noqa: ARG001
+def _lp_norm(inputs: Sequence[Any], a: Attributes) -> Tensor:
     x: Tensor = inputs[0]
-    return torch.where(x < 0, x * inputs[1], x)
+    return functional.normalize(x, p=a.get("p", 2), dim=a.get("axis", -1))
 
 
-def _gelu(inputs: Sequence[Any], a: Attributes) -> Tensor:
-    return functional.gelu(inputs[0], approximate=a.get("approximate", "none"))
+def _places(x: Tensor) -> list[int]:
+    """Return the dimensions of space."""
+    return list(range(2, x.dim()))
 
 
-def _divide(inputs: Sequence[Any], a: Attributes) -> Tensor:  # noqa: ARG001
-    x, y = inputs
-    quotient: Tensor = x / y if x.is_floating_point() else torch.div(x, y, rounding_mode="trunc")
-    return quotient
+def _softmax(function: Callable[..., Tensor]) -> Operator:
+    """Return softmax; before opset 13 it flattens what follows its axis."""
 
+    def run(inputs: Sequence[Any], a: Attributes) -> Tensor:
+        x: Tensor = inputs[0]
+        if a["opset"] >= _SOFTMAX_OPSET:
+            return function(x, a.get("axis", -1))
+        axis = a.get("axis", 1) % x.dim()
+        flat = x.reshape(math.prod(x.shape[:axis]), -1)
+        return function(flat, -1).reshape(x.shape)
 
-def _cast(inputs: Sequence[Any], a: Attributes) -> Tensor:
-    x: Tensor = inputs[0]
-    if a["to"] not in _TORCH_TYPES:
-        raise UnsupportedNode(f"its type ({a['to']})")
-    return x.to(_TORCH_TYPES[a["to"]])
-
-
-def _hard_sigmoid(inputs: Sequence[Any], a: Attributes) -> Tensor:
-    x: Tensor = inputs[0]
-    line: Tensor = a.get("alpha", 0.2) * x + a.get("beta", 0.5)
-    return line.clamp(0, 1)
-
-
-def _resize(inputs: Sequence[Any], a: Attributes) -> Tensor:
-    x: Tensor = inputs[0]
-    scales, sizes = optional(inputs, 2), optional(inputs, 3)
-    how = a.get("mode", "nearest"), a.get("coordinate_transformation_mode", "half_pixel")
-    nearest = how == ("nearest", "asymmetric") and a.get("nearest_mode") == "floor"
-    if not nearest and how not in (("linear", "half_pixel"), ("linear", "pytorch_half_pixel")):
-        raise UnsupportedNode(f"its mode ({', '.join(how)})")
-    if sizes is not None and len(sizes):
-        size = ints(sizes)[2:]
-    else:
-        factors = scales.tolist()[2:]
-        size = [int(edge * factor) for edge, factor in zip(x.shape[2:], factors, strict=True)]
-    return functional.interpolate(x, size, mode="nearest" if nearest else "bilinear")
-
-
-def _unary(function: Callable[[Tensor], Tensor]) -> Operator:
-    return lambda inputs, _: function(inputs[0])
-
-
-def _binary(function: Callable[[Any, Any], Tensor]) -> Operator:
-    return lambda inputs, _: function(inputs[0], inputs[1])
+    return run
 
 
 OPERATORS: Mapping[str, Operator] = {
-    "Abs": _unary(torch.abs),
-    "Add": _binary(lambda x, y: x + y),
+    **POINTWISE,
+    **INDEXING,
     "AveragePool": _average_pool,
     "BatchNormalization": _batch_norm,
-    "Cast": _cast,
-    "Clip": _clip,
     "Concat": lambda inputs, a: torch.cat(list(inputs), dim=a["axis"]),
     "ConstantOfShape": shape_operators.constant_of_shape,
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
-    "Div": _divide,
-    "Dropout": _unary(lambda x: x),
-    "Elu": lambda inputs, a: functional.elu(inputs[0], a.get("alpha", 1.0)),
-    "Equal": _binary(lambda x, y: x == y),
-    "Erf": _unary(torch.erf),
-    "Exp": _unary(torch.exp),
     "Expand": lambda inputs, _: inputs[0].expand(
         np.broadcast_shapes(tuple(inputs[0].shape), tuple(ints(inputs[1])))
     ),
+    "Einsum": lambda inputs, a: torch.einsum(a["equation"], *inputs),
     "Flatten": shape_operators.flatten,
-    "Gather": shape_operators.gather,
-    "Gelu": _gelu,
     "Gemm": _gemm,
-    "GlobalAveragePool": _unary(lambda x: x.mean(list(range(2, x.dim())), keepdim=True)),
-    "GlobalMaxPool": _unary(lambda x: x.amax(list(range(2, x.dim())), keepdim=True)),
-    "HardSigmoid": _hard_sigmoid,
-    "HardSwish": _unary(functional.hardswish),
-    "Identity": _unary(lambda x: x),
+    "GlobalAveragePool": lambda inputs, _: inputs[0].mean(_places(inputs[0]), keepdim=True),
+    "GlobalMaxPool": lambda inputs, _: inputs[0].amax(_places(inputs[0]), keepdim=True),
+    "GroupNormalization": _group_norm,
+    "InstanceNormalization": _instance_norm,
+    "LRN": _local_response_norm,
     "LayerNormalization": _layer_norm,
-    "LeakyRelu": lambda inputs, a: functional.leaky_relu(inputs[0], a.get("alpha", 0.01)),
-    "Log": _unary(torch.log),
-    "LogSoftmax": lambda inputs, a: inputs[0].log_softmax(a.get("axis", -1)),
-    "MatMul": _binary(lambda x, y: x @ y),
-    "Max": _binary(torch.maximum),
+    "LogSoftmax": _softmax(torch.log_softmax),
+    "LpNormalization": _lp_norm,
+    "MatMul": lambda inputs, _: inputs[0] @ inputs[1],
     "MaxPool": _max_pool,
-    "Min": _binary(torch.minimum),
-    "Mul": _binary(lambda x, y: x * y),
-    "Neg": _unary(torch.neg),
-    "PRelu": _prelu,
     "Pad": shape_operators.pad,
-    "Pow": _binary(torch.pow),
-    "Reciprocal": _unary(torch.reciprocal),
+    "RMSNormalization": _rms_norm,
+    "ReduceL1": shape_operators.reduce(lambda x, axes, keep: x.abs().sum(axes, keep)),
+    "ReduceL2": shape_operators.reduce(lambda x, axes, keep: x.square().sum(axes, keep).sqrt()),
+    "ReduceLogSumExp": shape_operators.reduce(torch.logsumexp),
     "ReduceMax": shape_operators.reduce(torch.amax),
     "ReduceMean": shape_operators.reduce(torch.mean),
     "ReduceMin": shape_operators.reduce(torch.amin),
     "ReduceSum": shape_operators.reduce(torch.sum),
-    "Relu": _unary(torch.relu),
+    "ReduceSumSquare": shape_operators.reduce(lambda x, axes, keep: x.square().sum(axes, keep)),
     "Reshape": shape_operators.reshape,
-    "Resize": _resize,
+    "Resize": resize,
     "Shape": shape_operators.shape,
-    "Sigmoid": _unary(torch.sigmoid),
+    "Size": lambda inputs, _: torch.tensor(inputs[0].numel()),
     "Slice": shape_operators.cut,
-    "Softmax": lambda inputs, a: inputs[0].softmax(a.get("axis", -1)),
-    "Softplus": _unary(functional.softplus),
+    "Softmax": _softmax(torch.softmax),
     "Split": shape_operators.split,
-    "Sqrt": _unary(torch.sqrt),
     "Squeeze": shape_operators.squeeze,
-    "Sub": _binary(lambda x, y: x - y),
-    "Tanh": _unary(torch.tanh),
     "Transpose": lambda inputs, a: inputs[0].permute(
         a.get("perm", list(reversed(range(inputs[0].dim()))))
     ),
     "Unsqueeze": shape_operators.unsqueeze,
-    "Where": lambda inputs, _: torch.where(*inputs),
+    "Upsample": resize,
 }
 """By the names of the standard."""

@@ -130,15 +130,6 @@ def split(inputs: Sequence[Any], a: Attributes) -> tuple[Tensor, ...]:
     return torch.split(x, math.ceil(x.shape[axis] / a["outputs"]), dim=axis)
 
 
-def gather(inputs: Sequence[Any], a: Attributes) -> Tensor:
-    """Return rows of an axis, as Gather does."""
-    x, indices = inputs
-    axis = a.get("axis", 0) % x.dim()
-    flat = indices.flatten().to(x.device) % x.shape[axis]
-    y: Tensor = x.index_select(axis, flat)
-    return y.reshape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
-
-
 def shape(inputs: Sequence[Any], a: Attributes) -> Tensor:
     """Return the sizes, as Shape does."""
     sizes = list(inputs[0].shape)

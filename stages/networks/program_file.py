@@ -1,0 +1,142 @@
+"""Programs as users have them, brought to the form that a teacher is kept in.
+
+That form takes floats in batches of any length; an ONNX file has one output and its weights inside.
+
+Shape legend: N images, C channel, H W space.
+"""
+
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+from onnx import TensorProto
+from torch import Tensor
+
+from models.programs import exported_program
+from models.programs.fault import UnusableProgram
+from models.programs.program import Program, content_of
+from pipeline.errors import StageError, UsageError
+from pipeline.settings import Build
+from stages.networks.card import Card
+from stages.networks.program_kind import ProgramKind, program_kind
+from stages.onnxgraph import intake, layers
+from stages.onnxgraph import io as onnx_io
+from stages.onnxgraph.rewrite import PLACE
+
+_MOST_CHANNELS = 16
+_SETTINGS = {
+    PLACE: "teacher.weights",
+    "build.output": "teacher.output",
+    "build.image_size_px": "data.image_size_px",
+}
+_REMEDIES = {
+    "--set build.output": "teacher.output",
+    "--image-size 224, or build.image_size_px": "data.image_size_px",
+}
+
+
+class ProgramFile(NamedTuple):
+    """A program with what it says of its images; None: nothing."""
+
+    kind: ProgramKind
+    content: Tensor
+    """Its bytes, as uint8."""
+    layout: Literal["NCHW", "NHWC"]
+    channels: int | None
+    size_px: tuple[int, int] | None
+    """Height and width."""
+    takes_bytes: bool
+    """Whether its input is of the type of bytes."""
+    card: Card | None
+    """What madpipe wrote into the file."""
+    notes: tuple[str, ...] = ()
+    """What was changed to bring it here."""
+
+
+def read(path: Path, *, output: str | None, size_px: tuple[int, int] | None) -> ProgramFile:
+    """Return the program in a file.
+
+    Args:
+        path: The file.
+        output: The output with the logits, where the settings name one.
+        size_px: Height and width of the images, where the settings name them.
+
+    Raises:
+        StageError: It is damaged, unsafe, or no classifier of images.
+    """
+    kind = program_kind(path)
+    assert kind is not None
+    if kind == "onnx":
+        return _onnx(path, output, size_px)
+    content = content_of(path.read_bytes())
+    try:
+        network = Program(kind, content).network
+    except UnusableProgram as error:
+        raise StageError("teacher.weights", f"{error.wrong} ({path})", error.remedy) from error
+    if kind == "torchscript":
+        kernels = [tensor for tensor in network.buffers() if tensor.ndim == 4]  # noqa: PLR2004
+        channels = min((kernel.shape[1] for kernel in kernels), default=None)
+        return ProgramFile(kind, content, "NCHW", channels, None, takes_bytes=False, card=None)
+    assert isinstance(network, torch.fx.GraphModule)
+    return _exported(path, content, network)
+
+
+def _exported(path: Path, content: Tensor, network: torch.fx.GraphModule) -> ProgramFile:
+    shape, dtype = exported_program.input_shape(network), exported_program.input_dtype(network)
+    if len(shape) != 4 or dtype not in (torch.float32, torch.uint8):  # noqa: PLR2004
+        text = " x ".join(str(size or "any") for size in shape)
+        kind = str(dtype).removeprefix("torch.")
+        raise StageError(
+            "teacher.weights",
+            f"takes no batches of images in float32 or bytes ({path}: {kind} of {text})",
+            "export a classifier whose input is (batch, channels, height, width)",
+        )
+    is_last = _is_channels(shape[3]) and not _is_channels(shape[1])
+    channels, height, width = (shape[n] for n in ((3, 1, 2) if is_last else (1, 2, 3)))
+    return ProgramFile(
+        "pt2",
+        content,
+        "NHWC" if is_last else "NCHW",
+        channels,
+        (height, width) if height and width else None,
+        takes_bytes=dtype == torch.uint8,
+        card=None,
+    )
+
+
+def _is_channels(size: int | None) -> bool:
+    return size is not None and size <= _MOST_CHANNELS
+
+
+def _onnx(path: Path, output: str | None, size_px: tuple[int, int] | None) -> ProgramFile:
+    options = Build(output=output)
+    try:
+        try:
+            read = intake.read(path, options)
+        except StageError as error:
+            if size_px is None or "any size" not in error.wrong:
+                raise
+            read = intake.read(path, Build(output=output, image_size_px=size_px[0]))
+        model = read.model
+        onnx_io.check_images(model, PLACE)
+    except (StageError, UsageError) as error:
+        remedy = error.remedy
+        for text, setting in _REMEDIES.items():
+            remedy = remedy.replace(text, setting)
+        place = _SETTINGS.get(error.place, error.place)
+        raise StageError(place, f"{error.wrong} ({path.name})", remedy) from error
+    channels, height, width = onnx_io.image_shape(model)
+    images = model.graph.input[0].type.tensor_type
+    takes_bytes = images.elem_type == TensorProto.UINT8
+    images.elem_type = TensorProto.FLOAT  # gradients are of floats alone
+    content = layers.with_names(model).SerializeToString(deterministic=True)
+    return ProgramFile(
+        "onnx",
+        content_of(content),
+        "NHWC" if takes_bytes else "NCHW",
+        channels,
+        (height, width),
+        takes_bytes=takes_bytes,
+        card=onnx_io.card_of(model),
+        notes=read.changes,
+    )
