@@ -22,8 +22,6 @@ from stages.networks.program_file import ProgramFile
 from stages.networks.program_kind import CONTENT, PREFIX
 
 _LARGEST_BYTE = 255
-_OF_FILE = Origin(kind="file")
-_SAID = Origin(kind="settings")
 _PROBED_CLASSES = 2
 
 
@@ -46,9 +44,9 @@ def with_images(
     """
     seen = images.channels, *images.size_px
     height, width = file.size_px or images.size_px
-    taken = file.channels or images.channels, height, width
-    if seen != taken:
-        texts = ["x".join(map(str, sizes)) for sizes in (taken, seen)]
+    accepted = file.channels or images.channels, height, width
+    if seen != accepted:
+        texts = ["x".join(map(str, sizes)) for sizes in (accepted, seen)]
         raise StageError(
             "teacher.weights",
             f"takes other images ({path.name}: {texts[0]}, the images are {texts[1]})",

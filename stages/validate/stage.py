@@ -30,6 +30,7 @@ from stages.engines.base import BACKENDS, OnProgress, no_progress
 from stages.engines.open_engine import open_engine, read_manifest
 from stages.engines.ort import OrtSession
 from stages.networks import factory, program_kind
+from stages.networks.card import Card
 from stages.networks.predict import OnImages, predict, predict_torch
 from stages.networks.predict import no_progress as no_image_progress
 from stages.training import device as devices
@@ -37,6 +38,10 @@ from stages.validate import accuracy, latency
 from stages.validate.images import bank_images, check_images, identity
 from stages.validate.latency import Engine, Teacher
 
+_ONNX_TEACHER = (
+    "the teacher is an ONNX file, whose operators torch runs one by one where speedup is measured: "
+    "speedup_same_backend compares it as an engine"
+)
 _SMOKE_PAIRS = 20
 _SMOKE_IMAGES = 64
 _UNOPTIMISED = {"fp8", "int4"}
@@ -51,11 +56,6 @@ def run(ctx: Context) -> None:
     options = msgspec.structs.replace(options, pairs=pairs)
     teacher_code = ctx.external("teacher_code")
     network, card = factory.load(ctx.input("teacher/weights"), code=teacher_code, place="teacher")
-    if program_kind.kind_of(card.arch) == "onnx":
-        ctx.note(
-            "the teacher is an ONNX file, whose operators torch runs one by one where speedup is "
-            "measured: speedup_same_backend compares it as an engine"
-        )
     student, _ = factory.load(
         ctx.input("distill/student"), code=ctx.external("student_code"), place="student"
     )
@@ -108,7 +108,7 @@ def run(ctx: Context) -> None:
     )
     records.write(ctx.output("measurements"), measurements)
     records.write(ctx.output("samples"), samples)
-    _record_metrics(ctx, measurements)
+    _record_metrics(ctx, measurements, card)
 
 
 def counted(on_progress: OnProgress, name: str) -> OnImages:
@@ -235,8 +235,10 @@ def measure(
     )
 
 
-def _record_metrics(ctx: Context, measurements: records.Measurements) -> None:
+def _record_metrics(ctx: Context, measurements: records.Measurements, teacher: Card) -> None:
     """Show the figures that a user looks for first, and what makes them doubtful."""
+    if program_kind.kind_of(teacher.arch) == "onnx":
+        ctx.note(_ONNX_TEACHER)
     for name, accuracy_record in measurements.accuracy.items():
         ctx.metric(f"{name}_top1", accuracy_record.top1)
     for name, agreement in measurements.bank_agreement.items():

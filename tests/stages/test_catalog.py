@@ -106,7 +106,7 @@ def test_weights_from_a_file_leave_seed_and_training_out_of_the_teachers_key() -
     stage = _stages(teacher={"weights": "w.pth"})["teacher"]
     assert "seed" not in stage.settings
     own = [name for name in stage.settings if name.startswith("teacher")]
-    assert own == ["teacher.arch", "teacher.strict"]
+    assert own == ["teacher.arch", "teacher.strict", "teacher.output", "teacher.input"]
     assert stage.externals["teacher_weights"].path == ROOT / "w.pth"
     assert stage.externals["teacher_weights"].needed_by == "teacher.weights"
 

@@ -44,25 +44,25 @@ def gradient(network: nn.Module, x_BCHW: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", FORMS)
 def test_outputs_and_gradients_are_the_networks_own_for_any_batch(name: str) -> None:
     network = networks.trained(Net())
-    made = program(name, network)
+    loaded = program(name, network)
     with torch.no_grad():
-        torch.testing.assert_close(made(Y_BCHW), network(Y_BCHW), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(loaded(Y_BCHW), network(Y_BCHW), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(
-        gradient(made, Y_BCHW), gradient(network, Y_BCHW), rtol=1e-4, atol=1e-6
+        gradient(loaded, Y_BCHW), gradient(network, Y_BCHW), rtol=1e-4, atol=1e-6
     )
-    copied = copy.deepcopy(made)
-    torch.testing.assert_close(gradient(copied, Y_BCHW), gradient(made, Y_BCHW))
+    copied = copy.deepcopy(loaded)
+    torch.testing.assert_close(gradient(copied, Y_BCHW), gradient(loaded, Y_BCHW))
 
 
 @pytest.mark.parametrize("name", FORMS)
 def test_the_distance_of_moments_is_that_of_the_networks_batch_norm(name: str) -> None:
     network = networks.trained(Net())
-    made = program(name, network)
-    assert made.has_moments
+    loaded = program(name, network)
+    assert loaded.has_moments
     _, own = BNStatsLoss(network)(Y_BCHW)
-    _, ours = BNStatsLoss(made)(Y_BCHW.clone().requires_grad_())
+    _, distances = BNStatsLoss(loaded)(Y_BCHW.clone().requires_grad_())
     assert len(own) == 2
-    torch.testing.assert_close(torch.stack(ours), torch.stack(own), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(torch.stack(distances), torch.stack(own), rtol=1e-4, atol=1e-5)
 
 
 def test_a_batch_norm_that_is_written_out_is_seen() -> None:
@@ -78,8 +78,8 @@ def test_a_batch_norm_that_is_written_out_is_seen() -> None:
             return y
 
     network = networks.trained(WrittenOut())
-    made = Program("pt2", content_of(networks.pt2(network, X_BCHW))).eval()
-    (tap,) = [module for module in made.modules() if isinstance(module, MomentTap)]
+    loaded = Program("pt2", content_of(networks.pt2(network, X_BCHW))).eval()
+    (tap,) = [module for module in loaded.modules() if isinstance(module, MomentTap)]
     stored = dict(network.named_buffers())
     torch.testing.assert_close(tap.running_mean, stored["norm1.running_mean"])
     torch.testing.assert_close(tap.running_var, stored["norm1.running_var"])
@@ -95,19 +95,19 @@ def test_a_batch_norm_that_is_written_out_is_seen() -> None:
 def test_where_batch_norm_was_folded_away_there_are_no_moments(
     kind: ProgramKind, content: bytes
 ) -> None:
-    made = Program(kind, content_of(content))
-    assert not made.has_moments
-    assert BNStatsLoss(made).layers == []
+    loaded = Program(kind, content_of(content))
+    assert not loaded.has_moments
+    assert BNStatsLoss(loaded).layers == []
 
 
 def test_the_state_of_a_program_is_its_file_and_nothing_in_it_learns() -> None:
     content = networks.pt2(networks.trained(Net()), X_BCHW)
-    made = Program("pt2", content_of(content))
-    assert list(made.state_dict()) == [CONTENT]
-    assert bytes(made.state_dict()[CONTENT].numpy()) == content
-    assert not list(made.parameters())
+    loaded = Program("pt2", content_of(content))
+    assert list(loaded.state_dict()) == [CONTENT]
+    assert bytes(loaded.state_dict()[CONTENT].numpy()) == content
+    assert not list(loaded.parameters())
     own = sum(parameter.numel() for parameter in Net().parameters())
-    assert made.stored_values == own
+    assert loaded.stored_values == own
 
 
 def test_channels_that_come_last_are_moved_there() -> None:
@@ -118,8 +118,8 @@ def test_channels_that_come_last_are_moved_there() -> None:
 
     network = networks.trained(Last())
     content = networks.pt2(network, X_BCHW.permute(0, 2, 3, 1).contiguous())
-    made = Program("pt2", content_of(content), is_channels_last=True)
-    torch.testing.assert_close(made(Y_BCHW), network(Y_BCHW.permute(0, 2, 3, 1)))
+    loaded = Program("pt2", content_of(content), is_channels_last=True)
+    torch.testing.assert_close(loaded(Y_BCHW), network(Y_BCHW.permute(0, 2, 3, 1)))
 
 
 def test_a_program_in_training_mode_is_refused() -> None:
@@ -138,5 +138,5 @@ def test_a_loop_and_lists_of_a_script_are_run() -> None:
             return y
 
     network = networks.trained(Looping())
-    made = Program("torchscript", content_of(networks.torchscript(network)))
-    torch.testing.assert_close(gradient(made, Y_BCHW), gradient(network, Y_BCHW))
+    loaded = Program("torchscript", content_of(networks.torchscript(network)))
+    torch.testing.assert_close(gradient(loaded, Y_BCHW), gradient(network, Y_BCHW))

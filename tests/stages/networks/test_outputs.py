@@ -61,18 +61,18 @@ def test_logits_have_the_probabilities_that_the_network_gave(
 ) -> None:
     network = _network(change, classes)
     x_BCHW = torch.rand(5, 1, 8, 8)
-    given = network(x_BCHW)
+    raw = network(x_BCHW)
     network.outputs = kind
     p_BK = network(x_BCHW).softmax(1)
-    torch.testing.assert_close(p_BK if classes > 1 else p_BK[:, 1:], given)
+    torch.testing.assert_close(p_BK if classes > 1 else p_BK[:, 1:], raw)
 
 
 def test_of_one_logit_softmax_makes_its_sigmoid() -> None:
     network = _network(lambda z: z, 1)
     x_BCHW = torch.rand(5, 1, 8, 8)
-    given = network(x_BCHW)
+    raw = network(x_BCHW)
     network.outputs = "one-logit"
-    torch.testing.assert_close(network(x_BCHW).softmax(1)[:, 1:], given.sigmoid())
+    torch.testing.assert_close(network(x_BCHW).softmax(1)[:, 1:], raw.sigmoid())
 
 
 def test_impossible_classes_have_finite_logits_and_gradients() -> None:
