@@ -11,9 +11,13 @@ class Teacher(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The network to distil from."""
 
     arch: Name = "resnet14"
-    """a name from the registry, "torchvision:NAME", "timm:NAME" or "FILE.py:FUNCTION" """
+    """a name from the registry, "torchvision:NAME", "timm:NAME" or "FILE.py:FUNCTION"; weights by
+    name bring their own"""
     weights: Name | None = None
-    """safetensors or torch checkpoint, relative to this file; absent: the teacher is trained"""
+    """safetensors or torch checkpoint, relative to this file, or by name: "torchvision:MEMBER",
+    "timm:NAME.TAG" or "hf:OWNER/REPO[@REVISION]"; absent: the teacher is trained"""
+    download: bool = False
+    """download weights by name where the cache of their hub does not have them"""
     strict: bool = False
     """refuse to assume image size, mean and std where neither these settings nor its weights say
     them, as run --strict does"""
@@ -42,5 +46,7 @@ class Student(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     arch: Name = "resnet8"
     """as for the teacher"""
     weights: Name | None = None
-    """where it starts, relative to this file, but for a head of other classes; absent:
+    """where it starts, relative to this file or by name, but for a head of other classes; absent:
     as distill.student_start says"""
+    download: bool = False
+    """as for the teacher"""

@@ -7,6 +7,7 @@ image size, mean and std.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor
@@ -15,8 +16,9 @@ from models.classifier import Classifier
 from pipeline.settings import Data
 from pipeline.stage import Context, StageError
 from stages.data.datasets import spec_of
+from stages.hubs.records import VALUE, NamedWeights
 from stages.networks import card as cards
-from stages.networks import class_count, factory, probe, weights
+from stages.networks import class_count, class_names, factory, probe, weights
 from stages.networks.card import Card
 from stages.networks.describe import SETTINGS, statistics_of, with_statistics
 from stages.networks.describe import card_for as describe_weights
@@ -30,9 +32,15 @@ def run(ctx: Context) -> None:
     """Leave the teacher's weights with its card."""
     path = ctx.external("teacher_weights")
     assert path is not None
+    hub = named(ctx)
     card = describe(
-        path, ctx.settings.teacher.arch, ctx.settings.data, ctx.external("teacher_code")
+        path,
+        ctx.settings.teacher.arch,
+        ctx.settings.data,
+        ctx.external("teacher_code"),
+        classes=hub.classes if hub else (),
     )
+    card = with_hub(ctx, card, hub)
     network = load(ctx, card, weights.read(path, "teacher.weights"))
     x_BCHW = torch.rand(_PROBES, card.channels, card.image_size_px, card.image_size_px)
     with torch.inference_mode():
@@ -49,6 +57,27 @@ def run(ctx: Context) -> None:
     ctx.note("the teacher was not checked, since validate.images is bank: no labelled images exist")
     ctx.metric("params", factory.parameter_count(network))
     weights.save(ctx.output("weights"), network.backbone, cards.metadata(card))
+
+
+def named(ctx: Context) -> NamedWeights | None:
+    """Return what a hub records of the weights, None where the settings name a file."""
+    value = ctx.value(VALUE)
+    return None if value is None else msgspec.convert(value, NamedWeights)
+
+
+def class_names_of(path: Path, hub: NamedWeights | None) -> tuple[str, ...]:
+    """Return the names of the teacher's classes, the hub's before those in the file."""
+    return (hub.classes if hub else ()) or class_names.known(path)
+
+
+def with_hub(ctx: Context, card: Card, hub: NamedWeights | None) -> Card:
+    """Return a card that says which of its values are a hub's, and note them."""
+    if hub is None:
+        return card
+    card = hub.with_origins(card)
+    for text in (hub.note(card), *hub.remarks):
+        ctx.note(text)
+    return card
 
 
 def load(ctx: Context, card: Card, tensors: Mapping[str, Tensor]) -> Classifier:
@@ -182,8 +211,17 @@ def check_finite(logits_NK: Tensor) -> None:
         )
 
 
-def describe(path: Path, arch: str, data: Data, code: Path | None = None) -> Card:
+def describe(
+    path: Path,
+    arch: str,
+    data: Data,
+    code: Path | None = None,
+    *,
+    classes: tuple[str, ...] = (),
+) -> Card:
     """Return the card of a weights file, its own or one from settings and shapes.
+
+    `classes` are the hub's names of them, where it has some.
 
     Raises:
         StageError: The architecture is not the one that the card names.
@@ -212,4 +250,12 @@ def describe(path: Path, arch: str, data: Data, code: Path | None = None) -> Car
         resize_px=data.resize_px,
         interpolation=data.interpolation,
     )
-    return describe_weights(path, tensors, facts, kind="settings", code=code)
+    card = describe_weights(path, tensors, facts, kind="settings", code=code)
+    if classes and len(classes) != card.num_classes:
+        raise StageError(
+            "teacher.weights",
+            f"has {card.num_classes} outputs, for which the hub names {len(classes)} classes "
+            f"({path.name})",
+            "give the weights that its configuration is of",
+        )
+    return msgspec.structs.replace(card, classes=classes) if classes else card

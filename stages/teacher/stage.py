@@ -13,7 +13,7 @@ from pipeline.stage import Context, StageError
 from stages.data import images
 from stages.data.images import Dataset, check_labels
 from stages.networks import card as cards
-from stages.networks import class_names, factory, weights
+from stages.networks import factory, weights
 from stages.networks.card import Card
 from stages.networks.predict import predict_torch, top1_accuracy
 from stages.teacher import chance, class_order, from_weights
@@ -29,12 +29,12 @@ _SMOKE_IMAGES = 64
 
 def run(ctx: Context) -> None:
     """Leave the teacher's weights with its card."""
-    path = ctx.external("teacher_weights")
+    path, named = ctx.external("teacher_weights"), from_weights.named(ctx)
     dataset = images.load(
         ctx.settings.data,
         ctx.external("data"),
         classes_file=ctx.external("classes"),
-        known_classes=class_names.known(path) if path else (),
+        known_classes=from_weights.class_names_of(path, named) if path else (),
         choose_count=lambda count: ctx.play(count, "images", few=_SMOKE_IMAGES),
         on_progress=lambda done, total: ctx.progress(done, total, "images (read)"),
     )
@@ -50,6 +50,7 @@ def run(ctx: Context) -> None:
     else:
         tensors = weights.read(path, "teacher.weights")
         card = from_weights.compare_preprocessing(ctx, card, path, tensors)
+        card = from_weights.with_hub(ctx, card, named)
         network = from_weights.load(ctx, card, tensors).to(device)
     check_labels(dataset.held_out.y_N.numpy(), len(dataset.held_out.classes))
 
