@@ -59,7 +59,8 @@ def _with_defaults(data: Data, weights: NamedWeights) -> Data:
     size_px = data.image_size_px or weights.image_size_px
     # Images of another size than the hub's are not known to be scaled to more than that.
     resize_px = data.resize_px
-    if resize_px is None and size_px == weights.image_size_px:
+    is_hubs = size_px == weights.image_size_px and weights.width_px is None
+    if resize_px is None and is_hubs:
         resize_px = weights.resize_px or size_px
     has_own = bool(data.mean or data.std)
     return msgspec.structs.replace(

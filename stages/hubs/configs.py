@@ -37,7 +37,8 @@ def read(path: Path, name: str, setting: str) -> NamedWeights:
     try:
         config = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise fault(setting, f"has a config.json that is no JSON ({path}: {error})", "") from error
+        wrong = f"has a config.json that is no JSON ({path}: {error})"
+        raise fault(setting, wrong, "remove it, and download it again") from error
     if not isinstance(config, dict):
         raise fault(setting, f"has a config.json that is no mapping ({path})", _INSTEAD)
     if isinstance(config.get("architecture"), str):

@@ -73,21 +73,28 @@ def _of_hub(file: RepoFile, setting: str) -> Path | None:
     """Download a file of a repository, None where it has none of this name."""
     try:
         import huggingface_hub  # noqa: PLC0415  (optional, and only a download needs it)
-        from huggingface_hub import errors  # noqa: PLC0415
+        from huggingface_hub import constants, errors  # noqa: PLC0415
         from huggingface_hub.utils.tqdm import disable_progress_bars  # noqa: PLC0415
     except ImportError as error:
         wrong = f"needs a package that is not installed (huggingface_hub, for {file.repo})"
         raise UnavailableError(setting, wrong, f"run {advice.INSTALL}") from error
     if not sys.stderr.isatty():
         disable_progress_bars()
+    constants.HF_HUB_DISABLE_TELEMETRY = True  # nothing is sent that the file does not need
+    endpoint = os.environ.get("HF_ENDPOINT")
+    url = huggingface_hub.hf_hub_url(
+        file.repo, file.name, revision=file.revision, endpoint=endpoint
+    )
     try:
         with _network(file, setting):
+            # It says at once what is not there; the download tries for half a minute.
+            huggingface_hub.get_hf_file_metadata(url, endpoint=endpoint)
             path = huggingface_hub.hf_hub_download(
                 file.repo,
                 file.name,
                 revision=file.revision,
                 cache_dir=cache_folders.hugging_face(),
-                endpoint=os.environ.get("HF_ENDPOINT"),
+                endpoint=endpoint,
             )
     except errors.GatedRepoError as error:
         wrong = f"is open only to those who asked for it ({file.repo})"
