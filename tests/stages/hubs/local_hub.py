@@ -41,15 +41,15 @@ def config(**changes: Any) -> bytes:
     return json.dumps(fields).encode()
 
 
-def timm_weights(num_classes: int = 4, seed: int = 0) -> bytes:
-    """Return random weights of timm's test_resnet as safetensors."""
+def timm_weights(num_classes: int = 4, architecture: str = "test_resnet") -> bytes:
+    """Return random weights of a network of timm as safetensors."""
     import safetensors.torch
     import timm
     import torch
 
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = timm.create_model("test_resnet", num_classes=num_classes)
+        torch.manual_seed(0)
+        network = timm.create_model(architecture, num_classes=num_classes)
     return safetensors.torch.save(network.state_dict())
 
 

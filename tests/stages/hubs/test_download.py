@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import msgspec
 import pytest
 import torch
 
-from pipeline.errors import SettingsFault, StageError
+from pipeline.errors import SettingsFault, StageError, UnavailableError
 from pipeline.settings import Settings
 from stages.hubs import download
 from tests.stages.hubs.local_hub import LocalHub, closed_url, config, timm_weights
@@ -94,6 +95,12 @@ def test_a_repository_that_comes_in_part_does_not_count(
     with pytest.raises(SettingsFault, match="cannot be downloaded"):
         _download(NET)
     assert not [path for path in (caches / "hf").rglob("snapshots/*/*") if path.is_file()]
+
+
+def test_a_repository_needs_the_client_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(UnavailableError, match=r"\(huggingface_hub, for owner/net\); run pip"):
+        _download(NET)
 
 
 Register = Callable[[str], Any]

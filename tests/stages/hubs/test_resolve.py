@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import SettingsFault
+from pipeline.errors import SettingsFault, UnavailableError
 from stages.hubs import resolve
 from stages.hubs.records import Located, RepoFile, UrlFile
 from tests.stages.hubs.local_hub import cache_repository, config, timm_weights
@@ -137,6 +137,12 @@ def test_a_record_of_another_version_is_not_taken(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_keeps_no_record(tmp_path: Path) -> None:
     (tmp_path / ".madpipe").write_bytes(b"a file")
     assert _locate("torchvision:alexnet.DEFAULT", tmp_path).weights.image_size_px == 224
+
+
+def test_a_name_of_timm_needs_timm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(UnavailableError, match=r"not installed .*pip install 'madpipe\[hub\]'"):
+        _locate("timm:resnet18.a1_in1k")
 
 
 def test_weights_of_the_local_hub_fit_their_config() -> None:
