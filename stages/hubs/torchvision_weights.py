@@ -7,6 +7,11 @@ from pipeline.errors import did_you_mean
 from stages.hubs.configs import check_classes
 from stages.hubs.records import Located, NamedWeights, UrlFile, fault
 
+_TRANSFORMING = ("googlenet", "inception_v3")
+"""torchvision builds them with `transform_input`, which brings ImageNet's statistics to 0.5; here
+they are built without it, and images are normalised so at once."""
+_HALF = 0.5
+
 
 def look_up(network: str, member: str, setting: str) -> Located:
     """Return what torchvision records of a member of the weights of one of its networks.
@@ -40,14 +45,17 @@ def look_up(network: str, member: str, setting: str) -> Located:
     classes = tuple(weights.meta.get("categories") or ())
     check_classes(len(classes), classes, name, setting)
     size, resize = transforms.crop_size[0], transforms.resize_size[0]
+    mean, std = tuple(transforms.mean), tuple(transforms.std)
+    if network in _TRANSFORMING:
+        mean = std = (_HALF,) * len(mean)
     return Located(
         NamedWeights(
             arch=f"torchvision:{network}",
             num_classes=len(classes),
-            channels=len(transforms.mean),
+            channels=len(mean),
             image_size_px=size,
-            mean=tuple(transforms.mean),
-            std=tuple(transforms.std),
+            mean=mean,
+            std=std,
             resize_px=None if resize == size else resize,
             interpolation="bicubic" if transforms.interpolation.value == "bicubic" else "bilinear",
             classes=classes,

@@ -40,6 +40,7 @@ def test_a_named_teacher_and_a_named_start_become_an_engine(tmp_path: Path) -> N
         ["run", "all", *(part for change in QUICK for part in ("--set", change))],
         ["report", "--format", "json"],
     )
+    output = ""
     for command in commands:
         script = f"from pipeline.cli.main import main; main({command!r})"
         done = subprocess.run(
@@ -51,7 +52,8 @@ def test_a_named_teacher_and_a_named_start_become_an_engine(tmp_path: Path) -> N
             check=False,
         )
         assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+        output = done.stdout
+    report = json.loads(output)
     assert {stage["name"]: stage["status"] for stage in report["stages"]}["validate"] == "ran"
     manifest = json.loads(next(tmp_path.glob(".madpipe/entries/build/*/manifest.json")).read_text())
     preprocessing = manifest["preprocessing"]

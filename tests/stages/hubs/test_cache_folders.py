@@ -34,10 +34,10 @@ def test_both_folders_are_those_of_the_libraries(
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    asked = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", _ASK], env=os.environ, capture_output=True, text=True, check=True
     )
-    assert str(cache_folders.hugging_face()) == asked.stdout.strip()
+    assert str(cache_folders.hugging_face()) == done.stdout.strip()
     assert str(cache_folders.torch_checkpoints()) == f"{hub.get_dir()}/checkpoints"
 
 

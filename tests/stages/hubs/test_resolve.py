@@ -38,6 +38,24 @@ def test_a_member_alone_is_of_the_architecture_in_the_settings() -> None:
     assert _locate("torchvision:IMAGENET1K_V1", arch="torchvision:resnet18") == whole
 
 
+@pytest.mark.parametrize("network", ["googlenet", "inception_v3"])
+def test_an_input_that_torchvision_transforms_is_normalised_so_at_once(network: str) -> None:
+    import torch
+    from torchvision import models
+
+    weights = _locate(f"torchvision:{network}.DEFAULT").weights
+    built = models.get_model(network, transform_input=True, init_weights=False)
+    transforms = models.get_model_weights(network).DEFAULT.transforms()
+    x_BCHW = torch.rand(1, 3, 4, 4)
+
+    def normalised(mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
+        mean_C11, std_C11 = (torch.tensor(values)[:, None, None] for values in (mean, std))
+        return (x_BCHW - mean_C11) / std_C11
+
+    usual = built._transform_input(normalised(transforms.mean, transforms.std))
+    torch.testing.assert_close(normalised(weights.mean, weights.std), usual)
+
+
 def test_timm_says_what_its_weights_take_and_where_they_lie() -> None:
     located = _locate("timm:resnet18.a1_in1k")
     weights = located.weights
