@@ -100,6 +100,9 @@ def _network(role: str, arch: str, settings: Settings, root: Path) -> _Use:
     data = settings.data if settings.validate.images != "bank" else None
     start = _weights("student", settings, root) if role == "student" else None
     weights, located = _weights("teacher", settings, root), located_teacher(settings, root)
+    own = located if role == "teacher" else located_student(settings, root)
+    if own is not None and own.config is not None:
+        code = path_of(own.config)
     fits = NeedsNetwork(
         setting=setting,
         arch=arch,

@@ -81,6 +81,7 @@ HEAVY = {
     "timm",
     "torch",
     "torchvision",
+    "transformers",
 }
 LIGHT_STAGE_FILES = {
     "stages/__init__.py",
@@ -94,6 +95,7 @@ LIGHT_STAGE_FILES = {
     "stages/hubs/configs.py",
     "stages/hubs/records.py",
     "stages/hubs/resolve.py",
+    "stages/hubs/transformers_configs.py",
     "stages/planned_memory.py",
     "stages/preflight.py",
     "stages/teacher_arch.py",

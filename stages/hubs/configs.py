@@ -12,6 +12,10 @@ from typing import Any
 
 from pipeline.preprocessing import Interpolation
 from stages.hubs.records import NamedWeights, fault
+from stages.hubs.transformers_configs import check_classifier, is_of_transformers, of_transformers
+
+IMAGES = "preprocessor_config.json"
+"""What transformers calls the file that says how images are read."""
 
 _INTERPOLATIONS: Mapping[str, Interpolation] = {"bilinear": "bilinear", "bicubic": "bicubic"}
 _CHANNELS_AND_SIZE = (3, 224, 224)
@@ -26,6 +30,8 @@ _INSTEAD = "name the file itself in teacher.weights, and the network in teacher.
 def read(path: Path, name: str, setting: str) -> NamedWeights:
     """Return what a cached `config.json` says.
 
+    A classifier of transformers has `preprocessor_config.json` beside it.
+
     Args:
         path: The file.
         name: The name of the weights, for messages.
@@ -34,24 +40,32 @@ def read(path: Path, name: str, setting: str) -> NamedWeights:
     Raises:
         SettingsFault: It is no configuration of an image classifier that can be built here.
     """
-    try:
-        config = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        wrong = f"has a config.json that is no JSON ({path}: {error})"
-        raise fault(setting, wrong, "remove it, and download it again") from error
-    if not isinstance(config, dict):
-        raise fault(setting, f"has a config.json that is no mapping ({path})", _INSTEAD)
+    config = mapping(path, setting)
     if isinstance(config.get("architecture"), str):
         return _of_timm(config, name, setting)
-    if "model_type" in config or "architectures" in config:
-        kinds = config.get("architectures") or [config.get("model_type")]
-        raise fault(
-            setting,
-            f"is a network of transformers, which is not built here ({name}: {kinds[0]})",
-            "write its model in a file as teacher.arch = FILE.py:FUNCTION and name the weights "
-            "file itself in teacher.weights, or export it to ONNX",
-        )
+    if is_of_transformers(config):
+        check_classifier(config, name, setting)
+        return of_transformers(config, mapping(path.with_name(IMAGES), setting), name, setting)
     raise fault(setting, f"has a config.json that names no architecture ({name})", _INSTEAD)
+
+
+def mapping(path: Path, setting: str) -> dict[str, Any]:
+    """Return the mapping in a cached file of a configuration.
+
+    Raises:
+        SettingsFault: It is not there, or holds none.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        wrong = f"has no {path.name} ({path}: {error.strerror})"
+        raise fault(setting, wrong, f"put it there; {_INSTEAD}") from error
+    except ValueError as error:
+        wrong = f"has a {path.name} that is no JSON ({path}: {error})"
+        raise fault(setting, wrong, "remove it, and download it again") from error
+    if not isinstance(content, dict):
+        raise fault(setting, f"has a {path.name} that is no mapping ({path})", _INSTEAD)
+    return content
 
 
 def _of_timm(config: Mapping[str, Any], name: str, setting: str) -> NamedWeights:

@@ -16,6 +16,7 @@ from pipeline.settings import Settings
 from pipeline.weight_names import HUGGING_FACE, hub_of
 from stages.hubs import advice, cache_folders, configs, resolve
 from stages.hubs.records import HubFile, RepoFile, UrlFile, fault
+from stages.hubs.transformers_configs import is_of_transformers
 
 _DIGEST = re.compile(r"-([a-f0-9]{8,64})\.")
 """In a file's name, as torch.hub's HASH_REGEX: the first digits of its sha256."""
@@ -50,9 +51,11 @@ def _fetch(weights: str, arch: str, setting: str) -> None:
                 f"is a repository without config.json, which says what it holds ({weights})",
                 advice.own_file(setting),
             )
-        configs.read(downloaded, weights, setting)  # before much is downloaded in vain
         # The files of one commit, also where the branch moves on between two downloads.
         commit = downloaded.parent.name
+        if is_of_transformers(configs.mapping(downloaded, setting)):
+            _of_hub(RepoFile(config.repo, configs.IMAGES, commit), setting)
+        configs.read(downloaded, weights, setting)  # before much is downloaded in vain
         files = tuple(RepoFile(config.repo, name, commit) for name in resolve.WEIGHTS_FILES)
     else:
         located = resolve.locate(weights, arch, setting, None)

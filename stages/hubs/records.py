@@ -96,6 +96,8 @@ class Located(Struct, frozen=True):
     weights: NamedWeights
     files: tuple[HubFile, ...]
     """Files that may hold them; the first one that is there is taken."""
+    config: RepoFile | None = None
+    """The file by which the network is built, where its name alone does not tell."""
 
 
 def fault(setting: str, wrong: str, remedy: str) -> SettingsFault:

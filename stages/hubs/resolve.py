@@ -119,7 +119,8 @@ def _of_repository(config: RepoFile, name: str, setting: str) -> Located | None:
         return None
     weights = configs.read(path, name, setting)
     files = tuple(RepoFile(config.repo, file, config.revision) for file in WEIGHTS_FILES)
-    return Located(weights, files)
+    is_whole = weights.arch.startswith(f"{TIMM}:")
+    return Located(weights, files, None if is_whole else config)
 
 
 def _of_torchvision(text: str, arch: str, setting: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -51,6 +52,28 @@ def timm_weights(num_classes: int = 4, architecture: str = "test_resnet") -> byt
         torch.manual_seed(0)
         network = timm.create_model(architecture, num_classes=num_classes)
     return safetensors.torch.save(network.state_dict())
+
+
+def transformers_repository(kind: str) -> dict[str, bytes]:
+    """Return the files of a small random classifier of transformers, "vit" or "resnet"."""
+    import torch
+    import transformers
+
+    labels = dict(enumerate(("ant", "bee", "cat", "dog")))
+    sizes: dict[str, Any] = {
+        "resnet": {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1],
+                   "layer_type": "basic"},
+        "vit": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+                "intermediate_size": 32, "image_size": 32, "patch_size": 8},
+    }  # fmt: skip
+    chosen = transformers.AutoConfig.for_model(kind, **sizes[kind], id2label=labels)
+    with TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = transformers.AutoModelForImageClassification.from_config(chosen)
+        network.save_pretrained(folder)
+        images = transformers.ConvNextImageProcessor(size={"shortest_edge": 32}, crop_pct=0.8)
+        images.save_pretrained(folder)
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 
 def cache_repository(

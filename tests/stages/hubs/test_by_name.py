@@ -20,7 +20,13 @@ from stages.catalog import declare
 from stages.completed_settings import complete
 from stages.networks import card as cards
 from stages.networks.card import Card
-from tests.stages.hubs.local_hub import LocalHub, cache_repository, config, timm_weights
+from tests.stages.hubs.local_hub import (
+    LocalHub,
+    cache_repository,
+    config,
+    timm_weights,
+    transformers_repository,
+)
 
 ROOT = Path(__file__).parents[3]
 Register = Callable[[str], Any]
@@ -238,6 +244,15 @@ def test_a_torch_checkpoint_of_a_repository_is_read(tmp_path: Path, caches: Path
     cache_repository(caches / "hf", "o/net", files)
     _run(tmp_path, "teacher.weights=hf:o/net", *BANK)
     assert _card(tmp_path).num_classes == 4
+
+
+def test_a_classifier_of_transformers_is_a_teacher_by_name(tmp_path: Path, caches: Path) -> None:
+    cache_repository(caches / "hf", "o/net", transformers_repository("vit"))
+    _run(tmp_path, "teacher.weights=hf:o/net", *BANK)
+    card = _card(tmp_path)
+    assert (card.arch, card.image_size_px, card.resize_px) == ("transformers:vit", 32, 40)
+    assert card.classes == ("ant", "bee", "cat", "dog")
+    assert card.origins["mean"].kind == "hub"
 
 
 def test_weights_for_other_classes_than_the_config_says_are_refused(

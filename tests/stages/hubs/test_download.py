@@ -15,7 +15,13 @@ import torch
 from pipeline.errors import SettingsFault, StageError, UnavailableError
 from pipeline.settings import Settings
 from stages.hubs import download
-from tests.stages.hubs.local_hub import LocalHub, closed_url, config, timm_weights
+from tests.stages.hubs.local_hub import (
+    LocalHub,
+    closed_url,
+    config,
+    timm_weights,
+    transformers_repository,
+)
 
 NET = "hf:owner/net"
 
@@ -56,6 +62,14 @@ def test_a_torch_checkpoint_is_taken_where_there_are_no_safetensors(
     assert "pytorch_model.bin" in _files(caches)
 
 
+def test_the_preprocessing_of_transformers_comes_along(hub: LocalHub, caches: Path) -> None:
+    hub.repositories["owner/net"] = transformers_repository("resnet")
+    _download(NET)
+    assert {"config.json", "preprocessor_config.json", "model.safetensors"} <= {
+        path.name for path in (caches / "hf").rglob("snapshots/*/*")
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -63,7 +77,7 @@ def test_a_torch_checkpoint_is_taken_where_there_are_no_safetensors(
         ("hf:owner/net@v9", r"names no branch, tag or commit of owner/net \(v9\)"),
         ("hf:owner/bare", "is a repository without config.json"),
         ("hf:owner/empty", r"without weights .*none of model.safetensors, pytorch_model.bin"),
-        ("hf:owner/words", "is a network of transformers"),
+        ("hf:owner/words", r"is no classifier of images \(hf:owner/words: no architectures\)"),
     ],
 )
 def test_what_a_hub_does_not_have_is_said(name: str, text: str, hub: LocalHub) -> None:
