@@ -67,9 +67,10 @@ def transformers_repository(kind: str) -> dict[str, bytes]:
                 "intermediate_size": 32, "image_size": 32, "patch_size": 8},
     }  # fmt: skip
     chosen = transformers.AutoConfig.for_model(kind, **sizes[kind], id2label=labels)
+    classifiers: Any = transformers.AutoModelForImageClassification
     with TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = transformers.AutoModelForImageClassification.from_config(chosen)
+        network = classifiers.from_config(chosen)
         network.save_pretrained(folder)
         images = transformers.ConvNextImageProcessor(size={"shortest_edge": 32}, crop_pct=0.8)
         images.save_pretrained(folder)
