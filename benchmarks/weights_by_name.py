@@ -42,8 +42,8 @@ def main() -> None:
             assert located is not None
             remarked += bool(located.weights.remarks)
             labelled += bool(located.weights.classes)
-        taken = len(listed) - sum(map(len, reasons.values()))
-        print(f"{library}: {taken} of {len(listed)} names taken, {labelled} with labels, "
+        count = len(listed) - sum(map(len, reasons.values()))
+        print(f"{library}: {count} of {len(listed)} names taken, {labelled} with labels, "
               f"{remarked} with a remark")  # fmt: skip
         for reason, refused in reasons.items():
             print(f"  {len(refused):4} {reason}, such as {refused[0]}")
