@@ -4,6 +4,7 @@
     torchvision:resnet18     any classifier of torchvision, by its name there
     timm:resnet18            the same for timm, where it is installed
     net.py:make              a function or class, in a file, that returns a module
+    transformers:resnet      an image classifier of transformers, whose code is its config.json
 
 Light: declarations ask here about names, and only `create` imports a network.
 """
@@ -20,7 +21,7 @@ from pipeline.errors import did_you_mean
 if TYPE_CHECKING:
     from torch import nn
 
-_LIBRARIES = ("torchvision", "timm")
+_LIBRARIES = ("torchvision", "timm", "transformers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ def create(
         arch: Its name, in one of the forms above.
         in_channels: Channels of its input; libraries and files may only offer 3.
         num_classes: Size of its output.
-        code: The file of a `FILE.py:FUNCTION` name.
+        code: The file of a `FILE.py:FUNCTION` name, or the configuration of transformers.
         image_size_px: Height and width of its images, for networks that are made for one size.
 
     Raises:
@@ -141,6 +142,17 @@ def create(
         return network
     from models import external  # noqa: PLC0415  (only outside networks pay for it)
 
+    library, _, name = arch.partition(":")
+    if library == "transformers":
+        from models import of_transformers  # noqa: PLC0415  (as above)
+
+        return of_transformers.from_config(
+            code,
+            arch,
+            in_channels=in_channels,
+            num_classes=num_classes,
+            image_size_px=image_size_px,
+        )
     if code is not None:
         return external.from_file(
             code,
@@ -149,7 +161,6 @@ def create(
             num_classes=num_classes,
             image_size_px=image_size_px,
         )
-    library, _, name = arch.partition(":")
     return external.from_library(
         library,
         name,

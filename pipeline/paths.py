@@ -3,6 +3,14 @@
 import os
 from pathlib import Path
 
+HOME_FOLDER = ".madpipe"
+
+
+def working_folder(root: Path) -> Path:
+    """Return the working folder of the settings file that lies in `root`."""
+    home = os.environ.get("MADPIPE_HOME")
+    return expanded(home) if home else root / HOME_FOLDER
+
 
 def expanded(text: str, root: Path = Path()) -> Path:
     """Return the path that a setting names, relative to `root`.

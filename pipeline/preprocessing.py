@@ -13,14 +13,14 @@ LARGEST_MEAN = 1
 LARGEST_STD = 10
 """Above these, statistics are of bytes, and not of images in [0, 1]."""
 _NAMES = 4
-OriginKind = Literal["option", "settings", "file", "assumed"]
+OriginKind = Literal["option", "settings", "hub", "file", "assumed"]
 
 
 class Origin(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where the value of a field comes from."""
 
     kind: OriginKind
-    """assumed: nobody said it, and it is the usual value for `reason`."""
+    """hub: recorded with weights by name; assumed: nobody said it, and it is usual for `reason`."""
     reason: str = ""
     """What it was read from, or why it was assumed."""
 

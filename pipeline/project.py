@@ -1,6 +1,5 @@
 """A project: its settings, its stages and its working folder, opened together."""
 
-import os
 import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -9,15 +8,15 @@ from pathlib import Path
 from pipeline.cache.digests import DigestCache
 from pipeline.cache.store import Store, damage_of
 from pipeline.config import load as config
+from pipeline.config.rules import broken_rules
 from pipeline.errors import SettingsFault, StoreError
 from pipeline.gates.judge import Verdict, judge
 from pipeline.gates.measurements import Measurements, read
-from pipeline.paths import expanded
+from pipeline.paths import working_folder
 from pipeline.planner import Planned, ordered, plan, selected
 from pipeline.settings import Settings
 from pipeline.stage import Stage
 
-HOME_FOLDER = ".madpipe"
 SMOKE_FOLDER = "smoke"
 """In the working folder: what smoke runs leave, which no other run reads."""
 VALIDATE = "validate"
@@ -26,6 +25,12 @@ MEASUREMENTS = "measurements"
 """Its output that holds them."""
 
 Declare = Callable[[Settings, Path], tuple[Stage, ...]]
+Complete = Callable[[Settings, Path], Settings]
+"""Fills in what follows from other settings and from files that they name."""
+
+
+def _as_written(settings: Settings, _root: Path) -> Settings:
+    return settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +42,36 @@ class Project:
     store: Store
     path: Path
     overrides: tuple[str, ...] = ()
+    declare: Declare | None = None
+    complete: Complete = _as_written
 
     @classmethod
-    def open(cls, path: Path, overrides: Sequence[str], declare: Declare) -> "Project":
-        """Read the settings and declare the stages; nothing is written.
+    def open(
+        cls,
+        path: Path,
+        overrides: Sequence[str],
+        declare: Declare,
+        complete: Complete = _as_written,
+    ) -> "Project":
+        """Read the settings, complete them and declare the stages; no result is written.
 
         Raises:
             ConfigError: The settings are wrong.
             StoreError: The working folder is of a newer layout.
+            UnavailableError: A package that completing them needs is not installed.
         """
-        settings = config.load(path, overrides)
+        root = path.resolve().parent
+        written = config.load(path, overrides)
         try:
-            stages = ordered(declare(settings, path.resolve().parent))
+            settings = complete(written, root)
+            if settings != written and (faults := [*broken_rules(settings)]):
+                raise SettingsFault(faults)  # noqa: TRY301
+            stages = ordered(declare(settings, root))
         except SettingsFault as fault:
             raise config.locate(path, overrides, fault) from fault
         store = Store(home_of(path))
         store.check_layout()
-        return cls(settings, stages, store, path, tuple(overrides))
+        return cls(settings, stages, store, path, tuple(overrides), declare, complete)
 
     def as_smoke(self) -> "Project":
         """Return the project with a working folder of its own for a smoke run."""
@@ -69,18 +87,31 @@ class Project:
         """Whether there was a smoke run."""
         return (self.store.home / SMOKE_FOLDER).exists()
 
-    def fetch(self, targets: Sequence[str]) -> None:
-        """Bring the outside folders that the settings ask to be downloaded and that are absent.
+    def fetch(self, targets: Sequence[str]) -> "Project":
+        """Bring the outside files and folders that are to be downloaded and that are absent.
+
+        Returns:
+            The project as it is declared with them.
 
         Raises:
+            ConfigError: A setting names what is not there, or cannot be reached.
             StageError: One cannot be had.
+            UnavailableError: The package that downloads it is not installed.
             UsageError: A target is no stage.
         """
-        for stage in selected(self.stages, targets):
-            for external in stage.externals.values():
-                is_there = any((external.path / name).exists() for name in external.fetched)
-                if external.fetch is not None and not is_there:
-                    pkgutil.resolve_name(external.fetch)(self.settings, external.path)
+        externals = [
+            e for stage in selected(self.stages, targets) for e in stage.externals.values()
+        ]
+        absent = {e.fetch: e for e in externals if e.fetch and not e.is_fetched}
+        try:
+            for fetch, external in absent.items():
+                pkgutil.resolve_name(fetch)(self.settings, external.path)
+        except SettingsFault as fault:
+            raise config.locate(self.path, self.overrides, fault) from fault
+        if not absent or self.declare is None:
+            return self
+        opened = Project.open(self.path, self.overrides, self.declare, self.complete)
+        return replace(opened, store=self.store)
 
     def plan(
         self,
@@ -140,5 +171,4 @@ class Project:
 
 def home_of(config_path: Path) -> Path:
     """Return the working folder that belongs to a config."""
-    home = os.environ.get("MADPIPE_HOME")
-    return expanded(home) if home else config_path.resolve().parent / HOME_FOLDER
+    return working_folder(config_path.resolve().parent)

@@ -48,12 +48,12 @@ def run_pipeline(
     begin_s, command = time.perf_counter(), printable(command)
     store = project.store
     digest_cache = DigestCache(store.digest_cache_path)
-    recorder = RateRecorder(project.stages, project.settings)
-    sinks = [*sinks, recorder]
     if is_smoke:
         project, force = project.as_smoke(), (ALL,)
     forced = named(project.stages, force)
-    project.fetch(targets)
+    project = project.fetch(targets)
+    recorder = RateRecorder(project.stages, project.settings)
+    sinks = [*sinks, recorder]
     planned = project.plan(targets, forced, digest_cache)
     names = [item.stage.name for item in planned]
     broadcast(sinks, "run_started", None, {"stages": names, "command": command})

@@ -37,10 +37,15 @@ class External:
     remedy: str = "put it there or correct the path"
     """What to do when it is missing."""
     fetch: str | None = None
-    """`module:function` that fills the folder before anything is planned, called as
-    `function(settings, path)` and imported only when needed; no part of a key."""
+    """`module:function` that brings the file, or fills the folder, before anything is planned,
+    called as `function(settings, path)` and imported only when needed; no part of a key."""
     fetched: tuple[str, ...] = ()
-    """Names in the folder; where one is there, nothing is to be fetched."""
+    """Names in a folder; where one is there, nothing is to be fetched."""
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether nothing is to be fetched."""
+        return any((self.path / name).exists() for name in self.fetched or ("",))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +62,8 @@ class Stage:
     inputs: tuple[str, ...] = ()
     """Outputs of earlier stages, as `stage/output`."""
     externals: Mapping[str, External] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """What the declaration found out and the code needs, as JSON has it; by its name."""
     packages: tuple[str, ...] = ()
     """Distributions whose versions decide the result."""
     facts: tuple[str, ...] = ()
@@ -112,6 +119,10 @@ class Context:
         """Return the path of a declared external, or None where the settings name none."""
         external = self._stage.externals.get(name)
         return external.path if external else None
+
+    def value(self, name: str) -> Any | None:
+        """Return a declared value, or None where the declaration has none of this name."""
+        return self._stage.values.get(name)
 
     def output(self, name: str) -> Path:
         """Return the path to write a declared output to; UndeclaredAccess for another."""

@@ -10,39 +10,50 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+import msgspec
+
 from models import registry
 from pipeline.errors import SettingsFault
 from pipeline.paths import expanded
 from pipeline.requirements import NeedsModule, Requirement
-from pipeline.settings import Data, Settings
+from pipeline.settings import Data, Settings, Teacher
 from pipeline.stage import External, Stage
+from pipeline.weight_names import hub_of
+from stages.completed_settings import complete, located_student, located_teacher
 from stages.data import classes as class_orders
 from stages.data.datasets import SPECS, loader_module
 from stages.engines import selection
 from stages.engines.base import BACKENDS, BackendInfo
+from stages.hubs import advice
+from stages.hubs.cache_folders import cached, path_of
+from stages.hubs.records import VALUE
+from stages.hubs.resolve import CONFIG, repo_file
 from stages.networks import program_kind
 from stages.preflight import NeedsNetwork
-from stages.teacher_arch import teacher_arch
 
 _TORCH = ("torch", "numpy")
 _DATA = tuple(f"data.{name}" for name in Data.__struct_fields__ if name != "download")
-"""Images are the same whether they were downloaded or not."""
+_TEACHER = tuple(f"teacher.{name}" for name in Teacher.__struct_fields__ if name != "download")
+"""Images and weights are the same whether they were downloaded or not."""
+_TEACHER_FILE = tuple(f"teacher.{name}" for name in ("arch", "strict", "output", "input"))
+"""What decides how weights are taken that nobody trains here."""
 
 
 def declare(settings: Settings, root: Path) -> tuple[Stage, ...]:
-    """Return the five stages for these settings.
+    """Return the five stages for these settings, completed by what named weights record.
 
     Args:
         settings: The whole of them; each stage declares its slices.
         root: The folder that relative paths in the settings start from.
 
     Raises:
-        SettingsFault: The name of an architecture, of a network or GPU, can name nothing; names all
-            such faults.
+        SettingsFault: The name of an architecture, of a network or GPU, or of weights can name
+            nothing; names all such faults.
+        UnavailableError: The package that knows the name of weights is not installed.
     """
+    settings = complete(settings, root)
     faults = []
-    arch_of_teacher = teacher_arch(settings.teacher, root)
-    for key, arch in (("teacher", arch_of_teacher), ("student", settings.student.arch)):
+    for key, arch in (("teacher", settings.teacher.arch), ("student", settings.student.arch)):
         if key == "teacher" and program_kind.kind_of(arch):
             continue
         try:
@@ -53,7 +64,7 @@ def declare(settings: Settings, root: Path) -> tuple[Stage, ...]:
         faults.append((("build", "targets"), unsupported.wrong, unsupported.remedy))
     if faults:
         raise SettingsFault(faults)
-    teacher = _network("teacher", arch_of_teacher, settings, root)
+    teacher = _network("teacher", settings.teacher.arch, settings, root)
     student = _network("student", settings.student.arch, settings, root)
     images = _images(settings.data, root)
     return (
@@ -92,7 +103,11 @@ def _network(role: str, arch: str, settings: Settings, root: Path) -> _Use:
     code = expanded(str(file), root) if file else None
     # With the bank alone the settings name no data: the teacher's card says what it takes.
     data = settings.data if settings.validate.images != "bank" else None
-    weights, start = settings.teacher.weights, settings.student.weights
+    start = _weights("student", settings, root) if role == "student" else None
+    weights, located = _weights("teacher", settings, root), located_teacher(settings, root)
+    own = located if role == "teacher" else located_student(settings, root)
+    if own is not None and own.config is not None:
+        code = path_of(own.config)
     fits = NeedsNetwork(
         setting=setting,
         arch=arch,
@@ -100,9 +115,10 @@ def _network(role: str, arch: str, settings: Settings, root: Path) -> _Use:
         data=data,
         root=expanded(settings.data.root, root),
         classes=class_orders.file_of(settings.data, root),
-        teacher_weights=expanded(weights, root) if weights else None,
+        teacher_weights=weights.path if weights else None,
+        teacher_classes=located.weights.classes if located else (),
         program=settings.teacher if program_kind.kind_of(arch) else None,
-        start_weights=expanded(start, root) if start and role == "student" else None,
+        start_weights=start.path if start else None,
     )
     use = _Use(
         externals={f"{role}_code": External(path=code, needed_by=setting)} if code else {},
@@ -115,6 +131,34 @@ def _network(role: str, arch: str, settings: Settings, root: Path) -> _Use:
         return use
     installed = NeedsModule(setting=setting, module=library, install=f"pip install {library}")
     return use._replace(packages=(library,), requires=(installed, fits))
+
+
+def _weights(role: str, settings: Settings, root: Path) -> External | None:
+    """Return the file of the teacher's weights, or of those that the student starts from.
+
+    None where the settings name none. Of weights by name it is the one in the cache of their hub.
+    """
+    table = settings.teacher if role == "teacher" else settings.student
+    setting, weights = f"{role}.weights", table.weights
+    if weights is None:
+        return None
+    if hub_of(weights) is None:
+        path = expanded(weights, root)
+        if role == "student":
+            return External(path=path, needed_by=setting)
+        is_unchecked = settings.validate.images == "bank"
+        alternative = "" if is_unchecked else ", or leave the setting out to train one"
+        remedy = f"put the teacher's weights there{alternative}"
+        return External(path=path, needed_by=setting, remedy=remedy)
+    located = (located_teacher if role == "teacher" else located_student)(settings, root)
+    # Before its config.json is there, nobody knows what else a repository has.
+    files = located.files if located else (repo_file(weights.partition(":")[2], CONFIG, setting),)
+    return External(
+        path=cached(files) or path_of(files[0]),
+        needed_by=setting,
+        remedy=advice.absent(files[0], setting, is_download=table.download),
+        fetch=f"stages.hubs.download:{role}" if table.download else None,
+    )
 
 
 def _images(data: Data, root: Path) -> _Use:
@@ -141,7 +185,7 @@ def _teacher(settings: Settings, root: Path, network: _Use, images: _Use) -> Sta
 
     Where there is no labelled image to check them, the weights are used as they are.
     """
-    weights = settings.teacher.weights
+    weights = _weights("teacher", settings, root)
     is_unchecked = weights is not None and settings.validate.images == "bank"
     if is_unchecked:
         named = (
@@ -151,26 +195,21 @@ def _teacher(settings: Settings, root: Path, network: _Use, images: _Use) -> Sta
     use = _combined(network, images)
     externals = dict(use.externals)
     if weights is not None:
-        alternative = "" if is_unchecked else ", or leave the setting out to train one"
-        externals["teacher_weights"] = External(
-            path=expanded(weights, root),
-            needed_by="teacher.weights",
-            remedy=f"put the teacher's weights there{alternative}",
-        )
-        for number, name in enumerate(program_kind.beside(expanded(weights, root))):
-            beside = expanded(weights, root).parent / name
+        externals["teacher_weights"] = weights
+        for number, name in enumerate(program_kind.beside(weights.path)):
             externals[f"teacher_weights_data{number}"] = External(
-                path=beside,
+                path=weights.path.parent / name,
                 needed_by="teacher.weights",
                 remedy="put it beside the file that names it, or export with external_data=False",
             )
-    of_weights = tuple(f"teacher.{name}" for name in ("arch", "strict", "output", "input"))
-    own_settings = ("seed", "teacher") if weights is None else of_weights
+    own_settings = ("seed", *_TEACHER) if weights is None else _TEACHER_FILE
+    located = located_teacher(settings, root)
     return Stage(
         name="teacher",
         run=f"stages.teacher.{'from_weights' if is_unchecked else 'stage'}:run",
         settings=(*own_settings, *use.settings),
         externals=externals,
+        values={VALUE: msgspec.to_builtins(located.weights)} if located else {},
         outputs={"weights": "teacher.safetensors"},
         packages=(*_TORCH, *use.packages),
         code=use.code,
@@ -180,8 +219,7 @@ def _teacher(settings: Settings, root: Path, network: _Use, images: _Use) -> Sta
 
 def _distill(settings: Settings, root: Path, teacher: _Use, student: _Use, images: _Use) -> Stage:
     use = _combined(teacher, student)
-    if (weights := settings.student.weights) is not None:
-        start = External(path=expanded(weights, root), needed_by="student.weights")
+    if (start := _weights("student", settings, root)) is not None:
         use = _combined(use, _Use(externals={"student_weights": start}))
     # Only a monitor set that was switched on makes images reachable, and then visibly so.
     if settings.distill.monitor != "off":
@@ -189,7 +227,8 @@ def _distill(settings: Settings, root: Path, teacher: _Use, student: _Use, image
     return Stage(
         name="distill",
         run="stages.distill.stage:run",
-        settings=("seed", "student", "distill", *use.settings),
+        # Where it starts counts by its bytes, not by its name.
+        settings=("seed", "student.arch", "distill", *use.settings),
         inputs=("teacher/weights",),
         externals=use.externals,
         outputs={

@@ -46,6 +46,8 @@ class NeedsNetwork:
     """The file that names the classes, where the settings name one."""
     teacher_weights: Path | None = None
     """The file of the teacher's weights, which may name more classes than there are folders."""
+    teacher_classes: tuple[str, ...] = ()
+    """Their names, where a hub records them."""
     program: Teacher | None = None
     """The settings of a teacher whose file is a program."""
     start_weights: Path | None = None
@@ -64,7 +66,9 @@ class NeedsNetwork:
             from stages.networks import class_names  # noqa: PLC0415  (see above)
 
             seen = folder.seen_classes(self.data, self.root)
-            known = class_names.known(self.teacher_weights) if self.teacher_weights else ()
+            known = self.teacher_classes
+            if not known and self.teacher_weights is not None:
+                known = class_names.known(self.teacher_weights)
             num_classes = len(known if set(seen) <= set(known) else seen)
         if num_classes is None or num_classes < _FEWEST_CLASSES:
             return None

@@ -36,6 +36,7 @@ ALLOWED = {
         "pipeline.settings",
         "pipeline.stage",
         "pipeline.texts",
+        "pipeline.weight_names",
     },
     "pipeline": {"pipeline"},
     "pipeline.cli": {"pipeline", "stages"},
@@ -43,6 +44,7 @@ ALLOWED = {
 # The core from the bottom to the top: a module imports from its own line or from those above it.
 ORDER = """
     __init__ exit_codes collector errors events signals atomic paths preprocessing texts
+    weight_names
     gates.measures gates.build_records gates.measurements
     machine settings cache.digests gates.intervals checkpoint
     requirements config.rules config.presets config.template
@@ -73,18 +75,30 @@ HEAVY = {
     "psutil",
     "safetensors",
     "scipy",
+    "huggingface_hub",
     "sklearn",
     "tensorrt",
+    "timm",
     "torch",
     "torchvision",
+    "transformers",
 }
 LIGHT_STAGE_FILES = {
     "stages/__init__.py",
     "stages/catalog.py",
     "stages/data/__init__.py",
+    "stages/completed_settings.py",
     "stages/data/datasets.py",
+    "stages/hubs/__init__.py",
+    "stages/hubs/advice.py",
+    "stages/hubs/cache_folders.py",
+    "stages/hubs/configs.py",
+    "stages/hubs/records.py",
+    "stages/hubs/resolve.py",
+    "stages/hubs/transformers_configs.py",
     "stages/planned_memory.py",
     "stages/preflight.py",
+    "stages/teacher_arch.py",
     "stages/engines/__init__.py",
     "stages/engines/base.py",
     "stages/engines/compatibility.py",

@@ -38,6 +38,7 @@ def key_document(
     `inputs` holds the sha256 of the bytes of each declared input. Of `settings` only the declared
     slices count.
     """
+    values = json.loads(json.dumps(dict(stage.values)))
     slices = {name: msgspec.to_builtins(attrgetter(name)(settings)) for name in stage.settings}
     return {
         "schema": KEY_SCHEMA,
@@ -50,6 +51,7 @@ def key_document(
             name: external_digest(external, digest_cache)
             for name, external in sorted(stage.externals.items())
         },
+        **({"values": values} if values else {}),
         "outputs": dict(stage.outputs),
         "code": code_digests([stage.run.partition(":")[0], *stage.code], digest_cache),
         "packages": {name: machine.version(name) for name in stage.packages},

@@ -15,6 +15,7 @@ from pipeline.errors import ConfigError, StoreError, UsageError
 from pipeline.gates.judge import Verdict
 from pipeline.project import Project
 from stages.catalog import declare
+from stages.completed_settings import complete
 
 Config = Annotated[Path, typer.Option(help="The settings file.", show_default="pipeline.toml")]
 Set = Annotated[
@@ -47,7 +48,7 @@ def open_project(config: Path, overrides: Sequence[str] | None) -> Project:
         StoreError: The working folder is of a newer layout.
     """
     changes = tuple(overrides or ())
-    project = Project.open(config, changes, declare)
+    project = Project.open(config, changes, declare, complete)
     size = torchrun.world_size()
     if size is None or project.settings.distill.processes == size:
         return project
@@ -57,7 +58,7 @@ def open_project(config: Path, overrides: Sequence[str] | None) -> Project:
         wrong = f"torchrun started {size} processes, the settings say {processes}"
         raise UsageError("distill.processes", wrong, "start as many, or leave the setting out")
     try:
-        return Project.open(config, (*changes, f"distill.processes={size}"), declare)
+        return Project.open(config, (*changes, f"distill.processes={size}"), declare, complete)
     except ConfigError as error:
         faults = [fault.removeprefix("--set ") for fault in error.faults]
         advice = f"or start another number with torchrun ({size} now)"

@@ -7,6 +7,7 @@ from pipeline.errors import did_you_mean
 from pipeline.gates import measures
 from pipeline.preprocessing import LARGEST_MEAN, LARGEST_STD
 from pipeline.settings import Distill, Gate, Settings
+from pipeline.weight_names import FORMS, hub_of
 
 KeyPath = tuple[str, ...]
 
@@ -22,11 +23,19 @@ class Fault(NamedTuple):
 def broken_rules(settings: Settings) -> Iterator[Fault]:
     """Yield every rule that `settings` breaks."""
     yield from _paths(settings)
+    yield from _downloads(settings)
     yield from _distill(settings.distill)
     yield from _images(settings)
     yield from _build(settings)
     yield from _gate_bounds("gates", settings.gates, measures.MEASURES)
     yield from _gate_bounds("compare", settings.compare, measures.COMPARED)
+
+
+def _downloads(settings: Settings) -> Iterator[Fault]:
+    for name, table in (("teacher", settings.teacher), ("student", settings.student)):
+        if table.download and hub_of(table.weights) is None:
+            wrong = f"is for weights by name, and {name}.weights names none ({table.weights})"
+            yield Fault((name, "download"), wrong, FORMS)
 
 
 def _paths(settings: Settings) -> Iterator[Fault]:
@@ -121,7 +130,9 @@ def _images(settings: Settings) -> Iterator[Fault]:
     if data.resize_px and data.image_size_px and data.resize_px < data.image_size_px:
         wrong = f"is less than is cut out ({data.resize_px}; image_size_px {data.image_size_px})"
         yield Fault(("data", "resize_px"), wrong, "exchange them, or drop it")
-    if data.source == "folder" and data.image_size_px is None:
+    # Weights by name bring the size that they take.
+    is_named = hub_of(settings.teacher.weights) is not None
+    if data.source == "folder" and data.image_size_px is None and not is_named:
         wrong = 'source "folder" has no image size of its own (image_size_px is absent)'
         remedy = "set data.image_size_px to the height and width that the teacher takes"
         yield Fault(("data", "source"), wrong, remedy)

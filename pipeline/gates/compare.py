@@ -18,7 +18,8 @@ from pipeline.gates.estimates import Absent, Estimate, drop_estimate, speedup_es
 from pipeline.gates.intervals import Bounds
 from pipeline.gates.judge import Verdict, verdict_on
 from pipeline.gates.measurements import Measurements, RatioRecord, Samples, read
-from pipeline.project import HOME_FOLDER, MEASUREMENTS, VALIDATE
+from pipeline.paths import HOME_FOLDER
+from pipeline.project import MEASUREMENTS, VALIDATE
 from pipeline.report.records import OutputFile, read_stages
 from pipeline.settings import Gate
 

@@ -11,10 +11,14 @@ class Teacher(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The network to distil from."""
 
     arch: Name = "resnet14"
-    """a name from the registry, "torchvision:NAME", "timm:NAME" or "FILE.py:FUNCTION" """
+    """a name from the registry, "torchvision:NAME", "timm:NAME" or "FILE.py:FUNCTION"; weights by
+    name bring their own"""
     weights: Name | None = None
     """safetensors or torch checkpoint, or a network that needs no arch: .onnx, .pt2, TorchScript;
-    relative to this file; absent: the teacher is trained"""
+    relative to this file, or by name: "torchvision:MEMBER", "timm:NAME.TAG" or
+    "hf:OWNER/REPO[@REVISION]"; absent: the teacher is trained"""
+    download: bool = False
+    """download weights by name where the cache of their hub does not have them"""
     output: Name | None = None
     """which of several outputs holds the logits: its name, or its number from 0; absent: the one
     with as many numbers as there are classes"""
@@ -49,5 +53,7 @@ class Student(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     arch: Name = "resnet8"
     """as for the teacher"""
     weights: Name | None = None
-    """where it starts, relative to this file, but for a head of other classes; absent:
+    """where it starts, relative to this file or by name, but for a head of other classes; absent:
     as distill.student_start says"""
+    download: bool = False
+    """as for the teacher"""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from models import registry
+from models import of_transformers, registry
 from models.classifier import Classifier
 from models.key_names import Fit
 from pipeline.errors import error_summary
@@ -220,6 +220,7 @@ def restore(
     network = build(card, code=code, place=arch_place, on_note=on_note, program=program)
     if program is not None:
         return network.eval()
+    tensors = of_transformers.under_own_names(network.backbone, tensors)
     fit = weights.fill(network.backbone, tensors, arch=card.arch, place=weights_place)
     for note in _notes(card, tensors, fit):
         on_note(f"{weights_place}: {note}")
@@ -267,7 +268,7 @@ def start_from(
     Raises:
         StageError: They are weights of another network.
     """
-    tensors = weights.read(path, place)
+    tensors = of_transformers.under_own_names(network.backbone, weights.read(path, place))
     heads = class_count.heads_of_other_size(
         card.arch,
         tensors,

@@ -17,8 +17,9 @@ from models.programs.program import Program
 from pipeline.settings import Data
 from pipeline.stage import Context, StageError
 from stages.data.datasets import spec_of
+from stages.hubs.records import VALUE, NamedWeights
 from stages.networks import card as cards
-from stages.networks import class_count, factory, outputs, probe, weights
+from stages.networks import class_count, class_names, factory, outputs, probe, weights
 from stages.networks import program_kind as program_kinds
 from stages.networks.card import Card
 from stages.networks.describe import SETTINGS, statistics_of, with_statistics
@@ -44,7 +45,15 @@ def run(ctx: Context) -> None:
         card = program_card.described(file, path, teacher, data)
         network, card = load_program(ctx, file, path, card)
     else:
-        card = describe(path, teacher.arch, data, ctx.external("teacher_code"))
+        hub = named(ctx)
+        card = describe(
+            path,
+            teacher.arch,
+            data,
+            ctx.external("teacher_code"),
+            classes=hub.classes if hub else (),
+        )
+        card = with_hub(ctx, card, hub)
         card = msgspec.structs.replace(card, output=teacher.output)
         network, card = load(ctx, card, weights.read(path, "teacher.weights"))
     x_BCHW = torch.rand(_PROBES, card.channels, *card.size_px)
@@ -62,6 +71,27 @@ def run(ctx: Context) -> None:
     ctx.note("the teacher was not checked, since validate.images is bank: no labelled images exist")
     ctx.metric("params", factory.parameter_count(network))
     weights.save(ctx.output("weights"), network.backbone, cards.metadata(card))
+
+
+def named(ctx: Context) -> NamedWeights | None:
+    """Return what a hub records of the weights, None where the settings name a file."""
+    value = ctx.value(VALUE)
+    return None if value is None else msgspec.convert(value, NamedWeights)
+
+
+def class_names_of(path: Path, hub: NamedWeights | None) -> tuple[str, ...]:
+    """Return the names of the teacher's classes, the hub's before those in the file."""
+    return (hub.classes if hub else ()) or class_names.known(path)
+
+
+def with_hub(ctx: Context, card: Card, hub: NamedWeights | None) -> Card:
+    """Return a card that says which of its values are a hub's, and note them."""
+    if hub is None:
+        return card
+    card = hub.with_origins(card)
+    for text in (hub.note(card), *hub.remarks):
+        ctx.note(text)
+    return card
 
 
 def load(ctx: Context, card: Card, tensors: Mapping[str, Tensor]) -> tuple[Classifier, Card]:
@@ -248,8 +278,17 @@ def check_finite(logits_NK: Tensor) -> None:
         )
 
 
-def describe(path: Path, arch: str, data: Data, code: Path | None = None) -> Card:
+def describe(
+    path: Path,
+    arch: str,
+    data: Data,
+    code: Path | None = None,
+    *,
+    classes: tuple[str, ...] = (),
+) -> Card:
     """Return the card of a weights file, its own or one from settings and shapes.
+
+    `classes` are the hub's names of them, where it has some.
 
     Raises:
         StageError: The architecture is not the one that the card names.
@@ -278,4 +317,12 @@ def describe(path: Path, arch: str, data: Data, code: Path | None = None) -> Car
         resize_px=data.resize_px,
         interpolation=data.interpolation,
     )
-    return describe_weights(path, tensors, facts, kind="settings", code=code)
+    card = describe_weights(path, tensors, facts, kind="settings", code=code)
+    if classes and len(classes) != card.num_classes:
+        raise StageError(
+            "teacher.weights",
+            f"has {card.num_classes} outputs, for which the hub names {len(classes)} classes "
+            f"({path.name})",
+            "give the weights that its configuration is of",
+        )
+    return msgspec.structs.replace(card, classes=classes) if classes else card

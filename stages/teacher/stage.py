@@ -13,8 +13,9 @@ from models.classifier import Classifier
 from pipeline.stage import Context, StageError
 from stages.data import images
 from stages.data.images import Dataset, check_labels
+from stages.hubs.records import NamedWeights
 from stages.networks import card as cards
-from stages.networks import class_names, factory, weights
+from stages.networks import factory, weights
 from stages.networks.card import Card
 from stages.networks.predict import predict_torch, top1_accuracy
 from stages.networks.program_kind import program_kind
@@ -31,12 +32,12 @@ _SMOKE_IMAGES = 64
 
 def run(ctx: Context) -> None:
     """Leave the teacher's weights with its card."""
-    path = ctx.external("teacher_weights")
+    path, named = ctx.external("teacher_weights"), from_weights.named(ctx)
     dataset = images.load(
         ctx.settings.data,
         ctx.external("data"),
         classes_file=ctx.external("classes"),
-        known_classes=class_names.known(path) if path else (),
+        known_classes=from_weights.class_names_of(path, named) if path else (),
         choose_count=lambda count: ctx.play(count, "images", few=_SMOKE_IMAGES),
         on_progress=lambda done, total: ctx.progress(done, total, "images (read)"),
     )
@@ -50,7 +51,7 @@ def run(ctx: Context) -> None:
     if path is None:
         network = _train(ctx, card, dataset)
     else:
-        network, card = _from_file(ctx, card, path)
+        network, card = _from_file(ctx, card, path, named)
         network = network.to(device)
     check_labels(dataset.held_out.y_N.numpy(), len(dataset.held_out.classes))
 
@@ -71,7 +72,9 @@ def run(ctx: Context) -> None:
     weights.save(ctx.output("weights"), network.backbone, cards.metadata(card))
 
 
-def _from_file(ctx: Context, card: Card, path: Path) -> tuple[Classifier, Card]:
+def _from_file(
+    ctx: Context, card: Card, path: Path, named: NamedWeights | None
+) -> tuple[Classifier, Card]:
     """Return the network in the user's file, for the images that the card describes."""
     teacher, data = ctx.settings.teacher, ctx.settings.data
     if program_kind(path):
@@ -81,6 +84,7 @@ def _from_file(ctx: Context, card: Card, path: Path) -> tuple[Classifier, Card]:
     card = msgspec.structs.replace(card, output=teacher.output)
     tensors = weights.read(path, "teacher.weights")
     card = from_weights.compare_preprocessing(ctx, card, path, tensors)
+    card = from_weights.with_hub(ctx, card, named)
     return from_weights.load(ctx, card, tensors)
 
 

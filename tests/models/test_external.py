@@ -1,7 +1,6 @@
 """Networks from outside: libraries and users' own files."""
 
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -171,8 +170,10 @@ def test_what_a_file_changes_for_itself_is_put_back(tmp_path: Path) -> None:
     assert tensor.requires_grad
 
 
-@pytest.mark.skipif(find_spec("timm") is not None, reason="timm is here")
-def test_a_library_that_is_not_installed_is_refused_with_its_install_command() -> None:
+def test_a_library_that_is_not_installed_is_refused_with_its_install_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(UnknownArchitecture, match=r"timm is not installed .*pip install timm"):
         registry.create("timm:resnet18", in_channels=1, num_classes=4, code=None)
 

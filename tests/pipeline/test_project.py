@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pipeline.errors import ConfigError, SettingsFault, StoreError, UsageError
@@ -157,3 +158,71 @@ def test_message_for_a_missing_file_has_the_remedy_of_its_declaration(tmp_path: 
     opened = Project.open(tmp_path / "pipeline.toml", (), lambda _settings, _root: (stage,))
     with pytest.raises(ConfigError, match=r"no such file or folder \(.*gone\); unpack it there"):
         opened.plan(["all"])
+
+
+def test_what_was_fetched_is_declared_anew(tmp_path: Path, code: Callable[..., None]) -> None:
+    code("def fetch(settings, path):\n    path.write_text(str(settings.seed))\n")
+    (tmp_path / "pipeline.toml").write_text("seed = 3", encoding="utf-8")
+
+    def complete(settings: Settings, root: Path) -> Settings:
+        path = root / "weights"
+        arch = f"resnet{path.read_text()}" if path.is_file() else "resnet14"
+        return msgspec.structs.replace(
+            settings, teacher=msgspec.structs.replace(settings.teacher, arch=arch)
+        )
+
+    def declare(settings: Settings, root: Path) -> tuple[Stage, ...]:
+        weights = External(
+            path=root / "weights", needed_by="teacher.weights", fetch="fakestages:fetch"
+        )
+        values = {"arch": settings.teacher.arch}
+        return (
+            Stage(
+                name="make",
+                run="fakestages:run",
+                outputs={},
+                externals={"weights": weights},
+                values=values,
+            ),
+        )
+
+    opened = Project.open(tmp_path / "pipeline.toml", (), declare, complete).as_smoke()
+    assert opened.stages[0].values == {"arch": "resnet14"}
+    fetched = opened.fetch(["all"])
+    assert fetched.stages[0].values == {"arch": "resnet3"}
+    assert fetched.settings.teacher.arch == "resnet3"
+    assert fetched.store.home == opened.store.home
+    assert fetched.fetch(["all"]) is fetched
+    (planned,) = fetched.plan(["all"])
+    assert planned.key_document is not None
+    assert planned.key_document["values"] == {"arch": "resnet3"}
+
+
+def test_a_download_of_what_is_not_there_is_a_fault_with_its_line(
+    tmp_path: Path, code: Callable[..., None]
+) -> None:
+    code(
+        "from pipeline.errors import SettingsFault\n"
+        "def fetch(settings, path):\n"
+        "    raise SettingsFault([(('teacher', 'weights'), 'is nowhere (x)', 'name another')])\n"
+    )
+    config = tmp_path / "pipeline.toml"
+    config.write_text("[teacher]\nweights = 'x'\n", encoding="utf-8")
+    weights = External(path=tmp_path / "x", needed_by="teacher.weights", fetch="fakestages:fetch")
+    stage = Stage(name="make", run="fakestages:run", outputs={}, externals={"weights": weights})
+    opened = Project.open(config, (), lambda _settings, _root: (stage,))
+    with pytest.raises(ConfigError) as caught:
+        opened.fetch(["all"])
+    assert str(caught.value) == f"{config}:2: teacher.weights: is nowhere (x); name another"
+
+
+def test_completed_settings_keep_the_rules(tmp_path: Path) -> None:
+    config = tmp_path / "pipeline.toml"
+    config.write_text("[data]\nimage_size_px = 64\n", encoding="utf-8")
+
+    def complete(settings: Settings, _root: Path) -> Settings:
+        data = msgspec.structs.replace(settings.data, resize_px=32)
+        return msgspec.structs.replace(settings, data=data)
+
+    with pytest.raises(ConfigError, match=r"pipeline.toml:1: data.resize_px: is less than"):
+        Project.open(config, (), lambda _settings, _root: (), complete)

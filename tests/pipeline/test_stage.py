@@ -17,6 +17,7 @@ STAGE = Stage(
     settings=("seed", "distill.rounds", "student"),
     inputs=("before/weights",),
     externals={"data": External(path=Path("images"), needed_by="data.root")},
+    values={"classes": ["ant", "bee"]},
     outputs={"out": "out.bin"},
 )
 
@@ -90,6 +91,11 @@ def test_declared_files_have_their_paths(context: Context, tmp_path: Path) -> No
     assert context.output("out") == tmp_path / "out" / "out.bin"
     assert context.external("data") == Path("images")
     assert context.external("other") is None
+
+
+def test_declared_values_are_there_and_others_are_none(context: Context) -> None:
+    assert context.value("classes") == ["ant", "bee"]
+    assert context.value("labels") is None
 
 
 def test_undeclared_input_is_refused(context: Context) -> None:

@@ -84,7 +84,7 @@ def test_without_labelled_images_no_stage_reaches_data() -> None:
 def test_distill_reaches_the_teachers_weights_and_no_data() -> None:
     stage = _stages(data={"source": "cifar10"})["distill"]
     assert stage.inputs == ("teacher/weights",)
-    assert set(stage.settings) == {"seed", "student", "distill"}
+    assert set(stage.settings) == {"seed", "student.arch", "distill"}
     assert stage.externals == {}
 
 

@@ -82,8 +82,11 @@ def test_key_of_a_document_is_the_same_for_ever(document: KeyDocument, key: str)
 
 def test_key_of_a_stage_is_the_same_for_ever(document_of: DocumentOf) -> None:
     document = document_of(settings=("seed", "student")) | {"python": "3.11"}
-    assert document["settings"] == {"seed": 0, "student": {"arch": "resnet8", "weights": None}}
-    assert key_of(document) == "b9a988610b0d53fb1094d23fd57199631a11d42ad836fe1fa6dbe5f68502cdb0"
+    assert document["settings"] == {
+        "seed": 0,
+        "student": {"arch": "resnet8", "weights": None, "download": False},
+    }
+    assert key_of(document) == "6732fd8ab77f102b4be36a548776448b52bb01963d5b91ab664888449be6738d"
 
 
 def test_order_of_the_document_does_not_count() -> None:

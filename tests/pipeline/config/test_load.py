@@ -31,7 +31,7 @@ BAD = {
     ),
     "unknown key like no other": (
         "[student]\nzzz = 1\n",
-        "FILE:2: student.zzz: unknown key (zzz); known here: arch, weights",
+        "FILE:2: student.zzz: unknown key (zzz); known here: arch, weights, download",
     ),
     "text for a number": (
         '[distill]\nrounds = "many"\n',
