@@ -117,7 +117,8 @@ def _network(role: str, arch: str, settings: Settings, root: Path) -> _Use:
         classes=class_orders.file_of(settings.data, root),
         teacher_weights=weights.path if weights else None,
         teacher_classes=located.weights.classes if located else (),
-        program=settings.teacher if program_kind.kind_of(arch) else None,
+        output=settings.teacher.output if role == "teacher" else None,
+        program=settings.teacher if program_kind.kind_of(settings.teacher.arch) else None,
         start_weights=start.path if start else None,
     )
     use = _Use(

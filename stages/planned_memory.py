@@ -15,6 +15,7 @@ from stages.data.datasets import spec_of
 from stages.preflight import NeedsNetwork
 
 if TYPE_CHECKING:
+    from models.classifier import Classifier
     from stages.networks.card import Card
     from stages.training.memory import StepMemory
 
@@ -112,8 +113,18 @@ def _images(stage: Stage, settings: Settings) -> int:
 
 def _card(stage: Stage, settings: Settings) -> "Card":
     """Return what the teacher is and takes."""
-    fits = next(entry for entry in stage.requires if isinstance(entry, NeedsNetwork))
+    fits = _needs(stage)
     card = fits.card()
+    if fits.program is not None and fits.teacher_weights is not None:
+        from stages.teacher import program_card  # noqa: PLC0415  (torch, see above)
+
+        file = program_card.read(fits.teacher_weights, fits.program, settings.data)
+        arguments = file, fits.teacher_weights, fits.program, settings.data
+        return (
+            program_card.described(*arguments)
+            if card is None
+            else program_card.with_images(*arguments, card)
+        )
     if card is None and fits.data is None and fits.teacher_weights is not None:
         from stages.teacher import from_weights  # noqa: PLC0415  (torch, see above)
 
@@ -129,6 +140,25 @@ def _card(stage: Stage, settings: Settings) -> "Card":
             "put the images there",
         )
     return msgspec.structs.replace(card, arch=settings.teacher.arch)
+
+
+def _needs(stage: Stage) -> NeedsNetwork:
+    return next(entry for entry in stage.requires if isinstance(entry, NeedsNetwork))
+
+
+def _program(stage: Stage, settings: Settings, card: "Card") -> "Classifier | None":
+    """Return a teacher that is a program, None for any other."""
+    fits = _needs(stage)
+    if fits.program is None or fits.teacher_weights is None:
+        return None
+    from stages.networks import factory  # noqa: PLC0415  (torch, see above)
+    from stages.teacher import program_card  # noqa: PLC0415
+
+    file = program_card.read(fits.teacher_weights, fits.program, settings.data)
+    place = "teacher.weights"
+    return factory.restore(
+        card, program_card.tensors(file), code=None, arch_place=place, weights_place=place
+    )
 
 
 def _of_teacher(stage: Stage, card: "Card") -> "StepMemory | None":
@@ -153,8 +183,11 @@ def _of_distill(stage: Stage, settings: Settings, card: "Card") -> "StepMemory |
 
     codes = {role: stage.externals.get(f"{role}_code") for role in ("teacher", "student")}
     archs = {"teacher": card.arch, "student": settings.student.arch}
+    program = _program(stage, settings, card)
     networks = {
-        role: factory.build(
+        role: program
+        if program is not None and role == "teacher"
+        else factory.build(
             msgspec.structs.replace(card, arch=archs[role]),
             code=code.path if code else None,
             place=f"{role}.arch",

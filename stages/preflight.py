@@ -3,6 +3,7 @@
 Light: declarations hold these checks, and torch is imported only when one has to run.
 """
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -48,6 +49,8 @@ class NeedsNetwork:
     """The file of the teacher's weights, which may name more classes than there are folders."""
     teacher_classes: tuple[str, ...] = ()
     """Their names, where a hub records them."""
+    output: str | None = None
+    """Which output of a teacher holds the logits, where the settings say so."""
     program: Teacher | None = None
     """The settings of a teacher whose file is a program."""
     start_weights: Path | None = None
@@ -92,14 +95,23 @@ class NeedsNetwork:
         card = self.card()
         if card is None:
             return
-        from stages.networks import factory, probe  # noqa: PLC0415  (torch, see above)
+        card = msgspec.structs.replace(card, output=self.output)
+        from stages.networks import factory, outputs, probe  # noqa: PLC0415  (torch, see above)
 
-        if self.program is not None:
+        is_student = self.setting == "student.arch"
+        if self.program is not None and not is_student:
             self._check_program(card)
             return
-        network = factory.build(card, code=self.code, place=self.setting)
-        is_student = self.setting == "student.arch"
+        try:
+            network = factory.build(card, code=self.code, place=self.setting)
+        except factory.OneOutput:
+            if is_student:
+                raise
+            card = msgspec.structs.replace(card, outputs="one-logit")
+            network = factory.build(card, code=self.code, place=self.setting)
         if self.code is not None:
+            if not is_student:
+                network.outputs, _ = outputs.recognise(network, card, self.setting)
             probe.check(network, card, self.setting, learns=is_student)
         if self.start_weights is not None and self.start_weights.is_file():
             factory.start_from(
@@ -124,9 +136,9 @@ class NeedsNetwork:
         file = program_card.read(path, self.program, self.data)
         card = program_card.with_images(file, path, self.program, self.data, card)
         tensors = program_card.tensors(file)
-        factory.restore(
-            card, tensors, code=None, arch_place=self.setting, weights_place="teacher.weights"
-        )
+        place = "teacher.weights"
+        with contextlib.suppress(factory.OneOutput):  # two classes told apart by one logit
+            factory.restore(card, tensors, code=None, arch_place=place, weights_place=place)
 
 
 def try_export(network: "Classifier", card: "Card", *, code: Path | None, place: str) -> None:

@@ -70,7 +70,8 @@ def card_for(
     )
     if facts.num_classes:
         _check_count(path, arch, tensors, num_classes, channels=channels, code=code, size_px=size)
-    classes, named = _classes(path, num_classes)
+    is_one = num_classes == 1 and kind == "settings"  # one logit, for the second of two classes
+    classes, named = _classes(path, 2 if is_one else num_classes)
     # Images of another size than the usual one have seldom been scaled to more than that.
     is_usual = size == usual.image_size_px
     card = Card(
@@ -82,6 +83,7 @@ def card_for(
         classes=classes,
         resize_px=usual.resize_px if is_usual else None,
         interpolation=usual.interpolation,
+        outputs="one-logit" if is_one else "logits",
     )
     origins = {name: Origin(kind="assumed", reason=usual.reason) for name in _CONVENTIONAL}
     card = msgspec.structs.replace(card, origins=origins | {"classes": named})

@@ -16,11 +16,17 @@ from stages.networks import card as cards
 from stages.networks.card import Card
 
 _NAMES = 3
+_TWO = 2
+"""Classes that one logit tells apart."""
 _TRANSFORMING = ("torchvision:googlenet", "torchvision:inception_v3")
 """Networks that may scale their input, which their weights do not tell."""
 _UNPOOLED = ("resnet18", "resnet34", "resnet50")
 """Networks whose weights do not tell whether torchvision's max pooling was kept."""
 _GPU_WORDS = ("CUDA", "cuda", "NVIDIA")
+
+
+class OneOutput(StageError):
+    """A network of two classes gives one number for an image."""
 
 
 def build(
@@ -43,6 +49,7 @@ def build(
         program: The file of a network that is a program, as uint8.
 
     Raises:
+        OneOutput: It gives one number for an image of two classes.
         StageError: There is no such architecture, or it does not map the card's images to one
             logit for each class.
     """
@@ -165,7 +172,7 @@ def _check_output(logits_BK: torch.Tensor, card: Card, place: str) -> None:
         )
     shape = tuple(logits_BK.shape)
     if shape[1:] in ((), (1,)) and card.num_outputs != 1:
-        raise StageError(
+        raise (OneOutput if card.num_classes == _TWO else StageError)(
             place,
             f"{card.arch} gives one logit for an image, which names no class (shape {shape} for 2 "
             "images)",

@@ -105,6 +105,8 @@ def load(ctx: Context, card: Card, tensors: Mapping[str, Tensor]) -> tuple[Class
     code = ctx.external("teacher_code")
     try:
         network = _restored(ctx, card, tensors, code)
+    except factory.OneOutput:
+        return load(ctx, msgspec.structs.replace(card, outputs="one-logit"), tensors)
     except StageError as error:
         count = _count(card, tensors, code)
         if count == 1 and card.num_classes == 2 and card.num_outputs != 1:  # noqa: PLR2004  (one logit tells two apart)
@@ -128,7 +130,12 @@ def load_program(
     Raises:
         StageError: It also does not run as in its own runtime.
     """
-    network = _restored(ctx, card, program_card.tensors(file), code=None)
+    tensors = program_card.tensors(file)
+    try:
+        network = _restored(ctx, card, tensors, code=None)
+    except factory.OneOutput:
+        card = msgspec.structs.replace(card, outputs="one-logit")
+        network = _restored(ctx, card, tensors, code=None)
     ctx.note(program_card.checked(file, path, card, network))
     for change in file.notes:
         ctx.note(f"{path.name}: {change}")
