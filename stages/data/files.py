@@ -40,8 +40,7 @@ class ImageFiles:
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Return N, C, H and W."""
-        size = self.spec.image_size_px
-        return len(self.paths), self.spec.channels, size, size
+        return len(self.paths), self.spec.channels, *self.spec.size_px
 
     @property
     def size_bytes(self) -> int:

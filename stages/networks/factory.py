@@ -32,14 +32,13 @@ def build(card: Card, *, code: Path | None, place: str, on_note: OnNote = no_not
         StageError: There is no such architecture, or it does not map the card's images to one
             logit for each class.
     """
-    size = card.image_size_px
     try:
         backbone = registry.create(
             card.arch,
             in_channels=card.channels,
             num_classes=card.num_classes,
             code=code,
-            image_size_px=size,
+            image_size_px=card.size_px,
         )
     except registry.UnknownArchitecture as error:
         raise StageError(place, error.wrong, error.remedy) from error
@@ -48,7 +47,7 @@ def build(card: Card, *, code: Path | None, place: str, on_note: OnNote = no_not
     if adapt.to_float32(backbone):
         on_note(f"{place}: {card.arch} is built in another precision, and runs in fp32 here")
     network = Classifier(backbone, card.mean, card.std)
-    x_BCHW = torch.zeros(2, card.channels, size, size)
+    x_BCHW = torch.zeros(2, card.channels, *card.size_px)
     network.eval()
     try:
         adapt.replace_sync_batch_norm(backbone, x_BCHW)
@@ -89,10 +88,10 @@ def _refusal(
             f"({error_summary(error)})",
             "let it work on any batch: x.flatten(1), or x.view(x.size(0), -1)",
         )
-    size = card.image_size_px
+    height, width = card.size_px
     return StageError(
         place,
-        f"{card.arch} does not take images of {card.channels}x{size}x{size} "
+        f"{card.arch} does not take images of {card.channels}x{height}x{width} "
         f"({error_summary(error)})",
         "let its forward make tensors where its images are: device=x.device"
         if any(word in str(error) for word in _GPU_WORDS)
@@ -216,7 +215,7 @@ def start_from(
         num_classes=card.num_classes,
         channels=card.channels,
         code=code,
-        image_size_px=card.image_size_px,
+        image_size_px=card.size_px,
     )
     own = network.backbone.state_dict()
     tensors |= {name: own[own_name] for name, own_name in heads.items()}

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from models.classifier import Classifier
+from pipeline.image_size import setting_text, size_text
 from pipeline.settings import Data
 from pipeline.stage import Context, StageError
 from stages.data.datasets import spec_of
@@ -34,7 +35,7 @@ def run(ctx: Context) -> None:
         path, ctx.settings.teacher.arch, ctx.settings.data, ctx.external("teacher_code")
     )
     network = load(ctx, card, weights.read(path, "teacher.weights"))
-    x_BCHW = torch.rand(_PROBES, card.channels, card.image_size_px, card.image_size_px)
+    x_BCHW = torch.rand(_PROBES, card.channels, *card.size_px)
     with torch.inference_mode():
         check_finite(network(x_BCHW))
     lines = card.assumptions(SETTINGS)
@@ -91,7 +92,7 @@ def compare_preprocessing(
         card = _with_own_statistics(ctx, card, tensors)
         if data.source == "folder":
             values = {
-                name: getattr(card, name) or card.image_size_px
+                name: getattr(card, name) or min(card.size_px)
                 for name in ("mean", "std", "resize_px")
                 if not getattr(data, name) and name not in card.assumed
             }
@@ -101,7 +102,14 @@ def compare_preprocessing(
                 check_assumed(ctx, [name for name in values if name in IN_THE_GRAPH], line)
                 ctx.note(f"{line}; set what the teacher was trained with")
         return card
-    for name in ("image_size_px", "mean", "std"):
+    if own.size_px != card.size_px:
+        raise StageError(
+            "data.image_size_px",
+            f"is not what the card in {path.name} records ({size_text(card.size_px)}, not "
+            f"{size_text(own.size_px)})",
+            f"set data.image_size_px = {setting_text(own.size_px)}",
+        )
+    for name in ("mean", "std"):
         recorded, here = np.atleast_1d(getattr(own, name)), np.atleast_1d(getattr(card, name))
         is_same = recorded.shape == here.shape and np.allclose(recorded, here, atol=1e-6)
         if recorded.size and not is_same:
@@ -109,7 +117,7 @@ def compare_preprocessing(
             raise StageError(
                 f"data.{name}",
                 f"is not what the card in {path.name} records ({getattr(card, name)}, not {text})",
-                f"set data.{name} = {f'[{text}]' if name != 'image_size_px' else text}",
+                f"set data.{name} = [{text}]",
             )
     return card
 
@@ -156,7 +164,7 @@ def _remedy_for_classes(card: Card, tensors: Mapping[str, Tensor], code: Path | 
             tensors,
             channels=card.channels,
             code=code,
-            image_size_px=card.image_size_px,
+            image_size_px=card.size_px,
             place="teacher.weights",
         )
     except Exception:  # noqa: BLE001  (a user's network may raise anything; the first error counts)

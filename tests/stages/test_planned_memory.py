@@ -66,7 +66,7 @@ def test_what_fits_a_smaller_machine_is_named_and_fits(
     planned = planned_memory.of_stage(stage, settings)
     assert planned.setting == setting
     assert planned.bound_bytes == planned.available_bytes == step_bytes - 1
-    assert planned.fitting_image_size_px == planned.image_size_px - 1 == 7
+    assert (planned.image_size_px, planned.fitting_image_size_px) == (8, 7)
     assert planned_memory.of_stage(stage, tiny.settings(values)).step_bytes < step_bytes
     monkeypatch.setattr(memory, "available_bytes", lambda _: PEAK_BYTES)
     planned = planned_memory.of_stage(stage, settings)

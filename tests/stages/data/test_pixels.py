@@ -6,6 +6,7 @@ from PIL import Image
 from torchvision.models import get_model_weights
 from torchvision.transforms import functional
 
+from pipeline.image_size import sides_px
 from stages.data import pixels
 from stages.networks.conventions import convention
 
@@ -21,7 +22,7 @@ def test_images_are_prepared_as_torchvision_does_for_its_weights(
     assert usual.image_size_px is not None
     cut = pixels.scale_and_crop(
         image,
-        (usual.image_size_px, usual.image_size_px),
+        sides_px(usual.image_size_px),
         usual.resize_px,
         usual.interpolation,
     )
