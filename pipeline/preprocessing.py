@@ -66,6 +66,17 @@ class Preprocessing(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return compact(self.size_px)
 
     @property
+    def scaling(self) -> str:
+        """Return how images are scaled before the middle is cut out, as part of a sentence."""
+        height, width = self.size_px
+        smaller = min(height, width)
+        to_px = self.resize_px or smaller
+        if height == width:
+            return f"shorter side to {to_px} ({self.interpolation})"
+        covered = f"{height * to_px // smaller} x {width * to_px // smaller}"
+        return f"scaled to cover {covered} ({self.interpolation})"
+
+    @property
     def assumed(self) -> tuple[str, ...]:
         """Return the names of the fields that nobody said."""
         return tuple(name for name, origin in self.origins.items() if origin.kind == "assumed")

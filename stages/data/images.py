@@ -132,7 +132,7 @@ def load(
         kept = x.select(kept_N) if isinstance(x, ImageFiles) else x[kept_N]
         held_out = DatasetPart(kept, y_N[kept_N])
     if isinstance(held_out.x, ImageFiles):
-        notes += headers.notes(held_out.x.paths)
+        notes += headers.notes(held_out.x.paths, spec.channels)
     held_out_images = _images(held_out, classes, spec).to(torch.device("cpu"), on_progress)
     notes += tuple(_doubts(held_out_images))
     return Dataset(_images(train, classes, spec), held_out_images, spec, notes)
