@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from models.classifier import Classifier
-from pipeline.image_size import setting_text, size_text
+from pipeline.image_size import setting_text, sides_px, size_text
 from pipeline.settings import Data
 from pipeline.stage import Context, StageError
 from stages.data.datasets import spec_of
@@ -102,13 +102,7 @@ def compare_preprocessing(
                 check_assumed(ctx, [name for name in values if name in IN_THE_GRAPH], line)
                 ctx.note(f"{line}; set what the teacher was trained with")
         return card
-    if own.size_px != card.size_px:
-        raise StageError(
-            "data.image_size_px",
-            f"is not what the card in {path.name} records ({size_text(card.size_px)}, not "
-            f"{size_text(own.size_px)})",
-            f"set data.image_size_px = {setting_text(own.size_px)}",
-        )
+    _check_size(own, card.size_px, path)
     for name in ("mean", "std"):
         recorded, here = np.atleast_1d(getattr(own, name)), np.atleast_1d(getattr(card, name))
         is_same = recorded.shape == here.shape and np.allclose(recorded, here, atol=1e-6)
@@ -120,6 +114,17 @@ def compare_preprocessing(
                 f"set data.{name} = [{text}]",
             )
     return card
+
+
+def _check_size(own: Card, size_px: tuple[int, int], path: Path) -> None:
+    """Raise a StageError where the images have another size than a file's card records."""
+    if own.size_px != size_px:
+        raise StageError(
+            "data.image_size_px",
+            f"is not what the card in {path.name} records ({size_text(size_px)}, not "
+            f"{size_text(own.size_px)})",
+            f"set data.image_size_px = {setting_text(own.size_px)}",
+        )
 
 
 def _with_own_statistics(ctx: Context, card: Card, tensors: Mapping[str, Tensor]) -> Card:
@@ -194,7 +199,7 @@ def describe(path: Path, arch: str, data: Data, code: Path | None = None) -> Car
     """Return the card of a weights file, its own or one from settings and shapes.
 
     Raises:
-        StageError: The architecture is not the one that the card names.
+        StageError: The architecture or the image size is not the one that the card names.
         UsageError: The image size is not to be known.
     """
     own = cards.read(path)
@@ -205,6 +210,8 @@ def describe(path: Path, arch: str, data: Data, code: Path | None = None) -> Car
                 f"contradicts the card in {path.name} ({arch}, not {own.arch})",
                 f'set teacher.arch = "{own.arch}"',
             )
+        if data.image_size_px is not None:
+            _check_size(own, sides_px(data.image_size_px), path)
         return own
     # The source's own statistics are promised where the settings give none, but they may be of
     # images with other channels, as where no source is named.

@@ -211,6 +211,18 @@ def test_images_of_any_size_get_that_of_the_settings(tmp_path: Path) -> None:
         _read(classifier(), tmp_path, Build(image_size_px=16))
 
 
+def test_five_channels_that_come_last_are_recognised_behind_a_product(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Mul", ["images", "one"], ["m"]),
+        helper.make_node("Transpose", ["m"], ["x"], perm=[0, 3, 1, 2]),
+        *layers("x"),
+    ]
+    five = np.random.default_rng(0).normal(0, 0.3, (4, 5, 3, 3)).astype(np.float32)
+    stored = weights() | {"one": np.ones(5, np.float32), "w1": five}
+    read = _read(classifier(nodes, images=("N", 20, 24, 5), stored=stored), tmp_path)
+    assert onnx_io.image_shape(read.model) == (5, 20, 24)
+
+
 @pytest.mark.parametrize("images", [("N", 3, "H", "W"), ("N", 3, 12, "W"), ("N", 3, 12, 20)])
 def test_height_and_width_are_apart(tmp_path: Path, images: tuple[str | int, ...]) -> None:
     read = _read(classifier(images=images), tmp_path, Build(image_size_px=(12, 20)))
