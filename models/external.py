@@ -69,14 +69,17 @@ def from_library(
         fixed = _FIXED.get(name, {})
         return module.get_model(name, weights=None, num_classes=num_classes, **fixed, **sizes)
 
+    purpose, remedy = "", f"see the list of {library}'s models"
     try:
         network = create()
-        if isinstance(network, nn.Module) and (sizes := _size_arguments(network, image_size_px)):
-            network = create(**sizes)
+        if isinstance(network, nn.Module) and image_size_px is not None:
+            purpose = f" for images of {size_text(image_size_px)}"
+            remedy = "name a network for this size, or another size"
+            if sizes := _size_arguments(network, image_size_px):
+                network = create(**sizes)
     except (ValueError, RuntimeError, TypeError, AssertionError) as error:
         raise UnknownArchitecture(
-            f"{library} does not build it: {error_summary(error)} ({name})",
-            f"see the list of {library}'s models",
+            f"{library} does not build it{purpose}: {error_summary(error)} ({name})", remedy
         ) from error
     if not isinstance(network, nn.Module):
         raise UnknownArchitecture(f"is not a network ({library}:{name})", "name a classifier")
@@ -102,16 +105,18 @@ def _take_channels(network: nn.Module, in_channels: int) -> None:
             return
 
 
-def _size_arguments(network: nn.Module, image_size_px: ImageSize | None) -> dict[str, Any]:
+def _size_arguments(network: nn.Module, image_size_px: ImageSize) -> dict[str, Any]:
     """Return the arguments with which a library makes this network for another image size.
 
     ValueError where it makes it for square images alone.
     """
-    parameters = inspect.signature(type(network).__init__).parameters
+    # Some classes of timm only pass on what those that they are made of take.
+    kinds = type(network).__mro__
+    parameters = {name for kind in kinds for name in inspect.signature(kind.__init__).parameters}
     word = next((word for word in _SIZE_WORDS if word in parameters), None)
     config = getattr(network, "default_cfg", None) or {}
     own = (*config.get("input_size", ())[-2:], getattr(network, "image_size", None))
-    if word is None or image_size_px is None:
+    if word is None:
         return {}
     height, width = sides_px(image_size_px)
     if height == width:
@@ -119,7 +124,7 @@ def _size_arguments(network: nn.Module, image_size_px: ImageSize | None) -> dict
             return {}
         return {word: (height, width) if word == "input_size" else height}
     if word == "image_size":
-        raise ValueError(f"it takes square images alone, not {size_text(image_size_px)}")
+        raise ValueError("it takes square images alone")
     return {word: (height, width)}
 
 
