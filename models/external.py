@@ -111,8 +111,8 @@ def _size_arguments(network: nn.Module, image_size_px: ImageSize) -> dict[str, A
     ValueError where it makes it for square images alone.
     """
     # Some classes of timm only pass on what those that they are made of take.
-    kinds = type(network).__mro__
-    parameters = {name for kind in kinds for name in inspect.signature(kind.__init__).parameters}
+    makers = [vars(kind).get("__init__") for kind in type(network).__mro__[:-1]]
+    parameters = {name for make in makers if make for name in inspect.signature(make).parameters}
     word = next((word for word in _SIZE_WORDS if word in parameters), None)
     config = getattr(network, "default_cfg", None) or {}
     own = (*config.get("input_size", ())[-2:], getattr(network, "image_size", None))
