@@ -3,7 +3,7 @@
 import importlib
 import inspect
 import runpy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from models.isolated_imports import IsolatedImports
 from models.registry import UnknownArchitecture
 from models.users_code import SHIELDED_ERRORS, as_script, fault
 from pipeline.errors import error_summary
+from pipeline.image_size import ImageSize, compact, sides_px, size_text
 
 _RGB = 3
 _FIXED: dict[str, dict[str, Any]] = {
@@ -40,7 +41,12 @@ _KNOWN_ARGUMENTS: dict[str, str] = (
 
 
 def from_library(
-    library: str, name: str, *, in_channels: int, num_classes: int, image_size_px: int | None = None
+    library: str,
+    name: str,
+    *,
+    in_channels: int,
+    num_classes: int,
+    image_size_px: ImageSize | None = None,
 ) -> nn.Module:
     """Build a classifier of torchvision or timm with random weights.
 
@@ -63,14 +69,17 @@ def from_library(
         fixed = _FIXED.get(name, {})
         return module.get_model(name, weights=None, num_classes=num_classes, **fixed, **sizes)
 
+    purpose, remedy = "", f"see the list of {library}'s models"
     try:
         network = create()
-        if isinstance(network, nn.Module) and (sizes := _size_arguments(network, image_size_px)):
-            network = create(**sizes)
+        if isinstance(network, nn.Module) and image_size_px is not None:
+            purpose = f" for images of {size_text(image_size_px)}"
+            remedy = "name a network for this size, or another size"
+            if sizes := _size_arguments(network, image_size_px):
+                network = create(**sizes)
     except (ValueError, RuntimeError, TypeError, AssertionError) as error:
         raise UnknownArchitecture(
-            f"{library} does not build it: {error_summary(error)} ({name})",
-            f"see the list of {library}'s models",
+            f"{library} does not build it{purpose}: {error_summary(error)} ({name})", remedy
         ) from error
     if not isinstance(network, nn.Module):
         raise UnknownArchitecture(f"is not a network ({library}:{name})", "name a classifier")
@@ -96,15 +105,27 @@ def _take_channels(network: nn.Module, in_channels: int) -> None:
             return
 
 
-def _size_arguments(network: nn.Module, image_size_px: int | None) -> dict[str, Any]:
-    """Return the arguments with which a library makes this network for another image size."""
-    parameters = inspect.signature(type(network).__init__).parameters
+def _size_arguments(network: nn.Module, image_size_px: ImageSize) -> dict[str, Any]:
+    """Return the arguments with which a library makes this network for another image size.
+
+    ValueError where it makes it for square images alone.
+    """
+    # Some classes of timm only pass on what those that they are made of take.
+    makers = [vars(kind).get("__init__") for kind in type(network).__mro__[:-1]]
+    parameters = {name for make in makers if make for name in inspect.signature(make).parameters}
     word = next((word for word in _SIZE_WORDS if word in parameters), None)
     config = getattr(network, "default_cfg", None) or {}
-    defaults = (None, config.get("input_size", (None,))[-1], getattr(network, "image_size", None))
-    if word is None or image_size_px in defaults:
+    own = (*config.get("input_size", ())[-2:], getattr(network, "image_size", None))
+    if word is None:
         return {}
-    return {word: (image_size_px, image_size_px) if word == "input_size" else image_size_px}
+    height, width = sides_px(image_size_px)
+    if height == width:
+        if height in own:
+            return {}
+        return {word: (height, width) if word == "input_size" else height}
+    if word == "image_size":
+        raise ValueError("it takes square images alone")
+    return {word: (height, width)}
 
 
 def from_file(
@@ -113,7 +134,7 @@ def from_file(
     *,
     in_channels: int = _RGB,
     num_classes: int | None = None,
-    image_size_px: int | None = None,
+    image_size_px: ImageSize | None = None,
 ) -> nn.Module:
     """Call a function in a user's file and return the module that it returns, or is.
 
@@ -140,7 +161,8 @@ def from_file(
         if not callable(factory):
             raise UnknownArchitecture(f"has no such function ({place})", "correct its name")
         is_network = isinstance(factory, nn.Module)
-        values = {"channels": in_channels, "size": image_size_px, "classes": num_classes}
+        size = None if image_size_px is None else compact(image_size_px)
+        values = {"channels": in_channels, "size": size, "classes": num_classes}
         arguments = {} if is_network else _arguments(factory, values, place)
         try:
             network = factory if is_network else factory(**arguments)
@@ -157,7 +179,7 @@ def from_file(
 
 
 def _arguments(
-    factory: Callable[..., Any], values: dict[str, int | None], place: str
+    factory: Callable[..., Any], values: Mapping[str, ImageSize | None], place: str
 ) -> dict[str, Any]:
     """Return the arguments for a user's function, by their names.
 
@@ -168,7 +190,7 @@ def _arguments(
         parameters = inspect.signature(factory).parameters.values()
     except (TypeError, ValueError):  # such as a function in C
         return {}
-    known: dict[str, Any] = values | {"pretrained": False, "weights": None}
+    known: dict[str, Any] = {**values, "pretrained": False, "weights": None}
     arguments = {}
     for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):

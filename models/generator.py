@@ -4,12 +4,14 @@ Shape legend: B batch, Z noise, C channel, H W space, I O channels in and out.
 """
 
 import json
+import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from models.upsampling import map_widths, start_size
+from pipeline.image_size import ImageSize, compact, sides_px
 
 
 class UpsampleConv2d(nn.Conv2d):
@@ -48,7 +50,7 @@ class Generator(nn.Module):
         self,
         *,
         noise_dim: int,
-        image_size_px: int,
+        image_size_px: ImageSize,
         channels: int,
         width: int,
         kind: str = "uncond",
@@ -58,8 +60,9 @@ class Generator(nn.Module):
 
         Args:
             noise_dim: Length Z of the noise vector, and of a class embedding.
-            image_size_px: Height and width of the image, cut from the middle of the next larger
-                that doubling a map of at most 8 pixels gives.
+            image_size_px: Height and width of the image, one number for both where they are the
+                same, cut from the middle of the next larger that doubling a map of at most 8
+                pixels gives.
             channels: Channels of the image.
             width: Channels of the first feature map; see `map_widths` for the others.
             kind: `uncond`, `sum` or `cat`.
@@ -67,7 +70,7 @@ class Generator(nn.Module):
         """
         super().__init__()
         self.noise_dim = noise_dim
-        self.image_size_px = image_size_px
+        self.size_px = sides_px(image_size_px)
         self.channels = channels
         self.width = width
         self.kind = kind
@@ -75,7 +78,7 @@ class Generator(nn.Module):
         self.start_px, doublings = start_size(image_size_px)
         self.embedding = nn.Embedding(num_classes, noise_dim) if kind != "uncond" else None
         in_features = 2 * noise_dim if kind == "cat" else noise_dim
-        self.project = nn.Linear(in_features, width * self.start_px**2)
+        self.project = nn.Linear(in_features, width * math.prod(self.start_px))
         self.norm = nn.BatchNorm2d(width)
         layers: list[nn.Module] = []
         before = width
@@ -91,8 +94,15 @@ class Generator(nn.Module):
 
     def metadata(self) -> dict[str, str]:
         """Return how to build this generator again, as the metadata of its weights file."""
-        names = ("noise_dim", "image_size_px", "channels", "width", "kind", "num_classes")
-        return {"madpipe.generator": json.dumps({name: getattr(self, name) for name in names})}
+        arguments = {
+            "noise_dim": self.noise_dim,
+            "image_size_px": compact(self.size_px),
+            "channels": self.channels,
+            "width": self.width,
+            "kind": self.kind,
+            "num_classes": self.num_classes,
+        }
+        return {"madpipe.generator": json.dumps(arguments)}
 
     def forward(self, z_BZ: Tensor, y_B: Tensor | None = None) -> Tensor:
         """Return images of shape BCHW in [0, 1] for noise of shape BZ and, by kind, labels."""
@@ -100,10 +110,16 @@ class Generator(nn.Module):
             assert y_B is not None, "a conditional generator needs labels"
             e_BZ = self.embedding(y_B)
             z_BZ = z_BZ + e_BZ if self.kind == "sum" else torch.cat([z_BZ, e_BZ], dim=1)
-        h_BCHW = self.project(z_BZ).view(-1, self.width, self.start_px, self.start_px)
+        h_BCHW = self.project(z_BZ).view(-1, self.width, *self.start_px)
         h_BCHW = self.norm(h_BCHW.contiguous(memory_format=torch.channels_last))
         h_BCHW = self.to_image(self.upsample(h_BCHW))
-        if margin := h_BCHW.shape[2] - self.image_size_px:
-            inside = slice(margin // 2, margin // 2 + self.image_size_px)
-            h_BCHW = h_BCHW[:, :, inside, inside]
+        if h_BCHW.shape[2:] != self.size_px:
+            rows, columns = map(_middle, h_BCHW.shape[2:], self.size_px)
+            h_BCHW = h_BCHW[:, :, rows, columns]
         return torch.sigmoid(h_BCHW.float())
+
+
+def _middle(size: int, inside: int) -> slice:
+    """Return the middle of a side, so many pixels of it."""
+    margin = (size - inside) // 2
+    return slice(margin, margin + inside)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from models.registry import UnknownArchitecture
 from pipeline.errors import error_summary
+from pipeline.image_size import ImageSize, compact
 
 
 def from_config(
@@ -20,7 +21,7 @@ def from_config(
     *,
     in_channels: int,
     num_classes: int,
-    image_size_px: int | None = None,
+    image_size_px: ImageSize | None = None,
 ) -> nn.Module:
     """Build an image classifier with random weights, which returns its logits alone.
 
@@ -48,7 +49,7 @@ def from_config(
         )
         config.num_channels, config.num_labels = in_channels, num_classes
         if image_size_px is not None and hasattr(config, "image_size"):
-            config.image_size = image_size_px
+            config.image_size = compact(image_size_px)
         network = transformers.AutoModelForImageClassification.from_config(
             config, trust_remote_code=False
         )

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pipeline.errors import did_you_mean
+from pipeline.image_size import ImageSize
 
 if TYPE_CHECKING:
     from torch import nn
@@ -119,7 +120,7 @@ def create(
     in_channels: int,
     num_classes: int,
     code: Path | None,
-    image_size_px: int | None = None,
+    image_size_px: ImageSize | None = None,
 ) -> "nn.Module":
     """Build the network `arch` with random weights.
 

@@ -1,21 +1,25 @@
 """The sizes that a generator makes by doubling a small map, and how wide its maps are."""
 
+from pipeline.image_size import ImageSize, sides_px
+
 _LARGEST_START_PX = 8
 _FEWEST_DOUBLINGS = 2
 _LEAST_WIDTH = 16
 
 
-def start_size(image_size_px: int) -> tuple[int, int]:
-    """Return the side of the first feature map in pixels, and how often it is doubled.
+def start_size(image_size_px: ImageSize) -> tuple[tuple[int, int], int]:
+    """Return height and width of the first feature map in pixels, and how often it is doubled.
 
-    The side is at most 8 and it is doubled at least twice: 8 = 2 * 2^2, 28 = 7 * 2^2,
-    32 = 8 * 2^2, 64 = 8 * 2^3, 224 = 7 * 2^5. Where no such pair gives `image_size_px` it is the
-    smallest that gives more, to be cut: 30 from 32, 299 from 320.
+    A side is at most 8 and it is doubled at least twice: 8 = 2 * 2^2, 28 = 7 * 2^2,
+    32 = 8 * 2^2, 64 = 8 * 2^3, 224 = 7 * 2^5. Where no such pair gives the size it is the
+    smallest that gives more, to be cut: 30 from 32, 299 from 320. Both sides are doubled as often
+    as the larger one needs: 100 x 60 from 7 * 2^4 and 4 * 2^4.
     """
+    height, width = sides_px(image_size_px)
     doublings = _FEWEST_DOUBLINGS
-    while image_size_px > _LARGEST_START_PX * 2**doublings:
+    while max(height, width) > _LARGEST_START_PX * 2**doublings:
         doublings += 1
-    return -(-image_size_px // 2**doublings), doublings
+    return (-(-height // 2**doublings), -(-width // 2**doublings)), doublings
 
 
 def map_widths(width: int, doublings: int) -> list[int]:

@@ -4,9 +4,11 @@ Written into weights files, ONNX files and manifests; `stages.data.pixels` carri
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
+
+from pipeline.image_size import ImageSize, compact, sides_px, size_text
 
 Interpolation = Literal["bilinear", "bicubic"]
 LARGEST_MEAN = 1
@@ -28,9 +30,9 @@ class Origin(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Preprocessing(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """From an image in a file to the input of a network.
 
-    The image is brought to its channels (1: grey, 3: RGB), its shorter side is scaled to
-    `resize_px`, and the middle is cut out. Networks take that as floats in [0, 1] and normalise
-    them by `mean` and `std` themselves.
+    The image is brought to its channels (1: grey, 3: RGB, 4: RGBA, any: an array), scaled until
+    the smaller of the sides that are cut out would measure `resize_px`, and the middle is cut out.
+    Networks take that as floats in [0, 1] and normalise them by `mean` and `std` themselves.
     """
 
     channels: int
@@ -42,7 +44,7 @@ class Preprocessing(Struct, frozen=True, kw_only=True, omit_defaults=True):
     classes: tuple[str, ...]
     width_px: int | None = None
     resize_px: int | None = None
-    """What the shorter side is scaled to; None: as much as is cut out."""
+    """What the smaller side that is cut out is scaled to before; None: as much as is cut out."""
     interpolation: Interpolation = "bilinear"
     """How Pillow scales, as torchvision's transforms do it, with antialiasing."""
     origins: Mapping[str, Origin] = {}
@@ -57,6 +59,22 @@ class Preprocessing(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def size_px(self) -> tuple[int, int]:
         """Return height and width that are cut out."""
         return self.image_size_px, self.width_px or self.image_size_px
+
+    @property
+    def image_size(self) -> ImageSize:
+        """Return the same as settings and options say it: one number for both sides that agree."""
+        return compact(self.size_px)
+
+    @property
+    def scaling(self) -> str:
+        """Return how images are scaled before the middle is cut out, as part of a sentence."""
+        height, width = self.size_px
+        smaller = min(height, width)
+        to_px = self.resize_px or smaller
+        if height == width:
+            return f"shorter side to {to_px} ({self.interpolation})"
+        covered = f"{height * to_px // smaller} x {width * to_px // smaller}"
+        return f"scaled to cover {covered} ({self.interpolation})"
 
     @property
     def assumed(self) -> tuple[str, ...]:
@@ -80,6 +98,8 @@ class Preprocessing(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def _text(self, name: str) -> str:
         """Return the value of a field as an option takes it; of many names only some."""
         value = getattr(self, name)
+        if name == "image_size_px":
+            return size_text(self.image_size)
         if name == "resize_px":
             return str(value or min(self.size_px))
         if not isinstance(value, tuple):
@@ -88,3 +108,9 @@ class Preprocessing(Struct, frozen=True, kw_only=True, omit_defaults=True):
         if len(entries) > _NAMES:
             entries = [*entries[: _NAMES - 1], "...", entries[-1]]
         return ",".join(entries) or "unknown"
+
+
+def size_fields(size: ImageSize) -> dict[str, Any]:
+    """Return the fields of `Preprocessing` that hold a height and a width."""
+    height, width = sides_px(size)
+    return {"image_size_px": height, "width_px": None if width == height else width}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.errors import SettingsFault
+from pipeline.image_size import compact, sides_px
 from pipeline.settings import Data, Settings
 from pipeline.weight_names import hub_of
 from stages.hubs import resolve
@@ -51,17 +51,12 @@ def _located(role: str, weights: str | None, arch: str, root: Path) -> Located |
 
 def _with_defaults(data: Data, weights: NamedWeights) -> Data:
     """Return the table with what the weights take where it says nothing."""
-    if weights.width_px is not None and data.image_size_px is None:
-        size = f"{weights.image_size_px}x{weights.width_px}"
-        wrong = f"the teacher's images are not square ({size})"
-        remedy = "set data.image_size_px to a size that it takes too"
-        raise SettingsFault([(("data", "image_size_px"), wrong, remedy)])
-    size_px = data.image_size_px or weights.image_size_px
+    own_px = compact((weights.image_size_px, weights.width_px or weights.image_size_px))
+    size_px = data.image_size_px or own_px
     # Images of another size than the hub's are not known to be scaled to more than that.
     resize_px = data.resize_px
-    is_hubs = size_px == weights.image_size_px and weights.width_px is None
-    if resize_px is None and is_hubs:
-        resize_px = weights.resize_px or size_px
+    if resize_px is None and size_px == own_px:
+        resize_px = weights.resize_px or min(sides_px(size_px))
     has_own = bool(data.mean or data.std)
     return msgspec.structs.replace(
         data,

@@ -3,12 +3,14 @@
 Light: torch is imported where an estimate is made.
 """
 
+import math
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from pipeline import collector
 from pipeline.errors import StageError
+from pipeline.image_size import ImageSize
 from pipeline.settings import Settings
 from pipeline.stage import Stage
 from stages.data.datasets import spec_of
@@ -28,7 +30,8 @@ class PlannedMemory(msgspec.Struct, frozen=True, kw_only=True):
 
     images: int
     """In memory at a time."""
-    image_size_px: int
+    image_size_px: ImageSize
+    """One number for both sides, or height and width."""
     step_bytes: int
     """The most that the process will hold."""
     available_bytes: int
@@ -37,7 +40,7 @@ class PlannedMemory(msgspec.Struct, frozen=True, kw_only=True):
     """8 GiB, or what is available where that is less."""
     fitting_images: int
     """A power of two of images of that size, which take no more than `bound_bytes`."""
-    fitting_image_size_px: int
+    fitting_image_size_px: ImageSize
     """About how large so many images may be in `bound_bytes`."""
     setting: str | None
     """What to set for a step within `bound_bytes`, None where it is, or where no setting helps."""
@@ -53,8 +56,8 @@ def may_be_large(stage: Stage, settings: Settings) -> bool:
     """Return whether the memory of a step is worth an estimate, as far as settings alone say."""
     if settings.validate.images == "bank" and settings.data.image_size_px is None:
         return True  # only the weights say how large images are
-    size_px = spec_of(settings.data).image_size_px
-    return _images(stage, settings) * size_px**2 > _SMALL_STEP_PIXELS
+    pixels = math.prod(spec_of(settings.data).size_px)
+    return _images(stage, settings) * pixels > _SMALL_STEP_PIXELS
 
 
 def of_stage(stage: Stage, settings: Settings) -> PlannedMemory:
@@ -93,12 +96,12 @@ def of_stage(stage: Stage, settings: Settings) -> PlannedMemory:
             setting = step_memory.remedy(settings.distill, fitting_images)
     return PlannedMemory(
         images=images,
-        image_size_px=card.image_size_px,
+        image_size_px=card.image_size,
         step_bytes=estimate.total(images),
         available_bytes=available_bytes,
         bound_bytes=bound_bytes,
         fitting_images=fitting_images,
-        fitting_image_size_px=estimate.fitting_size_px(images, card.image_size_px, bound_bytes),
+        fitting_image_size_px=estimate.fitting_size_px(images, card.size_px, bound_bytes),
         setting=setting,
     )
 
@@ -171,7 +174,7 @@ def _of_teacher(stage: Stage, card: "Card") -> "StepMemory | None":
     code = stage.externals.get("teacher_code")
     network = factory.build(card, code=code.path if code else None, place="teacher.arch")
     network = devices.Compute(torch.device("cpu"), "fp32").placed(network)
-    return memory.of_network(network, channels=card.channels, image_size_px=card.image_size_px)
+    return memory.of_network(network, channels=card.channels, image_size_px=card.size_px)
 
 
 def _of_distill(stage: Stage, settings: Settings, card: "Card") -> "StepMemory | None":

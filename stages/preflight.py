@@ -28,7 +28,7 @@ _TRIAL_IMAGES = 4
 _TRIAL_BATCH_SIZES = (1, 3)
 _TRIAL = Export(max_relative_difference=0.05, min_agreement=0.0)
 """Random weights say whether a network goes through, and little of how exact it is."""
-_exportable: set[tuple[str, Path | None, int, int, int]] = set()
+_exportable: set[tuple[str, Path | None, int, tuple[int, int], int]] = set()
 """What a trial of this process wrote already."""
 
 
@@ -149,7 +149,7 @@ def try_export(network: "Classifier", card: "Card", *, code: Path | None, place:
     Raises:
         StageError: It cannot be, or its answer for an image depends on the others of a batch.
     """
-    what = (card.arch, code, card.channels, card.image_size_px, card.num_classes)
+    what = (card.arch, code, card.channels, card.size_px, card.num_classes)
     if card.arch in registry.ARCHITECTURES or what in _exportable:
         return
     import copy  # noqa: PLC0415  (with torch, only where a trial is due)
@@ -159,7 +159,7 @@ def try_export(network: "Classifier", card: "Card", *, code: Path | None, place:
 
     from stages.export.stage import export  # noqa: PLC0415
 
-    shape = (_TRIAL_IMAGES, card.channels, card.image_size_px, card.image_size_px)
+    shape = (_TRIAL_IMAGES, card.channels, *card.size_px)
     images_NCHW = np.random.default_rng(0).random(shape, dtype=np.float32)
     with TemporaryDirectory(prefix="madpipe-") as folder, torch.random.fork_rng(devices=[]):
         try:

@@ -16,7 +16,7 @@ MAX_FUNCTION_LINES = 60
 
 # What each part may import of ours; the order goes from the bottom to the top.
 ALLOWED = {
-    "models": {"models", "pipeline.errors"},
+    "models": {"models", "pipeline.errors", "pipeline.image_size"},
     "stages": {
         "stages",
         "models",
@@ -27,6 +27,7 @@ ALLOWED = {
         "pipeline.gates.build_records",
         "pipeline.gates.intervals",
         "pipeline.gates.measurements",
+        "pipeline.image_size",
         "pipeline.machine",
         "pipeline.paths",
         "pipeline.preprocessing",
@@ -43,8 +44,8 @@ ALLOWED = {
 }
 # The core from the bottom to the top: a module imports from its own line or from those above it.
 ORDER = """
-    __init__ exit_codes collector errors events signals atomic paths preprocessing texts
-    weight_names
+    __init__ exit_codes collector errors events signals atomic paths image_size texts
+    preprocessing weight_names
     gates.measures gates.build_records gates.measurements
     machine settings cache.digests gates.intervals checkpoint
     requirements config.rules config.presets config.template

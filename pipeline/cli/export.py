@@ -10,11 +10,11 @@ from pipeline.cli import common, preprocessing_options
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Force, Json, Out, Set
 from pipeline.cli.files import Precision, settings_for
 from pipeline.cli.preprocessing_options import (
-    ImageSize,
     Interpolate,
     Labels,
     Mean,
     Resize,
+    SizeOption,
     Std,
     Strict,
 )
@@ -45,7 +45,7 @@ def export(
     student: Student = None,
     arch: Arch = None,
     num_classes: NumClasses = None,
-    image_size: ImageSize = None,
+    image_size: SizeOption = None,
     mean: Mean = None,
     std: Std = None,
     labels: Labels = None,

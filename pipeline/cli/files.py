@@ -14,11 +14,11 @@ import typer
 from pipeline.cli import common, preprocessing_options
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Force, Json, Out, Set
 from pipeline.cli.preprocessing_options import (
-    ImageSize,
     Interpolate,
     Labels,
     Mean,
     Resize,
+    SizeOption,
     Std,
     Strict,
 )
@@ -77,7 +77,7 @@ def build(
     precision: Precision = "auto",
     target: Target = None,
     calibration: Calibration = None,
-    image_size: ImageSize = None,
+    image_size: SizeOption = None,
     mean: Mean = None,
     std: Std = None,
     labels: Labels = None,
@@ -164,6 +164,7 @@ def validate(
     teacher: TeacherFile = None,
     data: Data = "digits",
     arch: TeacherArch = None,
+    image_size: SizeOption = None,
     mean: Mean = None,
     std: Std = None,
     labels: Labels = None,
@@ -191,7 +192,7 @@ def validate(
     from stages import standalone  # noqa: PLC0415
     from stages.networks.facts import Facts  # noqa: PLC0415
 
-    values = preprocessing_options.read(mean=mean, std=std, labels=labels)
+    values = preprocessing_options.read(image_size=image_size, mean=mean, std=std, labels=labels)
     measurements = standalone.validate(
         engine,
         teacher,

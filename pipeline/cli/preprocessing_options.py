@@ -1,12 +1,14 @@
 """Options that say how images become the input of a network, for the commands on files."""
 
 import math
+import re
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
 
 from pipeline.errors import UsageError
+from pipeline.image_size import LARGEST_PX, SMALLEST_PX, ImageSize, compact, sides_px, size_text
 from pipeline.preprocessing import LARGEST_MEAN, LARGEST_STD, Interpolation
 from stages import class_lists
 from stages.data.classes import canonical
@@ -17,8 +19,15 @@ _NAMED = dict(STATISTICS) | {"none": ((0.0,), (1.0,)), "bytes": ((0.0,), (1 / 25
 _NAMES = f"{', '.join(STATISTICS)}, none ([0, 1]) or bytes (0 to 255)"
 _VALUES = f"V is numbers with commas, or {_NAMES}"
 
-ImageSize = Annotated[
-    int | None, typer.Option(min=8, help="Pixels; absent: of the file, or the usual.")
+_SIZE = re.compile(r"(\d+)(?:[xX](\d+))?")
+
+SizeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|HxW",
+        help=f"Pixels of both sides, or of height and width ({SMALLEST_PX} to {LARGEST_PX} each); "
+        "absent: of the file, or the usual.",
+    ),
 ]
 Mean = Annotated[
     str | None,
@@ -45,7 +54,7 @@ Strict = Annotated[
 class Values(NamedTuple):
     """What the options say, by the names of the fields of `Preprocessing`; None: nothing."""
 
-    image_size_px: int | None
+    image_size_px: ImageSize | None
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
     classes: tuple[str, ...] | None
@@ -55,7 +64,7 @@ class Values(NamedTuple):
 
 def read(
     *,
-    image_size: int | None = None,
+    image_size: str | None = None,
     mean: str | None = None,
     std: str | None = None,
     labels: Path | None = None,
@@ -88,17 +97,35 @@ def read(
         if numbers is not None and max(numbers) > most:
             wrong = f"is of no images in [0, 1] ({text})"
             raise UsageError(option, wrong, "divide it by 255 where it is of bytes")
-    if image_size and resize and resize < image_size:
-        wrong = f"is less than is cut out ({resize}; --image-size {image_size})"
+    size = None if image_size is None else size_of(image_size)
+    if size and resize and resize < min(sides_px(size)):
+        wrong = f"is less than is cut out ({resize}; --image-size {size_text(size)})"
         raise UsageError("--resize", wrong, "exchange them, or drop it")
     return Values(
-        image_size,
+        size,
         means,
         stds,
         None if labels is None else _labels(labels),
         resize,
         interpolation,
     )
+
+
+def size_of(text: str) -> ImageSize:
+    """Return what --image-size says.
+
+    Raises:
+        UsageError: It is neither a number nor two with an x, or a side is outside the bounds.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        remedy = "give pixels: 96, or 96x128 of height and width"
+        raise UsageError("--image-size", f"is no size ({text})", remedy)
+    sides = tuple(int(side) for side in match.groups() if side is not None)
+    if any(not SMALLEST_PX <= side <= LARGEST_PX for side in sides):
+        wrong = f"is outside {SMALLEST_PX} to {LARGEST_PX} pixels ({text})"
+        raise UsageError("--image-size", wrong, "scale the images")
+    return compact(sides if len(sides) > 1 else sides[0])
 
 
 def _numbers(option: str, text: str | None, part: int) -> tuple[float, ...] | None:

@@ -11,11 +11,12 @@ import typer
 
 from pipeline import estimates
 from pipeline.cache.store import Store
-from pipeline.cli import common
+from pipeline.cli import common, preprocessing_options
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Force, Inconclusive, Json, Set
 from pipeline.cli.preprocessing_options import Strict
 from pipeline.errors import MadpipeError, StageError
 from pipeline.estimates import Estimate
+from pipeline.image_size import setting_text
 from pipeline.planner import ALL, Planned, named, reasons_for, selected
 from pipeline.project import Project
 from pipeline.run_pipeline import run_pipeline
@@ -32,6 +33,16 @@ Smoke = Annotated[
         "--smoke",
         help="Play a few rounds, steps and images of each stage in a folder of their own: judges "
         "nothing, and says how long the real run will take.",
+    ),
+]
+
+Size = Annotated[
+    str | None,
+    typer.Option(
+        "--image-size",
+        metavar="N|HxW",
+        help="Pixels of the images, as --set data.image_size_px: 96, or 96x128 of height and "
+        "width.",
     ),
 ]
 
@@ -57,12 +68,17 @@ def run(
     as_json: Json = False,
     smoke: Smoke = False,
     strict: Strict = False,
+    image_size: Size = None,
 ) -> NoReturn:
     """Run stages and all that they need; what is stored is not run again.
 
     The stages are teacher, distill, export, build and validate. After validate the gates judge.
     """
-    project = common.open_project(config, [*(set_ or ()), *(["teacher.strict=true"] * strict)])
+    changes = [*(set_ or ()), *(["teacher.strict=true"] * strict)]
+    if image_size is not None:
+        size = preprocessing_options.size_of(image_size)
+        changes.append(f"data.image_size_px={setting_text(size)}")
+    project = common.open_project(config, changes)
     try:
         with (
             contextlib.closing(choose_screen(as_json=as_json)) as screen,

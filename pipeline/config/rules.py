@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from pipeline.errors import did_you_mean
 from pipeline.gates import measures
+from pipeline.image_size import setting_text, sides_px
 from pipeline.preprocessing import LARGEST_MEAN, LARGEST_STD
 from pipeline.settings import Distill, Gate, Settings
 from pipeline.weight_names import FORMS, hub_of
@@ -127,12 +128,14 @@ def _images(settings: Settings) -> Iterator[Fault]:
         if max(numbers, default=0) > most:
             wrong = f"is of no images in [0, 1] ({list(numbers)})"
             yield Fault(("data", name), wrong, "divide it by 255 where it is of bytes")
-    if data.resize_px and data.image_size_px and data.resize_px < data.image_size_px:
-        wrong = f"is less than is cut out ({data.resize_px}; image_size_px {data.image_size_px})"
+    size = data.image_size_px
+    if data.resize_px and size and data.resize_px < min(sides_px(size)):
+        cut = f"image_size_px {setting_text(size)}"
+        wrong = f"is less than is cut out ({data.resize_px}; {cut})"
         yield Fault(("data", "resize_px"), wrong, "exchange them, or drop it")
     # Weights by name bring the size that they take.
     is_named = hub_of(settings.teacher.weights) is not None
-    if data.source == "folder" and data.image_size_px is None and not is_named:
+    if data.source == "folder" and size is None and not is_named:
         wrong = 'source "folder" has no image size of its own (image_size_px is absent)'
         remedy = "set data.image_size_px to the height and width that the teacher takes"
         yield Fault(("data", "source"), wrong, remedy)

@@ -128,6 +128,8 @@ def accepted(kind: inspect.Type) -> str:
             return "a text" + (" that is not empty" if kind.min_length else "")
         case inspect.VarTupleType():
             least = " of at least one" if kind.min_length else ""
+            if kind.min_length and kind.min_length == kind.max_length:
+                least = f" of {kind.min_length}"
             return f"a list{least}, each {accepted(kind.item_type)}"
         case _:
             return "a table"

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.image_size import size_text
+
 _MINUTE_S = 60
 _HOUR_S = 3600
 _TENTHS_BELOW_S = 9.95
@@ -23,7 +25,9 @@ def duration(seconds: float) -> str:
 
 
 def number(value: object) -> str:
-    """Return a figure with as many digits as a reader needs."""
+    """Return a figure with as many digits as a reader needs; sides of images as `96x128`."""
+    if isinstance(value, list | tuple):
+        return "x".join(map(str, value))
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     if isinstance(value, int) or abs(value) >= _LARGE:
@@ -77,7 +81,9 @@ def step_memory(fields: Mapping[str, Any]) -> str:
     """Return what training steps will hold, from the fields of a plan's record, as a sentence."""
     if "unknown" in fields:
         return f"unknown: {fields['unknown']}"
-    size_px, fitting_px = fields["image_size_px"], fields["fitting_image_size_px"]
+    size_px, fitting_px = (
+        size_text(fields[name]) for name in ("image_size_px", "fitting_image_size_px")
+    )
     images, bound = fields["images"], size(fields["bound_bytes"])
     begin = f"about {size(fields['step_bytes'])} in steps of {images} images of {size_px} px"
     if fields["step_bytes"] > fields["bound_bytes"]:

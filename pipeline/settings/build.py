@@ -3,8 +3,10 @@
 from typing import Annotated, Literal
 
 from msgspec import Meta
+from msgspec.structs import force_setattr
 
-from pipeline.settings.kinds import Count, Rate, Share, Table
+from pipeline.image_size import compact
+from pipeline.settings.kinds import Count, Rate, Share, SizeOfImages, Table
 
 BackendName = Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime", "openvino"]
 DeviceName = Literal["auto", "cpu", "cuda"]
@@ -95,6 +97,12 @@ class Build(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """auto: layers to return to fp32 where int8 differs too much"""
     output: str | None = None
     """which output has the logits, where a file has more than one"""
-    image_size_px: Count | None = None
-    """height and width to build for, where a file leaves them open"""
+    image_size_px: SizeOfImages | None = None
+    """height and width to build for, or [height, width] where they differ, where a file leaves
+    them open"""
     tensorrt: TensorRT = TensorRT()
+
+    def __post_init__(self) -> None:
+        """Write an image size of two equal sides as one number, so that it has one key."""
+        if self.image_size_px is not None:
+            force_setattr(self, "image_size_px", compact(self.image_size_px))

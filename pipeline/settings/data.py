@@ -3,9 +3,11 @@
 from typing import Annotated, Literal
 
 from msgspec import Meta
+from msgspec.structs import force_setattr
 
+from pipeline.image_size import compact
 from pipeline.preprocessing import Interpolation
-from pipeline.settings.kinds import Count, Rate, Table
+from pipeline.settings.kinds import Count, Rate, SizeOfImages, Table
 
 SourceName = Literal[
     "digits", "cifar10", "cifar100", "tiny-imagenet", "food101", "places365", "imagenet", "folder"
@@ -26,11 +28,11 @@ class Data(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     classes: str | tuple[str, ...] = ()
     """names of the folders in the order of the teacher's outputs, or a file with them, or
     "natural" (class2 before class10); empty: by name, as torchvision does"""
-    image_size_px: Annotated[int, Meta(ge=8, le=1024)] | None = None
-    """height and width; absent: the source's own"""
+    image_size_px: SizeOfImages | None = None
+    """height and width, or [height, width] where they differ; absent: the source's own"""
     resize_px: Annotated[int, Meta(ge=8, le=2048)] | None = None
-    """what the shorter side is scaled to before the middle is cut out, e.g. 256 for 224; absent:
-    the source's own"""
+    """what the shorter side is scaled to before the middle is cut out, e.g. 256 for 224: the side
+    that is the smaller one of image_size_px; absent: the source's own"""
     interpolation: Interpolation | None = None
     """how images are scaled; absent: the source's own"""
     mean: tuple[float, ...] = ()
@@ -45,3 +47,8 @@ class Data(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     download: bool = False
     """let torchvision download the set into root where it can (cifar10, cifar100, food101,
     places365)"""
+
+    def __post_init__(self) -> None:
+        """Write an image size of two equal sides as one number, so that it has one key."""
+        if self.image_size_px is not None:
+            force_setattr(self, "image_size_px", compact(self.image_size_px))

@@ -216,7 +216,7 @@ def of_run(ctx: Context) -> Int8Trainer:
     generators = [_generator(ctx.input(f"distill/{name}")) for name in names]
     trainer = Int8Trainer(
         options,
-        _Generated(generators, training_batch(options, generators[0].image_size_px ** 2), device),
+        _Generated(generators, training_batch(options, math.prod(generators[0].size_px)), device),
         device,
         seed=ctx.settings.seed,
         steps=ctx.play(options.int8_steps, _UNIT, few=_SMOKE_STEPS),

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from pipeline.preprocessing import Interpolation, Preprocessing
+from pipeline.image_size import ImageSize, sides_px
+from pipeline.preprocessing import Interpolation, Preprocessing, size_fields
 from pipeline.settings import Data
 
 
@@ -16,13 +17,14 @@ class Spec:
     """The images of a source. `mean` and `std` are of each channel, of images in [0, 1]."""
 
     channels: int
-    image_size_px: int
+    image_size_px: ImageSize
+    """One number for both sides, or height and width."""
     mean: tuple[float, ...]
     std: tuple[float, ...]
     num_classes: int | None = None
     """None: as many as the folder has sub-folders."""
     resize_ratio: float = 1.0
-    """Shorter side of an image over the side that is cut out of its middle."""
+    """What the smaller side is scaled to over the side that is cut out of its middle."""
     resize_px: int | None = None
     """The same in pixels, where it was said so."""
     interpolation: Interpolation = "bilinear"
@@ -33,17 +35,22 @@ class Spec:
     fetched: tuple[str, ...] = ()
     """Where torchvision can download it: names of which one is in the folder afterwards."""
 
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Return height and width that are cut out."""
+        return sides_px(self.image_size_px)
+
     def preprocessing(self, classes: tuple[str, ...] = ()) -> Preprocessing:
         """Return what becomes of an image of the source before a network gets it."""
-        size = self.image_size_px
-        resize_px = self.resize_px or int(size * self.resize_ratio)
+        smaller = min(self.size_px)
+        resize_px = self.resize_px or int(smaller * self.resize_ratio)
         return Preprocessing(
             channels=self.channels,
-            image_size_px=size,
+            **size_fields(self.size_px),
             mean=self.mean,
             std=self.std,
             classes=classes,
-            resize_px=None if resize_px == size else resize_px,
+            resize_px=None if resize_px == smaller else resize_px,
             interpolation=self.interpolation,
         )
 

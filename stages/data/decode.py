@@ -1,10 +1,11 @@
-"""One file as a picture of 8 bits, grey or colour; the only place that decides how.
+"""One file as a picture of 8 bits, grey or colour, or as an array; the only place that decides how.
 
 As torchvision's `ImageFolder` where it is right: the first frame, palettes and CMYK by Pillow's
 own conversion, transparency dropped, pixels in the order in which they are stored (a rotation in
 EXIF is not applied). Beyond that, 16 bits of grey are scaled to 8 instead of clipped to white.
+Images of any number of channels may be arrays of uint8, as `numpy.save` writes them.
 
-Shape legend: H W space.
+Shape legend: H W space, C channel.
 """
 
 import numpy as np
@@ -16,6 +17,11 @@ _COLOUR_LEVELS = 32
 _BITS_PER_SAMPLE = 258
 """The TIFF tag; cameras leave 12 bits in samples of 16."""
 _FULL_RANGE = "convert them to 8 or 16 bits, with black at 0 and white at the highest value"
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+"""Channels -> what Pillow calls a picture of so many."""
+ARRAYS = ".npy"
+_DIMENSIONS = 3
+_WITH_ALPHA = {"RGBA", "LA", "PA", "La", "RGBa"}
 NO_IMAGE = ("are no readable images", "remove or repair them")
 
 
@@ -29,18 +35,23 @@ class UndecidedImage(Exception):
         self.remedy = remedy
 
 
-def decode(path: str, channels: int, grey_remedy: str) -> Image.Image:
-    """Return the image of a file in mode L for one channel, RGB for three.
+def decode(path: str, channels: int, grey_remedy: str) -> Image.Image | np.ndarray:
+    """Return the picture of a file in mode L, RGB or RGBA, or its array of uint8 and shape HWC.
 
     Args:
         path: The file.
-        channels: 1 or 3.
+        channels: 1, 3 or 4; any number where the file is an array.
         grey_remedy: What to do where it is in colour and one channel is wanted.
 
     Raises:
-        UndecidedImage: It is no image, is in colour where one channel is wanted, or has samples
-            whose range it does not name.
+        UndecidedImage: It is no image, has other channels than are wanted, or has samples whose
+            range it does not name.
     """
+    if str(path).lower().endswith(ARRAYS):
+        return _array(path, channels)
+    if channels not in MODES:
+        wrong = f"are pictures, which do not have {channels} channels"
+        raise UndecidedImage(wrong, _form_of_arrays(channels))
     try:
         with Image.open(path) as image:
             image.load()
@@ -48,13 +59,41 @@ def decode(path: str, channels: int, grey_remedy: str) -> Image.Image:
             if channels == 1 and _is_coloured(grey):
                 wrong = "are in colour, and the images have one channel"
                 raise UndecidedImage(wrong, grey_remedy)
-            return grey.convert("L" if channels == 1 else "RGB")
+            if MODES[channels] == "RGBA" and not has_alpha(image):
+                wrong = "have no transparency, and the images have four channels"
+                raise UndecidedImage(wrong, "save them as RGBA, or as .npy with four channels")
+            return grey.convert(MODES[channels])
     except Image.DecompressionBombError as error:
         pixels = f"have more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels".replace(",", " ")
         raise UndecidedImage(pixels, "scale them down or remove them") from error
     # What Pillow raises for a file that is no whole image.
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
         raise UndecidedImage(*NO_IMAGE) from error
+
+
+def has_alpha(image: Image.Image) -> bool:
+    """Return whether a picture says how transparent its pixels are."""
+    return image.mode in _WITH_ALPHA or "transparency" in image.info
+
+
+def _array(path: str, channels: int) -> np.ndarray:
+    """Return the array of a file, which is never unpickled."""
+    remedy = _form_of_arrays(channels)
+    try:
+        stored = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UndecidedImage("are no readable arrays", remedy) from error
+    if not isinstance(stored, np.ndarray) or stored.dtype != np.uint8 or stored.ndim != _DIMENSIONS:
+        raise UndecidedImage("are no arrays of uint8 with height, width and channels", remedy)
+    if stored.shape[2] != channels or not stored.size:
+        raise UndecidedImage(f"are arrays of shape {stored.shape}", remedy)
+    if stored.shape[0] * stored.shape[1] > 2 * (Image.MAX_IMAGE_PIXELS or stored.size):
+        raise UndecidedImage("are arrays of too many pixels", "scale them down or remove them")
+    return np.array(stored)
+
+
+def _form_of_arrays(channels: int) -> str:
+    return f"save images as .npy, uint8 of shape (height, width, {channels})"
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

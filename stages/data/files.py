@@ -19,10 +19,9 @@ from pipeline.preprocessing import Preprocessing
 from pipeline.stage import StageError
 from stages.data import pixels
 from stages.data.datasets import Spec
-from stages.data.decode import UndecidedImage, decode
+from stages.data.decode import ARRAYS, MODES, UndecidedImage, decode
 from stages.networks.predict import OnImages, no_progress
 
-_CHANNELS = (1, 3)
 _NAMED_FAULTS = 3
 _PROGRESS_EVERY_S = 0.5
 
@@ -40,8 +39,7 @@ class ImageFiles:
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Return N, C, H and W."""
-        size = self.spec.image_size_px
-        return len(self.paths), self.spec.channels, size, size
+        return len(self.paths), self.spec.channels, *self.spec.size_px
 
     @property
     def size_bytes(self) -> int:
@@ -65,11 +63,13 @@ class ImageFiles:
         return self._read(self.paths, on_progress)
 
     def _read(self, paths: Sequence[str], on_progress: OnImages) -> Tensor:
-        if self.spec.channels not in _CHANNELS:
+        channels = self.spec.channels
+        if channels not in MODES and any(not path.lower().endswith(ARRAYS) for path in paths):
             raise StageError(
                 "data.mean",
-                f"images in files have 1 or 3 channels ({self.spec.channels} numbers)",
-                'give a number for each, or validate.images = "bank" for a network of others',
+                f"images in files have 1, 3 or 4 channels ({channels} numbers)",
+                f"save them as .npy, uint8 of shape (height, width, {channels}), or set "
+                'validate.images = "bank"',
             )
         x_BHWC = read_images(
             paths,
@@ -98,7 +98,7 @@ def read_images(
 
     Args:
         paths: The files.
-        preprocessing: What becomes of them; channels are 1 or 3.
+        preprocessing: What becomes of them; channels are 1, 3 or 4 where they are no arrays.
         place: What named the files, for messages.
         grey_remedy: What to do where they are in colour and one channel is wanted.
         on_progress: Called now and then with how many are read, of how many.
@@ -116,13 +116,13 @@ def read_images(
         except UndecidedImage as error:
             faulty.setdefault((error.wrong, error.remedy), []).append(paths[number])
         else:
-            cut = pixels.scale_and_crop(
+            x_NHWC[number] = pixels.prepared(
                 image,
+                channels,
                 preprocessing.size_px,
                 preprocessing.resize_px,
                 preprocessing.interpolation,
             )
-            x_NHWC[number] = pixels.to_array(cut, channels)
 
     with ThreadPoolExecutor(machine.cpu_count()) as threads, warnings.catch_warnings():
         # Pillow warns of what is handled here: large images, transparency in palettes, odd EXIF.

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from stages.data.decode import MODES, has_alpha
 from stages.data.tree import some
 
 _FILES = 128
@@ -19,8 +20,11 @@ _WITH_EXIF = {"JPEG", "MPO", "TIFF", "WEBP"}
 """Formats whose EXIF stands in the header; Pillow decodes others to look for it."""
 
 
-def notes(paths: Sequence[str]) -> tuple[str, ...]:
-    """Return a line for what a fixed draw of the files has and reading leaves aside."""
+def notes(paths: Sequence[str], channels: int) -> tuple[str, ...]:
+    """Return a line for what a fixed draw of the files has and reading leaves aside.
+
+    Of images of four channels transparency is one of them.
+    """
     count = min(_FILES, len(paths))
     draw = np.random.default_rng(_DRAW_SEED).permutation(len(paths))[:count]
     rotated, transparent = [], []
@@ -30,8 +34,7 @@ def notes(paths: Sequence[str]) -> tuple[str, ...]:
                 if image.format in _WITH_EXIF:
                     orientation = image.getexif().get(_ORIENTATION, 1)
                     rotated += [path] * (orientation not in _UPRIGHT)
-                is_transparent = image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info
-                transparent += [path] * is_transparent
+                transparent += [path] * (has_alpha(image) and MODES.get(channels) != "RGBA")
         except Exception:  # noqa: BLE001, S112  (what is wrong with a file is said where it is read)
             continue
     lines = (

@@ -132,7 +132,7 @@ def load(
         kept = x.select(kept_N) if isinstance(x, ImageFiles) else x[kept_N]
         held_out = DatasetPart(kept, y_N[kept_N])
     if isinstance(held_out.x, ImageFiles):
-        notes += headers.notes(held_out.x.paths)
+        notes += headers.notes(held_out.x.paths, spec.channels)
     held_out_images = _images(held_out, classes, spec).to(torch.device("cpu"), on_progress)
     notes += tuple(_doubts(held_out_images))
     return Dataset(_images(train, classes, spec), held_out_images, spec, notes)
@@ -206,11 +206,11 @@ def _images(part: DatasetPart, classes: tuple[str, ...], spec: Spec) -> Images:
     labels_N = torch.from_numpy(y_N.astype(np.int64))
     if isinstance(x, ImageFiles):
         return Images(x, labels_N, classes)
-    size = spec.image_size_px
-    if x.shape[1:] != (size, size, spec.channels):
+    shape_HWC = (*spec.size_px, spec.channels)
+    if x.shape[1:] != shape_HWC:
         raise StageError(
             "data",
-            f"images are {x.shape[1:]}, the settings say {(size, size, spec.channels)}",
+            f"images are {x.shape[1:]}, the settings say {shape_HWC}",
             "correct data.image_size_px, or data.mean and data.std (one number a channel)",
         )
     x_NCHW = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))

@@ -44,6 +44,19 @@ def scale_and_crop(
     return image.crop(box)
 
 
-def to_array(image: Image.Image, channels: int) -> np.ndarray:
-    """Return a decoded image as uint8 of shape HWC."""
-    return np.asarray(image).reshape(image.height, image.width, channels)
+def prepared(
+    image: Image.Image | np.ndarray,
+    channels: int,
+    size_HW: tuple[int, int],
+    resize_px: int | None,
+    interpolation: str,
+) -> np.ndarray:
+    """Return a decoded image, scaled and cut, as uint8 of shape HWC; see `scale_and_crop`.
+
+    Of an array of shape HWC each channel is scaled as a grey picture.
+    """
+    scaling = size_HW, resize_px, interpolation
+    if isinstance(image, Image.Image):
+        return np.asarray(scale_and_crop(image, *scaling)).reshape(*size_HW, channels)
+    planes = (Image.fromarray(np.ascontiguousarray(image[..., c])) for c in range(channels))
+    return np.stack([np.asarray(scale_and_crop(plane, *scaling)) for plane in planes], axis=-1)

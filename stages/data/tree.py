@@ -12,6 +12,8 @@ from pathlib import Path
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 """Of files that are read as images, in lower case: those of torchvision's `ImageFolder`."""
+_ARRAYS = ".npy"
+"""Of images with any number of channels; beside pictures such files are something else."""
 _OF_SYSTEMS = {
     "__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found",
     "@recycle", "@tmp", "@__thumb", "#snapshot", "__pycache__", "thumbs.db", "desktop.ini",
@@ -85,8 +87,12 @@ def class_folders(root: Path, left_out: LeftOut | None = None) -> list[str]:
 
 
 def image_files(folder: Path, left_out: LeftOut | None = None) -> list[str]:
-    """Return the paths of all images in `folder` and below it, sorted; links are followed."""
+    """Return the paths of all images in `folder` and below it, sorted; links are followed.
+
+    Arrays are images where there are no others.
+    """
     paths: list[str] = []
+    arrays: list[str] = []
     left_out = left_out or LeftOut()
     around = folder.absolute().parent.stat()  # a link back to the set would make all classes one
     outside = frozenset([(around.st_dev, around.st_ino)])
@@ -109,6 +115,10 @@ def image_files(folder: Path, left_out: LeftOut | None = None) -> list[str]:
                     left_out.hidden += [entry.path] if suffix in IMAGE_SUFFIXES else []
                 elif suffix in IMAGE_SUFFIXES and (entry.is_file() or entry.is_symlink()):
                     paths.append(entry.path)
+                elif suffix == _ARRAYS and entry.is_file():
+                    arrays.append(entry.path)
                 else:
                     left_out.suffixes[suffix or "none"] += 1
-    return sorted(paths)
+    if paths and arrays:
+        left_out.suffixes[_ARRAYS] += len(arrays)
+    return sorted(paths or arrays)

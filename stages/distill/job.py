@@ -76,7 +76,7 @@ def build_generator(options: Distill, card: Card) -> Generator:
     """Return the generator, at random, of images that a teacher takes."""
     return Generator(
         noise_dim=options.noise_dim,
-        image_size_px=card.image_size_px,
+        image_size_px=card.size_px,
         channels=card.channels,
         width=options.generator_width,
         kind=options.generator,

@@ -14,10 +14,14 @@ _COLUMNS = 16
 _CELL_PX = 48
 _GAP_PX = 4
 _TITLE_PX = 22
+_RGB = 3
 
 
 def save(path: Path, rows: Mapping[str, Tensor]) -> None:
-    """Write a PNG with the images, in [0, 1] and of shape NCHW, of each named source."""
+    """Write a PNG with the images, in [0, 1] and of shape NCHW, of each named source.
+
+    Of more than three channels the first three are drawn, of two the first.
+    """
     pitch = _CELL_PX + _GAP_PX
     lines = {name: -(-len(x) // _COLUMNS) for name, x in rows.items()}
     height = sum(_TITLE_PX + count * pitch for count in lines.values()) + _GAP_PX
@@ -30,8 +34,9 @@ def save(path: Path, rows: Mapping[str, Tensor]) -> None:
         for number, x_CHW in enumerate(x_NCHW):
             place = (_GAP_PX + number % _COLUMNS * pitch, top + number // _COLUMNS * pitch)
             x_HWC = np.rint(x_CHW.float().cpu().permute(1, 2, 0).numpy() * 255).astype(np.uint8)
-            image = Image.fromarray(x_HWC[..., 0] if x_HWC.shape[-1] == 1 else x_HWC[..., :3])
-            cell = image.resize((_CELL_PX, _CELL_PX), Image.Resampling.NEAREST)
+            image = Image.fromarray(x_HWC[..., :_RGB] if len(x_CHW) >= _RGB else x_HWC[..., 0])
+            width, height = (round(side * _CELL_PX / max(image.size)) for side in image.size)
+            cell = image.resize((max(1, width), max(1, height)), Image.Resampling.NEAREST)
             sheet.paste(cell.convert("RGB"), place)
         top += lines[name] * pitch
     buffer = io.BytesIO()

@@ -61,7 +61,7 @@ class NoiseSampler:
     def crop_offsets(self, count: int) -> Tensor:
         """Return, of shape 2B, where the crops of `count` images of this process begin."""
         total, share = self._share(count)
-        return augment.crop_offsets(total, self._generator.image_size_px, self.rng)[:, share]
+        return augment.crop_offsets(total, self._generator.size_px, self.rng)[:, share]
 
     def flips(self, count: int) -> Tensor:
         """Return, of shape B, which of `count` images of this process to mirror."""

@@ -26,8 +26,8 @@ def of_networks(
     The generator's step keeps what generator, teacher and student do with an image, the student's
     what the student does with its own batch; what past images take comes on top.
     """
-    shape = generator.channels, generator.image_size_px
-    values = math.prod((*shape, generator.image_size_px))
+    shape = generator.channels, generator.size_px
+    values = generator.channels * math.prod(generator.size_px)
     recipe = methods.recipe(options, values)
 
     def kept_of_generator(network: nn.Module) -> torch.Tensor:

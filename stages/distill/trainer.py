@@ -59,7 +59,7 @@ class DistillTrainer:
         """Bring the networks to the device and make what trains them. The teacher is frozen."""
         self.options = options
         self.terms = methods.loss_terms(options)
-        shape = (generator.channels, generator.image_size_px, generator.image_size_px)
+        shape = (generator.channels, *generator.size_px)
         self.recipe = methods.recipe(options, math.prod(shape))
         self.compute = compute
         self.group = group or Group()

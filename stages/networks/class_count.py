@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from models import registry
 from models.key_names import Shape, canonical, fit_names
+from pipeline.image_size import ImageSize, sides_px
 from pipeline.stage import StageError
 from stages.networks.state_dict import effective
 
@@ -44,7 +45,7 @@ class _Undrawn(TorchFunctionMode):
 
 
 def marked_shapes(
-    arch: str, *, channels: int, code: Path | None = None, image_size_px: int | None = None
+    arch: str, *, channels: int, code: Path | None = None, image_size_px: ImageSize | None = None
 ) -> dict[str, Shape]:
     """Return the shapes of an architecture's tensors, with a mark where the classes count.
 
@@ -101,7 +102,7 @@ def of_weights(
     *,
     channels: int,
     code: Path | None,
-    image_size_px: int | None,
+    image_size_px: ImageSize | None,
     place: str,
 ) -> int:
     """Return the number K of classes that weights of a known architecture are for.
@@ -135,7 +136,7 @@ def heads_of_other_size(
     num_classes: int,
     channels: int,
     code: Path | None,
-    image_size_px: int,
+    image_size_px: ImageSize,
 ) -> dict[str, str]:
     """Return the tensors of a file that are heads for another number of classes.
 
@@ -173,7 +174,9 @@ def _has_all(shapes: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> bool:
     return names >= {name for name in wanted if not name.endswith("num_batches_tracked")}
 
 
-def _marked(arch: str, *, channels: int, code: Path | None, image_size_px: int | None) -> nn.Module:
+def _marked(
+    arch: str, *, channels: int, code: Path | None, image_size_px: ImageSize | None
+) -> nn.Module:
     def create() -> nn.Module:
         return registry.create(
             arch,
@@ -193,16 +196,16 @@ def _marked(arch: str, *, channels: int, code: Path | None, image_size_px: int |
         return create()
 
 
-def _outputs(network: nn.Module, channels: int, image_size_px: int | None) -> int:
+def _outputs(network: nn.Module, channels: int, image_size_px: ImageSize | None) -> int:
     """Return how many outputs a network gives for each image.
 
     Where it cannot be run or returns no tensor, it is the size of its last layer, which building
     the network for its images confirms or refuses.
     """
-    size = image_size_px or 1
+    height, width = sides_px(image_size_px or 1)
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            output = network.eval()(torch.zeros(2, channels, size, size))
+            output = network.eval()(torch.zeros(2, channels, height, width))
     except Exception:  # noqa: BLE001  (a user's network may raise anything)
         output = None
     if isinstance(output, Tensor) and output.ndim > 1:

@@ -5,6 +5,7 @@ Never by the number of classes: ten classes are as often flowers as they are CIF
 
 from typing import Any, NamedTuple
 
+from pipeline.image_size import ImageSize, compact
 from pipeline.preprocessing import Interpolation
 from pipeline.stage import StageError
 from stages.data.datasets import STATISTICS
@@ -18,7 +19,7 @@ _HALF = 0.5
 class Convention(NamedTuple):
     """The usual preprocessing of an architecture, and why it is taken for that."""
 
-    image_size_px: int | None
+    image_size_px: ImageSize | None
     """None: there is no usual one."""
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -83,10 +84,10 @@ def _timm(name: str) -> Convention:
         config = None
     if config is None:
         return Convention(224, *STATISTICS["imagenet"], 256, "bilinear", "ImageNet's usual ones")
-    size = config.input_size[-1]
+    size = min(config.input_size[-2:])
     resize = int(size / config.crop_pct)
     return Convention(
-        size,
+        compact(config.input_size[-2:]),
         tuple(config.mean),
         tuple(config.std),
         None if resize == size else resize,

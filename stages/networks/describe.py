@@ -9,7 +9,8 @@ from torch import Tensor
 
 from models import registry
 from pipeline.errors import StageError, UsageError
-from pipeline.preprocessing import Origin, OriginKind
+from pipeline.image_size import ImageSize, compact, size_text
+from pipeline.preprocessing import Origin, OriginKind, size_fields
 from stages.networks import card as cards
 from stages.networks import class_count, class_names, conventions, normaliser
 from stages.networks.card import Card
@@ -73,11 +74,11 @@ def card_for(
     is_one = num_classes == 1 and kind == "settings"  # one logit, for the second of two classes
     classes, named = _classes(path, 2 if is_one else num_classes)
     # Images of another size than the usual one have seldom been scaled to more than that.
-    is_usual = size == usual.image_size_px
+    is_usual = compact(size) == usual.image_size_px
     card = Card(
         arch=arch,
         channels=channels,
-        image_size_px=size,
+        **size_fields(size),
         mean=usual.mean,
         std=usual.std,
         classes=classes,
@@ -118,7 +119,7 @@ def _check_count(
     *,
     channels: int,
     code: Path | None,
-    size_px: int,
+    size_px: ImageSize,
 ) -> None:
     """Make sure that a file has no head for another number of classes; UsageError where it has."""
     heads = class_count.heads_of_other_size(
@@ -199,18 +200,22 @@ def _agreeing(card: Card, facts: Facts, kind: OriginKind, path: Path) -> Card:
         values * card.channels if values and len(values) == 1 else values
         for values in (facts.mean, facts.std)
     )
-    for name, value in facts._replace(mean=mean, std=std)._asdict().items():
+    size = None if facts.image_size_px is None else compact(facts.image_size_px)
+    facts = facts._replace(mean=mean, std=std, image_size_px=size)
+    for name, value in facts._asdict().items():
         if value is None:
             continue
-        own_value = getattr(card, name)
+        own_value = card.image_size if name == "image_size_px" else getattr(card, name)
         if name in origins and origins[name].kind == "assumed":
-            changes[name], origins[name] = value, Origin(kind=kind)
+            changes |= size_fields(value) if name == "image_size_px" else {name: value}
+            origins[name] = Origin(kind=kind)
         elif name == "arch" and _is_same_function(value, card.arch):
             changes[name] = value
         elif value != own_value:
+            text = size_text if name == "image_size_px" else str
             raise UsageError(
                 OPTIONS[name],
-                f"contradicts the card in the file ({value}, not {own_value})",
+                f"contradicts the card in the file ({text(value)}, not {text(own_value)})",
                 "leave it out",
             )
     if "classes" in changes and len(facts.classes or ()) != card.num_classes:

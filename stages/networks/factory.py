@@ -101,7 +101,7 @@ def _backbone(
             in_channels=card.channels,
             num_classes=card.num_outputs,
             code=code,
-            image_size_px=card.image_size_px,
+            image_size_px=card.size_px,
         )
     except registry.UnknownArchitecture as error:
         raise StageError(place, error.wrong, error.remedy) from error
@@ -282,7 +282,7 @@ def start_from(
         num_classes=card.num_classes,
         channels=card.channels,
         code=code,
-        image_size_px=card.image_size_px,
+        image_size_px=card.size_px,
     )
     own = network.backbone.state_dict()
     tensors |= {name: own[own_name] for name, own_name in heads.items()}

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from pipeline.image_size import ImageSize
 from pipeline.preprocessing import Interpolation, Preprocessing
 
 OPTIONS = {
@@ -24,7 +25,8 @@ class Facts(NamedTuple):
 
     arch: str | None = None
     num_classes: int | None = None
-    image_size_px: int | None = None
+    image_size_px: ImageSize | None = None
+    """Height and width."""
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     classes: tuple[str, ...] | None = None

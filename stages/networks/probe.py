@@ -76,10 +76,10 @@ def check(network: Classifier, card: Card, place: str, *, learns: bool = False) 
 def probe_images(card: Card) -> Tensor:
     """Return fine and coarse noise in [0, 1], of shape BCHW, the same each time."""
     rng = torch.Generator().manual_seed(0)
-    size, half = card.image_size_px, _PROBES // 2
-    fine_BCHW = torch.rand(half, card.channels, size, size, generator=rng)
+    half = _PROBES // 2
+    fine_BCHW = torch.rand(half, card.channels, *card.size_px, generator=rng)
     coarse_BCHW = torch.rand(half, card.channels, _COARSE_PX, _COARSE_PX, generator=rng)
-    return torch.cat([fine_BCHW, functional.interpolate(coarse_BCHW, size=(size, size))])
+    return torch.cat([fine_BCHW, functional.interpolate(coarse_BCHW, size=card.size_px)])
 
 
 def _run(

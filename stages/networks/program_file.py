@@ -16,6 +16,7 @@ from models.programs import exported_program
 from models.programs.fault import UnusableProgram
 from models.programs.program import Program, content_of
 from pipeline.errors import StageError, UsageError
+from pipeline.image_size import compact
 from pipeline.settings import Build
 from stages.networks.card import Card
 from stages.networks.program_kind import ProgramKind, program_kind
@@ -116,7 +117,7 @@ def _onnx(path: Path, output: str | None, size_px: tuple[int, int] | None) -> Pr
         except StageError as error:
             if size_px is None or "any size" not in error.wrong:
                 raise
-            read = intake.read(path, Build(output=output, image_size_px=size_px[0]))
+            read = intake.read(path, Build(output=output, image_size_px=compact(size_px)))
         model = read.model
         onnx_io.check_images(model, PLACE)
     except (StageError, UsageError) as error:

@@ -85,6 +85,7 @@ def _read_folder(
     path: Path, model: ModelProto, place: str, on_note: OnNote, on_progress: OnProgress
 ) -> NDArray[np.uint8]:
     """Return a folder's images, of shape NHWC, scaled and cropped as for validation."""
+    from stages.data.decode import ARRAYS, MODES  # noqa: PLC0415  (Pillow, for folders alone)
     from stages.data.files import read_images  # noqa: PLC0415  (torch, for folders alone)
 
     shape_CHW = image_shape(model)
@@ -95,11 +96,12 @@ def _read_folder(
         raise StageError(place, f"holds no images ({seen})", "name a folder with image files")
     for note in left_out.notes():
         on_note(f"{place}: {note}")
-    if shape_CHW[0] not in (1, 3):
+    channels = shape_CHW[0]
+    if channels not in MODES and any(not file.lower().endswith(ARRAYS) for file in files):
         raise StageError(
             place,
-            f"images have 1 or 3 channels, the network takes another number ({shape_CHW[0]})",
-            "give an .npz with x",
+            f"pictures have 1, 3 or 4 channels, the network takes another number ({channels})",
+            f"give an .npz with x, or .npy files of uint8, shape (height, width, {channels})",
         )
     return read_images(
         files,

@@ -15,6 +15,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
+from pipeline.image_size import ImageSize, sides_px
 from stages.onnxgraph import rewrite
 from stages.onnxgraph.layers import int_attribute
 
@@ -32,7 +33,7 @@ class _View(NamedTuple):
     """Of one image in `source`."""
 
 
-def remove(model: ModelProto, image_size_px: int | None = None) -> int:
+def remove(model: ModelProto, image_size_px: ImageSize | None = None) -> int:
     """Let what takes such a gather take the tensor itself; return how many were taken out.
 
     Whether one changes nothing is seen by its index for batches of 2 and 3, or for the one that
@@ -97,10 +98,15 @@ def _keeps_order(view: _View, index: NDArray[Any], batch: int) -> bool:
     return is_whole and np.array_equal(index.ravel(), np.arange(index.size))
 
 
-def _images(model: ModelProto, batch: int, image_size_px: int | None) -> NDArray[Any]:
+def _images(model: ModelProto, batch: int, image_size_px: ImageSize | None) -> NDArray[Any]:
     """Return images of noise that the model takes."""
     tensor = model.graph.input[0].type.tensor_type
-    sizes = [dim.dim_value or image_size_px or _SIZE_PX for dim in tensor.shape.dim[1:]]
+    height, width = sides_px(image_size_px or _SIZE_PX)
+    dims = tensor.shape.dim[1:]
+    # Open sides lie before known channels, or behind them.
+    is_nhwc = len(dims) == 3 and dims[2].dim_value and not dims[0].dim_value  # noqa: PLR2004
+    usual = (height, width, height) if is_nhwc else (height, height, width)
+    sizes = [dim.dim_value or side for dim, side in zip(dims, usual, strict=False)]
     x_NCHW = np.random.default_rng(0).random((batch, *sizes), dtype=np.float32)
     return (x_NCHW * 255).astype(np.uint8) if tensor.elem_type == TensorProto.UINT8 else x_NCHW
 

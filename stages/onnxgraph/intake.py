@@ -16,6 +16,7 @@ import onnx.inliner
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
 
 from pipeline.errors import StageError, UsageError, first_line
+from pipeline.image_size import ImageSize, sides_px, size_text
 from pipeline.settings import Build
 from stages.onnxgraph import identity_gathers, padding, repair, rewrite
 from stages.onnxgraph import io as onnx_io
@@ -27,6 +28,8 @@ _IR = 8
 _LARGEST_BYTES = 2**31 - 1
 """What one protobuf message can hold."""
 _CHANNELS = (1, 3, 4)
+"""Usual ones, by which a layout is recognised first."""
+_MOST_CHANNELS = 16
 _TO_NCHW, _TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
 _IMAGE_DIMS = 4
 
@@ -163,7 +166,7 @@ def _choose_output(graph: GraphProto, name: str | None) -> None:
     _replace(graph.output, [value for value in graph.output if value.name == kept][:1])
 
 
-def _fit_images(model: ModelProto, image_size_px: int | None) -> Iterator[str]:
+def _fit_images(model: ModelProto, image_size_px: ImageSize | None) -> Iterator[str]:
     """Let the model take batches of images of one size in its own layout; yield the changes."""
     images = model.graph.input[0]
     tensor = images.type.tensor_type
@@ -201,7 +204,9 @@ def _is_nhwc(graph: GraphProto, images: ValueInfoProto, *, is_bytes: bool) -> bo
     _, first, _, last = (dim.dim_value for dim in images.type.tensor_type.shape.dim)
     if first in _CHANNELS and last in _CHANNELS:
         return is_bytes
-    return last in _CHANNELS
+    if first in _CHANNELS or last in _CHANNELS:
+        return last in _CHANNELS
+    return bool(first > _MOST_CHANNELS >= last > 0)
 
 
 def _fix_channels(graph: GraphProto, images: ValueInfoProto, *, is_nhwc: bool) -> None:
@@ -213,7 +218,7 @@ def _fix_channels(graph: GraphProto, images: ValueInfoProto, *, is_nhwc: bool) -
             channels.dim_value = kernels[node.input[1]][1]
 
 
-def _fix_size(images: ValueInfoProto, image_size_px: int | None, *, is_nhwc: bool) -> None:
+def _fix_size(images: ValueInfoProto, image_size_px: ImageSize | None, *, is_nhwc: bool) -> None:
     """Give images whose height and width are left open the size that the settings name."""
     dims = images.type.tensor_type.shape.dim
     sizes = dims[1:3] if is_nhwc else dims[2:4]
@@ -222,16 +227,20 @@ def _fix_size(images: ValueInfoProto, image_size_px: int | None, *, is_nhwc: boo
         raise StageError(
             PLACE,
             f"takes images of any size ({onnx_io.shape_text(images)})",
-            "name the one to build for: --image-size 224, or build.image_size_px",
+            "name the one to build for: --image-size 224, or 192x256 of height and width, or "
+            "build.image_size_px",
         )
-    for dim in sizes if image_size_px is not None else ():
-        if dim.dim_value > 0 and dim.dim_value != image_size_px:
+    if image_size_px is None:
+        return
+    for dim, side_px in zip(sizes, sides_px(image_size_px), strict=True):
+        if dim.dim_value > 0 and dim.dim_value != side_px:
             raise UsageError(
                 "build.image_size_px",
-                f"contradicts the file ({image_size_px}, it takes {onnx_io.shape_text(images)})",
+                f"contradicts the file ({size_text(image_size_px)} of height and width, it takes "
+                f"{onnx_io.shape_text(images)})",
                 "leave it out",
             )
-        dim.dim_value = image_size_px
+        dim.dim_value = side_px
 
 
 def fit_output(model: ModelProto) -> tuple[ModelProto, tuple[str, ...]]:

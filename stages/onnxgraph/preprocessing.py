@@ -11,7 +11,7 @@ import onnx
 from onnx import ModelProto, TensorProto
 
 from pipeline.errors import UsageError
-from pipeline.preprocessing import Origin, Preprocessing
+from pipeline.preprocessing import Origin, Preprocessing, size_fields
 from stages.networks import card as cards
 from stages.networks.facts import IN_THE_GRAPH, OPTIONS, Facts
 from stages.onnxgraph import io as onnx_io
@@ -46,8 +46,7 @@ def preprocessing_of(model: ModelProto) -> Preprocessing:
     cut = {name: Origin(kind="assumed", reason=_CUT) for name in ("resize_px", "interpolation")}
     return Preprocessing(
         channels=channels,
-        image_size_px=height,
-        width_px=None if width == height else width,
+        **size_fields((height, width)),
         mean=(),
         std=(),
         classes=tuple(str(number) for number in range(signature.num_classes)),
@@ -67,6 +66,7 @@ def describe(model: ModelProto, facts: Facts) -> tuple[str, ...]:
     """
     own = preprocessing_of(model)
     values = {name: value for name, value in facts._asdict().items() if value is not None}
+    values.pop("image_size_px", None)  # the graph has it, and was made to
     for name in ("mean", "std"):
         if name in values and len(values[name]) == 1:  # one number stands for all channels
             values[name] *= own.channels
@@ -74,6 +74,8 @@ def describe(model: ModelProto, facts: Facts) -> tuple[str, ...]:
     for name, value in changes.items():
         _check(model, own, name, value)
     origins = dict(own.origins) | {name: Origin(kind="option") for name in values}
+    if facts.image_size_px is not None:
+        origins["image_size_px"] = Origin(kind="option")
     described = msgspec.structs.replace(own, **changes, origins=origins)
     if card := onnx_io.card_of(model):
         card = msgspec.structs.replace(card, **changes, origins=origins)

@@ -103,12 +103,12 @@ def attempts(
     student_sha256: str | None = None,
 ) -> Iterator[Attempt]:
     """Yield what each way of exporting comes to, the usual one first; see `from_torch`."""
-    size = card.image_size_px
+    height, width = card.size_px
     network = network.cpu().eval()
-    example = torch.zeros(2, card.channels, size, size)
+    example = torch.zeros(2, card.channels, height, width)
     if is_bytes:
         network = _FromBytes(network).eval()
-        example = torch.zeros(2, size, size, card.channels, dtype=torch.uint8)
+        example = torch.zeros(2, height, width, card.channels, dtype=torch.uint8)
     properties = cards.metadata(card) | {INPUT_KEY: _INPUTS[is_bytes]}
     if student_sha256 is not None:
         properties[STUDENT_KEY] = student_sha256

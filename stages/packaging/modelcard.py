@@ -6,8 +6,9 @@ from pipeline.report.records import Report
 from stages.packaging import triton
 
 _EXAMPLE = (
-    "`python run.py IMAGE...` names the class of each image, of which it scales the shorter side "
-    "and takes the middle; its first line names what it needs."
+    "`python run.py IMAGE...` names the class of each image, which it scales and of which it takes "
+    "the middle; its first line names what it needs. Images of other than 1, 3 or 4 channels are "
+    ".npy files, uint8 of shape (height, width, channels)."
 )
 
 
@@ -28,8 +29,7 @@ def render(name: str, manifest: EngineManifest, signature: Signature, report: Re
     if takes and not takes.mean:
         images += " (assumed: the ONNX file does not say)"
     if takes:
-        images += f"; the shorter side is scaled to {takes.resize_px or min(takes.size_px)} "
-        images += f"({takes.interpolation}), and the middle cut out"
+        images += f"; {takes.scaling}, and the middle cut out"
     facts = {
         "architecture": signature.arch or "not named by its ONNX file",
         "backend": f"{manifest.backend} {manifest.backend_version}",

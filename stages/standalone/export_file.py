@@ -1,5 +1,6 @@
 """A weights file from anywhere as ONNX."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,8 @@ def export(
     card = card_for(student, tensors, facts)
     report_assumptions(card, OPTIONS, on_note, is_strict=is_strict)
     network = restore(card, tensors, student, place="--student", on_note=on_note)
-    size = card.image_size_px
-    count = max(_MIN_CHECK_IMAGES, min(_CHECK_IMAGES, _CHECK_PIXELS // size**2))
-    shape = (count, card.channels, size, size)
+    count = max(_MIN_CHECK_IMAGES, min(_CHECK_IMAGES, _CHECK_PIXELS // math.prod(card.size_px)))
+    shape = (count, card.channels, *card.size_px)
     random_NCHW = np.random.default_rng(0).random(shape, dtype=np.float32)
     checked = export_stage.export(
         network,
@@ -71,7 +71,7 @@ def export(
     return {
         "arch": card.arch,
         "classes": card.num_classes,
-        "image_size_px": card.image_size_px,
+        "image_size_px": card.image_size,
         "max_logit_difference": checked.max_logit_difference,
         "preprocessing": msgspec.to_builtins(card),
     }

@@ -28,8 +28,7 @@ def of_input(card: Card, reading: Preprocessing, on_note: OnNote) -> None:
     mean, std = (",".join(f"{value:.4g}" for value in values) for values in (card.mean, card.std))
     height, width = reading.size_px
     on_note(
-        f"images: shorter side to {reading.resize_px or min(reading.size_px)} "
-        f"({reading.interpolation}), the middle {height} x {width}; for the teacher mean {mean}, "
+        f"images: {reading.scaling}, the middle {height} x {width}; for the teacher mean {mean}, "
         f"std {std}"
     )
 

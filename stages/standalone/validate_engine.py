@@ -12,6 +12,7 @@ from pipeline.errors import StageError, UsageError, did_you_mean
 from pipeline.gates import measurements as records
 from pipeline.gates.build_records import EngineManifest
 from pipeline.gates.measurements import Measurements
+from pipeline.image_size import sides_px, size_text
 from pipeline.paths import expanded
 from pipeline.preprocessing import Origin, Preprocessing
 from pipeline.settings import Data, Validate
@@ -129,6 +130,13 @@ def _teacher_card(
     """Return the card of a teacher; what neither it nor `facts` says is as for the engine."""
     engine = manifest.preprocessing
     is_said, inherited = facts.mean is not None, tuple[float, ...]()
+    size = facts.image_size_px
+    if size is not None and engine is not None and sides_px(size) != engine.size_px:
+        raise UsageError(
+            "--image-size",
+            f"contradicts the engine ({size_text(size)}, not {size_text(engine.size_px)})",
+            "leave it out",
+        )
     if cards.read(path) is None and engine is not None:
         # A graph of another program that takes images as they are may normalise them itself.
         is_foreign = not (manifest.signature and manifest.signature.arch)
@@ -136,10 +144,10 @@ def _teacher_card(
         is_unknown = has_own or (is_foreign and not any(engine.mean))
         inherited = () if is_unknown else engine.mean
         facts = facts._replace(
-            image_size_px=engine.image_size_px,
+            image_size_px=engine.size_px,
             mean=facts.mean or inherited or None,
             std=facts.std or (engine.std if inherited else None),
-            resize_px=engine.resize_px or engine.image_size_px,
+            resize_px=engine.resize_px or min(engine.size_px),
             interpolation=engine.interpolation,
         )
     try:
@@ -189,9 +197,9 @@ def _read_as(preprocessing: Preprocessing, source: Data) -> Data:
     """Return the settings of a source whose images are to be read so."""
     channels = preprocessing.channels
     digits = SPECS["digits"]
-    if source.source == "digits" and (channels, preprocessing.image_size_px) != (
+    if source.source == "digits" and (channels, preprocessing.size_px) != (
         digits.channels,
-        digits.image_size_px,
+        digits.size_px,
     ):
         size = " x ".join(map(str, (channels, *preprocessing.size_px)))
         raise UsageError(
@@ -203,10 +211,10 @@ def _read_as(preprocessing: Preprocessing, source: Data) -> Data:
     is_usual = "resize_px" in preprocessing.assumed and source.source != "folder"
     return msgspec.structs.replace(
         source,
-        image_size_px=preprocessing.image_size_px,
+        image_size_px=preprocessing.image_size,
         mean=preprocessing.mean or (0.0,) * channels,
         std=preprocessing.std or (1.0,) * channels,
-        resize_px=None if is_usual else preprocessing.resize_px or preprocessing.image_size_px,
+        resize_px=None if is_usual else preprocessing.resize_px or min(preprocessing.size_px),
         interpolation=preprocessing.interpolation,
     )
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from models.classifier import Classifier
 from models.programs.program import Program
+from pipeline.image_size import setting_text, sides_px, size_text
 from pipeline.settings import Data
 from pipeline.stage import Context, StageError
 from stages.data.datasets import spec_of
@@ -200,7 +201,7 @@ def compare_preprocessing(
         card = _with_own_statistics(ctx, card, tensors)
         if data.source == "folder":
             values = {
-                name: getattr(card, name) or card.image_size_px
+                name: getattr(card, name) or min(card.size_px)
                 for name in ("mean", "std", "resize_px")
                 if not getattr(data, name) and name not in card.assumed
             }
@@ -210,7 +211,8 @@ def compare_preprocessing(
                 check_assumed(ctx, [name for name in values if name in IN_THE_GRAPH], line)
                 ctx.note(f"{line}; set what the teacher was trained with")
         return card
-    for name in ("image_size_px", "mean", "std"):
+    _check_size(own, card.size_px, path)
+    for name in ("mean", "std"):
         recorded, here = np.atleast_1d(getattr(own, name)), np.atleast_1d(getattr(card, name))
         is_same = recorded.shape == here.shape and np.allclose(recorded, here, atol=1e-6)
         if recorded.size and not is_same:
@@ -218,9 +220,20 @@ def compare_preprocessing(
             raise StageError(
                 f"data.{name}",
                 f"is not what the card in {path.name} records ({getattr(card, name)}, not {text})",
-                f"set data.{name} = {f'[{text}]' if name != 'image_size_px' else text}",
+                f"set data.{name} = [{text}]",
             )
     return card
+
+
+def _check_size(own: Card, size_px: tuple[int, int], path: Path) -> None:
+    """Raise a StageError where the images have another size than a file's card records."""
+    if own.size_px != size_px:
+        raise StageError(
+            "data.image_size_px",
+            f"is not what the card in {path.name} records ({size_text(size_px)}, not "
+            f"{size_text(own.size_px)})",
+            f"set data.image_size_px = {setting_text(own.size_px)}",
+        )
 
 
 def _with_own_statistics(ctx: Context, card: Card, tensors: Mapping[str, Tensor]) -> Card:
@@ -265,7 +278,7 @@ def _count(card: Card, tensors: Mapping[str, Tensor], code: Path | None) -> int 
             tensors,
             channels=card.channels,
             code=code,
-            image_size_px=card.image_size_px,
+            image_size_px=card.size_px,
             place=_WEIGHTS,
         )
     except Exception:  # noqa: BLE001  (a user's network may raise anything; the first error counts)
@@ -298,7 +311,7 @@ def describe(
     `classes` are the hub's names of them, where it has some.
 
     Raises:
-        StageError: The architecture is not the one that the card names.
+        StageError: The architecture or the image size is not the one that the card names.
         UsageError: The image size is not to be known.
     """
     own = cards.read(path)
@@ -309,6 +322,8 @@ def describe(
                 f"contradicts the card in {path.name} ({arch}, not {own.arch})",
                 f'set teacher.arch = "{own.arch}"',
             )
+        if data.image_size_px is not None:
+            _check_size(own, sides_px(data.image_size_px), path)
         return own
     # The source's own statistics are promised where the settings give none, but they may be of
     # images with other channels, as where no source is named.

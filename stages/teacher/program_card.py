@@ -13,6 +13,7 @@ from models.classifier import Classifier
 from models.programs.fault import UnusableProgram
 from models.programs.program import Program
 from pipeline.errors import UsageError, error_summary
+from pipeline.image_size import setting_text, sides_px
 from pipeline.preprocessing import Origin, Preprocessing
 from pipeline.settings import Data, Teacher
 from pipeline.stage import StageError
@@ -27,9 +28,10 @@ _PROBED_CLASSES = 2
 
 def read(path: Path, teacher: Teacher, data: Data) -> ProgramFile:
     """Return the program that `teacher.weights` names; errors as `program_file.read`."""
-    size = data.image_size_px
     return program_file.read(
-        path, output=teacher.output, size_px=(size, size) if size is not None else None
+        path,
+        output=teacher.output,
+        size_px=sides_px(data.image_size_px) if data.image_size_px else None,
     )
 
 
@@ -50,7 +52,7 @@ def with_images(
         raise StageError(
             "teacher.weights",
             f"takes other images ({path.name}: {texts[0]}, the images are {texts[1]})",
-            f"set data.image_size_px = {height if height == width else [height, width]}, and "
+            f"set data.image_size_px = {setting_text((height, width))}, and "
             "data.mean to one number for each channel",
         )
     mean, std = _statistics(file, path, teacher, data, images)
@@ -66,7 +68,7 @@ def described(file: ProgramFile, path: Path, teacher: Teacher, data: Data) -> Ca
         StageError: It gives no row of numbers for an image.
         UsageError: Nobody says what images it takes.
     """
-    size = file.size_px or ((data.image_size_px,) * 2 if data.image_size_px else None)
+    size = file.size_px or (sides_px(data.image_size_px) if data.image_size_px else None)
     channels = file.channels or len(data.mean) or None
     if size is None or channels is None:
         setting = "data.image_size_px" if size is None else "data.mean"

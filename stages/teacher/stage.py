@@ -105,7 +105,7 @@ def _train(ctx: Context, card: Card, dataset: Dataset) -> Classifier:
         ctx.note(why)
     elif trainer.compute.compile_mode("auto") != "off":
         ctx.note("the first step compiles the network, which may take minutes")
-    estimate = memory.of_network(network, channels=card.channels, image_size_px=card.image_size_px)
+    estimate = memory.of_network(network, channels=card.channels, image_size_px=card.size_px)
     available_bytes = memory.available_bytes(trainer.compute.device)
     batch_size = min(ctx.settings.teacher.batch_size, len(dataset.train.y_N))
     if estimate and (

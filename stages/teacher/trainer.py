@@ -107,7 +107,7 @@ class TeacherTrainer:
         count, device = len(self.data), self.compute.device
         self.order_N = torch.randperm(count, generator=self.rng).to(device)
         if self.options.augment != "none":
-            shape = min(count, self.options.batch_size), self.data.x_NCHW.shape[-1]
+            shape = min(count, self.options.batch_size), tuple(self.data.x_NCHW.shape[2:])
             offsets = [augment.crop_offsets(*shape, self.rng) for _ in range(self.batches)]
             self.offsets = torch.stack(offsets).to(device)
 

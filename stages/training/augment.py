@@ -7,35 +7,42 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.image_size import ImageSize, sides_px
+
 _SHIFT_SHARE = 8
 _BRIGHTNESS = 0.5
 _BALANCE = 0.3
 
 
-def crop_offsets(count: int, image_size_px: int, rng: torch.Generator) -> Tensor:
+def crop_offsets(count: int, image_size_px: ImageSize, rng: torch.Generator) -> Tensor:
     """Return where the crops of `count` padded images begin, of shape 2B: top and left in px."""
-    largest = 2 * _padding_px(image_size_px)
-    return torch.randint(0, largest + 1, (2, count), generator=rng, device=rng.device)
+    top, left = (2 * _padding_px(side) + 1 for side in sides_px(image_size_px))
+    if top == left:  # one draw for both
+        return torch.randint(0, top, (2, count), generator=rng, device=rng.device)
+    ends = [
+        torch.randint(0, end, (count,), generator=rng, device=rng.device) for end in (top, left)
+    ]
+    return torch.stack(ends)
 
 
 def random_shift(x_BCHW: Tensor, offsets_2B: Tensor, flipped_B: Tensor | None = None) -> Tensor:
-    """Return the images, each moved by its own offset of at most an eighth of its side.
+    """Return the images, each moved by its own offset of at most an eighth of its sides.
 
     What comes in from outside is black: the crop of a padded image (He et al. 2016, section
     4.2).
 
     Args:
-        x_BCHW: Square images.
+        x_BCHW: Images.
         offsets_2B: Where their crops begin, from `crop_offsets`.
         flipped_B: Which of them to mirror left to right; None for none.
     """
-    count, _, _, size = x_BCHW.shape
-    pixels = torch.arange(size, device=offsets_2B.device)
-    rows_BH = offsets_2B[0, :, None] + pixels
-    columns_BW = offsets_2B[1, :, None] + pixels
+    count, _, height, width = x_BCHW.shape
+    rows_BH = offsets_2B[0, :, None] + torch.arange(height, device=offsets_2B.device)
+    columns_BW = offsets_2B[1, :, None] + torch.arange(width, device=offsets_2B.device)
     if flipped_B is not None:
         columns_BW = torch.where(flipped_B[:, None], columns_BW.flip(1), columns_BW)
-    padded_BCHW = functional.pad(x_BCHW, (_padding_px(size),) * 4)
+    above, beside = _padding_px(height), _padding_px(width)
+    padded_BCHW = functional.pad(x_BCHW, (beside, beside, above, above))
     device = x_BCHW.device
     crops_BHWC = padded_BCHW.permute(0, 2, 3, 1)[
         torch.arange(count, device=device)[:, None, None],
@@ -67,8 +74,8 @@ def jitter_colours(x_BCHW: Tensor, amounts_BA: Tensor, strength: float) -> Tenso
     return ((x_BCHW - mean_B111) * (1 + contrast_B111) + added_BC11).clamp(0, 1)
 
 
-def _padding_px(image_size_px: int) -> int:
-    return max(1, image_size_px // _SHIFT_SHARE)
+def _padding_px(side_px: int) -> int:
+    return max(1, side_px // _SHIFT_SHARE)
 
 
 def alternating_flip(flip_start_N: Tensor, indices_B: Tensor, epoch: int) -> Tensor:

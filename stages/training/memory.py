@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from pipeline import machine
+from pipeline.image_size import ImageSize, compact, sides_px
 
 USUAL_BYTES = 8 * 2**30
 """What a small machine has; more than that is said even where it is there."""
@@ -52,9 +53,10 @@ def kept_bytes(network: nn.Module, forward: Callable[[nn.Module], Tensor]) -> in
     return sum(kept.values()) // PROBE_BATCH
 
 
-def images(channels: int, size: int) -> Tensor:
+def images(channels: int, image_size_px: ImageSize) -> Tensor:
     """Return the images of a probe, of shape BCHW, without values."""
-    return torch.zeros(PROBE_BATCH, channels, size, size, device="meta").requires_grad_()
+    shape = (PROBE_BATCH, channels, *sides_px(image_size_px))
+    return torch.zeros(shape, device="meta").requires_grad_()
 
 
 def _storage(tensor: Tensor) -> int:
@@ -79,13 +81,15 @@ class StepMemory(NamedTuple):
         images = max(0, bound_bytes - self.fixed_bytes) // self.image_bytes
         return 2 ** (images.bit_length() - 1) if images else 0
 
-    def fitting_size_px(self, batch: int, size_px: int, bound_bytes: int) -> int:
-        """Return about how large so many images may be, where images of `size_px` were reckoned.
+    def fitting_size_px(self, batch: int, image_size_px: ImageSize, bound_bytes: int) -> ImageSize:
+        """Return about how large so many images may be, of the shape of those that were reckoned.
 
         What autograd keeps of an image goes with its pixels.
         """
         room_bytes = max(0, bound_bytes - self.fixed_bytes)
-        return int(size_px * (room_bytes / (batch * self.image_bytes)) ** 0.5)
+        scale = (room_bytes / (batch * self.image_bytes)) ** 0.5
+        height, width = sides_px(image_size_px)
+        return compact((int(height * scale), int(width * scale)))
 
     def warning(
         self,
@@ -121,7 +125,7 @@ def of_step(networks: Iterable[nn.Module], kept_bytes_of_image: int) -> StepMemo
     return StepMemory(fixed_bytes, max(1, int(_TRANSIENT * kept_bytes_of_image)))
 
 
-def of_network(network: nn.Module, *, channels: int, image_size_px: int) -> StepMemory | None:
+def of_network(network: nn.Module, *, channels: int, image_size_px: ImageSize) -> StepMemory | None:
     """Return the estimate for a network that learns from images; None where it has no shapes."""
     kept = kept_bytes(network, lambda net: net(images(channels, image_size_px)))
     return None if kept is None else of_step([network], kept)

@@ -48,7 +48,7 @@ def check_images(images: Images, card: Card) -> None:
 
 def _check_shape(images: Images, card: Card) -> None:
     shape = tuple(images.batch(slice(0, 1), torch.device("cpu")).shape[1:])
-    card_shape = (card.channels, card.image_size_px, card.image_size_px)
+    card_shape = (card.channels, *card.size_px)
     if shape != card_shape:
         raise StageError(
             "validate",

@@ -216,3 +216,25 @@ def test_torchvision_builds_for_the_size_and_without_heads_for_training_alone() 
     assert vit(torch.rand(1, 3, 64, 64)).shape == (1, 4)
     google = registry.create("torchvision:googlenet", in_channels=3, num_classes=4, code=None)
     assert google.train()(torch.rand(2, 3, 32, 32)).shape == (2, 4)
+
+
+def test_sides_that_differ_reach_what_is_made_for_them_and_are_refused_by_name(
+    tmp_path: Path,
+) -> None:
+    sides = (64, 96)
+    with pytest.raises(UnknownArchitecture, match=r"of 64x96: .*square images alone \(vit_b_32"):
+        registry.create(
+            "torchvision:vit_b_32", in_channels=3, num_classes=4, code=None, image_size_px=sides
+        )
+    plain = registry.create(
+        "torchvision:squeezenet1_1", in_channels=5, num_classes=4, code=None, image_size_px=sides
+    )
+    assert plain.eval()(torch.rand(1, 5, *sides)).shape == (1, 4)
+    text = (
+        "from torch import nn\n\n\ndef make(image_size):\n"
+        "    height, width = image_size\n    return nn.Linear(height, width)\n"
+    )
+    path = _file(tmp_path, text)
+    network = external.from_file(path, "make", in_channels=3, image_size_px=sides)
+    assert isinstance(network, nn.Linear)
+    assert (network.in_features, network.out_features) == sides

@@ -1,5 +1,6 @@
 """The generator and the sizes that it can make."""
 
+import hashlib
 import json
 
 import pytest
@@ -80,3 +81,49 @@ def test_the_sum_kind_is_the_unconditional_one_on_noise_plus_embedding() -> None
 def test_a_size_that_no_doubling_gives_is_cut_from_a_larger_image() -> None:
     generator = Generator(noise_dim=4, image_size_px=30, channels=3, width=8)
     assert generator(torch.randn(2, 4)).shape == (2, 3, 30, 30)
+
+
+@pytest.mark.parametrize("size", [(8, 15), (9, 17), (24, 40), (100, 60), (1024, 8), (13, 13)])
+def test_height_and_width_are_apart(size: tuple[int, int]) -> None:
+    generator = Generator(noise_dim=4, image_size_px=size, channels=2, width=4)
+    x_BCHW = generator(torch.randn(2, 4))
+    assert x_BCHW.shape == (2, 2, *size)
+    (text,) = generator.metadata().values()
+    assert Generator(**json.loads(text)).size_px == size
+
+
+def test_sixteen_channels_are_made_like_one() -> None:
+    generator = Generator(noise_dim=4, image_size_px=(8, 12), channels=16, width=4)
+    assert generator(torch.randn(2, 4)).shape == (2, 16, 8, 12)
+
+
+@pytest.mark.parametrize(
+    ("size", "features", "weights"),
+    [
+        (8, 32, "71c076d0774b"),
+        (15, 128, "23f16463bb13"),
+        (28, 392, "84679fd4dd14"),
+        (30, 512, "7506c71f233c"),
+        (32, 512, "7506c71f233c"),
+        (224, 392, "2ed0bb5daf0b"),
+    ],
+)
+def test_square_generators_are_what_they_were_before_sides_were_apart(
+    size: int, features: int, weights: str
+) -> None:
+    torch.manual_seed(0)
+    generator = Generator(noise_dim=4, image_size_px=size, channels=3, width=8)
+    assert generator.project.out_features == features
+    digest = hashlib.sha256()
+    for name, tensor in generator.state_dict().items():
+        digest.update(f"{name}{tuple(tensor.shape)}".encode() + tensor.numpy().tobytes())
+    assert digest.hexdigest()[:12] == weights
+    assert json.loads(generator.metadata()["madpipe.generator"])["image_size_px"] == size
+    # The image is the middle of what the layers make.
+    z_BZ = torch.randn(2, 4)
+    start = round((features // 8) ** 0.5)
+    h_BCHW = generator.eval().norm(generator.project(z_BZ).view(2, 8, start, start))
+    whole_BCHW = torch.sigmoid(generator.to_image(generator.upsample(h_BCHW)))
+    first = (whole_BCHW.shape[2] - size) // 2
+    cut_BCHW = whole_BCHW[:, :, first : first + size, first : first + size]
+    torch.testing.assert_close(generator(z_BZ), cut_BCHW)

@@ -20,13 +20,19 @@ def test_every_name_of_the_table_builds_a_classifier(arch: str) -> None:
 
 
 @pytest.mark.parametrize("arch", list(registry.ARCHITECTURES))
-@pytest.mark.parametrize(("channels", "size"), [(1, 28), (3, 32), (3, 64)])
-def test_every_network_takes_the_sizes_and_channels_of_small_images(
-    arch: str, channels: int, size: int
+@pytest.mark.parametrize(
+    ("channels", "size"),
+    [
+        (1, (28, 28)), (3, (32, 32)), (3, (64, 64)),
+        (2, (8, 15)), (5, (9, 17)), (16, (100, 60)), (4, (1024, 8)),
+    ],
+)  # fmt: skip
+def test_every_network_takes_images_of_any_size_and_number_of_channels(
+    arch: str, channels: int, size: tuple[int, int]
 ) -> None:
     with torch.device("meta"):
         network = registry.create(arch, in_channels=channels, num_classes=7, code=None).eval()
-        assert network(torch.rand(2, channels, size, size)).shape == (2, 7)
+        assert network(torch.rand(2, channels, *size)).shape == (2, 7)
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def test_what_fits_a_smaller_machine_is_named_and_fits(
     planned = planned_memory.of_stage(stage, settings)
     assert planned.setting == setting
     assert planned.bound_bytes == planned.available_bytes == step_bytes - 1
-    assert planned.fitting_image_size_px == planned.image_size_px - 1 == 7
+    assert (planned.image_size_px, planned.fitting_image_size_px) == (8, 7)
     assert planned_memory.of_stage(stage, tiny.settings(values)).step_bytes < step_bytes
     monkeypatch.setattr(memory, "available_bytes", lambda _: PEAK_BYTES)
     planned = planned_memory.of_stage(stage, settings)
@@ -134,3 +134,20 @@ def test_several_processes_share_memory_and_batch(tmp_path: Path) -> None:
     assert planned.images == 16
     if not torch.cuda.is_available():
         assert planned.available_bytes == machine.usable_memory_bytes() // 2
+
+
+def test_the_memory_of_images_whose_sides_differ_goes_with_their_pixels(tmp_path: Path) -> None:
+    data = {
+        "source": "folder",
+        "root": "images",
+        "mean": [0.5],
+        "std": [0.5],
+        "classes": ["a", "b"],
+    }
+    bytes_of = {}
+    for size in (32, (16, 64), (64, 64)):
+        settings = tiny.settings({"data": {**data, "image_size_px": size}})
+        planned = planned_memory.of_stage(_stage("distill", settings, tmp_path), settings)
+        assert planned.image_size_px == (64 if size == (64, 64) else size)
+        bytes_of[size] = planned.step_bytes
+    assert abs(bytes_of[16, 64] - bytes_of[32]) < 0.2 * (bytes_of[64, 64] - bytes_of[32])

@@ -204,6 +204,16 @@ def test_command_without_a_file_is_the_stage_of_its_name(
     assert "runs: cannot be read or written (File exists)" in err
 
 
+def test_a_network_is_exported_for_sides_that_differ(madpipe: Call, tmp_path: Path) -> None:
+    weights_file(tmp_path / "t.safetensors", image_size_px=24, width_px=40)
+    code, out, _ = madpipe("export", "--student", "t.safetensors", "--image-size", "24x40")
+    assert code == 0
+    assert "image_size_px 24x40" in out
+    code, _, err = madpipe("export", "--student", "t.safetensors", "--image-size", "40x24")
+    wrong = "--image-size: contradicts the card in the file (40x24, not 24x40); leave it out\n"
+    assert (code, err) == (2, wrong)
+
+
 @pytest.mark.slow
 def test_an_engine_is_judged_by_the_bounds_of_the_command_line(
     madpipe: Call, tmp_path: Path

@@ -140,3 +140,13 @@ def test_configs_of_other_folders_have_their_own_working_folder(
     (tmp_path / "other" / "my.toml").touch()
     out = madpipe("status", "--config", "other/my.toml")[1]
     assert out.splitlines()[0] == f"working folder: {tmp_path / 'other' / '.madpipe'}"
+
+
+def test_the_image_size_of_a_run_is_an_option(madpipe: Call, tmp_path: Path) -> None:
+    (tmp_path / "pipeline.toml").touch()
+    code, _, err = madpipe("run", "teacher", "--image-size", "8x7")
+    assert code == 2
+    assert err.startswith("--image-size: is outside 8 to 1024 pixels (8x7)")
+    code, _, err = madpipe("run", "teacher", "--image-size", "8x12")
+    assert code == 1
+    assert "data: images are (8, 8, 1), the settings say (8, 12, 1); correct data.image_size" in err

@@ -278,3 +278,25 @@ def test_other_encodings_and_backslashes_say_what_to_write(
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=wanted):
         config.load(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [("8", 8), ("1024", 1024), ("[8, 1024]", (8, 1024)), ("[96, 128]", (96, 128)), ("[9, 9]", 9)],
+)
+def test_an_image_size_is_one_number_or_height_and_width(value: str, size: object) -> None:
+    for table in ("data", "build"):
+        settings = config.defaults([f"{table}.image_size_px={value}"])
+        assert getattr(settings, table).image_size_px == size
+
+
+@pytest.mark.parametrize(
+    "value", ["7", "1025", "[7, 8]", "[8, 1025]", "[8]", "[8, 8, 3]", "96x128", "8.5", "[]"]
+)
+@pytest.mark.parametrize("table", ["data", "build"])
+def test_an_image_size_outside_the_bounds_is_refused_by_its_setting(table: str, value: str) -> None:
+    words = "an integer >= 8 and <= 1024 or a list of 2, each an integer >= 8 and <= 1024"
+    with pytest.raises(ConfigError) as caught:
+        config.defaults([f"{table}.image_size_px={value}"])
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"--set {table}.image_size_px: not {words} (")

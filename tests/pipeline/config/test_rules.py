@@ -47,6 +47,7 @@ BROKEN = [
     (Settings(data=Data(mean=(123.7,), std=(0.5,))), [("data", "mean")]),
     (Settings(data=Data(mean=(0.0,), std=(255.0,))), [("data", "std")]),
     (Settings(data=Data(image_size_px=32, resize_px=28)), [("data", "resize_px")]),
+    (Settings(data=Data(image_size_px=(32, 40), resize_px=31)), [("data", "resize_px")]),
     (Settings(build=Build(targets=("sm89",))), [("build", "targets")]),
     (Settings(build=Build(int8="trained", precision="fp32")), [("build", "int8")]),
     (
@@ -96,6 +97,7 @@ KEPT = [
     Settings(distill=Distill(lambda1=0)),
     Settings(distill=Distill(method="abm", lambda1=0)),
     Settings(data=Data(source="folder", image_size_px=32)),
+    Settings(data=Data(source="folder", image_size_px=(32, 40), resize_px=32)),
     Settings(data=Data(mean=(0.5,), std=(0.5,))),
     Settings(build=Build(backend="tensorrt-rtx", targets=("sm89",))),
     Settings(gates={}),

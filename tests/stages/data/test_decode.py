@@ -132,3 +132,48 @@ def test_of_a_very_long_image_only_the_middle_is_scaled(
     middle = x_HWC[:, 0] if size[0] == 1 else x_HWC[0]
     assert middle[0, 0] == 0
     assert middle[-1, 0] == 200
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 16])
+def test_arrays_have_any_number_of_channels(tmp_path: Path, channels: int) -> None:
+    x_HWC = np.random.default_rng(0).integers(0, 256, (4, 4, channels), np.uint8)
+    np.save(tmp_path / "x.npy", x_HWC)
+    np.testing.assert_array_equal(_read(tmp_path / "x.npy", channels), x_HWC)
+    scaled_HWC = _read(tmp_path / "x.npy", channels, 8)
+    for channel in range(channels):
+        Image.fromarray(np.ascontiguousarray(x_HWC[..., channel])).save(tmp_path / "x.png")
+        alone_HWC = _read(tmp_path / "x.png", 1, 8)
+        np.testing.assert_array_equal(scaled_HWC[..., channel], alone_HWC[..., 0])
+
+
+@pytest.mark.parametrize(
+    ("array", "wrong"),
+    [
+        (np.zeros((4, 4, 3), np.uint8), r"are arrays of shape \(4, 4, 3\)"),
+        (np.zeros((0, 4, 5), np.uint8), r"are arrays of shape \(0, 4, 5\)"),
+        (np.zeros((4, 4, 5), np.float32), "are no arrays of uint8"),
+        (np.zeros((4, 4), np.uint8), "are no arrays of uint8"),
+        (np.array([None, {}], object), "are no readable arrays"),
+    ],
+)
+def test_other_arrays_are_refused_and_never_unpickled(
+    tmp_path: Path, array: np.ndarray, wrong: str
+) -> None:
+    np.save(tmp_path / "x.npy", array)
+    with pytest.raises(StageError, match=rf"{wrong}.*uint8 of shape \(height, width, 5\)"):
+        _read(tmp_path / "x.npy", 5)
+
+
+def test_four_channels_are_a_picture_with_its_transparency(tmp_path: Path) -> None:
+    x_HWC = np.random.default_rng(0).integers(0, 256, (4, 4, 4), np.uint8)
+    Image.fromarray(x_HWC).save(tmp_path / "x.png")
+    np.testing.assert_array_equal(_read(tmp_path / "x.png", 4), x_HWC)
+    Image.fromarray(np.ascontiguousarray(x_HWC[..., :3])).save(tmp_path / "plain.png")
+    with pytest.raises(StageError, match=r"^here: 1 files have no transparency"):
+        _read(tmp_path / "plain.png", 4)
+
+
+def test_a_picture_does_not_have_five_channels(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "x.png")
+    with pytest.raises(StageError, match=r"which do not have 5 channels.*\(height, width, 5\)"):
+        _read(tmp_path / "x.png", 5)

@@ -102,7 +102,21 @@ def test_reading_many_files_reports_how_many_are_read_and_can_be_interrupted(
         files.read_all(stop)
 
 
-def test_images_in_files_have_one_or_three_channels(tmp_path: Path) -> None:
-    spec = spec_of(Data(source="folder", image_size_px=16, mean=(0.5,) * 4, std=(0.5,) * 4))
-    with pytest.raises(StageError, match=r"^data\.mean: images in files have 1 or 3 channels \(4"):
+def test_pictures_have_no_five_channels(tmp_path: Path) -> None:
+    spec = spec_of(Data(source="folder", image_size_px=16, mean=(0.5,) * 5, std=(0.5,) * 5))
+    wrong = (
+        r"^data\.mean: images in files have 1, 3 or 4 channels \(5 numbers\); save them as \.npy"
+    )
+    with pytest.raises(StageError, match=wrong):
         _files(tmp_path, spec=spec)[:]
+
+
+def test_arrays_are_scaled_and_cut_like_pictures_to_sides_that_differ(tmp_path: Path) -> None:
+    size = replace(SPEC, image_size_px=(8, 24), resize_px=9)
+    x_BCHW = _files(tmp_path, count=2, spec=size, size=(40, 30))[:]
+    assert x_BCHW.shape == (2, 3, 8, 24)
+    for number in range(2):
+        with Image.open(tmp_path / f"{number}.png") as image:
+            np.save(tmp_path / f"{number}.npy", np.asarray(image))
+    arrays = ImageFiles([str(tmp_path / f"{number}.npy") for number in range(2)], size)
+    assert torch.equal(arrays[:], x_BCHW)

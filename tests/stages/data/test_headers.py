@@ -14,7 +14,7 @@ def test_files_with_a_rotation_or_transparency_are_counted(tmp_path: Path) -> No
     Image.new("RGB", (8, 8)).save(tmp_path / "upright.jpg")
     Image.new("RGBA", (8, 8)).save(tmp_path / "glass.png")
     (tmp_path / "broken.jpg").write_bytes(b"none")
-    first, second = headers.notes([str(path) for path in sorted(tmp_path.iterdir())])
+    first, second = headers.notes([str(path) for path in sorted(tmp_path.iterdir())], 3)
     assert first.startswith("1 of 4 images looked at have a rotation in EXIF, which is not applied")
     assert "turned.jpg" in first
     assert second.startswith("1 of 4 images looked at have transparency, which is dropped")
@@ -23,5 +23,5 @@ def test_files_with_a_rotation_or_transparency_are_counted(tmp_path: Path) -> No
 
 def test_plain_files_are_no_matter(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    assert headers.notes([str(tmp_path / "a.png")]) == ()
-    assert headers.notes([]) == ()
+    assert headers.notes([str(tmp_path / "a.png")], 3) == ()
+    assert headers.notes([], 3) == ()

@@ -6,6 +6,7 @@ from PIL import Image
 from torchvision.models import get_model_weights
 from torchvision.transforms import functional
 
+from pipeline.image_size import sides_px
 from stages.data import pixels
 from stages.networks.conventions import convention
 
@@ -19,14 +20,15 @@ def test_images_are_prepared_as_torchvision_does_for_its_weights(
     image = Image.fromarray(noise)
     usual = convention(f"torchvision:{name}", 3)
     assert usual.image_size_px is not None
-    cut = pixels.scale_and_crop(
+    x_HWC = pixels.prepared(
         image,
-        (usual.image_size_px, usual.image_size_px),
+        3,
+        sides_px(usual.image_size_px),
         usual.resize_px,
         usual.interpolation,
     )
     transforms = get_model_weights(name).DEFAULT.transforms()
     resized = functional.resize(image, transforms.resize_size, transforms.interpolation)
     wanted = np.asarray(functional.center_crop(resized, transforms.crop_size))
-    np.testing.assert_array_equal(pixels.to_array(cut, 3), wanted)
+    np.testing.assert_array_equal(x_HWC, wanted)
     assert (usual.mean, usual.std) == (tuple(transforms.mean), tuple(transforms.std))

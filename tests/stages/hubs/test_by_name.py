@@ -16,6 +16,7 @@ from pipeline.cli.main import main
 from pipeline.errors import ConfigError
 from pipeline.planner import Planned
 from pipeline.project import Project
+from pipeline.settings import Data, Settings, Teacher
 from stages.catalog import declare
 from stages.completed_settings import complete
 from stages.networks import card as cards
@@ -306,12 +307,18 @@ def test_sizes_that_contradict_named_ones_are_a_fault(tmp_path: Path) -> None:
         _project(tmp_path, TINY, "data.resize_px=20")
 
 
-def test_images_that_are_not_square_are_asked_for(tmp_path: Path, caches: Path) -> None:
+def test_images_that_are_not_square_are_read_along(tmp_path: Path, caches: Path) -> None:
     text = config(model_args={"img_size": [64, 48]})
     cache_repository(caches / "hf", "o/net", {"config.json": text})
-    with pytest.raises(ConfigError, match=r"data.image_size_px: .*not square \(64x48\)"):
-        _project(tmp_path, "teacher.weights=hf:o/net")
-    _project(tmp_path, "teacher.weights=hf:o/net", "data.image_size_px=64")
+    settings = {
+        size: complete(
+            Settings(data=Data(image_size_px=size), teacher=Teacher(weights="hf:o/net")),
+            tmp_path,
+        ).data
+        for size in (None, 64)
+    }
+    assert (settings[None].image_size_px, settings[None].resize_px) == ((64, 48), 60)
+    assert (settings[64].image_size_px, settings[64].resize_px) == (64, None)
 
 
 def test_a_download_is_for_weights_by_name(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_colour_for_a_network_of_one_channel_names_no_setting_of_a_pipeline(tmp_
 
 def test_a_folder_for_a_network_of_other_channels_is_refused(tmp_path: Path) -> None:
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
-    with pytest.raises(StageError, match=r"1 or 3 channels, .* another number \(2\)"):
+    with pytest.raises(StageError, match=r"1, 3 or 4 channels, .* another number \(2\)"):
         calibration_images.load(tmp_path, _model(channels=2), "here")
 
 

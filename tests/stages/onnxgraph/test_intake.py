@@ -206,8 +206,30 @@ def test_images_of_any_size_get_that_of_the_settings(tmp_path: Path) -> None:
         _read(model, tmp_path)
     read = _read(model, tmp_path, Build(image_size_px=8))
     assert onnx_io.image_shape(read.model) == (3, 8, 8)
-    with pytest.raises(UsageError, match=r"contradicts the file \(16, it takes any x 3 x 8 x 8\)"):
+    wrong = r"contradicts the file \(16 of height and width, it takes any x 3 x 8 x 8\)"
+    with pytest.raises(UsageError, match=wrong):
         _read(classifier(), tmp_path, Build(image_size_px=16))
+
+
+def test_five_channels_that_come_last_are_recognised_behind_a_product(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Mul", ["images", "one"], ["m"]),
+        helper.make_node("Transpose", ["m"], ["x"], perm=[0, 3, 1, 2]),
+        *layers("x"),
+    ]
+    five = np.random.default_rng(0).normal(0, 0.3, (4, 5, 3, 3)).astype(np.float32)
+    stored = weights() | {"one": np.ones(5, np.float32), "w1": five}
+    read = _read(classifier(nodes, images=("N", 20, 24, 5), stored=stored), tmp_path)
+    assert onnx_io.image_shape(read.model) == (5, 20, 24)
+
+
+@pytest.mark.parametrize("images", [("N", 3, "H", "W"), ("N", 3, 12, "W"), ("N", 3, 12, 20)])
+def test_height_and_width_are_apart(tmp_path: Path, images: tuple[str | int, ...]) -> None:
+    read = _read(classifier(images=images), tmp_path, Build(image_size_px=(12, 20)))
+    assert onnx_io.image_shape(read.model) == (3, 12, 20)
+    wrong = r"contradicts the file \(20x12 of height and width, it takes any x 3 x 12 x"
+    with pytest.raises(UsageError, match=wrong):
+        _read(classifier(images=("N", 3, 12, 20)), tmp_path, Build(image_size_px=(20, 12)))
 
 
 def test_bytes_in_the_other_layout_are_taken_as_decoded(tmp_path: Path) -> None:

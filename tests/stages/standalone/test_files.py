@@ -17,6 +17,7 @@ from stages.export.compare import Comparison
 from stages.networks.facts import Facts
 from stages.onnxgraph import io as onnx_io
 from stages.packaging import contents
+from tests.stages.onnxgraph.graphs import classifier, saved
 from tests.stages.tiny import card, resnet8, weights_file
 
 
@@ -55,6 +56,37 @@ def test_fewer_images_are_compared_where_they_are_large(
     monkeypatch.setattr("stages.export.stage.export", no_export)
     standalone.export(tmp_path / "w.pth", tmp_path / "w.onnx", Facts(image_size_px=size_px))
     assert compared == [((count, 1, size_px, size_px), (1, 2, 7, count))]
+
+
+def test_a_network_is_exported_built_and_measured_for_sides_that_differ(tmp_path: Path) -> None:
+    torch.save(resnet8(channels=3).state_dict(), tmp_path / "w.pth")
+    facts = Facts(image_size_px=(24, 40), mean=(0.5,) * 3, std=(0.2,) * 3)
+    result = standalone.export(tmp_path / "w.pth", tmp_path / "w.onnx", facts)
+    assert result["image_size_px"] == (24, 40)
+    bank = np.random.default_rng(0).integers(0, 256, (8, 24, 40, 3), np.uint8)
+    np.savez(tmp_path / "bank.npz", x=bank)
+    standalone.build(tmp_path / "w.onnx", tmp_path / "engine", Build(device="cpu"))
+    options = Validate(pairs=20, warmup_s=0.01, batch_sizes=(1,))
+    measured = standalone.validate(
+        tmp_path / "engine", tmp_path / "w.pth", f"bank:{tmp_path / 'bank.npz'}", options
+    )
+    assert measured.bank_agreement["engine"].value == 1
+    other = Facts(image_size_px=(40, 24))
+    with pytest.raises(UsageError, match=r"--image-size: contradicts .*\(40x24, not 24x40\)"):
+        standalone.validate(tmp_path / "engine", tmp_path / "w.pth", "bank:x", options, other)
+
+
+@pytest.mark.parametrize("sides", [("H", "W"), (12, 20)])
+def test_a_file_of_another_program_is_built_for_sides_that_differ(
+    tmp_path: Path, sides: tuple[str | int, ...]
+) -> None:
+    onnx = saved(classifier(images=("N", 3, *sides)), tmp_path / "net.onnx")
+    facts = Facts(image_size_px=(12, 20), mean=(0.0,), std=(1.0,))
+    manifest = standalone.build(onnx, tmp_path / "engine", Build(device="cpu"), facts=facts)
+    assert manifest.preprocessing is not None
+    assert manifest.preprocessing.size_px == (12, 20)
+    assert manifest.signature is not None
+    assert manifest.signature.shape == (3, 12, 20)
 
 
 def test_a_network_that_fails_its_checks_leaves_what_was_there(tmp_path: Path) -> None:

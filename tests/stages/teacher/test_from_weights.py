@@ -24,6 +24,15 @@ def test_a_card_of_another_architecture_is_refused(tmp_path: Path) -> None:
         describe(path, "resnet14", Data())
 
 
+def test_a_card_of_another_size_is_refused_where_the_settings_say_one(tmp_path: Path) -> None:
+    path = weights_file(tmp_path / "t.safetensors", image_size_px=8, width_px=12)
+    for size in (None, (8, 12)):
+        assert describe(path, "resnet8", Data(image_size_px=size)).size_px == (8, 12)
+    wrong = r"^data\.image_size_px: .* records \(8, not 8x12\); set data\.image_size_px = \[8, 12\]"
+    with pytest.raises(StageError, match=wrong):
+        describe(path, "resnet8", Data(image_size_px=8))
+
+
 def test_a_bare_file_is_described_by_the_settings(tmp_path: Path) -> None:
     torch.save(resnet8().state_dict(), tmp_path / "t.pth")
     with pytest.raises(UsageError, match=r"data\.image_size_px: is needed"):

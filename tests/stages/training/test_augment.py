@@ -41,6 +41,15 @@ def test_every_image_is_a_crop_of_itself_padded_with_black() -> None:
     assert len(offsets) > 20  # one offset for all images would be one
 
 
+def test_each_side_moves_by_an_eighth_of_itself() -> None:
+    x_BCHW = torch.zeros(400, 1, 8, 24)
+    x_BCHW[:, :, 4, 12] = 1
+    moved_BCHW = random_shift(x_BCHW, crop_offsets(len(x_BCHW), (8, 24), _rng()))
+    _, _, rows, columns = moved_BCHW.nonzero(as_tuple=True)
+    assert set(rows.tolist()) == set(range(3, 6))
+    assert set(columns.tolist()) == set(range(9, 16))
+
+
 def test_a_mirrored_image_is_the_mirror_of_its_crop() -> None:
     x_BCHW = _images()
     plain_BCHW = _moved(x_BCHW, None, _rng())
