@@ -6,6 +6,8 @@ Light: networks, settings and stages use it.
 SMALLEST_PX = 8
 LARGEST_PX = 1024
 """Sides of images that generators are made for."""
+MOST_CHANNELS = 16
+"""Of an image."""
 ImageSize = int | tuple[int, ...]
 """Both sides in pixels, or height and width: as settings hold it."""
 

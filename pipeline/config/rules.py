@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from pipeline.errors import did_you_mean
 from pipeline.gates import measures
-from pipeline.image_size import setting_text, sides_px
+from pipeline.image_size import MOST_CHANNELS, setting_text, sides_px
 from pipeline.preprocessing import LARGEST_MEAN, LARGEST_STD
 from pipeline.settings import Distill, Gate, Settings
 from pipeline.weight_names import FORMS, hub_of
@@ -128,6 +128,9 @@ def _images(settings: Settings) -> Iterator[Fault]:
         if max(numbers, default=0) > most:
             wrong = f"is of no images in [0, 1] ({list(numbers)})"
             yield Fault(("data", name), wrong, "divide it by 255 where it is of bytes")
+    if len(data.mean) > MOST_CHANNELS:
+        wrong = f"has more numbers than images may have channels ({len(data.mean)})"
+        yield Fault(("data", "mean"), wrong, f"name {MOST_CHANNELS} at most, one for each channel")
     size = data.image_size_px
     if data.resize_px and size and data.resize_px < min(sides_px(size)):
         cut = f"image_size_px {setting_text(size)}"

@@ -10,6 +10,7 @@ from models import of_transformers, registry
 from models.classifier import Classifier
 from models.key_names import Fit
 from pipeline.errors import error_summary
+from pipeline.image_size import MOST_CHANNELS
 from pipeline.stage import OnNote, StageError, no_note
 from stages.networks import adapt, class_count, program_kind, weights
 from stages.networks import card as cards
@@ -53,6 +54,13 @@ def build(
         StageError: There is no such architecture, or it does not map the card's images to one
             logit for each class.
     """
+    if card.channels > MOST_CHANNELS:
+        raise StageError(
+            place,
+            f"{card.arch} takes images of {card.channels} channels, {MOST_CHANNELS} are the most "
+            f"({card.channels})",
+            "name a network of fewer",
+        )
     backbone = _backbone(card, code, place, program)
     if code is not None:
         adapt.replace_normalize(backbone)

@@ -16,7 +16,7 @@ from models.programs import exported_program
 from models.programs.fault import UnusableProgram
 from models.programs.program import Program, content_of
 from pipeline.errors import StageError, UsageError
-from pipeline.image_size import compact
+from pipeline.image_size import MOST_CHANNELS, compact
 from pipeline.settings import Build
 from stages.networks.card import Card
 from stages.networks.program_kind import ProgramKind, program_kind
@@ -24,7 +24,6 @@ from stages.onnxgraph import intake, layers
 from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph.rewrite import PLACE
 
-_MOST_CHANNELS = 16
 _SETTINGS = {
     PLACE: "teacher.weights",
     "build.output": "teacher.output",
@@ -106,7 +105,7 @@ def _exported(path: Path, content: Tensor, network: torch.fx.GraphModule) -> Pro
 
 
 def _is_channels(size: int | None) -> bool:
-    return size is not None and size <= _MOST_CHANNELS
+    return size is not None and size <= MOST_CHANNELS
 
 
 def _onnx(path: Path, output: str | None, size_px: tuple[int, int] | None) -> ProgramFile:

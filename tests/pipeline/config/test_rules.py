@@ -46,6 +46,7 @@ BROKEN = [
     (Settings(data=Data(source="folder")), [("data", "source")]),
     (Settings(data=Data(mean=(123.7,), std=(0.5,))), [("data", "mean")]),
     (Settings(data=Data(mean=(0.0,), std=(255.0,))), [("data", "std")]),
+    (Settings(data=Data(mean=(0.5,) * 17, std=(0.5,) * 17)), [("data", "mean")]),
     (Settings(data=Data(image_size_px=32, resize_px=28)), [("data", "resize_px")]),
     (Settings(data=Data(image_size_px=(32, 40), resize_px=31)), [("data", "resize_px")]),
     (Settings(build=Build(targets=("sm89",))), [("build", "targets")]),

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 import safetensors.torch
 import torch
@@ -161,3 +162,37 @@ def test_a_forward_that_asks_for_a_gpu_is_told_of_devices(tmp_path: Path) -> Non
     code = _user(tmp_path, 'raise RuntimeError("Found no NVIDIA driver")')
     with pytest.raises(StageError, match=r"device=x\.device"):
         factory.build(card(arch="net.py:make"), code=code, place="here")
+
+
+def test_a_network_of_more_channels_than_images_have_is_refused() -> None:
+    described = card(channels=17, mean=(0.5,) * 17, std=(0.5,) * 17)
+    with pytest.raises(StageError, match=r"^here: resnet8 takes images of 17 channels"):
+        factory.build(described, code=None, place="here")
+
+
+def test_one_number_for_an_image_of_two_classes_is_one_logit(tmp_path: Path) -> None:
+    code = _user(tmp_path, "return self.fc(x.flatten(1))[:, :1]")
+    described = card(arch="net.py:make", classes=("a", "b"))
+    with pytest.raises(factory.OneOutput):
+        factory.build(described, code=code, place="here")
+    network = factory.build(
+        msgspec.structs.replace(described, outputs="one-logit"), code=code, place="here"
+    )
+    logits_BK = network(torch.rand(3, 1, 8, 8))
+    assert logits_BK.shape == (3, 2)
+    assert not logits_BK[:, 0].any()
+
+
+def test_an_output_is_chosen_by_its_name_or_number(tmp_path: Path) -> None:
+    code = _user(tmp_path, "y = self.fc(x.flatten(1)); return {'a': y, 'b': [y, y + 1]}")
+    x_BCHW = torch.rand(3, 1, 8, 8)
+    notes: list[str] = []
+    for output, change in (("a", 0.0), ("b.1", 1.0)):
+        described = card(arch="net.py:make", output=output)
+        torch.manual_seed(0)
+        network = factory.build(described, code=code, place="here", on_note=notes.append)
+        first = network.backbone.get_submodule("fc")((x_BCHW.flatten(1) - 0.3053) / 0.3761)
+        torch.testing.assert_close(network(x_BCHW), first + change)
+    assert notes == []
+    with pytest.raises(StageError, match=r"^teacher\.output: is no output .*\(c; a \(10,\), b\.0"):
+        factory.build(card(arch="net.py:make", output="c"), code=code, place="here")
