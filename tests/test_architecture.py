@@ -27,6 +27,7 @@ ALLOWED = {
         "pipeline.gates.build_records",
         "pipeline.gates.intervals",
         "pipeline.gates.measurements",
+        "pipeline.gates.real_images",
         "pipeline.machine",
         "pipeline.paths",
         "pipeline.preprocessing",
@@ -43,7 +44,7 @@ ALLOWED = {
 # The core from the bottom to the top: a module imports from its own line or from those above it.
 ORDER = """
     __init__ exit_codes collector errors events signals atomic paths preprocessing texts
-    gates.measures gates.build_records gates.measurements
+    gates.measures gates.real_images gates.build_records gates.measurements
     machine settings cache.digests gates.intervals checkpoint
     requirements config.rules config.presets config.template
     gates.estimates gates.judge report.records
@@ -85,6 +86,7 @@ LIGHT_STAGE_FILES = {
     "stages/data/datasets.py",
     "stages/planned_memory.py",
     "stages/preflight.py",
+    "stages/preflight_images.py",
     "stages/engines/__init__.py",
     "stages/engines/base.py",
     "stages/engines/compatibility.py",

@@ -48,11 +48,17 @@ def render(report: Report) -> str:
         (stage.name, stage.status, f"{stage.seconds:.1f}", formatting.metrics(stage.metrics))
         for stage in report.stages
     ]
+    images_agreements = [
+        (name, _number(agreement.value, 4), agreement.n)
+        for name, agreement in report.images_agreement.items()
+    ]
     lines = [
         *(_MARKER, f"## madpipe: {verdict}", "", _text(reason), ""),
+        *([_text(f"{report.real_images.statement}."), ""] if report.real_images else []),
         *table("gate | verdict | because", gates),
         *_accuracy(report),
         *table("network | agrees with teacher on synthetic images | n", bank_agreements),
+        *table("network | agrees with teacher on unlabelled images | n", images_agreements),
         *table(
             "batch | teacher p50 ms | teacher as engine | engine | p90 | speed-up | 95 % interval"
             " | in the same backend | pairs",

@@ -29,6 +29,7 @@ from stages.onnxgraph.convert import ROUNDED, PrecisionConverter
 from stages.onnxgraph.intake import Intake
 from stages.onnxgraph.preprocessing import preprocessing_of
 
+_HELD_BACK = "distill/held_back"
 _CHECK_IMAGES = 16
 """On which engines are compared whose precision loses next to nothing."""
 _STEPS = 3
@@ -48,6 +49,7 @@ def run(ctx: Context) -> None:
         options,
         calibration_path=ctx.input("distill/bank"),
         place=calibration_images.BANK,
+        real_path=ctx.input(_HELD_BACK) if ctx.has_input(_HELD_BACK) else None,
         threads=ctx.settings.validate.threads,
         cache=ctx.cache,
         graph=ctx.output("graph") if options.targets else None,
@@ -104,6 +106,7 @@ def build(
     source: Intake | None = None,
     calibration_path: Path | None = None,
     place: str = "--calibration",
+    real_path: Path | None = None,
     threads: int = 1,
     cache: Path | None = None,
     graph: Path | None = None,
@@ -117,6 +120,7 @@ def build(
 
     `source` is what `read` returned of the file, None where nobody has read it. `calibration_path`
     holds images for calibration and comparison; `place` is the option or output that named it.
+    `real_path` holds real ones of a run, which are taken in turns with those.
     `cache` is a folder for what a backend keeps from build to build, and `graph` is where to leave
     the graph at the precision that was named. `train` trains int8 graphs where the settings or
     their disagreement ask for it; where it is None they learn from the images, if the settings name
@@ -131,6 +135,9 @@ def build(
     model, images_NCHW = source.model, None
     if calibration_path is not None:
         images_NCHW = calibration_images.load(calibration_path, model, place, on_note, on_progress)
+        if real_path is not None:
+            real_NCHW = calibration_images.load(real_path, model, _HELD_BACK, on_note)
+            images_NCHW = images_NCHW.interleaved(real_NCHW)
     notes.of_images(images_NCHW, place, on_note)
     converter = PrecisionConverter(
         model, images_NCHW, options, is_quantized=source.is_quantized, on_progress=on_progress
@@ -164,6 +171,7 @@ def _described(
     assert result.manifest is not None
     preprocessing = preprocessing_of(source.model)
     signature = onnx_io.signature(source.model)
+    card = onnx_io.card_of(source.model)
     if "classes" not in preprocessing.assumed:
         signature = msgspec.structs.replace(signature, classes=preprocessing.classes)
     return msgspec.structs.replace(
@@ -171,6 +179,7 @@ def _described(
         engine=engine,
         onnx_sha256=onnx_sha256,
         signature=signature,
+        real_images=card.real_images if card else None,
         preprocessing=preprocessing,
         reached=result.reached,
         float_layers=result.float_layers,

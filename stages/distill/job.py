@@ -8,8 +8,10 @@ import msgspec
 
 from models.classifier import Classifier
 from models.generator import Generator
+from pipeline.gates.real_images import RealImages
 from pipeline.settings import Distill
 from stages.distill import methods
+from stages.distill import unlabelled as images
 from stages.distill.distributed.group import Group
 from stages.distill.trainer import DistillTrainer
 from stages.networks import factory, probe
@@ -28,6 +30,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     student_code: Path | None
     student_weights: Path | None = None
     """Where the student starts; None: as the options say."""
+    images: Path | None = None
+    """The folder of unlabelled images, where the options name one; None: there are none."""
     rounds: int | None = None
     """Rounds to play of those in the options, None for all; so with the steps of pretraining."""
     pretrain_steps: int | None = None
@@ -43,7 +47,9 @@ def build_trainer(
     """
     options = job.options
     teacher, card = factory.load(teacher_weights, code=job.teacher_code, place="teacher.arch")
-    student_card = msgspec.structs.replace(card, arch=job.student_arch)
+    unlabelled = images.load(job.images, card, options, on_note) if job.images else None
+    use = unlabelled.use if unlabelled else RealImages()
+    student_card = msgspec.structs.replace(card, arch=job.student_arch, real_images=use)
     compute = devices.select(options.precision)
     rng = devices.seeded(job.seed, "distill", compute.device)
     student, from_teacher = _student(job, student_card, teacher, on_note)
@@ -64,6 +70,14 @@ def build_trainer(
         group=group,
     )
     trainer.params_from_teacher = from_teacher
+    if unlabelled is not None:
+        trainer.unlabelled = images.UnlabelledSource(
+            unlabelled,
+            options,
+            sampler=trainer.sampler,
+            teacher=trainer.frozen_teacher,
+            compute=compute,
+        )
     if job.rounds is not None:
         trainer.last_round = job.rounds
     if job.pretrain_steps is not None:

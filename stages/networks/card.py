@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 from safetensors import SafetensorError, safe_open
 
+from pipeline.gates.real_images import RealImages
 from pipeline.preprocessing import Preprocessing
 
 METADATA_KEY = "madpipe.card"
@@ -15,6 +16,8 @@ class Card(Preprocessing, frozen=True, kw_only=True, omit_defaults=True):
     """A network's architecture, and how images become its input."""
 
     arch: str
+    real_images: RealImages | None = None
+    """Of a student: the real images that its distillation used; None: not known."""
 
 
 def metadata(card: Card) -> dict[str, str]:
