@@ -12,11 +12,9 @@ from pipeline import machine, run_records
 from pipeline.cache.store import Entry
 from pipeline.config.load import table_of
 from pipeline.errors import StoreError
-from pipeline.gates import real_images
 from pipeline.gates.build_records import Candidate, Candidates
 from pipeline.gates.judge import Verdict, judge
-from pipeline.gates.real_images import RealImages
-from pipeline.project import VALIDATE, Project
+from pipeline.project import DISTILL, VALIDATE, Project, real_images_of
 from pipeline.report import records
 from pipeline.report.records import OutputFile, Report, RunSummary, StageReport, with_measurements
 
@@ -64,8 +62,8 @@ def document(project: Project, verdicts: Sequence[Verdict] | None = None) -> Rep
         ),
         stages=tuple(_stage(record, entries[record.name]) for record in run.stages),
         candidates=_candidates(entries.get("build")),
-        curves=_curves(entries.get("distill")),
-        real_images=_real_images(entries.get("distill")),
+        curves=_curves(entries.get(DISTILL)),
+        real_images=real_images_of(entries.get(DISTILL)),
         gates=tuple(verdicts),
         environment=environment,
         measured_on={
@@ -119,15 +117,6 @@ def _curves(distill: Entry | None) -> tuple[records.CurvePoint, ...]:
     last = len(points) - 1
     kept = (round(number * last / (_MOST_POINTS - 1)) for number in range(_MOST_POINTS))
     return tuple(points[number] for number in kept)
-
-
-def _real_images(distill: Entry | None) -> RealImages | None:
-    """Return which real images distill used; where its declaration has none, it reached none."""
-    if distill is None:
-        return None
-    if "images" not in distill.record.outputs:
-        return RealImages()
-    return real_images.read(distill.output("images")).use
 
 
 def _content(entry: Entry | None, name: str) -> bytes:

@@ -190,7 +190,6 @@ def _write_images(ctx: Context, images: UnlabelledImages) -> None:
     image_bank.save(ctx.output("held_back"), images.held_back_NCHW.float() / 255)
     ctx.metric("images_learned", images.use.learned)
     ctx.metric("images_held_back", images.use.held_back)
-    ctx.note(images.use.statement)
 
 
 @torch.no_grad()
