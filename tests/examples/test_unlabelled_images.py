@@ -44,7 +44,9 @@ def test_unlabelled_images_are_used_and_reported(
     assert judged["interval"][0] < judged["value"] < judged["interval"][1]
     for form in ("markdown", "junit", "html"):
         assert statement in madpipe("report", "--format", form, "--out", "-", *sets)[1], form
-    outputs = {name: entry for stage in report["stages"] for name, entry in stage["outputs"].items()}
+    outputs = {
+        name: entry for stage in report["stages"] for name, entry in stage["outputs"].items()
+    }
     card = cards.read(Path(outputs["student"]["path"]))
     assert card is not None
     assert card.real_images is not None
