@@ -3,6 +3,7 @@
     python -m benchmarks.unlabelled_images prepare --cifar CIFAR --out WORK
     madpipe run teacher --set data.root=WORK/cifar ...     (the page of the figures has the command)
     python -m benchmarks.unlabelled_images train --work WORK --teacher T --out rows.jsonl
+    python -m benchmarks.unlabelled_images calibrate --work WORK --out int8.jsonl
     python -m benchmarks.unlabelled_images table --out rows.jsonl
 
 CIFAR has train/CLASS/* and test/CLASS/*. The first 4,000 training images of each class are for the
@@ -30,15 +31,21 @@ from sklearn.datasets import load_digits
 
 from benchmarks.fixed_time import RUNS, add_row, grouped, rows_of
 from pipeline.cache.keys import file_sha256
-from pipeline.settings import Data, Distill
+from pipeline.settings import Build, Data, Distill, Export
 from stages import image_bank
+from stages.build.stage import build
 from stages.data import images as datasets
 from stages.distill.batch_norm import untracked
 from stages.distill.distributed.group import Group
 from stages.distill.job import Job, build_trainer
 from stages.distill.trainer import DistillTrainer
+from stages.engines.base import BACKENDS
+from stages.engines.open_engine import open_engine
+from stages.engines.ort import OrtSession
+from stages.export.stage import export
 from stages.networks import card as cards
-from stages.networks import predict, weights
+from stages.networks import factory, predict, weights
+from stages.onnxgraph.calibration_images import BANK
 
 _TEACHERS, _IN_DOMAIN = 4000, 500
 """Images of each class."""
@@ -54,7 +61,7 @@ _COMMON = {**RUNS["madpipe"], "generator_width": 64, "noise_dim": 256}
 def main() -> None:
     """Read the command line and do what it names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("action", choices=("prepare", "train", "table"))
+    parser.add_argument("action", choices=("prepare", "train", "calibrate", "table"))
     parser.add_argument("--cifar", type=Path)
     parser.add_argument("--work", type=Path)
     parser.add_argument("--teacher", type=Path)
@@ -70,6 +77,9 @@ def main() -> None:
             prepare(arguments.cifar.resolve(), arguments.out)
         case "table":
             table(rows_of(arguments.out))
+        case "calibrate":
+            for folder in sorted((arguments.work / "students").iterdir()):
+                calibrate(folder, arguments.work, arguments.out)
         case _:
             for seed, name in itertools.product(arguments.seed or (0,), arguments.sets or SETS):
                 for lambda2 in arguments.lambda2 or (1.0,) if SETS[name] else (None,):
@@ -166,6 +176,40 @@ def save(trainer: DistillTrainer, card: dict[str, str], folder: Path) -> None:
     if trainer.unlabelled is not None:
         x_NCHW = trainer.unlabelled.images.held_back_NCHW.float() / 255
         image_bank.save(folder / "held_back.npz", x_NCHW)
+
+
+def calibrate(folder: Path, work: Path, out: Path) -> None:
+    """Round a student to int8 with ranges of each kind of image, and add a row for each."""
+    network, card = factory.load(folder / "student.safetensors", code=None, place="student")
+    onnx, digest = folder / "student.onnx", file_sha256(folder / "student.safetensors")
+    bank_NCHW = image_bank.load(folder / "bank.npz", "the bank")
+    options = Export()
+    opset = BACKENDS["onnxruntime"].opset
+    export(
+        network, card, onnx,
+        options=options, opset=opset, images_NCHW=bank_NCHW, student_sha256=digest,
+    )  # fmt: skip
+    held_out = datasets.load(Data(source="cifar10", root="."), work / "cifar").held_out
+    fp32_NK = predict.predict(OrtSession(onnx).infer, held_out)
+    bank, real = folder / "bank.npz", folder / "held_back.npz"
+    sources: dict[str, tuple[Path, Path | None]] = {"bank": (bank, None)}
+    if real.is_file():
+        sources |= {"held back": (real, None), "both, in turns": (bank, real)}
+    int8 = Build(backend="onnxruntime", device="cpu", precision="int8", int8="rounded")
+    for name, (path, beside) in sources.items():
+        engine = folder / "int8.engine"
+        manifest, _ = build(
+            onnx, engine, folder / "manifest.json", int8,
+            calibration_path=path, place=BANK, real_path=beside,
+        )  # fmt: skip
+        int8_NK = predict.predict(open_engine(manifest, engine, threads=1).infer, held_out)
+        right = [
+            (x_NK.argmax(axis=1) == held_out.y_N.numpy()).mean() for x_NK in (fp32_NK, int8_NK)
+        ]
+        row = {"student": folder.name, "calibration": name, "n": len(held_out)}
+        row |= {"fp32_top1": round(100 * right[0], 2), "int8_top1": round(100 * right[1], 2)}
+        changed = (fp32_NK.argmax(axis=1) != int8_NK.argmax(axis=1)).mean()
+        add_row(out, row | {"changed": round(100 * changed, 2)})
 
 
 def table(rows: list[dict[str, Any]]) -> None:

@@ -31,7 +31,7 @@ _SPLIT_SEED = 0
 _MOST_HELD_BACK = 4096
 _HELD_BACK_BYTES = 256 << 20
 """Of all pixels that are held back: 4096 images of 145 pixels, 1783 of 224."""
-_MEMORY_BYTES = 2 << 30
+_MEMORY_BYTES = 1 << 30
 _CHUNK_BYTES = 256 << 20
 _SMALLEST_PART = 4
 """An image whose shorter side is below such a part of what is cut out shows next to nothing."""
@@ -68,7 +68,7 @@ def load(
     """Return the images of a folder: those to learn from, and a fifth that is held back.
 
     The split is a fixed draw among images whose pixels differ. At most 4096 are held back, and no
-    more than 256 MiB of pixels. All are read once; more than 2 GiB stay in their files.
+    more than 256 MiB of pixels. All are read once; more than 1 GiB stay in their files.
 
     Args:
         folder: Where the images lie.

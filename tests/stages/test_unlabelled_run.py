@@ -11,11 +11,11 @@ from pipeline.errors import StageError
 from pipeline.gates import real_images
 from stages.engines.open_engine import read_manifest
 from stages.onnxgraph import io as onnx_io
-from tests.stages.tiny import TinyRun, run_stages, settings
+from tests.stages.tiny import TinyRun, Values, run_stages, settings
 from tests.stages.unlabelled_folder import moved_digits, unlabelled_folder
 
 FOLDER = {"source": "folder", "root": "set", "image_size_px": 8, "mean": [0.3], "std": [0.4]}
-QUICK = {
+QUICK: Values = {
     "data": FOLDER,
     "teacher": {"epochs": 20},
     "distill": {"images": "images", "rounds": 4, "bank_size": 16},

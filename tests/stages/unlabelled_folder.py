@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 def moved_digits(count: int) -> NDArray[np.uint8]:
     """Return digits, moved by a pixel and darker, of shape NHW: no images of the set."""
-    levels_NHW = load_digits().images[:count] * 255 / 16
+    levels_NHW: NDArray[np.float64] = load_digits().images[:count] * 255 / 16
     return np.rint(np.roll(levels_NHW, 1, axis=2) * 0.9).astype(np.uint8)
 
 
