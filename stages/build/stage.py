@@ -2,6 +2,7 @@
 
 import importlib
 import shutil
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -117,15 +118,12 @@ def build(
     """Make an engine from an ONNX file; write its manifest, and return it and all candidates.
 
     Precision `auto` measures candidates, with so many CPU threads, where there are images.
-
-    `source` is what `read` returned of the file, None where nobody has read it. `calibration_path`
-    holds images for calibration and comparison; `place` is the option or output that named it.
-    `real_path` holds real ones of a run, which are taken in turns with those.
-    `cache` is a folder for what a backend keeps from build to build, and `graph` is where to leave
-    the graph at the precision that was named. `train` trains int8 graphs where the settings or
-    their disagreement ask for it; where it is None they learn from the images, if the settings name
-    training. `on_note` gets what was changed in the file, and how
-    far engines are from it.
+    `source` is what `read` returned of the file, if it was read. `calibration_path` holds images
+    for calibration and comparison, named by the option or output `place`, and `real_path` real ones
+    of a run, taken in turns with those. `cache` is a folder for what a backend keeps from build to
+    build, and `graph` where to leave the graph at the precision that was named. `train` trains int8
+    graphs where the settings or their disagreement ask for it; where it is None they learn from the
+    images, if the settings say so. `on_note` gets what was changed, and how far engines are off.
 
     Raises:
         StageError: The ONNX file is unsound, the backend cannot use it, or the images do not fit.
@@ -134,10 +132,8 @@ def build(
     source = source or read(onnx, options, on_note)
     model, images_NCHW = source.model, None
     if calibration_path is not None:
-        images_NCHW = calibration_images.load(calibration_path, model, place, on_note, on_progress)
-        if real_path is not None:
-            real_NCHW = calibration_images.load(real_path, model, _HELD_BACK, on_note)
-            images_NCHW = images_NCHW.interleaved(real_NCHW)
+        load = partial(calibration_images.load, real_path=real_path)
+        images_NCHW = load(calibration_path, model, place, on_note, on_progress)
     notes.of_images(images_NCHW, place, on_note)
     converter = PrecisionConverter(
         model, images_NCHW, options, is_quantized=source.is_quantized, on_progress=on_progress

@@ -13,6 +13,9 @@ from pipeline.gates import measurements as records
 from stages.data.images import Images
 from stages.validate import accuracy
 
+Infer = Callable[[Images], NDArray[np.float32]]
+"""Returns the logits NK of a network."""
+
 
 class HeldBack(NamedTuple):
     """The held-back images, and the logits NK of what lies between teacher and engine on them."""
@@ -22,7 +25,7 @@ class HeldBack(NamedTuple):
 
 
 def measure(
-    held_back: HeldBack | None, networks: Mapping[str, Callable[[Images], NDArray[np.float32]]]
+    held_back: HeldBack | None, networks: Mapping[str, Infer]
 ) -> Mapping[str, records.Agreement]:
     """Return on how many images each network decides as the teacher; nothing without images.
 
@@ -31,7 +34,13 @@ def measure(
     """
     if held_back is None:
         return {}
-    logits = {name: infer(held_back.images) for name, infer in networks.items()}
-    teacher = {"teacher": logits.pop("teacher")}
-    compared = {**teacher, **held_back.logits, **logits}
-    return accuracy.compare(compared, None, held_back.images.classes).bank_agreement
+    logits = all_logits(networks, *held_back)
+    return accuracy.compare(logits, None, held_back.images.classes).bank_agreement
+
+
+def all_logits(
+    networks: Mapping[str, Infer], images: Images, between: accuracy.Logits
+) -> dict[str, NDArray[np.float32]]:
+    """Return the logits NK on images of the teacher, of what lies between, and of the engine."""
+    own = {name: infer(images) for name, infer in networks.items()}
+    return {"teacher": own.pop("teacher"), **between, **own}

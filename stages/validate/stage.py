@@ -75,14 +75,7 @@ def run(ctx: Context) -> None:
     used = _used_images(ctx)
     if used is not None and options.images != "bank":
         overlap.check_pixels(images, used)
-    logits = {
-        "student": torch_logits(student, images, counted(ctx.progress, "student")),
-        "onnx": predict(
-            OrtSession(ctx.input("export/onnx"), threads=machine.cpu_count()).infer,
-            images,
-            on_progress=counted(ctx.progress, "onnx"),
-        ),
-    }
+    logits = _between_logits(ctx, student, images)
     engine = ctx.input("build/engine")
     manifest = read_manifest(ctx.input("build/manifest"), engine)
     graph_absent = None
@@ -125,14 +118,18 @@ def _used_images(ctx: Context) -> ImageList | None:
 def _held_back(ctx: Context, card: Card, student: Classifier) -> HeldBack:
     """Return the unlabelled images that were held back, with the logits of student and ONNX."""
     images = bank_images(ctx.input("distill/held_back"), card)
+    return HeldBack(images, _between_logits(ctx, student, images))
+
+
+def _between_logits(
+    ctx: Context, student: Classifier, images: Images
+) -> dict[str, NDArray[np.float32]]:
+    """Return the logits NK of student and ONNX file."""
     session = OrtSession(ctx.input("export/onnx"), threads=machine.cpu_count())
-    logits = {
-        "student": torch_logits(student, images, counted(ctx.progress, "student, unlabelled")),
-        "onnx": predict(
-            session.infer, images, on_progress=counted(ctx.progress, "onnx, unlabelled")
-        ),
+    return {
+        "student": torch_logits(student, images, counted(ctx.progress, "student")),
+        "onnx": predict(session.infer, images, on_progress=counted(ctx.progress, "onnx")),
     }
-    return HeldBack(images, logits)
 
 
 def counted(on_progress: OnProgress, name: str) -> OnImages:
@@ -188,7 +185,7 @@ def graph_logits(
 
 
 def _engine_logits(
-    engine: Engine, images: Images, threads: int, on_progress: OnProgress
+    engine: Engine, threads: int, on_progress: OnProgress, images: Images
 ) -> NDArray[np.float32]:
     """Return the logits NK of an engine; on the CPU of all cores, whatever its session has."""
     session = engine.session
@@ -224,17 +221,16 @@ def measure(
         StageError: The engine is damaged or cannot run, or outputs are not finite.
         UnavailableError: Its backend or device is not available here.
     """
-    on_images = counted(on_progress, "teacher")
-    logits = {"teacher": torch_logits(teacher.network, images, on_images), **logits}
-    networks = {"teacher": lambda images: torch_logits(teacher.network, images, on_images)}
+    infer = partial(torch_logits, teacher.network, on_progress=counted(on_progress, "teacher"))
+    networks: dict[str, agreement.Infer] = {"teacher": infer}
     engine, resident_bytes, latencies, latency_samples = None, None, None, None
     absent = compatibility.why_not_run(manifest)
     if absent is None:
         before_bytes = machine_load.resident_bytes()
         engine = Engine(manifest, path, open_engine(manifest, path, threads=options.threads))
         resident_bytes = max(0, machine_load.resident_bytes() - before_bytes)
-        infer = partial(_engine_logits, engine, threads=options.threads, on_progress=on_progress)
-        logits["engine"], networks["engine"] = infer(images), infer
+        networks["engine"] = partial(_engine_logits, engine, options.threads, on_progress)
+    logits = agreement.all_logits(networks, images, logits)
     on_logits(logits)
     y_N = images.y_N.numpy() if kind == "held-out" else None
     comparison = accuracy.compare(logits, y_N, images.classes)
@@ -243,6 +239,7 @@ def measure(
             teacher, engine, images, options, opset=opset, on_progress=on_progress
         )
     dataset = records.DatasetPart(kind=kind, n=len(images), id=identity(images))
+    samples = _samples(logits, y_N, dataset, latency_samples)
     measurements = records.Measurements(
         dataset=msgspec.structs.replace(dataset, classes=tuple(images.classes)),
         **comparison._asdict(),
@@ -256,11 +253,21 @@ def measure(
         engine_absent=absent,
         graph_absent=graph_absent,
     )
-    return measurements, records.Samples(
+    return measurements, samples
+
+
+def _samples(
+    logits: accuracy.Logits,
+    y_N: NDArray[np.int64] | None,
+    dataset: records.DatasetPart,
+    latencies: records.LatencySamples | None,
+) -> records.Samples:
+    """Return the raw numbers behind measurements."""
+    return records.Samples(
         dataset=dataset,
         predictions={name: tuple(x_NK.argmax(axis=1).tolist()) for name, x_NK in logits.items()},
         labels=None if y_N is None else tuple(y_N.tolist()),
-        latency=latency_samples,
+        latency=latencies,
     )
 
 
