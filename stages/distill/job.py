@@ -16,6 +16,7 @@ from stages.distill.distributed.group import Group
 from stages.distill.trainer import DistillTrainer
 from stages.networks import factory, probe
 from stages.networks.card import Card
+from stages.networks.predict import OnImages, no_progress
 from stages.networks.weight_selection import select_weights
 from stages.training import device as devices
 
@@ -38,16 +39,24 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build_trainer(
-    job: Job, teacher_weights: Path, group: Group, on_note: Callable[[str], None] = lambda _: None
+    job: Job,
+    teacher_weights: Path,
+    group: Group,
+    on_note: Callable[[str], None] = lambda _: None,
+    on_progress: OnImages = no_progress,
 ) -> tuple[DistillTrainer, Card]:
     """Return a trainer at its start and the student's card; `on_note` gets what is to be known.
+
+    `on_progress` is called with how many unlabelled images are read, where there are any.
 
     Raises:
         StageError: A network cannot be built, takes other images or classes, or gives no logits.
     """
     options = job.options
     teacher, card = factory.load(teacher_weights, code=job.teacher_code, place="teacher.arch")
-    unlabelled = images.load(job.images, card, options, on_note) if job.images else None
+    unlabelled = None
+    if job.images is not None:
+        unlabelled = images.load(job.images, card, options, on_note, on_progress)
     use = unlabelled.use if unlabelled else RealImages()
     student_card = msgspec.structs.replace(card, arch=job.student_arch, real_images=use)
     compute = devices.select(options.precision)

@@ -57,7 +57,13 @@ def run(ctx: Context) -> None:
     )
     teacher, checkpoint = ctx.input("teacher/weights"), ctx.checkpoints.load()
     with process_group(job, teacher, checkpoint) as group:
-        trainer, card = build_trainer(job, teacher, group, ctx.note)
+        trainer, card = build_trainer(
+            job,
+            teacher,
+            group,
+            ctx.note,
+            lambda done, total: ctx.progress(done, total, "images (read)"),
+        )
         if checkpoint is not None:
             trainer.restore(state_file.load(checkpoint))
         if why := trainer.compute.why_eager(job.options.compile):

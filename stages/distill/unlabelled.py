@@ -14,6 +14,7 @@ from pipeline.settings import Distill
 from pipeline.stage import OnNote
 from stages.distill import methods
 from stages.distill.sampler import NoiseSampler, StudentBatch
+from stages.networks.predict import OnImages
 from stages.training.device import Compute
 from stages.unlabelled_images import UnlabelledImages
 
@@ -22,9 +23,15 @@ _LOADER = "stages.data.unlabelled"
 
 
 def load(
-    folder: Path, preprocessing: Preprocessing, options: Distill, on_note: OnNote
+    folder: Path,
+    preprocessing: Preprocessing,
+    options: Distill,
+    on_note: OnNote,
+    on_progress: OnImages,
 ) -> UnlabelledImages:
     """Return the images that the settings name, as the teacher takes them.
+
+    `on_note` gets what is left out, `on_progress` is called with how many files are read.
 
     Raises:
         StageError: The folder holds no images, files that cannot be read, or too few.
@@ -35,6 +42,7 @@ def load(
         weight=methods.images_weight(options),
         fewest=methods.images_in_step(options),
         on_note=on_note,
+        on_progress=on_progress,
     )
     return images
 
