@@ -179,9 +179,12 @@ def save(trainer: DistillTrainer, card: dict[str, str], folder: Path) -> None:
 
 
 def calibrate(folder: Path, work: Path, out: Path) -> None:
-    """Round a student to int8 with ranges of each kind of image, and add a row for each."""
+    """Round a student to int8 with ranges of each kind of image, and add the rows not there yet."""
+    digest = file_sha256(folder / "student.safetensors")
+    if any(row["student_sha256"] == digest for row in rows_of(out)):
+        return
     network, card = factory.load(folder / "student.safetensors", code=None, place="student")
-    onnx, digest = folder / "student.onnx", file_sha256(folder / "student.safetensors")
+    onnx = folder / "student.onnx"
     bank_NCHW = image_bank.load(folder / "bank.npz", "the bank")
     options = Export()
     opset = BACKENDS["onnxruntime"].opset
@@ -196,6 +199,7 @@ def calibrate(folder: Path, work: Path, out: Path) -> None:
     if real.is_file():
         sources |= {"held back": (real, None), "both, in turns": (bank, real)}
     int8 = Build(backend="onnxruntime", device="cpu", precision="int8", int8="rounded")
+    rows: list[dict[str, Any]] = []
     for name, (path, beside) in sources.items():
         engine = folder / "int8.engine"
         manifest, _ = build(
@@ -206,10 +210,13 @@ def calibrate(folder: Path, work: Path, out: Path) -> None:
         right = [
             (x_NK.argmax(axis=1) == held_out.y_N.numpy()).mean() for x_NK in (fp32_NK, int8_NK)
         ]
-        row = {"student": folder.name, "calibration": name, "n": len(held_out)}
+        row: dict[str, Any] = {"student": folder.name, "student_sha256": digest}
+        row |= {"calibration": name, "n": len(held_out)}
         row |= {"fp32_top1": round(100 * right[0], 2), "int8_top1": round(100 * right[1], 2)}
         changed = (fp32_NK.argmax(axis=1) != int8_NK.argmax(axis=1)).mean()
-        add_row(out, row | {"changed": round(100 * changed, 2)})
+        rows.append(row | {"changed": round(100 * changed, 2)})
+    for row in rows:
+        add_row(out, row)
 
 
 def table(rows: list[dict[str, Any]]) -> None:
