@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.cache.digests import DigestCache
-from pipeline.cache.store import Store, damage_of
+from pipeline.cache.store import Entry, Store, damage_of
 from pipeline.config import load as config
 from pipeline.config.rules import broken_rules
 from pipeline.errors import SettingsFault, StoreError
+from pipeline.gates import real_images
 from pipeline.gates.judge import Verdict, judge
 from pipeline.gates.measurements import Measurements, read
+from pipeline.gates.real_images import RealImages
 from pipeline.paths import working_folder
 from pipeline.planner import Planned, ordered, plan, selected
 from pipeline.settings import Settings
@@ -23,6 +25,10 @@ VALIDATE = "validate"
 """The stage whose measurements are judged."""
 MEASUREMENTS = "measurements"
 """Its output that holds them."""
+DISTILL = "distill"
+"""The stage that may use real images."""
+REAL_IMAGES = "images"
+"""Its output that lists them, where it used any."""
 
 Declare = Callable[[Settings, Path], tuple[Stage, ...]]
 Complete = Callable[[Settings, Path], Settings]
@@ -167,6 +173,21 @@ class Project:
             wrong = f"holds no measurements ({self.none_stored})"
             raise StoreError(str(self.store.home), wrong, "madpipe run validate")
         return judge(measurements, self.settings.gates)
+
+
+def real_images_of(distill: Entry | None) -> RealImages | None:
+    """Return which real images an entry of distill used, None where there is no entry.
+
+    An entry that left no list of them declared none, and so could reach none.
+
+    Raises:
+        StoreError: The stored list is damaged.
+    """
+    if distill is None:
+        return None
+    if REAL_IMAGES not in distill.record.outputs:
+        return RealImages()
+    return real_images.read(distill.output(REAL_IMAGES)).use
 
 
 def home_of(config_path: Path) -> Path:

@@ -17,7 +17,7 @@ from pipeline.estimates import RateRecorder
 from pipeline.events import Sink, broadcast
 from pipeline.gates.judge import Verdict, exit_code
 from pipeline.planner import ALL, Planned, named
-from pipeline.project import VALIDATE, Project
+from pipeline.project import DISTILL, VALIDATE, Project, real_images_of
 from pipeline.run_records import RunRecord
 from pipeline.runner import Runner
 from pipeline.signals import stop_on_signals
@@ -66,6 +66,9 @@ def run_pipeline(
         store.prepare()
         with store.io_errors():
             estimates.save(store.home, recorder.rates)
+    used = real_images_of(runner.entries.get(DISTILL))
+    if used is not None and not used.is_data_free:
+        broadcast(sinks, "note", None, {"text": used.statement})
     code = exit_codes.DONE
     if is_smoke:
         _end_smoke(project, [item.stage for item in planned], store.home, sinks)

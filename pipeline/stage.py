@@ -115,6 +115,10 @@ class Context:
             _refuse(self._stage, "input", name)
         return self._inputs[name]
 
+    def has_input(self, name: str) -> bool:
+        """Return whether the input `stage/output` is declared, which some settings alone do."""
+        return name in self._inputs
+
     def external(self, name: str) -> Path | None:
         """Return the path of a declared external, or None where the settings name none."""
         external = self._stage.externals.get(name)

@@ -2,7 +2,8 @@
 
 A pure function of the settings that imports nothing heavy; the code of a stage is named, and
 imported only when it has to run. That distill cannot reach an image is to be read here: it
-declares the teacher's weights as its only input, and no slice of [data].
+declares the teacher's weights as its only input, and no slice of [data]. Where distill.images names
+a folder, that folder is declared, and still nothing of [data].
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,8 +31,11 @@ from stages.hubs.records import VALUE
 from stages.hubs.resolve import CONFIG, repo_file
 from stages.networks import program_kind
 from stages.preflight import NeedsNetwork
+from stages.preflight_images import NeedsImages
 
 _TORCH = ("torch", "numpy")
+_UNLABELLED_OUTPUTS = {"images": "images.json", "held_back": "held_back.npz"}
+"""What distill leaves of unlabelled images."""
 _DATA = tuple(f"data.{name}" for name in Data.__struct_fields__ if name != "download")
 _TEACHER = tuple(f"teacher.{name}" for name in Teacher.__struct_fields__ if name != "download")
 """Images and weights are the same whether they were downloaded or not."""
@@ -72,7 +76,7 @@ def declare(settings: Settings, root: Path) -> tuple[Stage, ...]:
         _distill(settings, root, teacher, student, images),
         _export(student),
         _build(settings),
-        _validate(settings, _combined(teacher, student), images),
+        _validate(settings, root, _combined(teacher, student), images),
     )
 
 
@@ -181,6 +185,23 @@ def _images(data: Data, root: Path) -> _Use:
     return _Use(_DATA, {"data": folder, **order}, ("torchvision", "pillow"), code)
 
 
+def _unlabelled(settings: Settings, root: Path) -> _Use:
+    """Return the use of images without labels by distill, nothing where the settings name none."""
+    if settings.distill.images is None:
+        return _Use()
+    folder = expanded(settings.distill.images, root)
+    external = External(path=folder, needed_by="distill.images")
+    # Before the first stage, and not in distill, which may read no labelled image.
+    is_labelled = settings.validate.images != "bank"
+    apart = NeedsImages(
+        folder=folder,
+        data=settings.data if is_labelled else None,
+        root=expanded(settings.data.root, root),
+    )
+    code = ("stages.data.unlabelled",)
+    return _Use((), {"images": external}, ("pillow",), code, requires=(apart,))
+
+
 def _teacher(settings: Settings, root: Path, network: _Use, images: _Use) -> Stage:
     """Return the stage that trains the teacher or checks its weights from a file.
 
@@ -225,6 +246,9 @@ def _distill(settings: Settings, root: Path, teacher: _Use, student: _Use, image
     # Only a monitor set that was switched on makes images reachable, and then visibly so.
     if settings.distill.monitor != "off":
         use = _combined(use, _Use(code=("stages.distill.monitor",)), images)
+    # The same holds for images without labels, which are no part of [data].
+    unlabelled = _unlabelled(settings, root)
+    use = _combined(use, unlabelled)
     return Stage(
         name="distill",
         run="stages.distill.stage:run",
@@ -239,11 +263,12 @@ def _distill(settings: Settings, root: Path, teacher: _Use, student: _Use, image
             "curves": "curves.jsonl",
             "bank": "bank.npz",
             "picture": "samples.png",
+            **(_UNLABELLED_OUTPUTS if settings.distill.images else {}),
         },
         packages=(*_TORCH, *use.packages),
         code=use.code,
         # A student that does not fit is refused before a teacher is trained for it.
-        requires=student.requires,
+        requires=(*student.requires, *unlabelled.requires),
     )
 
 
@@ -275,6 +300,7 @@ def _build(settings: Settings) -> Stage:
         inputs=(
             "export/onnx",
             "distill/bank",
+            *(("distill/held_back",) if settings.distill.images else ()),
             *(("distill/generator", "distill/ema_generator") if training else ()),
         ),
         outputs={
@@ -297,16 +323,18 @@ def _distributions(infos: Sequence[BackendInfo]) -> tuple[str, ...]:
     return "onnx", "onnxruntime-gpu|onnxruntime", *others
 
 
-def _validate(settings: Settings, networks: _Use, images: _Use) -> Stage:
+def _validate(settings: Settings, root: Path, networks: _Use, images: _Use) -> Stage:
     infos = [BACKENDS[name] for name in selection.backends_used(settings.build)]
     has_bank_only = settings.validate.images == "bank"
     use = networks if has_bank_only else _combined(networks, images)
+    unlabelled_outputs = _UNLABELLED_OUTPUTS if settings.distill.images else {}
     return Stage(
         name="validate",
         run="stages.validate.stage:run",
         settings=("validate", "export.opset", *use.settings),
         inputs=(
             *(("distill/bank",) if has_bank_only else ()),
+            *(f"distill/{name}" for name in unlabelled_outputs),
             "teacher/weights",
             "distill/student",
             "export/onnx",
@@ -319,4 +347,6 @@ def _validate(settings: Settings, networks: _Use, images: _Use) -> Stage:
         packages=(*_TORCH, *_distributions(infos), "scipy", *use.packages),
         facts=("cpu", "gpu", "driver"),
         code=(*use.code, *(info.module for info in infos)),
+        # Also where distill is stored and other images validate than before.
+        requires=_unlabelled(settings, root).requires,
     )

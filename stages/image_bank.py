@@ -55,12 +55,27 @@ class StoredImages:
         return int(np.prod(self.shape)) * self._x.itemsize
 
     @property
+    def stored(self) -> NDArray[Any]:
+        """Return them as they are stored, in their order."""
+        return self._x[self._order_N]
+
+    @property
     def _is_bytes(self) -> bool:
         return self._x.dtype == np.uint8
 
     def __getitem__(self, rows: slice | NDArray[np.intp]) -> "StoredImages":
         """Return some images; nothing is copied."""
         return StoredImages(self._x, self._order_N[rows])
+
+    def interleaved(self, other: "StoredImages") -> "StoredImages":
+        """Return an image of this and one of the other in turns, then what is left of this one.
+
+        Both are bytes. Of the other, no more are taken than this one has.
+        """
+        count = min(len(self), len(other))
+        first, second = self[:count].stored, other[:count].stored
+        x_NHWC = np.stack([first, second], axis=1).reshape(-1, *first.shape[1:])
+        return StoredImages(np.concatenate([x_NHWC, self[count:].stored]))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001
         """Return the floats."""

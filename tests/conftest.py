@@ -12,13 +12,15 @@ import pytest
 from pipeline.cache.digests import DigestCache
 from pipeline.cache.store import Store
 from pipeline.events import Event
+from pipeline.gates import real_images
 from pipeline.gates.measurements import Measurements
+from pipeline.gates.real_images import ImageList
 from pipeline.project import Project
 from pipeline.runner import Runner
 from pipeline.settings import Settings
 from pipeline.stage import External, Stage
 from tests.gpu.hollow.process import HollowCuda, provide
-from tests.measurements import MEASURED
+from tests.measurements import MEASURED, USED
 
 
 def pytest_collection_finish() -> None:
@@ -120,6 +122,10 @@ def distill(ctx):
     ctx.output("student").write_text(str(ctx.settings.seed))
     ctx.metric("params", 77850)
 
+def distill_with_images(ctx):
+    distill(ctx)
+    shutil.copyfile(ctx.external("list"), ctx.output("images"))
+
 def validate(ctx):
     ctx.progress(1, 2, "batch sizes")
     shutil.copyfile(ctx.external("measured"), ctx.output("measurements"))
@@ -127,14 +133,18 @@ def validate(ctx):
 """
 
 
-def _declare(_settings: Settings, root: Path) -> tuple[Stage, ...]:
+def _declare(settings: Settings, root: Path) -> tuple[Stage, ...]:
     measured = External(path=root / "measured.json", needed_by="data.root")
+    has_images = settings.distill.images is not None
+    images = External(path=root / "images.json", needed_by="distill.images")
     return (
         Stage(
             name="distill",
-            run="fakestages:distill",
+            run="fakestages:distill_with_images" if has_images else "fakestages:distill",
             settings=("seed",),
-            outputs={"student": "student.bin", "picture": "samples.png"},
+            externals={"list": images} if has_images else {},
+            outputs={"student": "student.bin", "picture": "samples.png"}
+            | ({"images": "images.json"} if has_images else {}),
         ),
         Stage(
             name="validate",
@@ -165,6 +175,8 @@ def project(
     def make(*overrides: str, measured: Measurements | bytes = MEASURED) -> Project:
         content = measured if isinstance(measured, bytes) else msgspec.json.encode(measured)
         (tmp_path / "measured.json").write_bytes(content)
+        listed = ImageList(use=USED, pixels=(), names=())
+        real_images.write(tmp_path / "images.json", listed)
         return Project.open(config, overrides, _declare)
 
     return make

@@ -30,6 +30,7 @@ from pipeline.gates.measurements import (
     StepChange,
     WarmUp,
 )
+from pipeline.gates.real_images import RealImages
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 
@@ -203,6 +204,18 @@ ON_THE_BANK = changed(
     bank_agreement=MEASURED.agreement,
 )
 """The same without labelled images."""
+
+USED = RealImages(learned=80, held_back=20, weight=0.5, id="3" * 64)
+"""Real images that a distillation used."""
+
+ON_UNLABELLED = changed(
+    MEASURED,
+    images_agreement={
+        "student": Agreement(hits=18, n=20, value=0.9),
+        "engine": Agreement(hits=17, n=20, value=0.85),
+    },
+)
+"""The same with an agreement on unlabelled images."""
 
 NOT_RUN = changed(
     MEASURED, latency=None, accuracy={}, agreement={}, paired={}, engine_absent="built for sm89"

@@ -27,6 +27,7 @@ ALLOWED = {
         "pipeline.gates.build_records",
         "pipeline.gates.intervals",
         "pipeline.gates.measurements",
+        "pipeline.gates.real_images",
         "pipeline.image_size",
         "pipeline.machine",
         "pipeline.paths",
@@ -46,7 +47,7 @@ ALLOWED = {
 ORDER = """
     __init__ exit_codes collector errors events signals atomic paths image_size texts
     preprocessing weight_names
-    gates.measures gates.build_records gates.measurements
+    gates.measures gates.real_images gates.build_records gates.measurements
     machine settings cache.digests gates.intervals checkpoint
     requirements config.rules config.presets config.template
     gates.estimates gates.judge report.records
@@ -99,6 +100,7 @@ LIGHT_STAGE_FILES = {
     "stages/hubs/transformers_configs.py",
     "stages/planned_memory.py",
     "stages/preflight.py",
+    "stages/preflight_images.py",
     "stages/teacher_arch.py",
     "stages/engines/__init__.py",
     "stages/engines/base.py",

@@ -37,7 +37,7 @@ _SYNTAX = (
     ast.Expression, ast.Call, ast.Name, ast.Load, ast.keyword, ast.Constant, ast.BinOp, ast.UnaryOp,
     ast.BoolOp, ast.Compare, ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.Tuple,
 )  # fmt: skip
-_SIZES = frozenset({"size", "shape", "stride", "storage_offset"})
+_SIZES = frozenset({"grad", "shape", "size", "storage_offset", "stride"})
 _SYMBOL = re.compile(r"[a-z]\w{0,30}")
 _RESAVE = "save it anew with torch.export.save from a program you trust, or give its weights"
 

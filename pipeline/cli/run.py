@@ -122,7 +122,7 @@ def package_smoke(store: Store) -> None:
 def distill(
     config: Config = DEFAULT_CONFIG, set_: Set = None, force: Force = None, *, as_json: Json = False
 ) -> None:
-    """Distil the student from the teacher, without data (the same as run distill)."""
+    """Distil the student from the teacher, without its data (the same as run distill)."""
     run(["distill"], config, set_, force, as_json=as_json)
 
 

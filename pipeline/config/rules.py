@@ -1,6 +1,8 @@
 """Rules that tie several settings together, checked once every field is right by itself."""
 
+import os.path
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.errors import did_you_mean
@@ -27,6 +29,7 @@ def broken_rules(settings: Settings) -> Iterator[Fault]:
     yield from _downloads(settings)
     yield from _distill(settings.distill)
     yield from _images(settings)
+    yield from _unlabelled(settings)
     yield from _build(settings)
     yield from _gate_bounds("gates", settings.gates, measures.MEASURES)
     yield from _gate_bounds("compare", settings.compare, measures.COMPARED)
@@ -46,6 +49,7 @@ def _paths(settings: Settings) -> Iterator[Fault]:
         ("teacher", "weights"),
         ("student", "arch"),
         ("student", "weights"),
+        ("distill", "images"),
     ):
         path = getattr(getattr(settings, table), name)
         if path is None:
@@ -148,6 +152,32 @@ def _images(settings: Settings) -> Iterator[Fault]:
     if settings.validate.images == "bank" and settings.teacher.weights is None:
         wrong = 'without labelled images no teacher can be trained ("bank")'
         yield Fault(("validate", "images"), wrong, "name the teacher's file in teacher.weights")
+
+
+def _unlabelled(settings: Settings) -> Iterator[Fault]:
+    """Yield the rules of the images without labels that distill may use."""
+    distill, data = settings.distill, settings.data
+    if distill.images is None:
+        if distill.lambda2 is not None:
+            wrong = f"weighs unlabelled images, and there are none ({distill.lambda2:g})"
+            yield Fault(("distill", "lambda2"), wrong, "name their folder in distill.images")
+        return
+    # The digits need no folder, and with the bank alone there are no labelled images.
+    if data.source == "digits" or settings.validate.images == "bank":
+        return
+    ours, theirs = (os.path.normpath(path) for path in (distill.images, data.root))
+    if Path(ours).is_absolute() == Path(theirs).is_absolute() and _overlap(ours, theirs):
+        wrong = f"is data.root, inside it or around it ({distill.images}; data.root {data.root})"
+        remedy = "name a folder with no image of the training set or of those held out"
+        yield Fault(("distill", "images"), wrong, remedy)
+
+
+def _overlap(first: str, second: str) -> bool:
+    """Return whether one of two normal paths lies in the other; both absolute or both relative."""
+    common = os.path.commonpath([first, second])
+    # Of two relative paths only "." has all in it that does not lead out.
+    holds_all = "." in (first, second) and ".." not in (first[:2], second[:2])
+    return common in (first, second) or holds_all
 
 
 def _build(settings: Settings) -> Iterator[Fault]:

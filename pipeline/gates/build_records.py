@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from pipeline.gates.real_images import RealImages
 from pipeline.preprocessing import Preprocessing
 
 SCHEMA = "madpipe.candidates/1"
@@ -64,6 +65,8 @@ class EngineManifest(Struct, frozen=True, kw_only=True):
     """None in manifests of older versions."""
     preprocessing: Preprocessing | None = None
     """How images become its input; None in manifests of older versions."""
+    real_images: RealImages | None = None
+    """The real images that its distillation used; None where nobody recorded that."""
     layer_types: Mapping[str, int] = {}
     """Tensors that the finished engine makes, by their type, as its inspector reports."""
     layers: str = ""

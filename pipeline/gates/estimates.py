@@ -59,7 +59,11 @@ def estimate(name: str, measurements: Measurements, confidence: float) -> Estima
     if quantity == "calibration_error":
         error = accuracy.calibration if accuracy else None
         return table_estimate(error.error, error.quantiles, error.n, confidence) if error else None
-    shares = {"agreement": measurements.agreement, "bank_agreement": measurements.bank_agreement}
+    shares = {
+        "agreement": measurements.agreement,
+        "bank_agreement": measurements.bank_agreement,
+        "images_agreement": measurements.images_agreement,
+    }
     share = shares[quantity].get(network) if quantity in shares else accuracy
     if share is None:
         return None
@@ -116,6 +120,8 @@ def _reason(name: str, measurements: Measurements) -> str | None:
         return measurements.graph_absent or no_targets
     if name.endswith("bank_agreement"):
         return 'validate.images is "held-out"' if has_labels else None
+    if name.endswith("images_agreement"):
+        return None if measurements.images_agreement else "there are no unlabelled images"
     if name == "speedup_same_backend" and measurements.latency:
         return measurements.latency.teacher_engine_absent or "validate.teacher_engine is off"
     if not has_labels and measurements.bank_agreement:

@@ -242,6 +242,8 @@ class Measurements(
     paired: Mapping[str, PairedDrop]
     bank_agreement: Mapping[str, Agreement]
     """Agreement on synthetic images, measured where there are no labelled ones."""
+    images_agreement: Mapping[str, Agreement] = {}
+    """Agreement on unlabelled images that the student did not learn from, where there are any."""
     latency: Latency | None
     """None where the engine cannot run here."""
     engine: EngineManifest

@@ -14,6 +14,8 @@ MEASURES: dict[str, str] = {
     "engine_agreement": "share of held-out images on which engine and teacher predict the same",
     "student_bank_agreement": 'the same on synthetic images, with validate.images = "bank"',
     "engine_bank_agreement": 'the same on synthetic images, with validate.images = "bank"',
+    "student_images_agreement": "the same on unlabelled images held back, with distill.images",
+    "engine_images_agreement": "the same on unlabelled images held back, with distill.images",
     "student_calibration_error": "expected calibration error of the student, 15 bins",
     "engine_calibration_error": "expected calibration error of the engine, 15 bins",
     "speedup": "teacher's latency over the engine's, at batch size 1 (else the first)",

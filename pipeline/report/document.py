@@ -14,7 +14,7 @@ from pipeline.config.load import table_of
 from pipeline.errors import StoreError
 from pipeline.gates.build_records import Candidate, Candidates
 from pipeline.gates.judge import Verdict, judge
-from pipeline.project import VALIDATE, Project
+from pipeline.project import DISTILL, VALIDATE, Project, real_images_of
 from pipeline.report import records
 from pipeline.report.records import OutputFile, Report, RunSummary, StageReport, with_measurements
 
@@ -62,7 +62,8 @@ def document(project: Project, verdicts: Sequence[Verdict] | None = None) -> Rep
         ),
         stages=tuple(_stage(record, entries[record.name]) for record in run.stages),
         candidates=_candidates(entries.get("build")),
-        curves=_curves(entries.get("distill")),
+        curves=_curves(entries.get(DISTILL)),
+        real_images=real_images_of(entries.get(DISTILL)),
         gates=tuple(verdicts),
         environment=environment,
         measured_on={

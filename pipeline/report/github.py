@@ -15,12 +15,14 @@ _MOST_SUMMARY_BYTES = 1_000_000
 
 
 def annotations(report: Report) -> list[str]:
-    """Return a workflow command for each stage that failed and each gate that did not pass."""
+    """Return a workflow command for each failed stage, each gate that did not pass, real images."""
     messages = [
         ("error", f"stage {stage.name} failed", stage.message)
         for stage in report.stages
         if stage.status == "failed"
     ]
+    if report.real_images and not report.real_images.is_data_free:
+        messages.append(("notice", "real images", report.real_images.statement))
     for gate in report.gates:
         if gate.is_unmet:
             level = "warning" if gate.only_warns or gate.is_open else "error"

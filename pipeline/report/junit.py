@@ -17,13 +17,17 @@ def render(report: Report) -> str:
     a passed case with its warning as output.
     """
     suite = ET.Element("testsuite", name="madpipe", timestamp=report.run.started_utc)
+    if report.real_images:
+        properties = ET.SubElement(suite, "properties")
+        statement = report.real_images.statement
+        ET.SubElement(properties, "property", name="real_images", value=statement)
     for stage in report.stages:
         if stage.status == "failed":
             case = ET.SubElement(suite, "testcase", classname="stages", name=stage.name)
             ET.SubElement(case, "error", message=stage.message)
     for gate in report.gates:
         _case(suite, gate)
-    suite.set("tests", str(len(suite)))
+    suite.set("tests", str(len(suite.findall("testcase"))))
     for count, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(count, str(len(suite.findall(f"testcase/{tag}"))))
     suite.set("time", f"{report.run.elapsed_s:.3f}")

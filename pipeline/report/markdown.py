@@ -1,7 +1,8 @@
 """The report as Markdown, for a pull-request comment or a step summary."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from pipeline.gates.measurements import Agreement
 from pipeline.report.records import Report
 from pipeline.screen import formatting
 
@@ -14,10 +15,6 @@ def render(report: Report) -> str:
     gates = [
         (gate.name, formatting.verdict(gate.verdict, gate.severity), gate.reason)
         for gate in report.gates
-    ]
-    bank_agreements = [
-        (name, _number(agreement.value, 4), agreement.n)
-        for name, agreement in report.bank_agreement.items()
     ]
     latencies = [
         (
@@ -50,9 +47,11 @@ def render(report: Report) -> str:
     ]
     lines = [
         *(_MARKER, f"## madpipe: {verdict}", "", _text(reason), ""),
+        *([_text(f"{report.real_images.statement}."), ""] if report.real_images else []),
         *table("gate | verdict | because", gates),
         *_accuracy(report),
-        *table("network | agrees with teacher on synthetic images | n", bank_agreements),
+        *_agreement("synthetic", report.bank_agreement),
+        *_agreement("unlabelled", report.images_agreement),
         *table(
             "batch | teacher p50 ms | teacher as engine | engine | p90 | speed-up | 95 % interval"
             " | in the same backend | pairs",
@@ -79,6 +78,12 @@ def table(head: str, rows: Sequence[Sequence[str | int]]) -> list[str]:
     columns = head.split(" | ")
     lines = ["| " + " | ".join(row) + " |" for row in (columns, ["---"] * len(columns), *cells)]
     return [*lines, ""]
+
+
+def _agreement(kind: str, agreements: Mapping[str, Agreement]) -> list[str]:
+    """Return the table of how often each network decides as the teacher on images of a kind."""
+    rows = [(name, _number(share.value, 4), share.n) for name, share in agreements.items()]
+    return table(f"network | agrees with teacher on {kind} images | n", rows)
 
 
 def _accuracy(report: Report) -> list[str]:

@@ -16,6 +16,7 @@ from pipeline.errors import StoreError
 from pipeline.gates import measurements
 from pipeline.gates.build_records import Candidate, Count, EngineManifest, Sha256
 from pipeline.gates.judge import Verdict
+from pipeline.gates.real_images import RealImages
 
 SCHEMA = "madpipe.report/1"
 
@@ -83,6 +84,10 @@ class Report(Struct, frozen=True, kw_only=True, tag_field="schema", tag=SCHEMA):
     agreement: Mapping[str, measurements.Agreement] = {}
     bank_agreement: Mapping[str, measurements.Agreement] = {}
     """On synthetic images, where no labelled ones exist; this is no accuracy."""
+    images_agreement: Mapping[str, measurements.Agreement] = {}
+    """On unlabelled images that the student did not learn from."""
+    real_images: RealImages | None = None
+    """The real images that the distillation used; None where nobody recorded that."""
     paired: Mapping[str, measurements.PairedDrop] = {}
     latency: LatencyReport = LatencyReport()
     memory: measurements.Memory | None = None
@@ -146,7 +151,7 @@ def read_stages(name: str, path: Path) -> tuple[StageReport, ...]:
 
 
 EMPTY_WHERE_ABSENT = {
-    "Report": ("set", "memory", "engine"),
+    "Report": ("set", "memory", "engine", "real_images"),
     "LatencyReport": ("teacher", "engine", "speedup", "conditions"),
 }
 """Records that are `{}` in the JSON where they are None, so that readers find an object."""
@@ -188,6 +193,8 @@ def with_measurements(report: Report, measured: measurements.Measurements) -> Re
         accuracy=measured.accuracy,
         agreement=measured.agreement,
         bank_agreement=measured.bank_agreement,
+        images_agreement=measured.images_agreement,
+        real_images=report.real_images or measured.engine.real_images,
         paired=measured.paired,
         latency=latency,
         memory=measured.memory,

@@ -85,7 +85,8 @@ class Build(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     int8_learning_rate: Rate = 1e-3
     """at its start (Adam); it falls to 0 along a cosine"""
     calibration_images: Count = 256
-    """int8, fp8: images of the bank that ranges come from; int4: that it is compared on"""
+    """int8, fp8: images of the bank that ranges come from, half of them real with distill.images;
+    int4: that it is compared on"""
     equalise: bool = True
     """int8, fp8, int4: bring channels between two layers to one range before rounding, where they
     are far apart; the function stays"""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from pipeline.settings.kinds import Count, Rate, Table, Weight
+from pipeline.settings.kinds import Count, Name, Rate, Table, Weight
 
 MethodName = Literal["madpipe", "mad", "abm", "dfkd-mem", "dfad", "dfq"]
 GeneratorName = Literal["uncond", "sum", "cat"]
@@ -38,6 +38,12 @@ class Distill(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """weight of the generator's samples in the student's loss"""
     lambda1: Weight = 1.0
     """weight of the EMA generator's samples, or of the memory's"""
+    images: Name | None = None
+    """folder with real images without labels, of the same kind as the teacher's or of any kind, at
+    any depth, relative to this file; the student learns from most of them, the rest are for
+    calibration and a check of agreement; never the training set; absent: none, data-free"""
+    lambda2: Weight | None = None
+    """weight of the images in the student's loss, 0: only calibration and the check; absent: 1"""
     ema_batch_norm: Literal["batch", "averaged"] = "batch"
     """what the EMA generator normalises by: its batch, or moving averages with the same momentum
     alpha"""

@@ -2,6 +2,7 @@
 
 import importlib
 import shutil
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -29,6 +30,7 @@ from stages.onnxgraph.convert import ROUNDED, PrecisionConverter
 from stages.onnxgraph.intake import Intake
 from stages.onnxgraph.preprocessing import preprocessing_of
 
+_HELD_BACK = "distill/held_back"
 _CHECK_IMAGES = 16
 """On which engines are compared whose precision loses next to nothing."""
 _STEPS = 3
@@ -48,6 +50,7 @@ def run(ctx: Context) -> None:
         options,
         calibration_path=ctx.input("distill/bank"),
         place=calibration_images.BANK,
+        real_path=ctx.input(_HELD_BACK) if ctx.has_input(_HELD_BACK) else None,
         threads=ctx.settings.validate.threads,
         cache=ctx.cache,
         graph=ctx.output("graph") if options.targets else None,
@@ -104,6 +107,7 @@ def build(
     source: Intake | None = None,
     calibration_path: Path | None = None,
     place: str = "--calibration",
+    real_path: Path | None = None,
     threads: int = 1,
     cache: Path | None = None,
     graph: Path | None = None,
@@ -114,14 +118,12 @@ def build(
     """Make an engine from an ONNX file; write its manifest, and return it and all candidates.
 
     Precision `auto` measures candidates, with so many CPU threads, where there are images.
-
-    `source` is what `read` returned of the file, None where nobody has read it. `calibration_path`
-    holds images for calibration and comparison; `place` is the option or output that named it.
-    `cache` is a folder for what a backend keeps from build to build, and `graph` is where to leave
-    the graph at the precision that was named. `train` trains int8 graphs where the settings or
-    their disagreement ask for it; where it is None they learn from the images, if the settings name
-    training. `on_note` gets what was changed in the file, and how
-    far engines are from it.
+    `source` is what `read` returned of the file, if it was read. `calibration_path` holds images
+    for calibration and comparison, named by the option or output `place`, and `real_path` real ones
+    of a run, taken in turns with those. `cache` is a folder for what a backend keeps from build to
+    build, and `graph` where to leave the graph at the precision that was named. `train` trains int8
+    graphs where the settings or their disagreement ask for it; where it is None they learn from the
+    images, if the settings say so. `on_note` gets what was changed, and how far engines are off.
 
     Raises:
         StageError: The ONNX file is unsound, the backend cannot use it, or the images do not fit.
@@ -130,7 +132,8 @@ def build(
     source = source or read(onnx, options, on_note)
     model, images_NCHW = source.model, None
     if calibration_path is not None:
-        images_NCHW = calibration_images.load(calibration_path, model, place, on_note, on_progress)
+        load = partial(calibration_images.load, real_path=real_path)
+        images_NCHW = load(calibration_path, model, place, on_note, on_progress)
     notes.of_images(images_NCHW, place, on_note)
     converter = PrecisionConverter(
         model, images_NCHW, options, is_quantized=source.is_quantized, on_progress=on_progress
@@ -164,6 +167,7 @@ def _described(
     assert result.manifest is not None
     preprocessing = preprocessing_of(source.model)
     signature = onnx_io.signature(source.model)
+    card = onnx_io.card_of(source.model)
     if "classes" not in preprocessing.assumed:
         signature = msgspec.structs.replace(signature, classes=preprocessing.classes)
     return msgspec.structs.replace(
@@ -171,6 +175,7 @@ def _described(
         engine=engine,
         onnx_sha256=onnx_sha256,
         signature=signature,
+        real_images=card.real_images if card else None,
         preprocessing=preprocessing,
         reached=result.reached,
         float_layers=result.float_layers,

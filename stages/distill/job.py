@@ -8,13 +8,16 @@ import msgspec
 
 from models.classifier import Classifier
 from models.generator import Generator
+from pipeline.gates.real_images import RealImages
 from pipeline.settings import Distill
 from stages.distill import methods
+from stages.distill import unlabelled as images
 from stages.distill.distributed.group import Group
 from stages.distill.trainer import DistillTrainer
 from stages.networks import card as cards
 from stages.networks import factory, probe
 from stages.networks.card import Card
+from stages.networks.predict import OnImages, no_progress
 from stages.networks.weight_selection import select_weights
 from stages.training import device as devices
 
@@ -29,22 +32,34 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     student_code: Path | None
     student_weights: Path | None = None
     """Where the student starts; None: as the options say."""
+    images: Path | None = None
+    """The folder of unlabelled images, where the options name one; None: there are none."""
     rounds: int | None = None
     """Rounds to play of those in the options, None for all; so with the steps of pretraining."""
     pretrain_steps: int | None = None
 
 
 def build_trainer(
-    job: Job, teacher_weights: Path, group: Group, on_note: Callable[[str], None] = lambda _: None
+    job: Job,
+    teacher_weights: Path,
+    group: Group,
+    on_note: Callable[[str], None] = lambda _: None,
+    on_progress: OnImages = no_progress,
 ) -> tuple[DistillTrainer, Card]:
     """Return a trainer at its start and the student's card; `on_note` gets what is to be known.
+
+    `on_progress` is called with how many unlabelled images are read, where there are any.
 
     Raises:
         StageError: A network cannot be built, takes other images or classes, or gives no logits.
     """
     options = job.options
     teacher, card = factory.load(teacher_weights, code=job.teacher_code, place="teacher.arch")
-    student_card = cards.of_student(card, job.student_arch)
+    unlabelled = None
+    if job.images is not None:
+        unlabelled = images.load(job.images, card, options, on_note, on_progress)
+    use = unlabelled.use if unlabelled else RealImages()
+    student_card = cards.of_student(card, job.student_arch, use)
     compute = devices.select(options.precision)
     rng = devices.seeded(job.seed, "distill", compute.device)
     student, from_teacher = _student(job, student_card, teacher, on_note)
@@ -65,6 +80,14 @@ def build_trainer(
         group=group,
     )
     trainer.params_from_teacher = from_teacher
+    if unlabelled is not None:
+        trainer.unlabelled = images.UnlabelledSource(
+            unlabelled,
+            options,
+            sampler=trainer.sampler,
+            teacher=trainer.frozen_teacher,
+            compute=compute,
+        )
     if job.rounds is not None:
         trainer.last_round = job.rounds
     if job.pretrain_steps is not None:

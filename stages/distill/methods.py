@@ -71,10 +71,17 @@ class Recipe:
     is_replayed: bool
     draw_every: int
     student_batch_size: int
-    """Images of all sources together in a student step."""
+    """Images of all synthetic sources together in a student step."""
+    image_batch_size: int
+    """Unlabelled images beside them; 0 where there are none."""
     student_learning_rate: float
     student_weight_decay: float
     memory_size: int
+
+    @property
+    def step_images(self) -> int:
+        """Images of all sources together in a student step."""
+        return self.student_batch_size + self.image_batch_size
 
 
 def starts_from_teacher(options: Distill) -> bool:
@@ -101,12 +108,28 @@ def recipe(options: Distill, image_bytes: int) -> Recipe:
         is_replayed=method.is_replayed,
         draw_every=options.draw_every or (options.student_steps if method.is_replayed else 1),
         student_batch_size=replayed if method.is_replayed else drawn,
+        image_batch_size=images_in_step(options),
         student_learning_rate=options.student_learning_rate or method.student_learning_rate,
         student_weight_decay=(
             method.student_weight_decay if weight_decay is None else weight_decay
         ),
         memory_size=memory_size,
     )
+
+
+def images_weight(options: Distill) -> float:
+    """Return the weight of unlabelled images in the student's loss, 0 where there are none."""
+    if options.images is None:
+        return 0.0
+    return 1.0 if options.lambda2 is None else options.lambda2
+
+
+def images_in_step(options: Distill) -> int:
+    """Return how many unlabelled images a student step takes: as many as of one other source."""
+    if not images_weight(options):
+        return 0
+    is_replayed = METHODS[options.method].is_replayed
+    return (options.student_batch_size if is_replayed else None) or options.batch_size
 
 
 def loss_terms(options: Distill) -> LossTerms:

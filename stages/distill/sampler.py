@@ -15,13 +15,20 @@ from stages.training import augment
 
 
 @dataclass(frozen=True, slots=True)
-class SyntheticBatch:
+class StudentBatch:
     """Images for the student and the teacher's logits of them."""
 
     x_BCHW: Tensor
     teacher_BK: Tensor
     weights: tuple[float, ...]
     """Of each part in the loss; the parts are of equal size, one after the other."""
+    real_count: int = 0
+    """How many at the end are real images; all others are synthetic."""
+
+    def synthetic(self, student_BK: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the student's and the teacher's logits of the synthetic images alone."""
+        count = len(student_BK) - self.real_count
+        return student_BK[:count], self.teacher_BK[:count]
 
 
 class NoiseSampler:
@@ -57,6 +64,11 @@ class NoiseSampler:
             amounts_BA = self.colour_amounts(len(x_BCHW)).to(x_BCHW.device)
             x_BCHW = augment.jitter_colours(x_BCHW, amounts_BA, colour_jitter)
         return x_BCHW
+
+    def indices(self, size: int, count: int) -> Tensor:
+        """Return, of shape B, `count` numbers below `size` for this process, with repetition."""
+        total, share = self._share(count)
+        return torch.randint(size, (total,), generator=self.rng, device=self.rng.device)[share]
 
     def crop_offsets(self, count: int) -> Tensor:
         """Return, of shape 2B, where the crops of `count` images of this process begin."""

@@ -1,8 +1,9 @@
 """The distill stage: a student from a teacher by data-free adversarial distillation.
 
 It is handed the teacher's weights and nothing else: its declaration names no data, and what is
-not declared cannot be reached through the context. The one exception is a monitor set, which
-has to be switched on, only watches, and is named in the declaration then.
+not declared cannot be reached through the context. Two exceptions have to be switched on, and are
+named in the declaration then: a monitor set, which only watches, and a folder of unlabelled images,
+with which the student is not data-free any more.
 """
 
 import importlib
@@ -16,6 +17,7 @@ from torch import Tensor
 from models.classifier import Classifier
 from models.generator import Generator
 from models.programs.program import Program
+from pipeline.gates import real_images
 from pipeline.stage import Context, StageError
 from stages import image_bank
 from stages.distill import collapse, metrics, sample_grid, step_memory
@@ -29,6 +31,7 @@ from stages.networks.card import Card
 from stages.training import device as devices
 from stages.training import state_file
 from stages.training.contention import Contention
+from stages.unlabelled_images import UnlabelledImages
 
 _PROGRESS_EVERY_S = 0.5
 _SMOKE_ROUNDS, _MOST_SMOKE_ROUNDS = 3, 20
@@ -49,12 +52,19 @@ def run(ctx: Context) -> None:
         teacher_code=ctx.external("teacher_code"),
         student_code=ctx.external("student_code"),
         student_weights=ctx.external("student_weights"),
+        images=ctx.external("images"),
         rounds=ctx.play(options.rounds, "rounds", few=_MOST_SMOKE_ROUNDS),
         pretrain_steps=ctx.play(options.pretrain_steps, "pretraining steps", few=_SMOKE_ROUNDS),
     )
     teacher, checkpoint = ctx.input("teacher/weights"), ctx.checkpoints.load()
     with process_group(job, teacher, checkpoint) as group:
-        trainer, card = build_trainer(job, teacher, group, ctx.note)
+        trainer, card = build_trainer(
+            job,
+            teacher,
+            group,
+            ctx.note,
+            lambda done, total: ctx.progress(done, total, "images (read)"),
+        )
         if checkpoint is not None:
             trainer.restore(state_file.load(checkpoint))
         if why := trainer.compute.why_eager(job.options.compile):
@@ -78,6 +88,8 @@ def run(ctx: Context) -> None:
         with group.local_only(), trainer.compute.eager():
             _write_outputs(ctx, trainer, card)
         ctx.metric("peak_memory_bytes", trainer.compute.peak_memory_bytes())
+        if trainer.unlabelled is not None:
+            _write_images(ctx, trainer.unlabelled.images)
         ctx.metric("params", factory.parameter_count(trainer.student))
         ctx.metric("params_from_teacher", trainer.params_from_teacher)
         ctx.metric("student_samples", trainer.student_samples)
@@ -178,6 +190,14 @@ def _write_outputs(ctx: Context, trainer: DistillTrainer, card: Card) -> None:
         "set more distill.rounds, or lower the learning rates; curves and samples are in "
         f"{ctx.output('curves').parent}",
     )
+
+
+def _write_images(ctx: Context, images: UnlabelledImages) -> None:
+    """Write what was used of the unlabelled images, and those that were held back."""
+    real_images.write(ctx.output("images"), images.list)
+    image_bank.save(ctx.output("held_back"), images.held_back_NCHW.float() / 255)
+    ctx.metric("images_learned", images.use.learned)
+    ctx.metric("images_held_back", images.use.held_back)
 
 
 @torch.no_grad()

@@ -45,7 +45,7 @@ def of_networks(
         # Each layer's input once more, less its mean.
         of_teacher += of_teacher // 2
     # Images of a student step for each that a generator makes.
-    sources = recipe.student_batch_size / options.batch_size
+    sources = recipe.step_images / options.batch_size
     kept = max(from_noise + of_teacher + of_student, int(sources * of_student))
     if dtype != torch.float32:
         kept //= 2

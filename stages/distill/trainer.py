@@ -23,7 +23,8 @@ from stages.distill.batch_norm import BNStatsLoss, convert_sync_batchnorm, untra
 from stages.distill.distributed.group import Group
 from stages.distill.frozen_teacher import fold_batch_norm
 from stages.distill.metrics import GeneratorDivergence, MetricAccumulator, Window
-from stages.distill.sampler import Memory, NoiseSampler, SyntheticBatch
+from stages.distill.sampler import Memory, NoiseSampler, StudentBatch
+from stages.distill.unlabelled import UnlabelledSource
 from stages.training import device as devices
 from stages.training.device import Compute
 from stages.training.ema import ema_copy, ema_update
@@ -44,6 +45,8 @@ class DistillTrainer:
 
     params_from_teacher: int = 0
     """Of the student's parameters, those that started as the teacher's."""
+    unlabelled: UnlabelledSource | None = None
+    """Real images beside the synthetic ones, where the settings name some."""
 
     def __init__(
         self,
@@ -133,7 +136,7 @@ class DistillTrainer:
     @property
     def student_samples(self) -> int:
         """Images that the student has learned from so far, in all processes together."""
-        return self.recipe.student_batch_size * self.options.student_steps * self.round
+        return self.recipe.step_images * self.options.student_steps * self.round
 
     @property
     def _uses_generator(self) -> bool:
@@ -197,12 +200,15 @@ class DistillTrainer:
         if is_measured:
             self.divergences = self.divergence.between(before, self.divergence.predict())
         first = self.round * options.student_steps
-        batches: list[SyntheticBatch] = []
+        batches: list[StudentBatch] = []
         for number in range(options.student_steps):
-            if number % self.recipe.draw_every == 0:
+            is_drawn = number % self.recipe.draw_every == 0
+            if is_drawn:
                 batches = [self.sample_batch() for _ in range(options.accumulation_steps)]
             if self.recipe.is_replayed:
                 batches = self.replay()
+            if self.unlabelled and (is_drawn or self.recipe.is_replayed):
+                batches = self.unlabelled.joined(batches)
             self.student_step(first + number, batches)
         self.round += 1
 
@@ -246,7 +252,7 @@ class DistillTrainer:
         return total
 
     @torch.no_grad()
-    def sample_batch(self) -> SyntheticBatch:
+    def sample_batch(self) -> StudentBatch:
         """Return images of G and of the second source, with the teacher's logits of them."""
         parts: list[Tensor] = []
         weights: list[float] = []
@@ -269,20 +275,20 @@ class DistillTrainer:
         self.metrics.add_batch(teacher_BK[: self.micro_batch])
         if self.recipe.is_replayed:
             self.memory.push(x_BCHW, teacher_BK)
-        return SyntheticBatch(x_BCHW, teacher_BK, tuple(weights))
+        return StudentBatch(x_BCHW, teacher_BK, tuple(weights))
 
-    def replay(self) -> list[SyntheticBatch]:
+    def replay(self) -> list[StudentBatch]:
         """Return the parts of one batch, from all that is remembered."""
         parts = self.options.accumulation_steps
         count = self.recipe.student_batch_size // parts
         samples = [self.memory.sample_pairs(count, self.rng) for _ in range(parts)]
-        return [SyntheticBatch(x_BCHW, teacher_BK, (1.0,)) for x_BCHW, teacher_BK in samples]
+        return [StudentBatch(x_BCHW, teacher_BK, (1.0,)) for x_BCHW, teacher_BK in samples]
 
     def _owned(self, x_BCHW: Tensor) -> Tensor:
         """Return images that later passes leave alone; CUDA graphs write over their outputs."""
         return x_BCHW.clone() if self.compile_mode == "cuda-graphs" else x_BCHW
 
-    def student_step(self, step: int, batches: list[SyntheticBatch]) -> Tensor:
+    def student_step(self, step: int, batches: list[StudentBatch]) -> Tensor:
         """Move the student towards the teacher on the images of `batches`; return its loss.
 
         Args:
@@ -300,12 +306,12 @@ class DistillTrainer:
             loss = losses.student_loss(self.terms, student_BK, batch.teacher_BK, batch.weights)
             (loss / len(batches)).backward()  # type: ignore[no-untyped-call]
             total += loss.detach() / len(batches)
-            self.metrics.add_student_step(loss.detach(), student_BK.detach(), batch.teacher_BK)
+            self.metrics.add_student_step(loss.detach(), *batch.synthetic(student_BK.detach()))
         self.group.average_gradients(self.student.parameters())
         self.student_optimiser.step()
         return total
 
-    def student_logits(self, batch: SyntheticBatch) -> Tensor:
+    def student_logits(self, batch: StudentBatch) -> Tensor:
         """Return the student's logits, with one batch of statistics or one for each part."""
         parts = batch.x_BCHW.chunk(1 if self.options.joint_batch else len(batch.weights))
         with self.compute.autocast():

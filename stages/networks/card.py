@@ -8,6 +8,7 @@ import msgspec
 from safetensors import SafetensorError, safe_open
 
 from models.output_kind import OutputKind
+from pipeline.gates.real_images import RealImages
 from pipeline.preprocessing import Preprocessing
 
 METADATA_KEY = "madpipe.card"
@@ -24,6 +25,8 @@ class Card(Preprocessing, frozen=True, kw_only=True, omit_defaults=True):
     """What that holds."""
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     """How a network that is a program takes its images."""
+    real_images: RealImages | None = None
+    """Of a student: the real images that its distillation used; None: not known."""
 
     @property
     def num_outputs(self) -> int:
@@ -31,9 +34,11 @@ class Card(Preprocessing, frozen=True, kw_only=True, omit_defaults=True):
         return 1 if self.outputs.startswith("one-") else self.num_classes
 
 
-def of_student(card: Card, arch: str) -> Card:
+def of_student(card: Card, arch: str, real_images: RealImages) -> Card:
     """Return the card of a student: its teacher's images and classes, and logits of its own."""
-    return msgspec.structs.replace(card, arch=arch, output=None, outputs="logits", layout="NCHW")
+    return msgspec.structs.replace(
+        card, arch=arch, output=None, outputs="logits", layout="NCHW", real_images=real_images
+    )
 
 
 def metadata(card: Card) -> dict[str, str]:

@@ -8,6 +8,7 @@ import msgspec
 from torch import Tensor
 
 from models import registry
+from models.output_kind import OutputKind
 from pipeline.errors import StageError, UsageError
 from pipeline.image_size import ImageSize, compact, size_text
 from pipeline.preprocessing import Origin, OriginKind, size_fields
@@ -55,12 +56,7 @@ def card_for(
     code = code or registry.source_file(arch)
     channels, statistics = _seen(arch, code, tensors)
     usual = conventions.convention(arch, channels)
-    size = facts.image_size_px or usual.image_size_px
-    if size is None:
-        place = (OPTIONS if kind == "option" else SETTINGS)["image_size_px"]
-        wrong = f"is needed, since {path.name} does not record it (absent)"
-        remedy = "give the height and width in pixels that the network takes"
-        raise UsageError(place, wrong, remedy)
+    size = _needed(facts.image_size_px or usual.image_size_px, kind, path)
     num_classes = facts.num_classes or class_count.of_weights(
         arch,
         tensors,
@@ -71,8 +67,10 @@ def card_for(
     )
     if facts.num_classes:
         _check_count(path, arch, tensors, num_classes, channels=channels, code=code, size_px=size)
-    is_one = num_classes == 1 and kind == "settings"  # one logit, for the second of two classes
-    classes, named = _classes(path, 2 if is_one else num_classes)
+    outputs: OutputKind = "logits"
+    if num_classes == 1 and kind == "settings":
+        num_classes, outputs = 2, "one-logit"
+    classes, named = _classes(path, num_classes)
     # Images of another size than the usual one have seldom been scaled to more than that.
     is_usual = compact(size) == usual.image_size_px
     card = Card(
@@ -84,13 +82,23 @@ def card_for(
         classes=classes,
         resize_px=usual.resize_px if is_usual else None,
         interpolation=usual.interpolation,
-        outputs="one-logit" if is_one else "logits",
+        outputs=outputs,
     )
     origins = {name: Origin(kind="assumed", reason=usual.reason) for name in _CONVENTIONAL}
     card = msgspec.structs.replace(card, origins=origins | {"classes": named})
     if statistics:
         card = with_statistics(card, statistics)
     return _agreeing(card, facts._replace(num_classes=None), kind, path)
+
+
+def _needed(size: ImageSize | None, kind: OriginKind, path: Path) -> ImageSize:
+    """Return the size of the images; UsageError where nobody says it."""
+    if size is None:
+        place = (OPTIONS if kind == "option" else SETTINGS)["image_size_px"]
+        wrong = f"is needed, since {path.name} does not record it (absent)"
+        remedy = "give the height and width in pixels that the network takes"
+        raise UsageError(place, wrong, remedy)
+    return size
 
 
 def _identified(

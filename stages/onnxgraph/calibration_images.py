@@ -32,6 +32,8 @@ def load(
     place: str,
     on_note: OnNote = no_note,
     on_progress: OnProgress = no_progress,
+    *,
+    real_path: Path | None = None,
 ) -> StoredImages:
     """Return images in [0, 1], shape NCHW, that fit the model's input, in a fixed random order.
 
@@ -44,6 +46,7 @@ def load(
         place: The option or output that named the path, for messages.
         on_note: Gets what of a folder is left out.
         on_progress: Called with how many images of a folder are read.
+        real_path: Real images of a distill run, which are taken in turns with those.
 
     Raises:
         StageError: No such file, no images in it, or images that do not fit.
@@ -78,7 +81,9 @@ def load(
             f"{shape_CHW})",
             "give images like those the network was made for",
         )
-    return images_NCHW
+    if real_path is None:
+        return images_NCHW
+    return images_NCHW.interleaved(load(real_path, model, "the held-back images", on_note))
 
 
 def _read_folder(

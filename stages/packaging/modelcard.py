@@ -30,6 +30,7 @@ def render(name: str, manifest: EngineManifest, signature: Signature, report: Re
         images += " (assumed: the ONNX file does not say)"
     if takes:
         images += f"; {takes.scaling}, and the middle cut out"
+    real = manifest.real_images or (report.real_images if report else None)
     facts = {
         "architecture": signature.arch or "not named by its ONNX file",
         "backend": f"{manifest.backend} {manifest.backend_version}",
@@ -37,6 +38,7 @@ def render(name: str, manifest: EngineManifest, signature: Signature, report: Re
         "precision": manifest.precision,
         "images": images,
         "classes": str(signature.num_classes),
+        **({"distillation": real.statement} if real else {}),
         "engine": f"{manifest.engine}, sha256 {manifest.sha256}",
         "built from": f"ONNX, sha256 {manifest.onnx_sha256}",
     }
@@ -67,11 +69,16 @@ def _results(report: Report) -> list[str]:
         )
         for batch in report.latency.batches
     ]
+    images_agreements = [
+        (network, f"{agreement.value:.4f}", agreement.n)
+        for network, agreement in report.images_agreement.items()
+    ]
     latency = report.latency
     gates = [(gate.name, gate.verdict, gate.reason) for gate in report.gates]
     measured_on = ", ".join(f"{name} {value}" for name, value in report.environment.items())
     return [
         *table("network | top-1 | n", accuracies),
+        *table("network | agrees with teacher on unlabelled images | n", images_agreements),
         *(
             f"{network} loses {drop.lost} and gains {drop.gained} of {drop.n} images against the "
             f"{drop.reference}: a drop of {(drop.lost - drop.gained) / drop.n:.4f}\n"

@@ -7,6 +7,7 @@ Latency is of teacher (torch), the teacher as an engine, and the engine, interle
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -19,11 +20,14 @@ from models.classifier import Classifier
 from pipeline import machine
 from pipeline.errors import first_line
 from pipeline.gates import measurements as records
+from pipeline.gates import real_images
 from pipeline.gates.build_records import EngineManifest
+from pipeline.gates.real_images import ImageList
 from pipeline.settings import Validate
 from pipeline.stage import Context, StageError
 from stages import machine_load
 from stages.data import images as datasets
+from stages.data import overlap
 from stages.data.images import Images
 from stages.engines import compatibility
 from stages.engines.base import BACKENDS, OnProgress, no_progress
@@ -34,7 +38,8 @@ from stages.networks.card import Card
 from stages.networks.predict import OnImages, predict, predict_torch
 from stages.networks.predict import no_progress as no_image_progress
 from stages.training import device as devices
-from stages.validate import accuracy, latency
+from stages.validate import accuracy, agreement, latency
+from stages.validate.agreement import HeldBack
 from stages.validate.images import bank_images, check_images, identity
 from stages.validate.latency import Engine, Teacher
 
@@ -71,14 +76,10 @@ def run(ctx: Context) -> None:
             on_progress=lambda done, total: ctx.progress(done, total, "images (read)"),
         ).held_out
         check_images(images, card)
-    logits = {
-        "student": torch_logits(student, images, counted(ctx.progress, "student")),
-        "onnx": predict(
-            OrtSession(ctx.input("export/onnx"), threads=machine.cpu_count()).infer,
-            images,
-            on_progress=counted(ctx.progress, "onnx"),
-        ),
-    }
+    used = _used_images(ctx)
+    if used is not None and options.images != "bank":
+        overlap.check_pixels(images, used)
+    logits = _between_logits(ctx, student, images)
     engine = ctx.input("build/engine")
     manifest = read_manifest(ctx.input("build/manifest"), engine)
     graph_absent = None
@@ -104,11 +105,35 @@ def run(ctx: Context) -> None:
         kind="bank" if options.images == "bank" else "held-out",
         opset=ctx.settings.export.opset or BACKENDS[manifest.backend].opset,
         graph_absent=graph_absent,
+        held_back=_held_back(ctx, card, student) if used is not None else None,
         on_progress=ctx.progress,
     )
     records.write(ctx.output("measurements"), measurements)
     records.write(ctx.output("samples"), samples)
     _record_metrics(ctx, measurements, card)
+
+
+def _used_images(ctx: Context) -> ImageList | None:
+    """Return the unlabelled images that the distillation used, None where there are none."""
+    name = "distill/images"
+    return real_images.read(ctx.input(name)) if ctx.has_input(name) else None
+
+
+def _held_back(ctx: Context, card: Card, student: Classifier) -> HeldBack:
+    """Return the unlabelled images that were held back, with the logits of student and ONNX."""
+    images = bank_images(ctx.input("distill/held_back"), card)
+    return HeldBack(images, _between_logits(ctx, student, images))
+
+
+def _between_logits(
+    ctx: Context, student: Classifier, images: Images
+) -> dict[str, NDArray[np.float32]]:
+    """Return the logits NK of student and ONNX file."""
+    session = OrtSession(ctx.input("export/onnx"), threads=machine.cpu_count())
+    return {
+        "student": torch_logits(student, images, counted(ctx.progress, "student")),
+        "onnx": predict(session.infer, images, on_progress=counted(ctx.progress, "onnx")),
+    }
 
 
 def counted(on_progress: OnProgress, name: str) -> OnImages:
@@ -164,7 +189,7 @@ def graph_logits(
 
 
 def _engine_logits(
-    engine: Engine, images: Images, threads: int, on_progress: OnProgress
+    engine: Engine, threads: int, on_progress: OnProgress, images: Images
 ) -> NDArray[np.float32]:
     """Return the logits NK of an engine; on the CPU of all cores, whatever its session has."""
     session = engine.session
@@ -184,6 +209,7 @@ def measure(
     kind: Literal["held-out", "bank"],
     opset: int,
     graph_absent: str | None = None,
+    held_back: HeldBack | None = None,
     on_logits: Callable[[accuracy.Logits], None] = lambda _: None,
     on_progress: OnProgress = no_progress,
 ) -> tuple[records.Measurements, records.Samples]:
@@ -192,21 +218,23 @@ def measure(
     `logits`, of shape NK, are those of all that lies between the two on `images`, which have labels
     where `kind` is "held-out". `opset` is the ONNX operator set of the teacher's engine.
     `graph_absent` says why there are no logits of the graph of an engine for another machine.
+    `held_back` are unlabelled images on which the agreement with the teacher is measured as well.
     `on_logits` gets all logits before latencies are measured, which takes longer.
 
     Raises:
         StageError: The engine is damaged or cannot run, or outputs are not finite.
         UnavailableError: Its backend or device is not available here.
     """
-    on_images = counted(on_progress, "teacher")
-    logits = {"teacher": torch_logits(teacher.network, images, on_images), **logits}
+    infer = partial(torch_logits, teacher.network, on_progress=counted(on_progress, "teacher"))
+    networks: dict[str, agreement.Infer] = {"teacher": infer}
     engine, resident_bytes, latencies, latency_samples = None, None, None, None
     absent = compatibility.why_not_run(manifest)
     if absent is None:
         before_bytes = machine_load.resident_bytes()
         engine = Engine(manifest, path, open_engine(manifest, path, threads=options.threads))
         resident_bytes = max(0, machine_load.resident_bytes() - before_bytes)
-        logits["engine"] = _engine_logits(engine, images, options.threads, on_progress)
+        networks["engine"] = partial(_engine_logits, engine, options.threads, on_progress)
+    logits = agreement.all_logits(networks, images, logits)
     on_logits(logits)
     y_N = images.y_N.numpy() if kind == "held-out" else None
     comparison = accuracy.compare(logits, y_N, images.classes)
@@ -215,9 +243,11 @@ def measure(
             teacher, engine, images, options, opset=opset, on_progress=on_progress
         )
     dataset = records.DatasetPart(kind=kind, n=len(images), id=identity(images))
+    samples = _samples(logits, y_N, dataset, latency_samples)
     measurements = records.Measurements(
         dataset=msgspec.structs.replace(dataset, classes=tuple(images.classes)),
         **comparison._asdict(),
+        images_agreement=agreement.measure(held_back, networks),
         latency=latencies,
         engine=manifest,
         engine_bytes=path.stat().st_size,
@@ -227,11 +257,21 @@ def measure(
         engine_absent=absent,
         graph_absent=graph_absent,
     )
-    return measurements, records.Samples(
+    return measurements, samples
+
+
+def _samples(
+    logits: accuracy.Logits,
+    y_N: NDArray[np.int64] | None,
+    dataset: records.DatasetPart,
+    latencies: records.LatencySamples | None,
+) -> records.Samples:
+    """Return the raw numbers behind measurements."""
+    return records.Samples(
         dataset=dataset,
         predictions={name: tuple(x_NK.argmax(axis=1).tolist()) for name, x_NK in logits.items()},
         labels=None if y_N is None else tuple(y_N.tolist()),
-        latency=latency_samples,
+        latency=latencies,
     )
 
 
@@ -241,8 +281,10 @@ def _record_metrics(ctx: Context, measurements: records.Measurements, teacher: C
         ctx.note(_ONNX_TEACHER)
     for name, accuracy_record in measurements.accuracy.items():
         ctx.metric(f"{name}_top1", accuracy_record.top1)
-    for name, agreement in measurements.bank_agreement.items():
-        ctx.metric(f"{name}_bank_agreement", agreement.value)
+    for name, share in measurements.bank_agreement.items():
+        ctx.metric(f"{name}_bank_agreement", share.value)
+    for name, share in measurements.images_agreement.items():
+        ctx.metric(f"{name}_images_agreement", share.value)
     if measurements.latency is None:
         ctx.metric("engine", "built, not run")
         ctx.note(

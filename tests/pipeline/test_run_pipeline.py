@@ -333,3 +333,16 @@ def test_disk_without_any_space_is_a_clear_error(tmp_path: Path, code: Code) -> 
     assert returned == 1
     assert "cannot be read or written (File too large); free space" in err
     assert ended(child(tmp_path))[0] == 0
+
+
+def test_a_run_that_used_real_images_ends_with_that_note_also_where_all_is_stored(
+    project: Open,
+) -> None:
+    for _ in range(2):
+        events: list[Event] = []
+        run(project("distill.images=images", "gates={}"), events=events)
+        notes = [event.fields["text"] for event in events if event.kind == "note"]
+        assert notes[0].startswith("not data-free: the student learned from 80 unlabelled images")
+    events = []
+    run(project("gates={}"), events=events)
+    assert "data-free" not in str([event.fields for event in events if event.kind == "note"])

@@ -217,3 +217,25 @@ def test_build_reads_the_generators_only_where_it_may_train(int8: str) -> None:
         assert ("stages.build.int8_training" in stage.code) == may_train
         assert ("torch" in stage.packages) == may_train
         assert not any(name.startswith("teacher/") for name in stage.inputs)
+
+
+def test_unlabelled_images_are_declared_where_the_settings_name_them_and_are_no_data() -> None:
+    stages = _stages(data={"source": "cifar10"}, distill={"images": "photos"})
+    distill = stages["distill"]
+    assert {name: external.path for name, external in distill.externals.items()} == {
+        "images": ROOT / "photos"
+    }
+    assert distill.inputs == ("teacher/weights",)
+    assert set(distill.settings) == {"seed", "student", "distill"}
+    code = code_digests([distill.run.partition(":")[0], *distill.code], DigestCache())
+    loaders = {name for name in code if name.startswith("stages.data.")} - LISTED_AND_READ
+    assert loaders == {"stages.data.unlabelled"}
+    assert "distill/held_back" in stages["build"].inputs
+    assert {"distill/held_back", "distill/images"} <= set(stages["validate"].inputs)
+    assert "images" not in stages["validate"].externals
+
+
+def test_without_unlabelled_images_no_stage_names_any() -> None:
+    for stage in _stages().values():
+        assert not {"distill/held_back", "distill/images"} & set(stage.inputs)
+        assert not {"held_back", "images"} & set(stage.outputs)

@@ -110,3 +110,11 @@ def test_stored_images_are_the_floats_of_those_that_are_asked_for() -> None:
         assert np.asarray(some, np.float64).dtype == np.float64
     logits_NK = predict(lambda x_BCHW: x_BCHW.reshape(len(x_BCHW), -1), images, batch_size=4)
     assert np.array_equal(logits_NK, x_NCHW.reshape(6, -1))
+
+
+def test_images_of_two_banks_are_taken_in_turns() -> None:
+    x_NHWC = np.arange(7, dtype=np.uint8).reshape(7, 1, 1, 1)
+    first, second = StoredImages(x_NHWC[:4]), StoredImages(x_NHWC[4:], np.array([2, 0]))
+    mixed = first.interleaved(second)
+    assert (np.asarray(mixed) * 255).ravel().tolist() == [0, 6, 1, 4, 2, 3]
+    assert (np.asarray(second.interleaved(first)) * 255).ravel().tolist() == [6, 0, 4, 1]

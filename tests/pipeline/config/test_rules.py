@@ -42,6 +42,23 @@ BROKEN = [
         [("distill", "student_batch_size")],
     ),
     (Settings(distill=Distill(method="dfkd-mem", processes=2)), [("distill", "processes")]),
+    (Settings(distill=Distill(lambda2=0.5)), [("distill", "lambda2")]),
+    (Settings(distill=Distill(images=" ")), [("distill", "images")]),
+    *(
+        (
+            Settings(
+                data=Data(source="cifar10", root=root), distill=Distill(images=images, lambda2=0)
+            ),
+            [("distill", "images")],
+        )
+        for root, images in (
+            ("data", "data"),
+            ("data", "./data/unlabelled/"),
+            ("all/data", "all"),
+            ("data", "."),
+            ("/all/data", "/all/data/../data/x"),
+        )
+    ),
     (Settings(data=Data(mean=(0.5,))), [("data", "std")]),
     (Settings(data=Data(source="folder")), [("data", "source")]),
     (Settings(data=Data(mean=(123.7,), std=(0.5,))), [("data", "mean")]),
@@ -105,6 +122,17 @@ KEPT = [
     Settings(gates={"engine_top1_drop": Gate(max=-0.001, confidence=0.999)}),
     Settings(validate=Validate(images="bank"), teacher=Teacher(weights="t.pth")),
     Settings(gates={"speedup": Gate(min=2, max=2)}),
+    Settings(data=Data(root="."), distill=Distill(images="images")),
+    Settings(data=Data(source="cifar10"), distill=Distill(images="data2", lambda2=0.3)),
+    Settings(data=Data(source="cifar10", root="a/b"), distill=Distill(images="a/c")),
+    Settings(data=Data(source="cifar10", root="../a"), distill=Distill(images=".")),
+    Settings(data=Data(source="cifar10", root="data"), distill=Distill(images="/data")),
+    Settings(
+        data=Data(source="folder", root=".", image_size_px=32),
+        distill=Distill(images="images"),
+        validate=Validate(images="bank"),
+        teacher=Teacher(weights="t.pth"),
+    ),
 ]
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from pipeline.gates.estimates import estimate, table_estimate, why_absent
-from tests.measurements import MEASURED, ON_THE_BANK, changed
+from pipeline.gates.intervals import share_bounds
+from tests.measurements import MEASURED, ON_THE_BANK, ON_UNLABELLED, changed
 
 
 def test_throughput_is_that_of_the_largest_batch_with_its_bounds_inverted() -> None:
@@ -41,6 +42,7 @@ def test_accuracy_without_labelled_images_is_absent_for_that_reason() -> None:
     ("changes", "name", "reason"),
     [
         ({}, "student_bank_agreement", 'validate.images is "held-out"'),
+        ({}, "engine_images_agreement", "there are no unlabelled images"),
         ({}, "graph_top1_drop", "build.targets is empty"),
         ({"graph_absent": "no kernels"}, "graph_top1_drop", "no kernels"),
         ({"engine_absent": "built for another machine"}, "engine_top1", "another machine"),
@@ -88,3 +90,10 @@ def test_several_processes_assume_no_spread_and_are_themselves_the_samples() -> 
     assert (measured.processes, measured.is_held) == (5, False)
     assert measured.with_samples is not None
     assert measured.with_samples(4) == pytest.approx((4.8, 5.2))
+
+
+def test_agreement_on_unlabelled_images_is_a_share_with_its_interval() -> None:
+    agreement = estimate("engine_images_agreement", ON_UNLABELLED, 0.95)
+    assert agreement is not None
+    assert (agreement.value, agreement.n) == (0.85, 20)
+    assert agreement.bounds == share_bounds(17, 20, 0.95)

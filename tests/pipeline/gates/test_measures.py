@@ -6,7 +6,9 @@ from pipeline.gates.estimates import estimate
 from pipeline.gates.measures import COMPARED, MEASURES, is_drop
 from tests.measurements import MEASURED, changed
 
-EVERYTHING = changed(MEASURED, bank_agreement=MEASURED.agreement)
+EVERYTHING = changed(
+    MEASURED, bank_agreement=MEASURED.agreement, images_agreement=MEASURED.agreement
+)
 EVERYTHING = changed(EVERYTHING, "paired", graph=MEASURED.paired["engine"])
 EVERYTHING = changed(EVERYTHING, "latency.batches.0.engine", p99_ms=0.9)
 EVERYTHING = changed(

@@ -9,7 +9,7 @@ from pipeline.project import Project
 from pipeline.report.document import document
 from pipeline.report.records import Report
 from pipeline.run_pipeline import run_pipeline
-from tests.measurements import ON_THE_BANK
+from tests.measurements import ON_THE_BANK, ON_UNLABELLED
 
 Open = Callable[..., Project]
 
@@ -44,5 +44,13 @@ def failed(project: Open, code: Callable[..., None]) -> Callable[[str], Report]:
 def on_the_bank(project: Open) -> Report:
     """The report of a run without labelled images."""
     opened = project(measured=ON_THE_BANK)
+    run_pipeline(opened, ["all"], force=(), sinks=[], command="run all", inconclusive=4)
+    return document(opened)
+
+
+@pytest.fixture
+def on_unlabelled(project: Open) -> Report:
+    """The report of a run that used unlabelled images."""
+    opened = project("distill.images=images", measured=ON_UNLABELLED)
     run_pipeline(opened, ["all"], force=(), sinks=[], command="run all", inconclusive=4)
     return document(opened)

@@ -12,6 +12,7 @@ from pipeline.project import Project
 from pipeline.report import records
 from pipeline.report.document import document
 from pipeline.run_pipeline import run_pipeline
+from tests.measurements import ON_UNLABELLED, USED
 
 Open = Callable[..., Project]
 
@@ -39,6 +40,8 @@ def test_report_has_exactly_these_fields(report: dict[str, Any]) -> None:
         "accuracy",
         "agreement",
         "bank_agreement",
+        "images_agreement",
+        "real_images",
         "paired",
         "latency",
         "memory",
@@ -219,3 +222,14 @@ def test_curves_and_candidates_are_read_where_they_can_be(
     assert len(report.curves) == min(rounds, 400)
     assert report.curves[0] == {"round": 0, "loss": 0.5}
     assert report.curves[-1]["round"] == rounds - 1
+
+
+def test_a_distillation_without_images_is_data_free_by_its_declaration(
+    report: dict[str, Any],
+) -> None:
+    assert report["real_images"] == {"learned": 0, "held_back": 0, "weight": 0.0, "id": None}
+
+
+def test_what_distill_left_of_unlabelled_images_is_reported(on_unlabelled: records.Report) -> None:
+    assert on_unlabelled.real_images == USED
+    assert on_unlabelled.images_agreement == ON_UNLABELLED.images_agreement

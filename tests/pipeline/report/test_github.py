@@ -65,3 +65,9 @@ def test_a_summary_that_cannot_be_written_is_a_line_and_no_failure(
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "/no/such/folder/summary.md")
     github.publish(report())
     assert "check GITHUB_STEP_SUMMARY" in capsys.readouterr().err
+
+
+def test_real_images_are_annotated(on_unlabelled: Report) -> None:
+    (line,) = github.annotations(on_unlabelled)
+    begin = "::notice title=madpipe%3A real images::not data-free: the student learned from 80 "
+    assert line.startswith(begin)

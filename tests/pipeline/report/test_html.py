@@ -60,3 +60,13 @@ def test_agreement_on_the_bank_is_never_called_accuracy(on_the_bank: Report) -> 
     assert "so nothing here is accuracy" in page
     assert "<h2>Accuracy</h2>" not in page
     assert "top-1" not in page
+
+
+def test_the_page_says_whether_the_student_is_data_free(
+    report: Callable[..., Report], on_unlabelled: Report
+) -> None:
+    assert "<p>data-free: distilled from the teacher" in html.render(report())
+    text = html.render(on_unlabelled)
+    assert "<p>not data-free: the student learned from 80 unlabelled images" in text
+    assert "Agreement with the teacher on unlabelled images" in text
+    assert "85.0 %" in text

@@ -79,3 +79,11 @@ def test_a_gate_on_what_was_not_measured_is_an_error(report: Make) -> None:
         "errors": "1",
         "skipped": "0",
     }
+
+
+def test_junit_says_whether_the_student_is_data_free(report: Make, on_unlabelled: Report) -> None:
+    for document, begin in ((report(), "data-free"), (on_unlabelled, "not data-free")):
+        root = ET.fromstring(junit.render(document).partition("\n")[2])  # noqa: S314  (our own text)
+        statement = root.find("testsuite/properties/property[@name='real_images']")
+        assert statement is not None
+        assert (statement.get("value") or "").startswith(f"{begin}: ")

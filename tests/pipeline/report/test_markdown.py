@@ -68,3 +68,13 @@ def test_candidates_of_the_build_are_a_table(report: Make) -> None:
 def test_a_cell_is_no_html_and_no_border() -> None:
     (_, _, row, _) = markdown.table("class | n", [("<b>a|b</b>\n&amp;", 3)])
     assert row == "| &lt;b>a\\|b&lt;/b> &amp;amp; | 3 |"
+
+
+def test_markdown_says_whether_the_student_is_data_free(
+    report: Make, on_unlabelled: Report
+) -> None:
+    assert "\ndata-free: distilled from" in markdown.render(report())
+    text = markdown.render(on_unlabelled)
+    assert "\nnot data-free: the student learned from 80 unlabelled images" in text
+    assert "| network | agrees with teacher on unlabelled images | n |" in text
+    assert "| engine | 0.8500 | 20 |" in text

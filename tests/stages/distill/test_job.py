@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import torch
 
+from pipeline.gates.real_images import RealImages
 from stages.distill.distributed.group import Group
 from stages.distill.job import build_trainer
 from tests.stages.distill.tiny_training import job, teacher
@@ -25,7 +26,7 @@ def test_two_processes_that_read_one_job_begin_alike(tmp_path: Path) -> None:
 
 def test_the_students_card_is_the_teachers_with_another_architecture(tmp_path: Path) -> None:
     described = build_trainer(job(), teacher(tmp_path), Group())[1]
-    assert described == card(arch="resnet8")
+    assert described == card(arch="resnet8", real_images=RealImages())
 
 
 def test_a_conditional_generator_has_a_label_for_each_class(tmp_path: Path) -> None:

@@ -9,7 +9,14 @@ import pytest
 from pipeline.settings import Distill
 from pipeline.settings.distill import MethodName
 from stages.distill import losses
-from stages.distill.methods import METHODS, loss_terms, recipe, starts_from_teacher
+from stages.distill.methods import (
+    METHODS,
+    images_in_step,
+    images_weight,
+    loss_terms,
+    recipe,
+    starts_from_teacher,
+)
 
 
 def test_the_methods_are_those_that_the_settings_name() -> None:
@@ -122,3 +129,21 @@ def test_weight_decay_and_start_are_the_methods_unless_they_are_set() -> None:
     assert starts_from_teacher(Distill())
     assert not starts_from_teacher(Distill(method="mad"))
     assert not starts_from_teacher(Distill(student_start="random"))
+
+
+@pytest.mark.parametrize(
+    ("options", "weight", "count"),
+    [
+        (Distill(), 0.0, 0),
+        (Distill(images="a"), 1.0, 128),
+        (Distill(images="a", student_batch_size=64, lambda2=0.3), 0.3, 64),
+        (Distill(images="a", method="mad", batch_size=32), 1.0, 32),
+        (Distill(images="a", lambda2=0), 0.0, 0),
+    ],
+)
+def test_a_step_takes_as_many_unlabelled_images_as_of_one_other_source(
+    options: Distill, weight: float, count: int
+) -> None:
+    assert (images_weight(options), images_in_step(options)) == (weight, count)
+    own = recipe(options, 3072)
+    assert own.step_images == own.student_batch_size + count

@@ -19,6 +19,7 @@ from models.generator import Generator
 from pipeline.cache.digests import DigestCache, code_digests
 from pipeline.checkpoint import Checkpoints
 from pipeline.errors import StageError, UndeclaredAccess
+from pipeline.gates.real_images import RealImages
 from pipeline.stage import Stage
 from stages.distill import stage as distill_stage
 from stages.distill.distributed import launch
@@ -122,7 +123,8 @@ def test_a_process_that_distils_opens_no_data_set_and_imports_no_sklearn(
 
 
 def test_it_leaves_a_student_of_the_teachers_classes(tiny: TinyRun) -> None:
-    assert cards.read(tiny.path("distill/student")) == card(arch=tiny.settings.student.arch)
+    described = card(arch=tiny.settings.student.arch, real_images=RealImages())
+    assert cards.read(tiny.path("distill/student")) == described
 
 
 def test_both_generators_can_be_built_again_from_their_files(tiny: TinyRun) -> None:

@@ -13,6 +13,7 @@ from models import registry
 from models.classifier import Classifier
 from pipeline.cache.keys import file_sha256
 from pipeline.errors import StageError
+from pipeline.gates.real_images import RealImages
 from pipeline.settings import Export
 from stages.engines.base import BACKENDS
 from stages.engines.ort import OrtSession
@@ -40,7 +41,8 @@ def _export(network: Classifier, path: Path, options: Export) -> Comparison:
 
 def test_the_stage_leaves_a_sound_file_with_the_students_card(tiny: TinyRun) -> None:
     model = onnx_io.read(tiny.path("export/onnx"), "here")
-    assert onnx_io.card_of(model) == card(arch=tiny.settings.student.arch)
+    described = card(arch=tiny.settings.student.arch, real_images=RealImages())
+    assert onnx_io.card_of(model) == described
 
 
 def test_the_difference_to_torch_is_recorded_and_small(tiny: TinyRun) -> None:

@@ -4,9 +4,10 @@ import msgspec
 
 from pipeline.gates.build_records import EngineManifest, Signature
 from pipeline.gates.judge import Verdict
+from pipeline.gates.real_images import RealImages
 from pipeline.report.records import LatencyReport, Report, RunSummary
 from stages.packaging import modelcard
-from tests.measurements import MEASURED
+from tests.measurements import MEASURED, ON_UNLABELLED, USED
 
 SIGNATURE = Signature(
     input="images", input_type="FLOAT", shape=(1, 8, 8), output="logits", output_type="FLOAT",
@@ -50,3 +51,19 @@ def test_an_engine_for_other_gpus_says_which() -> None:
     assert "Triton has no backend for engines of tensorrt-rtx" in text
     there = msgspec.structs.replace(MANIFEST, gpu="NVIDIA L4", compute_capability="8.9")
     assert "NVIDIA L4 (compute capability 8.9)" in modelcard.render("d", there, SIGNATURE, None)
+
+
+def test_a_card_says_whether_the_student_is_data_free() -> None:
+    assert "data-free" not in modelcard.render("digits", MANIFEST, SIGNATURE, None)
+    for used, text in ((RealImages(), "| data-free: "), (USED, "| not data-free: ")):
+        manifest = msgspec.structs.replace(MANIFEST, real_images=used)
+        assert text in modelcard.render("digits", manifest, SIGNATURE, None)
+        report = msgspec.structs.replace(_report(), real_images=used)
+        assert text in modelcard.render("digits", MANIFEST, SIGNATURE, report)
+
+
+def test_agreement_on_unlabelled_images_is_in_the_card() -> None:
+    agreement = ON_UNLABELLED.images_agreement
+    report = msgspec.structs.replace(_report(), images_agreement=agreement)
+    text = modelcard.render("digits", MANIFEST, SIGNATURE, report)
+    assert "| engine | 0.8500 | 20 |" in text

@@ -124,7 +124,7 @@ def test_a_file_that_takes_bytes_says_so_itself(tmp_path: Path) -> None:
     assert (described.layout, described.std) == ("NHWC", (1 / 255,))
     run = _teacher(tmp_path / "bytes.onnx", tmp_path, bank=True)
     restored, _ = factory.load(run.path("teacher/weights"), code=None, place="teacher")
-    x_BCHW = X_BCHW.requires_grad_()
+    x_BCHW = X_BCHW.clone().requires_grad_()
     restored(x_BCHW)[:, 0].sum().backward()
     assert x_BCHW.grad is not None
     assert x_BCHW.grad.any()
