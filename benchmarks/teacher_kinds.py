@@ -1,0 +1,214 @@
+"""One network handed over as a file of every kind, and the student that each ends in.
+
+    uv run python -m benchmarks.teacher_kinds ROWS.jsonl [--seeds 1] [--only TEXT]
+
+The network, four convolutions with BatchNorm and the normalisation inside, learns the digits'
+training part once for each seed. Each kind is then a `madpipe run validate` of its own from
+nothing, with the default settings but for `teacher.weights` and what that kind needs. Rows that are
+in ROWS.jsonl already are not measured again.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmarks.startup import heading
+from pipeline.settings import Data
+from stages.data import images
+
+ROOT = Path(__file__).parent.parent
+EPOCHS, BATCH = 25, 64
+NETWORK = """
+from torch import nn
+
+
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        layers = []
+        for before, after, stride in ((1, 48, 1), (48, 48, 1), (48, 96, 2), (96, 96, 1)):
+            convolution = nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False)
+            layers += [convolution, nn.BatchNorm2d(after), nn.ReLU()]
+        self.features, self.head = nn.Sequential(*layers), nn.Linear(96, 10)
+
+    def forward(self, x):
+        return self.head(self.features((x - 0.305) / 0.376).mean(dim=(2, 3)))
+"""
+"""As a user's file, and as the source of all others."""
+
+
+class _Softmax(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        p_BK: Tensor = self.network(x).softmax(1)
+        return p_BK
+
+
+def trained(seed: int) -> tuple[nn.Module, Tensor]:
+    """Return the network in evaluation mode, and two images of shape BCHW to trace with."""
+    namespace: dict[str, Any] = {}
+    exec(NETWORK, namespace)  # noqa: S102  (the text above)
+    torch.manual_seed(seed)
+    network: nn.Module = namespace["Network"]()
+    train = images.load(Data(), None).train
+    x_NCHW, y_N = train.batch(slice(None), torch.device("cpu")), train.y_N
+    optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-2)
+    for _ in range(EPOCHS):
+        for indices_B in torch.randperm(len(y_N)).split(BATCH):
+            loss = functional.cross_entropy(network(x_NCHW[indices_B]), y_N[indices_B])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    return network.eval(), x_NCHW[:2].contiguous()
+
+
+def _checkpoint(network: nn.Module, _: Tensor, folder: Path) -> Path:
+    (folder / "net.py").write_text(NETWORK, encoding="utf-8")
+    torch.save({"state_dict": network.state_dict()}, folder / "teacher.pth")
+    return folder / "teacher.pth"
+
+
+def _pt2(network: nn.Module, x: Tensor, folder: Path) -> Path:
+    program = torch.export.export(network, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    torch.export.save(program, folder / "teacher.pt2")
+    return folder / "teacher.pt2"
+
+
+def _script(network: nn.Module, _: Tensor, folder: Path) -> Path:
+    script: Any = torch.jit.script(network)
+    script.save(folder / "teacher.ts")
+    return folder / "teacher.ts"
+
+
+def _frozen(network: nn.Module, _: Tensor, folder: Path) -> Path:
+    script: Any = torch.jit.freeze(torch.jit.script(network))
+    script.save(folder / "teacher.ts")
+    return folder / "teacher.ts"
+
+
+def _onnx(network: nn.Module, x: Tensor, folder: Path, *, is_folded: bool = False) -> Path:
+    torch.onnx.export(
+        network,
+        (x,),
+        folder / "teacher.onnx",
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        optimize=is_folded,
+    )
+    return folder / "teacher.onnx"
+
+
+KINDS: Mapping[str, Callable[[nn.Module, Tensor, Path], Path]] = {
+    "checkpoint and net.py:Network": _checkpoint,
+    ".pt2": _pt2,
+    ".pt2 that ends in a softmax": lambda net, x, folder: _pt2(_Softmax(net).eval(), x, folder),
+    "TorchScript": _script,
+    "TorchScript, frozen": _frozen,
+    "ONNX": _onnx,
+    "ONNX, BatchNorm folded": lambda net, x, folder: _onnx(net, x, folder, is_folded=True),
+}
+
+
+def run(kind: str, seed: int) -> dict[str, Any]:
+    """Hand the network over as one kind, run madpipe, and return what came of it."""
+    network, x = trained(seed)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            path = KINDS[kind](network, x, folder)
+        own = ["teacher.input=unit"]
+        if path.suffix == ".pth":
+            own = ["teacher.arch=net.py:Network", "data.mean=[0.0]", "data.std=[1.0]"]
+        changes = [f"seed={seed}", f"teacher.weights={path.name}", "build.precision=fp32", *own]
+        options = [part for change in changes for part in ("--set", change)]
+        (folder / "pipeline.toml").write_bytes((ROOT / "pipeline.toml").read_bytes())
+        environment = {key: value for key, value in os.environ.items() if key != "MADPIPE_HOME"}
+        madpipe = str(Path(sys.executable).with_name("madpipe"))
+        begin_s = time.perf_counter()
+        done = subprocess.run(
+            [madpipe, "run", "validate", *options],
+            cwd=folder, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        whole_s = time.perf_counter() - begin_s
+        if done.returncode:
+            raise SystemExit(f"{kind}: the run ended with {done.returncode}: {done.stderr[-2000:]}")
+        report = subprocess.run(
+            [madpipe, "report", "--format", "json", *options],
+            cwd=folder, env=environment, capture_output=True, check=True,
+        )  # fmt: skip
+    stages = {stage["name"]: stage for stage in json.loads(report.stdout)["stages"]}
+    metrics = stages["validate"]["metrics"]
+    return {
+        "kind": kind,
+        "seed": seed,
+        "teacher_top1": metrics["teacher_top1"],
+        "engine_top1": metrics["engine_top1"],
+        "distill_s": stages["distill"]["seconds"],
+        "whole_s": whole_s,
+        "precision": stages["distill"]["metrics"]["precision"],
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return the rows as Markdown, in the order of the kinds."""
+    lines = [
+        "| the teacher as | teacher | engine | drop, points | distill s | seeds |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for kind in KINDS:
+        own = [row for row in rows if row["kind"] == kind]
+        if not own:
+            continue
+
+        def mean(name: str, own: list[dict[str, Any]] = own) -> float:
+            return float(sum(row[name] for row in own) / len(own))
+
+        teacher, engine = 100 * mean("teacher_top1"), 100 * mean("engine_top1")
+        seeds = ", ".join(str(row["seed"]) for row in own)
+        lines.append(
+            f"| {kind} | {teacher:.2f} | {engine:.2f} | {teacher - engine:.2f} | "
+            f"{mean('distill_s'):.0f} | {seeds} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure what ROWS.jsonl lacks, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rows", type=Path)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--only", default="")
+    arguments = parser.parse_args()
+    path: Path = arguments.rows
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    rows = [json.loads(line) for line in lines]
+    for seed in range(arguments.seeds):
+        for kind in KINDS:
+            is_there = any((row["kind"], row["seed"]) == (kind, seed) for row in rows)
+            if is_there or arguments.only not in kind:
+                continue
+            rows.append(run(kind, seed))
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(rows[-1]) + "\n")
+            print(rows[-1], file=sys.stderr)
+    heading("Teachers of every kind, on digits")
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
