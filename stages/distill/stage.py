@@ -17,7 +17,7 @@ from models.classifier import Classifier
 from models.generator import Generator
 from pipeline.stage import Context, StageError
 from stages import image_bank
-from stages.distill import collapse, metrics, sample_grid, step_memory
+from stages.distill import collapse, metrics, priors, sample_grid, step_memory
 from stages.distill.batch_norm import untracked
 from stages.distill.distributed.launch import process_group
 from stages.distill.job import Job, build_trainer
@@ -58,11 +58,8 @@ def run(ctx: Context) -> None:
             trainer.restore(state_file.load(checkpoint))
         if why := trainer.compute.why_eager(job.options.compile):
             ctx.note(why)
-        if not trainer.bn_stats.layers and trainer.terms.batch_norm:
-            ctx.note(
-                "the teacher has no BatchNorm2d layers with running statistics, so the "
-                "moment-matching term is off"
-            )
+        if why := priors.why_no_moments(trainer.options, trainer.bn_stats):
+            ctx.note(why)
         if not trainer.is_folded and trainer.bn_stats.layers:
             ctx.note(
                 "the teacher's BatchNorm cannot be folded into its layers, so steps are slower"

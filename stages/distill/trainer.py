@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from models.classifier import Classifier
 from models.generator import Generator
 from pipeline.settings import Distill
-from stages.distill import losses, methods
+from stages.distill import losses, methods, priors
 from stages.distill.batch_norm import BNStatsLoss, convert_sync_batchnorm, untracked
 from stages.distill.distributed.group import Group
 from stages.distill.frozen_teacher import fold_batch_norm
 from stages.distill.metrics import GeneratorDivergence, MetricAccumulator, Window
+from stages.distill.noise_images import NoiseImages
 from stages.distill.sampler import Memory, NoiseSampler, SyntheticBatch
 from stages.training import device as devices
 from stages.training.device import Compute
@@ -57,7 +58,7 @@ class DistillTrainer:
         group: Group | None = None,
     ) -> None:
         """Bring the networks to the device and make what trains them. The teacher is frozen."""
-        self.options = options
+        self.options = options = priors.with_defaults(options, teacher)
         self.terms = methods.loss_terms(options)
         shape = (generator.channels, generator.image_size_px, generator.image_size_px)
         self.recipe = methods.recipe(options, math.prod(shape))
@@ -93,6 +94,9 @@ class DistillTrainer:
         num_classes = self.metrics.classes_K.numel()
         self.memory = Memory(self.recipe.memory_size, shape, compute.device, num_classes)
         self.bn_stats = BNStatsLoss(self.teacher, self.group)
+        self.priors = priors.Priors(self.bn_stats, priors.prior_weights(options), self.group)
+        self.priors.record(shape[1:])
+        self.noise = NoiseImages(rng, self.teacher.mean_1C11, self.teacher.std_1C11)
         self.compiled: list[nn.Module] = [self.student, self.generator, self.ema]
         self.compiled += [self.frozen_teacher] if self.is_folded else []
         self.compiled += [] if self.group.is_distributed else [self.bn_stats]
@@ -224,7 +228,7 @@ class DistillTrainer:
             z_BZ, y_B = self.sampler.sample(self.micro_batch)
             with self.compute.autocast():
                 x_BCHW = self.generator(z_BZ, y_B)
-                teacher_BK, bn_stats_terms = self.bn_stats(x_BCHW)
+                teacher_BK, bn_stats_terms, prior_loss = self.priors(x_BCHW)
                 student_BK = self.student(x_BCHW).float() if adversarial else None
             self.metrics.add_teacher(x_BCHW.detach(), teacher_BK.detach())
             embedding = self.generator.embedding
@@ -237,6 +241,8 @@ class DistillTrainer:
                 y_B=y_B,
                 embedding_KZ=None if embedding is None else embedding.weight,
             )
+            if prior_loss is not None:
+                loss = loss + prior_loss
             (loss / self.options.accumulation_steps).backward()  # type: ignore[no-untyped-call]
             total += loss.detach() / self.options.accumulation_steps
         self.group.average_gradients(self.generator.parameters())
@@ -261,6 +267,10 @@ class DistillTrainer:
                 self.memory.push(parts[0][: max(1, len(parts[0]) // _MEMORY_SHARE)])
                 parts.append(self.memory.sample(self.micro_batch, self.rng))
                 weights.append(self.options.lambda1)
+            for _ in range(self.recipe.noise_batches):
+                size_px = (parts[0].shape[2], parts[0].shape[3])
+                parts.append(self.noise.sample(self.micro_batch, size_px, self.group))
+                weights.append(1.0)
             how, colour_jitter = self.options.augment, self.options.colour_jitter
             parts = [self.sampler.augmented(x_BCHW, how, colour_jitter) for x_BCHW in parts]
             x_BCHW = torch.cat(parts) if len(parts) > 1 else parts[0].clone()
