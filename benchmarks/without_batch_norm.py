@@ -49,7 +49,7 @@ SEEDS = (0, 1, 2)
 """Of teachers and students that are reported."""
 CHOICE_SEEDS = (10,)
 CHOICE_ROUNDS = 200
-_EPOCHS: Mapping[str, int] = {"group_norm": 40, "transformer": 120}
+_EPOCHS: Mapping[str, int] = {"group_norm": 40, "transformer": 60}
 _BATCH = 64
 _CHOICES: Mapping[str, dict[str, Any]] = {
     "none": {"noise_batches": 0},
@@ -195,6 +195,7 @@ def report(arguments: argparse.Namespace, kind: str, seed: int, teacher: Path) -
             "teacher.weights": os.path.relpath(teacher, folder),
             "student.arch": student,
             "distill.monitor": "held-out",
+            "distill.precision": "fp32",
         } | {f"distill.{key}": value for key, value in changes.items()}
         sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
         (folder / "pipeline.toml").write_bytes((ROOT / "pipeline.toml").read_bytes())

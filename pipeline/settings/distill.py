@@ -105,7 +105,7 @@ class Distill(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """how much the teacher's features must have the moments that they have on images of noise"""
     noise_batches: Annotated[int, Meta(ge=0)] | None = None
     """batches of structured noise in a draw, of batch_size images each, that the student learns
-    from as well; absent: 0, or NNN for a teacher without BatchNorm layers to match"""
+    from as well; absent: 0, or 4 for a teacher without BatchNorm layers"""
     generator_scales: ScalesName = "one"
     """what an image is made from: the last map of the generator; sum: images of all its maps, added
     up; enlarged: an image of half the size"""

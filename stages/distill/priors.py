@@ -22,7 +22,7 @@ from stages.distill.noise_images import NoiseImages
 
 _NORMALISERS = (nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm2d)
 _NOISE_IMAGES = 512
-_NOISE_BATCHES = 2
+NOISE_BATCHES = 4
 """Batches of noise in a draw where there is no moment to match."""
 _LEAST = 1e-12
 
@@ -55,7 +55,7 @@ def with_defaults(options: Distill, teacher: nn.Module) -> Distill:
         return options
     return msgspec.structs.replace(
         options,
-        noise_batches=_NOISE_BATCHES if options.noise_batches is None else options.noise_batches,
+        noise_batches=NOISE_BATCHES if options.noise_batches is None else options.noise_batches,
     )
 
 

@@ -24,8 +24,12 @@ OFF = PriorWeights(total_variation=0.0, l2=0.0, colour=0.0, features=0.0)
 def _group_norm(mean: float = 0.25, std: float = 0.5) -> Classifier:
     torch.manual_seed(5)
     backbone = nn.Sequential(
-        nn.Conv2d(1, 4, 3, padding=1), nn.GroupNorm(2, 4), nn.ReLU(), nn.Flatten(), nn.Linear(256, 5)
-    )  # fmt: skip
+        nn.Conv2d(1, 4, 3, padding=1),
+        nn.GroupNorm(2, 4),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(256, 5),
+    )
     return Classifier(backbone, (mean,), (std,)).eval()
 
 
