@@ -41,7 +41,7 @@ class SumOfScales(nn.Module):
 class Enlarged(nn.Module):
     """An image of half the size, enlarged bilinearly: a quarter of the work, and no fine noise.
 
-    MUSE (2024) begins with images that are smaller than the teacher's, for the same reason.
+    Images smaller than the teacher takes are the first part of MUSE (Tran et al. 2024).
     """
 
     def __init__(self, doublings: nn.ModuleList, to_image: nn.Module) -> None:

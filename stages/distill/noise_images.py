@@ -13,6 +13,7 @@ Shape legend: B batch, A amounts, C channel, H W space.
 import torch
 from torch import Tensor
 
+from models.classifier import Classifier
 from stages.distill.distributed.group import Group
 
 _EXPONENT = (0.5, 3.0)
@@ -29,23 +30,25 @@ _LEAST = 1e-12
 class NoiseImages:
     """Seeded images of structured noise; every process samples those of all, keeps its share."""
 
-    def __init__(self, rng: torch.Generator, mean_1C11: Tensor, std_1C11: Tensor) -> None:
-        """Sample with `rng`; mean and std are of images in [0, 1]."""
+    def __init__(
+        self,
+        rng: torch.Generator,
+        teacher: Classifier,
+        size_px: tuple[int, int],
+        group: Group | None = None,
+    ) -> None:
+        """Sample with `rng` images of a teacher's mean and std, of so many rows and columns."""
         self.rng = rng
-        self._mean_1C11, self._std_1C11 = mean_1C11, std_1C11
+        self._mean_1C11, self._std_1C11 = teacher.mean_1C11, teacher.std_1C11
+        self._size_px = size_px
+        self._group = group or Group()
 
-    def sample(self, count: int, size_px: tuple[int, int], group: Group | None = None) -> Tensor:
-        """Return `count` images of shape BCHW for this process, with values in [0, 1].
-
-        Args:
-            count: Number B of images of this process.
-            size_px: Height and width.
-            group: The processes that share a batch.
-        """
+    def sample(self, count: int) -> Tensor:
+        """Return `count` images of shape BCHW for this process, with values in [0, 1]."""
         total, first = count, 0
-        if group is not None and group.is_distributed:
-            total, first = count * group.size, group.rank * count
-        channels, (height, width) = self._mean_1C11.shape[1], size_px
+        if self._group.is_distributed:
+            total, first = count * self._group.size, self._group.rank * count
+        channels, (height, width) = self._mean_1C11.shape[1], self._size_px
         # Twice the size, from which a part is cut: the whole repeats itself at its edges.
         shape = (total, channels + 1, 2 * height, 2 * width)
         device = self.rng.device

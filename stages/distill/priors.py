@@ -88,13 +88,21 @@ class Priors(nn.Module):
     """A teacher with all terms that make images look like data, out of one forward pass."""
 
     def __init__(
-        self, bn_stats: BNStatsLoss, weights: PriorWeights, group: Group | None = None
+        self,
+        bn_stats: BNStatsLoss,
+        options: Distill,
+        size_px: tuple[int, int],
+        group: Group | None = None,
     ) -> None:
-        """Watch the features of the classifier in `bn_stats` where they have a weight."""
+        """Watch the features of the classifier in `bn_stats` where they have a weight.
+
+        Their moments on images of noise, of so many rows and columns, are the same in every
+        process.
+        """
         super().__init__()
         assert isinstance(bn_stats.network, Classifier)
         self.bn_stats = bn_stats
-        self.weights = weights
+        self.weights = weights = prior_weights(options)
         self._classifier = [bn_stats.network]  # in a list, so that it is no second child
         self._group = group or Group()
         self._moments: list[tuple[Tensor, Tensor]] | None = None
@@ -102,16 +110,14 @@ class Priors(nn.Module):
         self.layers = feature_layers(bn_stats.network) if weights.features else []
         for layer in self.layers:
             layer.register_forward_hook(self._add_moments)
+        if self.layers:
+            self._record(size_px)
 
     @torch.no_grad()
-    def record(self, size_px: tuple[int, int]) -> None:
-        """Record the moments of the features on images of noise, the same in every process."""
-        if not self.layers:
-            return
+    def _record(self, size_px: tuple[int, int]) -> None:
         teacher = self._classifier[0]
         rng = torch.Generator(device=teacher.mean_1C11.device).manual_seed(0)
-        noise = NoiseImages(rng, teacher.mean_1C11, teacher.std_1C11)
-        x_BCHW = noise.sample(_NOISE_IMAGES, size_px)
+        x_BCHW = NoiseImages(rng, teacher, size_px).sample(_NOISE_IMAGES)
         group, self._group = self._group, Group()
         self._moments = self._under_noise = []
         teacher(x_BCHW)

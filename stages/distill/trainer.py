@@ -94,9 +94,8 @@ class DistillTrainer:
         num_classes = self.metrics.classes_K.numel()
         self.memory = Memory(self.recipe.memory_size, shape, compute.device, num_classes)
         self.bn_stats = BNStatsLoss(self.teacher, self.group)
-        self.priors = priors.Priors(self.bn_stats, priors.prior_weights(options), self.group)
-        self.priors.record(shape[1:])
-        self.noise = NoiseImages(rng, self.teacher.mean_1C11, self.teacher.std_1C11)
+        self.priors = priors.Priors(self.bn_stats, options, shape[1:], self.group)
+        self.noise = NoiseImages(rng, self.teacher, shape[1:], self.group)
         self.compiled: list[nn.Module] = [self.student, self.generator, self.ema]
         self.compiled += [self.frozen_teacher] if self.is_folded else []
         self.compiled += [] if self.group.is_distributed else [self.bn_stats]
@@ -240,9 +239,8 @@ class DistillTrainer:
                 bn_stats_terms=bn_stats_terms,
                 y_B=y_B,
                 embedding_KZ=None if embedding is None else embedding.weight,
+                prior=prior_loss,
             )
-            if prior_loss is not None:
-                loss = loss + prior_loss
             (loss / self.options.accumulation_steps).backward()  # type: ignore[no-untyped-call]
             total += loss.detach() / self.options.accumulation_steps
         self.group.average_gradients(self.generator.parameters())
@@ -268,8 +266,7 @@ class DistillTrainer:
                 parts.append(self.memory.sample(self.micro_batch, self.rng))
                 weights.append(self.options.lambda1)
             for _ in range(self.recipe.noise_batches):
-                size_px = (parts[0].shape[2], parts[0].shape[3])
-                parts.append(self.noise.sample(self.micro_batch, size_px, self.group))
+                parts.append(self.noise.sample(self.micro_batch))
                 weights.append(1.0)
             how, colour_jitter = self.options.augment, self.options.colour_jitter
             parts = [self.sampler.augmented(x_BCHW, how, colour_jitter) for x_BCHW in parts]

@@ -1,6 +1,7 @@
 """Generators that add up images of several scales, or enlarge a smaller one."""
 
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 from models.generator import Generator
 from models.multi_scale import SCALES, Enlarged, MultiScaleGenerator, SumOfScales, build_generator
 
-SIZES = {"noise_dim": 6, "channels": 3, "width": 8}
+SIZES: dict[str, Any] = {"noise_dim": 6, "channels": 3, "width": 8}
 
 
 @pytest.mark.parametrize("scales", SCALES)

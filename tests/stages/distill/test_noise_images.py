@@ -2,19 +2,20 @@
 
 import pytest
 import torch
+from torch import nn
 
+from models.classifier import Classifier
 from stages.distill.distributed.group import Group
 from stages.distill.noise_images import NoiseImages, coloured, structured
 
-MEAN, STD = torch.full((1, 1, 1, 1), 0.5), torch.full((1, 1, 1, 1), 0.05)
 
-
-def _noise(seed: int = 0) -> NoiseImages:
-    return NoiseImages(torch.Generator().manual_seed(seed), MEAN, STD)
+def _noise(seed: int = 0, *, std: float = 0.05, group: Group | None = None) -> NoiseImages:
+    teacher = Classifier(nn.Identity(), (0.5,), (std,))
+    return NoiseImages(torch.Generator().manual_seed(seed), teacher, (8, 12), group)
 
 
 def test_images_have_the_mean_and_about_the_std_of_the_teacher() -> None:
-    x_BCHW = _noise().sample(256, (8, 12))
+    x_BCHW = _noise().sample(256)
     assert x_BCHW.shape == (256, 1, 8, 12)
     assert x_BCHW.mean().item() == pytest.approx(0.5, abs=0.01)
     # The contrast raises the spread by a factor of 1 to 4.
@@ -22,23 +23,22 @@ def test_images_have_the_mean_and_about_the_std_of_the_teacher() -> None:
 
 
 def test_values_stay_in_0_to_1() -> None:
-    noise = NoiseImages(torch.Generator(), MEAN, torch.ones((1, 1, 1, 1)))
-    x_BCHW = noise.sample(16, (8, 8))
+    x_BCHW = _noise(std=1.0).sample(16)
     assert (x_BCHW.min().item(), x_BCHW.max().item()) == (0.0, 1.0)
 
 
 def test_one_seed_gives_the_same_images_and_another_others() -> None:
-    assert torch.equal(_noise().sample(4, (8, 8)), _noise().sample(4, (8, 8)))
-    assert not torch.equal(_noise().sample(4, (8, 8)), _noise(1).sample(4, (8, 8)))
+    assert torch.equal(_noise().sample(4), _noise().sample(4))
+    assert not torch.equal(_noise().sample(4), _noise(1).sample(4))
 
 
 def test_processes_sample_the_images_of_one_and_keep_their_share() -> None:
     class Half(Group):
-        is_distributed = True  # type: ignore[assignment]
+        is_distributed = True
 
-    whole_BCHW = _noise().sample(6, (8, 8))
+    whole_BCHW = _noise().sample(6)
     for rank in range(2):
-        half_BCHW = _noise().sample(3, (8, 8), Half(rank=rank, size=2))
+        half_BCHW = _noise(group=Half(rank=rank, size=2)).sample(3)
         assert torch.equal(half_BCHW, whole_BCHW[3 * rank : 3 * rank + 3])
 
 

@@ -14,11 +14,14 @@ from stages.distill import priors
 from stages.distill.batch_norm import BNStatsLoss
 from stages.distill.distributed.group import Group
 from stages.distill.noise_images import NoiseImages
-from stages.distill.priors import Priors, PriorWeights
+from stages.distill.priors import Priors
 from stages.distill.trainer import DistillTrainer
 from stages.training.device import Compute
 
-OFF = PriorWeights(total_variation=0.0, l2=0.0, colour=0.0, features=0.0)
+
+def _priors(teacher: Classifier, **weights: float) -> Priors:
+    options = Distill(**{f"{name}_weight": value for name, value in weights.items()})  # type: ignore[arg-type]
+    return Priors(BNStatsLoss(teacher), options, (8, 8))
 
 
 def _group_norm(mean: float = 0.25, std: float = 0.5) -> Classifier:
@@ -79,9 +82,9 @@ def test_moments_are_compared_relative_to_those_wanted() -> None:
 
 
 def test_the_priors_of_images_add_up_by_their_weights() -> None:
-    weights = PriorWeights(total_variation=0.3, l2=0.5, colour=0.7, features=0.0)
     teacher, x_BCHW = _group_norm(), torch.rand(3, 1, 8, 8)
-    logits_BK, bn_stats_terms, loss = Priors(BNStatsLoss(teacher), weights)(x_BCHW)
+    terms = _priors(teacher, total_variation=0.3, l2=0.5, colour=0.7)
+    logits_BK, bn_stats_terms, loss = terms(x_BCHW)
     normalised_BCHW = (x_BCHW - 0.25) / 0.5
     expected = 0.3 * priors.total_variation(x_BCHW) + 0.5 * normalised_BCHW.square().mean()
     expected = expected + 0.7 * priors.colour_statistics(normalised_BCHW, Group())
@@ -92,10 +95,9 @@ def test_the_priors_of_images_add_up_by_their_weights() -> None:
 
 def test_features_are_held_against_those_on_noise() -> None:
     teacher = _group_norm()
-    terms = Priors(BNStatsLoss(teacher), OFF._replace(features=2.0))
-    terms.record((8, 8))
+    terms = _priors(teacher, feature=2.0)
     rng = torch.Generator().manual_seed(0)
-    noise_BCHW = NoiseImages(rng, teacher.mean_1C11, teacher.std_1C11).sample(512, (8, 8))
+    noise_BCHW = NoiseImages(rng, teacher, (8, 8)).sample(512)
     with torch.no_grad():
         of_noise = terms(noise_BCHW)[2]
         of_others = terms(torch.rand(64, 1, 8, 8))[2]
@@ -108,8 +110,7 @@ def test_features_are_held_against_those_on_noise() -> None:
 
 
 def test_the_terms_carry_gradients_to_the_images() -> None:
-    terms = Priors(BNStatsLoss(_group_norm()), PriorWeights(1.0, 1.0, 1.0, 1.0))
-    terms.record((8, 8))
+    terms = _priors(_group_norm(), total_variation=1.0, l2=1.0, colour=1.0, feature=1.0)
     x_BCHW = torch.rand(3, 1, 8, 8, requires_grad=True)
     terms(x_BCHW)[2].backward()
     assert x_BCHW.grad is not None
