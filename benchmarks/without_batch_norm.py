@@ -63,6 +63,9 @@ _CHOICES: Mapping[str, dict[str, Any]] = {
     "noise 2": {"noise_batches": 2},
     "noise 4": {"noise_batches": 4},
     "noise 8": {"noise_batches": 8},
+    "noise 4, adversarial 0.2": {"noise_batches": 4, "adversarial_weight": 0.2},
+    "noise 4, one-hot 0": {"noise_batches": 4, "one_hot_weight": 0.0},
+    "noise 4, 10 student steps": {"noise_batches": 4, "student_steps": 10},
     "noise 4, colour 1": {"noise_batches": 4, "colour_weight": 1.0},
     "noise 4, features 1": {"noise_batches": 4, "feature_weight": 1.0},
     "noise 4, sum of scales": {"noise_batches": 4, "generator_scales": "sum"},
@@ -85,6 +88,7 @@ def main() -> None:
         command.add_argument("--seed", action="append", type=int)
         command.add_argument("--run", action="append")
         command.add_argument("--out", type=Path)
+        command.add_argument("--rounds", type=int, default=CHOICE_ROUNDS)
     commands.add_parser("table").add_argument("rows", type=Path)
     arguments = parser.parse_args()
     if arguments.command == "table":
@@ -162,17 +166,16 @@ def choose(arguments: argparse.Namespace, kind: str, seed: int, teacher: Path) -
     network.load_state_dict(tensors)
     file = teacher.with_suffix(".safetensors")
     weights.save(file, network, cards.metadata(card))
-    key = {"kind": kind, "seed": seed, "rounds": CHOICE_ROUNDS}
+    rounds = arguments.rounds
+    key = {"kind": kind, "seed": seed, "rounds": rounds}
     for name in missing(arguments, _CHOICES, **key):
-        options = msgspec.convert(
-            {"rounds": CHOICE_ROUNDS, "precision": "fp32"} | _CHOICES[name], Distill
-        )
+        options = msgspec.convert({"rounds": rounds, "precision": "fp32"} | _CHOICES[name], Distill)
         job = Job(options=options, seed=seed + 10, student_arch="resnet8",
                   teacher_code=NETWORKS, student_code=None)  # fmt: skip
         trainer, _ = build_trainer(job, file, Group())
         begin_s = time.monotonic()
         trainer.run()
-        collapse.check(trainer.windows, card.num_classes, CHOICE_ROUNDS)
+        collapse.check(trainer.windows, card.num_classes, rounds)
         device = trainer.compute.device
         top1 = {
             part: float(top1_accuracy(predict_torch(part_network, train, device), train.y_N))
