@@ -69,10 +69,10 @@ def trained(seed: int) -> tuple[nn.Module, Tensor]:
     x_NCHW, y_N = train.batch(slice(None), torch.device("cpu")), train.y_N
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-2)
     for _ in range(EPOCHS):
-        for indices_B in torch.randperm(len(y_N)).split(BATCH):
+        for indices_B in torch.split(torch.randperm(len(y_N)), BATCH):
             loss = functional.cross_entropy(network(x_NCHW[indices_B]), y_N[indices_B])
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
     return network.eval(), x_NCHW[:2].contiguous()
 

@@ -9,6 +9,7 @@ from pipeline.settings.kinds import Count, Name, Rate, Table, Weight
 MethodName = Literal["madpipe", "mad", "abm", "dfkd-mem", "dfad", "dfq"]
 GeneratorName = Literal["uncond", "sum", "cat"]
 LossName = Literal["kl", "l1", "js"]
+ScalesName = Literal["one", "sum", "enlarged"]
 
 
 class Distill(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -100,6 +101,20 @@ class Distill(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     balance_weight: Weight | None = None
     """how much its images spread over the classes; absent: the method's (1; dfq: 20; dfad and
     conditional generators: 0)"""
+    total_variation_weight: Weight = 0.0
+    """how smooth its images must be: mean absolute difference of neighbouring pixels"""
+    l2_weight: Weight = 0.0
+    """how near they must be to the teacher's mean: mean square of normalised pixels"""
+    colour_weight: Weight = 0.0
+    """how much the channels of a batch must have the mean and std that the teacher normalises by"""
+    feature_weight: Weight = 0.0
+    """how much the teacher's features must have the moments that they have on images of noise"""
+    noise_batches: Annotated[int, Meta(ge=0)] | None = None
+    """batches of structured noise in a draw, of batch_size images each, that the student learns
+    from as well; absent: 0, or 4 for a teacher without BatchNorm layers"""
+    generator_scales: ScalesName = "one"
+    """what an image is made from: the last map of the generator; sum: images of all its maps, added
+    up; enlarged: an image of half the size"""
     label_weight: Weight = 1.0
     """conditional: how much the teacher must see the label"""
     norm_weight: Weight = 1.0

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.generator import Generator
+from models.multi_scale import build_generator
 from models.programs.onnx_graph import TorchGraph
 from models.programs.onnx_shape_operators import UnsupportedNode
 from pipeline.settings import Build
@@ -247,6 +248,6 @@ def _generator(path: Path) -> Generator:
     """Return a generator of a distill run."""
     with safe_open(str(path), "pt") as file:
         arguments = json.loads(file.metadata()["madpipe.generator"])
-    generator = Generator(**arguments)
+    generator = build_generator(**arguments)
     generator.load_state_dict(weights.read(path, "distill/generator"))
     return generator.requires_grad_(requires_grad=False)

@@ -27,11 +27,7 @@ class BNStatsLoss(nn.Module):
         """Watch the BatchNorm layers of `network` that keep running statistics."""
         super().__init__()
         self.network = network
-        self.layers: list[nn.BatchNorm2d | MomentTap] = [
-            module
-            for module in network.modules()
-            if isinstance(module, nn.BatchNorm2d | MomentTap) and module.running_mean is not None
-        ]
+        self.layers = statistics_layers(network)
         self._group = group or Group()
         self._terms: list[Tensor] | None = None
         for layer in self.layers:
@@ -59,6 +55,15 @@ class BNStatsLoss(nn.Module):
         mean_C, var_C = batch_moments(inputs[0].float(), self._group)
         difference = (mean_C - layer.running_mean).norm()
         self._terms.append(difference + (var_C - layer.running_var).norm())
+
+
+def statistics_layers(network: nn.Module) -> list[nn.BatchNorm2d | MomentTap]:
+    """Return the layers of a network whose running statistics a batch can be held against."""
+    return [
+        module
+        for module in network.modules()
+        if isinstance(module, nn.BatchNorm2d | MomentTap) and module.running_mean is not None
+    ]
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from models import multi_scale
 from models.classifier import Classifier
 from models.generator import Generator
 from pipeline.gates.real_images import RealImages
@@ -97,7 +98,8 @@ def build_trainer(
 
 def build_generator(options: Distill, card: Card) -> Generator:
     """Return the generator, at random, of images that a teacher takes."""
-    return Generator(
+    return multi_scale.build_generator(
+        scales=options.generator_scales,
         noise_dim=options.noise_dim,
         image_size_px=card.size_px,
         channels=card.channels,

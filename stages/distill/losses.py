@@ -100,6 +100,7 @@ def generator_loss(
     bn_stats_terms: Sequence[Tensor],
     y_B: Tensor | None,
     embedding_KZ: Tensor | None,
+    prior: Tensor | None = None,
 ) -> Tensor:
     """Return the weighted sum of the terms that the method has.
 
@@ -111,6 +112,7 @@ def generator_loss(
         bn_stats_terms: What `BNStatsLoss` measured, one for each of the teacher's layers.
         y_B: The labels that a conditional generator got.
         embedding_KZ: Its class embeddings.
+        prior: What else its images should be like, weighted already.
     """
     loss = teacher_BK.new_zeros(())
     if student_BK is not None and terms.adversarial:
@@ -129,7 +131,7 @@ def generator_loss(
         loss = loss + terms.label * functional.cross_entropy(teacher_BK, y_B)
     if embedding_KZ is not None and terms.norm:
         loss = loss + terms.norm * excess_norm(embedding_KZ, terms.delta)
-    return loss
+    return loss if prior is None else loss + prior
 
 
 def one_hot(teacher_BK: Tensor) -> Tensor:

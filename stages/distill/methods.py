@@ -77,6 +77,8 @@ class Recipe:
     student_learning_rate: float
     student_weight_decay: float
     memory_size: int
+    noise_batches: int
+    """Batches of structured noise in a draw, beside those of the sources."""
 
     @property
     def step_images(self) -> int:
@@ -95,6 +97,7 @@ def recipe(options: Distill, image_bytes: int) -> Recipe:
     method = METHODS[options.method]
     second_source = method.second_source if options.lambda1 > 0 else None
     sources = int(options.lambda0 > 0 or second_source == "memory") + int(second_source is not None)
+    sources += options.noise_batches or 0
     memory_size = 1
     if method.is_replayed or second_source == "memory":
         memory_size = options.memory_size or method.memory_size
@@ -114,6 +117,7 @@ def recipe(options: Distill, image_bytes: int) -> Recipe:
             method.student_weight_decay if weight_decay is None else weight_decay
         ),
         memory_size=memory_size,
+        noise_batches=options.noise_batches or 0,
     )
 
 

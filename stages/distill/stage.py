@@ -20,7 +20,7 @@ from models.programs.program import Program
 from pipeline.gates import real_images
 from pipeline.stage import Context, StageError
 from stages import image_bank
-from stages.distill import collapse, metrics, sample_grid, step_memory
+from stages.distill import collapse, metrics, priors, sample_grid, step_memory
 from stages.distill.batch_norm import untracked
 from stages.distill.distributed.launch import process_group
 from stages.distill.job import Job, build_trainer
@@ -69,11 +69,8 @@ def run(ctx: Context) -> None:
             trainer.restore(state_file.load(checkpoint))
         if why := trainer.compute.why_eager(job.options.compile):
             ctx.note(why)
-        if not trainer.bn_stats.layers and trainer.terms.batch_norm:
-            ctx.note(
-                "the teacher has no BatchNorm2d layers with running statistics, so the "
-                "moment-matching term is off"
-            )
+        if why := priors.why_no_moments(trainer.options, trainer.bn_stats):
+            ctx.note(why)
         is_program = isinstance(trainer.teacher.backbone, Program)
         if not trainer.is_folded and trainer.bn_stats.layers and not is_program:
             ctx.note(

@@ -7,7 +7,7 @@ from torch import nn
 
 from models.generator import Generator
 from pipeline.settings import Distill
-from stages.distill import methods
+from stages.distill import methods, priors
 from stages.distill.trainer import DistillTrainer
 from stages.training import memory
 from stages.training.memory import StepMemory
@@ -26,6 +26,7 @@ def of_networks(
     The generator's step keeps what generator, teacher and student do with an image, the student's
     what the student does with its own batch; what past images take comes on top.
     """
+    options = priors.with_defaults(options, teacher)
     shape = generator.channels, generator.size_px
     values = generator.channels * math.prod(generator.size_px)
     recipe = methods.recipe(options, values)

@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from models.classifier import Classifier
 from models.generator import Generator
 from pipeline.settings import Distill
-from stages.distill import losses, methods
+from stages.distill import losses, methods, optimisers, priors
 from stages.distill.batch_norm import BNStatsLoss, convert_sync_batchnorm, untracked
 from stages.distill.distributed.group import Group
 from stages.distill.frozen_teacher import fold_batch_norm
 from stages.distill.metrics import GeneratorDivergence, MetricAccumulator, Window
+from stages.distill.noise_images import NoiseImages
 from stages.distill.sampler import Memory, NoiseSampler, StudentBatch
 from stages.distill.unlabelled import UnlabelledSource
 from stages.training import device as devices
@@ -32,9 +33,6 @@ from stages.training.schedule import one_cycle
 from stages.training.state_file import State
 
 _STUDENT_WARMUP = 0.1
-_STUDENT_MOMENTUM = 0.9
-_ADAM_BETAS = (0.5, 0.999)
-"""Usual for generators. Values that no setting names are madpipe's defaults."""
 _MEMORY_SHARE = 8
 _WINDOWS = 50
 _PROBES = 8
@@ -60,7 +58,7 @@ class DistillTrainer:
         group: Group | None = None,
     ) -> None:
         """Bring the networks to the device and make what trains them. The teacher is frozen."""
-        self.options = options
+        self.options = options = priors.with_defaults(options, teacher)
         self.terms = methods.loss_terms(options)
         shape = (generator.channels, *generator.size_px)
         self.recipe = methods.recipe(options, math.prod(shape))
@@ -78,24 +76,16 @@ class DistillTrainer:
         self.ema = ema_copy(self.generator).train(options.ema_batch_norm == "batch")
         self.sampler = NoiseSampler(rng, generator, self.group)
         self.micro_batch = options.batch_size // options.accumulation_steps // self.group.size
-        self.student_optimiser = torch.optim.SGD(
-            self.student.parameters(),
-            lr=self.recipe.student_learning_rate,
-            momentum=_STUDENT_MOMENTUM,
-            nesterov=True,
-            weight_decay=self.recipe.student_weight_decay,
-            fused=True,
-        )
-        self.generator_optimiser = torch.optim.Adam(
-            self.generator.parameters(),
-            lr=options.generator_learning_rate,
-            betas=_ADAM_BETAS,
-            fused=True,
+        self.student_optimiser = optimisers.of_student(self.student, self.recipe)
+        self.generator_optimiser = optimisers.of_generator(
+            self.generator, options.generator_learning_rate
         )
         self.frozen_teacher = self._freeze_teacher()
         num_classes = self.metrics.classes_K.numel()
         self.memory = Memory(self.recipe.memory_size, shape, compute.device, num_classes)
         self.bn_stats = BNStatsLoss(self.teacher, self.group)
+        self.priors = priors.Priors(self.bn_stats, options, shape[1:], self.group)
+        self.noise = NoiseImages(rng, self.teacher, shape[1:], self.group)
         self.compiled: list[nn.Module] = [self.student, self.generator, self.ema]
         self.compiled += [self.frozen_teacher] if self.is_folded else []
         self.compiled += [] if self.group.is_distributed else [self.bn_stats]
@@ -230,7 +220,7 @@ class DistillTrainer:
             z_BZ, y_B = self.sampler.sample(self.micro_batch)
             with self.compute.autocast():
                 x_BCHW = self.generator(z_BZ, y_B)
-                teacher_BK, bn_stats_terms = self.bn_stats(x_BCHW)
+                teacher_BK, bn_stats_terms, prior_loss = self.priors(x_BCHW)
                 student_BK = self.student(x_BCHW).float() if adversarial else None
             self.metrics.add_teacher(x_BCHW.detach(), teacher_BK.detach())
             embedding = self.generator.embedding
@@ -242,6 +232,7 @@ class DistillTrainer:
                 bn_stats_terms=bn_stats_terms,
                 y_B=y_B,
                 embedding_KZ=None if embedding is None else embedding.weight,
+                prior=prior_loss,
             )
             (loss / self.options.accumulation_steps).backward()  # type: ignore[no-untyped-call]
             total += loss.detach() / self.options.accumulation_steps
@@ -267,6 +258,9 @@ class DistillTrainer:
                 self.memory.push(parts[0][: max(1, len(parts[0]) // _MEMORY_SHARE)])
                 parts.append(self.memory.sample(self.micro_batch, self.rng))
                 weights.append(self.options.lambda1)
+            for _ in range(self.recipe.noise_batches):
+                parts.append(self.noise.sample(self.micro_batch))
+                weights.append(1.0)
             how, colour_jitter = self.options.augment, self.options.colour_jitter
             parts = [self.sampler.augmented(x_BCHW, how, colour_jitter) for x_BCHW in parts]
             x_BCHW = torch.cat(parts) if len(parts) > 1 else parts[0].clone()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from onnx import ModelProto, helper
 
-from models.generator import Generator
+from models.multi_scale import build_generator
 from pipeline import machine
 from pipeline.errors import Interrupted
 from pipeline.gates.build_records import Candidates, EngineManifest
@@ -201,14 +201,15 @@ def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path: Path) -> Non
     assert len(steps) == 3
 
 
-@pytest.mark.parametrize("kind", ["uncond", "sum"])
-def test_images_of_a_run_come_from_both_generators(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "scales"), [("uncond", "one"), ("sum", "one"), ("uncond", "sum")])
+def test_images_of_a_run_come_from_both_generators(tmp_path: Path, kind: str, scales: str) -> None:
     from stages.build.int8_training import _Generated, _generator
 
-    size = {"noise_dim": 4, "image_size_px": 8, "channels": 1, "width": 4, "kind": kind}
+    size: dict[str, Any] = {"noise_dim": 4, "image_size_px": 8, "channels": 1, "width": 4}
+    size |= {"kind": kind, "scales": scales, "num_classes": 3 if kind == "sum" else 0}
     paths = [tmp_path / "g.safetensors", tmp_path / "e.safetensors"]
     for path in paths:
-        generator = Generator(**size, num_classes=3 if kind == "sum" else 0)  # type: ignore[arg-type]
+        generator = build_generator(**size)
         weights.save(path, generator, generator.metadata())
     generated = _Generated([_generator(path) for path in paths], 16, torch.device("cpu"))
     x_BCHW = generated(torch.Generator().manual_seed(0))

@@ -21,6 +21,7 @@ from pipeline.checkpoint import Checkpoints
 from pipeline.errors import StageError, UndeclaredAccess
 from pipeline.gates.real_images import RealImages
 from pipeline.stage import Stage
+from stages.distill import priors
 from stages.distill import stage as distill_stage
 from stages.distill.distributed import launch
 from stages.distill.distributed.group import Group
@@ -36,6 +37,16 @@ from torch import nn
 def make():
     return nn.Sequential(
         nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10)
+    )
+"""
+GROUP_NORM = """
+from torch import nn
+
+def make():
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1), nn.GroupNorm(4, 16), nn.ReLU(),
+        nn.Conv2d(16, 32, 3, 2, 1), nn.GroupNorm(4, 32), nn.ReLU(),
+        nn.Flatten(), nn.Linear(512, 10)
     )
 """
 
@@ -218,17 +229,27 @@ def test_a_checkpoint_is_not_kept_where_a_process_was_lost(
         _distil(tiny.path("teacher/weights"), tmp_path)
 
 
-def test_a_teacher_without_batch_norm_is_noted_and_works(tmp_path: Path) -> None:
-    (tmp_path / "net.py").write_text(BARE, encoding="utf-8")
-    chosen = settings({"teacher": {"arch": "net.py:make", "epochs": 2}})
+@pytest.mark.parametrize("network", [BARE, GROUP_NORM], ids=["bare", "group norm"])
+def test_a_teacher_without_batch_norm_is_noted_and_works(tmp_path: Path, network: str) -> None:
+    (tmp_path / "net.py").write_text(network, encoding="utf-8")
+    chosen = settings(
+        {
+            "teacher": {"arch": "net.py:make", "epochs": 2},
+            "distill": {"feature_weight": 0.1, "generator_scales": "sum"},
+        }
+    )
     tiny_run = run_stages(chosen, tmp_path, count=2)
     assert tiny_run.notes() == [
         (
-            "the teacher has no BatchNorm2d layers with running statistics, so the "
-            "moment-matching term is off"
+            "the teacher has no BatchNorm2d layers with running statistics to match: instead the "
+            "student also learns from images of structured noise, as bright on average and as "
+            "varied as the teacher's mean and std say (distill.noise_batches = "
+            f"{priors.NOISE_BATCHES}); its generator has feature_weight"
         )
     ]
     assert tiny_run.path("distill/student").is_file()
+    with safetensors.safe_open(tiny_run.path("distill/generator"), "pt") as file:
+        assert json.loads(file.metadata()["madpipe.generator"])["scales"] == "sum"
 
 
 def test_losses_that_are_not_finite_stop_it_and_name_the_setting(
