@@ -6,39 +6,27 @@ declares the teacher's weights as its only input, and no slice of [data]. Where 
 a folder, that folder is declared, and still nothing of [data].
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import NamedTuple
 
 import msgspec
 
 from models import registry
 from pipeline.errors import SettingsFault
-from pipeline.paths import expanded
-from pipeline.requirements import NeedsModule, Requirement
-from pipeline.settings import Data, Settings, Teacher
+from pipeline.settings import Settings, Teacher
 from pipeline.stage import External, Stage
-from pipeline.weight_names import hub_of
-from stages.completed_settings import complete, located_student, located_teacher
-from stages.data import classes as class_orders
-from stages.data.datasets import SPECS, loader_module
+from stages.completed_settings import complete, located_teacher
+from stages.declared_uses import Use, combined, of_images, of_network, of_unlabelled, of_weights
 from stages.engines import selection
 from stages.engines.base import BACKENDS, BackendInfo
-from stages.hubs import advice
-from stages.hubs.cache_folders import cached, path_of
 from stages.hubs.records import VALUE
-from stages.hubs.resolve import CONFIG, repo_file
 from stages.networks import program_kind
-from stages.preflight import NeedsNetwork
-from stages.preflight_images import NeedsImages
 
 _TORCH = ("torch", "numpy")
 _UNLABELLED_OUTPUTS = {"images": "images.json", "held_back": "held_back.npz"}
 """What distill leaves of unlabelled images."""
-_DATA = tuple(f"data.{name}" for name in Data.__struct_fields__ if name != "download")
 _TEACHER = tuple(f"teacher.{name}" for name in Teacher.__struct_fields__ if name != "download")
-"""Images and weights are the same whether they were downloaded or not."""
+"""Weights are the same whether they were downloaded or not."""
 _TEACHER_FILE = tuple(f"teacher.{name}" for name in ("arch", "strict", "output", "input"))
 """What decides how weights are taken that nobody trains here."""
 
@@ -68,153 +56,31 @@ def declare(settings: Settings, root: Path) -> tuple[Stage, ...]:
         faults.append((("build", "targets"), unsupported.wrong, unsupported.remedy))
     if faults:
         raise SettingsFault(faults)
-    teacher = _network("teacher", settings.teacher.arch, settings, root)
-    student = _network("student", settings.student.arch, settings, root)
-    images = _images(settings.data, root)
+    teacher = of_network("teacher", settings.teacher.arch, settings, root)
+    student = of_network("student", settings.student.arch, settings, root)
+    images = of_images(settings.data, root)
     return (
         _teacher(settings, root, teacher, images),
         _distill(settings, root, teacher, student, images),
         _export(student),
         _build(settings),
-        _validate(settings, root, _combined(teacher, student), images),
+        _validate(settings, root, combined(teacher, student), images),
     )
 
 
-class _Use(NamedTuple):
-    """What the use of a network or of images adds to the declaration of a stage."""
-
-    settings: tuple[str, ...] = ()
-    externals: Mapping[str, External] = MappingProxyType({})
-    packages: tuple[str, ...] = ()
-    code: tuple[str, ...] = ()
-    requires: tuple[Requirement, ...] = ()
-    """What a stage that builds the network itself checks; not combined."""
-
-
-def _combined(*uses: _Use) -> _Use:
-    return _Use(
-        settings=tuple(name for use in uses for name in use.settings),
-        externals={name: external for use in uses for name, external in use.externals.items()},
-        packages=tuple(name for use in uses for name in use.packages),
-        code=tuple(module for use in uses for module in use.code),
-    )
-
-
-def _network(role: str, arch: str, settings: Settings, root: Path) -> _Use:
-    """Return the use of the teacher's or the student's network, and that it has to fit."""
-    setting = f"{role}.arch"
-    file, library = registry.source_file(arch), registry.package(arch)
-    code = expanded(str(file), root) if file else None
-    # With the bank alone the settings name no data: the teacher's card says what it takes.
-    data = settings.data if settings.validate.images != "bank" else None
-    start = _weights("student", settings, root) if role == "student" else None
-    weights, located = _weights("teacher", settings, root), located_teacher(settings, root)
-    own = located if role == "teacher" else located_student(settings, root)
-    if own is not None and own.config is not None:
-        code = path_of(own.config)
-    fits = NeedsNetwork(
-        setting=setting,
-        arch=arch,
-        code=code,
-        data=data,
-        root=expanded(settings.data.root, root),
-        classes=class_orders.file_of(settings.data, root),
-        teacher_weights=weights.path if weights else None,
-        teacher_classes=located.weights.classes if located else (),
-        output=settings.teacher.output if role == "teacher" else None,
-        program=settings.teacher if program_kind.kind_of(settings.teacher.arch) else None,
-        start_weights=start.path if start else None,
-    )
-    use = _Use(
-        externals={f"{role}_code": External(path=code, needed_by=setting)} if code else {},
-        code=("models.programs.program",)
-        if program_kind.kind_of(arch)
-        else (registry.code_modules(arch)),
-        requires=(fits,),
-    )
-    if library is None:
-        return use
-    installed = NeedsModule(setting=setting, module=library, install=f"pip install {library}")
-    return use._replace(packages=(library,), requires=(installed, fits))
-
-
-def _weights(role: str, settings: Settings, root: Path) -> External | None:
-    """Return the file of the teacher's weights, or of those that the student starts from.
-
-    None where the settings name none. Of weights by name it is the one in the cache of their hub.
-    """
-    table = settings.teacher if role == "teacher" else settings.student
-    setting, weights = f"{role}.weights", table.weights
-    if weights is None:
-        return None
-    if hub_of(weights) is None:
-        path = expanded(weights, root)
-        if role == "student":
-            return External(path=path, needed_by=setting)
-        is_unchecked = settings.validate.images == "bank"
-        alternative = "" if is_unchecked else ", or leave the setting out to train one"
-        remedy = f"put the teacher's weights there{alternative}"
-        return External(path=path, needed_by=setting, remedy=remedy)
-    located = (located_teacher if role == "teacher" else located_student)(settings, root)
-    # Before its config.json is there, nobody knows what else a repository has.
-    files = located.files if located else (repo_file(weights.partition(":")[2], CONFIG, setting),)
-    return External(
-        path=cached(files) or path_of(files[0]),
-        needed_by=setting,
-        remedy=advice.absent(files[0], setting, is_download=table.download),
-        fetch=f"stages.hubs.download:{role}" if table.download else None,
-    )
-
-
-def _images(data: Data, root: Path) -> _Use:
-    """Return the use of labelled images."""
-    code = (loader_module(data.source),)
-    order: dict[str, External] = {}
-    if file := class_orders.file_of(data, root):
-        order["classes"] = External(path=file, needed_by="data.classes")
-    if data.source == "digits":
-        return _Use(_DATA, order, packages=("scikit-learn",), code=code)
-    fetched = SPECS[data.source].fetched if data.download else ()
-    folder = External(
-        path=expanded(data.root, root),
-        needed_by="data.root",
-        remedy="madpipe run downloads it" if fetched else SPECS[data.source].where,
-        fetch="stages.data.images:download" if data.download else None,
-        fetched=(*fetched, "train"),
-    )
-    return _Use(_DATA, {"data": folder, **order}, ("torchvision", "pillow"), code)
-
-
-def _unlabelled(settings: Settings, root: Path) -> _Use:
-    """Return the use of images without labels by distill, nothing where the settings name none."""
-    if settings.distill.images is None:
-        return _Use()
-    folder = expanded(settings.distill.images, root)
-    external = External(path=folder, needed_by="distill.images")
-    # Before the first stage, and not in distill, which may read no labelled image.
-    is_labelled = settings.validate.images != "bank"
-    apart = NeedsImages(
-        folder=folder,
-        data=settings.data if is_labelled else None,
-        root=expanded(settings.data.root, root),
-    )
-    code = ("stages.data.unlabelled",)
-    return _Use((), {"images": external}, ("pillow",), code, requires=(apart,))
-
-
-def _teacher(settings: Settings, root: Path, network: _Use, images: _Use) -> Stage:
+def _teacher(settings: Settings, root: Path, network: Use, images: Use) -> Stage:
     """Return the stage that trains the teacher or checks its weights from a file.
 
     Where there is no labelled image to check them, the weights are used as they are.
     """
-    weights = _weights("teacher", settings, root)
+    weights = of_weights("teacher", settings, root)
     is_unchecked = weights is not None and settings.validate.images == "bank"
     if is_unchecked:
         named = (
             "source", "classes", "image_size_px", "resize_px", "interpolation", "mean", "std",
         )  # fmt: skip
-        images = _Use(settings=tuple(f"data.{name}" for name in named))
-    use = _combined(network, images)
+        images = Use(settings=tuple(f"data.{name}" for name in named))
+    use = combined(network, images)
     externals = dict(use.externals)
     if weights is not None:
         externals["teacher_weights"] = weights
@@ -239,16 +105,16 @@ def _teacher(settings: Settings, root: Path, network: _Use, images: _Use) -> Sta
     )
 
 
-def _distill(settings: Settings, root: Path, teacher: _Use, student: _Use, images: _Use) -> Stage:
-    use = _combined(teacher, student)
-    if (start := _weights("student", settings, root)) is not None:
-        use = _combined(use, _Use(externals={"student_weights": start}))
+def _distill(settings: Settings, root: Path, teacher: Use, student: Use, images: Use) -> Stage:
+    use = combined(teacher, student)
+    if (start := of_weights("student", settings, root)) is not None:
+        use = combined(use, Use(externals={"student_weights": start}))
     # Only a monitor set that was switched on makes images reachable, and then visibly so.
     if settings.distill.monitor != "off":
-        use = _combined(use, _Use(code=("stages.distill.monitor",)), images)
+        use = combined(use, Use(code=("stages.distill.monitor",)), images)
     # The same holds for images without labels, which are no part of [data].
-    unlabelled = _unlabelled(settings, root)
-    use = _combined(use, unlabelled)
+    unlabelled = of_unlabelled(settings, root)
+    use = combined(use, unlabelled)
     return Stage(
         name="distill",
         run="stages.distill.stage:run",
@@ -272,7 +138,7 @@ def _distill(settings: Settings, root: Path, teacher: _Use, student: _Use, image
     )
 
 
-def _export(student: _Use) -> Stage:
+def _export(student: Use) -> Stage:
     return Stage(
         name="export",
         run="stages.export.stage:run",
@@ -323,10 +189,10 @@ def _distributions(infos: Sequence[BackendInfo]) -> tuple[str, ...]:
     return "onnx", "onnxruntime-gpu|onnxruntime", *others
 
 
-def _validate(settings: Settings, root: Path, networks: _Use, images: _Use) -> Stage:
+def _validate(settings: Settings, root: Path, networks: Use, images: Use) -> Stage:
     infos = [BACKENDS[name] for name in selection.backends_used(settings.build)]
     has_bank_only = settings.validate.images == "bank"
-    use = networks if has_bank_only else _combined(networks, images)
+    use = networks if has_bank_only else combined(networks, images)
     unlabelled_outputs = _UNLABELLED_OUTPUTS if settings.distill.images else {}
     return Stage(
         name="validate",
@@ -348,5 +214,5 @@ def _validate(settings: Settings, root: Path, networks: _Use, images: _Use) -> S
         facts=("cpu", "gpu", "driver"),
         code=(*use.code, *(info.module for info in infos)),
         # Also where distill is stored and other images validate than before.
-        requires=_unlabelled(settings, root).requires,
+        requires=of_unlabelled(settings, root).requires,
     )

@@ -88,6 +88,7 @@ HEAVY = {
 LIGHT_STAGE_FILES = {
     "stages/__init__.py",
     "stages/catalog.py",
+    "stages/declared_uses.py",
     "stages/data/__init__.py",
     "stages/completed_settings.py",
     "stages/data/datasets.py",
