@@ -226,7 +226,7 @@ def test_unlabelled_images_are_declared_where_the_settings_name_them_and_are_no_
         "images": ROOT / "photos"
     }
     assert distill.inputs == ("teacher/weights",)
-    assert set(distill.settings) == {"seed", "student", "distill"}
+    assert set(distill.settings) == {"seed", "student.arch", "distill"}
     code = code_digests([distill.run.partition(":")[0], *distill.code], DigestCache())
     loaders = {name for name in code if name.startswith("stages.data.")} - LISTED_AND_READ
     assert loaders == {"stages.data.unlabelled"}
