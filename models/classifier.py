@@ -54,12 +54,12 @@ def to_logits(outputs: Tensor, kind: OutputKind) -> Tensor:
 
 def _of_one_logit(outputs: Tensor) -> Tensor:
     """Return [0, z], of which softmax gives sigmoid(z) to the second class."""
-    z_B1 = outputs.reshape(len(outputs), 1)
+    z_B1 = outputs.reshape(-1, 1)
     return torch.cat([torch.zeros_like(z_B1), z_B1], dim=1)
 
 
 def _of_one_probability(outputs: Tensor) -> Tensor:
-    p_B1 = outputs.reshape(len(outputs), 1)
+    p_B1 = outputs.reshape(-1, 1)
     return torch.cat([1 - p_B1, p_B1], dim=1).clamp_min(_LEAST_PROBABILITY).log()
 
 

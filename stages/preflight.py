@@ -49,7 +49,7 @@ class NeedsNetwork:
     """The file of the teacher's weights, which may name more classes than there are folders."""
     teacher_classes: tuple[str, ...] = ()
     """Their names, where a hub records them."""
-    output: str | None = None
+    output: str | int | None = None
     """Which output of a teacher holds the logits, where the settings say so."""
     program: Teacher | None = None
     """The settings of a teacher whose file is a program."""
@@ -95,8 +95,10 @@ class NeedsNetwork:
         card = self.card()
         if card is None:
             return
-        card = msgspec.structs.replace(card, output=self.output)
-        from stages.networks import factory, outputs, probe  # noqa: PLC0415  (torch, see above)
+        from stages.networks import card as cards  # noqa: PLC0415  (torch, see above)
+        from stages.networks import factory, outputs, probe  # noqa: PLC0415
+
+        card = msgspec.structs.replace(card, output=cards.output_text(self.output))
 
         is_student = self.setting == "student.arch"
         if self.program is not None and not is_student:

@@ -113,7 +113,9 @@ def cut(inputs: Sequence[Any], a: Attributes) -> Tensor:
     for start, end, place, stride in zip(starts, ends, places, strides, strict=True):
         indices = range(x.shape[place])[start:end:stride]
         if stride > 0:
-            part = [slice(None)] * (place % x.dim()) + [slice(start, end, stride)]
+            # Files have ends far behind the last place, which torch warns of.
+            bounds = slice(indices.start, indices.stop, indices.step)
+            part = [slice(None)] * (place % x.dim()) + [bounds]
             x = x[tuple(part)]
         else:
             x = x.index_select(place, torch.tensor(list(indices), device=x.device))

@@ -95,9 +95,12 @@ def _onnx(content: bytes) -> TorchGraph:
     try:
         return TorchGraph(onnx.load_from_string(content))
     except UnsupportedNode as error:
+        is_quantized = any(word in str(error) for word in ("QLinear", "Integer", "QGemm"))
         raise UnusableProgram(
             f"holds a node that has no equivalent in torch: {error}",
-            "export the network without it, or give it as .pt2",
+            "give the float network that it was quantized from"
+            if is_quantized
+            else "export the network without it, or give it as .pt2",
         ) from error
 
 

@@ -19,7 +19,7 @@ class Teacher(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     "hf:OWNER/REPO[@REVISION]"; absent: the teacher is trained"""
     download: bool = False
     """download weights by name where the cache of their hub does not have them"""
-    output: Name | None = None
+    output: Name | Annotated[int, Meta(ge=0)] | None = None
     """which of several outputs holds the logits: its name, or its number from 0; absent: the one
     with as many numbers as there are classes"""
     input: Literal["unit", "normalised", "bytes"] | None = None

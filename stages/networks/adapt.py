@@ -136,9 +136,10 @@ def listed(output: object) -> str:
 
 
 def _named_path(output: object, name: str) -> _Path | None:
-    """Return the way to the output of a name, None where none has it."""
+    """Return the way to the output of a name, or of a number from 0; None where there is none."""
     paths = {".".join(map(str, path)): path for path, _ in _tensors(output, ())}
-    return paths.get(name)
+    numbered = dict(zip(map(str, range(len(paths))), paths.values(), strict=True))
+    return (numbered | paths).get(name)
 
 
 def _path(output: object, num_outputs: int) -> _Path | None:

@@ -34,6 +34,11 @@ class Card(Preprocessing, frozen=True, kw_only=True, omit_defaults=True):
         return 1 if self.outputs.startswith("one-") else self.num_classes
 
 
+def output_text(output: str | int | None) -> str | None:
+    """Return what the settings call an output as a card holds it."""
+    return None if output is None else str(output)
+
+
 def of_student(card: Card, arch: str, real_images: RealImages) -> Card:
     """Return the card of a student: its teacher's images and classes, and logits of its own."""
     return msgspec.structs.replace(

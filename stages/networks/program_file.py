@@ -5,6 +5,7 @@ That form takes floats in batches of any length; an ONNX file has one output and
 Shape legend: N images, C channel, H W space.
 """
 
+import re
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -29,8 +30,12 @@ _SETTINGS = {
     "build.output": "teacher.output",
     "build.image_size_px": "data.image_size_px",
 }
+_QUANTIZED = (
+    "its activations are integers, whose roundings gradients pass straight through: the float "
+    "network would be the better teacher"
+)
+_SUCH_AS = re.compile(r", such as --set build\.output=\S+")
 _REMEDIES = {
-    "--set build.output": "teacher.output",
     "--image-size 224, or build.image_size_px": "data.image_size_px",
 }
 
@@ -49,6 +54,8 @@ class ProgramFile(NamedTuple):
     """Whether its input is of the type of bytes."""
     card: Card | None
     """What madpipe wrote into the file."""
+    output: str | None = None
+    """Of an ONNX file the output with the logits, which alone is left."""
     notes: tuple[str, ...] = ()
     """What was changed to bring it here."""
 
@@ -120,7 +127,7 @@ def _onnx(path: Path, output: str | None, size_px: tuple[int, int] | None) -> Pr
         model = read.model
         onnx_io.check_images(model, PLACE)
     except (StageError, UsageError) as error:
-        remedy = error.remedy
+        remedy = _SUCH_AS.sub(" in teacher.output", error.remedy)
         for text, setting in _REMEDIES.items():
             remedy = remedy.replace(text, setting)
         place = _SETTINGS.get(error.place, error.place)
@@ -138,5 +145,6 @@ def _onnx(path: Path, output: str | None, size_px: tuple[int, int] | None) -> Pr
         (height, width),
         takes_bytes=takes_bytes,
         card=onnx_io.card_of(model),
-        notes=read.changes,
+        output=model.graph.output[0].name,
+        notes=read.changes + ((_QUANTIZED,) if read.is_quantized else ()),
     )

@@ -42,7 +42,9 @@ def doubt(logits_NK: Tensor, y_N: Tensor, order: str | None = None) -> str | Non
         raise StageError(
             "teacher",
             f"is no better than chance ({seen})",
-            order or "check its weights, the order of the classes, and data.mean and data.std",
+            order
+            or "check its weights, the order of the classes, and what images it takes: "
+            "data.image_size_px, data.mean and data.std, or teacher.input of a file without code",
         )
     if low <= chance:
         return f"too few images to tell whether the teacher is better than chance ({seen})"

@@ -55,7 +55,7 @@ def run(ctx: Context) -> None:
             classes=hub.classes if hub else (),
         )
         card = with_hub(ctx, card, hub)
-        card = msgspec.structs.replace(card, output=teacher.output)
+        card = msgspec.structs.replace(card, output=cards.output_text(teacher.output))
         network, card = load(ctx, card, weights.read(path, "teacher.weights"))
     x_BCHW = torch.rand(_PROBES, card.channels, *card.size_px)
     with torch.inference_mode():

@@ -18,6 +18,7 @@ from pipeline.preprocessing import Origin, Preprocessing
 from pipeline.settings import Data, Teacher
 from pipeline.stage import StageError
 from stages.networks import adapt, probe, program_file, program_runtime
+from stages.networks import card as cards
 from stages.networks.card import Card
 from stages.networks.program_file import ProgramFile
 from stages.networks.program_kind import CONTENT, PREFIX
@@ -30,7 +31,7 @@ def read(path: Path, teacher: Teacher, data: Data) -> ProgramFile:
     """Return the program that `teacher.weights` names; errors as `program_file.read`."""
     return program_file.read(
         path,
-        output=teacher.output,
+        output=cards.output_text(teacher.output),
         size_px=sides_px(data.image_size_px) if data.image_size_px else None,
     )
 
@@ -114,13 +115,16 @@ def checked(file: ProgramFile, path: Path, card: Card, network: Classifier) -> s
         x_BCHW = probe.probe_images(card)
     if file.takes_bytes or set(card.std) == {1 / _LARGEST_BYTE}:
         x_BCHW = (x_BCHW * _LARGEST_BYTE).round()
+    program = network.backbone
+    assert isinstance(program, Program)
     return program_runtime.check(
         path,
         file.kind,
-        network.backbone,
+        # All outputs, where the network was made to return one.
+        lambda x_BCHW: Program.forward(program, x_BCHW),
         x_BCHW,
         layout=card.layout,
-        output=card.output if file.kind == "onnx" else None,
+        output=file.output,
     )
 
 
@@ -137,7 +141,7 @@ def _card(
         arch=f"{PREFIX}{file.kind}",
         layout=file.layout,
         # Of an ONNX file the one output is left.
-        output=None if file.kind == "onnx" else teacher.output,
+        output=None if file.kind == "onnx" else cards.output_text(teacher.output),
     )
 
 
@@ -173,14 +177,15 @@ def _statistics(
         return (0.0,) * images.channels, (1.0,) * images.channels
     if takes == "bytes":
         return (0.0,) * images.channels, (1 / _LARGEST_BYTE,) * images.channels
-    if len(images.mean) != images.channels:
+    # The source's own would be a guess: nothing says that the file was made with them.
+    if not (len(data.mean) == len(data.std) == images.channels):
         raise UsageError(
             "data.mean",
-            f'is needed where teacher.input is "normalised" ({len(images.mean)} numbers, '
+            f'is needed where teacher.input is "normalised" ({len(data.mean)} numbers, '
             f"{images.channels} channels)",
             "set data.mean and data.std, a number for each channel",
         )
-    return images.mean, images.std
+    return data.mean, data.std
 
 
 def _count(file: ProgramFile, card: Card) -> int:

@@ -81,7 +81,7 @@ def _from_file(
         file = program_card.read(path, teacher, data)
         card = program_card.with_images(file, path, teacher, data, card)
         return from_weights.load_program(ctx, file, path, card)
-    card = msgspec.structs.replace(card, output=teacher.output)
+    card = msgspec.structs.replace(card, output=cards.output_text(teacher.output))
     tensors = weights.read(path, "teacher.weights")
     card = from_weights.compare_preprocessing(ctx, card, path, tensors)
     card = from_weights.with_hub(ctx, card, named)

@@ -37,8 +37,9 @@ def random_shift(x_BCHW: Tensor, offsets_2B: Tensor, flipped_B: Tensor | None = 
         flipped_B: Which of them to mirror left to right; None for none.
     """
     count, _, height, width = x_BCHW.shape
-    rows_BH = offsets_2B[0, :, None] + torch.arange(height, device=offsets_2B.device)
-    columns_BW = offsets_2B[1, :, None] + torch.arange(width, device=offsets_2B.device)
+    pixels = torch.arange(max(height, width), device=offsets_2B.device)
+    rows_BH = offsets_2B[0, :, None] + pixels[:height]
+    columns_BW = offsets_2B[1, :, None] + pixels[:width]
     if flipped_B is not None:
         columns_BW = torch.where(flipped_B[:, None], columns_BW.flip(1), columns_BW)
     above, beside = _padding_px(height), _padding_px(width)

@@ -22,6 +22,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "ConfigError": (["one", "two"],),
     "SettingsFault": ([FAULT, FAULT],),
     "UnknownArchitecture": ("is wrong (3)", "do that"),
+    "UnusableProgram": ("is wrong (3)", "do that"),
     "UndecidedImage": ("are wrong", "do that"),
 }
 

@@ -14,9 +14,12 @@ from torch import Tensor, nn
 from models.classifier import Classifier
 from pipeline.errors import StageError, UsageError
 from pipeline.settings import Data, Teacher
+from stages.engines.ort import OrtSession
 from stages.networks import card as cards
 from stages.networks import factory
 from stages.networks.card import Card
+from stages.onnxgraph import io as onnx_io
+from stages.onnxgraph import torch_export
 from stages.teacher import program_card
 from tests.models.programs import networks
 from tests.models.programs.networks import Net
@@ -149,6 +152,42 @@ def test_which_of_several_outputs_is_asked_for_and_named(tmp_path: Path) -> None
     named = _file(tmp_path, "onnx", networks.trained(_Two()))
     with pytest.raises(StageError, match=r"^teacher\.weights: has more than one.*teacher\.output"):
         _described(named)
+
+
+@pytest.mark.parametrize("output", ["scores", "1", 1])
+@pytest.mark.parametrize("name", ["onnx", "pt2"])
+def test_another_output_than_the_first_is_held_against_its_own_runtime(
+    name: str, output: str | int, tmp_path: Path
+) -> None:
+    path = _file(tmp_path, name, networks.trained(_Two()))
+    if name == "onnx" and output == "scores":
+        output = [value.name for value in onnx.load(path).graph.output][1]
+    run = _teacher(path, tmp_path, bank=True, teacher={"output": output})
+    assert any("gives the same here" in note for note in run.notes())
+
+
+def test_the_statistics_of_a_source_are_no_word_on_what_a_file_takes(tmp_path: Path) -> None:
+    path = _file(tmp_path, "pt2", networks.trained(Net(classes=10)))
+    tables: dict[str, Any] = {"data": {"mean": (), "std": ()}, "teacher": {"input": "normalised"}}
+    with pytest.raises(UsageError, match=r"^data\.mean: is needed"):
+        _teacher(path, tmp_path, **tables)
+
+
+def test_two_classes_told_apart_by_one_logit_are_exported_for_any_batch(tmp_path: Path) -> None:
+    path = _file(tmp_path, "pt2", networks.trained(Net(classes=1)))
+    run = _teacher(path, tmp_path, bank=True)
+    restored, described = factory.load(run.path("teacher/weights"), code=None, place="teacher")
+    assert (described.num_classes, described.outputs) == (2, "one-logit")
+    model = torch_export.from_torch(restored, described, opset=18)
+    onnx_io.save(model, tmp_path / "teacher.onnx")
+    session = OrtSession(tmp_path / "teacher.onnx")
+    for count in (1, 5):
+        x_BCHW = torch.rand(count, 1, 8, 8)
+        with torch.no_grad():
+            wanted_BK = restored(x_BCHW)
+        torch.testing.assert_close(
+            torch.from_numpy(session.infer(x_BCHW.numpy())), wanted_BK, rtol=1e-4, atol=1e-5
+        )
 
 
 def test_other_images_are_refused_with_what_to_set(tmp_path: Path) -> None:

@@ -78,7 +78,9 @@ def test_every_network_is_measured_and_latencies_carry_their_conditions(tiny: Ti
         assert times_ms is not None
         assert len(times_ms) == 20
         assert min(times_ms) > 0
-    assert progress == [(0, 20, "pairs"), (20, 20, "pairs")]
+    # On a slow machine there are more in between.
+    assert (progress[0], progress[-1]) == ((0, 20, "pairs"), (20, 20, "pairs"))
+    assert progress == sorted(progress)
 
 
 def test_a_teacher_that_makes_no_engine_leaves_it_out_with_the_reason(
