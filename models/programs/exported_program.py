@@ -45,9 +45,9 @@ def load(content: bytes) -> fx.GraphModule:
     Raises:
         UnusableProgram: It is unsafe, damaged, of another torch, or made in training mode.
     """
-    pt2_archive.check(content)
+    safe = pt2_archive.checked(content)
     try:
-        program = torch.export.load(io.BytesIO(content))
+        program = torch.export.load(io.BytesIO(safe))
     except Exception as error:  # of many classes, by what this torch does not know
         raise UnusableProgram(
             f"cannot be read by torch {torch.__version__} ({type(error).__name__})",

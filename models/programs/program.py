@@ -9,6 +9,8 @@ from typing import Any, Literal, Self
 import numpy as np
 import onnx
 import torch
+from onnx import TensorProto
+from onnx.external_data_helper import _get_all_tensors
 from torch import Tensor, nn
 
 from models.programs import exported_program, torchscript
@@ -92,8 +94,12 @@ def content_of(content: bytes) -> Tensor:
 
 
 def _onnx(content: bytes) -> TorchGraph:
+    model = onnx.load_from_string(content)
+    # They would be looked for in the folder that the process runs in.
+    if any(t.data_location == TensorProto.EXTERNAL for t in _get_all_tensors(model)):
+        raise UnusableProgram("keeps weights in other files", "put them into the file")
     try:
-        return TorchGraph(onnx.load_from_string(content))
+        return TorchGraph(model)
     except UnsupportedNode as error:
         is_quantized = any(word in str(error) for word in ("QLinear", "Integer", "QGemm"))
         raise UnusableProgram(

@@ -31,9 +31,9 @@ def load(content: bytes) -> "ScriptGraph":
     Raises:
         UnusableProgram: It is unsafe, damaged, or holds an operator that cannot be run.
     """
-    torchscript_archive.check(content)
+    safe = torchscript_archive.checked(content)
     try:
-        script = load_script(content)
+        script = load_script(safe)
         graph = script.inlined_graph
     except Exception as error:  # of many classes, by what this torch does not know
         raise UnusableProgram(

@@ -1,0 +1,43 @@
+"""Archives that torch reads, written anew so that torch reads what was checked and nothing else.
+
+torch finds members whatever their case, takes any of several of one name, and knows formats that
+may stand before an archive; none of that is left in a copy.
+"""
+
+import io
+import zipfile
+from collections.abc import Mapping
+
+from models.programs.fault import UnusableProgram
+
+_ROOT = "archive"
+
+
+def members(content: bytes) -> dict[str, bytes]:
+    """Return the members of an archive of torch by their names below its one folder.
+
+    Raises:
+        UnusableProgram: It is not whole, or names are ambiguous.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            names = archive.namelist()
+            inside = {name.partition("/")[2]: archive.read(name) for name in names}
+    except (
+        zipfile.BadZipFile, OSError, ValueError, LookupError, NotImplementedError, RuntimeError,
+    ) as error:  # fmt: skip
+        raise UnusableProgram("is damaged", "copy the file again") from error
+    if len({name.casefold() for name in names}) != len(names):
+        raise UnusableProgram("holds two members of one name", "save it anew with torch")
+    if len({name.partition("/")[0] for name in names}) != 1:
+        raise UnusableProgram("is no archive of one folder", "save it anew with torch")
+    return inside
+
+
+def packed(inside: Mapping[str, bytes]) -> bytes:
+    """Return an archive with these members, by their names below its one folder."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in inside.items():
+            archive.writestr(f"{_ROOT}/{name}", content)
+    return buffer.getvalue()
