@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from models.fault import NetworkFault
 from pipeline.errors import did_you_mean
 from pipeline.image_size import ImageSize
 
@@ -68,18 +69,8 @@ and 50 are the four-stage ones with a 3x3 stem.
 """
 
 
-class UnknownArchitecture(ValueError):
+class UnknownArchitecture(NetworkFault):
     """A name of no architecture in the table, in a library or in a file."""
-
-    def __init__(self, wrong: str, remedy: str) -> None:
-        """Keep both halves for the message of whoever names the place."""
-        super().__init__(wrong, remedy)
-        self.wrong = wrong
-        self.remedy = remedy
-
-    def __str__(self) -> str:
-        """Return both halves as one line."""
-        return f"{self.wrong}; {self.remedy}"
 
 
 def source_file(arch: str) -> Path | None:

@@ -154,14 +154,10 @@ def _program(stage: Stage, settings: Settings, card: "Card") -> "Classifier | No
     fits = _needs(stage)
     if fits.program is None or fits.teacher_weights is None:
         return None
-    from stages.networks import factory  # noqa: PLC0415  (torch, see above)
-    from stages.teacher import program_card  # noqa: PLC0415
+    from stages.teacher import program_card  # noqa: PLC0415  (torch, see above)
 
     file = program_card.read(fits.teacher_weights, fits.program, settings.data)
-    place = "teacher.weights"
-    return factory.restore(
-        card, program_card.tensors(file), code=None, arch_place=place, weights_place=place
-    )
+    return program_card.restored(file, card)
 
 
 def _of_teacher(stage: Stage, card: "Card") -> "StepMemory | None":
@@ -181,29 +177,26 @@ def _of_distill(stage: Stage, settings: Settings, card: "Card") -> "StepMemory |
     import torch  # noqa: PLC0415  (see above)
 
     from stages.distill import job, step_memory  # noqa: PLC0415
+    from stages.networks import card as cards  # noqa: PLC0415
     from stages.networks import factory  # noqa: PLC0415
     from stages.training import device as devices  # noqa: PLC0415
 
-    codes = {role: stage.externals.get(f"{role}_code") for role in ("teacher", "student")}
-    archs = {"teacher": card.arch, "student": settings.student.arch}
-    program = _program(stage, settings, card)
-    networks = {
-        role: program
-        if program is not None and role == "teacher"
-        else factory.build(
-            msgspec.structs.replace(card, arch=archs[role]),
-            code=code.path if code else None,
-            place=f"{role}.arch",
-        )
-        for role, code in codes.items()
+    codes = {
+        role: code.path if (code := stage.externals.get(f"{role}_code")) else None
+        for role in ("teacher", "student")
     }
+    teacher = _program(stage, settings, card) or factory.build(
+        card, code=codes["teacher"], place="teacher.arch", is_teacher=True
+    )
+    student_card = cards.of_student(card, settings.student.arch)
+    student = factory.build(student_card, code=codes["student"], place="student.arch")
     # As in training, and never on a GPU, which another run may fill.
     compute = devices.Compute(
         torch.device("cpu"), devices.select(settings.distill.precision).precision
     )
     return step_memory.of_networks(
-        teacher=networks["teacher"].eval().requires_grad_(requires_grad=False),
-        student=compute.placed(networks["student"]),
+        teacher=teacher.eval().requires_grad_(requires_grad=False),
+        student=compute.placed(student),
         generator=compute.placed(job.build_generator(settings.distill, card)),
         options=settings.distill,
         dtype=compute.dtype,

@@ -3,7 +3,6 @@
 Light: declarations hold these checks, and torch is imported only when one has to run.
 """
 
-import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -99,18 +98,11 @@ class NeedsNetwork:
         from stages.networks import factory, outputs, probe  # noqa: PLC0415
 
         card = msgspec.structs.replace(card, output=cards.output_text(self.output))
-
         is_student = self.setting == "student.arch"
         if self.program is not None and not is_student:
             self._check_program(card)
             return
-        try:
-            network = factory.build(card, code=self.code, place=self.setting)
-        except factory.OneOutput:
-            if is_student:
-                raise
-            card = msgspec.structs.replace(card, outputs="one-logit")
-            network = factory.build(card, code=self.code, place=self.setting)
+        network = factory.build(card, code=self.code, place=self.setting, is_teacher=not is_student)
         if self.code is not None:
             if not is_student:
                 network.outputs, _ = outputs.recognise(network, card, self.setting)
@@ -129,18 +121,14 @@ class NeedsNetwork:
 
     def _check_program(self, card: "Card") -> None:
         """Load the teacher from its file, and run it on a few images."""
-        from stages.networks import factory  # noqa: PLC0415  (torch, see above)
-        from stages.teacher import program_card  # noqa: PLC0415
+        from stages.teacher import program_card  # noqa: PLC0415  (torch, see above)
 
         path = self.teacher_weights
         if path is None or not path.is_file() or self.program is None or self.data is None:
             return
         file = program_card.read(path, self.program, self.data)
         card = program_card.with_images(file, path, self.program, self.data, card)
-        tensors = program_card.tensors(file)
-        place = "teacher.weights"
-        with contextlib.suppress(factory.OneOutput):  # two classes told apart by one logit
-            factory.restore(card, tensors, code=None, arch_place=place, weights_place=place)
+        program_card.restored(file, card)
 
 
 def try_export(network: "Classifier", card: "Card", *, code: Path | None, place: str) -> None:

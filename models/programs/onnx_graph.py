@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from models.programs.fault import UnusableProgram
 from models.programs.moment_tap import MomentTap
 from models.programs.onnx_operators import OPERATORS
 from models.programs.onnx_shape_operators import Operator, UnsupportedNode
@@ -49,6 +51,7 @@ class TorchGraph(nn.Module):
 
         Raises:
             UnsupportedNode: A node has no equivalent here; names it.
+            UnusableProgram: Its tensors lie in other files.
         """
         super().__init__()
         graph = model.graph
@@ -89,10 +92,10 @@ class TorchGraph(nn.Module):
         if tensor.data_type in _RANGES:
             self._ranges[name] = _RANGES[tensor.data_type]
         if tensor.data_type not in _FLOATS and name not in self._quantized:
-            self._on_cpu[name] = torch.from_numpy(numpy_helper.to_array(tensor).copy())
+            self._on_cpu[name] = torch.from_numpy(_array(tensor).copy())
             return
         self._buffer_of[name] = f"stored{len(self._buffer_of)}"
-        array = numpy_helper.to_array(tensor).astype(np.float32)
+        array = _array(tensor).astype(np.float32)
         self.register_buffer(self._buffer_of[name], torch.from_numpy(array), persistent=False)
 
     def stored(self, name: str) -> Tensor:
@@ -265,10 +268,18 @@ def _dequantize(inputs: Sequence[Any], a: Mapping[str, Any]) -> Tensor:
     return floats * along(scale, axis, dims)
 
 
+def _array(tensor: TensorProto) -> NDArray[Any]:
+    """Return the values of a tensor, which lie in the model itself."""
+    # They would be looked for in the folder that the process runs in.
+    if tensor.data_location == TensorProto.EXTERNAL:
+        raise UnusableProgram("keeps weights in other files", "put them into the file")
+    return numpy_helper.to_array(tensor)
+
+
 def _plain(value: Any) -> Any:
     """Return an attribute as Python and torch have it."""
     if isinstance(value, bytes):
         return value.decode()
     if isinstance(value, TensorProto):
-        return torch.from_numpy(numpy_helper.to_array(value).copy())
+        return torch.from_numpy(_array(value).copy())
     return value if isinstance(value, (int, float, str)) else list(value)

@@ -4,24 +4,19 @@ Shape legend: B batch, C channel, H W space.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import onnx
 import torch
-from onnx import TensorProto
-from onnx.external_data_helper import _get_all_tensors
 from torch import Tensor, nn
 
 from models.programs import exported_program, torchscript
 from models.programs.fault import UnusableProgram
+from models.programs.kinds import CONTENT, ProgramKind
 from models.programs.moment_tap import MomentTap
 from models.programs.onnx_graph import TorchGraph
 from models.programs.onnx_shape_operators import UnsupportedNode
-
-ProgramKind = Literal["onnx", "torchscript", "pt2"]
-CONTENT = "content"
-"""Under this name the file stands among the tensors of a weights file."""
 
 
 class Program(nn.Module):
@@ -94,12 +89,8 @@ def content_of(content: bytes) -> Tensor:
 
 
 def _onnx(content: bytes) -> TorchGraph:
-    model = onnx.load_from_string(content)
-    # They would be looked for in the folder that the process runs in.
-    if any(t.data_location == TensorProto.EXTERNAL for t in _get_all_tensors(model)):
-        raise UnusableProgram("keeps weights in other files", "put them into the file")
     try:
-        return TorchGraph(model)
+        return TorchGraph(onnx.load_from_string(content))
     except UnsupportedNode as error:
         is_quantized = any(word in str(error) for word in ("QLinear", "Integer", "QGemm"))
         raise UnusableProgram(

@@ -23,10 +23,19 @@ _CONTRAST = (1.0, 4.0)
 _SHARPNESS = (1.0, 4.0)
 """How quickly lines fall off, in standard deviations of the noise."""
 _LINE_CONTRAST = (1.0, 2.0)
-_MIDDLE, _SPREAD = 0.5, 0.25
+MIDDLE, SPREAD = 0.5, 0.25
 """Mean and std of images where the teacher does not say them."""
 _AMOUNTS = 5
 _LEAST = 1e-12
+
+
+_MOST_VALUES = 2**24
+"""Of white noise that is filtered at a time: four spectra of it are half a gigabyte."""
+
+
+def has_statistics(teacher: Classifier) -> bool:
+    """Return whether a teacher says what mean and std images have; not where it takes [0, 1]."""
+    return bool(teacher.mean_1C11.any())
 
 
 class NoiseImages:
@@ -42,9 +51,9 @@ class NoiseImages:
         """Sample with `rng` images of a teacher's mean and std, of so many rows and columns."""
         self.rng = rng
         self._mean_1C11, self._std_1C11 = teacher.mean_1C11, teacher.std_1C11
-        if not self._mean_1C11.any():  # it normalises images itself, by what nobody knows
-            self._mean_1C11 = torch.full_like(self._mean_1C11, _MIDDLE)
-            self._std_1C11 = torch.full_like(self._std_1C11, _SPREAD)
+        if not has_statistics(teacher):
+            self._mean_1C11 = torch.full_like(self._mean_1C11, MIDDLE)
+            self._std_1C11 = torch.full_like(self._std_1C11, SPREAD)
         self._size_px = size_px
         self._group = group or Group()
 
@@ -60,7 +69,10 @@ class NoiseImages:
         white_BCHW = torch.randn(shape, generator=self.rng, device=device)
         amounts_BA = torch.rand((total, _AMOUNTS), generator=self.rng, device=device)
         share = slice(first, first + count)
-        noise_BCHW = structured(white_BCHW[share], amounts_BA[share])
+        images = max(1, _MOST_VALUES // white_BCHW[0].numel())
+        whites = torch.split(white_BCHW[share], images)
+        parts = zip(whites, torch.split(amounts_BA[share], images), strict=True)
+        noise_BCHW = torch.cat([structured(*part) for part in parts])
         x_BCHW: Tensor = self._mean_1C11 + self._std_1C11 * noise_BCHW
         return x_BCHW.clamp(0, 1)
 

@@ -18,7 +18,7 @@ from pipeline.settings import Distill
 from stages.distill import methods
 from stages.distill.batch_norm import BNStatsLoss, batch_moments, statistics_layers
 from stages.distill.distributed.group import Group
-from stages.distill.noise_images import NoiseImages
+from stages.distill.noise_images import MIDDLE, SPREAD, NoiseImages, has_statistics
 
 _NORMALISERS = (nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm2d)
 _NOISE_IMAGES = 512
@@ -70,9 +70,13 @@ def why_no_moments(options: Distill, bn_stats: BNStatsLoss) -> str | None:
         return None
     reason = "the teacher has no BatchNorm2d layers with running statistics to match"
     if options.noise_batches:
+        assert isinstance(bn_stats.network, Classifier)
+        statistics = "the teacher's mean and std say"
+        if not has_statistics(bn_stats.network):
+            statistics = f"images usually are ({MIDDLE} and {SPREAD}), since it says no mean"
         reason += (
             ": instead the student also learns from images of structured noise, as bright on "
-            "average and as varied as the teacher's mean and std say (distill.noise_batches = "
+            f"average and as varied as {statistics} (distill.noise_batches = "
             f"{options.noise_batches})"
         )
     names = ("total_variation", "l2", "colour", "feature")

@@ -41,6 +41,9 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 class OrtSession:
     """An ONNX Runtime session on the device that was named, and on no other."""
 
+    session: onnxruntime.InferenceSession
+    """The runtime's own, for files that are no engines."""
+
     def __init__(
         self,
         engine: Path | bytes,
@@ -65,27 +68,27 @@ class OrtSession:
                 onnxruntime.preload_dlls()
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         try:
-            self._session = onnxruntime.InferenceSession(model, options, providers=[provider])
+            self.session = onnxruntime.InferenceSession(model, options, providers=[provider])
         except Exception as error:  # its exceptions share no public base class
             raise _load_fault(name, str(error)) from error
-        if provider not in self._session.get_providers():
+        if provider not in self.session.get_providers():
             raise UnavailableError(
                 "build.device",
-                f"{provider} does not load here (got {', '.join(self._session.get_providers())})",
+                f"{provider} does not load here (got {', '.join(self.session.get_providers())})",
                 'use device "cpu", or see madpipe doctor',
             )
         if device == "cuda":
             self._check_placement()
         self._device = device
-        self._input = self._session.get_inputs()[0].name
-        self._is_bytes = self._session.get_inputs()[0].type == "tensor(uint8)"
-        self._output = self._session.get_outputs()[0].name
+        self._input = self.session.get_inputs()[0].name
+        self._is_bytes = self.session.get_inputs()[0].type == "tensor(uint8)"
+        self._output = self.session.get_outputs()[0].name
 
     def _check_placement(self) -> None:
         """Raise UnavailableError where layers would run on the CPU, for which the GPU waits."""
         cpu_ops = {
             node.op_type
-            for part in self._session.get_provider_graph_assignment_info()
+            for part in self.session.get_provider_graph_assignment_info()
             if part.ep_name == _PROVIDERS["cpu"]
             for node in part.get_nodes()
         }
@@ -100,7 +103,7 @@ class OrtSession:
         """Return logits of shape BK for images in [0, 1]."""
         x = to_model_input(x_BCHW, is_bytes=self._is_bytes)
         try:
-            (logits_BK,) = self._session.run([self._output], {self._input: x})
+            (logits_BK,) = self.session.run([self._output], {self._input: x})
         except Exception as error:  # its exceptions share no public base class
             raise self._refusal(x, error) from error
         return np.asarray(logits_BK, dtype=np.float32)
@@ -111,12 +114,12 @@ class OrtSession:
         return StageError(
             "the engine",
             f"does not take such images (shape {x.shape}: {why})",
-            f"give what it was built for, {self._session.get_inputs()[0].shape}",
+            f"give what it was built for, {self.session.get_inputs()[0].shape}",
         )
 
     def prepared(self, x_BCHW: NDArray[np.float32]) -> Callable[[], object]:
         """Return a call that runs these images, already on the device, to the end."""
-        binding = self._session.io_binding()
+        binding = self.session.io_binding()
         x = to_model_input(x_BCHW, is_bytes=self._is_bytes)
         images = onnxruntime.OrtValue.ortvalue_from_numpy(x, self._device, 0)
         binding.bind_ortvalue_input(self._input, images)
@@ -124,7 +127,7 @@ class OrtSession:
 
         def call() -> None:
             try:
-                self._session.run_with_iobinding(binding)
+                self.session.run_with_iobinding(binding)
                 binding.synchronize_outputs()
             except Exception as error:  # its exceptions share no public base class
                 raise self._refusal(x, error) from error

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.preprocessing import Interpolation
-from stages.hubs.records import NamedWeights, fault
+from stages.hubs.records import NamedWeights, checked_statistics, fault
 from stages.hubs.transformers_configs import check_classifier, is_of_transformers, of_transformers
 
 IMAGES = "preprocessor_config.json"
@@ -114,10 +114,7 @@ def of_pretrained_cfg(
         wrong = f"has a configuration with a value of another kind ({name}: {error})"
         raise fault(setting, wrong, _INSTEAD) from error
     check_classes(count, classes, name, setting)
-    if not len(mean) == len(std) == channels:
-        counts = f"{len(mean)} and {len(std)} numbers, {channels} channels"
-        raise fault(setting, f"has a mean and std for other images ({name}: {counts})", _INSTEAD)
-    return NamedWeights(
+    weights = NamedWeights(
         arch=f"timm:{architecture.partition('.')[0]}",
         num_classes=count,
         channels=channels,
@@ -130,6 +127,7 @@ def of_pretrained_cfg(
         classes=classes,
         remarks=tuple(_remarks(config)),
     )
+    return checked_statistics(weights, name, setting, _INSTEAD)
 
 
 def check_classes(count: int, classes: tuple[str, ...], name: str, setting: str) -> None:

@@ -100,6 +100,18 @@ class Located(Struct, frozen=True):
     """The file by which the network is built, where its name alone does not tell."""
 
 
+def checked_statistics(weights: NamedWeights, name: str, setting: str, remedy: str) -> NamedWeights:
+    """Return a record whose mean and std are of its channels.
+
+    Raises:
+        SettingsFault: They are of others; `name` is that of the weights, which `setting` holds.
+    """
+    if not len(weights.mean) == len(weights.std) == weights.channels:
+        counts = f"{len(weights.mean)} and {len(weights.std)} numbers, {weights.channels} channels"
+        raise fault(setting, f"has a mean and std for other images ({name}: {counts})", remedy)
+    return weights
+
+
 def fault(setting: str, wrong: str, remedy: str) -> SettingsFault:
     """Return the error for a dotted setting that names weights."""
     return SettingsFault([(tuple(setting.split(".")), wrong, remedy)])

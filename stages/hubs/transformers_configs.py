@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.preprocessing import Interpolation
 from stages.hubs import advice
-from stages.hubs.records import NamedWeights, fault
+from stages.hubs.records import NamedWeights, checked_statistics, fault
 
 CLASSIFIER = "ForImageClassification"
 _RESAMPLE: Mapping[int, Interpolation] = {2: "bilinear", 3: "bicubic"}
@@ -48,14 +48,10 @@ def of_transformers(
     except (TypeError, ValueError, KeyError) as error:
         wrong = f"has a preprocessing that is not known here ({name}: {error})"
         raise fault(setting, wrong, advice.own_file(setting)) from error
-    if not len(mean) == len(std) == channels:
-        counts = f"{len(mean)} and {len(std)} numbers, {channels} channels"
-        wrong = f"has a mean and std for other images ({name}: {counts})"
-        raise fault(setting, wrong, advice.own_file(setting))
     if (number := images.get("resample", 2)) not in _RESAMPLE:
         remarks.append(f"transformers scales for these weights by Pillow's filter {number}; here "
                        "it is bicubic")  # fmt: skip
-    return NamedWeights(
+    weights = NamedWeights(
         arch=f"transformers:{config['model_type']}",
         num_classes=count,
         channels=channels,
@@ -68,6 +64,7 @@ def of_transformers(
         classes=classes,
         remarks=tuple(remarks),
     )
+    return checked_statistics(weights, name, setting, advice.own_file(setting))
 
 
 def check_classifier(config: Mapping[str, Any], name: str, setting: str) -> None:

@@ -131,20 +131,20 @@ def listed(output: object) -> str:
     """Return the names and shapes of the tensors in an output, for messages."""
     return ", ".join(
         f"{'.'.join(map(str, path))} {tuple(tensor.shape[1:])}"
-        for path, tensor in _tensors(output, ())
+        for path, tensor in tensors_of(output)
     )
 
 
 def _named_path(output: object, name: str) -> _Path | None:
     """Return the way to the output of a name, or of a number from 0; None where there is none."""
-    paths = {".".join(map(str, path)): path for path, _ in _tensors(output, ())}
+    paths = {".".join(map(str, path)): path for path, _ in tensors_of(output)}
     numbered = dict(zip(map(str, range(len(paths))), paths.values(), strict=True))
     return (numbered | paths).get(name)
 
 
 def _path(output: object, num_outputs: int) -> _Path | None:
     """Return the way to the logits in an output, None where there are none."""
-    paths = [path for path, tensor in _tensors(output, ()) if _is_row(tensor, num_outputs)]
+    paths = [path for path, tensor in tensors_of(output) if _is_row(tensor, num_outputs)]
     named = [path for path in paths if path[-1] == _LOGITS]
     return next(iter(named + paths), None)
 
@@ -154,13 +154,13 @@ def _is_row(tensor: Tensor, size: int) -> bool:
     return tensor.ndim > 1 and tensor.shape[1] == size and tensor[0].numel() == size
 
 
-def _tensors(output: object, path: _Path) -> Iterator[tuple[_Path, Tensor]]:
+def tensors_of(output: object, path: _Path = ()) -> Iterator[tuple[_Path, Tensor]]:
     """Yield the tensors in an output with the ways to them."""
     if isinstance(output, Tensor):
         yield path, output
         return
     for name, value in _parts(output).items():
-        yield from _tensors(value, (*path, name))
+        yield from tensors_of(value, (*path, name))
 
 
 def _parts(output: object) -> dict[Any, Any]:

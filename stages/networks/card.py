@@ -39,7 +39,7 @@ def output_text(output: str | int | None) -> str | None:
     return None if output is None else str(output)
 
 
-def of_student(card: Card, arch: str, real_images: RealImages) -> Card:
+def of_student(card: Card, arch: str, real_images: RealImages | None = None) -> Card:
     """Return the card of a student: its teacher's images and classes, and logits of its own."""
     return msgspec.structs.replace(
         card, arch=arch, output=None, outputs="logits", layout="NCHW", real_images=real_images

@@ -9,6 +9,7 @@ import torch
 from models import of_transformers, registry
 from models.classifier import Classifier
 from models.key_names import Fit
+from models.programs.kinds import CONTENT
 from pipeline.errors import error_summary
 from pipeline.image_size import MOST_CHANNELS
 from pipeline.stage import OnNote, StageError, no_note
@@ -26,10 +27,6 @@ _UNPOOLED = ("resnet18", "resnet34", "resnet50")
 _GPU_WORDS = ("CUDA", "cuda", "NVIDIA")
 
 
-class OneOutput(StageError):
-    """A network of two classes gives one number for an image."""
-
-
 def build(
     card: Card,
     *,
@@ -37,10 +34,12 @@ def build(
     place: str,
     on_note: OnNote = no_note,
     program: torch.Tensor | None = None,
+    is_teacher: bool = False,
 ) -> Classifier:
     """Build the network of a card with random weights, channels last.
 
-    Of a network that returns more than its logits these are taken; `on_note` is told.
+    Of a network that returns more than its logits these are taken; `on_note` is told. One number
+    that a teacher gives for an image of two classes is taken for a logit.
 
     Args:
         card: What the network is.
@@ -48,9 +47,9 @@ def build(
         place: The setting or option that named it, for messages.
         on_note: Receives what the user should know of it.
         program: The file of a network that is a program, as uint8.
+        is_teacher: Whether others learn from it, and it from nobody.
 
     Raises:
-        OneOutput: It gives one number for an image of two classes.
         StageError: There is no such architecture, or it does not map the card's images to one
             logit for each class.
     """
@@ -66,23 +65,26 @@ def build(
         adapt.replace_normalize(backbone)
     if adapt.to_float32(backbone):
         on_note(f"{place}: {card.arch} is built in another precision, and runs in fp32 here")
-    network = Classifier(backbone, card.mean, card.std, card.outputs)
+    network = Classifier(backbone, card.mean, card.std)
     x_BCHW = torch.zeros(2, card.channels, *card.size_px)
     network.eval()
-    network.outputs = "logits"  # as the network itself has them, until these were looked at
     try:
         adapt.replace_sync_batch_norm(backbone, x_BCHW)
         with torch.no_grad():
             output = network(x_BCHW)
     except Exception as error:  # a user's network may raise anything
         raise _refusal(network, x_BCHW, card, place, error) from error
+    outputs = card.outputs
     if isinstance(output, torch.Tensor):
-        _check_output(output, card, place)
+        if is_teacher and outputs == "logits" and _is_one_of_two(output, card):
+            outputs = "one-logit"
+        else:
+            _check_output(output, card, place)
         if code is not None:
             output = adapt.training_output(network, x_BCHW, output)
     if not isinstance(output, torch.Tensor):
         _take_logits(backbone, output, card, place, on_note)
-    network.outputs = card.outputs
+    network.outputs = outputs
     network.train()
     return network.to(memory_format=torch.channels_last)
 
@@ -170,6 +172,12 @@ def _refusal(
     )
 
 
+def _is_one_of_two(outputs: torch.Tensor, card: Card) -> bool:
+    """Return whether a network tells two classes apart by one number for an image."""
+    is_one = outputs.is_floating_point() and outputs[0].numel() == 1
+    return is_one and card.num_classes == _TWO
+
+
 def _check_output(logits_BK: torch.Tensor, card: Card, place: str) -> None:
     """Raise a StageError where a network gives not one logit for each class."""
     if not logits_BK.is_floating_point():
@@ -180,7 +188,7 @@ def _check_output(logits_BK: torch.Tensor, card: Card, place: str) -> None:
         )
     shape = tuple(logits_BK.shape)
     if shape[1:] in ((), (1,)) and card.num_outputs != 1:
-        raise (OneOutput if card.num_classes == _TWO else StageError)(
+        raise StageError(
             place,
             f"{card.arch} gives one logit for an image, which names no class (shape {shape} for 2 "
             "images)",
@@ -217,6 +225,7 @@ def restore(
     arch_place: str,
     weights_place: str,
     on_note: OnNote = no_note,
+    is_teacher: bool = False,
 ) -> Classifier:
     """Return the network of a card with its weights, ready for inference.
 
@@ -227,12 +236,15 @@ def restore(
         arch_place: The setting or option that named the architecture, for messages.
         weights_place: The one that named the weights.
         on_note: Receives what the user should know of how the weights were taken.
+        is_teacher: As for `build`.
 
     Raises:
         StageError: The card's network cannot be built, or the weights do not fit it.
     """
-    program = tensors.get(program_kind.CONTENT) if program_kind.kind_of(card.arch) else None
-    network = build(card, code=code, place=arch_place, on_note=on_note, program=program)
+    program = tensors.get(CONTENT) if program_kind.kind_of(card.arch) else None
+    network = build(
+        card, code=code, place=arch_place, on_note=on_note, program=program, is_teacher=is_teacher
+    )
     if program is not None:
         return network.eval()
     tensors = of_transformers.under_own_names(network.backbone, tensors)

@@ -5,7 +5,6 @@ That form takes floats in batches of any length; an ONNX file has one output and
 Shape legend: N images, C channel, H W space.
 """
 
-import re
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -15,29 +14,22 @@ from torch import Tensor
 
 from models.programs import exported_program
 from models.programs.fault import UnusableProgram
+from models.programs.kinds import ProgramKind
 from models.programs.program import Program, content_of
 from pipeline.errors import StageError, UsageError
 from pipeline.image_size import MOST_CHANNELS, compact
 from pipeline.settings import Build
 from stages.networks.card import Card
-from stages.networks.program_kind import ProgramKind, program_kind
+from stages.networks.program_kind import program_kind
 from stages.onnxgraph import intake, layers
 from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph.rewrite import PLACE
 
-_SETTINGS = {
-    PLACE: "teacher.weights",
-    "build.output": "teacher.output",
-    "build.image_size_px": "data.image_size_px",
-}
+_SETTINGS = {PLACE: "teacher.weights", "build.output": "teacher.output"}
 _QUANTIZED = (
     "its activations are integers, whose roundings gradients pass straight through: the float "
     "network would be the better teacher"
 )
-_SUCH_AS = re.compile(r", such as --set build\.output=\S+")
-_REMEDIES = {
-    "--image-size 224, or build.image_size_px": "data.image_size_px",
-}
 
 
 class ProgramFile(NamedTuple):
@@ -115,21 +107,27 @@ def _is_channels(size: int | None) -> bool:
     return size is not None and size <= MOST_CHANNELS
 
 
-def _onnx(path: Path, output: str | None, size_px: tuple[int, int] | None) -> ProgramFile:
-    options = Build(output=output)
+def _read(path: Path, output: str | None, size_px: tuple[int, int] | None) -> intake.Intake:
+    """Return an ONNX file as engines take it; a size counts only where the file has none."""
     try:
-        try:
-            read = intake.read(path, options)
-        except StageError as error:
-            if size_px is None or "any size" not in error.wrong:
-                raise
-            read = intake.read(path, Build(output=output, image_size_px=compact(size_px)))
+        return intake.read(path, Build(output=output))
+    except intake.OpenSize:
+        if size_px is None:
+            raise
+        return intake.read(path, Build(output=output, image_size_px=compact(size_px)))
+
+
+def _onnx(path: Path, output: str | None, size_px: tuple[int, int] | None) -> ProgramFile:
+    try:
+        read = _read(path, output, size_px)
         model = read.model
         onnx_io.check_images(model, PLACE)
     except (StageError, UsageError) as error:
-        remedy = _SUCH_AS.sub(" in teacher.output", error.remedy)
-        for text, setting in _REMEDIES.items():
-            remedy = remedy.replace(text, setting)
+        remedy = error.remedy
+        if isinstance(error, intake.SeveralOutputs):
+            remedy = "name the one with the logits in teacher.output"
+        elif isinstance(error, intake.OpenSize):
+            remedy = "set data.image_size_px to the height and width that it is for"
         place = _SETTINGS.get(error.place, error.place)
         raise StageError(place, f"{error.wrong} ({path.name})", remedy) from error
     channels, height, width = onnx_io.image_shape(model)

@@ -1,22 +1,21 @@
 """Whether a weights file is a program, a network that needs no code, by its content. Light."""
 
+import mmap
 import re
 import zipfile
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 
-ProgramKind = Literal["onnx", "torchscript", "pt2"]
+from models.programs.kinds import ProgramKind
+
 PREFIX = "file:"
 """Of the architecture of a network that its file computes by itself: `file:onnx`."""
-CONTENT = "content"
-"""Under this name the file stands among the tensors of a weights file."""
 _HEAD_BYTES = 64
 _ONNX = re.compile(rb"\x08.\x12.[A-Za-z][\w.\- ]*[\x1a:\x22\"]", re.DOTALL)
 """Version and producer, with which exporters begin."""
 _GRAPH = re.compile(r"(^|/)(models/[^/]+|serialized_exported_program)\.json$")
-_LOCATION = re.compile(rb"\n\x08location\x12(.)", re.DOTALL)
-_LARGEST_BYTES = 256 << 20
-"""A file whose weights lie beside it is small."""
+_LOCATION = re.compile(rb"\n\x08location\x12([\x80-\xff]?)([\x00-\x7f])")
+"""The key of a name in an ONNX file, and its length in one or two bytes of seven bits."""
 
 
 def program_kind(path: Path) -> ProgramKind | None:
@@ -46,23 +45,20 @@ def _archive_kind(names: list[str]) -> ProgramKind | None:
 
 def beside(path: Path) -> tuple[str, ...]:
     """Return the names of the files in its folder in which an ONNX file keeps its weights."""
-    if program_kind(path) != "onnx" or path.stat().st_size > _LARGEST_BYTES:
+    if program_kind(path) != "onnx":
         return ()
-    content = path.read_bytes()
-    names = {
-        content[match.end() : match.end() + match[1][0]].decode(errors="replace")
-        for match in _LOCATION.finditer(content)
-    }
+    names = set()
+    # Mapped, not read: a file with its weights inside may be large.
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        for match in _LOCATION.finditer(content):
+            low, high = match[1], match[2][0]
+            length = (low[0] & 0x7F) + (high << 7) if low else high
+            names.add(content[match.end() : match.end() + length].decode(errors="replace"))
     # Names of other folders are refused where the file is read.
     return tuple(sorted(name for name in names if name == Path(name).name))
 
 
 def kind_of(arch: str) -> ProgramKind | None:
     """Return the kind of program that an architecture stands for, None for any other."""
-    kind = arch.removeprefix(PREFIX)
-    if arch == kind:
-        return None
-    for known in ("onnx", "torchscript", "pt2"):
-        if kind == known:
-            return known
-    return None
+    kinds: tuple[ProgramKind, ...] = get_args(ProgramKind)
+    return next((kind for kind in kinds if arch == PREFIX + kind), None)

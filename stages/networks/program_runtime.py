@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import Tensor
 
 from models.programs import pt2_archive, torchscript, torchscript_archive
+from models.programs.kinds import ProgramKind
 from pipeline.errors import error_summary
 from pipeline.stage import StageError
-from stages.networks.program_kind import ProgramKind
+from stages.engines.ort import OrtSession
+from stages.networks import adapt
 
 _TOLERANCE = 1e-3
 """Of the largest output."""
 _HALF_TOLERANCE = 2e-2
 """The same where the file computes in half precision."""
-_FATAL = 4
 _NAMES = {"onnx": "ONNX Runtime", "torchscript": "torch.jit", "pt2": "torch.export"}
 _NUMPY_TYPES: dict[str, Any] = {
     "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64,
@@ -64,8 +64,7 @@ def check(
             "export it again, and see that it runs there",
         ) from error
     try:
-        with torch.no_grad():
-            ours = list(_tensors(network(x_BCHW)))
+        ours = _with_gradients(network, x_BCHW)
     except RuntimeError as error:
         raise StageError(
             "teacher.weights",
@@ -74,7 +73,7 @@ def check(
             "export it with a dynamic batch",
         ) from error
     is_half = any(tensor.dtype == torch.float16 for tensor in own)
-    pairs = zip(ours, (tensor.float() for tensor in own), strict=False)
+    pairs = zip(ours, (tensor.float() for tensor in own), strict=True)
     difference = max(
         float((a.float() - b.reshape(a.shape)).abs().max() / b.abs().max().clamp(min=1e-6))
         for a, b in pairs
@@ -92,19 +91,20 @@ def check(
     )
 
 
-def _tensors(output: Any) -> Iterator[Tensor]:
-    """Yield the tensors of an output in their order."""
-    if isinstance(output, Tensor):
-        yield output
-    else:
-        values = output.values() if isinstance(output, dict) else output
-        for value in values:
-            yield from _tensors(value)
+def _with_gradients(network: Callable[[Tensor], Any], x_BCHW: Tensor) -> list[Tensor]:
+    """Return the outputs as images are made by; without gradients a script runs by itself."""
+    with torch.enable_grad():
+        outputs = network(x_BCHW.detach().requires_grad_())
+    return [tensor.detach() for tensor in _tensors(outputs)]
+
+
+def _tensors(output: object) -> list[Tensor]:
+    """Return the tensors of an output in their order."""
+    return [tensor for _, tensor in adapt.tensors_of(output)]
 
 
 def _onnx(path: Path, x_BCHW: Tensor, layout: str, output: str | None) -> Iterator[Tensor]:
-    onnxruntime.set_default_logger_severity(_FATAL)
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = OrtSession(path).session
     images = session.get_inputs()[0]
     outputs = [output or session.get_outputs()[0].name]
     x = x_BCHW.numpy()
@@ -145,7 +145,7 @@ def _pt2(path: Path, x_BCHW: Tensor, layout: str, output: str | None) -> Iterato
         for first in range(0, len(x), batch):
             part = x[first : first + batch]
             part = torch.cat([part, part[-1:].expand(batch - len(part), *part.shape[1:])])
-            parts.append(list(_tensors(network(part))))
+            parts.append(_tensors(network(part)))
     for tensors in zip(*parts, strict=True):
         yield torch.cat(tensors)[: len(x)]
 

@@ -44,6 +44,14 @@ class Intake(NamedTuple):
     """Whether its activations are integers already."""
 
 
+class OpenSize(StageError):
+    """A file leaves the size of its images open, and no setting says it."""
+
+
+class SeveralOutputs(StageError):
+    """A file has several outputs, and no setting says which holds the logits."""
+
+
 def read(path: Path, options: Build) -> Intake:
     """Return the model of a file in the form that engines are built from.
 
@@ -53,6 +61,7 @@ def read(path: Path, options: Build) -> Intake:
             open.
 
     Raises:
+        OpenSize, SeveralOutputs: An option has to say what the file leaves open.
         StageError: It is no sound ONNX file, or no classifier of images.
         UsageError: A file that it names is not there, or an option contradicts it.
     """
@@ -159,7 +168,7 @@ def _choose_output(graph: GraphProto, name: str | None) -> None:
     # Logits have two dimensions, features and maps mostly more.
     likely = min(graph.output, key=lambda value: abs(len(value.type.tensor_type.shape.dim) - 2))
     if name is None and len(names) != 1:
-        raise StageError(
+        raise SeveralOutputs(
             PLACE,
             f"has more than one output ({len(names)}: {_listed(graph.output)})",
             f"name the one with the logits, such as --set build.output={likely.name}",
@@ -226,7 +235,7 @@ def _fix_size(images: ValueInfoProto, image_size_px: ImageSize | None, *, is_nhw
     sizes = dims[1:3] if is_nhwc else dims[2:4]
     is_open = not all(dim.dim_value > 0 for dim in sizes)
     if is_open and image_size_px is None:
-        raise StageError(
+        raise OpenSize(
             PLACE,
             f"takes images of any size ({onnx_io.shape_text(images)})",
             "name the one to build for: --image-size 224, or 192x256 of height and width, or "

@@ -21,7 +21,6 @@ from stages.data.datasets import spec_of
 from stages.hubs.records import VALUE, NamedWeights
 from stages.networks import card as cards
 from stages.networks import class_count, class_names, factory, outputs, probe, weights
-from stages.networks import program_kind as program_kinds
 from stages.networks.card import Card
 from stages.networks.describe import SETTINGS, statistics_of, with_statistics
 from stages.networks.describe import card_for as describe_weights
@@ -105,9 +104,15 @@ def load(ctx: Context, card: Card, tensors: Mapping[str, Tensor]) -> tuple[Class
     """
     code = ctx.external("teacher_code")
     try:
-        network = _restored(ctx, card, tensors, code)
-    except factory.OneOutput:
-        return load(ctx, msgspec.structs.replace(card, outputs="one-logit"), tensors)
+        network = factory.restore(
+            card,
+            tensors,
+            code=code,
+            arch_place="teacher.arch",
+            weights_place=_WEIGHTS,
+            on_note=ctx.note,
+            is_teacher=True,
+        )
     except StageError as error:
         count = _count(card, tensors, code)
         if count == 1 and card.num_classes == 2 and card.num_outputs != 1:  # noqa: PLR2004  (one logit tells two apart)
@@ -120,7 +125,7 @@ def load(ctx: Context, card: Card, tensors: Mapping[str, Tensor]) -> tuple[Class
             "its outputs"
         )
         raise StageError(error.place, error.wrong, remedy) from error
-    return _with_outputs(ctx, network, card)
+    return _with_outputs(ctx, network, card, "teacher.arch")
 
 
 def load_program(
@@ -131,12 +136,7 @@ def load_program(
     Raises:
         StageError: It also does not run as in its own runtime.
     """
-    tensors = program_card.tensors(file)
-    try:
-        network = _restored(ctx, card, tensors, code=None)
-    except factory.OneOutput:
-        card = msgspec.structs.replace(card, outputs="one-logit")
-        network = _restored(ctx, card, tensors, code=None)
+    network = program_card.restored(file, card, ctx.note)
     ctx.note(program_card.checked(file, path, card, network))
     for change in file.notes:
         ctx.note(f"{path.name}: {change}")
@@ -148,7 +148,7 @@ def load_program(
             "folded into other layers when it was exported"
         )
     try:
-        return _with_outputs(ctx, network, card)
+        return _with_outputs(ctx, network, card, _WEIGHTS)
     except StageError as error:
         names = program.without_gradient(probe.probe_images(card))
         if not names or "gradient" not in error.wrong:
@@ -161,22 +161,10 @@ def load_program(
         ) from error
 
 
-def _restored(
-    ctx: Context, card: Card, tensors: Mapping[str, Tensor], code: Path | None
-) -> Classifier:
-    return factory.restore(
-        card,
-        tensors,
-        code=code,
-        arch_place="teacher.arch" if program_kinds.kind_of(card.arch) is None else _WEIGHTS,
-        weights_place=_WEIGHTS,
-        on_note=ctx.note,
-    )
-
-
-def _with_outputs(ctx: Context, network: Classifier, card: Card) -> tuple[Classifier, Card]:
+def _with_outputs(
+    ctx: Context, network: Classifier, card: Card, place: str
+) -> tuple[Classifier, Card]:
     """Return a network that gives logits, and its card, once its outputs were looked at."""
-    place = "teacher.arch" if program_kinds.kind_of(card.arch) is None else _WEIGHTS
     network.outputs, note = outputs.recognise(network, card, place)
     if note:
         ctx.note(note)

@@ -11,18 +11,20 @@ import torch
 
 from models.classifier import Classifier
 from models.programs.fault import UnusableProgram
+from models.programs.kinds import CONTENT
 from models.programs.program import Program
 from pipeline.errors import UsageError, error_summary
 from pipeline.image_size import setting_text, sides_px
 from pipeline.preprocessing import Origin, Preprocessing
 from pipeline.settings import Data, Teacher
-from pipeline.stage import StageError
-from stages.networks import adapt, probe, program_file, program_runtime
+from pipeline.stage import OnNote, StageError, no_note
+from stages.networks import adapt, factory, probe, program_file, program_runtime
 from stages.networks import card as cards
 from stages.networks.card import Card
 from stages.networks.program_file import ProgramFile
-from stages.networks.program_kind import CONTENT, PREFIX
+from stages.networks.program_kind import PREFIX
 
+_PLACE = "teacher.weights"
 _LARGEST_BYTE = 255
 _PROBED_CLASSES = 2
 
@@ -234,6 +236,14 @@ def _choose_output(program: Program, output: object, card: Card) -> None:
         )
 
 
-def tensors(file: ProgramFile) -> dict[str, torch.Tensor]:
-    """Return what stands for the weights of a program."""
-    return {CONTENT: file.content}
+def restored(file: ProgramFile, card: Card, on_note: OnNote = no_note) -> Classifier:
+    """Return the network of a program, ready for inference; errors as `factory.restore`."""
+    return factory.restore(
+        card,
+        {CONTENT: file.content},
+        code=None,
+        arch_place=_PLACE,
+        weights_place=_PLACE,
+        on_note=on_note,
+        is_teacher=True,
+    )

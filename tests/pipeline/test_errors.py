@@ -21,6 +21,7 @@ FAULT = (("data", "root"), "is wrong (x)", "do that")
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "ConfigError": (["one", "two"],),
     "SettingsFault": ([FAULT, FAULT],),
+    "NetworkFault": ("is wrong (3)", "do that"),
     "UnknownArchitecture": ("is wrong (3)", "do that"),
     "UnusableProgram": ("is wrong (3)", "do that"),
     "UndecidedImage": ("are wrong", "do that"),

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from models.programs.fault import UnusableProgram
+from models.programs.kinds import CONTENT, ProgramKind
 from models.programs.moment_tap import MomentTap
-from models.programs.program import CONTENT, Program, content_of
+from models.programs.program import Program, content_of
 from stages.distill.batch_norm import BNStatsLoss
-from stages.networks.program_kind import ProgramKind
 from tests.models.programs import networks
 from tests.models.programs.networks import Net
 

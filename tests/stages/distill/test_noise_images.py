@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from models.classifier import Classifier
+from stages.distill import noise_images
 from stages.distill.distributed.group import Group
 from stages.distill.noise_images import NoiseImages, coloured, structured
 
@@ -75,3 +76,11 @@ def test_a_teacher_that_normalises_by_itself_gets_images_around_the_middle() -> 
         teacher = Classifier(nn.Identity(), (0.0,), (std,))
         x_BCHW = NoiseImages(torch.Generator().manual_seed(0), teacher, (8, 12)).sample(256)
         assert x_BCHW.mean().item() == pytest.approx(0.5, abs=0.05)
+
+
+def test_large_images_are_filtered_a_few_at_a_time_and_are_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole_BCHW = _noise().sample(5)
+    monkeypatch.setattr(noise_images, "_MOST_VALUES", 1000)
+    torch.testing.assert_close(_noise().sample(5), whole_BCHW)

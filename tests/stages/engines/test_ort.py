@@ -24,7 +24,7 @@ def test_a_provider_that_is_not_here_is_an_error_and_prints_nothing(
 
 def test_a_session_has_the_threads_of_its_arguments(tiny: TinyRun) -> None:
     session = ort.open(tiny.path("export/onnx"), device="cpu", threads=2)
-    assert session._session.get_session_options().intra_op_num_threads == 2
+    assert session.session.get_session_options().intra_op_num_threads == 2
 
 
 def test_a_file_without_the_usual_ending_is_loaded(tiny: TinyRun, tmp_path: Path) -> None:

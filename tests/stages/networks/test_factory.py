@@ -173,14 +173,17 @@ def test_a_network_of_more_channels_than_images_have_is_refused() -> None:
 def test_one_number_for_an_image_of_two_classes_is_one_logit(tmp_path: Path) -> None:
     code = _user(tmp_path, "return self.fc(x.flatten(1))[:, :1]")
     described = card(arch="net.py:make", classes=("a", "b"))
-    with pytest.raises(factory.OneOutput):
+    with pytest.raises(StageError, match="gives one logit for an image"):
         factory.build(described, code=code, place="here")
-    network = factory.build(
-        msgspec.structs.replace(described, outputs="one-logit"), code=code, place="here"
-    )
-    logits_BK = network(torch.rand(3, 1, 8, 8))
-    assert logits_BK.shape == (3, 2)
-    assert not logits_BK[:, 0].any()
+    recorded = msgspec.structs.replace(described, outputs="one-logit")
+    for network in (
+        factory.build(recorded, code=code, place="here"),
+        factory.build(described, code=code, place="here", is_teacher=True),
+    ):
+        assert network.outputs == "one-logit"
+        logits_BK = network(torch.rand(3, 1, 8, 8))
+        assert logits_BK.shape == (3, 2)
+        assert not logits_BK[:, 0].any()
 
 
 def test_an_output_is_chosen_by_its_name_or_number(tmp_path: Path) -> None:

@@ -59,3 +59,13 @@ def test_the_files_in_which_an_onnx_file_keeps_its_weights_are_named(tmp_path: P
 )  # fmt: skip
 def test_an_architecture_stands_for_a_program(arch: str, kind: str | None) -> None:
     assert kind_of(arch) == kind
+
+
+@pytest.mark.parametrize("length", [1, 127, 128, 200])
+def test_names_of_any_length_are_read_whole(tmp_path: Path, length: int) -> None:
+    model = onnx.load(io.BytesIO(networks.onnx(networks.trained(Net()), X_BCHW)))
+    name = "w" * length
+    onnx.save(
+        model, tmp_path / "parts.onnx", save_as_external_data=True, location=name, size_threshold=0
+    )
+    assert beside(tmp_path / "parts.onnx") == (name,)

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 from models.classifier import Classifier
+from models.programs.moment_tap import MomentTap
 from pipeline.errors import StageError, UsageError
 from pipeline.settings import Data, Teacher
 from stages.engines.ort import OrtSession
@@ -240,3 +241,32 @@ def test_a_language_model_is_no_teacher(tmp_path: Path) -> None:
         path = _file(tmp_path, name, Words(), tokens)
         with pytest.raises(StageError, match=r"^teacher\.weights: takes"):
             _described(path)
+
+
+def test_a_script_is_compared_as_its_gradient_is_made_and_not_with_itself(tmp_path: Path) -> None:
+    path = _file(tmp_path, "script", networks.trained(Net()))
+    options = Teacher(weights=str(path))
+    data = Data(image_size_px=8, mean=(0.25,), std=(0.5,))
+    file = program_card.read(path, options, data)
+    described = program_card.described(file, path, options, data)
+    network = program_card.restored(file, described)
+    assert "gives the same here as in torch.jit" in program_card.checked(
+        file, path, described, network
+    )
+    tap = next(module for module in network.modules() if isinstance(module, MomentTap))
+    tap.register_forward_hook(lambda _, __, output: output + 1)
+    with pytest.raises(StageError, match=r"gives other outputs in torch\.jit than here"):
+        program_card.checked(file, path, described, network)
+
+
+def test_a_file_of_any_size_is_asked_for_one_by_the_teachers_setting(tmp_path: Path) -> None:
+    model = onnx.load(io.BytesIO(networks.onnx(networks.trained(Net()), X_BCHW)))
+    for dim in model.graph.input[0].type.tensor_type.shape.dim[2:]:
+        dim.dim_param = "side"
+    onnx.save(model, tmp_path / "open.onnx")
+    with pytest.raises(StageError, match=r"any size.*; set data\.image_size_px"):
+        _described(tmp_path / "open.onnx")
+    described = _described(
+        tmp_path / "open.onnx", Data(image_size_px=(12, 16), mean=(0.25,), std=(0.5,))
+    )
+    assert described.size_px == (12, 16)

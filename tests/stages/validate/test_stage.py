@@ -331,7 +331,7 @@ def test_accuracy_is_measured_with_all_cores_and_latency_with_those_of_the_setti
         return open_engine(*files, threads=threads)
 
     def predicting(infer: Any, images: Any, **options: Any) -> Any:
-        used.append(infer.__self__._session.get_session_options().intra_op_num_threads)
+        used.append(infer.__self__.session.get_session_options().intra_op_num_threads)
         return predict(infer, images, **options)
 
     monkeypatch.setattr(validate_stage, "open_engine", opening)
