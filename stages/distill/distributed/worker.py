@@ -27,6 +27,7 @@ def run(index: int, size: int, port: int, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     torch.set_num_threads(threads)
     _train(TCPStore("127.0.0.1", port, is_master=False), index + 1, size)
+    _leave()
 
 
 def main() -> None:
@@ -34,14 +35,26 @@ def main() -> None:
     # A signal from the terminal is rank 0's business, which knows what has to be saved.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     store = rendezvous.torchrun_store()
-    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    if store is None or not wait_for_start(store):
-        return
-    try:
-        _train(store, rank, size)
-    except (RuntimeError, StageError) as error:
-        # Where rank 0 has gone, it is the one that reports why.
-        sys.exit(f"process {rank} of {size}: {error}")
+    if store is not None and wait_for_start(store):
+        rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        try:
+            _train(store, rank, size)
+        except (RuntimeError, StageError) as error:
+            # Where rank 0 has gone, it is the one that reports why.
+            sys.exit(f"process {rank} of {size}: {error}")
+    _leave()
+
+
+def _leave() -> None:
+    """End the process at once, with nothing left to do.
+
+    Threads of torch outlive the group, and now and then one aborts a Python that comes to its end
+    (seen with torch 2.15 and gloo); torchrun would then end rank 0 as well, in the middle of its
+    work.
+    """
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.flush()
+    os._exit(0)
 
 
 def _train(store: Store, rank: int, size: int) -> None:

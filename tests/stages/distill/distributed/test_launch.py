@@ -225,7 +225,7 @@ def test_a_lost_process_is_named_with_its_cause(error: ProcessException, cause: 
 
 
 UNDER_TORCHRUN = """
-import os, signal, sys, threading, time
+import atexit, os, signal, sys, threading, time
 import torch.distributed as dist
 from pipeline.cli.main import main
 
@@ -235,6 +235,8 @@ def die():
     time.sleep(1)
     os.kill(os.getpid(), signal.SIGKILL)
 
+if os.environ["RANK"] == "1":
+    atexit.register(os.abort)
 if "--lost" in sys.argv:
     sys.argv.remove("--lost")
     if os.environ["RANK"] == "1":
