@@ -26,7 +26,9 @@ def members(content: bytes) -> dict[str, bytes]:
     except (
         zipfile.BadZipFile, OSError, ValueError, LookupError, NotImplementedError, RuntimeError,
     ) as error:  # fmt: skip
-        raise UnusableProgram("is damaged", "copy the file again") from error
+        raise UnusableProgram(
+            "is damaged, or not all of its file", "copy the file again"
+        ) from error
     if len({name.casefold() for name in names}) != len(names):
         raise UnusableProgram("holds two members of one name", "save it anew with torch")
     if len({name.partition("/")[0] for name in names}) != 1:

@@ -8,10 +8,17 @@ import msgspec
 from safetensors import SafetensorError, safe_open
 
 from models.output_kind import OutputKind
+from models.programs.kinds import ProgramKind
 from pipeline.gates.real_images import RealImages
 from pipeline.preprocessing import Preprocessing
+from stages.networks.program_kind import kind_of
 
 METADATA_KEY = "madpipe.card"
+_CALLED: Mapping[ProgramKind, str] = {
+    "onnx": "the ONNX file",
+    "pt2": "the exported program",
+    "torchscript": "the TorchScript file",
+}
 
 
 class Card(Preprocessing, frozen=True, kw_only=True, omit_defaults=True):
@@ -27,6 +34,12 @@ class Card(Preprocessing, frozen=True, kw_only=True, omit_defaults=True):
     """How a network that is a program takes its images."""
     real_images: RealImages | None = None
     """Of a student: the real images that its distillation used; None: not known."""
+
+    @property
+    def called(self) -> str:
+        """Return what messages call the network: its architecture, or the kind of its file."""
+        kind = kind_of(self.arch)
+        return _CALLED[kind] if kind else self.arch
 
     @property
     def num_outputs(self) -> int:

@@ -174,7 +174,7 @@ def with_statistics(card: Card, statistics: Statistics) -> Card:
     """Return a card with the mean and std that a network has of its own."""
     if statistics.is_inside:
         mean, std = (0.0,) * card.channels, (1 / statistics.white,) * card.channels
-        reason = f"{card.arch} normalises its images itself, by {statistics.names}"
+        reason = f"{card.called} normalises its images itself, by {statistics.names}"
         if statistics.white != 1:
             reason += f", which are of images from 0 to {statistics.white:g}"
     else:

@@ -56,7 +56,7 @@ def build(
     if card.channels > MOST_CHANNELS:
         raise StageError(
             place,
-            f"{card.arch} takes images of {card.channels} channels, {MOST_CHANNELS} are the most "
+            f"{card.called} takes images of {card.channels} channels, {MOST_CHANNELS} are the most "
             f"({card.channels})",
             "name a network of fewer",
         )
@@ -64,7 +64,7 @@ def build(
     if code is not None:
         adapt.replace_normalize(backbone)
     if adapt.to_float32(backbone):
-        on_note(f"{place}: {card.arch} is built in another precision, and runs in fp32 here")
+        on_note(f"{place}: {card.called} is built in another precision, and runs in fp32 here")
     network = Classifier(backbone, card.mean, card.std)
     x_BCHW = torch.zeros(2, card.channels, *card.size_px)
     network.eval()
@@ -125,19 +125,19 @@ def _take_logits(
     seen = adapt.listed(output)
     if source is None and card.output is not None:
         raise StageError(
-            "teacher.output", f"is no output of {card.arch} ({card.output}; {seen})", "name one"
+            "teacher.output", f"is no output of {card.called} ({card.output}; {seen})", "name one"
         )
     if source is None:
         raise StageError(
             place,
-            f"{card.arch} returns no logits of {card.num_classes} classes "
+            f"{card.called} returns no logits of {card.num_classes} classes "
             f"({type(output).__name__}: {seen or 'no tensors'})",
             "return the logits alone, or under the name logits",
         )
     if card.output is None:
         on_note(
-            f"{place}: {card.arch} returns {type(output).__name__}, of which {source} is taken for "
-            "the logits; return the logits alone to say it, or name them in teacher.output"
+            f"{place}: {card.called} returns {type(output).__name__}, of which {source} is taken "
+            "for the logits; return the logits alone to say it, or name them in teacher.output"
         )
 
 
@@ -157,18 +157,21 @@ def _refusal(
             )
         return StageError(
             place,
-            f"{card.arch} takes one image and no more, so its forward fixes the batch "
+            f"{card.called} takes one image and no more, so its forward fixes the batch "
             f"({error_summary(error)})",
             "let it work on any batch: x.flatten(1), or x.view(x.size(0), -1)",
         )
     height, width = card.size_px
+    remedy = "name an architecture for this size"
+    if any(word in str(error) for word in _GPU_WORDS):
+        remedy = "let its forward make tensors where its images are: device=x.device"
+    elif is_program:
+        remedy = "set the size that it takes in data.image_size_px"
     return StageError(
         place,
-        f"{card.arch} does not take images of {card.channels}x{height}x{width} "
+        f"{card.called} does not take images of {card.channels}x{height}x{width} "
         f"({error_summary(error)})",
-        "let its forward make tensors where its images are: device=x.device"
-        if any(word in str(error) for word in _GPU_WORDS)
-        else "name an architecture for this size",
+        remedy,
     )
 
 
@@ -183,22 +186,22 @@ def _check_output(logits_BK: torch.Tensor, card: Card, place: str) -> None:
     if not logits_BK.is_floating_point():
         raise StageError(
             place,
-            f"{card.arch} gives classes, not logits ({logits_BK.dtype}; argmax in its forward?)",
+            f"{card.called} gives classes, not logits ({logits_BK.dtype}; argmax in its forward?)",
             "return what goes into the argmax",
         )
     shape = tuple(logits_BK.shape)
     if shape[1:] in ((), (1,)) and card.num_outputs != 1:
         raise StageError(
             place,
-            f"{card.arch} gives one logit for an image, which names no class (shape {shape} for 2 "
-            "images)",
+            f"{card.called} gives one logit for an image, which names no class (shape {shape} for "
+            "2 images)",
             "return torch.cat([torch.zeros_like(x), x], 1) for its logit x of shape (B, 1): two "
             "classes, of which softmax gives sigmoid(x) to the second",
         )
     if shape[1:] not in ((card.num_outputs,), ()):
         raise StageError(
             place,
-            f"{card.arch} gives {shape[1:]} outputs for {card.num_classes} classes",
+            f"{card.called} gives {shape[1:]} outputs for {card.num_classes} classes",
             "name an architecture with as many outputs as there are classes, or all of the "
             "teacher's classes in data.classes where the images are of some of them",
         )

@@ -55,11 +55,11 @@ def recognise(network: Classifier, card: Card, place: str) -> tuple[OutputKind, 
     elif _is_embedding(outputs):
         raise StageError(
             place,
-            f"{card.arch} gives an embedding, not logits (rows of {outputs.shape[1]} numbers, all "
-            "of length 1)",
+            f"{card.called} gives an embedding, not logits (rows of {outputs.shape[1]} numbers, "
+            "all of length 1)",
             "give the network with its classifying layer, or name that output in teacher.output",
         )
-    note = f"{place}: {card.arch} {_NOTES[kind]}" if kind != "logits" else None
+    note = f"{place}: {card.called} {_NOTES[kind]}" if kind != "logits" else None
     return kind, note
 
 

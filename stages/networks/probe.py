@@ -54,7 +54,7 @@ def check(network: Classifier, card: Card, place: str, *, learns: bool = False) 
         seen = f"{float(logits_BK.min()):.3g} to {float(logits_BK.max()):.3g}"
         raise StageError(
             place,
-            f"{card.arch} gives {kind}, not logits ({seen}; {inside} in its forward?)",
+            f"{card.called} gives {kind}, not logits ({seen}; {inside} in its forward?)",
             f"return what goes into the {inside}",
         )
     # A network that says the same of all images has other faults, which its accuracy shows.
@@ -62,7 +62,7 @@ def check(network: Classifier, card: Card, place: str, *, learns: bool = False) 
     if gradient_BCHW is None or not (is_same or gradient_BCHW.any()):
         raise StageError(
             place,
-            f"{card.arch} gives no gradient with respect to its images (torch.no_grad, "
+            f"{card.called} gives no gradient with respect to its images (torch.no_grad, "
             "inference_mode, detach or rounding in its forward?)",
             "let gradients pass through its forward, since images are made by them",
         )
@@ -70,7 +70,7 @@ def check(network: Classifier, card: Card, place: str, *, learns: bool = False) 
     # here are none of its own.
     learns = learns or network.outputs != "logits"
     unusual = f"gives {kind}, taken as logits" if kind and not learns else None
-    return [f"{card.arch} {text}" for text in (unusual, unsteady) if text]
+    return [f"{card.called} {text}" for text in (unusual, unsteady) if text]
 
 
 def probe_images(card: Card) -> Tensor:
@@ -97,7 +97,7 @@ def _run(
     except RuntimeError as error:
         raise StageError(
             place,
-            f"{card.arch} cannot be differentiated ({error_summary(error)})",
+            f"{card.called} cannot be differentiated ({error_summary(error)})",
             "change that part of its forward, since images are made by gradients",
         ) from error
     return logits_BK.detach(), gradient_BCHW

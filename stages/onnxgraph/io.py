@@ -64,7 +64,8 @@ def parse(path: Path, place: str) -> ModelProto:
         if content[:2] in (b"PK", b"\x80\x02") or content[4:9] == b"\0\0\0\0{":
             wrong = f"is a file of weights, not an ONNX graph ({path})"
             raise StageError(place, wrong, f"use madpipe export --student {path}") from error
-        raise StageError(place, f"is no ONNX file ({path}: {error})", "export it again") from error
+        wrong = f"is no ONNX file, or only a part of one ({path}: {len(content)} bytes)"
+        raise StageError(place, wrong, "copy it again, or export it again") from error
 
 
 def check_sound(model: ModelProto, path: Path, place: str) -> None:
