@@ -58,7 +58,7 @@ _CHOICES: Mapping[str, dict[str, Any]] = {
     "colour 1": {"noise_batches": 0, "colour_weight": 1.0},
     "features 1": {"noise_batches": 0, "feature_weight": 1.0},
     "sum of scales": {"noise_batches": 0, "generator_scales": "sum"},
-    "enlarged": {"noise_batches": 0, "generator_scales": "enlarged"},
+    "enlarged": {"noise_batches": 0, "enlarge": 2},
     "noise 1": {"noise_batches": 1},
     "noise 2": {"noise_batches": 2},
     "noise 4": {"noise_batches": 4},

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.upsampling import map_widths, start_size
+from models.upsampling import map_widths, smaller, start_size
 from pipeline.image_size import ImageSize, compact, sides_px
 
 
@@ -55,6 +55,7 @@ class Generator(nn.Module):
         width: int,
         kind: str = "uncond",
         num_classes: int = 0,
+        enlarge: int = 1,
     ) -> None:
         """Build the generator.
 
@@ -67,15 +68,19 @@ class Generator(nn.Module):
             width: Channels of the first feature map; see `map_widths` for the others.
             kind: `uncond`, `sum` or `cat`.
             num_classes: Number K of labels; 0 for `uncond`.
+            enlarge: How many times smaller an image is made before it is enlarged bilinearly.
         """
         super().__init__()
         self.noise_dim = noise_dim
         self.size_px = sides_px(image_size_px)
+        self.enlarge = enlarge
+        self.native_px = smaller(self.size_px, enlarge)
+        self.gives_native = False
         self.channels = channels
         self.width = width
         self.kind = kind
         self.num_classes = num_classes
-        self.start_px, doublings = start_size(image_size_px)
+        self.start_px, doublings = start_size(self.native_px)
         self.embedding = nn.Embedding(num_classes, noise_dim) if kind != "uncond" else None
         in_features = 2 * noise_dim if kind == "cat" else noise_dim
         self.project = nn.Linear(in_features, width * math.prod(self.start_px))
@@ -101,11 +106,15 @@ class Generator(nn.Module):
             "width": self.width,
             "kind": self.kind,
             "num_classes": self.num_classes,
+            "enlarge": self.enlarge,
         }
         return {"madpipe.generator": json.dumps(arguments)}
 
     def forward(self, z_BZ: Tensor, y_B: Tensor | None = None) -> Tensor:
-        """Return images of shape BCHW in [0, 1] for noise of shape BZ and, by kind, labels."""
+        """Return images of shape BCHW in [0, 1] for noise of shape BZ and, by kind, labels.
+
+        They have `size_px`; where `gives_native` is set, the `native_px` before they are enlarged.
+        """
         if self.embedding is not None:
             assert y_B is not None, "a conditional generator needs labels"
             e_BZ = self.embedding(y_B)
@@ -113,10 +122,19 @@ class Generator(nn.Module):
         h_BCHW = self.project(z_BZ).view(-1, self.width, *self.start_px)
         h_BCHW = self.norm(h_BCHW.contiguous(memory_format=torch.channels_last))
         h_BCHW = self.to_image(self.upsample(h_BCHW))
-        if h_BCHW.shape[2:] != self.size_px:
-            rows, columns = map(_middle, h_BCHW.shape[2:], self.size_px)
+        if h_BCHW.shape[2:] != self.native_px:
+            rows, columns = map(_middle, h_BCHW.shape[2:], self.native_px)
             h_BCHW = h_BCHW[:, :, rows, columns]
-        return torch.sigmoid(h_BCHW.float())
+        x_BCHW = torch.sigmoid(h_BCHW.float())
+        return x_BCHW if self.gives_native else resized(x_BCHW, self.size_px)
+
+
+def resized(x_BCHW: Tensor, size_px: tuple[int, int]) -> Tensor:
+    """Return images of so many rows and columns, bilinearly; those that have them as they are."""
+    if x_BCHW.shape[2:] == size_px:
+        return x_BCHW
+    shrinks = x_BCHW.shape[2] > size_px[0] or x_BCHW.shape[3] > size_px[1]
+    return functional.interpolate(x_BCHW, size=size_px, mode="bilinear", antialias=shrinks)
 
 
 def _middle(size: int, inside: int) -> slice:

@@ -1,4 +1,4 @@
-"""Generators of images at several scales: added up over all of them, or made small and enlarged.
+"""Generators of images at several scales, added up.
 
 Only what stands between the first map and the image differs from `Generator`.
 
@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from models.generator import Generator
 
-SCALES = ("one", "sum", "enlarged")
-"""How an image comes about: of the last map alone, see `SumOfScales`, see `Enlarged`."""
+SCALES = ("one", "sum")
+"""How an image comes about: of the last map alone, or see `SumOfScales`."""
 
 
 class SumOfScales(nn.Module):
@@ -38,36 +38,12 @@ class SumOfScales(nn.Module):
         return image_BCHW
 
 
-class Enlarged(nn.Module):
-    """An image of half the size, enlarged bilinearly: a quarter of the work, and no fine noise.
-
-    Images smaller than the teacher takes are the first part of MUSE (Tran et al. 2024).
-    """
-
-    def __init__(self, doublings: nn.ModuleList, to_image: nn.Module) -> None:
-        """Show the map before the last doubling, which is left out."""
-        super().__init__()
-        self.doublings, self.to_image = doublings, to_image
-
-    def forward(self, h_BCHW: Tensor) -> Tensor:
-        """Return the image, before the sigmoid, of a first map."""
-        for double in self.doublings:
-            h_BCHW = double(h_BCHW)
-        return _enlarged(self.to_image(h_BCHW))
-
-
 class MultiScaleGenerator(Generator):
-    """A generator that shows more maps than the last, or another one."""
+    """A generator that shows all its maps."""
 
-    def __init__(self, *, scales: str, **sizes: Any) -> None:
-        """Build the generator.
-
-        Args:
-            scales: `sum` or `enlarged`.
-            sizes: What `Generator` takes.
-        """
+    def __init__(self, **sizes: Any) -> None:
+        """Build the generator; `sizes` are what `Generator` takes."""
         super().__init__(**sizes)
-        self.scales = scales
         layers = list(self.upsample)
         starts = [i for i, layer in enumerate(layers) if isinstance(layer, nn.Conv2d)]
         ends = [*starts[1:], len(layers)]
@@ -76,21 +52,18 @@ class MultiScaleGenerator(Generator):
         )
         widths = [layer.in_channels for layer in layers if isinstance(layer, nn.Conv2d)]
         images = [nn.Conv2d(width, self.channels, 3, padding=1) for width in widths]
-        if scales == "sum":
-            self.to_image = SumOfScales(doublings, nn.ModuleList([*images, self.to_image]))  # type: ignore[assignment]
-        else:
-            self.to_image = Enlarged(doublings[:-1], images[-1])  # type: ignore[assignment]
+        self.to_image = SumOfScales(doublings, nn.ModuleList([*images, self.to_image]))  # type: ignore[assignment]
         self.upsample = nn.Sequential()
 
     def metadata(self) -> dict[str, str]:
         """Return how to build this generator again, as the metadata of its weights file."""
         sizes = json.loads(super().metadata()["madpipe.generator"])
-        return {"madpipe.generator": json.dumps({**sizes, "scales": self.scales})}
+        return {"madpipe.generator": json.dumps({**sizes, "scales": "sum"})}
 
 
 def build_generator(*, scales: str = "one", **sizes: Any) -> Generator:
     """Return a generator of one of `SCALES`; what else it takes is what `Generator` does."""
-    return Generator(**sizes) if scales == "one" else MultiScaleGenerator(scales=scales, **sizes)
+    return MultiScaleGenerator(**sizes) if scales == "sum" else Generator(**sizes)
 
 
 def _enlarged(x_BCHW: Tensor) -> Tensor:

@@ -7,6 +7,12 @@ _FEWEST_DOUBLINGS = 2
 _LEAST_WIDTH = 16
 
 
+def smaller(size_px: tuple[int, int], times: int) -> tuple[int, int]:
+    """Return height and width of an image so many times smaller, rounded up."""
+    height, width = size_px
+    return -(-height // times), -(-width // times)
+
+
 def start_size(image_size_px: ImageSize) -> tuple[tuple[int, int], int]:
     """Return height and width of the first feature map in pixels, and how often it is doubled.
 

@@ -95,6 +95,14 @@ def _distill(distill: Distill) -> Iterator[Fault]:
         remedy = 'set distill.processes = 1, or another distill.method such as "mad"'
         yield Fault(("distill", "processes"), wrong, remedy)
     yield from _replay(distill)
+    yield from _small_rounds(distill)
+
+
+def _small_rounds(distill: Distill) -> Iterator[Fault]:
+    """Yield the rule of rounds in which images are as small as they are made."""
+    if distill.small_rounds and distill.enlarge == 1:
+        wrong = f"images are made as large as the teacher takes them ({distill.small_rounds:g})"
+        yield Fault(("distill", "small_rounds"), wrong, "set distill.enlarge = 2, 4 or so, too")
 
 
 def _replay(distill: Distill) -> Iterator[Fault]:

@@ -9,7 +9,7 @@ from pipeline.settings.kinds import Count, Name, Rate, Table, Weight
 MethodName = Literal["madpipe", "mad", "abm", "dfkd-mem", "dfad", "dfq"]
 GeneratorName = Literal["uncond", "sum", "cat"]
 LossName = Literal["kl", "l1", "js"]
-ScalesName = Literal["one", "sum", "enlarged"]
+ScalesName = Literal["one", "sum"]
 
 
 class Distill(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -114,7 +114,13 @@ class Distill(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     from as well; absent: 0, or 4 for a teacher without BatchNorm layers"""
     generator_scales: ScalesName = "one"
     """what an image is made from: the last map of the generator; sum: images of all its maps, added
-    up; enlarged: an image of half the size"""
+    up"""
+    enlarge: Annotated[int, Meta(ge=1, le=8)] = 1
+    """how many times smaller the generators make an image, in height and in width, before it is
+    enlarged bilinearly to what the teacher takes"""
+    small_rounds: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+    """with enlarge: share of the rounds, the first ones, in which teacher and student see images
+    before they are enlarged, which is faster by the square of it"""
     label_weight: Weight = 1.0
     """conditional: how much the teacher must see the label"""
     norm_weight: Weight = 1.0

@@ -80,6 +80,8 @@ def build_trainer(
         rng=rng,
         group=group,
     )
+    trainer.scale.check(teacher, "teacher")
+    trainer.scale.check(student, "student")
     trainer.params_from_teacher = from_teacher
     if unlabelled is not None:
         trainer.unlabelled = images.UnlabelledSource(
@@ -88,6 +90,7 @@ def build_trainer(
             sampler=trainer.sampler,
             teacher=trainer.frozen_teacher,
             compute=compute,
+            scale=trainer.scale,
         )
     if job.rounds is not None:
         trainer.last_round = job.rounds
@@ -105,6 +108,7 @@ def build_generator(options: Distill, card: Card) -> Generator:
         channels=card.channels,
         width=options.generator_width,
         kind=options.generator,
+        enlarge=options.enlarge,
         num_classes=card.num_classes if options.generator != "uncond" else 0,
     )
 

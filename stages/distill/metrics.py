@@ -7,7 +7,7 @@ Shape legend: B batch, K classes.
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -141,12 +141,17 @@ class GeneratorDivergence:
         generators: Mapping[str, Generator],
         compute: Compute,
         group: Group,
+        seen: Callable[[Tensor], Tensor] = lambda x_BCHW: x_BCHW,
     ) -> None:
-        """Sample the noise from a generator of its own, so that the training's is not moved."""
+        """Sample the noise from a generator of its own, so that the training's is not moved.
+
+        `seen` gives a generator's images as the student sees them.
+        """
         self._student = student
         self._generators = generators
         self._compute = compute
         self._group = group
+        self._seen = seen
         rng = torch.Generator(device=compute.device).manual_seed(_PROBE_SEED)
         first = next(iter(generators.values()))
         self._inputs = NoiseSampler(rng, first, Group()).sample(_PROBES)
@@ -163,7 +168,7 @@ class GeneratorDivergence:
             self._compute.eager(),
         ):
             logits = {
-                name: self._student(generator(*self._inputs)).float()
+                name: self._student(self._seen(generator(*self._inputs))).float()
                 for name, generator in generators.items()
             }
         self._student.train(was_training)

@@ -10,8 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from models.generator import Generator
+from pipeline.image_size import ImageSize
+from stages.distill.batch_norm import untracked
 from stages.distill.distributed.group import Group
 from stages.training import augment
+
+_PROBES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,8 @@ class NoiseSampler:
     def augmented(self, x_BCHW: Tensor, how: str, colour_jitter: float) -> Tensor:
         """Return images of this process changed as `augment` and `colour_jitter` of distill say."""
         if how != "none":
-            offsets_2B = self.crop_offsets(len(x_BCHW))
+            height, width = x_BCHW.shape[2:]
+            offsets_2B = self.crop_offsets(len(x_BCHW), (height, width))
             flipped_B = self.flips(len(x_BCHW)) if how == "shift-flip" else None
             x_BCHW = augment.random_shift(x_BCHW, offsets_2B, flipped_B)
         if colour_jitter:
@@ -70,10 +75,10 @@ class NoiseSampler:
         total, share = self._share(count)
         return torch.randint(size, (total,), generator=self.rng, device=self.rng.device)[share]
 
-    def crop_offsets(self, count: int) -> Tensor:
+    def crop_offsets(self, count: int, size_px: ImageSize) -> Tensor:
         """Return, of shape 2B, where the crops of `count` images of this process begin."""
         total, share = self._share(count)
-        return augment.crop_offsets(total, self._generator.size_px, self.rng)[:, share]
+        return augment.crop_offsets(total, size_px, self.rng)[:, share]
 
     def flips(self, count: int) -> Tensor:
         """Return, of shape B, which of `count` images of this process to mirror."""
@@ -93,6 +98,16 @@ class NoiseSampler:
             return count, slice(0, count)
         first = self._group.rank * count
         return count * self._group.size, slice(first, first + count)
+
+
+@torch.no_grad()
+def probe_images(generator: Generator, device: torch.device, group: Group) -> Tensor:
+    """Return a few images of a generator; no process's random numbers or statistics change."""
+    rng = torch.Generator(device=device).manual_seed(0)
+    inputs = NoiseSampler(rng, generator, Group()).sample(_PROBES)
+    with group.local_only(), untracked(generator):
+        x_BCHW: Tensor = generator(*inputs)
+    return x_BCHW
 
 
 class Memory(nn.Module):
@@ -133,6 +148,10 @@ class Memory(nn.Module):
         if teacher_BK is not None:
             self.teacher_NK[places_B] = teacher_BK[:size]
         self.seen += len(x_BCHW)
+
+    def clear(self) -> None:
+        """Forget all images."""
+        self.seen.zero_()
 
     def sample(self, count: int, rng: torch.Generator) -> Tensor:
         """Return `count` of its images at random, with repetition, as float in [0, 1]."""

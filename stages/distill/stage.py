@@ -204,8 +204,8 @@ def _sample_images(trainer: DistillTrainer, generator: Generator, count: int) ->
     # Its running statistics are part of what is kept, and sampling is no training.
     with untracked(generator):
         for first in range(0, count, trainer.options.batch_size):
-            x_BCHW: Tensor = generator(*trainer.sampler.sample(trainer.options.batch_size))
-            batches.append(x_BCHW[: count - first])
+            x_BCHW = generator(*trainer.sampler.sample(trainer.options.batch_size))
+            batches.append(trainer.scale.full(x_BCHW)[: count - first])
     return torch.cat(batches)
 
 

@@ -28,7 +28,7 @@ def of_networks(
     """
     options = priors.with_defaults(options, teacher)
     shape = generator.channels, generator.size_px
-    values = generator.channels * math.prod(generator.size_px)
+    values = generator.channels * math.prod(generator.native_px)
     recipe = methods.recipe(options, values)
 
     def kept_of_generator(network: nn.Module) -> torch.Tensor:

@@ -19,12 +19,13 @@ from models.classifier import Classifier
 from models.generator import Generator
 from pipeline.settings import Distill
 from stages.distill import losses, methods, optimisers, priors
-from stages.distill.batch_norm import BNStatsLoss, convert_sync_batchnorm, untracked
+from stages.distill.batch_norm import BNStatsLoss, convert_sync_batchnorm
 from stages.distill.distributed.group import Group
 from stages.distill.frozen_teacher import fold_batch_norm
+from stages.distill.image_scale import ImageScale
 from stages.distill.metrics import GeneratorDivergence, MetricAccumulator, Window
 from stages.distill.noise_images import NoiseImages
-from stages.distill.sampler import Memory, NoiseSampler, StudentBatch
+from stages.distill.sampler import Memory, NoiseSampler, StudentBatch, probe_images
 from stages.distill.unlabelled import UnlabelledSource
 from stages.training import device as devices
 from stages.training.device import Compute
@@ -35,7 +36,6 @@ from stages.training.state_file import State
 _STUDENT_WARMUP = 0.1
 _MEMORY_SHARE = 8
 _WINDOWS = 50
-_PROBES = 8
 
 
 class DistillTrainer:
@@ -60,7 +60,8 @@ class DistillTrainer:
         """Bring the networks to the device and make what trains them. The teacher is frozen."""
         self.options = options = priors.with_defaults(options, teacher)
         self.terms = methods.loss_terms(options)
-        shape = (generator.channels, *generator.size_px)
+        self.scale = ImageScale(options, generator)
+        shape = (generator.channels, *self.scale.native_px)
         self.recipe = methods.recipe(options, math.prod(shape))
         self.compute = compute
         self.group = group or Group()
@@ -72,6 +73,7 @@ class DistillTrainer:
         self.student = compute.placed(student).train()
         convert_sync_batchnorm(self.student, self.group)
         self.generator = compute.placed(generator).train()
+        self.generator.gives_native = True
         convert_sync_batchnorm(self.generator, self.group)
         self.ema = ema_copy(self.generator).train(options.ema_batch_norm == "batch")
         self.sampler = NoiseSampler(rng, generator, self.group)
@@ -84,7 +86,7 @@ class DistillTrainer:
         num_classes = self.metrics.classes_K.numel()
         self.memory = Memory(self.recipe.memory_size, shape, compute.device, num_classes)
         self.bn_stats = BNStatsLoss(self.teacher, self.group)
-        self.priors = priors.Priors(self.bn_stats, options, shape[1:], self.group)
+        self.priors = priors.Priors(self.bn_stats, options, self.scale.full_px, self.group)
         self.noise = NoiseImages(rng, self.teacher, shape[1:], self.group)
         self.compiled: list[nn.Module] = [self.student, self.generator, self.ema]
         self.compiled += [self.frozen_teacher] if self.is_folded else []
@@ -96,19 +98,15 @@ class DistillTrainer:
         sources = {"generator": self.generator}
         if self.recipe.second_source == "ema":
             sources["ema"] = self.ema
-        self.divergence = GeneratorDivergence(self.student, sources, compute, self.group)
+        self.divergence = GeneratorDivergence(
+            self.student, sources, compute, self.group, self.scale.seen
+        )
         self.divergences: dict[str, Tensor] = {}
 
-    @torch.no_grad()
     def _freeze_teacher(self) -> nn.Module:
         """Return the teacher as student steps use it, and begin to count its classes."""
-        # A generator of its own leaves the training's random numbers as they are.
-        rng = torch.Generator(device=self.compute.device).manual_seed(0)
-        inputs = NoiseSampler(rng, self.generator, Group()).sample(_PROBES)
-        with self.group.local_only(), untracked(self.generator):
-            x_BCHW = self.generator(*inputs)
-        num_classes = self.teacher(x_BCHW).shape[1]
-        self.metrics = MetricAccumulator(num_classes, self.compute.device)
+        x_BCHW = self.scale.full(probe_images(self.generator, self.compute.device, self.group))
+        self.metrics = MetricAccumulator(self.teacher(x_BCHW).shape[1], self.compute.device)
         folded = fold_batch_norm(self.teacher, x_BCHW, self.compute.dtype)
         self.is_folded = folded is not None
         return folded if folded is not None else self.teacher
@@ -173,6 +171,7 @@ class DistillTrainer:
 
     def pretrain_step(self) -> None:
         """Take a generator step without the adversarial term; the EMA begins where it ends."""
+        self.scale.enter(0)
         self.generator_step(adversarial=False)
         self.pretrained += 1
         if self.pretrained == self.last_pretrain_step:
@@ -181,6 +180,8 @@ class DistillTrainer:
     def train_round(self) -> None:
         """Take the generator steps and the student steps of one round."""
         options = self.options
+        if self.scale.enter(self.round):
+            self.memory.clear()  # what the teacher said of images as they were seen before
         is_measured = (self.round + 1) % self.window_rounds == 0 and self.group.rank == 0
         before = self.divergence.predict() if is_measured else {}
         averaged = options.ema_batch_norm == "averaged"
@@ -219,7 +220,7 @@ class DistillTrainer:
         for _ in range(self.options.accumulation_steps):
             z_BZ, y_B = self.sampler.sample(self.micro_batch)
             with self.compute.autocast():
-                x_BCHW = self.generator(z_BZ, y_B)
+                x_BCHW = self.scale.seen(self.generator(z_BZ, y_B))
                 teacher_BK, bn_stats_terms, prior_loss = self.priors(x_BCHW)
                 student_BK = self.student(x_BCHW).float() if adversarial else None
             self.metrics.add_teacher(x_BCHW.detach(), teacher_BK.detach())
@@ -263,12 +264,13 @@ class DistillTrainer:
                 weights.append(1.0)
             how, colour_jitter = self.options.augment, self.options.colour_jitter
             parts = [self.sampler.augmented(x_BCHW, how, colour_jitter) for x_BCHW in parts]
-            x_BCHW = torch.cat(parts) if len(parts) > 1 else parts[0].clone()
+            native_BCHW = torch.cat(parts) if len(parts) > 1 else parts[0].clone()
+            x_BCHW = self.scale.seen(native_BCHW)
             teacher_BK = self.frozen_teacher(x_BCHW).float().clone()
         self.metrics.add_teacher(x_BCHW, teacher_BK)
         self.metrics.add_batch(teacher_BK[: self.micro_batch])
         if self.recipe.is_replayed:
-            self.memory.push(x_BCHW, teacher_BK)
+            self.memory.push(native_BCHW, teacher_BK)
         return StudentBatch(x_BCHW, teacher_BK, tuple(weights))
 
     def replay(self) -> list[StudentBatch]:
@@ -276,7 +278,7 @@ class DistillTrainer:
         parts = self.options.accumulation_steps
         count = self.recipe.student_batch_size // parts
         samples = [self.memory.sample_pairs(count, self.rng) for _ in range(parts)]
-        return [StudentBatch(x_BCHW, teacher_BK, (1.0,)) for x_BCHW, teacher_BK in samples]
+        return [StudentBatch(self.scale.seen(x_BCHW), y_BK, (1.0,)) for x_BCHW, y_BK in samples]
 
     def _owned(self, x_BCHW: Tensor) -> Tensor:
         """Return images that later passes leave alone; CUDA graphs write over their outputs."""

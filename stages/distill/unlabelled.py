@@ -13,6 +13,7 @@ from pipeline.preprocessing import Preprocessing
 from pipeline.settings import Distill
 from pipeline.stage import OnNote
 from stages.distill import methods
+from stages.distill.image_scale import ImageScale
 from stages.distill.sampler import NoiseSampler, StudentBatch
 from stages.networks.predict import OnImages
 from stages.training.device import Compute
@@ -58,6 +59,7 @@ class UnlabelledSource:
         sampler: NoiseSampler,
         teacher: nn.Module,
         compute: Compute,
+        scale: ImageScale,
     ) -> None:
         """Draw images with `sampler`; `teacher` is the one that student steps use."""
         self.images = images
@@ -67,6 +69,7 @@ class UnlabelledSource:
         self._sampler = sampler
         self._teacher = teacher
         self._compute = compute
+        self._scale = scale
 
     def joined(self, batches: list[StudentBatch]) -> list[StudentBatch]:
         """Return batches, each with as many images at its end as each of its parts has.
@@ -83,9 +86,8 @@ class UnlabelledSource:
         indices_B = self._sampler.indices(len(stored), count)
         if not isinstance(stored, torch.Tensor):
             indices_B = indices_B.cpu()
-        x_BCHW = (stored[indices_B].to(device).float() / 255).contiguous(
-            memory_format=torch.channels_last
-        )
+        x_BCHW = self._scale.seen(stored[indices_B].to(device).float() / 255)
+        x_BCHW = x_BCHW.contiguous(memory_format=torch.channels_last)
         how, colour_jitter = self._options.augment, self._options.colour_jitter
         x_BCHW = self._sampler.augmented(x_BCHW, how, colour_jitter)
         with self._compute.autocast():

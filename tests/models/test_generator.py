@@ -34,6 +34,26 @@ def test_the_metadata_builds_the_same_generator_again() -> None:
     assert torch.equal(generator.eval()(z_BZ), again.eval()(z_BZ))
 
 
+@pytest.mark.parametrize(("enlarge", "native_px"), [(1, 15), (2, 8), (4, 4)])
+def test_images_may_be_made_smaller_and_enlarged(enlarge: int, native_px: int) -> None:
+    torch.manual_seed(0)
+    generator = Generator(
+        noise_dim=6, image_size_px=15, channels=3, width=4, enlarge=enlarge
+    ).eval()
+    z_BZ = torch.randn(2, 6)
+    x_BCHW = generator(z_BZ)
+    assert x_BCHW.shape == (2, 3, 15, 15)
+    (text,) = generator.metadata().values()
+    again = Generator(**json.loads(text)).eval()
+    again.load_state_dict(generator.state_dict())
+    assert torch.equal(again(z_BZ), x_BCHW)
+    generator.gives_native = True
+    native_BCHW = generator(z_BZ)
+    assert native_BCHW.shape == (2, 3, native_px, native_px)
+    wanted_BCHW = functional.interpolate(native_BCHW, size=15, mode="bilinear")
+    assert torch.equal(wanted_BCHW, x_BCHW)
+
+
 def test_the_upsampling_convolution_is_upsampling_and_a_3x3_convolution() -> None:
     torch.manual_seed(0)
     layer = UpsampleConv2d(3, 5).double()

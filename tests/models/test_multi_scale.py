@@ -1,4 +1,4 @@
-"""Generators that add up images of several scales, or enlarge a smaller one."""
+"""Generators that add up images of several scales."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from models.generator import Generator
-from models.multi_scale import SCALES, Enlarged, MultiScaleGenerator, SumOfScales, build_generator
+from models.multi_scale import SCALES, SumOfScales, build_generator
 
 SIZES: dict[str, Any] = {"noise_dim": 6, "channels": 3, "width": 8}
 
@@ -45,16 +45,7 @@ def test_the_images_of_all_maps_are_added_up_each_enlarged() -> None:
     assert both(h_BCHW)[0, 0].tolist() == [[0.0, 1.0, 7.0, 8.0]] * 2
 
 
-def test_an_enlarged_image_is_made_from_the_map_before_the_last() -> None:
-    enlarged = Enlarged(nn.ModuleList(), nn.Identity())
-    assert enlarged(torch.tensor([[[[0.0, 4.0]]]]))[0, 0].tolist() == [[0.0, 1.0, 3.0, 4.0]] * 2
-    generator = MultiScaleGenerator(scales="enlarged", image_size_px=32, **SIZES)
-    plain = Generator(image_size_px=32, **SIZES)
-    count = sum(parameter.numel() for parameter in plain.parameters())
-    assert sum(parameter.numel() for parameter in generator.parameters()) < count
-
-
-@pytest.mark.parametrize("scales", ["sum", "enlarged"])
+@pytest.mark.parametrize("scales", SCALES)
 def test_every_parameter_learns(scales: str) -> None:
     generator = build_generator(scales=scales, image_size_px=16, **SIZES)
     generator(torch.randn(4, 6)).square().mean().backward()

@@ -43,6 +43,7 @@ BROKEN = [
     ),
     (Settings(distill=Distill(method="dfkd-mem", processes=2)), [("distill", "processes")]),
     (Settings(distill=Distill(lambda2=0.5)), [("distill", "lambda2")]),
+    (Settings(distill=Distill(small_rounds=0.5)), [("distill", "small_rounds")]),
     (Settings(distill=Distill(images=" ")), [("distill", "images")]),
     *(
         (
@@ -113,6 +114,7 @@ KEPT = [
     Settings(distill=Distill(method="mad", batch_size=8, processes=2, accumulation_steps=2)),
     Settings(distill=Distill(student_batch_size=64, accumulation_steps=4)),
     Settings(distill=Distill(lambda1=0)),
+    Settings(distill=Distill(small_rounds=0.5, enlarge=2)),
     Settings(distill=Distill(method="abm", lambda1=0)),
     Settings(data=Data(source="folder", image_size_px=32)),
     Settings(data=Data(source="folder", image_size_px=(32, 40), resize_px=32)),

@@ -55,10 +55,10 @@ def test_the_shares_of_two_processes_make_up_the_batch_of_one() -> None:
 
 
 def test_crop_offsets_are_shared_out_like_noise() -> None:
-    whole_2B = _sampler().crop_offsets(6)
+    whole_2B = _sampler().crop_offsets(6, 8)
     assert whole_2B.shape == (2, 6)
-    assert set(_sampler().crop_offsets(500).flatten().tolist()) == {0, 1, 2}
-    shares = [_sampler("uncond", _Distributed(rank, 2)).crop_offsets(3) for rank in range(2)]
+    assert set(_sampler().crop_offsets(500, 8).flatten().tolist()) == {0, 1, 2}
+    shares = [_sampler("uncond", _Distributed(rank, 2)).crop_offsets(3, 8) for rank in range(2)]
     assert torch.equal(torch.cat(shares, dim=1), whole_2B)
 
 

@@ -21,6 +21,7 @@ from pipeline.checkpoint import Checkpoints
 from pipeline.errors import StageError, UndeclaredAccess
 from pipeline.gates.real_images import RealImages
 from pipeline.stage import Stage
+from stages import image_bank
 from stages.distill import priors
 from stages.distill import stage as distill_stage
 from stages.distill.distributed import launch
@@ -235,7 +236,7 @@ def test_a_teacher_without_batch_norm_is_noted_and_works(tmp_path: Path, network
     chosen = settings(
         {
             "teacher": {"arch": "net.py:make", "epochs": 2},
-            "distill": {"feature_weight": 0.1, "generator_scales": "sum"},
+            "distill": {"feature_weight": 0.1, "generator_scales": "sum", "enlarge": 2},
         }
     )
     tiny_run = run_stages(chosen, tmp_path, count=2)
@@ -249,7 +250,9 @@ def test_a_teacher_without_batch_norm_is_noted_and_works(tmp_path: Path, network
     ]
     assert tiny_run.path("distill/student").is_file()
     with safetensors.safe_open(tiny_run.path("distill/generator"), "pt") as file:
-        assert json.loads(file.metadata()["madpipe.generator"])["scales"] == "sum"
+        generator = json.loads(file.metadata()["madpipe.generator"])
+    assert (generator["scales"], generator["enlarge"]) == ("sum", 2)
+    assert image_bank.load_array(tiny_run.path("distill/bank"), "", remedy="").shape[1:3] == (8, 8)
 
 
 def test_losses_that_are_not_finite_stop_it_and_name_the_setting(
