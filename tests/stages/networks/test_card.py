@@ -39,3 +39,11 @@ def test_a_card_is_read_from_the_header_of_a_weights_file(tmp_path: Path) -> Non
 def test_a_file_that_holds_no_card_gives_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "w").write_bytes(content)
     assert cards.read(tmp_path / "w") is None
+
+
+@pytest.mark.parametrize(
+    ("arch", "called"),
+    [("file:onnx", "the ONNX file"), ("file:pt2", "the exported program"), ("resnet8", "resnet8")],
+)
+def test_messages_call_a_program_by_the_kind_of_its_file(arch: str, called: str) -> None:
+    assert card(arch=arch).called == called
