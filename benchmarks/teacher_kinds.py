@@ -2,15 +2,16 @@
 
     uv run python -m benchmarks.teacher_kinds ROWS.jsonl [--seeds 1] [--only TEXT]
 
-The network, four convolutions with BatchNorm and the normalisation inside, learns the digits'
-training part once for each seed. Each kind is then a `madpipe run validate` of its own from
-nothing, with the default settings but for `teacher.weights` and what that kind needs. Rows that are
-in ROWS.jsonl already are not measured again.
+The network, `four_convolutions.py`, normalises its images itself and learns the digits' training
+part once for each seed; for a name of a hub it is timm's smallest, in a local cache. Each kind is
+then a `madpipe run validate` of its own from nothing, with the default settings but for
+`teacher.weights` and what that kind needs. Rows that are in ROWS.jsonl are not measured again.
 """
 
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,33 +21,22 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks import four_convolutions
 from benchmarks.startup import heading
 from pipeline.settings import Data
 from stages.data import images
 
 ROOT = Path(__file__).parent.parent
 EPOCHS, BATCH = 25, 64
-NETWORK = """
-from torch import nn
-
-
-class Network(nn.Module):
-    def __init__(self):
-        super().__init__()
-        layers = []
-        for before, after, stride in ((1, 48, 1), (48, 48, 1), (48, 96, 2), (96, 96, 1)):
-            convolution = nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False)
-            layers += [convolution, nn.BatchNorm2d(after), nn.ReLU()]
-        self.features, self.head = nn.Sequential(*layers), nn.Linear(96, 10)
-
-    def forward(self, x):
-        return self.head(self.features((x - 0.305) / 0.376).mean(dim=(2, 3)))
-"""
-"""As a user's file, and as the source of all others."""
+_DIGITS = tuple("0123456789")
+_TIMM = "test_resnet"
+_NAME, _COMMIT = "own/digits", "0" * 40
 
 
 class _Softmax(nn.Module):
@@ -59,12 +49,12 @@ class _Softmax(nn.Module):
         return p_BK
 
 
-def trained(seed: int) -> tuple[nn.Module, Tensor]:
+def trained(seed: int, *, of_timm: bool = False) -> tuple[nn.Module, Tensor]:
     """Return the network in evaluation mode, and two images of shape BCHW to trace with."""
-    namespace: dict[str, Any] = {}
-    exec(NETWORK, namespace)  # noqa: S102  (the text above)
     torch.manual_seed(seed)
-    network: nn.Module = namespace["Network"]()
+    network: nn.Module = four_convolutions.Network()
+    if of_timm:
+        network = timm.create_model(_TIMM, in_chans=1, num_classes=len(_DIGITS))
     train = images.load(Data(), None).train
     x_NCHW, y_N = train.batch(slice(None), torch.device("cpu")), train.y_N
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-2)
@@ -78,7 +68,7 @@ def trained(seed: int) -> tuple[nn.Module, Tensor]:
 
 
 def _checkpoint(network: nn.Module, _: Tensor, folder: Path) -> Path:
-    (folder / "net.py").write_text(NETWORK, encoding="utf-8")
+    shutil.copyfile(four_convolutions.__file__, folder / "net.py")
     torch.save({"state_dict": network.state_dict()}, folder / "teacher.pth")
     return folder / "teacher.pth"
 
@@ -101,6 +91,21 @@ def _frozen(network: nn.Module, _: Tensor, folder: Path) -> Path:
     return folder / "teacher.ts"
 
 
+def _hub(network: nn.Module, _: Tensor, folder: Path) -> Path:
+    """Write the network as a repository in the cache of the hub, as a download leaves it."""
+    repository = folder / "hub" / f"models--{_NAME.replace('/', '--')}"
+    snapshot = repository / "snapshots" / _COMMIT
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(_COMMIT, encoding="utf-8")
+    images = {"input_size": [1, 8, 8], "mean": [0.0], "std": [1.0], "crop_pct": 1.0}
+    config = {"architecture": _TIMM, "num_classes": len(_DIGITS), "label_names": list(_DIGITS)}
+    text = json.dumps({**config, "pretrained_cfg": {**images, "interpolation": "bilinear"}})
+    (snapshot / "config.json").write_text(text, encoding="utf-8")
+    save_file(network.state_dict(), snapshot / "model.safetensors")
+    return repository
+
+
 def _onnx(network: nn.Module, x: Tensor, folder: Path, *, is_folded: bool = False) -> Path:
     torch.onnx.export(
         network,
@@ -113,6 +118,7 @@ def _onnx(network: nn.Module, x: Tensor, folder: Path, *, is_folded: bool = Fals
 
 
 KINDS: Mapping[str, Callable[[nn.Module, Tensor, Path], Path]] = {
+    "a name: hf:OWNER/REPO": _hub,
     "checkpoint and net.py:Network": _checkpoint,
     ".pt2": _pt2,
     ".pt2 that ends in a softmax": lambda net, x, folder: _pt2(_Softmax(net).eval(), x, folder),
@@ -125,7 +131,7 @@ KINDS: Mapping[str, Callable[[nn.Module, Tensor, Path], Path]] = {
 
 def run(kind: str, seed: int) -> dict[str, Any]:
     """Hand the network over as one kind, run madpipe, and return what came of it."""
-    network, x = trained(seed)
+    network, x = trained(seed, of_timm=KINDS[kind] is _hub)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with warnings.catch_warnings():
@@ -134,10 +140,14 @@ def run(kind: str, seed: int) -> dict[str, Any]:
         own = ["teacher.input=unit"]
         if path.suffix == ".pth":
             own = ["teacher.arch=net.py:Network", "data.mean=[0.0]", "data.std=[1.0]"]
-        changes = [f"seed={seed}", f"teacher.weights={path.name}", "build.precision=fp32", *own]
+        weights = path.name
+        if path.is_dir():
+            own, weights = [], f"hf:{_NAME}"
+        changes = [f"seed={seed}", f"teacher.weights={weights}", "build.precision=fp32", *own]
         options = [part for change in changes for part in ("--set", change)]
         (folder / "pipeline.toml").write_bytes((ROOT / "pipeline.toml").read_bytes())
         environment = {key: value for key, value in os.environ.items() if key != "MADPIPE_HOME"}
+        environment |= {"HF_HOME": str(folder)}
         madpipe = str(Path(sys.executable).with_name("madpipe"))
         begin_s = time.perf_counter()
         done = subprocess.run(
