@@ -42,7 +42,8 @@ WAYS: Mapping[str, dict[str, Any]] = {
     "224": {},
     "112, enlarged": {"enlarge": 2},
     "112, enlarged from 75 %": {"enlarge": 2, "small_rounds": 0.75},
-    "56, enlarged from 75 %": {"enlarge": 4, "small_rounds": 0.75},
+    "112, enlarged from 90 %": {"enlarge": 2, "small_rounds": 0.9},
+    "56, enlarged from 90 %": {"enlarge": 4, "small_rounds": 0.9},
 }
 _REPEATS = 3
 _MANY_ROUNDS = 1_000_000

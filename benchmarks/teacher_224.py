@@ -25,10 +25,12 @@ from stages.networks import card as cards
 from stages.networks import weights
 from stages.networks.card import Card
 
-_PHASES = ((64, 5.0), (112, 3.0), (224, 0.4))
-"""Image size in pixels, and epochs of it."""
+_CYCLES = ((0.1, ((64, 5.0), (112, 3.0), (224, 0.4))), (0.03, ((224, 0.8),)))
+"""Of each cycle the peak rate, and its phases: image size in pixels, and epochs of it."""
+_SIZES_PX = (112, 224)
+"""Of which the top-1 is printed; the last is the teacher's."""
 _BATCH = 128
-_RATE, _WEIGHT_DECAY, _WARMUP = 0.1, 5e-4, 0.1
+_WEIGHT_DECAY, _WARMUP = 5e-4, 0.1
 _SHIFT_PX = 4
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _LOG_EVERY = 50
@@ -79,16 +81,41 @@ def batches(x_NCHW: Tensor, y_N: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 def train_teacher(cifar: Path, out: Path) -> None:
     """Train the teacher, print its top-1 on test/, and write it."""
     torch.manual_seed(0)
-    x_NCHW, y_N = read(cifar / "train")
+    train = read(cifar / "train")
     network = Classifier(resnet18(num_classes=10), mean=_MEAN, std=_STD)
     network = network.to(memory_format=torch.channels_last)
+    for rate, phases in _CYCLES:
+        train_cycle(network, train, rate, phases)
+    classes = tuple(sorted(path.name for path in (cifar / "train").iterdir()))
+    card = Card(
+        arch="torchvision:resnet18",
+        channels=3,
+        image_size_px=_SIZES_PX[-1],
+        mean=_MEAN,
+        std=_STD,
+        classes=classes,
+    )
+    weights.save(out, network.backbone, cards.metadata(card))
+    for size_px in _SIZES_PX:
+        print(f"{size_px} px: top-1 {top1(network, *read(cifar / 'test'), size_px):.2f} %")
+
+
+def train_cycle(
+    network: Classifier,
+    train: tuple[Tensor, Tensor],
+    rate: float,
+    phases: tuple[tuple[int, float], ...],
+) -> None:
+    """Train a network through the phases of one cycle of the learning rate."""
+    network.train()
+    x_NCHW, y_N = train
     epoch = len(x_NCHW) // _BATCH
-    sizes = [size for size, epochs in _PHASES for _ in range(int(epochs * epoch))]
+    sizes = [size for size, epochs in phases for _ in range(int(epochs * epoch))]
     optimiser = torch.optim.SGD(
-        network.parameters(), lr=_RATE, momentum=0.9, nesterov=True, weight_decay=_WEIGHT_DECAY
+        network.parameters(), lr=rate, momentum=0.9, nesterov=True, weight_decay=_WEIGHT_DECAY
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, _RATE, total_steps=len(sizes), pct_start=_WARMUP
+        optimiser, rate, total_steps=len(sizes), pct_start=_WARMUP
     )
     begin_s = time.monotonic()
     for step, (size_px, (x_BCHW, y_B)) in enumerate(zip(sizes, batches(x_NCHW, y_N), strict=False)):
@@ -102,18 +129,6 @@ def train_teacher(cifar: Path, out: Path) -> None:
         if step % _LOG_EVERY == 0:
             passed_s = time.monotonic() - begin_s
             print(f"{step}/{len(sizes)} {size_px} px {loss:.3f} {passed_s:.0f} s", flush=True)
-    classes = tuple(sorted(path.name for path in (cifar / "train").iterdir()))
-    card = Card(
-        arch="torchvision:resnet18",
-        channels=3,
-        image_size_px=_PHASES[-1][0],
-        mean=_MEAN,
-        std=_STD,
-        classes=classes,
-    )
-    weights.save(out, network.backbone, cards.metadata(card))
-    for size_px in sorted({size for size, _ in _PHASES}):
-        print(f"{size_px} px: top-1 {top1(network, *read(cifar / 'test'), size_px):.2f} %")
 
 
 @torch.no_grad()

@@ -7,6 +7,8 @@ images made smaller than the teacher takes are the first part of MUSE (Tran et a
 Shape legend: B batch, C channel, H W space.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -26,13 +28,22 @@ class ImageScale:
         """Take the sizes from a generator, and how many rounds are of its own from the settings."""
         self.native_px, self.full_px = generator.native_px, generator.size_px
         self.seen_px = self.full_px
-        is_enlarged = self.native_px != self.full_px
-        self.small_rounds = round(options.small_rounds * options.rounds) if is_enlarged else 0
+        self.small_share = options.small_rounds if self.native_px != self.full_px else 0.0
+        self.small_rounds = round(self.small_share * options.rounds)
+        self.is_spread = False
+        """Whether small rounds are spread over all, so that a few rounds stand for the whole."""
 
     def enter(self, round_number: int) -> bool:
-        """Begin a round, counted from 0; return whether it is the first of larger images."""
-        self.seen_px = self.native_px if round_number < self.small_rounds else self.full_px
-        return round_number == self.small_rounds > 0
+        """Begin a round, counted from 0; return whether images are seen larger or smaller in it."""
+        is_small = self._is_small(round_number)
+        self.seen_px = self.native_px if is_small else self.full_px
+        return round_number > 0 and is_small != self._is_small(round_number - 1)
+
+    def _is_small(self, round_number: int) -> bool:
+        if self.is_spread:
+            share = self.small_share
+            return math.floor((round_number + 1) * share) > math.floor(round_number * share)
+        return round_number < self.small_rounds
 
     def seen(self, x_BCHW: Tensor) -> Tensor:
         """Return images of any size as the networks see them in this round."""
@@ -41,6 +52,13 @@ class ImageScale:
     def full(self, x_BCHW: Tensor) -> Tensor:
         """Return images of any size as the teacher takes them."""
         return resized(x_BCHW, self.full_px)
+
+    def note(self) -> str:
+        """Return what is to be known of rounds that differ in what they take."""
+        return (
+            f"the first {self.small_rounds} rounds are of images of {size_text(self.native_px)}, "
+            f"all others of {size_text(self.full_px)}, and take longer (distill.small_rounds)"
+        )
 
     @torch.no_grad()
     def check(self, network: Classifier, role: str) -> None:

@@ -94,6 +94,7 @@ def build_trainer(
         )
     if job.rounds is not None:
         trainer.last_round = job.rounds
+        trainer.scale.is_spread = job.rounds < options.rounds
     if job.pretrain_steps is not None:
         trainer.last_pretrain_step = job.pretrain_steps
     return trainer, student_card

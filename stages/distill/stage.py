@@ -76,6 +76,8 @@ def run(ctx: Context) -> None:
             ctx.note(
                 "the teacher's BatchNorm cannot be folded into its layers, so steps are slower"
             )
+        if trainer.scale.small_rounds:
+            ctx.note(trainer.scale.note())
         if warning := step_memory.warning(trainer):
             ctx.note(warning)
         with devices.enough_memory(

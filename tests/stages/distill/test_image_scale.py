@@ -88,6 +88,17 @@ def test_the_memory_holds_small_images_and_the_teachers_logits_of_enlarged_ones(
     torch.testing.assert_close(trainer.teacher(batch.x_BCHW), batch.teacher_BK, atol=0.1, rtol=0.05)
 
 
+def test_a_smoke_run_mixes_both_kinds_of_round(path: Path) -> None:
+    chosen = job(enlarge=2, small_rounds=0.75, rounds=400)
+    trainer = _trainer(path, msgspec.structs.replace(chosen, rounds=4))
+    sides = _sides(trainer.student)
+    rounds = []
+    for _ in _rounds(trainer):
+        rounds.append(set(sides))
+        sides.clear()
+    assert rounds == [{8}, {4}, {4}, {4}]
+
+
 @pytest.mark.parametrize("stop", [1, 2, 3])
 def test_it_goes_on_where_it_stopped_before_and_after_images_grow(path: Path, stop: int) -> None:
     whole, first, second = (_trainer(path) for _ in range(3))

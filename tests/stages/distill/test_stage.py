@@ -236,7 +236,12 @@ def test_a_teacher_without_batch_norm_is_noted_and_works(tmp_path: Path, network
     chosen = settings(
         {
             "teacher": {"arch": "net.py:make", "epochs": 2},
-            "distill": {"feature_weight": 0.1, "generator_scales": "sum", "enlarge": 2},
+            "distill": {
+                "feature_weight": 0.1,
+                "generator_scales": "sum",
+                "enlarge": 2,
+                "small_rounds": 0.5,
+            },
         }
     )
     tiny_run = run_stages(chosen, tmp_path, count=2)
@@ -246,7 +251,11 @@ def test_a_teacher_without_batch_norm_is_noted_and_works(tmp_path: Path, network
             "student also learns from images of structured noise, as bright on average and as "
             "varied as the teacher's mean and std say (distill.noise_batches = "
             f"{priors.NOISE_BATCHES}); its generator has feature_weight"
-        )
+        ),
+        (
+            f"the first {chosen.distill.rounds // 2} rounds are of images of 4, all others of 8, "
+            "and take longer (distill.small_rounds)"
+        ),
     ]
     assert tiny_run.path("distill/student").is_file()
     with safetensors.safe_open(tiny_run.path("distill/generator"), "pt") as file:
