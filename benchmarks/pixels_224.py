@@ -43,6 +43,7 @@ WAYS: Mapping[str, dict[str, Any]] = {
     "112, enlarged": {"enlarge": 2},
     "112, enlarged from 75 %": {"enlarge": 2, "small_rounds": 0.75},
     "112, enlarged from 90 %": {"enlarge": 2, "small_rounds": 0.9},
+    "56, enlarged from 75 %": {"enlarge": 4, "small_rounds": 0.75},
     "56, enlarged from 90 %": {"enlarge": 4, "small_rounds": 0.9},
 }
 _REPEATS = 3
