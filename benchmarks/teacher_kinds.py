@@ -29,11 +29,13 @@ from torch.nn import functional
 
 from benchmarks import four_convolutions
 from benchmarks.startup import heading
+from pipeline import exit_codes
 from pipeline.settings import Data
 from stages.data import images
 
 ROOT = Path(__file__).parent.parent
 EPOCHS, BATCH = 25, 64
+_JUDGED = (exit_codes.DONE, exit_codes.GATE_FAILED, exit_codes.GATE_INCONCLUSIVE)
 _DIGITS = tuple("0123456789")
 _TIMM = "test_resnet"
 _NAME, _COMMIT = "own/digits", "0" * 40
@@ -155,7 +157,8 @@ def run(kind: str, seed: int) -> dict[str, Any]:
             cwd=folder, env=environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         whole_s = time.perf_counter() - begin_s
-        if done.returncode:
+        # A gate may fail, on the speedup of what is small already; that is part of the row.
+        if done.returncode not in _JUDGED:
             raise SystemExit(f"{kind}: the run ended with {done.returncode}: {done.stderr[-2000:]}")
         report = subprocess.run(
             [madpipe, "report", "--format", "json", *options],
@@ -171,6 +174,7 @@ def run(kind: str, seed: int) -> dict[str, Any]:
         "distill_s": stages["distill"]["seconds"],
         "whole_s": whole_s,
         "precision": stages["distill"]["metrics"]["precision"],
+        "exit_code": done.returncode,
     }
 
 
