@@ -26,14 +26,18 @@ def members(content: bytes) -> dict[str, bytes]:
     except (
         zipfile.BadZipFile, OSError, ValueError, LookupError, NotImplementedError, RuntimeError,
     ) as error:  # fmt: skip
-        raise UnusableProgram(
-            "is damaged, or not all of its file", "copy the file again"
-        ) from error
+        raise damaged() from error
     if len({name.casefold() for name in names}) != len(names):
         raise UnusableProgram("holds two members of one name", "save it anew with torch")
     if len({name.partition("/")[0] for name in names}) != 1:
         raise UnusableProgram("is no archive of one folder", "save it anew with torch")
     return inside
+
+
+def damaged(member: str = "") -> UnusableProgram:
+    """Return the error for an archive that is not whole, with the member that shows it."""
+    where = f" ({member})" if member else ""
+    return UnusableProgram(f"is damaged, or not all of its file{where}", "copy the file again")
 
 
 def packed(inside: Mapping[str, bytes]) -> bytes:

@@ -47,9 +47,7 @@ def checked(content: bytes) -> bytes:
     except pt2_graph.HarmfulGraph as error:
         raise _harmful(str(error)) from error
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise UnusableProgram(
-            "is damaged, or not all of its file", "copy the file again"
-        ) from error
+        raise archive.damaged() from error
     return archive.packed(safe)
 
 
@@ -85,9 +83,7 @@ def _resaved(name: str, content: bytes) -> bytes:
     except pickle.UnpicklingError as error:
         raise _harmful(f"pickled objects ({name})") from error
     except (RuntimeError, EOFError, LookupError, AttributeError, TypeError, ValueError) as error:
-        raise UnusableProgram(
-            f"is damaged, or not all of its file ({name})", "copy the file again"
-        ) from error
+        raise archive.damaged(name) from error
     buffer = io.BytesIO()
     torch.save(tensors, buffer)
     return buffer.getvalue()

@@ -37,7 +37,7 @@ def checked(content: bytes) -> bytes:
     inside = archive.members(content)
     safe = {name: member for name, member in inside.items() if _KEPT.fullmatch(name)}
     if not all(name in safe for name in _NEEDED):
-        raise UnusableProgram("is damaged, or not all of its file", "copy the file again")
+        raise archive.damaged()
     for name, member in safe.items():
         if name in _NEEDED and _CLASSES.search(member):
             raise _refused("objects of torch.classes")

@@ -120,7 +120,7 @@ class Distill(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     enlarged bilinearly to what the teacher takes"""
     small_rounds: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
     """with enlarge: share of the rounds, the first ones, in which teacher and student see images
-    before they are enlarged, which is faster by the square of it"""
+    before they are enlarged; of half the size, a round takes about a quarter of the time"""
     label_weight: Weight = 1.0
     """conditional: how much the teacher must see the label"""
     norm_weight: Weight = 1.0
