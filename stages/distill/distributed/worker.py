@@ -27,7 +27,6 @@ def run(index: int, size: int, port: int, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     torch.set_num_threads(threads)
     _train(TCPStore("127.0.0.1", port, is_master=False), index + 1, size)
-    _leave()
 
 
 def main() -> None:
