@@ -74,6 +74,7 @@ _REPORTS: Mapping[str, tuple[dict[str, Any], str]] = {
     "default": ({}, "resnet8"),
     "nothing instead": ({"noise_batches": 0}, "resnet8"),
     "default, own kind": ({}, "own"),
+    "20 student steps of 64": ({"student_steps": 20, "student_batch_size": 64}, "resnet8"),
 }
 
 
