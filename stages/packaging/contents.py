@@ -1,16 +1,20 @@
-"""What is in a package: the engine, its manifest, labels, card, example and Triton's folder."""
+"""What is in a package for servers: the engine, its manifest, labels, card, examples, a Dockerfile
+and Triton's folder. And what every package holds.
+"""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.errors import UsageError
 from pipeline.gates import measurements
-from pipeline.gates.build_records import EngineManifest
+from pipeline.gates.build_records import EngineManifest, Signature
 from pipeline.report.records import Report, RunSummary, with_measurements
 from pipeline.stage import StageError
 from stages.engines.base import BACKENDS, MANIFEST_FILE, VALIDATION_FILE
 from stages.engines.open_engine import manifest_text, read_folder
-from stages.packaging import modelcard, triton
+from stages.packaging import docker, modelcard, triton
 from stages.packaging.archive import Files
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -23,10 +27,35 @@ EXAMPLES = {
 """The example that runs a backend's engines, beside this file."""
 
 
-def collect(
-    folder: Path, *, place: str, name: str | None, report: Report | None
-) -> tuple[str, Files]:
-    """Return the package's name and its files, of a folder with an engine and its manifest.
+class Packed(NamedTuple):
+    """An engine that was read from its folder, and what its package says of it."""
+
+    name: str
+    manifest: EngineManifest
+    signature: Signature
+    report: Report | None
+    engine: bytes
+
+    @property
+    def labels(self) -> bytes:
+        """Return the names of the classes as a file, one a line."""
+        signature = self.signature
+        labels = signature.classes or tuple(str(k) for k in range(signature.num_classes))
+        return "".join(" ".join(label.split()) + "\n" for label in labels).encode()
+
+    def files(self, use: Sequence[str]) -> dict[str, bytes]:
+        """Return the files that every package holds; `use` are the card's lines on how to use it."""
+        card = modelcard.render(self.name, self.manifest, self.signature, self.report, use)
+        return {
+            self.manifest.engine: self.engine,
+            MANIFEST_FILE: manifest_text(self.manifest),
+            "labels.txt": self.labels,
+            "README.md": card.encode(),
+        }
+
+
+def read(folder: Path, *, place: str, name: str | None, report: Report | None) -> Packed:
+    """Read a folder with an engine and its manifest.
 
     `place` is what named the folder, for messages. The name is the model's architecture where it is
     None. A run's report is used only where it is of this very engine.
@@ -47,22 +76,25 @@ def collect(
     if report and (report.engine is None or report.engine.sha256 != manifest.sha256):
         report = None
     report = report or _stored(folder, manifest)
-    labels = signature.classes or tuple(str(k) for k in range(signature.num_classes))
-    text = "".join(" ".join(label.split()) + "\n" for label in labels).encode()
-    content = engine.read_bytes()
-    files = {
-        manifest.engine: content,
-        MANIFEST_FILE: manifest_text(manifest),
-        "labels.txt": text,
-        "README.md": modelcard.render(name, manifest, signature, report).encode(),
-        "run.py": example(manifest.backend).encode(),
-    }
-    if manifest.backend in triton.SERVED:
-        served = f"triton/{name}"
-        files[f"{served}/config.pbtxt"] = triton.config(name, manifest, signature).encode()
-        files[f"{served}/labels.txt"] = text
-        files[f"{served}/1/{triton.SERVED[manifest.backend].file}"] = content
-    return name, files
+    return Packed(name, manifest, signature, report, engine.read_bytes())
+
+
+def collect(
+    folder: Path, *, place: str, name: str | None, report: Report | None
+) -> tuple[str, Files]:
+    """Return the name and the files of a package for servers; see `read`."""
+    packed = read(folder, place=place, name=name, report=report)
+    manifest, served = packed.manifest, triton.SERVED.get(packed.manifest.backend)
+    files = packed.files(modelcard.server_use(manifest))
+    files["run.py"] = example(manifest.backend).encode()
+    files |= docker.files(manifest)
+    if served:
+        folder_name = f"triton/{packed.name}"
+        config = triton.config(packed.name, manifest, packed.signature)
+        files[f"{folder_name}/config.pbtxt"] = config.encode()
+        files[f"{folder_name}/labels.txt"] = packed.labels
+        files[f"{folder_name}/1/{served.file}"] = packed.engine
+    return packed.name, files
 
 
 def _stored(folder: Path, manifest: EngineManifest) -> Report | None:

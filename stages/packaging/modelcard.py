@@ -1,5 +1,7 @@
 """The model card of a package, as Markdown: what it is, where it comes from, how good it is."""
 
+from collections.abc import Sequence
+
 from pipeline.gates.build_records import EngineManifest, Signature
 from pipeline.report.markdown import table
 from pipeline.report.records import Report
@@ -10,10 +12,32 @@ _EXAMPLE = (
     "the middle; its first line names what it needs. Images of other than 1, 3 or 4 channels are "
     ".npy files, uint8 of shape (height, width, channels)."
 )
+_SERVICE = (
+    "`python serve.py` answers `POST /classify` with the class of the image in its body, as JSON; "
+    "`python serve.py --help` has its bounds. `docker build -t NAME .` makes an image of it; "
+    "`requirements.txt` pins what both need."
+)
 
 
-def render(name: str, manifest: EngineManifest, signature: Signature, report: Report | None) -> str:
-    """Return the card; `report` is the document of the run that validated this engine."""
+def server_use(manifest: EngineManifest) -> tuple[str, ...]:
+    """Return paragraphs on how to use a package for servers."""
+    served = f"Triton has no backend for engines of {manifest.backend}."
+    if manifest.backend in triton.SERVED:
+        served = "`triton/` is a model repository for Triton Inference Server."
+    return _EXAMPLE, _SERVICE, served
+
+
+def render(
+    name: str,
+    manifest: EngineManifest,
+    signature: Signature,
+    report: Report | None,
+    use: Sequence[str],
+) -> str:
+    """Return the card; `report` is the document of the run that validated this engine.
+
+    `use` are paragraphs on how to use what the package holds.
+    """
     runs_on = manifest.device
     if manifest.targets:
         runs_on = f"GPUs of {', '.join(manifest.targets)}"
@@ -43,14 +67,12 @@ def render(name: str, manifest: EngineManifest, signature: Signature, report: Re
         "built from": f"ONNX, sha256 {manifest.onnx_sha256}",
     }
     not_validated = "This engine has not been validated; `madpipe validate` measures it."
-    use = f"Triton has no backend for engines of {manifest.backend}."
-    if manifest.backend in triton.SERVED:
-        use = "`triton/` is a model repository for Triton Inference Server."
     lines = [
         *(f"# {name}", "", "An image classifier, packed by madpipe.", ""),
         *table(" | ", list(facts.items())),
         *("## Validation", "", *(_results(report) if report else [not_validated]), ""),
-        *("## Use", "", _EXAMPLE, "", use, ""),
+        *("## Use", ""),
+        *(line for paragraph in use for line in (paragraph, "")),
     ]
     return "\n".join(lines)
 
