@@ -84,7 +84,5 @@ def _engine(
     built = [stage.outputs["engine"] for stage in report.stages if "engine" in stage.outputs]
     if not built:
         remedy = "madpipe run all, or give --engine"
-        raise StoreError(
-            str(config), f"its last run has no engine ({project.none_stored})", remedy
-        )
+        raise StoreError(str(config), f"its last run has no engine ({project.none_stored})", remedy)
     return Path(built[-1].path).parent, "the built engine", report

@@ -1,6 +1,4 @@
-"""What is in a package for servers: the engine, its manifest, labels, card, examples, a Dockerfile
-and Triton's folder. And what every package holds.
-"""
+"""What is in a package, and what in one for servers: examples, a Dockerfile, Triton's folder."""
 
 import re
 from collections.abc import Sequence
@@ -44,7 +42,7 @@ class Packed(NamedTuple):
         return "".join(" ".join(label.split()) + "\n" for label in labels).encode()
 
     def files(self, use: Sequence[str]) -> dict[str, bytes]:
-        """Return the files that every package holds; `use` are the card's lines on how to use it."""
+        """Return the files that every package holds; `use` goes into the card."""
         card = modelcard.render(self.name, self.manifest, self.signature, self.report, use)
         return {
             self.manifest.engine: self.engine,

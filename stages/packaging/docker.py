@@ -12,7 +12,7 @@ _RUNTIMES = {
     "tensorrt": ("tensorrt-cu13", "cuda-python"),
     "tensorrt-rtx": ("tensorrt-rtx", "cuda-python"),
 }
-"""Backend -> the distributions that run.py imports for it; the first is the engine's own version."""
+"""Backend -> the distributions that run.py imports; the first has the engine's version."""
 _UNPINNED = "cuda-python>=13,<14"
 _IMAGE_READERS = ("numpy", "pillow")
 PORT = 8000
@@ -55,9 +55,10 @@ def dockerfile(manifest: EngineManifest) -> str:
         "ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility\n"
     )
     probe = f"import urllib.request as u; u.urlopen('http://127.0.0.1:{PORT}/healthz', timeout=2)"
+    gpus = "--gpus all " * needs_gpu
     return f"""\
 # docker build -t student .
-# docker run --rm --read-only --tmpfs /tmp -p 127.0.0.1:{PORT}:{PORT} {"--gpus all " * needs_gpu}student
+# docker run --rm --read-only --tmpfs /tmp {gpus}-p 127.0.0.1:{PORT}:{PORT} student
 # Any image with Python {python} and pip will do: docker build --build-arg BASE=...
 ARG BASE=python:{python}-slim
 FROM ${{BASE}}

@@ -1,4 +1,4 @@
-"""What is in a package for browsers: a page that runs the student, with onnxruntime-web beside it."""
+"""What is in a package for browsers: a page that runs the student, and onnxruntime-web."""
 
 import html
 from pathlib import Path
@@ -14,15 +14,19 @@ from stages.packaging.web_runtime import WebRuntime
 _BACKEND = "onnxruntime"
 _SOURCES = ("fault.js", "images.js", "page.js", "png.js", "pixels.js", "student.js", "style.css")
 _FOLDER = "onnxruntime-web"
-_USE = (
+_SERVING = (
     "Serve this folder with any web server and open it: `python -m http.server --bind 127.0.0.1`, "
-    "then http://127.0.0.1:8000/. A browser loads no modules from file:// addresses.",
+    "then port 8000 of 127.0.0.1. A browser loads no modules from file:// addresses."
+)
+_PRIVACY = (
     "The page runs the student in WebAssembly, in one thread, on an image that is dropped on it. "
-    "Its Content-Security-Policy lets it connect to its own server alone, and it sends nothing "
-    "there: it reads these files.",
-    "Images are read as validation read them, with two exceptions: JPEG and WebP are decoded by "
-    "the browser, whose last bits may differ from Pillow's; and a browser that guards against "
-    "fingerprinting changes what it decodes. PNG files give the same pixels everywhere.",
+    "Its Content-Security-Policy lets it connect to its own server alone, from which it reads "
+    "these files; it sends nothing."
+)
+_PIXELS = (
+    "Images are read as validation reads them, with two exceptions: JPEG, WebP and others are "
+    "decoded by the browser, whose last bits may differ from Pillow's; and a browser that guards "
+    "against fingerprinting changes what it decodes. PNG files give the same pixels everywhere."
 )
 
 
@@ -77,7 +81,11 @@ def collect(
         same_class=images - round(agreement.disagreement * images),
         logit_difference=agreement.logit_difference,
     )
-    return packed.name, packed.files((*_USE, _third_party(files))) | _page(files, described), described
+    return (
+        packed.name,
+        packed.files((_SERVING, _PRIVACY, _PIXELS, _third_party(files))) | _page(files, described),
+        described,
+    )
 
 
 def _page(runtime: WebRuntime, described: WebManifest) -> dict[str, bytes]:

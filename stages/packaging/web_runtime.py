@@ -105,7 +105,7 @@ def check(runtime: WebRuntime, engine: bytes, signature: Signature, precision: s
     pixels_BCHW = np.random.default_rng(_SEED).integers(
         0, 256, (IMAGES, channels, height, width), dtype=np.uint8
     )
-    x_BCHW = pixels_BCHW.astype(np.float32) / 255
+    x_BCHW = pixels_BCHW.astype(np.float32) / np.float32(255)
     images = to_model_input(x_BCHW, is_bytes=signature.input_type == "UINT8")
     logits_BK = _logits(runtime, engine, signature, images)
     reference_BK = ort.OrtSession(engine).infer(x_BCHW)
@@ -143,7 +143,7 @@ def _logits(
         paths = [Path(scratch, name) for name in ("engine.onnx", "images.bin")]
         paths[0].write_bytes(engine)
         paths[1].write_bytes(images.tobytes())
-        arguments = [node, script, runtime.module, *paths, json.dumps(names)]
+        arguments = [node, *map(str, (script, runtime.module, *paths)), json.dumps(names)]
         try:
             done = subprocess.run(  # noqa: S603  (a fixed command)
                 arguments, capture_output=True, text=True, check=False, timeout=_LIMIT_S
@@ -154,9 +154,7 @@ def _logits(
     return _answer(runtime, done)
 
 
-def _answer(
-    runtime: WebRuntime, done: "subprocess.CompletedProcess[str]"
-) -> NDArray[np.float32]:
+def _answer(runtime: WebRuntime, done: "subprocess.CompletedProcess[str]") -> NDArray[np.float32]:
     try:
         answer = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError) as error:

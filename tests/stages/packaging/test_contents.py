@@ -60,6 +60,9 @@ def test_a_package_holds_all_that_is_needed_and_is_called_after_the_network(buil
         "labels.txt",
         "README.md",
         "run.py",
+        "serve.py",
+        "requirements.txt",
+        "Dockerfile",
         "triton/resnet8/config.pbtxt",
         "triton/resnet8/labels.txt",
         "triton/resnet8/1/model.onnx",
@@ -251,7 +254,8 @@ def test_an_engine_of_tensorrt_rtx_is_packed_without_triton(tiny: TinyRun, tmp_p
     options = Build(backend="tensorrt-rtx", precision="fp32", targets=("sm89",))
     standalone.build(tiny.path("export/onnx"), tmp_path, options)
     _, files = _collect(tmp_path)
-    assert set(files) == {"engine.plan", "manifest.json", "labels.txt", "README.md", "run.py"}
+    shared = {"engine.plan", "manifest.json", "labels.txt", "README.md"}
+    assert set(files) == shared | {"run.py", "serve.py", "requirements.txt", "Dockerfile"}
     example = files["run.py"]
     assert b"import tensorrt_rtx as trt" in example
     ast.parse(example)

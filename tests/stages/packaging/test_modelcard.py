@@ -30,15 +30,22 @@ def _report() -> Report:
     )
 
 
+def rendered(
+    name: str, manifest: EngineManifest, signature: Signature, report: Report | None
+) -> str:
+    """Return the card of a package for servers."""
+    return modelcard.render(name, manifest, signature, report, modelcard.server_use(manifest))
+
+
 def test_a_card_names_the_network_and_every_digest() -> None:
-    text = modelcard.render("digits", MANIFEST, SIGNATURE, None)
+    text = rendered("digits", MANIFEST, SIGNATURE, None)
     for words in ("# digits", "resnet8", "1 x 8 x 8", "a" * 64, "b" * 64, "onnxruntime 1.31"):
         assert words in text
     assert "has not been validated" in text
 
 
 def test_results_and_verdicts_are_those_of_the_report() -> None:
-    text = modelcard.render("digits", MANIFEST, SIGNATURE, _report())
+    text = rendered("digits", MANIFEST, SIGNATURE, _report())
     for words in ("| teacher | 0.9900 | 540 |", "| 1 | 0.500 | 0.100 | 5.00 |", "5 \\| wanted"):
         assert words in text
     assert "has not been validated" not in text
@@ -46,24 +53,24 @@ def test_results_and_verdicts_are_those_of_the_report() -> None:
 
 def test_an_engine_for_other_gpus_says_which() -> None:
     manifest = msgspec.structs.replace(MANIFEST, backend="tensorrt-rtx", targets=("sm89", "sm120"))
-    text = modelcard.render("digits", manifest, SIGNATURE, None)
+    text = rendered("digits", manifest, SIGNATURE, None)
     assert "GPUs of sm89, sm120" in text
     assert "Triton has no backend for engines of tensorrt-rtx" in text
     there = msgspec.structs.replace(MANIFEST, gpu="NVIDIA L4", compute_capability="8.9")
-    assert "NVIDIA L4 (compute capability 8.9)" in modelcard.render("d", there, SIGNATURE, None)
+    assert "NVIDIA L4 (compute capability 8.9)" in rendered("d", there, SIGNATURE, None)
 
 
 def test_a_card_says_whether_the_student_is_data_free() -> None:
-    assert "data-free" not in modelcard.render("digits", MANIFEST, SIGNATURE, None)
+    assert "data-free" not in rendered("digits", MANIFEST, SIGNATURE, None)
     for used, text in ((RealImages(), "| data-free: "), (USED, "| not data-free: ")):
         manifest = msgspec.structs.replace(MANIFEST, real_images=used)
-        assert text in modelcard.render("digits", manifest, SIGNATURE, None)
+        assert text in rendered("digits", manifest, SIGNATURE, None)
         report = msgspec.structs.replace(_report(), real_images=used)
-        assert text in modelcard.render("digits", MANIFEST, SIGNATURE, report)
+        assert text in rendered("digits", MANIFEST, SIGNATURE, report)
 
 
 def test_agreement_on_unlabelled_images_is_in_the_card() -> None:
     agreement = ON_UNLABELLED.images_agreement
     report = msgspec.structs.replace(_report(), images_agreement=agreement)
-    text = modelcard.render("digits", MANIFEST, SIGNATURE, report)
+    text = rendered("digits", MANIFEST, SIGNATURE, report)
     assert "| engine | 0.8500 | 20 |" in text
