@@ -34,7 +34,7 @@ async function show(file) {
   showStatus(`Reading ${file.name}`);
   try {
     showAnswer(file, await student.classify(file));
-    showStatus("Done.");
+    showStatus("");
   } catch (error) {
     byId("result").hidden = true;
     const because = error instanceof ImageFault ? error.message : `cannot be classified (${error.message})`;

@@ -22,6 +22,7 @@ export async function load(onStep) {
   const session = await ort.InferenceSession.create(new Uint8Array(engine), {
     executionProviders: ["wasm"],
   });
+  await session.run({ [manifest.signature.input]: blank(manifest.signature, ort) }); // the first is slow
   return { manifest, labels, name, version, classify: (file) => classify(file, session, ort, manifest) };
 }
 
@@ -38,6 +39,11 @@ async function classify(file, session, ort, manifest) {
   return {
     pixels, logits, probabilities: softmax(logits), imageMs: middle - begin, networkMs: end - middle,
   };
+}
+
+function blank(signature, ort) {
+  const [bands, height, width] = signature.shape;
+  return asTensor({ width, height, bands, data: new Uint8Array(width * height * bands) }, signature, ort);
 }
 
 function asTensor(pixels, { input_type: kind, shape }, ort) {
