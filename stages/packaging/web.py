@@ -24,9 +24,9 @@ _PRIVACY = (
     "these files; it sends nothing."
 )
 _PIXELS = (
-    "Images are read as validation reads them, with two exceptions: JPEG, WebP and others are "
-    "decoded by the browser, whose last bits may differ from Pillow's; and a browser that guards "
-    "against fingerprinting changes what it decodes. PNG files give the same pixels everywhere."
+    "Images are read as validation reads them. PNG files give the same pixels everywhere; JPEG, "
+    "WebP and others are decoded by the browser, whose last bits may differ from Pillow's, and "
+    "which changes them where it guards against fingerprinting."
 )
 
 

@@ -1,5 +1,6 @@
 """A package for browsers: its page gives ONNX Runtime's logits, and what cannot run is refused."""
 
+import base64
 import functools
 import http.server
 import json
@@ -16,7 +17,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
-from PIL import Image
+from PIL import Image, ImageCms
 
 from pipeline.cache.keys import file_sha256
 from pipeline.errors import UnavailableError, UsageError
@@ -297,3 +298,49 @@ def test_an_engine_that_takes_bytes_gives_the_same_in_the_page(tmp_path: Path, p
     expected_K = logits_here(folder, tmp_path / "a.png")
     assert np.ptp(expected_K) > 1  # of bytes, not of images in [0, 1]
     np.testing.assert_allclose(logits_K, expected_K, atol=1e-4 * float(np.ptp(expected_K)))
+
+
+def swapped_profile() -> bytes:
+    """Return a colour profile whose red and blue are swapped, so that whoever heeds it is seen."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    red, blue = (profile.index(name, 128) for name in (b"rXYZ", b"bXYZ"))
+    swapped = bytearray(profile)
+    swapped[red : red + 4], swapped[blue : blue + 4] = b"bXYZ", b"rXYZ"
+    return bytes(swapped)
+
+
+READ = """async ([bytes, signature]) => {
+  const { prepared } = await import("./images.js");
+  const blob = new Blob([Uint8Array.from(atob(bytes), (letter) => letter.charCodeAt(0))]);
+  return Array.from((await prepared(blob, { signature, preprocessing: {} })).data);
+}"""
+
+
+@pytest.mark.slow
+@needs_runtime
+@needs_browser
+def test_what_the_browser_decodes_is_what_pillow_decodes(tmp_path: Path, page: Any) -> None:
+    rng = np.random.default_rng(0)
+    small = Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8))
+    picture = small.resize((64, 48), Image.Resampling.BICUBIC)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    marks: dict[str, Any] = {"exif": turned, "icc_profile": swapped_profile()}
+    kinds: dict[str, tuple[str, dict[str, Any]]] = {
+        "whole": ("JPEG", {"quality": 95, "subsampling": 0, **marks}),
+        "halved": ("JPEG", {"quality": 75, "subsampling": 2, "progressive": True, **marks}),
+        "lossy": ("WEBP", {"quality": 80, **marks}),
+        "lossless": ("WEBP", {"lossless": True}),
+        "png": ("PNG", marks),
+        "bmp": ("BMP", {}),
+        "gif": ("GIF", {}),
+    }
+    tab = page(collect(built(tmp_path, classifier()))[0])
+    for name, (kind, options) in kinds.items():
+        path = tmp_path / name
+        picture.save(path, kind, **options)
+        content = base64.b64encode(path.read_bytes()).decode()
+        read = tab.evaluate(READ, [content, {"shape": [3, 48, 64]}])
+        pixels_HWC = np.array(read, np.int64).reshape(48, 64, 3)
+        # Equal in Chromium 156; another version may decode lossy ones by another library.
+        np.testing.assert_allclose(pixels_HWC, np.asarray(decode(str(path), 3, "")), atol=2)
