@@ -114,7 +114,7 @@ def make(folder: Path) -> list[tuple[Path, Path]]:
             ["package", "--engine", engine, "--out", folder / name],
         ):
             subprocess.run(
-                [Path(sys.executable).with_name("madpipe"), *arguments],
+                [str(Path(sys.executable).with_name("madpipe")), *map(str, arguments)],
                 cwd=folder, check=True, capture_output=True,
             )  # fmt: skip
     ends = {"resnet20": ".png", "resnet18": ".jpg"}

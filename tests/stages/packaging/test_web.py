@@ -123,6 +123,15 @@ def test_an_engine_in_fp32_with_other_logits_is_refused(
 
 
 @needs_runtime
+def test_an_engine_that_takes_too_long_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web_runtime, "_LIMIT_S", 0.01)
+    with pytest.raises(StageError, match=r"^the engine: takes more than 0.01 s in onnxruntime-web"):
+        collect(built(tmp_path, classifier()))
+
+
+@needs_runtime
 def test_without_node_nothing_is_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = built(tmp_path, classifier())
     monkeypatch.setenv("PATH", str(tmp_path))
