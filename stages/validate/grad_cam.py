@@ -4,8 +4,10 @@ Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-
 ICCV 2017: the weight of a channel is the mean gradient of the answer's logit over its map (equation
 1), and the map is what the weighted channels sum up to, where that is above zero (equation 2).
 
-The layer is the last one whose output is a map. It is looked for in what torch computes, not among
-modules, so that networks of functions and programs (ONNX, torch.export, TorchScript) have one too.
+The layer is the last one whose output is a map of more than one row and column. Of 8x8 digits that is
+2x2; in layers further from the answer, often nothing speaks for it. The layer is looked for in what
+torch computes, not among modules, so that networks of functions and programs (ONNX, torch.export,
+TorchScript) have one too.
 
 Shape legend: B batch, C channel, H W space, K classes.
 """
@@ -104,15 +106,14 @@ def _last_map(layers: "_Layers", logits_BK: Tensor) -> tuple[Tensor, Tensor]:
     # The images do not meet in evaluation mode, so one pass serves all of them.
     score = logits_BK.gather(1, logits_BK.argmax(dim=1, keepdim=True)).sum()
     for activation_BCHW, tokens_after in layers.maps_from_the_last():
-        if activation_BCHW.requires_grad:
-            (gradient,) = torch.autograd.grad(
-                score, activation_BCHW, retain_graph=True, allow_unused=True
-            )
-            if gradient is not None:
-                # As of a transformer, whose only map is that of its patches.
-                if tokens_after > layers.map_count:
-                    raise _NoMap("works on tokens, which are no map, in most of its depth")
-                return activation_BCHW.detach(), gradient
+        (gradient,) = torch.autograd.grad(
+            score, activation_BCHW, retain_graph=True, allow_unused=True
+        )
+        if gradient is not None:
+            # As of a transformer, whose only map is that of its patches.
+            if tokens_after > layers.map_count:
+                raise _NoMap("works on tokens, which are no map, in most of its depth")
+            return activation_BCHW.detach(), gradient
     raise _NoMap("has no feature map of more than one row and column")
 
 

@@ -4,17 +4,16 @@ import re
 
 import pytest
 
-from pipeline.report import plots
+from pipeline.report import plots, reliability
 from tests.measurements import SAMPLES, accuracy, changed
 
 assert SAMPLES.latency is not None
 TIMES = SAMPLES.latency.batches["1"]
-NETWORKS = {"teacher": accuracy(535), "engine": accuracy(531)}
 
 DRAWN = {
     "distribution": lambda: plots.distribution(TIMES, "a <b>"),
     "over time": lambda: plots.over_time(TIMES, "a <b>"),
-    "reliability": lambda: plots.reliability(NETWORKS, "a <b>"),
+    "reliability": lambda: reliability.diagram(accuracy(531), "a <b>"),
     "lines": lambda: plots.lines(
         [{"round": 1, "loss": 2.0}, {"round": 2}, {"round": 3, "loss": 1.0}], ["loss"], "a <b>"
     ),
