@@ -110,8 +110,8 @@ def picture(confusion: Confusion, title: str) -> str:
         scale = ScalarMappable(LogNorm(1, max(2, top)), ListedColormap(levels))
         bar = figure.colorbar(scale, ax=axes, label="images, logarithmic", shrink=0.8)
         if bar.solids is not None:
-            bar.solids.set_edgecolor("face")
-        bar.ax.yaxis.set_major_formatter(plots.plain_formatter())
+            bar.solids.set_edgecolor("none")
+        plots.plain_ticks(bar.ax.yaxis)
 
     return plots.svg(draw, title, size_in=_SIZE_IN)
 

@@ -61,7 +61,7 @@ def distribution(samples: BatchSamples, title: str) -> str:
         for colour, label, times_ms in _series(samples):
             axes.ecdf(times_ms, label=label, color=colour)
         axes.set(xscale="log", xlabel="milliseconds a call", ylabel="share of calls")
-        _plain_ticks(axes.xaxis)
+        plain_ticks(axes.xaxis)
         axes.legend(ncols=3, **_LEGEND_ABOVE)
 
     return _svg(draw, title)
@@ -74,7 +74,7 @@ def over_time(samples: BatchSamples, title: str) -> str:
         for colour, label, times_ms in _series(samples):
             axes.plot(times_ms, label=label, color=colour, linewidth=0.8)
         axes.set(yscale="log", xlabel="repetition", ylabel="milliseconds")
-        _plain_ticks(axes.yaxis)
+        plain_ticks(axes.yaxis)
         axes.legend(ncols=3, **_LEGEND_ABOVE)
 
     return _svg(draw, title)
@@ -103,20 +103,13 @@ def lines(curves: Sequence[CurvePoint], names: Sequence[str], title: str) -> str
     return _svg(draw, title)
 
 
-def _plain_ticks(axis: "Axis") -> None:
-    """Write times as 0.5 and 20, not as powers of ten."""
-    from matplotlib.ticker import LogLocator, NullFormatter  # noqa: PLC0415
+def plain_ticks(axis: "Axis") -> None:
+    """Write numbers on a logarithmic axis as 0.5 and 20, not as powers of ten."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter  # noqa: PLC0415
 
     axis.set_major_locator(LogLocator(base=10, subs=(1.0, 3.0)))
-    axis.set_major_formatter(plain_formatter())
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(NullFormatter())
-
-
-def plain_formatter() -> "Formatter":
-    """Return what writes numbers as 0.5 and 20, not as powers of ten."""
-    from matplotlib.ticker import StrMethodFormatter  # noqa: PLC0415
-
-    return StrMethodFormatter("{x:g}")
 
 
 def percent_formatter() -> "Formatter":

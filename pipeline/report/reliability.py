@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SIZE_IN = (5.0, 3.9)
+_ROUNDING = 1e-9
 
 
 def diagram(accuracy: Accuracy, title: str) -> str:
@@ -30,9 +31,8 @@ def diagram(accuracy: Accuracy, title: str) -> str:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         box = {"width": width, "align": "edge", "linewidth": 0.6}
         right = [filled.accuracy for filled in bins]
-        upper.bar(
-            left, right, color=plots.SERIES[2], edgecolor=plots.INK, label="share right", **box
-        )
+        colours = {"color": plots.SERIES[2], "edgecolor": plots.INK, "alpha": 0.6}
+        upper.bar(left, right, label="share right", **box, **colours)
         gaps = [filled.confidence - filled.accuracy for filled in bins]
         upper.bar(
             left,
@@ -62,4 +62,5 @@ def diagram(accuracy: Accuracy, title: str) -> str:
 
 def _bin_of(confidence: float) -> int:
     """Return the number of the bin that a mean confidence lies in."""
-    return min(int(confidence * CALIBRATION_BINS), CALIBRATION_BINS - 1)
+    # A mean may lie a rounding error below confidences that are all at the lower end of a bin.
+    return min(int(confidence * CALIBRATION_BINS + _ROUNDING), CALIBRATION_BINS - 1)

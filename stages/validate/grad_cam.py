@@ -4,8 +4,8 @@ Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-
 ICCV 2017: the weight of a channel is the mean gradient of the answer's logit over its map (equation
 1), and the map is what the weighted channels sum up to, where that is above zero (equation 2).
 
-The layer is the last one whose output is a map of more than one row and column. Of 8x8 digits that is
-2x2; in layers further from the answer, often nothing speaks for it. The layer is looked for in what
+The layer is the last one whose output is a map of more than one row and column: 2x2 of 8x8 digits.
+In layers further from the answer, often nothing speaks for it. The layer is looked for in what
 torch computes, not among modules, so that networks of functions and programs (ONNX, torch.export,
 TorchScript) have one too.
 
