@@ -219,7 +219,7 @@ def _validate(settings: Settings, root: Path, networks: Use, images: Use) -> Sta
             "samples": "samples.json",
             **({"pictures": "pictures.json"} if _keeps_pictures(settings) else {}),
         },
-        packages=(*_TORCH, *_distributions(infos), "scipy", *use.packages),
+        packages=(*_TORCH, *_distributions(infos), "scipy", "pillow", *use.packages),
         facts=("cpu", "gpu", "driver"),
         code=(*use.code, *(info.module for info in infos)),
         # Also where distill is stored and other images validate than before.

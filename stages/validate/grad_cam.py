@@ -146,10 +146,12 @@ class _Layers(TorchFunctionMode):
         name = getattr(func, "__name__", "").strip("_").partition(".")[0]
         if "pool2d" in name and args and self._is_of_images(args[0]):
             self._keep(args[0])
-        if self._is_of_images(output) and ("conv" in name or self._keeps(name, output, args)):
-            self._keep(output)
-        elif isinstance(output, Tensor) and output.ndim >= _TOKENS and output.grad_fn is not None:
-            self._tokens += 1
+        # BatchNorm of a decomposed program returns its moments as well.
+        for part in output if isinstance(output, tuple | list) else (output,):
+            if self._is_of_images(part) and ("conv" in name or self._keeps(name, part, args)):
+                self._keep(part)
+            elif isinstance(part, Tensor) and part.ndim >= _TOKENS and part.grad_fn is not None:
+                self._tokens += 1
         return output
 
     def maps_from_the_last(self) -> Iterable[tuple[Tensor, int]]:
