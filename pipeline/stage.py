@@ -134,6 +134,10 @@ class Context:
             _refuse(self._stage, "output", name)
         return self._out / self._stage.outputs[name]
 
+    def has_output(self, name: str) -> bool:
+        """Return whether an output is declared, which some settings alone do."""
+        return name in self._stage.outputs
+
     def metric(self, name: str, value: float | int | str) -> None:
         """Record a figure of the result; it is stored, displayed and reported."""
         self.metrics[name] = value

@@ -189,6 +189,11 @@ def _distributions(infos: Sequence[BackendInfo]) -> tuple[str, ...]:
     return "onnx", "onnxruntime-gpu|onnxruntime", *others
 
 
+def _keeps_pictures(settings: Settings) -> bool:
+    """Return whether validate leaves images: real ones, or with the bank synthetic ones."""
+    return settings.validate.pictures > 0
+
+
 def _validate(settings: Settings, root: Path, networks: Use, images: Use) -> Stage:
     infos = [BACKENDS[name] for name in selection.backends_used(settings.build)]
     has_bank_only = settings.validate.images == "bank"
@@ -209,8 +214,12 @@ def _validate(settings: Settings, root: Path, networks: Use, images: Use) -> Sta
             *(("build/graph",) if settings.build.targets else ()),
         ),
         externals=use.externals,
-        outputs={"measurements": "measurements.json", "samples": "samples.json"},
-        packages=(*_TORCH, *_distributions(infos), "scipy", *use.packages),
+        outputs={
+            "measurements": "measurements.json",
+            "samples": "samples.json",
+            **({"pictures": "pictures.json"} if _keeps_pictures(settings) else {}),
+        },
+        packages=(*_TORCH, *_distributions(infos), "scipy", "pillow", *use.packages),
         facts=("cpu", "gpu", "driver"),
         code=(*use.code, *(info.module for info in infos)),
         # Also where distill is stored and other images validate than before.

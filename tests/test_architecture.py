@@ -27,6 +27,7 @@ ALLOWED = {
         "pipeline.gates.build_records",
         "pipeline.gates.intervals",
         "pipeline.gates.measurements",
+        "pipeline.gates.pictures",
         "pipeline.gates.real_images",
         "pipeline.image_size",
         "pipeline.machine",
@@ -47,7 +48,7 @@ ALLOWED = {
 ORDER = """
     __init__ exit_codes collector errors events signals atomic paths image_size texts
     preprocessing weight_names
-    gates.measures gates.real_images gates.build_records gates.measurements
+    gates.measures gates.real_images gates.build_records gates.measurements gates.pictures
     machine settings cache.digests gates.intervals checkpoint
     requirements config.rules config.presets config.template
     gates.estimates gates.judge report.records

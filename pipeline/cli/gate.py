@@ -1,8 +1,10 @@
 """Commands on stored measurements: gate, compare and report."""
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,9 +16,17 @@ from pipeline.gates.judge import exit_code
 from pipeline.run_pipeline import emit_verdicts
 from pipeline.screen.plain import JsonScreen, PlainScreen
 
+if TYPE_CHECKING:
+    from pipeline.report.records import Report
+
 Format = Annotated[
     Literal["html", "json", "markdown", "junit"] | None,
     typer.Option("--format", help="Format; without it the page is written and a text printed."),
+]
+
+WithoutPictures = Annotated[
+    bool,
+    typer.Option("--without-pictures", help="Leave all images, real and synthetic, out of a page."),
 ]
 
 
@@ -58,24 +68,31 @@ def compare(
 
 
 def report(
-    config: Config = DEFAULT_CONFIG, set_: Set = None, form: Format = None, out: Out = None
+    config: Config = DEFAULT_CONFIG,
+    set_: Set = None,
+    form: Format = None,
+    out: Out = None,
+    *,
+    without_pictures: WithoutPictures = False,
 ) -> None:
     """Report on the last run: HTML into a file, all other formats printed without --out or for -.
 
     Without a format the page goes into the working folder, and a summary in Markdown is printed.
+    The page holds held-out images that were got wrong: share it as you may share them, or leave
+    all images out by --without-pictures.
     """
     from pipeline.report import html, junit, markdown, records  # noqa: PLC0415  (only this command)
     from pipeline.report.document import document  # noqa: PLC0415
 
     project = common.open_project(config, set_)
     written = document(project)
-    render = {
-        "html": html.render,
+    renders: dict[str, Callable[[Report], str]] = {
+        "html": partial(html.render, has_pictures=not without_pictures),
         "json": records.to_json,
         "junit": junit.render,
         "markdown": markdown.render,
-    }[form or "html"]
-    text = render(written)
+    }
+    text = renders[form or "html"](written)
     if out == Path("-") or (out is None and form not in {None, "html"}):
         typer.echo(text)
         return

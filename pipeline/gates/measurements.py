@@ -19,6 +19,9 @@ from pipeline.gates.build_records import Candidates, Count, EngineManifest, Sha2
 SCHEMA = "madpipe.measurements/2"
 """What a document of measurements calls itself; another one is not read."""
 
+CALIBRATION_BINS = 15
+"""Of equal width, into which confidences are sorted."""
+
 QuantileTable = dict[str, float]
 """Quantiles of a resampled statistic by their levels, `{"0.05": value, ...}`, behind its gate."""
 

@@ -12,8 +12,10 @@ from pipeline import machine, run_records
 from pipeline.cache.store import Entry
 from pipeline.config.load import table_of
 from pipeline.errors import StoreError
+from pipeline.gates import pictures
 from pipeline.gates.build_records import Candidate, Candidates
 from pipeline.gates.judge import Verdict, judge
+from pipeline.gates.pictures import WorstImage
 from pipeline.project import DISTILL, VALIDATE, Project, real_images_of
 from pipeline.report import records
 from pipeline.report.records import OutputFile, Report, RunSummary, StageReport, with_measurements
@@ -26,6 +28,8 @@ _RELEVANT_FACTS = (
 )  # fmt: skip
 """Facts of a host that change what is measured there."""
 _MOST_POINTS = 400
+PICTURES = "pictures"
+"""The output of validate that holds the worst images."""
 _CURVE_POINTS = msgspec.json.Decoder(records.CurvePoint)
 
 
@@ -64,6 +68,7 @@ def document(project: Project, verdicts: Sequence[Verdict] | None = None) -> Rep
         candidates=_candidates(entries.get("build")),
         curves=_curves(entries.get(DISTILL)),
         real_images=real_images_of(entries.get(DISTILL)),
+        worst_images=_worst_images(validate),
         gates=tuple(verdicts),
         environment=environment,
         measured_on={
@@ -103,6 +108,17 @@ def _candidates(build: Entry | None) -> tuple[Candidate, ...]:
         return msgspec.json.decode(content, type=Candidates).candidates if content else ()
     except msgspec.DecodeError:
         return ()
+
+
+def _worst_images(validate: Entry | None) -> tuple[WorstImage, ...]:
+    """Return what networks answer for the worst images, nothing where none were stored."""
+    if validate is None or PICTURES not in validate.record.outputs:
+        return ()
+    try:
+        stored = pictures.read(validate.output(PICTURES))
+    except StoreError:
+        return ()
+    return tuple(picture.worst for picture in stored.pictures)
 
 
 def _curves(distill: Entry | None) -> tuple[records.CurvePoint, ...]:

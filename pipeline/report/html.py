@@ -5,8 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.errors import StoreError
+from pipeline.gates import pictures as stored_pictures
 from pipeline.gates.measurements import LatencyRecord, Samples, read
-from pipeline.report import plots
+from pipeline.report import confusion, pictures, plots, reliability
+from pipeline.report.confusion import Confusion
+from pipeline.report.pictures import PicturesView
 from pipeline.report.records import CurvePoint, Report
 from pipeline.screen import formatting
 
@@ -19,8 +22,11 @@ _GROUPS: Mapping[str, Sequence[str]] = {
 """Plots of the training curves, by what the curves' names hold."""
 
 
-def render(report: Report) -> str:
-    """Return the report as a page: the verdict first, then what it rests on."""
+def render(report: Report, *, has_pictures: bool = True) -> str:
+    """Return the report as a page: the verdict first, then what it rests on.
+
+    Without pictures it holds no image, neither a real nor a synthetic one, and can be shared.
+    """
     import jinja2  # noqa: PLC0415  (only this form needs it)
 
     environment = jinja2.Environment(
@@ -31,18 +37,25 @@ def render(report: Report) -> str:
         undefined=jinja2.StrictUndefined,
     )
     verdict, reason = report.verdict
-    picture = _output(report, "picture")
+    picture = _output(report, "picture") if has_pictures else None
+    samples = _samples(report)
+    confused = _confusion(report, samples)
     return environment.get_template("page.html.jinja").render(
         report=report,
         verdict=verdict,
         reason=reason,
         formatting=formatting,
         picture=base64.b64encode(picture.read_bytes()).decode() if picture else None,
-        latency_plots=_latency_plots(report),
+        latency_plots=_latency_plots(samples),
         noise=_noise(report),
-        reliability=plots.reliability(report.accuracy, "Reliability of teacher and engine")
-        if report.accuracy
+        reliability=_reliability(report),
+        confused=confused,
+        confusion=confusion,
+        confusion_plot=confusion.picture(confused, f"Answers of the {confused.network} by label")
+        if confused and len(confused.classes) > confusion.MOST_IN_TABLE
         else None,
+        worst=_worst(report) if has_pictures else None,
+        are_left_out=not has_pictures,
         curves=_curve_plots(report.curves),
     )
 
@@ -53,13 +66,44 @@ def _output(report: Report, name: str) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _latency_plots(report: Report) -> list[str]:
-    """Return the plots of the raw samples, none where they are gone or of another kind."""
+def _samples(report: Report) -> Samples | None:
+    """Return the raw samples, None where they are gone or of another kind."""
     path = _output(report, "samples")
     try:
-        latency = read(path, Samples).latency if path else None
+        return read(path, Samples) if path else None
     except StoreError:
-        return []
+        return None
+
+
+def _worst(report: Report) -> PicturesView | None:
+    """Return the worst images, None where there are none, or none that can be read."""
+    path = _output(report, "pictures")
+    try:
+        return pictures.view(stored_pictures.read(path)) if path else None
+    except StoreError:
+        return None
+
+
+def _confusion(report: Report, samples: Samples | None) -> Confusion | None:
+    """Return what the engine takes for what, None where that was not measured."""
+    if samples is None or report.dataset is None or samples.dataset.id != report.dataset.id:
+        return None
+    return confusion.count(samples, report.dataset.classes)
+
+
+def _reliability(report: Report) -> list[tuple[str, str]]:
+    """Return the reliability diagrams of teacher and engine, or of what stands for the engine."""
+    last = [name for name in ("engine", "graph", "student") if name in report.accuracy][:1]
+    networks = [name for name in ("teacher", *last) if name in report.accuracy]
+    return [
+        (name, reliability.diagram(report.accuracy[name], f"Reliability of the {name}"))
+        for name in networks
+    ]
+
+
+def _latency_plots(raw: Samples | None) -> list[str]:
+    """Return the plots of the raw latencies, none where there are none."""
+    latency = raw.latency if raw else None
     figures = []
     for batch, samples in latency.batches.items() if latency else ():
         figures.append(plots.distribution(samples, f"Latencies at batch {batch}"))

@@ -7,35 +7,37 @@ texts. Imports matplotlib, so only the HTML form pays for it.
 import html
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.gates.measurements import Accuracy, BatchSamples
+from pipeline.gates.measurements import BatchSamples
 from pipeline.report.records import CurvePoint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import Formatter
 
-_INK = "#000001"
-_SERIES = ("#00000a", "#00000b", "#00000c", "#00000d")
-_VARIABLES = {_INK: "currentColor"} | {
-    colour: f"var(--s{number + 1})" for number, colour in enumerate(_SERIES)
+INK = "#000001"
+SERIES = ("#00000a", "#00000b", "#00000c", "#00000d")
+_VARIABLES = {INK: "currentColor"} | {
+    colour: f"var(--s{number + 1})" for number, colour in enumerate(SERIES)
 }
 _SIZE_IN = (5.0, 2.9)
 _STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 10,
-    "text.color": _INK,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "axes.grid": True,
-    "grid.color": _INK,
+    "grid.color": INK,
     "grid.alpha": 0.18,
     "legend.frameon": False,
     "lines.linewidth": 1.6,
@@ -47,8 +49,8 @@ _REMOVED = (
     r'<g id="patch_[12]">\s*<path[^>]*fill: #ffffff[^>]*/>\s*</g>',
     # matplotlib's own stylesheet would reach the whole page.
     r"<defs>\s*<style[^>]*>.*?</style>\s*</defs>",
-    # Only clips and markers are referred to; other ids would repeat from plot to plot.
-    r' id="(?![pm][0-9a-f]{10}")[^"]*"',
+    # Only clips, markers and hatches are referred to; other ids would repeat from plot to plot.
+    r' id="(?![pmh][0-9a-f]{10}")[^"]*"',
 )
 
 
@@ -59,7 +61,7 @@ def distribution(samples: BatchSamples, title: str) -> str:
         for colour, label, times_ms in _series(samples):
             axes.ecdf(times_ms, label=label, color=colour)
         axes.set(xscale="log", xlabel="milliseconds a call", ylabel="share of calls")
-        _plain_ticks(axes.xaxis)
+        plain_ticks(axes.xaxis)
         axes.legend(ncols=3, **_LEGEND_ABOVE)
 
     return _svg(draw, title)
@@ -72,7 +74,7 @@ def over_time(samples: BatchSamples, title: str) -> str:
         for colour, label, times_ms in _series(samples):
             axes.plot(times_ms, label=label, color=colour, linewidth=0.8)
         axes.set(yscale="log", xlabel="repetition", ylabel="milliseconds")
-        _plain_ticks(axes.yaxis)
+        plain_ticks(axes.yaxis)
         axes.legend(ncols=3, **_LEGEND_ABOVE)
 
     return _svg(draw, title)
@@ -81,37 +83,18 @@ def over_time(samples: BatchSamples, title: str) -> str:
 def _series(samples: BatchSamples) -> list[tuple[str, str, Sequence[float]]]:
     """Return colour, label and times of each network that was measured."""
     networks = (
-        (_SERIES[0], "teacher", samples.teacher_ms),
-        (_SERIES[1], "teacher as engine", samples.teacher_engine_ms),
-        (_SERIES[2], "engine", samples.engine_ms),
+        (SERIES[0], "teacher", samples.teacher_ms),
+        (SERIES[1], "teacher as engine", samples.teacher_engine_ms),
+        (SERIES[2], "engine", samples.engine_ms),
     )
     return [(colour, label, times_ms) for colour, label, times_ms in networks if times_ms]
-
-
-def reliability(accuracy: Mapping[str, Accuracy], title: str) -> str:
-    """Return how often predictions of a confidence are right, for teacher and engine."""
-
-    def draw(axes: "Axes") -> None:
-        axes.plot([0, 1], [0, 1], color=_INK, linewidth=0.8, linestyle=":")
-        for colour, network in zip(_SERIES[::2], ("teacher", "engine"), strict=True):
-            if network in accuracy:
-                calibration = accuracy[network].calibration
-                x = [filled.confidence for filled in calibration.bins]
-                y = [filled.accuracy for filled in calibration.bins]
-                axes.plot(x, y, color=colour, linewidth=1.0, label=network)
-                sizes = [8 + 90 * filled.n / calibration.n for filled in calibration.bins]
-                axes.scatter(x, y, s=sizes, color=colour)
-        axes.set(xlabel="mean confidence in a bin", ylabel="share right")
-        axes.legend(loc="upper left")
-
-    return _svg(draw, title)
 
 
 def lines(curves: Sequence[CurvePoint], names: Sequence[str], title: str) -> str:
     """Return some of the training curves against the round."""
 
     def draw(axes: "Axes") -> None:
-        for colour, name in zip(_SERIES, names, strict=False):
+        for colour, name in zip(SERIES, names, strict=False):
             points = [(point["round"], point[name]) for point in curves if name in point]
             axes.plot(*zip(*points, strict=True), label=name.replace("_", " "), color=colour)
         axes.set(xlabel="round")
@@ -120,8 +103,8 @@ def lines(curves: Sequence[CurvePoint], names: Sequence[str], title: str) -> str
     return _svg(draw, title)
 
 
-def _plain_ticks(axis: "Axis") -> None:
-    """Write times as 0.5 and 20, not as powers of ten."""
+def plain_ticks(axis: "Axis") -> None:
+    """Write numbers on a logarithmic axis as 0.5 and 20, not as powers of ten."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter  # noqa: PLC0415
 
     axis.set_major_locator(LogLocator(base=10, subs=(1.0, 3.0)))
@@ -129,15 +112,29 @@ def _plain_ticks(axis: "Axis") -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
+def percent_formatter() -> "Formatter":
+    """Return what writes shares as percentages."""
+    from matplotlib.ticker import PercentFormatter  # noqa: PLC0415
+
+    return PercentFormatter(1.0, decimals=0)
+
+
 def _svg(draw: "Callable[[Axes], None]", title: str) -> str:
+    """Return a drawing of one pair of axes, as `svg` does."""
+    return svg(lambda figure: draw(figure.add_subplot()), title)
+
+
+def svg(
+    draw: "Callable[[Figure], None]", title: str, *, size_in: tuple[float, float] = _SIZE_IN
+) -> str:
     """Return a drawing as an element of a page, of no fixed size and in the page's colours."""
     from matplotlib import rc_context  # noqa: PLC0415  (a second to import; only for a page)
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     buffer = io.StringIO()
     with rc_context({**_STYLE, "svg.hashsalt": title}):
-        figure = Figure(figsize=_SIZE_IN, layout="constrained")
-        draw(figure.add_subplot())
+        figure = Figure(figsize=size_in, layout="constrained")
+        draw(figure)
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]

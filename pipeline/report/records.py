@@ -16,6 +16,7 @@ from pipeline.errors import StoreError
 from pipeline.gates import measurements
 from pipeline.gates.build_records import Candidate, Count, EngineManifest, Sha256
 from pipeline.gates.judge import Verdict
+from pipeline.gates.pictures import WorstImage
 from pipeline.gates.real_images import RealImages
 
 SCHEMA = "madpipe.report/1"
@@ -89,6 +90,8 @@ class Report(Struct, frozen=True, kw_only=True, tag_field="schema", tag=SCHEMA):
     real_images: RealImages | None = None
     """The real images that the distillation used; None where nobody recorded that."""
     paired: Mapping[str, measurements.PairedDrop] = {}
+    worst_images: tuple[WorstImage, ...] = ()
+    """What student or engine get wrong, the worst first: as many as validate stored pictures of."""
     latency: LatencyReport = LatencyReport()
     memory: measurements.Memory | None = None
     engine: EngineManifest | None = None

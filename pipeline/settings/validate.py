@@ -28,6 +28,9 @@ class Validate(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """CPU threads of teacher and engine alike"""
     teacher_engine: bool = True
     """also measure the teacher as an engine of the same backend"""
+    pictures: Annotated[int, Meta(ge=0, le=100)] = 24
+    """images that student or engine get wrong, worst first, that a run stores for its report; they
+    are your held-out images, or synthetic ones of the bank; 0: none"""
 
 
 class Gate(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,10 +7,14 @@ width. Shape legend: N images, K classes, M bins, R resamples.
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.gates.measurements import CalibrationBin, CalibrationError, QuantileTable
+from pipeline.gates.measurements import (
+    CALIBRATION_BINS,
+    CalibrationBin,
+    CalibrationError,
+    QuantileTable,
+)
 from stages.validate.latency_intervals import LEVELS
 
-_BINS = 15
 _RESAMPLES = 2000
 _SEED = 0
 
@@ -21,8 +25,8 @@ def measure(logits_NK: NDArray[np.float32], right_N: NDArray[np.bool_]) -> Calib
     wide_NK = logits_NK.astype(np.float64)
     powers_NK = np.exp(wide_NK - wide_NK.max(axis=1, keepdims=True))
     confidence_N = 1.0 / powers_NK.sum(axis=1)
-    bin_N = np.minimum((confidence_N * _BINS).astype(np.int64), _BINS - 1)
-    gap_NM = np.zeros((n, _BINS))
+    bin_N = np.minimum((confidence_N * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    gap_NM = np.zeros((n, CALIBRATION_BINS))
     gap_NM[np.arange(n), bin_N] = confidence_N - right_N
     error = float(np.abs(gap_NM.mean(axis=0)).sum())
     return CalibrationError(
@@ -35,7 +39,7 @@ def measure(logits_NK: NDArray[np.float32], right_N: NDArray[np.bool_]) -> Calib
                 confidence=float(confidence_N[bin_N == m].mean()),
                 accuracy=float(right_N[bin_N == m].mean()),
             )
-            for m in range(_BINS)
+            for m in range(CALIBRATION_BINS)
             if (bin_N == m).any()
         ),
         quantiles=_quantiles(error, gap_NM),

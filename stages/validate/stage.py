@@ -38,7 +38,7 @@ from stages.networks.card import Card
 from stages.networks.predict import OnImages, predict, predict_torch
 from stages.networks.predict import no_progress as no_image_progress
 from stages.training import device as devices
-from stages.validate import accuracy, agreement, latency
+from stages.validate import accuracy, agreement, latency, pictures
 from stages.validate.agreement import HeldBack
 from stages.validate.images import bank_images, check_images, identity
 from stages.validate.latency import Engine, Teacher
@@ -64,18 +64,7 @@ def run(ctx: Context) -> None:
     student, _ = factory.load(
         ctx.input("distill/student"), code=ctx.external("student_code"), place="student"
     )
-    if options.images == "bank":
-        images = bank_images(ctx.input("distill/bank"), card)
-    else:
-        images = datasets.load(
-            ctx.settings.data,
-            ctx.external("data"),
-            classes_file=ctx.external("classes"),
-            known_classes=card.classes,
-            choose_count=lambda count: ctx.play(count, "images", few=_SMOKE_IMAGES),
-            on_progress=lambda done, total: ctx.progress(done, total, "images (read)"),
-        ).held_out
-        check_images(images, card)
+    images = _images(ctx, card)
     used = _used_images(ctx)
     if used is not None and options.images != "bank":
         overlap.check_pixels(images, used)
@@ -95,6 +84,7 @@ def run(ctx: Context) -> None:
         except StageError as error:
             graph_absent = str(error)
             ctx.note(graph_absent)
+    all_logits: dict[str, NDArray[np.float32]] = {}
     measurements, samples = measure(
         Teacher(network=network, card=card, code=teacher_code),
         manifest,
@@ -106,11 +96,30 @@ def run(ctx: Context) -> None:
         opset=ctx.settings.export.opset or BACKENDS[manifest.backend].opset,
         graph_absent=graph_absent,
         held_back=_held_back(ctx, card, student) if used is not None else None,
+        on_logits=all_logits.update,
         on_progress=ctx.progress,
     )
     records.write(ctx.output("measurements"), measurements)
     records.write(ctx.output("samples"), samples)
+    if ctx.has_output("pictures"):
+        pictures.leave(ctx, all_logits, images, {"teacher": network, "student": student})
     _record_metrics(ctx, measurements, card)
+
+
+def _images(ctx: Context, card: Card) -> Images:
+    """Return the images of the settings, which are those that the teacher is for."""
+    if ctx.settings.validate.images == "bank":
+        return bank_images(ctx.input("distill/bank"), card)
+    images = datasets.load(
+        ctx.settings.data,
+        ctx.external("data"),
+        classes_file=ctx.external("classes"),
+        known_classes=card.classes,
+        choose_count=lambda count: ctx.play(count, "images", few=_SMOKE_IMAGES),
+        on_progress=lambda done, total: ctx.progress(done, total, "images (read)"),
+    ).held_out
+    check_images(images, card)
+    return images
 
 
 def _used_images(ctx: Context) -> ImageList | None:

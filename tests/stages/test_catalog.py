@@ -239,3 +239,8 @@ def test_without_unlabelled_images_no_stage_names_any() -> None:
     for stage in _stages().values():
         assert not {"distill/held_back", "distill/images"} & set(stage.inputs)
         assert not {"held_back", "images"} & set(stage.outputs)
+
+
+def test_pictures_are_an_output_of_validate_unless_none_are_wanted() -> None:
+    assert "pictures" in _stages()["validate"].outputs
+    assert "pictures" not in _stages(validate={"pictures": 0})["validate"].outputs

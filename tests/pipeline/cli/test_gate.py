@@ -103,6 +103,14 @@ def test_a_report_without_a_file_is_printed_and_leaves_none(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_page_to_share_has_no_image(madpipe: Call, tmp_path: Path) -> None:
+    page = tmp_path / ".madpipe/report.html"
+    madpipe("report", "--format", "html")
+    assert "<img" in page.read_text(encoding="utf-8")
+    madpipe("report", "--format", "html", "--without-pictures")
+    assert "<img" not in page.read_text(encoding="utf-8")
+
+
 def test_report_that_cannot_be_written_names_its_path(madpipe: Call) -> None:
     assert madpipe("report", "--out", "no/such/folder.html") == (
         1,

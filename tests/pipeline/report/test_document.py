@@ -3,16 +3,21 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from pipeline.errors import StageError, StoreError
+from pipeline.gates import pictures
 from pipeline.project import Project
 from pipeline.report import records
 from pipeline.report.document import document
 from pipeline.run_pipeline import run_pipeline
+from scripts.report_schema import report_schema
 from tests.measurements import ON_UNLABELLED, USED
+from tests.pictures import PICTURES
 
 Open = Callable[..., Project]
 
@@ -41,6 +46,7 @@ def test_report_has_exactly_these_fields(report: dict[str, Any]) -> None:
         "agreement",
         "bank_agreement",
         "images_agreement",
+        "worst_images",
         "real_images",
         "paired",
         "latency",
@@ -54,6 +60,40 @@ def test_report_has_exactly_these_fields(report: dict[str, Any]) -> None:
     }
     assert report["schema"] == "madpipe.report/1"
     assert set(report["run"]) == {"command", "started_utc", "elapsed_s"}
+
+
+def test_the_answers_for_the_worst_images_are_in_the_report_without_their_pixels(
+    project: Open, tmp_path: Path, code: Callable[..., None]
+) -> None:
+    pictures.write(tmp_path / "pictures.json", PICTURES)
+    code(
+        "import shutil\n"
+        "def distill(ctx):\n"
+        "    for name in ('picture', 'student'):\n"
+        "        ctx.output(name).write_text('1')\n"
+        "def validate(ctx):\n"
+        "    shutil.copyfile(ctx.external('measured'), ctx.output('measurements'))\n"
+        f"    shutil.copyfile({str(tmp_path / 'pictures.json')!r}, ctx.output('pictures'))\n"
+    )
+    opened = project()
+    distill, validate = opened.stages
+    outputs = {**validate.outputs, "pictures": "pictures.json"}
+    opened = replace(opened, stages=(distill, replace(validate, outputs=outputs)))
+    bring(opened)
+    text = records.to_json(document(opened))
+    first, second = json.loads(text)["worst_images"]
+    assert first == {
+        "index": 12,
+        "label": "a",
+        "answers": {
+            "teacher": {"class": "a", "confidence": 0.99, "is_right": True},
+            "student": {"class": "b", "confidence": 0.8, "is_right": False},
+            "engine": {"class": "b", "confidence": 0.7, "is_right": False},
+        },
+    }
+    assert second["index"] == 3
+    assert "iVBOR" not in text
+    jsonschema.Draft202012Validator(report_schema()).validate(json.loads(text))
 
 
 def test_stage_has_exactly_these_fields(report: dict[str, Any]) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.gates import measurements
+from pipeline.gates import measurements, pictures
 from pipeline.gates.build_records import Candidate
 from pipeline.report import html
 from pipeline.report.records import OutputFile, Report
 from tests.measurements import SAMPLES, changed
+from tests.pictures import PICTURES
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = (
@@ -37,9 +38,14 @@ needs_browser = pytest.mark.skipif(
 def page(report: Callable[..., Report], tmp_path: Path) -> Path:
     """A page with every part in it, plots included."""
     raw = tmp_path / "samples.json"
-    measurements.write(raw, SAMPLES)
-    output = OutputFile(path=str(raw), sha256="0" * 64, bytes=1)
-    whole = changed(report("gates.speedup.min=50"), "stages.1.outputs", samples=output)
+    measurements.write(raw, changed(SAMPLES, "set", id="0" * 64))
+    drawn = tmp_path / "pictures.json"
+    pictures.write(drawn, PICTURES)
+    outputs = {
+        name: OutputFile(path=str(path), sha256="0" * 64, bytes=1)
+        for name, path in (("samples", raw), ("pictures", drawn))
+    }
+    whole = changed(report("gates.speedup.min=50"), "stages.1.outputs", **outputs)
     candidate = Candidate(
         backend="onnxruntime",
         precision="int8",
@@ -78,7 +84,7 @@ def test_the_page_is_small_and_forbids_the_network(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert len(text) < 2_000_000
     assert "default-src 'none'" in text
-    assert text.count("<svg") == 5
+    assert text.count("<svg") == 6
     assert not re.search(r"https?://", text)
     assert "onnxruntime</td>" in text
 
@@ -99,6 +105,33 @@ def requests(page: Path, log: Path) -> tuple[list[str], str]:
 @needs_browser
 def test_the_browser_shows_it_with_no_error_and_no_request(page: Path, tmp_path: Path) -> None:
     assert requests(page, tmp_path / "net.json") == ([], "")
+
+
+@pytest.mark.slow
+@needs_browser
+def test_every_image_is_drawn_and_has_a_text(page: Path) -> None:
+    """The policy of the page lets images in it be decoded, and the overlays lie on theirs."""
+    text = page.read_text(encoding="utf-8")
+    script = (
+        "<p id=drawn></p><script>Promise.all([...document.images].map(image => image.decode()))"
+        ".then(() => { const boxes = [...document.querySelectorAll('.over')].map(over => "
+        "[...over.children].map(image => image.getBoundingClientRect().toJSON())); "
+        "const same = boxes.every(([a, b]) => !b || JSON.stringify(a) == JSON.stringify(b));"
+        "document.getElementById('drawn').textContent = `drawn ${document.images.length} ${same}`"
+        " })</script>"
+    )
+    policy = "script-src 'unsafe-inline'; default-src 'none'"
+    relaxed = page.with_name("drawn.html")
+    # The picture of the fixture's distill stage is no picture.
+    text = re.sub(r"<h2>Synthetic samples</h2>.*?<img[^>]*>", "", text, flags=re.DOTALL)
+    text = text.replace("default-src 'none'", policy).replace("</body>", script + "</body>")
+    relaxed.write_text(text, encoding="utf-8")
+    browsed = browse(relaxed, "--dump-dom", "--virtual-time-budget=3000")
+    # Two images, the first three times more beside its maps, and one map.
+    assert re.findall(r'<p id="drawn">(.*?)</p>', browsed.stdout) == ["drawn 6 true"]
+    alternatives = re.findall(r'<img[^>]* alt="([^"]*)"', text)
+    assert "held-out image 12, labelled a: teacher a, student b, engine b" in alternatives
+    assert "where the teacher looks in image 12 for its answer a" in alternatives
 
 
 @pytest.mark.slow

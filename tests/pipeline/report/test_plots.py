@@ -4,17 +4,19 @@ import re
 
 import pytest
 
-from pipeline.report import plots
+from pipeline.gates.measurements import CALIBRATION_BINS
+from pipeline.report import confusion, plots, reliability
 from tests.measurements import SAMPLES, accuracy, changed
 
 assert SAMPLES.latency is not None
 TIMES = SAMPLES.latency.batches["1"]
-NETWORKS = {"teacher": accuracy(535), "engine": accuracy(531)}
+
+CLASSES = [f"class {k}" for k in range(30)]
 
 DRAWN = {
     "distribution": lambda: plots.distribution(TIMES, "a <b>"),
     "over time": lambda: plots.over_time(TIMES, "a <b>"),
-    "reliability": lambda: plots.reliability(NETWORKS, "a <b>"),
+    "reliability": lambda: reliability.diagram(accuracy(531), "a <b>"),
     "lines": lambda: plots.lines(
         [{"round": 1, "loss": 2.0}, {"round": 2}, {"round": 3, "loss": 1.0}], ["loss"], "a <b>"
     ),
@@ -42,3 +44,43 @@ def test_a_network_that_was_not_measured_has_no_line() -> None:
     text = plots.distribution(changed(TIMES, teacher_engine_ms=None), "t")
     assert "teacher" in text
     assert "teacher as engine" not in text
+
+
+def test_confusion_has_the_same_bytes_every_time_and_the_names_beside_it() -> None:
+    confused = confusion.count(SAMPLES, CLASSES)
+    assert confused is not None
+    first, second = (confusion.picture(confused, "a <b>") for _ in range(2))
+    assert first == second
+    assert first.startswith('<svg role="img" aria-label="a &lt;b&gt;"')
+    assert "data:image/png;base64," in first
+    assert first.count("class 29") == 2
+
+
+def heights(text: str) -> list[tuple[int, float]]:
+    """Return number and height, in shares of the axes, of each bar of the upper diagram."""
+    boxes = re.findall(
+        r'<path d="M ([\d.]+) ([\d.]+) L ([\d.]+) [\d.]+ L [\d.]+ ([\d.]+) [^"]*z\s*" '
+        r'clip-path="url\(#\w+\)" style="fill: var\(--s3\)',
+        re.sub(r"\s+", " ", text),
+    )
+    width = min(float(right) - float(left) for left, _, right, _ in boxes)
+    start = float(boxes[0][0]) - width * 9
+    top = max(float(low) - float(high) for _, low, _, high in boxes)
+    return [
+        (round((float(left) - start) / width), (float(low) - float(high)) / top)
+        for left, low, _, high in boxes
+    ]
+
+
+def test_reliability_has_a_bar_for_each_filled_bin_and_none_for_others() -> None:
+    """Of the two bins one is 0.6 to 0.667 with 0.7 right, the other the last with 0.98."""
+    bars = heights(reliability.diagram(accuracy(531), "t"))
+    assert [number for number, _ in bars] == [9, CALIBRATION_BINS - 1]
+    assert bars[0][1] == pytest.approx(0.7 / 0.98, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "number"), [(0.0, 0), (0.6, 9), (0.6 - 1e-12, 9), (0.599, 8), (1.0, 14)]
+)
+def test_a_mean_confidence_lies_in_its_bin(confidence: float, number: int) -> None:
+    assert reliability._bin_of(confidence) == number
