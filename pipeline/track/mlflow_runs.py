@@ -28,6 +28,8 @@ _FIRST_RETRIES = "1"
 _MOST_PARAMETERS = 100
 """In one request, as MLflow's server allows."""
 _STATUS: Mapping[Outcome, str] = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""What its pages show an experiment as; they guess otherwise, and guess language models."""
 _DESCRIPTION = "mlflow.note.content"
 
 
@@ -146,7 +148,7 @@ def _experiment(client: MlflowClient, name: str, artefacts: str | None) -> str:
     if known := client.get_experiment_by_name(name):
         return str(known.experiment_id)
     try:
-        return str(client.create_experiment(name, artifact_location=artefacts))
+        return str(client.create_experiment(name, artifact_location=artefacts, tags=_KIND))
     except MlflowException:
         if known := client.get_experiment_by_name(name):  # another run was quicker
             return str(known.experiment_id)

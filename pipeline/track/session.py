@@ -61,18 +61,18 @@ def _opened(project: Project, targets: Sequence[str], sinks: list[Sink]) -> Iter
     with resumption(store.home / _FOLDER, identity, name) as held:
         outboxes = _outboxes(project, held, parameters, sinks)
         sink = TrackSink(outboxes, store, held, sinks)
+        is_ended = True
         outcome: Outcome = "failed"
         try:
             yield sink
             outcome = "done"
         except (Interrupted, KeyboardInterrupt):
-            outcome = "interrupted"
+            is_ended, outcome = False, "interrupted"
             raise
         finally:
-            is_recorded = run_records.newest_path(store) != newest_before
-            has_report = is_recorded and outcome != "interrupted"
+            has_report = is_ended and run_records.newest_path(store) != newest_before
             _close(project, sink, outcome, sinks, has_report=has_report)
-            if outcome != "interrupted":
+            if is_ended:
                 held.forget()
 
 

@@ -48,7 +48,7 @@ class TensorBoardRun:
         self._folder = folder
         self._steps = _last_steps(folder)
         self._writer = EventFileWriter(str(folder))
-        self._texts: dict[str, int] = {}
+        self._texts: dict[str, str] = {}
 
     def settings(self, info: RunInfo) -> None:
         """Write the settings as hyper-parameters of the run."""
@@ -71,12 +71,8 @@ class TensorBoardRun:
         """Do nothing: the texts say the same."""
 
     def text(self, name: str, markdown: str) -> None:
-        """Write a text; later ones stand above earlier ones."""
-        metadata = text_metadata.create_summary_metadata(display_name=name, description="")
-        tensor = tensor_util.make_tensor_proto(markdown)
-        step = self._texts[name] = self._texts.get(name, -1) + 1
-        value = Summary.Value(tag=name, metadata=metadata, tensor=tensor)
-        self._write(Summary(value=[value]), step)
+        """Keep a text until the end: TensorBoard adds texts and replaces none."""
+        self._texts[name] = markdown
 
     def picture(self, name: str, step: int, png: bytes) -> None:
         """Write a picture as it is."""
@@ -93,8 +89,12 @@ class TensorBoardRun:
         self._writer.flush()
 
     def close(self, outcome: Outcome) -> None:
-        """Close the file."""
-        del outcome
+        """Write the texts where the run is over, and close the file."""
+        for name, markdown in self._texts.items() if outcome != "interrupted" else ():
+            metadata = text_metadata.create_summary_metadata(display_name=name, description="")
+            tensor = tensor_util.make_tensor_proto(markdown)
+            value = Summary.Value(tag=name, metadata=metadata, tensor=tensor)
+            self._write(Summary(value=[value]))
         self._writer.close()
 
     def _write(self, summary: Summary, step: int = 0) -> None:

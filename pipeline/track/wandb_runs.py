@@ -16,7 +16,6 @@ os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
 os.environ.setdefault("WANDB_SILENT", "true")
 
 import wandb
-from PIL import Image
 
 from pipeline.track.tracker import Outcome, RunInfo, joined
 
@@ -45,6 +44,7 @@ def open_run(info: RunInfo) -> "WandbRun":
         x_disable_meta=True,
         x_disable_stats=True,
         x_disable_machine_info=True,
+        x_save_requirements=False,
         finish_timeout=max(1.0, info.wait_s),
     )
     run = wandb.init(
@@ -97,6 +97,8 @@ class WandbRun:
 
     def picture(self, name: str, step: int, png: bytes) -> None:
         """Log a picture, under the step at which it was made."""
+        from PIL import Image  # noqa: PLC0415  (a run without pictures needs it not)
+
         image = wandb.Image(Image.open(io.BytesIO(png)), caption=f"step {step}")
         self._run.log({name: image})
 
