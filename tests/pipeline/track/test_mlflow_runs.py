@@ -1,5 +1,6 @@
 """What MLflow's own client finds in a local store, and what happens without a server."""
 
+import shutil
 import socket
 from pathlib import Path
 
@@ -15,13 +16,26 @@ from tests.pipeline.track.conftest import Follow
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 
 
-@pytest.fixture(autouse=True)
-def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-
-
 def store(folder: Path) -> MlflowClient:
     return MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with MLflow's tables, which take seconds to make."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    store(folder).search_experiments()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture(autouse=True)
+def _local(
+    empty_database: Path, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    home.mkdir()
+    for folder in (tmp_path, home):
+        shutil.copy(empty_database, folder)
 
 
 def only_run(client: MlflowClient) -> Run:

@@ -34,7 +34,10 @@ def test_curves_results_gates_pictures_texts_and_the_report_are_there(
     assert run.Scalars("gate/speedup/low")[0].value > 1
     pictures = {tag: [image.step for image in run.Images(tag)] for tag in run.Tags()["images"]}
     assert pictures == {"distill/live_samples": [3], "distill/samples": [3]}
-    assert (run.Images("distill/samples")[0].width, run.Images("distill/samples")[0].height) == (1, 1)
+    assert (run.Images("distill/samples")[0].width, run.Images("distill/samples")[0].height) == (
+        1,
+        1,
+    )
     (notes_event,) = run.Tensors("notes")
     assert notes_event.tensor_proto.string_val == [b"- distill: a | note"]
     assert b"| speedup | pass |" in run.Tensors("gates")[0].tensor_proto.string_val[0]
