@@ -111,7 +111,7 @@ class Outbox:
             tracker = self._opener.open_run(self._info)
             self._resumption.remember_run(self.name, tracker.run_id)
             recorded = tracker.last_steps()
-            is_told = recorded is not None
+            knows_steps = recorded is not None
             steps = dict(self._resumption.steps(self.name) if recorded is None else recorded)
             while not isinstance(message := self._queue.get(), _End):
                 if isinstance(message, Point | Results):
@@ -119,7 +119,7 @@ class Outbox:
                         continue  # from before the run was stopped
                     steps[message.group] = message.step
                 _deliver(tracker, message)
-                if isinstance(message, Point | Results) and not is_told:
+                if isinstance(message, Point | Results) and not knows_steps:
                     self._resumption.remember_step(self.name, message.group, message.step)
                 if self._queue.empty():
                     tracker.flush()

@@ -36,6 +36,7 @@ def open_run(info: RunInfo) -> "WandbRun":
     folder.mkdir(parents=True, exist_ok=True)
     run_id = info.run_id or uuid.uuid4().hex[:8]
     settings = wandb.Settings(
+        host="unnamed",
         silent=True,
         console="off",
         save_code=False,

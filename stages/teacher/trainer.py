@@ -125,7 +125,7 @@ class TeacherTrainer:
         """Return all that decides the steps to come."""
         return {
             "step": self.step,
-            "epoch_losses": self.epoch_losses,
+            "epoch_losses": list(self.epoch_losses),
             "loss_sum": self._loss_sum,
             "network": self.network.state_dict(),
             "average": self.average.state_dict() if self.average is not None else None,
@@ -148,4 +148,5 @@ class TeacherTrainer:
         self.step, device = saved["step"], self.compute.device
         self.order_N, self.offsets = saved["order"].to(device), saved["offsets"].to(device)
         self.flip_start_N = saved["flip_start"].to(device)
-        self.epoch_losses, self._loss_sum = saved["epoch_losses"], saved["loss_sum"].to(device)
+        self.epoch_losses = list(saved["epoch_losses"])
+        self._loss_sum = saved["loss_sum"].to(device)

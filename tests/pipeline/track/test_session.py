@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import Interrupted, StageError
+from pipeline.errors import ConfigError, Interrupted, StageError
 from pipeline.events import Event
 from pipeline.project import Project
 from pipeline.run_pipeline import run_pipeline
@@ -115,11 +115,33 @@ def test_an_interrupted_run_goes_on_in_the_same_folder(
     assert text.splitlines() == ["- distill: first", "- distill: second"]
 
 
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        ('track.to=["mlflow", "comet"]', "track.to: not a list"),
+        ('track.to=["mlflow", "mlflow"]', "names a tracker twice (mlflow)"),
+        ("track.project=../up", "track.project: is no name that every tracker takes"),
+        ("track.run=..", "track.run: is no name that every tracker takes"),
+        ("track.folder= ", "track.folder: is empty"),
+    ],
+)
+def test_a_wrong_setting_is_named(project: Callable[..., Project], change: str, wrong: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        project(change)
+    assert wrong in str(caught.value)
+
+
+def test_nothing_of_it_is_part_of_a_key(project: Callable[..., Project]) -> None:
+    keys = [project(*more).plan(["distill"])[0].key for more in ((), (TENSORBOARD,))]
+    assert keys[0] == keys[1] is not None
+
+
 def test_settings_are_flat_and_what_is_absent_is_left_out() -> None:
     flat = flat_settings(Settings())
     assert flat["build.tensorrt.min_batch"] == 1
     assert flat["gates.speedup.min"] == 2.0
-    assert "distill.temperature" not in flat or flat["distill.temperature"] is not None
+    assert None not in flat.values()
+    assert "teacher.weights" not in flat
     assert not [name for name in flat if name.partition(".")[0] in {"run", "track"}]
 
 
