@@ -23,7 +23,8 @@ WORDS = ("run", "distill", "--json")
 
 
 def is_in_the_middle_of_distill(event: Event) -> bool:
-    return event["kind"] == "point" and event["stage"] == "distill" and event["step"] == 15
+    is_point = event["kind"] == "point" and event["stage"] == "distill"
+    return is_point and bool(event["step"] == 15)
 
 
 @pytest.fixture(scope="module")

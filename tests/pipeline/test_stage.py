@@ -136,7 +136,11 @@ def test_points_and_pictures_are_emitted(
     context: Context, emitted: list[tuple[str, dict[str, Any]]], tmp_path: Path
 ) -> None:
     context.point(4, "rounds", {"loss": 0.5})
-    context.picture("samples", 4, lambda path: path.write_bytes(b"png") and None)
+
+    def write(path: Path) -> None:
+        path.write_bytes(b"png")
+
+    context.picture("samples", 4, write)
     path = tmp_path / "pictures" / "samples.png"
     assert emitted == [
         ("point", {"step": 4, "unit": "rounds", "figures": {"loss": 0.5}}),

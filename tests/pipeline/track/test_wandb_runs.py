@@ -35,7 +35,9 @@ def records(folder: Path) -> list[Any]:
         parts += content[place : place + length]
         place += length
         if kind in (1, 4):  # whole, or the last part of one
-            content_records.append(wandb_internal_pb2.Record.FromString(parts))
+            record = wandb_internal_pb2.Record()  # type: ignore[attr-defined]
+            record.ParseFromString(parts)
+            content_records.append(record)
             parts = b""
     return content_records
 
