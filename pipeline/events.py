@@ -8,6 +8,9 @@ Kinds of event and their fields:
     played          played, total, unit: how many of all a smoke run does
     note            text
     metric          name, value
+    point           step, unit, figures (name -> number): one point of each curve of a training;
+                    a stage that goes on repeats those from before it was stopped
+    picture         name, step, path: a PNG, written over by the next of its name
     stage_done      status (hit | ran | resumed), seconds, key, metrics
     stage_failed    message
     waiting         text

@@ -22,6 +22,7 @@ from pipeline.run_records import RunRecord
 from pipeline.runner import Runner
 from pipeline.signals import stop_on_signals
 from pipeline.stage import Stage
+from pipeline.track.session import tracked
 
 
 def run_pipeline(
@@ -58,22 +59,19 @@ def run_pipeline(
     names = [item.stage.name for item in planned]
     broadcast(sinks, "run_started", None, {"stages": names, "command": command})
     project.store.prepare()
-    runner = Runner(
-        project.settings, project.store, digest_cache, sinks, force=forced, is_smoke=is_smoke
-    )
-    _run_recorded(project, runner, planned, command)
-    if recorder.rates:
-        store.prepare()
-        with store.io_errors():
-            estimates.save(store.home, recorder.rates)
-    used = real_images_of(runner.entries.get(DISTILL))
-    if used is not None and not used.is_data_free:
-        broadcast(sinks, "note", None, {"text": used.statement})
-    code = exit_codes.DONE
+    with contextlib.ExitStack() as on:
+        followed = sinks if is_smoke else on.enter_context(tracked(project, targets, sinks))
+        runner = Runner(
+            project.settings, project.store, digest_cache, followed, force=forced, is_smoke=is_smoke
+        )
+        _run_recorded(project, runner, planned, command)
+        if recorder.rates:
+            store.prepare()
+            with store.io_errors():
+                estimates.save(store.home, recorder.rates)
+        code = _end(project, runner, names, followed, inconclusive)
     if is_smoke:
         _end_smoke(project, [item.stage for item in planned], store.home, sinks)
-    elif VALIDATE in names:
-        code = _judge(project, sinks, inconclusive)
     seconds = time.perf_counter() - begin_s
     broadcast(sinks, "run_done", None, {"exit_code": code, "seconds": round(seconds, 3)})
     return code
@@ -109,6 +107,18 @@ def _run_recorded(
             if failure is None:
                 raise
             raise failure from error  # why the run failed comes first
+
+
+def _end(
+    project: Project, runner: Runner, names: Sequence[str], sinks: list[Sink], inconclusive: int
+) -> int:
+    """Emit what is to be said of a run that came to its end, and return its exit code."""
+    used = real_images_of(runner.entries.get(DISTILL))
+    if used is not None and not used.is_data_free:
+        broadcast(sinks, "note", None, {"text": used.statement})
+    if VALIDATE not in names or runner.is_smoke:
+        return exit_codes.DONE
+    return _judge(project, sinks, inconclusive)
 
 
 def _judge(project: Project, sinks: list[Sink], inconclusive: int) -> int:

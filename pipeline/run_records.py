@@ -56,13 +56,18 @@ def save(store: Store, record: RunRecord) -> None:
         write_bytes(path, msgspec.json.encode(record))
 
 
+def newest_path(store: Store) -> Path | None:
+    """Return the file of the newest run, None where nothing has run."""
+    return max(store.runs_path.glob("*.json"), default=None)
+
+
 def latest(store: Store) -> RunRecord | None:
     """Return the newest run's record, None where nothing has run.
 
     Raises:
         StoreError: It cannot be read.
     """
-    path = max(store.runs_path.glob("*.json"), default=None)
+    path = newest_path(store)
     return read(path, remedy="remove it, or run again") if path else None
 
 

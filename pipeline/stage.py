@@ -154,6 +154,20 @@ class Context:
         if self._stop_asked():
             raise Interrupted(self._stage.name, "interrupted", "the same command goes on from here")
 
+    def point(self, step: int, unit: str, figures: Mapping[str, float]) -> None:
+        """Report a point of each curve of a training, `step` units after its start."""
+        self._emit("point", {"step": step, "unit": unit, "figures": dict(figures)})
+
+    def picture(self, name: str, step: int, write: Callable[[Path], None]) -> None:
+        """Show a PNG that `write` leaves at the path that it gets, for those who follow the run.
+
+        It is no output: the next of its name takes its place, and none outlives the stage.
+        """
+        path = self._out.parent / "pictures" / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        write(path)
+        self._emit("picture", {"name": name, "step": step, "path": str(path)})
+
     def play(self, total: int, unit: str, *, few: int) -> int:
         """Return how many of `total` to do: all, or in a smoke run a few of them.
 

@@ -58,9 +58,11 @@ ORDER = """
     planner cache.lock run_records estimates
     runner cache.sync
     project
-    run_pipeline gates.compare
+    gates.compare
     screen
     report
+    track
+    run_pipeline
     cli
 """
 RANK = {

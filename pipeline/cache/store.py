@@ -7,6 +7,7 @@
       work/<stage>/<key16>/              one unfinished stage: out/, checkpoint/, events.jsonl
       cache/<stage>/                     what only saves time, such as timings of kernels
       runs/<time>.json                   what each run did
+      track/<command>.json               runs in trackers that have not ended
       digests.json                       digests of code and folders, to be spared next time
       lock                               held by the process that writes
 

@@ -1,6 +1,7 @@
 """Rules that tie several settings together, checked once every field is right by itself."""
 
 import os.path
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -9,10 +10,11 @@ from pipeline.errors import did_you_mean
 from pipeline.gates import measures
 from pipeline.image_size import MOST_CHANNELS, setting_text, sides_px
 from pipeline.preprocessing import LARGEST_MEAN, LARGEST_STD
-from pipeline.settings import Distill, Gate, Settings
+from pipeline.settings import Distill, Gate, Settings, Track
 from pipeline.weight_names import FORMS, hub_of
 
 KeyPath = tuple[str, ...]
+_TRACKED_NAME = re.compile(r"[A-Za-z\d][A-Za-z\d ._-]{0,99}")
 
 
 class Fault(NamedTuple):
@@ -31,6 +33,7 @@ def broken_rules(settings: Settings) -> Iterator[Fault]:
     yield from _images(settings)
     yield from _unlabelled(settings)
     yield from _build(settings)
+    yield from _track(settings.track)
     yield from _gate_bounds("gates", settings.gates, measures.MEASURES)
     yield from _gate_bounds("compare", settings.compare, measures.COMPARED)
 
@@ -50,6 +53,7 @@ def _paths(settings: Settings) -> Iterator[Fault]:
         ("student", "arch"),
         ("student", "weights"),
         ("distill", "images"),
+        ("track", "folder"),
     ):
         path = getattr(getattr(settings, table), name)
         if path is None:
@@ -209,6 +213,18 @@ def _build(settings: Settings) -> Iterator[Fault]:
         wrong = f"the engine takes batches of {low} to {high} only ({outside[0]})"
         remedy = "set build.tensorrt.max_batch and min_batch to hold them"
         yield Fault(("validate", "batch_sizes"), wrong, remedy)
+
+
+def _track(track: Track) -> Iterator[Fault]:
+    """Yield the rules of names that trackers make folders, tables and addresses of."""
+    if doubled := next((name for name in track.to if track.to.count(name) > 1), None):
+        yield Fault(("track", "to"), f"names a tracker twice ({doubled})", "name it once")
+    for key in ("project", "run"):
+        name = getattr(track, key)
+        if name is not None and not _TRACKED_NAME.fullmatch(name):
+            wrong = f"is no name that every tracker takes ({name!r})"
+            remedy = "begin with a letter or digit, go on with these, spaces or . _ -, 100 at most"
+            yield Fault(("track", key), wrong, remedy)
 
 
 def _gate_bounds(

@@ -19,6 +19,7 @@ from pipeline.settings.distill import Distill
 from pipeline.settings.kinds import Table
 from pipeline.settings.root import Run, Settings
 from pipeline.settings.teacher import Student, Teacher
+from pipeline.settings.track import Track, TrackerName
 from pipeline.settings.validate import DEFAULT_COMPARE, DEFAULT_GATES, Gate, Validate
 
 __all__ = [
@@ -40,5 +41,7 @@ __all__ = [
     "Table",
     "Teacher",
     "TensorRT",
+    "Track",
+    "TrackerName",
     "Validate",
 ]

@@ -10,6 +10,7 @@ from pipeline.settings.data import Data
 from pipeline.settings.distill import Distill
 from pipeline.settings.kinds import Table, Weight
 from pipeline.settings.teacher import Student, Teacher
+from pipeline.settings.track import Track
 from pipeline.settings.validate import DEFAULT_COMPARE, DEFAULT_GATES, Gate, Validate
 
 
@@ -35,5 +36,6 @@ class Settings(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     build: Build = Build()
     validate: Validate = Validate()
     run: Run = Run()
+    track: Track = Track()
     gates: dict[str, Gate] = msgspec.field(default_factory=lambda: dict(DEFAULT_GATES))
     compare: dict[str, Gate] = msgspec.field(default_factory=lambda: dict(DEFAULT_COMPARE))

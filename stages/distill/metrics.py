@@ -51,6 +51,11 @@ class Window(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     teacher_faults: int = 0
     """Sound images for which the teacher gave outputs that are not finite."""
 
+    def figures(self) -> dict[str, float]:
+        """Return the figures that were measured, by their names."""
+        figures: dict[str, float] = msgspec.to_builtins(self)
+        return {name: value for name, value in figures.items() if name != "round"}
+
 
 class MetricAccumulator(nn.Module):
     """Counts that never wait for the device until they are read."""

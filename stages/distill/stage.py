@@ -8,7 +8,7 @@ with which the student is not data-free any more.
 
 import importlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -24,6 +24,8 @@ from stages.distill import collapse, metrics, priors, sample_grid, step_memory
 from stages.distill.batch_norm import untracked
 from stages.distill.distributed.launch import process_group
 from stages.distill.job import Job, build_trainer
+from stages.distill.live_pictures import LivePictures
+from stages.distill.metrics import Window
 from stages.distill.trainer import DistillTrainer
 from stages.networks import card as cards
 from stages.networks import factory, weights
@@ -103,6 +105,7 @@ def _train(ctx: Context, trainer: DistillTrainer, card: Card) -> None:
     options = ctx.settings.distill
     contention = Contention(trainer.compute.device, ctx.note, processes=trainer.group.size)
     reported_s = begin_s = time.monotonic()
+    pictures = LivePictures(ctx, trainer)
 
     def save(path: Path) -> None:
         state_file.save(path, trainer.state())
@@ -120,6 +123,8 @@ def _train(ctx: Context, trainer: DistillTrainer, card: Card) -> None:
             trainer.last_round = ctx.play(options.rounds, "rounds", few=trainer.round + 1)
         if trainer.window_is_full:
             collapse.check(trainer.windows, card.num_classes, options.rounds)
+            _show(ctx, trainer.windows[-1:])
+            pictures.show()
         ctx.checkpoints.keep(save)
         is_due = ctx.is_smoke or time.monotonic() - reported_s > _PROGRESS_EVERY_S
         if trainer.window_is_full or is_due:
@@ -147,10 +152,16 @@ def _train(ctx: Context, trainer: DistillTrainer, card: Card) -> None:
         )
     if trainer.compile_mode != "off":
         ctx.note("the first round compiles the networks, which may take minutes")
+    _show(ctx, trainer.windows)
     ctx.progress(trainer.round, trainer.last_round, "rounds")
     trainer.run(
         on_pretrain_step=on_pretrain_step, on_round=on_round, on_note=ctx.note, monitor=monitor
     )
+
+
+def _show(ctx: Context, windows: Sequence[Window]) -> None:
+    for window in windows:
+        ctx.point(window.round, "rounds", window.figures())
 
 
 def _write_outputs(ctx: Context, trainer: DistillTrainer, card: Card) -> None:

@@ -55,6 +55,8 @@ class TeacherTrainer:
         )
         self.batches = max(1, len(data.y_N) // options.batch_size)
         self.step = 0
+        self.epoch_losses: list[float] = []
+        self._loss_sum = torch.zeros((), device=self.compute.device)
         self.steps = self.batches * options.epochs
         self.order_N = torch.empty(0, dtype=torch.int64)
         self.offsets = torch.empty(0, dtype=torch.int64)
@@ -64,7 +66,7 @@ class TeacherTrainer:
             self.flip_start_N = flip_start_N.to(self.compute.device)
 
     def train_step(self) -> Tensor:
-        """Take one step and return its loss."""
+        """Take one step and return its loss; the mean of an epoch's is kept at its end."""
         options = self.options
         epoch, batch = divmod(self.step, self.batches)
         if batch == 0:
@@ -90,6 +92,10 @@ class TeacherTrainer:
             momentum = options.weight_average
             ema_update(self.average, self.network, momentum, average_statistics=True)
         self.step += 1
+        self._loss_sum += loss
+        if self.step % self.batches == 0:
+            self.epoch_losses.append(self._loss_sum.item() / self.batches)
+            self._loss_sum.zero_()
         return loss
 
     def _backward(self, x_BCHW: Tensor, y_B: Tensor) -> Tensor:
@@ -119,6 +125,8 @@ class TeacherTrainer:
         """Return all that decides the steps to come."""
         return {
             "step": self.step,
+            "epoch_losses": list(self.epoch_losses),
+            "loss_sum": self._loss_sum,
             "network": self.network.state_dict(),
             "average": self.average.state_dict() if self.average is not None else None,
             "optimiser": self.optimiser.state_dict(),
@@ -140,3 +148,5 @@ class TeacherTrainer:
         self.step, device = saved["step"], self.compute.device
         self.order_N, self.offsets = saved["order"].to(device), saved["offsets"].to(device)
         self.flip_start_N = saved["flip_start"].to(device)
+        self.epoch_losses = list(saved["epoch_losses"])
+        self._loss_sum = saved["loss_sum"].to(device)

@@ -130,3 +130,20 @@ def test_progress_stops_a_stage_that_was_asked_to_stop(
         context.progress(1, 10, "rounds")
     assert caught.value.exit_code == 130
     assert [kind for kind, _ in emitted] == ["progress"]
+
+
+def test_points_and_pictures_are_emitted(
+    context: Context, emitted: list[tuple[str, dict[str, Any]]], tmp_path: Path
+) -> None:
+    context.point(4, "rounds", {"loss": 0.5})
+
+    def write(path: Path) -> None:
+        path.write_bytes(b"png")
+
+    context.picture("samples", 4, write)
+    path = tmp_path / "pictures" / "samples.png"
+    assert emitted == [
+        ("point", {"step": 4, "unit": "rounds", "figures": {"loss": 0.5}}),
+        ("picture", {"name": "samples", "step": 4, "path": str(path)}),
+    ]
+    assert path.read_bytes() == b"png"

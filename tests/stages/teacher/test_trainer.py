@@ -125,3 +125,16 @@ def test_a_network_that_torch_compile_fails_on_is_trained_without_it(
     assert losses[0] == losses[1]
     assert len(notes) == 1
     assert "no such operator" in notes[0]
+
+
+def test_the_mean_loss_of_each_epoch_is_kept_also_over_a_stop() -> None:
+    whole, first, second = (_trainer() for _ in range(3))
+    losses = [whole.train_step().item() for _ in range(12)]
+    wanted = [sum(losses[start : start + 4]) / 4 for start in (0, 4, 8)]
+    assert whole.epoch_losses == pytest.approx(wanted)
+    for _ in range(6):
+        first.train_step()
+    second.restore(first.state())
+    for _ in range(6):
+        second.train_step()
+    assert second.epoch_losses == whole.epoch_losses

@@ -1,0 +1,1 @@
+"""Trackers that follow a run: sinks of its events, each by its own client, which is optional."""
