@@ -60,6 +60,7 @@ ORDER = """
     run_pipeline gates.compare
     screen
     report
+    sweep
     cli
 """
 RANK = {

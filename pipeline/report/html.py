@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.errors import StoreError
 from pipeline.gates.measurements import LatencyRecord, Samples, read
@@ -10,6 +11,10 @@ from pipeline.report import plots
 from pipeline.report.records import CurvePoint, Report
 from pipeline.screen import formatting
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+_FOLDER = Path(__file__).parent
 _GROUPS: Mapping[str, Sequence[str]] = {
     "Losses": ("loss",),
     "Distribution shift of the generators": ("shift", "js", "divergence"),
@@ -19,20 +24,24 @@ _GROUPS: Mapping[str, Sequence[str]] = {
 """Plots of the training curves, by what the curves' names hold."""
 
 
-def render(report: Report) -> str:
-    """Return the report as a page: the verdict first, then what it rests on."""
+def template(path: Path) -> "Template":
+    """Return a template, which may extend the report's page; what it inserts is escaped."""
     import jinja2  # noqa: PLC0415  (only this form needs it)
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader([path.parent, _FOLDER]),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
-    )
+    ).get_template(path.name)
+
+
+def render(report: Report) -> str:
+    """Return the report as a page: the verdict first, then what it rests on."""
     verdict, reason = report.verdict
     picture = _output(report, "picture")
-    return environment.get_template("page.html.jinja").render(
+    return template(_FOLDER / "page.html.jinja").render(
         report=report,
         verdict=verdict,
         reason=reason,

@@ -8,7 +8,7 @@ import html
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.gates.measurements import Accuracy, BatchSamples
 from pipeline.report.records import CurvePoint
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 _INK = "#000001"
 _SERIES = ("#00000a", "#00000b", "#00000c", "#00000d")
-_VARIABLES = {_INK: "currentColor"} | {
+_CHOSEN = "#00000e"
+_VARIABLES = {_INK: "currentColor", _CHOSEN: "var(--pass)"} | {
     colour: f"var(--s{number + 1})" for number, colour in enumerate(_SERIES)
 }
 _SIZE_IN = (5.0, 2.9)
@@ -118,6 +119,58 @@ def lines(curves: Sequence[CurvePoint], names: Sequence[str], title: str) -> str
         axes.legend(ncols=2, **_LEGEND_ABOVE)
 
     return _svg(draw, title)
+
+
+class TradeOff(NamedTuple):
+    """One choice: what it costs and what it loses, each as value and one-sided bounds."""
+
+    label: str
+    cost: tuple[float, float, float]
+    loss: tuple[float, float, float]
+    is_on_front: bool
+    is_chosen: bool
+
+
+def trade_off(choices: Sequence[TradeOff], *, cost: str, loss: str, title: str) -> str:
+    """Return choices by cost and loss, named axes, with the front of those worth their cost."""
+
+    def draw(axes: "Axes") -> None:
+        front = sorted(choice for choice in _points(choices) if choice[2])
+        axes.plot(
+            [x for x, _, _ in front], [y for _, y, _ in front],
+            color=_SERIES[2], linewidth=1.2, drawstyle="steps-post", zorder=1,
+        )  # fmt: skip
+        for choice in choices:
+            colour = _SERIES[2] if choice.is_on_front else _INK
+            colour = _CHOSEN if choice.is_chosen else colour
+            x, y = choice.cost[0], choice.loss[0]
+            axes.errorbar(
+                x, y, xerr=_reach(choice.cost), yerr=_reach(choice.loss),
+                color=colour, elinewidth=0.8, alpha=1.0 if choice.is_on_front else 0.45,
+                marker="D" if choice.is_chosen else "o", markersize=7 if choice.is_chosen else 5,
+                markerfacecolor=colour if choice.is_on_front else "none", linestyle="none",
+            )  # fmt: skip
+            axes.annotate(
+                choice.label, (x, y), xytext=(5, 5), textcoords="offset points", fontsize=9,
+                color=colour, fontweight="bold" if choice.is_chosen else "normal",
+            )  # fmt: skip
+        axes.axhline(0, color=_INK, linewidth=0.8, linestyle=":")
+        axes.set(xlabel=cost, ylabel=loss)
+        axes.margins(x=0.15, y=0.12)
+
+    return _svg(draw, title)
+
+
+def _points(choices: Sequence[TradeOff]) -> list[tuple[float, float, bool]]:
+    return [(choice.cost[0], choice.loss[0], choice.is_on_front) for choice in choices]
+
+
+def _reach(bounded: tuple[float, float, float]) -> tuple[list[float], list[float]] | None:
+    """Return how far bounds lie below and above a value, None where they are the value."""
+    value, low, high = bounded
+    if low == high:
+        return None
+    return [max(0.0, value - low)], [max(0.0, high - value)]
 
 
 def _plain_ticks(axis: "Axis") -> None:
