@@ -162,7 +162,7 @@ def _plan(
         raise UsageError("--slurm", wrong, "give that, or leave it out")
     if jobs is None or jobs == 1:
         return plan
-    room = room_for(min(jobs, len(combinations)), combinations)
+    room = room_for(jobs, combinations)
     plan = plan._replace(notes=room.notes)
     if room.jobs == 1:
         return plan

@@ -37,7 +37,7 @@ def room_for(jobs: int, combinations: Sequence[Combination]) -> Room:
         limit = f"{len(gpus)} GPUs" if gpus else f"{cores} cores"
         each = f" and {processes} processes a job" if processes > 1 and not gpus else ""
         notes.append(f"--jobs {jobs} is more than {limit}{each} allow: {most} run at once")
-        jobs = most
+    jobs = min(jobs, most, len(combinations))
     if text := _memory_note(jobs, combinations):
         notes.append(text)
     threads = max(1, cores // (jobs * processes))

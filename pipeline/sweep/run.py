@@ -59,14 +59,14 @@ def run_sweep(plan: Plan, screen: SweepScreen) -> Outcome:
     """
     began_utc = datetime.now(UTC).isoformat(timespec="seconds")
     begin_s = time.perf_counter()
-    notes = list(plan.notes)
+    notes: list[str] = []
 
     def note(text: str) -> None:
         notes.append(text)
-        _emit(screen, None, "note", text=text)
+        screen(None, Event.now("note", {"text": text}))
 
     for text in plan.notes:
-        _emit(screen, None, "note", text=text)
+        note(text)
     rows: dict[int, Row] = {}
     stopped: MadpipeError | None = None
     with stop_on_signals() as stop_asked:
@@ -126,7 +126,8 @@ def _run_all(
             continue
         if stop_asked():
             raise Interrupted("sweep", "interrupted", "the same command goes on from here")
-        _emit(screen, combination.number, "combination_started", changes=combination.changes)
+        fields = {"changes": combination.changes}
+        screen(combination.number, Event.now("combination_started", fields))
         rows[combination.number] = _run_one(plan, combination, screen)
         _emit_row(screen, rows[combination.number])
 
@@ -217,8 +218,6 @@ def _stored_row(combination: Combination, target: str) -> Row:
 
 
 def _emit_row(screen: SweepScreen, row: Row) -> None:
-    _emit(screen, row.number, "combination_done", **msgspec.to_builtins(row))
-
-
-def _emit(screen: SweepScreen, number: int | None, kind: str, **fields: object) -> None:
-    screen(number, Event.now(kind, fields))
+    fields = msgspec.to_builtins(row)
+    del fields["number"]  # which every event of a combination carries
+    screen(row.number, Event.now("combination_done", fields))
