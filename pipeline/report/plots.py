@@ -140,6 +140,8 @@ def trade_off(choices: Sequence[TradeOff], *, cost: str, loss: str, title: str) 
             [x for x, _, _ in front], [y for _, y, _ in front],
             color=_SERIES[2], linewidth=1.2, drawstyle="steps-post", zorder=1,
         )  # fmt: skip
+        costs = [choice.cost[0] for choice in choices]
+        middle = (min(costs) + max(costs)) / 2
         for choice in choices:
             colour = _SERIES[2] if choice.is_on_front else _INK
             colour = _CHOSEN if choice.is_chosen else colour
@@ -150,8 +152,10 @@ def trade_off(choices: Sequence[TradeOff], *, cost: str, loss: str, title: str) 
                 marker="D" if choice.is_chosen else "o", markersize=7 if choice.is_chosen else 5,
                 markerfacecolor=colour if choice.is_on_front else "none", linestyle="none",
             )  # fmt: skip
+            is_right = x > middle  # a label there goes to the left, within the plot
             axes.annotate(
-                choice.label, (x, y), xytext=(5, 5), textcoords="offset points", fontsize=9,
+                choice.label, (x, y), xytext=(-6 if is_right else 6, 6),
+                ha="right" if is_right else "left", textcoords="offset points", fontsize=9,
                 color=colour, fontweight="bold" if choice.is_chosen else "normal",
             )  # fmt: skip
         axes.axhline(0, color=_INK, linewidth=0.8, linestyle=":")

@@ -148,7 +148,7 @@ def _plots(
         if row.loss is not None and row.cost(cost) is not None
     ]
     axis, caption = _COSTS[cost]
-    plot = plots.trade_off(choices, cost=axis, loss=f"{_LOSSES[loss.kind]}, %", title=caption)
+    plot = plots.trade_off(choices, cost=axis, loss=f"{_LOSSES[loss.kind]}, pp", title=caption)
     return [(caption, plot)]
 
 

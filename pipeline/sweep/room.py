@@ -35,8 +35,8 @@ def room_for(jobs: int, combinations: Sequence[Combination]) -> Room:
     most = len(gpus) if gpus else max(1, cores // processes)
     if jobs > most:
         limit = f"{len(gpus)} GPUs" if gpus else f"{cores} cores"
-        each = f" and {processes} processes a job" if processes > 1 and not gpus else ""
-        notes.append(f"--jobs {jobs} is more than {limit}{each} allow: {most} run at once")
+        share = f" and {processes} processes a job" if processes > 1 and not gpus else ""
+        notes.append(f"--jobs {jobs} is more than {limit}{share} allow: {most} run at once")
     jobs = min(jobs, most, len(combinations))
     if text := _memory_note(jobs, combinations):
         notes.append(text)
