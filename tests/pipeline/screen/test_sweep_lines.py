@@ -2,6 +2,9 @@
 
 import io
 import json
+import sys
+
+import pytest
 
 from pipeline.events import Event
 from pipeline.screen.sweep_lines import (
@@ -48,4 +51,21 @@ def test_json_lines_have_it_as_a_field() -> None:
 
 def test_the_screen_is_chosen_by_what_is_asked_for() -> None:
     assert isinstance(choose_sweep_screen(LABELS, as_json=True), JsonSweepScreen)
+    assert isinstance(choose_sweep_screen(LABELS, as_json=False), PlainSweepScreen)
+
+
+class TerminalText(io.StringIO):
+    """A text that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_gets_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", TerminalText())
+    monkeypatch.setenv("TERM", "xterm")
+    screen = choose_sweep_screen(LABELS, as_json=False)
+    screen.close()
+    assert type(screen).__name__ == "SweepTable"
+    monkeypatch.setenv("TERM", "dumb")
     assert isinstance(choose_sweep_screen(LABELS, as_json=False), PlainSweepScreen)
