@@ -97,7 +97,7 @@ def sweep(
     combinations = _combinations(axes, config, set_ or (), stage)
     command = printable(shlex.join(["madpipe", *sys.argv[1:]]))
     plan = _plan(combinations, stage, command, jobs, executor, slurm or ())
-    path = out or plan.store.home / "sweep.html"
+    path = _page_path(out, plan)
     labels = [" ".join(combination.changes) for combination in combinations]
     with (
         contextlib.closing(choose_sweep_screen(labels, as_json=as_json)) as screen,
@@ -108,6 +108,8 @@ def sweep(
         fields: _Fields = {"combinations": labels, "stage": stage, "jobs": plan.jobs}
         screen(None, Event.now("sweep_started", fields))
         finished, stopped = run_sweep(plan, screen)
+        if out is None:
+            plan.store.prepare()
         _write(finished, path)
         code = pareto.exit_code(finished.rows, is_judged=finished.is_judged)
         code = stopped.exit_code if stopped else code
@@ -178,6 +180,22 @@ def _parameters(words: Sequence[str]) -> dict[str, str | int]:
             raise UsageError("--slurm", f"is no KEY=VALUE ({word})", "give a key and a value")
         parameters[key] = int(value) if value.isdigit() else value
     return parameters
+
+
+def _page_path(out: Path | None, plan: Plan) -> Path:
+    """Return where the page will be; what cannot be written is refused before hours of training.
+
+    Raises:
+        UsageError: `out` is no place for a page with a JSON file beside it.
+    """
+    if out is None:
+        return plan.store.home / "sweep.html"
+    remedy = "name a file such as sweep.html in a folder that is there"
+    if out.is_dir() or not out.parent.is_dir():
+        raise UsageError("--out", f"is a folder, or in none ({out})", remedy)
+    if out.suffix == ".json":
+        raise UsageError("--out", f"is where the JSON beside the page would lie ({out})", remedy)
+    return out
 
 
 def _write(finished: Sweep, path: Path) -> None:

@@ -76,7 +76,9 @@ def sentences(sweep: Sweep) -> list[str]:
         lines.append("The sweep was stopped; the same command goes on from here.")
     if not sweep.is_judged:
         return [*lines, f"It ended after {sweep.stage}: --to validate measures and judges."]
-    if sweep.smallest is None:
+    if sweep.smallest is None and done and not any(row.gates for row in done):
+        lines.append("None is admissible: the settings have no gates, so nothing was judged.")
+    elif sweep.smallest is None:
         lines.append("None is admissible: none passes every gate that does not only warn.")
     else:
         lines.append(
@@ -95,7 +97,9 @@ def _headline(sweep: Sweep, names: dict[int, str]) -> tuple[str, str]:
     """Return the banner's verdict and title."""
     if sweep.smallest is not None:
         return "pass", f"Smallest that passes: {names[sweep.smallest]}"
-    if not sweep.is_judged:
+    has_gates = any(row.gates for row in sweep.rows)
+    is_all_done = all(row.state == "done" for row in sweep.rows)
+    if not sweep.is_judged or (is_all_done and not has_gates):
         return "none", "Not judged"
     is_open = any(
         row.gates and not any(g.verdict == "fail" and not g.only_warns for g in row.gates)

@@ -101,6 +101,16 @@ def test_wrong_parameters_of_a_cluster_are_refused(
     assert err.startswith(message)
 
 
+@pytest.mark.parametrize("out", [".", "nowhere/sweep.html", "sweep.json"])
+def test_a_page_that_cannot_be_written_is_refused_before_anything_runs(
+    madpipe: Call, tmp_path: Path, out: str
+) -> None:
+    code, _, err = madpipe("sweep", "seed=0,1", "--out", out)
+    assert code == 2
+    assert err.startswith("--out: ")
+    assert not (tmp_path / ".madpipe").exists()
+
+
 def test_a_cluster_that_is_not_here_is_unavailable(
     madpipe: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:

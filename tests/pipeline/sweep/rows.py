@@ -1,5 +1,7 @@
 """Rows of sweeps for tests, built from the records that hold them."""
 
+from msgspec.structs import replace
+
 from pipeline.gates.judge import Outcome, Verdict
 from pipeline.sweep.pareto import obstacles
 from pipeline.sweep.records import Bounded, Loss, Row, State
@@ -7,8 +9,8 @@ from pipeline.sweep.records import Bounded, Loss, Row, State
 
 def gate(verdict: Outcome, name: str = "student_top1_drop", *, warns: bool = False) -> Verdict:
     """Return a verdict on a gate."""
-    severity = "warn" if warns else "error"
-    return Verdict(name=name, verdict=verdict, reason="because", value=0.1, severity=severity)
+    judged = Verdict(name=name, verdict=verdict, reason="because", value=0.1)
+    return replace(judged, severity="warn") if warns else judged
 
 
 def row(
@@ -41,10 +43,4 @@ def row(
         speedup=Bounded(value=3.0, low=2.5, high=3.5),
         gates=gates,
     )  # fmt: skip
-    return _judged(measured)
-
-
-def _judged(measured: Row) -> Row:
-    from msgspec.structs import replace
-
     return replace(measured, obstacles=obstacles(measured, is_judged=True))

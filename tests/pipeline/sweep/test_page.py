@@ -70,6 +70,7 @@ def test_many_combinations_are_numbered_in_the_plots() -> None:
     ("rows", "title"),
     [
         ([row(1, gates=(gate("fail"),))], "No combination passes"),
+        ([row(1, gates=())], "Not judged"),
         ([row(1, gates=(gate("fail"),)), row(2, state="unfinished")], "No combination passes yet"),
     ],
 )
