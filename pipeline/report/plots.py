@@ -143,14 +143,15 @@ def trade_off(choices: Sequence[TradeOff], *, cost: str, loss: str, title: str) 
         costs = [choice.cost[0] for choice in choices]
         middle = (min(costs) + max(costs)) / 2
         for choice in choices:
+            is_strong = choice.is_on_front or choice.is_chosen
             colour = _SERIES[2] if choice.is_on_front else _INK
             colour = _CHOSEN if choice.is_chosen else colour
             x, y = choice.cost[0], choice.loss[0]
             axes.errorbar(
                 x, y, xerr=_reach(choice.cost), yerr=_reach(choice.loss),
-                color=colour, elinewidth=0.8, alpha=1.0 if choice.is_on_front else 0.45,
+                color=colour, elinewidth=0.8, alpha=1.0 if is_strong else 0.45,
                 marker="D" if choice.is_chosen else "o", markersize=7 if choice.is_chosen else 5,
-                markerfacecolor=colour if choice.is_on_front else "none", linestyle="none",
+                markerfacecolor=colour if is_strong else "none", linestyle="none",
             )  # fmt: skip
             is_right = x > middle  # a label there goes to the left, within the plot
             axes.annotate(

@@ -17,8 +17,8 @@ _COSTS: dict[Cost, tuple[str, str]] = {
     "bytes": ("size of the engine, KiB", "Loss against size"),
 }
 _KIB = 1024
-_FEW = 8
-"""Combinations up to which points are named; more are numbered as in the table."""
+_FEW, _SHORT = 8, 14
+"""So many combinations, of names so long, are named in a plot; others have their numbers there."""
 _STYLES = {"failed": "failed", "fail": "fail", "inconclusive": "inconclusive", "admissible": "pass"}
 """The page's class of a verdict that has a colour."""
 
@@ -48,15 +48,29 @@ def render(sweep: Sweep) -> str:
         ],
         gate_names=[gate.name for gate in gates],
         notes=_notes(sweep, names),
+        is_numbered=not _are_short(names),
         formatting=formatting,
     )
 
 
+def _are_short(names: dict[int, str]) -> bool:
+    """Return whether the names have room in a plot."""
+    return len(names) <= _FEW and all(len(name) <= _SHORT for name in names.values())
+
+
 def short_names(rows: Sequence[Row]) -> dict[int, str]:
-    """Return what to call each combination: its values alone where one setting varies."""
-    has_one_axis = all(len(row.changes) == 1 for row in rows)
+    """Return what to call each combination: its value, or `arch=resnet8 rounds=200` of several."""
+    keys = [change.partition("=")[0] for change in rows[0].changes]
+    if len(keys) == 1:
+        return {row.number: row.changes[0].partition("=")[2] for row in rows}
+    ends = [key.rpartition(".")[2] for key in keys]
+    if len(set(ends)) < len(ends):
+        return {row.number: " ".join(row.changes) for row in rows}
     return {
-        row.number: row.changes[0].partition("=")[2] if has_one_axis else " ".join(row.changes)
+        row.number: " ".join(
+            f"{end}={change.partition('=')[2]}"
+            for end, change in zip(ends, row.changes, strict=True)
+        )
         for row in rows
     }
 
@@ -139,7 +153,7 @@ def _plots(
     """Return caption and plot of one front, nothing where there is none."""
     if loss is None or not any(cost in row.fronts for row in sweep.rows):
         return []
-    is_named = len(sweep.rows) <= _FEW
+    is_named = _are_short(names)
     choices = [
         TradeOff(
             label=names[row.number] if is_named else str(row.number),

@@ -67,6 +67,18 @@ def test_many_combinations_are_numbered_in_the_plots() -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        (("student.arch=resnet8",), "resnet8"),
+        (("student.arch=resnet8", "distill.rounds=200"), "arch=resnet8 rounds=200"),
+        (("teacher.arch=a", "student.arch=b"), "teacher.arch=a student.arch=b"),
+    ],
+)
+def test_names_are_as_short_as_they_can_be(changes: tuple[str, ...], name: str) -> None:
+    assert page.short_names([Row(number=1, changes=changes, state="done")]) == {1: name}
+
+
+@pytest.mark.parametrize(
     ("rows", "title"),
     [
         ([row(1, gates=(gate("fail"),))], "No combination passes"),
