@@ -17,6 +17,13 @@ Kinds of event and their fields:
     gate            name, verdict, value, interval, threshold, reason
     estimate        stages (name -> seconds or None), seconds, memory_bytes: of the real run
     run_done        exit_code, seconds
+
+Of a sweep, whose events of one combination carry its number as well:
+
+    sweep_started        combinations (list of text), stage, jobs
+    combination_started  changes
+    combination_done     the fields of its row in sweep.json
+    sweep_done           exit_code, seconds, page, smallest, options
 """
 
 import contextlib
@@ -36,6 +43,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     stage: str | None = None
     fields: dict[str, Any] = {}
 
+    @classmethod
+    def now(cls, kind: str, fields: Mapping[str, Any], stage: str | None = None) -> "Event":
+        """Return an event of this moment."""
+        return cls(time_s=time.time(), kind=kind, stage=stage, fields=dict(fields))
+
     def as_dict(self) -> dict[str, Any]:
         """Return the event as one flat record, as `--json` prints it."""
         head: dict[str, Any] = {"time_s": round(self.time_s, 3), "kind": self.kind}
@@ -49,7 +61,7 @@ Sink = Callable[[Event], None]
 
 def broadcast(sinks: list[Sink], kind: str, stage: str | None, fields: Mapping[str, Any]) -> None:
     """Hand one event, stamped with the time, to every sink in order."""
-    event = Event(time_s=time.time(), kind=kind, stage=stage, fields=dict(fields))
+    event = Event.now(kind, fields, stage)
     for sink in sinks:
         sink(event)
 

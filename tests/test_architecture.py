@@ -63,6 +63,7 @@ ORDER = """
     report
     track
     run_pipeline
+    sweep
     cli
 """
 RANK = {

@@ -1,31 +1,78 @@
-"""The command `sweep`: one stage for every combination of some settings, and a table of figures."""
+"""The command `sweep`: one chain for every combination of some settings, compared on one page."""
 
 import contextlib
-import itertools
+import os
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import typer
 
-from pipeline import exit_codes
 from pipeline.cli import common
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Json, Set
-from pipeline.errors import Interrupted, MadpipeError, UsageError
+from pipeline.errors import UsageError, printable
+from pipeline.events import Event
 from pipeline.planner import named
-from pipeline.run_pipeline import run_pipeline
-from pipeline.screen.plain import PlainScreen, choose_screen
+from pipeline.screen import formatting
+from pipeline.screen.sweep_lines import choose_sweep_screen
+from pipeline.sweep import page, pareto, records
+from pipeline.sweep.cluster import ClusterLauncher
+from pipeline.sweep.combinations import Combination, combined
+from pipeline.sweep.jobs import LocalLauncher
+from pipeline.sweep.records import Row, Sweep
+from pipeline.sweep.room import room_for
+from pipeline.sweep.run import Plan, run_sweep
+from pipeline.sweep.stores import FOLDER
 
 Axes = Annotated[
     list[str],
     typer.Argument(
-        metavar="KEY=VALUE,VALUE...", help="Settings to vary, e.g. distill.alpha=0.5,0.95."
+        metavar="KEY=VALUE,VALUE...",
+        help="Settings to vary, e.g. student.arch=resnet8,wrn16-1 or distill.alpha=0.5,0.95.",
     ),
 ]
-StageName = Annotated[str, typer.Option("--stage", help="The stage whose figures to compare.")]
+StageName = Annotated[
+    str,
+    typer.Option(
+        "--to",
+        "--stage",
+        metavar="STAGE",
+        help="The last stage to run; validate measures and judges every combination.",
+    ),
+]
+Page = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where to write the page, and the same as JSON beside it.",
+        show_default="sweep.html in the working folder",
+    ),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Combinations to train side by side, at most one a GPU, or one a core without GPUs. "
+        "Build and validate, which measure time, run one after the other all the same.",
+        show_default="1; with --executor slurm all",
+    ),
+]
+Executor = Annotated[
+    Literal["local", "slurm"],
+    typer.Option(help="What runs the jobs; slurm submits them by submitit (madpipe[slurm])."),
+]
+Slurm = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slurm",
+        metavar="KEY=VALUE",
+        help="A parameter of submitit's AutoExecutor, e.g. slurm_partition=gpu, gpus_per_node=1, "
+        "timeout_min=120; cluster=local tries it without Slurm.",
+    ),
+]
 
-Row = dict[str, Any]
+_Fields = dict[str, Any]
 
 
 def sweep(
@@ -33,97 +80,172 @@ def sweep(
     stage: StageName = "distill",
     config: Config = DEFAULT_CONFIG,
     set_: Set = None,
+    out: Page = None,
+    jobs: Jobs = None,
+    executor: Executor = "local",
+    slurm: Slurm = None,
     *,
     as_json: Json = False,
 ) -> None:
-    """Run a stage for every combination of values and show its figures side by side.
+    """Run the chain for every combination of values, and show side by side what came of it.
 
-    What is stored is not run again, so a sweep can be widened or gone on with. A combination
-    that fails is a row of the table, and the exit code is 1 then.
+    With --to validate the page has the front of accuracy against latency and size, and marks the
+    smallest combination that passes every gate. What is stored is not run again, so a sweep can be
+    widened or gone on with. The exit code is 1 where a combination failed; with --to validate 3
+    where none passes and each has a failed gate, 4 where none passes and more samples might help.
     """
-    combinations = _combinations(axes, set_ or ())
-    # Every combination is read before the first one runs.
-    for combination in combinations:
-        stages = common.open_project(config, [*(set_ or ()), *combination]).stages
-        named(stages, [stage], allow_all=False)
-    rows = []
-    for number, combination in enumerate(combinations, start=1):
-        if not as_json:
-            typer.echo(f"[{number}/{len(combinations)}] {' '.join(combination)}")
-        rows.append(_row(combination, stage, config, set_, as_json=as_json))
-    if as_json:
-        common.write_json(rows)
+    combinations = _combinations(axes, config, set_ or (), stage)
+    command = printable(shlex.join(["madpipe", *sys.argv[1:]]))
+    plan = _plan(combinations, stage, command, jobs, executor, slurm or ())
+    path = _page_path(out, plan)
+    labels = [" ".join(combination.changes) for combination in combinations]
+    with (
+        contextlib.closing(choose_sweep_screen(labels, as_json=as_json)) as screen,
+        contextlib.ExitStack() as on,
+    ):
+        if as_json:  # a library of the user's network may print, and nothing but JSON is wanted
+            on.enter_context(contextlib.redirect_stdout(sys.stderr))
+        fields: _Fields = {"combinations": labels, "stage": stage, "jobs": plan.jobs}
+        screen(None, Event.now("sweep_started", fields))
+        finished, stopped = run_sweep(plan, screen)
+        if out is None:
+            plan.store.prepare()
+        _write(finished, path)
+        code = pareto.exit_code(finished.rows, is_judged=finished.is_judged)
+        code = stopped.exit_code if stopped else code
+        fields = {"exit_code": code, "seconds": finished.elapsed_s, "page": os.fspath(path)}
+        fields |= {"smallest": finished.smallest, "options": finished.options}
+        screen(None, Event.now("sweep_done", fields))
+    if not as_json:
+        _print(finished, path)
+    if stopped:
+        raise stopped
+    raise typer.Exit(code)
+
+
+def _combinations(
+    axes: Sequence[str], config: Path, fixed: Sequence[str], stage: str
+) -> list[Combination]:
+    """Read the settings of every combination before the first one runs.
+
+    Raises:
+        ConfigError: The settings of one are wrong.
+        UsageError: An axis is no list of values, or the stage is none.
+    """
+    combinations = []
+    for number, changes in enumerate(combined(axes, fixed), start=1):
+        project = common.open_project(config, [*fixed, *changes])
+        named(project.stages, [stage], allow_all=False)
+        combinations.append(Combination(number, changes, project))
+    return combinations
+
+
+def _plan(
+    combinations: Sequence[Combination],
+    stage: str,
+    command: str,
+    jobs: int | None,
+    executor: Literal["local", "slurm"],
+    slurm: Sequence[str],
+) -> Plan:
+    """Decide who runs what.
+
+    Raises:
+        UnavailableError: The cluster is not here.
+        UsageError: Parameters of a cluster were named without one, or are none.
+    """
+    plan = Plan(combinations, stage, command)
+    if executor == "slurm":
+        folder = plan.store.home / FOLDER / "submitit"
+        cluster = ClusterLauncher(folder, _parameters(slurm))
+        return plan._replace(launcher=cluster, jobs=jobs or len(combinations))
+    if slurm:
+        wrong = f"has no meaning without --executor slurm ({slurm[0]})"
+        raise UsageError("--slurm", wrong, "give that, or leave it out")
+    if jobs is None or jobs == 1:
+        return plan
+    room = room_for(jobs, combinations)
+    plan = plan._replace(notes=room.notes)
+    if room.jobs == 1:
+        return plan
+    launcher = LocalLauncher(threads=room.threads, gpus=room.gpus)
+    return plan._replace(launcher=launcher, jobs=room.jobs)
+
+
+def _parameters(words: Sequence[str]) -> dict[str, str | int]:
+    parameters: dict[str, str | int] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not (key and equals and value):
+            raise UsageError("--slurm", f"is no KEY=VALUE ({word})", "give a key and a value")
+        parameters[key] = int(value) if value.isdigit() else value
+    return parameters
+
+
+def _page_path(out: Path | None, plan: Plan) -> Path:
+    """Return where the page will be; what cannot be written is refused before hours of training.
+
+    Raises:
+        UsageError: `out` is no place for a page with a JSON file beside it.
+    """
+    if out is None:
+        return plan.store.home / "sweep.html"
+    remedy = "name a file such as sweep.html in a folder that is there"
+    if out.is_dir() or not out.parent.is_dir():
+        raise UsageError("--out", f"is a folder, or in none ({out})", remedy)
+    if out.suffix == ".json":
+        raise UsageError("--out", f"is where the JSON beside the page would lie ({out})", remedy)
+    return out
+
+
+def _write(finished: Sweep, path: Path) -> None:
+    """Write the page, and the same as JSON beside it.
+
+    Raises:
+        StoreError: One of them cannot be written.
+    """
+    remedy = "give another path with --out"
+    common.write_file(path.with_suffix(".json"), records.to_json(finished), remedy=remedy)
+    common.write_file(path, page.render(finished), remedy=remedy)
+
+
+def _print(finished: Sweep, path: Path) -> None:
+    """Print a table of the combinations, what came of the sweep, and the option to go on with."""
+    rows = [_fields(row) for row in finished.rows]
+    # Of the settings and figures, those that differ.
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if len(rows) > 1:
+        differs = {name: len({str(row.get(name)) for row in rows}) > 1 for name in names}
+        names = [name for name in names if name in {"error", "verdict"} or differs[name]]
+    cells = ([_cell(row.get(name)) for name in names] for row in rows)
+    common.write_columns([names, *cells])
+    for text in page.sentences(finished):
+        typer.echo(text)
+    if finished.options:
+        typer.echo(f"  {finished.options}")
+    elif finished.is_judged:
+        for row in finished.rows:
+            for text in row.obstacles:
+                typer.echo(f"  {' '.join(row.changes)}: {text}")
+    typer.echo(f"page: {path}")
+
+
+def _fields(row: Row) -> _Fields:
+    """Return the cells of a combination by the names of their columns."""
+    fields: _Fields = dict(change.split("=", 1) for change in row.changes)
+    if row.gates:
+        fields["verdict"] = page.verdict_word(row)
+        if row.loss:
+            fields[row.loss.kind] = row.loss.value
+            fields["bounds"] = f"[{row.loss.low:.4f}, {row.loss.high:.4f}]"
+        fields["latency_ms"] = row.latency_ms.value if row.latency_ms else None
+        fields["size"] = None if row.engine_bytes is None else formatting.size(row.engine_bytes)
+        fields["front"] = "+".join(row.fronts) or None
     else:
-        # Of the settings and figures, those that differ.
-        names = list(dict.fromkeys(name for row in rows for name in row))
-        if len(rows) > 1:
-            differs = {name: len({str(row.get(name)) for row in rows}) > 1 for name in names}
-            names = [name for name in names if name == "error" or differs[name]]
-        cells = ([_cell(row.get(name)) for name in names] for row in rows)
-        common.write_columns([names, *cells])
-    is_any_failed = any("error" in row for row in rows)
-    raise typer.Exit(exit_codes.FAILED if is_any_failed else exit_codes.DONE)
-
-
-def _combinations(axes: Sequence[str], fixed: Sequence[str]) -> list[tuple[str, ...]]:
-    values = []
-    keys = {change.partition("=")[0].strip() for change in fixed}
-    for axis in axes:
-        key, equals, listed = axis.partition("=")
-        if not (key and equals and listed):
-            raise UsageError("sweep", f"is no KEY=VALUE,VALUE ({axis})", "give a key and values")
-        if key in keys:
-            remedy = "name it once, with all its values"
-            raise UsageError("sweep", f"is given twice ({key})", remedy)
-        keys.add(key)
-        values.append([f"{key}={value}" for value in _values(listed)])
-    return list(itertools.product(*values))
-
-
-def _values(listed: str) -> list[str]:
-    """Split at commas, but not within the brackets or quotes of a value."""
-    parts, quote, depth = [""], "", 0
-    for letter in listed:
-        if letter == "," and not quote and not depth:
-            parts.append("")
-            continue
-        parts[-1] += letter
-        if quote:
-            quote = "" if letter == quote else quote
-        elif letter in "\"'":
-            quote = letter
-        else:
-            depth += (letter in "[{") - (letter in "]}")
-    if quote or depth:
-        raise UsageError("sweep", f"a quote or bracket has no other end ({listed})", "close it")
-    return parts
-
-
-def _row(changes: Sequence[str], stage: str, config: Config, set_: Set, *, as_json: bool) -> Row:
-    """Run the stage for one combination and return its settings and figures."""
-    row: Row = dict(change.split("=", 1) for change in changes)
-    project = common.open_project(config, [*(set_ or ()), *changes])
-    # Rows go to standard output, and for a program nothing else may.
-    screen = PlainScreen(sys.stderr) if as_json else choose_screen(as_json=False)
-    try:
-        with contextlib.closing(screen):
-            run_pipeline(
-                project,
-                [stage],
-                force=(),
-                sinks=[screen],
-                command=shlex.join(["madpipe", *sys.argv[1:]]),
-                inconclusive=exit_codes.DONE,
-            )
-    except Interrupted:
-        raise
-    except MadpipeError as error:
-        return row | {"error": str(error)}
-    entry = project.store.newest(stage)
-    assert entry is not None, "a stage that ran is stored"
-    metrics = entry.record.metrics.items()
-    figures = {name: value for name, value in metrics if not isinstance(value, str)}
-    return row | figures | {"seconds": round(entry.record.seconds, 1)}
+        fields |= {name: v for name, v in row.figures.items() if not isinstance(v, str)}
+    if row.state == "done":
+        fields["seconds"] = row.seconds
+    return fields | ({"error": row.error} if row.error else {})
 
 
 def _cell(value: Any) -> str:

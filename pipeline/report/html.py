@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.errors import StoreError
 from pipeline.gates import pictures as stored_pictures
@@ -13,6 +14,10 @@ from pipeline.report.pictures import PicturesView
 from pipeline.report.records import CurvePoint, Report
 from pipeline.screen import formatting
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+_FOLDER = Path(__file__).parent
 _GROUPS: Mapping[str, Sequence[str]] = {
     "Losses": ("loss",),
     "Distribution shift of the generators": ("shift", "js", "divergence"),
@@ -22,25 +27,29 @@ _GROUPS: Mapping[str, Sequence[str]] = {
 """Plots of the training curves, by what the curves' names hold."""
 
 
+def template(path: Path) -> "Template":
+    """Return a template, which may extend the report's page; what it inserts is escaped."""
+    import jinja2  # noqa: PLC0415  (only this form needs it)
+
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader([path.parent, _FOLDER]),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    ).get_template(path.name)
+
+
 def render(report: Report, *, has_pictures: bool = True) -> str:
     """Return the report as a page: the verdict first, then what it rests on.
 
     Without pictures it holds no image, neither a real nor a synthetic one, and can be shared.
     """
-    import jinja2  # noqa: PLC0415  (only this form needs it)
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
     verdict, reason = report.verdict
     picture = _output(report, "picture") if has_pictures else None
     samples = _samples(report)
     confused = _confusion(report, samples)
-    return environment.get_template("page.html.jinja").render(
+    return template(_FOLDER / "page.html.jinja").render(
         report=report,
         verdict=verdict,
         reason=reason,

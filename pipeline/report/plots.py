@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 INK = "#000001"
 SERIES = ("#00000a", "#00000b", "#00000c", "#00000d")
-_VARIABLES = {INK: "currentColor"} | {
+CHOSEN = "#00000e"
+_VARIABLES = {INK: "currentColor", CHOSEN: "var(--pass)"} | {
     colour: f"var(--s{number + 1})" for number, colour in enumerate(SERIES)
 }
 _SIZE_IN = (5.0, 2.9)

@@ -89,7 +89,7 @@ class Folder:
         return path
 
 
-RUNS = ("run", "distill")
+RUNS = ("run", "distill", "sweep")
 TRAINING = ("steps", "rounds")
 """Units of progress."""
 

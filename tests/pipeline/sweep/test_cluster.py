@@ -1,0 +1,51 @@
+"""Jobs through submitit, on its own cluster without Slurm: real processes, real files."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import UsageError
+from pipeline.events import Event
+from pipeline.sweep.cluster import ClusterLauncher, run_on_node
+from pipeline.sweep.jobs import Finished, Job
+from tests.pipeline.sweep.test_jobs import job, scripted
+
+__all__ = ["job"]
+READY = (
+    "import json, os, signal, sys\n"
+    "signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))\n"
+    "event = {'time_s': 0, 'kind': 'x', 'home': os.environ['MADPIPE_HOME']}\n"
+    "print(json.dumps(event), flush=True)\n"
+)
+
+
+def launch(job: Job, tmp_path: Path, *, stops: bool = False) -> tuple[Finished, list[Event]]:
+    launcher = ClusterLauncher(tmp_path / "submitit", {"cluster": "local", "timeout_min": 5})
+    events: list[Event] = []
+    return launcher(job, events.append, lambda: stops and bool(events)), events
+
+
+@pytest.mark.slow
+def test_events_and_the_exit_code_come_back(job: Job, tmp_path: Path) -> None:
+    ended, (event,) = launch(scripted(job, READY + "sys.exit('a: b; c')"), tmp_path)
+    assert (ended.code, ended.error) == (1, "a: b; c")
+    assert event.fields == {"home": str(job.store.home)}
+
+
+@pytest.mark.slow
+def test_a_stop_reaches_the_job(job: Job, tmp_path: Path) -> None:
+    ended, events = launch(scripted(job, READY + "signal.pause()"), tmp_path, stops=True)
+    assert (ended.code, len(events)) == (130, 1)
+
+
+def test_the_part_on_the_node_writes_events_and_answers_a_stop(job: Job) -> None:
+    home = job.store.home
+    command = scripted(job, READY + "signal.pause()").command(())
+    (home / "stop").touch()
+    code = run_on_node(command, {"MADPIPE_HOME": str(home)}, str(home))
+    assert code in {130, -15}  # before or after it set its handler
+
+
+def test_a_parameter_that_submitit_does_not_know_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is no parameter of submitit"):
+        ClusterLauncher(tmp_path, {"cluster": "local", "colour": "red"})

@@ -1,0 +1,169 @@
+"""Waves of jobs: what is shared runs once, and what fails keeps nobody else from going on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from pipeline import exit_codes
+from pipeline.cache.digests import DigestCache
+from pipeline.errors import Interrupted, StageError
+from pipeline.events import Event
+from pipeline.planner import selected
+from pipeline.project import Project
+from pipeline.runner import Runner
+from pipeline.settings import Settings
+from pipeline.stage import Stage
+from pipeline.sweep.combinations import Combination
+from pipeline.sweep.jobs import Finished, Job, OnEvent, StopAsked
+from pipeline.sweep.side_by_side import SideBySide
+
+CODE = """
+def teacher(ctx):
+    ctx.output("weights").write_text("weights")
+
+def distill(ctx):
+    if ctx.settings.seed == 13:
+        raise ValueError("an unlucky number")
+    ctx.output("student").write_text(f"student {ctx.settings.seed}")
+
+def export(ctx):
+    ctx.output("onnx").write_text(ctx.input("distill/student").read_text())
+
+def build(ctx):
+    raise AssertionError("what measures time runs alone")
+"""
+
+
+def _stage(name: str, output: str, **more: object) -> Stage:
+    return Stage(
+        name=name, run=f"fakestages:{name}", outputs={output: output},
+        **more,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+STAGES = (
+    _stage("teacher", "weights"),
+    _stage("distill", "student", settings=("seed",), inputs=("teacher/weights",)),
+    _stage("export", "onnx", inputs=("distill/student",)),
+    _stage("build", "engine", settings=("build.int8_steps",), inputs=("export/onnx",)),
+)
+
+
+@dataclass
+class ThreadLauncher:
+    """Runs jobs in this process, and remembers them; one that is idle stores nothing."""
+
+    jobs: list[Job] = field(default_factory=list)
+    is_idle: bool = False
+
+    def __call__(self, job: Job, on_event: OnEvent, stop_asked: StopAsked) -> Finished:
+        self.jobs.append(job)
+        if stop_asked():
+            return Finished(job, exit_codes.INTERRUPTED, "")
+        project = job.combinations[0].project
+        runner = Runner(project.settings, job.store, DigestCache(), [on_event])
+        try:
+            runner.run([] if self.is_idle else selected(project.stages, [job.target]))
+        except StageError as error:
+            return Finished(job, error.exit_code, str(error))
+        return Finished(job, exit_codes.DONE, "")
+
+
+@dataclass
+class Bench:
+    """A sweep's jobs on real stores."""
+
+    open: Callable[..., Project]
+    launcher: ThreadLauncher = field(default_factory=ThreadLauncher)
+    events: list[tuple[int, Event]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    is_stopped: bool = False
+
+    def combinations(self, *changes: str) -> list[Combination]:
+        return [
+            Combination(number, (change,), self.open(change))
+            for number, change in enumerate(changes, start=1)
+        ]
+
+    def run(self, *changes: str, target: str = "build") -> dict[int, str]:
+        combinations = self.combinations(*changes)
+        store = combinations[0].project.store
+        store.prepare()
+        side_by_side = SideBySide(
+            store=store,
+            launcher=self.launcher,
+            jobs=2,
+            command="sweep",
+            lock_wait_s=5.0,
+            stop_asked=lambda: self.is_stopped,
+            on_event=lambda number, event: self.events.append((number, event)),
+            note=self.notes.append,
+        )
+        return side_by_side.run(combinations, target)
+
+    def planned(self, change: str) -> list[str]:
+        return [item.action for item in self.open(change).plan(["all"])]
+
+    def ran(self) -> list[tuple[str, str]]:
+        return sorted((job.stage, job.target) for job in self.launcher.jobs)
+
+
+@pytest.fixture
+def bench(project: Callable[..., Project], code: Callable[..., None]) -> Bench:
+    path = project().path
+    code(CODE)
+
+    def declare(_settings: Settings, _root: object) -> tuple[Stage, ...]:
+        return STAGES
+
+    return Bench(lambda *changes: Project.open(path, changes, declare))
+
+
+def test_a_shared_stage_runs_once_and_the_rest_of_a_chain_in_one_job(bench: Bench) -> None:
+    assert bench.run("seed=1", "seed=2", "seed=3") == {}
+    assert bench.ran() == [("distill", "export")] * 3 + [("teacher", "teacher")]
+    assert bench.planned("seed=2") == ["hit", "hit", "hit", "run"]
+    waiting = [(number, e.fields["text"]) for number, e in bench.events if e.kind == "waiting"]
+    assert waiting == [(number, "waits for its teacher, which is that of [1]") for number in (2, 3)]
+
+
+def test_combinations_that_differ_only_where_time_is_measured_share_all_jobs(
+    bench: Bench,
+) -> None:
+    assert bench.run("build.int8_steps=1", "build.int8_steps=2") == {}
+    assert bench.ran() == [("distill", "distill"), ("export", "export"), ("teacher", "teacher")]
+
+
+def test_what_is_stored_is_no_job(bench: Bench) -> None:
+    bench.run("seed=1", target="distill")
+    bench.launcher.jobs.clear()
+    assert bench.run("seed=1", "seed=2") == {}
+    assert bench.ran() == [("distill", "export"), ("export", "export")]
+
+
+def test_one_that_fails_keeps_no_other_from_going_on(bench: Bench) -> None:
+    errors = bench.run("seed=13", "seed=2")
+    assert list(errors) == [1]
+    assert "an unlucky number" in errors[1]
+    assert bench.planned("seed=2")[:3] == ["hit", "hit", "hit"]
+    # The failure's file has come back with the unfinished stage, and the message names its place.
+    store = bench.open("seed=13").store
+    (failure,) = store.home.glob("work/distill/*/failure.txt")
+    assert str(failure) in errors[1]
+    assert not list((store.home / "sweep").glob("*-*"))
+
+
+def test_a_job_that_stores_no_result_of_its_key_is_an_error_and_not_repeated(bench: Bench) -> None:
+    bench.launcher.is_idle = True
+    errors = bench.run("seed=1", "seed=2")
+    assert len(bench.launcher.jobs) == 1
+    assert "teacher: its job stored no result of this key" in errors[1]
+    assert sorted(errors) == [1, 2]
+
+
+def test_a_stop_raises_and_starts_nothing_more(bench: Bench) -> None:
+    bench.is_stopped = True
+    with pytest.raises(Interrupted):
+        bench.run("seed=1", "seed=2")
+    assert bench.launcher.jobs == []
