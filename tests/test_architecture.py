@@ -57,7 +57,10 @@ ORDER = """
     planner cache.lock run_records estimates
     runner cache.sync
     project
-    run_pipeline gates.compare
+    run_pipeline gates.stored_runs
+    gates.pairs
+    gates.changes
+    gates.compare
     screen
     report
     cli

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.gates.compare import ratio_estimate
 from pipeline.gates.estimates import drop_estimate, speedup_estimate
 from pipeline.gates.judge import verdict_on
 from pipeline.gates.measurements import RatioRecord
+from pipeline.gates.pairs import ratio_estimate
 from pipeline.settings import Gate
 from stages.validate.latency_intervals import ratio_record
 

@@ -9,8 +9,8 @@ import typer
 from pipeline.cli import common
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Inconclusive, Json, Out, Set
 from pipeline.gates.compare import compare as compare_runs
-from pipeline.gates.compare import find_run
 from pipeline.gates.judge import exit_code
+from pipeline.gates.stored_runs import find_run
 from pipeline.run_pipeline import emit_verdicts
 from pipeline.screen.plain import JsonScreen, PlainScreen
 

@@ -84,14 +84,14 @@ def _latency(name: str, latency: Latency, confidence: float) -> Estimate | None:
             ratio = batch.speedup_same_backend
             return speedup_estimate(ratio, confidence) if ratio else None
         case "engine_p50_ms":
-            return _median(engine, confidence)
+            return median_estimate(engine, confidence)
         case "engine_p90_ms":
             value_ms, table = engine.p90_ms, engine.quantiles.p90_ms
         case "engine_p99_ms":
             value_ms, table = engine.p99_ms, engine.quantiles.p99_ms
         case _:
             largest = max(latency.batches, key=lambda batch: batch.batch)
-            return _throughput(largest.batch, _median(largest.engine, confidence))
+            return _throughput(largest.batch, median_estimate(largest.engine, confidence))
     if value_ms is None or table is None:
         return None
     # Of all calls together, whose bounds hold what is left of the spread among processes.
@@ -152,7 +152,8 @@ def speedup_estimate(ratio: RatioRecord, confidence: float) -> Estimate:
     )
 
 
-def _median(latency: LatencyRecord, confidence: float) -> Estimate:
+def median_estimate(latency: LatencyRecord, confidence: float) -> Estimate:
+    """Return a network's median latency with bounds, in milliseconds."""
     return table_estimate(
         latency.p50_ms,
         latency.quantiles.p50_ms,

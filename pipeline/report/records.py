@@ -130,10 +130,18 @@ class Report(Struct, frozen=True, kw_only=True, tag_field="schema", tag=SCHEMA):
 class _StoredReport(Struct):
     schema: str | None = None
     stages: msgspec.Raw = msgspec.Raw(b"[]")
+    environment: msgspec.Raw = msgspec.Raw(b"{}")
 
 
-def read_stages(name: str, path: Path) -> tuple[StageReport, ...]:
-    """Return the stages of a report in a file, which lead to what its run stored.
+class StoredReport(Struct, frozen=True, kw_only=True):
+    """What leads from a report in a file to what its run stored."""
+
+    stages: tuple[StageReport, ...]
+    environment: Mapping[str, str]
+
+
+def read_stored(name: str, path: Path) -> StoredReport:
+    """Return the stages of a report in a file, and where its run was.
 
     Raises:
         StoreError: `name` is no report, or of another version.
@@ -142,7 +150,10 @@ def read_stages(name: str, path: Path) -> tuple[StageReport, ...]:
     try:
         report = msgspec.json.decode(path.read_bytes(), type=_StoredReport)
         if report.schema == SCHEMA:
-            return msgspec.json.decode(report.stages, type=tuple[StageReport, ...])
+            return StoredReport(
+                stages=msgspec.json.decode(report.stages, type=tuple[StageReport, ...]),
+                environment=msgspec.json.decode(report.environment, type=Mapping[str, str]),
+            )
     except (OSError, msgspec.DecodeError) as error:
         raise StoreError(name, f"is no report ({error})", remedy) from error
     is_report = (report.schema or "").startswith("madpipe.report/")
