@@ -2,20 +2,22 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from pipeline.cli import common
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Inconclusive, Json, Out, Set
+from pipeline.errors import MadpipeError
 from pipeline.gates.compare import compare as compare_runs
 from pipeline.gates.judge import exit_code
 from pipeline.gates.stored_runs import find_run
+from pipeline.report.records import Form
 from pipeline.run_pipeline import emit_verdicts
 from pipeline.screen.plain import JsonScreen, PlainScreen
 
 Format = Annotated[
-    Literal["html", "json", "markdown", "junit"] | None,
+    Form | None,
     typer.Option("--format", help="Format; without it the page is written and a text printed."),
 ]
 
@@ -43,6 +45,7 @@ def compare(
     config: Config = DEFAULT_CONFIG,
     set_: Set = None,
     inconclusive: Inconclusive = None,
+    out: Annotated[Path | None, typer.Option(help="Write it as Markdown here, too.")] = None,
     *,
     as_json: Json = False,
 ) -> None:
@@ -50,10 +53,27 @@ def compare(
 
     Each is a run's id (a file in the working folder's runs), a working folder, or a report.json.
     """
+    from pipeline.report import comparison, github  # noqa: PLC0415  (only this command)
+
     project = common.open_project(config, set_)
-    runs = find_run(base, project.store), find_run(head, project.store)
-    verdicts = compare_runs(*runs, project.settings.compare)
+
+    def publish(lines: list[str], text: str) -> None:
+        if out:
+            common.write_file(out, text, remedy="give another path with --out")
+        github.publish_lines(lines, lambda: text)
+
+    try:
+        before, after = find_run(base, project.store), find_run(head, project.store)
+    except MadpipeError as error:
+        why = str(error)
+        publish([github.annotation("warning", "not compared", why)], comparison.not_compared(why))
+        raise
+    verdicts = compare_runs(before, after, project.settings.compare)
     emit_verdicts(verdicts, [JsonScreen() if as_json else PlainScreen()])
+    if statement := comparison.other_teachers(before, after):
+        common.write_note(statement)
+    lines = github.verdict_annotations(verdicts, " against the baseline")
+    publish(lines, comparison.render(before, after, verdicts))
     raise typer.Exit(exit_code(verdicts, common.inconclusive_code(inconclusive)))
 
 
@@ -64,18 +84,13 @@ def report(
 
     Without a format the page goes into the working folder, and a summary in Markdown is printed.
     """
-    from pipeline.report import html, junit, markdown, records  # noqa: PLC0415  (only this command)
+    from pipeline.report import markdown  # noqa: PLC0415  (only this command)
     from pipeline.report.document import document  # noqa: PLC0415
+    from pipeline.report.forms import render  # noqa: PLC0415
 
     project = common.open_project(config, set_)
     written = document(project)
-    render = {
-        "html": html.render,
-        "json": records.to_json,
-        "junit": junit.render,
-        "markdown": markdown.render,
-    }[form or "html"]
-    text = render(written)
+    text = render(form or "html", written, project)
     if out == Path("-") or (out is None and form not in {None, "html"}):
         typer.echo(text)
         return

@@ -77,11 +77,10 @@ def _exact(name: str, base: Run, head: Run) -> Change | Absent:
         return why
     values = []
     for run in (base, head):
-        holder = run.measurements if name == "engine_bytes" else run.measurements.memory
-        value: int | None = getattr(holder, name)
-        if value is None:
+        size = estimate(name, run.measurements, confidence=0.5)
+        if size is None:
             return Absent(f"{run.name} measured no {name}")
-        values.append(float(value))
+        values.append(size.value)
     before, after = values
     change = after - before
     return _of_parts(before, after, Estimate(change, Bounds(change, change), 1, None))

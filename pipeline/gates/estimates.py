@@ -10,6 +10,7 @@ from typing import NamedTuple
 from pipeline.gates import intervals
 from pipeline.gates.intervals import Bounds
 from pipeline.gates.measurements import Latency, LatencyRecord, Measurements, RatioRecord
+from pipeline.gates.measures import is_exact
 
 
 class Estimate(NamedTuple):
@@ -38,9 +39,9 @@ class Absent(NamedTuple):
 
 def estimate(name: str, measurements: Measurements, confidence: float) -> Estimate | None:
     """Return the measured value of a gate's name with its bounds, None where not measured."""
-    if name == "engine_bytes":
-        size = measurements.engine_bytes
-        return Estimate(size, Bounds(size, size), 1, None)
+    if is_exact(name):
+        size = _size(name, measurements)
+        return None if size is None else Estimate(size, Bounds(size, size), 1, None)
     network, _, quantity = name.partition("_")
     if network == "speedup" or quantity.endswith(("_ms", "_per_s")):
         latency = measurements.latency
@@ -73,6 +74,17 @@ def estimate(name: str, measurements: Measurements, confidence: float) -> Estima
         return intervals.share_bounds(hits * times, n * times, confidence)
 
     return Estimate(hits / n, bounds(1), n, bounds)
+
+
+def _size(name: str, measurements: Measurements) -> int | None:
+    """Return a size in bytes, None where the system did not report it."""
+    match name:
+        case "engine_bytes":
+            return measurements.engine_bytes
+        case "engine_resident_bytes":
+            return measurements.memory.engine_resident_bytes
+        case _:
+            return measurements.memory.process_peak_bytes
 
 
 def _latency(name: str, latency: Latency, confidence: float) -> Estimate | None:

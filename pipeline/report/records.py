@@ -20,6 +20,19 @@ from pipeline.gates.real_images import RealImages
 
 SCHEMA = "madpipe.report/1"
 
+Form = Literal[
+    "html",
+    "json",
+    "markdown",
+    "junit",
+    "github-benchmark-smaller",
+    "github-benchmark-bigger",
+    "bencher",
+    "gitlab-codequality",
+    "gitlab-metrics",
+]
+"""The forms of a report, by the names that `madpipe report --format` takes."""
+
 CurvePoint = Mapping[str, int | float]
 """One monitored training round: its number as `round`, and a value for each curve."""
 
