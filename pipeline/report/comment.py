@@ -95,15 +95,22 @@ def marker(key: str) -> str:
 
 
 def body_of(key: str, parts: Sequence[str]) -> str:
-    """Return a comment of several texts; where it is too long, the longest of them is cut."""
+    """Return a comment of several texts; where it is too long, the longest of them are cut."""
     texts = list(parts)
-    while (excess := sum(map(len, texts)) + 2 * len(texts) - _MOST_CHARACTERS) > 0:
-        longest = max(range(len(texts)), key=lambda index: len(texts[index]))
-        kept = texts[longest][: max(0, len(texts[longest]) - excess - len(_CUT))]
-        texts[longest] = kept.rpartition("\n")[0] + _CUT
-        if not kept:
-            break
+    room = _MOST_CHARACTERS
+    by_length = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+    for number, index in enumerate(by_length):
+        texts[index] = _cut(texts[index], room // (len(texts) - number))
+        room -= len(texts[index])
     return "\n\n".join([marker(key), *texts])
+
+
+def _cut(text: str, most: int) -> str:
+    """Return a text of so many characters at most, cut after a line where it is longer."""
+    if len(text) <= most:
+        return text
+    kept = text[: most - len(_CUT)]
+    return (kept.rpartition("\n")[0] or kept) + _CUT
 
 
 def put(place: PullRequest, key: str, body: str, timeout_s: float = TIMEOUT_S) -> str:
