@@ -36,6 +36,9 @@ class CommentsApi(ThreadingHTTPServer):
         """Return the server's address."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Write nothing of a client that went away."""
+
     def add(self, body: str, kind: str = "Bot", association: str = "NONE") -> Comment:
         """Add a comment."""
         comment = {
