@@ -51,7 +51,8 @@ def compare(
 ) -> None:
     """Judge run B against run A from what both stored, by the bounds of the table compare.
 
-    Each is a run's id (a file in the working folder's runs), a working folder, or a report.json.
+    Each is a run's id (a file in the working folder's runs), a working folder, a report.json, or
+    the folder of a baseline.
     """
     from pipeline.report import comparison, github  # noqa: PLC0415  (only this command)
 

@@ -14,6 +14,8 @@ from pipeline.project import MEASUREMENTS, VALIDATE
 from pipeline.report.records import OutputFile, read_stored
 
 SAMPLES = "samples"
+REPORT = "report.json"
+"""The report of a baseline, beside which the measurements and samples lie."""
 _KEEP = "madpipe baseline FOLDER"
 
 
@@ -34,14 +36,16 @@ class Run:
 def find_run(name: str, store: Store) -> Run:
     """Return the run that `name` stands for.
 
-    That is a path to a report.json, to a working folder or the folder of a project, or the id of
-    a run in the working folder `store`, or its beginning.
+    That is a path to a report.json or the folder of a baseline, to a working folder or the folder
+    of a project, or the id of a run in the working folder `store`, or its beginning.
 
     Raises:
         UsageError: It names nothing.
         StoreError: What it names holds no measurements, or damaged ones.
     """
     path = Path(name)
+    if (path / REPORT).is_file() and not (path / HOME_FOLDER).is_dir():
+        path /= REPORT
     if path.is_file():
         report = read_stored(name, path)
         stages = {stage.name: stage for stage in report.stages}

@@ -5,12 +5,10 @@ from pathlib import Path
 
 from pipeline.atomic import write_bytes
 from pipeline.errors import StoreError
-from pipeline.gates.stored_runs import SAMPLES
+from pipeline.gates.stored_runs import REPORT, SAMPLES
 from pipeline.project import MEASUREMENTS, VALIDATE, Project
 from pipeline.report import records
 from pipeline.report.document import document
-
-REPORT = "report.json"
 
 
 def keep(project: Project, folder: Path) -> Path:
