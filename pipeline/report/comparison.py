@@ -8,6 +8,7 @@ from pipeline.report.figures import Figure, figures_of
 from pipeline.report.markdown import escaped, table
 from pipeline.screen import formatting
 
+_OF_A_MACHINE = {"ms", "images/s"}
 _HEAD = "### madpipe: against the baseline:"
 
 
@@ -23,7 +24,7 @@ def render(base: Run, head: Run, verdicts: Sequence[Verdict]) -> str:
         *([f"The baseline is of revision {escaped(base.revision)}.", ""] if base.revision else []),
         *([f"{escaped(statement)}.", ""] if (statement := other_teachers(base, head)) else []),
         *table("bound | verdict | because", rows),
-        "<details><summary>Figures of both</summary>",
+        "<details><summary>Figures of both, as each run measured them</summary>",
         "",
         *table("measure | baseline | this run | change", _figures(base, head)),
         "</details>",

@@ -42,6 +42,14 @@ def test_the_outcome_comes_first(name: str, gate: CompareGate, outcome: str) -> 
     )
 
 
+def test_times_of_two_machines_have_no_change() -> None:
+    moved = replace(LARGER, host={"cpu": "y"})
+    lines = comparison.render(RUN, moved, []).splitlines()
+    changes = {line.split(" | ")[0][2:]: line.split(" | ")[-1] for line in lines if "| " in line}
+    assert changes["engine_p50_ms"] == changes["engine_images_per_s"] == "another machine |"
+    assert changes["engine_bytes"] == "+50.0% |"
+
+
 def test_without_bounds_the_figures_are_there_all_the_same() -> None:
     text = comparison.render(RUN, LARGER, [])
     assert "baseline: nothing is bounded" in text
