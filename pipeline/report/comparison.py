@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from pipeline.gates.judge import Verdict
+from pipeline.gates.pairs import other_machine
 from pipeline.gates.stored_runs import Run
 from pipeline.report.figures import Figure, figures_of
 from pipeline.report.markdown import escaped, table
@@ -59,15 +60,19 @@ def _outcome(verdicts: Sequence[Verdict]) -> str:
 
 def _figures(base: Run, head: Run) -> list[tuple[str, str, str, str]]:
     before = {figure.name: figure for figure in figures_of(base.measurements)}
+    after = {figure.name: figure for figure in figures_of(head.measurements)}
+    is_moved = other_machine(base, head) is not None
     return [
         (
-            figure.name,
-            _text(before[figure.name]),
+            name,
+            _text(before[name]),
             _text(figure),
-            _change(before[figure.name], figure),
+            "another machine"
+            if is_moved and figure.unit in _OF_A_MACHINE
+            else _change(before[name], figure),
         )
-        for figure in figures_of(head.measurements)
-        if figure.name in before
+        for name, figure in after.items()
+        if name in before
     ]
 
 
