@@ -31,11 +31,11 @@ from numpy.typing import NDArray
 
 from pipeline import machine
 from pipeline.cache.store import Store
-from pipeline.gates.compare import ratio_estimate
 from pipeline.gates.estimates import drop_estimate, speedup_estimate
 from pipeline.gates.intervals import share_bounds
 from pipeline.gates.judge import verdict_on
 from pipeline.gates.measurements import RatioRecord
+from pipeline.gates.pairs import ratio_estimate
 from pipeline.settings import Gate
 from stages.engines import ort, timing
 from stages.validate.latency_intervals import ratio_record

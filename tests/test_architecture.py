@@ -58,6 +58,9 @@ ORDER = """
     planner cache.lock run_records estimates
     runner cache.sync
     project
+    gates.stored_runs
+    gates.pairs
+    gates.changes
     gates.compare
     screen
     report

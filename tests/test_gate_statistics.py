@@ -1,18 +1,22 @@
 """The error rates of the real gates, on simulated runs with a known truth; seeds are fixed.
 
 Each bound on a count is one that a gate at its promised rate exceeds in 1 of 1000 suites.
+N = images in the shapes of arrays.
 """
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.gates.compare import ratio_estimate
+from pipeline.gates.compare import compare
 from pipeline.gates.estimates import drop_estimate, speedup_estimate
 from pipeline.gates.judge import verdict_on
-from pipeline.gates.measurements import RatioRecord
-from pipeline.settings import Gate
+from pipeline.gates.measurements import Accuracy, RatioRecord
+from pipeline.gates.pairs import ratio_estimate
+from pipeline.gates.stored_runs import Run
+from pipeline.settings import CompareGate, Gate
 from stages.validate.latency_intervals import ratio_record
+from tests.measurements import MEASURED, SAMPLES, changed
 
 RUNS = 200
 MOST_ALARMS = 21  # of 200 at 5 %: the 99.9th percentile of binomial(200, 0.05)
@@ -100,6 +104,36 @@ def test_a_student_at_the_margin_seldom_passes_or_fails(n: int, disagree: float)
         counts[drop_verdict(int(b), int(c), n, Gate(margin=margin))] += 1
     assert counts["pass"] <= MOST_ALARMS
     assert counts["fail"] <= MOST_ALARMS
+
+
+@pytest.mark.parametrize(("top1", "lost", "gained"), [(0.95, 0.03, 0.01), (0.3, 0.05, 0.02)])
+def test_a_relative_loss_at_its_bound_seldom_passes_or_fails(
+    top1: float, lost: float, gained: float
+) -> None:
+    rng = np.random.default_rng(4)
+    shares = [top1 - lost, lost, gained, 1 - top1 - gained]
+    bounds = {"engine_top1": CompareGate(worse_relative=(lost - gained) / top1)}
+    verdicts = []
+    for cells in rng.multinomial(540, shares, RUNS):
+        hits = np.repeat([[1, 1], [1, 0], [0, 1], [0, 0]], cells, axis=0)
+        base, head = (engine_run(column) for column in hits.T)
+        (verdict,) = compare(base, head, bounds)
+        verdicts.append(verdict.verdict)
+    assert max(verdicts.count("pass"), verdicts.count("fail")) <= MOST_ALARMS
+
+
+def engine_run(hits_N: NDArray[np.int64]) -> Run:
+    """Return a run of an engine that is right on some images, all of class 1."""
+    right = Accuracy(
+        top1=float(hits_N.mean()),
+        hits=int(hits_N.sum()),
+        n=hits_N.size,
+        calibration=MEASURED.accuracy["engine"].calibration,
+        recall=(),
+    )
+    samples = changed(SAMPLES, labels=[1] * hits_N.size, said={"engine": hits_N.tolist()})
+    measured = changed(MEASURED, accuracy={"engine": right})
+    return Run(name="a", measurements=measured, samples=samples, teacher_sha256="t", host={})
 
 
 def test_a_student_that_lost_much_more_than_the_margin_fails() -> None:

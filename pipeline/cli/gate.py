@@ -1,26 +1,23 @@
 """Commands on stored measurements: gate, compare and report."""
 
 import os
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from pipeline.cli import common
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Inconclusive, Json, Out, Set
+from pipeline.errors import MadpipeError
 from pipeline.gates.compare import compare as compare_runs
-from pipeline.gates.compare import find_run
 from pipeline.gates.judge import exit_code
+from pipeline.gates.stored_runs import find_run
+from pipeline.report.records import Form
 from pipeline.run_pipeline import emit_verdicts
 from pipeline.screen.plain import JsonScreen, PlainScreen
 
-if TYPE_CHECKING:
-    from pipeline.report.records import Report
-
 Format = Annotated[
-    Literal["html", "json", "markdown", "junit"] | None,
+    Form | None,
     typer.Option("--format", help="Format; without it the page is written and a text printed."),
 ]
 
@@ -53,17 +50,36 @@ def compare(
     config: Config = DEFAULT_CONFIG,
     set_: Set = None,
     inconclusive: Inconclusive = None,
+    out: Annotated[Path | None, typer.Option(help="Write it as Markdown here, too.")] = None,
     *,
     as_json: Json = False,
 ) -> None:
     """Judge run B against run A from what both stored, by the bounds of the table compare.
 
-    Each is a run's id (a file in the working folder's runs), a working folder, or a report.json.
+    Each is a run's id (a file in the working folder's runs), a working folder, a report.json, or
+    the folder of a baseline.
     """
+    from pipeline.report import comparison, github  # noqa: PLC0415  (only this command)
+
     project = common.open_project(config, set_)
-    runs = find_run(base, project.store), find_run(head, project.store)
-    verdicts = compare_runs(*runs, project.settings.compare)
+
+    def publish(lines: list[str], text: str) -> None:
+        if out:
+            common.write_file(out, text, remedy="give another path with --out")
+        github.publish_lines(lines, lambda: text)
+
+    try:
+        before, after = find_run(base, project.store), find_run(head, project.store)
+    except MadpipeError as error:
+        why = str(error)
+        publish([github.annotation("warning", "not compared", why)], comparison.not_compared(why))
+        raise
+    verdicts = compare_runs(before, after, project.settings.compare)
     emit_verdicts(verdicts, [JsonScreen() if as_json else PlainScreen()])
+    if statement := comparison.other_teachers(before, after):
+        common.write_note(statement)
+    lines = github.verdict_annotations(verdicts, " against the baseline")
+    publish(lines, comparison.render(before, after, verdicts))
     raise typer.Exit(exit_code(verdicts, common.inconclusive_code(inconclusive)))
 
 
@@ -81,18 +97,13 @@ def report(
     The page holds held-out images that were got wrong: share it as you may share them, or leave
     all images out by --without-pictures.
     """
-    from pipeline.report import html, junit, markdown, records  # noqa: PLC0415  (only this command)
+    from pipeline.report import markdown  # noqa: PLC0415  (only this command)
     from pipeline.report.document import document  # noqa: PLC0415
+    from pipeline.report.forms import render  # noqa: PLC0415
 
     project = common.open_project(config, set_)
     written = document(project)
-    renders: dict[str, Callable[[Report], str]] = {
-        "html": partial(html.render, has_pictures=not without_pictures),
-        "json": records.to_json,
-        "junit": junit.render,
-        "markdown": markdown.render,
-    }
-    text = renders[form or "html"](written)
+    text = render(form or "html", written, project, has_pictures=not without_pictures)
     if out == Path("-") or (out is None and form not in {None, "html"}):
         typer.echo(text)
         return

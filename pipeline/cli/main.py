@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline import __version__, exit_codes
-from pipeline.cli import cache, export, files, gate, init_doctor, package, run, sweep, torchrun
+from pipeline.cli import cache, ci, export, files, gate, init_doctor, package, run, sweep, torchrun
 from pipeline.errors import MadpipeError
 
 app = typer.Typer(
@@ -33,9 +33,10 @@ _Commands = tuple[Callable[..., None], ...]
 _STAGES: _Commands = (run.run, run.plan, run.status, run.why, run.distill, sweep.sweep)
 _FILES: _Commands = (export.export, files.build, files.validate)
 _RESULTS: _Commands = (gate.gate, gate.compare, gate.report, package.package)
+_CI: _Commands = (ci.baseline, ci.comment)
 _MACHINE: _Commands = (init_doctor.doctor, init_doctor.init)
 _CACHE: _Commands = (cache.ls, cache.verify, cache.gc, cache.push, cache.pull)
-for _command in _STAGES + _FILES + _RESULTS + _MACHINE:
+for _command in _STAGES + _FILES + _RESULTS + _CI + _MACHINE:
     app.command()(_command)
 for _command in _CACHE:
     cache_app.command()(_command)

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from pipeline.gates.measures import COMPARED, MEASURES
+from pipeline.gates.measures import CHANGES, COMPARED, MEASURES
 from pipeline.settings import Gate, Settings, Table
 
 _WIDTH = 96
@@ -33,13 +33,22 @@ _ON_GATES = (
     '"error" or "warn". A changed bound measures nothing again. Measures:'
 )
 _ON_COMPARE = "Bounds of the same kind for madpipe compare A B. Measures:"
+_ON_CHANGES = (
+    "How much worse B may be than A is bounded by MEASURE.worse_absolute, in the measure's unit, "
+    "or by MEASURE.worse_relative, as a share of A's value; below 0 asks for a gain. "
+    'MEASURE.direction is "higher-is-better", "lower-is-better" or "no-change" where it is not '
+    "the measure's own. "
+    "Measures: "
+)
 
 
 def render(settings: Settings) -> str:
     """Return the text of a pipeline.toml that holds `settings`."""
     lines = [_HEAD, *_keys(settings)]
     lines += _gate_table("gates", _ON_GATES, MEASURES, settings.gates)
-    lines += _gate_table("compare", _ON_COMPARE, COMPARED, settings.compare)
+    lines += _gate_table(
+        "compare", _ON_COMPARE, COMPARED, settings.compare, f"{_ON_CHANGES}{', '.join(CHANGES)}"
+    )
     return "\n".join(lines) + "\n"
 
 
@@ -68,14 +77,15 @@ def _keys(table: Table, parent: str = "") -> list[str]:
 
 
 def _gate_table(
-    table: str, words: str, measures: Mapping[str, str], gates: Mapping[str, Gate]
+    table: str, words: str, measures: Mapping[str, str], gates: Mapping[str, Gate], more: str = ""
 ) -> list[str]:
     lines = ["", f"[{table}]", *_comment(words)]
     width = max(map(len, measures))
     lines += [f"#   {name:<{width}} {meaning}" for name, meaning in measures.items()]
+    lines += _comment(more)
     for name, gate in gates.items():
         for bound, value in msgspec.to_builtins(gate).items():
-            if value is not None and value != getattr(Gate(), bound):
+            if value is not None and value != getattr(type(gate)(), bound):
                 lines.append(f"{name}.{bound} = {_toml(value)}")
     return lines
 

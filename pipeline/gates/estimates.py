@@ -10,6 +10,7 @@ from typing import NamedTuple
 from pipeline.gates import intervals
 from pipeline.gates.intervals import Bounds
 from pipeline.gates.measurements import Latency, LatencyRecord, Measurements, RatioRecord
+from pipeline.gates.measures import is_exact
 
 
 class Estimate(NamedTuple):
@@ -38,9 +39,9 @@ class Absent(NamedTuple):
 
 def estimate(name: str, measurements: Measurements, confidence: float) -> Estimate | None:
     """Return the measured value of a gate's name with its bounds, None where not measured."""
-    if name == "engine_bytes":
-        size = measurements.engine_bytes
-        return Estimate(size, Bounds(size, size), 1, None)
+    if is_exact(name):
+        size = _size(name, measurements)
+        return None if size is None else Estimate(size, Bounds(size, size), 1, None)
     network, _, quantity = name.partition("_")
     if network == "speedup" or quantity.endswith(("_ms", "_per_s")):
         latency = measurements.latency
@@ -75,6 +76,17 @@ def estimate(name: str, measurements: Measurements, confidence: float) -> Estima
     return Estimate(hits / n, bounds(1), n, bounds)
 
 
+def _size(name: str, measurements: Measurements) -> int | None:
+    """Return a size in bytes, None where the system did not report it."""
+    match name:
+        case "engine_bytes":
+            return measurements.engine_bytes
+        case "engine_resident_bytes":
+            return measurements.memory.engine_resident_bytes
+        case _:
+            return measurements.memory.process_peak_bytes
+
+
 def _latency(name: str, latency: Latency, confidence: float) -> Estimate | None:
     batch, engine = latency.headline, latency.headline.engine
     match name:
@@ -84,14 +96,14 @@ def _latency(name: str, latency: Latency, confidence: float) -> Estimate | None:
             ratio = batch.speedup_same_backend
             return speedup_estimate(ratio, confidence) if ratio else None
         case "engine_p50_ms":
-            return _median(engine, confidence)
+            return median_estimate(engine, confidence)
         case "engine_p90_ms":
             value_ms, table = engine.p90_ms, engine.quantiles.p90_ms
         case "engine_p99_ms":
             value_ms, table = engine.p99_ms, engine.quantiles.p99_ms
         case _:
             largest = max(latency.batches, key=lambda batch: batch.batch)
-            return _throughput(largest.batch, _median(largest.engine, confidence))
+            return _throughput(largest.batch, median_estimate(largest.engine, confidence))
     if value_ms is None or table is None:
         return None
     # Of all calls together, whose bounds hold what is left of the spread among processes.
@@ -152,7 +164,8 @@ def speedup_estimate(ratio: RatioRecord, confidence: float) -> Estimate:
     )
 
 
-def _median(latency: LatencyRecord, confidence: float) -> Estimate:
+def median_estimate(latency: LatencyRecord, confidence: float) -> Estimate:
+    """Return a network's median latency with bounds, in milliseconds."""
     return table_estimate(
         latency.p50_ms,
         latency.quantiles.p50_ms,

@@ -33,12 +33,44 @@ COMPARED: dict[str, str] = {
     "latency_ratio": "B's engine latency over A's, each against the teacher measured beside it",
     "engine_bytes_ratio": "size of B's engine over A's",
 }
-"""What `madpipe compare A B` can bound, by the names in [compare]; B is the one that is judged."""
+"""What `madpipe compare A B` can bound by min and max; B is the one that is judged."""
+
+CHANGES: dict[str, str] = {
+    name: words
+    for name, words in MEASURES.items()
+    if not name.endswith(("_drop", "_images_agreement"))
+} | {
+    "onnx_top1": "share of held-out images that the ONNX file gets right",
+    "graph_top1": "share of held-out images that the graph of an engine for other GPUs gets right",
+    "engine_resident_bytes": "memory that the loaded engine takes",
+    "process_peak_bytes": "most memory that the process of validate took",
+}
+"""What `madpipe compare A B` can bound by how much worse B is than A.
+
+Not drops: A's and B's top-1 are paired image by image, which says the same of them. Not agreement
+on unlabelled images: nothing stored says that two runs held the same ones back.
+"""
 
 
 def is_drop(name: str) -> bool:
     """Tell whether a measure is a loss, so that its bound is a margin of non-inferiority."""
     return name.endswith("_drop")
+
+
+def is_higher_better(name: str) -> bool:
+    """Tell which way a measure is better; of a drop, an error, a time or a size less is better."""
+    return name.startswith("speedup") or name.endswith(("_top1", "_agreement", "_per_s"))
+
+
+def is_exact(name: str) -> bool:
+    """Tell whether a measure is one number that no sample is behind."""
+    return name.endswith("_bytes")
+
+
+def unit(name: str) -> str:
+    """Return the unit of a measure, `1` where it is a share or a ratio."""
+    units = {"_ms": "ms", "_per_s": "images/s", "_bytes": "bytes"}
+    return next((text for suffix, text in units.items() if name.endswith(suffix)), "1")
 
 
 def is_share(name: str) -> bool:

@@ -46,8 +46,8 @@ def render(report: Report) -> str:
         for stage in report.stages
     ]
     lines = [
-        *(_MARKER, f"## madpipe: {verdict}", "", _text(reason), ""),
-        *([_text(f"{report.real_images.statement}."), ""] if report.real_images else []),
+        *(_MARKER, f"## madpipe: {verdict}", "", escaped(reason), ""),
+        *([escaped(f"{report.real_images.statement}."), ""] if report.real_images else []),
         *table("gate | verdict | because", gates),
         *_accuracy(report),
         *_agreement("synthetic", report.bank_agreement),
@@ -74,7 +74,7 @@ def table(head: str, rows: Sequence[Sequence[str | int]]) -> list[str]:
     """
     if not rows:
         return []
-    cells = [[_text(str(cell)).replace("|", "\\|") for cell in row] for row in rows]
+    cells = [[escaped(str(cell)).replace("|", "\\|") for cell in row] for row in rows]
     columns = head.split(" | ")
     lines = ["| " + " | ".join(row) + " |" for row in (columns, ["---"] * len(columns), *cells)]
     return [*lines, ""]
@@ -109,7 +109,8 @@ def _accuracy(report: Report) -> list[str]:
     ]
 
 
-def _text(text: str) -> str:
+def escaped(text: str) -> str:
+    """Return a text as one line in which nothing is HTML."""
     return " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
 
 

@@ -21,6 +21,19 @@ from pipeline.gates.real_images import RealImages
 
 SCHEMA = "madpipe.report/1"
 
+Form = Literal[
+    "html",
+    "json",
+    "markdown",
+    "junit",
+    "github-benchmark-smaller",
+    "github-benchmark-bigger",
+    "bencher",
+    "gitlab-codequality",
+    "gitlab-metrics",
+]
+"""The forms of a report, by the names that `madpipe report --format` takes."""
+
 CurvePoint = Mapping[str, int | float]
 """One monitored training round: its number as `round`, and a value for each curve."""
 
@@ -133,10 +146,18 @@ class Report(Struct, frozen=True, kw_only=True, tag_field="schema", tag=SCHEMA):
 class _StoredReport(Struct):
     schema: str | None = None
     stages: msgspec.Raw = msgspec.Raw(b"[]")
+    environment: msgspec.Raw = msgspec.Raw(b"{}")
 
 
-def read_stages(name: str, path: Path) -> tuple[StageReport, ...]:
-    """Return the stages of a report in a file, which lead to what its run stored.
+class StoredReport(Struct, frozen=True, kw_only=True):
+    """What leads from a report in a file to what its run stored."""
+
+    stages: tuple[StageReport, ...]
+    environment: Mapping[str, str]
+
+
+def read_stored(name: str, path: Path) -> StoredReport:
+    """Return the stages of a report in a file, and where its run was.
 
     Raises:
         StoreError: `name` is no report, or of another version.
@@ -145,7 +166,10 @@ def read_stages(name: str, path: Path) -> tuple[StageReport, ...]:
     try:
         report = msgspec.json.decode(path.read_bytes(), type=_StoredReport)
         if report.schema == SCHEMA:
-            return msgspec.json.decode(report.stages, type=tuple[StageReport, ...])
+            return StoredReport(
+                stages=msgspec.json.decode(report.stages, type=tuple[StageReport, ...]),
+                environment=msgspec.json.decode(report.environment, type=Mapping[str, str]),
+            )
     except (OSError, msgspec.DecodeError) as error:
         raise StoreError(name, f"is no report ({error})", remedy) from error
     is_report = (report.schema or "").startswith("madpipe.report/")

@@ -20,13 +20,14 @@ from pipeline.settings.kinds import Table
 from pipeline.settings.root import Run, Settings
 from pipeline.settings.teacher import Student, Teacher
 from pipeline.settings.track import Track, TrackerName
-from pipeline.settings.validate import DEFAULT_COMPARE, DEFAULT_GATES, Gate, Validate
+from pipeline.settings.validate import DEFAULT_COMPARE, DEFAULT_GATES, CompareGate, Gate, Validate
 
 __all__ = [
     "DEFAULT_COMPARE",
     "DEFAULT_GATES",
     "BackendName",
     "Build",
+    "CompareGate",
     "Data",
     "DeviceName",
     "Distill",

@@ -11,7 +11,7 @@ from pipeline.settings.distill import Distill
 from pipeline.settings.kinds import Table, Weight
 from pipeline.settings.teacher import Student, Teacher
 from pipeline.settings.track import Track
-from pipeline.settings.validate import DEFAULT_COMPARE, DEFAULT_GATES, Gate, Validate
+from pipeline.settings.validate import DEFAULT_COMPARE, DEFAULT_GATES, CompareGate, Gate, Validate
 
 
 class Run(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,4 +38,4 @@ class Settings(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     run: Run = Run()
     track: Track = Track()
     gates: dict[str, Gate] = msgspec.field(default_factory=lambda: dict(DEFAULT_GATES))
-    compare: dict[str, Gate] = msgspec.field(default_factory=lambda: dict(DEFAULT_COMPARE))
+    compare: dict[str, CompareGate] = msgspec.field(default_factory=lambda: dict(DEFAULT_COMPARE))

@@ -53,10 +53,24 @@ class Gate(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.max if self.max is not None else self.margin
 
 
+class CompareGate(Gate, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bounds on one comparison of two runs, or on how much worse run B is than run A."""
+
+    worse_absolute: float | None = None
+    """most by which B may be worse, in the measure's unit; below 0 asks for a gain"""
+    worse_relative: float | None = None
+    """the same as a share of A's value: 0.05 is 5 %"""
+    direction: Literal["higher-is-better", "lower-is-better", "no-change"] | None = None
+    """which way is better, where it is not the measure's own; no-change bounds both ways"""
+
+
 DEFAULT_GATES = {
     "student_top1_drop": Gate(max=0.03),
     "engine_top1_drop": Gate(max=0.005),
     "speedup": Gate(min=2.0),
 }
 
-DEFAULT_COMPARE = {"engine_top1_drop": Gate(max=0.01), "latency_ratio": Gate(max=1.1)}
+DEFAULT_COMPARE = {
+    "engine_top1_drop": CompareGate(max=0.01),
+    "latency_ratio": CompareGate(max=1.1),
+}

@@ -140,13 +140,17 @@ def _default_name(settings: Settings) -> str:
 
 
 def _report(project: Project, folder: Path) -> Sequence[Path]:
-    """Write the report of the run that ended into a folder, as a page and as JSON."""
+    """Write the report of the run that ended into a folder, as a page and as JSON.
+
+    The page has no images: held-out ones are not for everyone who may see a tracker, and the
+    generators' are sent as they come.
+    """
     from pipeline.report import html, records  # noqa: PLC0415  (only tracked runs)
     from pipeline.report.document import document  # noqa: PLC0415
 
     paths = folder / "report.html", folder / "report.json"
     report = document(project)
-    paths[0].write_text(html.render(report), encoding="utf-8")
+    paths[0].write_text(html.render(report, has_pictures=False), encoding="utf-8")
     paths[1].write_text(records.to_json(report), encoding="utf-8")
     return paths
 

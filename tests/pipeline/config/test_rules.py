@@ -3,7 +3,17 @@
 import pytest
 
 from pipeline.config.rules import broken_rules
-from pipeline.settings import Build, Data, Distill, Gate, Settings, Teacher, TensorRT, Validate
+from pipeline.settings import (
+    Build,
+    CompareGate,
+    Data,
+    Distill,
+    Gate,
+    Settings,
+    Teacher,
+    TensorRT,
+    Validate,
+)
 
 BROKEN = [
     (Settings(distill=Distill(lambda0=0, lambda1=0)), [("distill", "lambda1")]),
@@ -87,10 +97,36 @@ BROKEN = [
     ),
     (Settings(gates={"engine_top1_drop": Gate(max=0)}), [("gates", "engine_top1_drop", "max")]),
     (
-        Settings(compare={"engine_top1_drop": Gate(margin=0)}),
+        Settings(compare={"engine_top1_drop": CompareGate(margin=0)}),
         [("compare", "engine_top1_drop", "margin")],
     ),
-    (Settings(compare={"speedup": Gate(min=1)}), [("compare", "speedup")]),
+    (Settings(compare={"speedup": CompareGate(min=1)}), [("compare", "speedup", "min")]),
+    (
+        Settings(compare={"latency_ratio": CompareGate(max=1.1, worse_relative=0.1)}),
+        [("compare", "latency_ratio", "worse_relative")],
+    ),
+    (Settings(compare={"nope": CompareGate(max=1)}), [("compare", "nope")]),
+    (Settings(compare={"speedup": CompareGate()}), [("compare", "speedup")]),
+    (
+        Settings(compare={"student_top1": CompareGate(worse_absolute=0)}),
+        [("compare", "student_top1", "worse_absolute")],
+    ),
+    (
+        Settings(compare={"student_top1": CompareGate(worse_absolute=2)}),
+        [("compare", "student_top1", "worse_absolute")],
+    ),
+    (
+        Settings(compare={"student_top1": CompareGate(worse_relative=5)}),
+        [("compare", "student_top1", "worse_relative")],
+    ),
+    (
+        Settings(compare={"engine_bytes": CompareGate(worse_relative=-1, direction="no-change")}),
+        [("compare", "engine_bytes", "worse_relative")],
+    ),
+    (
+        Settings(compare={"speedup": CompareGate(worse_relative=0.1, confidence=0.999)}),
+        [("compare", "speedup", "confidence")],
+    ),
     (
         Settings(gates={"engine_p50_ms": Gate(max=1, confidence=0.999)}),
         [("gates", "engine_p50_ms", "confidence")],
@@ -124,6 +160,8 @@ KEPT = [
     Settings(gates={"engine_top1_drop": Gate(max=-0.001, confidence=0.999)}),
     Settings(validate=Validate(images="bank"), teacher=Teacher(weights="t.pth")),
     Settings(gates={"speedup": Gate(min=2, max=2)}),
+    Settings(compare={"engine_p50_ms": CompareGate(worse_absolute=5, worse_relative=2)}),
+    Settings(compare={"engine_bytes": CompareGate(worse_relative=0, direction="no-change")}),
     Settings(data=Data(root="."), distill=Distill(images="images")),
     Settings(data=Data(source="cifar10"), distill=Distill(images="data2", lambda2=0.3)),
     Settings(data=Data(source="cifar10", root="a/b"), distill=Distill(images="a/c")),

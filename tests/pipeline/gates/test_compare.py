@@ -13,15 +13,17 @@ import msgspec
 import pytest
 
 from pipeline.errors import StoreError, UsageError
-from pipeline.gates.compare import Run, compare, find_run, ratio_estimate
+from pipeline.gates.compare import compare
 from pipeline.gates.judge import Verdict
 from pipeline.gates.measurements import Measurements
 from pipeline.gates.measures import COMPARED
+from pipeline.gates.pairs import ratio_estimate
+from pipeline.gates.stored_runs import Run, find_run
 from pipeline.project import Project
 from pipeline.report import records
 from pipeline.report.document import document
 from pipeline.run_pipeline import run_pipeline
-from pipeline.settings import DEFAULT_COMPARE, Gate
+from pipeline.settings import DEFAULT_COMPARE, CompareGate
 from tests.measurements import MEASURED, NOT_RUN, SAMPLES, changed, ratio
 
 
@@ -37,7 +39,7 @@ def run(measurements: Measurements = MEASURED, wrong: int = 0, **changes: Any) -
     return replace(whole, **changes)
 
 
-def one(base: Run, head: Run, name: str, gate: Gate) -> Verdict:
+def one(base: Run, head: Run, name: str, gate: CompareGate) -> Verdict:
     (verdict,) = compare(base, head, {name: gate})
     return verdict
 
@@ -50,15 +52,15 @@ def test_a_run_against_itself_passes_every_default() -> None:
 
 @pytest.mark.parametrize(("wrong", "verdict"), [(0, "pass"), (4, "inconclusive"), (40, "fail")])
 def test_accuracy_is_paired_image_by_image(wrong: int, verdict: str) -> None:
-    judged = one(run(), run(wrong=wrong), "engine_top1_drop", Gate(max=0.01))
+    judged = one(run(), run(wrong=wrong), "engine_top1_drop", CompareGate(max=0.01))
     assert (judged.verdict, judged.value, judged.n) == (verdict, wrong / 500, 500)
 
 
 def test_a_slower_engine_fails_by_its_speed_up_over_the_same_teacher() -> None:
     slower = run(changed(MEASURED, "latency.batches.0", speedup=ratio(2.5, 2.4, 2.6)))
-    judged = one(run(), slower, "latency_ratio", Gate(max=1.1))
+    judged = one(run(), slower, "latency_ratio", CompareGate(max=1.1))
     assert (judged.verdict, judged.value) == ("fail", 2.0)
-    faster = one(slower, run(), "latency_ratio", Gate(max=1.1))
+    faster = one(slower, run(), "latency_ratio", CompareGate(max=1.1))
     assert (faster.verdict, faster.value) == ("pass", 0.5)
 
 
@@ -100,20 +102,20 @@ def test_bounds_of_two_sessions_add_in_quadrature() -> None:
 def test_what_cannot_be_compared_is_skipped_with_the_reason(
     name: str, changes: dict[str, Any], reason: str
 ) -> None:
-    judged = one(run(), run(**changes), name, Gate(max=1.0))
+    judged = one(run(), run(**changes), name, CompareGate(max=1.0))
     assert judged.verdict == "skipped"
     assert reason in judged.reason
 
 
 def test_teachers_in_two_versions_of_torch_are_not_compared() -> None:
     hosts = [{"cpu": "one", "cores": "2", "torch": version} for version in ("1", "2")]
-    judged = one(run(host=hosts[0]), run(host=hosts[1]), "latency_ratio", Gate(max=1.0))
+    judged = one(run(host=hosts[0]), run(host=hosts[1]), "latency_ratio", CompareGate(max=1.0))
     assert "different versions of torch (1, 2)" in judged.reason
 
 
 @pytest.mark.parametrize("name", sorted(COMPARED))
 def test_every_measure_of_a_comparison_is_judged(name: str) -> None:
-    assert one(run(), run(), name, Gate(max=2.0)).verdict == "pass"
+    assert one(run(), run(), name, CompareGate(max=2.0)).verdict == "pass"
 
 
 CODE = """
