@@ -60,7 +60,9 @@ Jobs = Annotated[
 ]
 Executor = Annotated[
     Literal["local", "slurm"],
-    typer.Option(help="What runs the jobs; slurm submits them by submitit (madpipe[slurm])."),
+    typer.Option(
+        help="What runs the jobs; slurm submits them by submitit, which the extra slurm brings."
+    ),
 ]
 Slurm = Annotated[
     list[str] | None,
