@@ -65,7 +65,7 @@ def run(ctx: Context) -> None:
         ctx.input("distill/student"), code=ctx.external("student_code"), place="student"
     )
     if options.images == "bank":
-        images = bank_images(ctx.input("distill/bank"), card)
+        images = bank_images(ctx.input("distill/bank"), card, ctx.note)
     else:
         images = datasets.load(
             ctx.settings.data,

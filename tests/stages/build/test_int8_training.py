@@ -14,6 +14,7 @@ from pipeline import machine
 from pipeline.errors import Interrupted
 from pipeline.gates.build_records import Candidates, EngineManifest
 from pipeline.settings import Build
+from stages import generators
 from stages.build import autotune
 from stages.build import stage as build_stage
 from stages.build.int8_training import Int8Trainer, of_images
@@ -203,7 +204,7 @@ def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("kind", "scales"), [("uncond", "one"), ("sum", "one"), ("uncond", "sum")])
 def test_images_of_a_run_come_from_both_generators(tmp_path: Path, kind: str, scales: str) -> None:
-    from stages.build.int8_training import _Generated, _generator
+    from stages.build.int8_training import _Generated
 
     size: dict[str, Any] = {"noise_dim": 4, "image_size_px": 8, "channels": 1, "width": 4}
     size |= {"kind": kind, "scales": scales, "num_classes": 3 if kind == "sum" else 0}
@@ -211,7 +212,7 @@ def test_images_of_a_run_come_from_both_generators(tmp_path: Path, kind: str, sc
     for path in paths:
         generator = build_generator(**size)
         weights.save(path, generator, generator.metadata())
-    generated = _Generated([_generator(path) for path in paths], 16, torch.device("cpu"))
+    generated = _Generated([generators.load(path, "g") for path in paths], 16, torch.device("cpu"))
     x_BCHW = generated(torch.Generator().manual_seed(0))
     assert x_BCHW.shape == (16, 1, 8, 8)
     assert not x_BCHW[:8].equal(x_BCHW[8:])
