@@ -1,6 +1,7 @@
 """The model card of a package, as Markdown: what it is, where it comes from, how good it is."""
 
 from pipeline.gates.build_records import EngineManifest, Signature
+from pipeline.gates.real_images import RealImages
 from pipeline.report.markdown import table
 from pipeline.report.records import Report
 from stages.packaging import triton
@@ -10,6 +11,17 @@ _EXAMPLE = (
     "the middle; its first line names what it needs. Images of other than 1, 3 or 4 channels are "
     ".npy files, uint8 of shape (height, width, channels)."
 )
+
+_NOT_PRIVATE = """\
+"Without data" is not "private". A network can give away who was in its training set, and so can
+one that was distilled from it: distillation protects the teacher's training set to a limited
+degree only (Jagielski et al., *Students Parrot Their Teachers*, NeurIPS 2023; Zhao and Zhang,
+*Does Training with Synthetic Data Truly Protect Privacy?*, ICLR 2025). From a network and its
+confidences, training images can be recovered in part (Fredrikson et al., *Model Inversion
+Attacks that Exploit Confidence Information and Basic Countermeasures*, ACM CCS 2015). A
+backdoor of the teacher can pass on to a student that is distilled without data (Hong et al.,
+*Revisiting Data-Free Knowledge Distillation with Poisoned Teachers*, ICML 2023); validation on
+clean images does not show it. Nothing of this was measured here."""
 
 
 def render(name: str, manifest: EngineManifest, signature: Signature, report: Report | None) -> str:
@@ -51,8 +63,18 @@ def render(name: str, manifest: EngineManifest, signature: Signature, report: Re
         *table(" | ", list(facts.items())),
         *("## Validation", "", *(_results(report) if report else [not_validated]), ""),
         *("## Use", "", _EXAMPLE, "", use, ""),
+        *("## Privacy", "", _privacy(real), ""),
     ]
     return "\n".join(lines)
+
+
+def _privacy(real: RealImages | None) -> str:
+    """Return what is to be known of images in the package, and of what the network may leak."""
+    if real is not None and not real.is_data_free:
+        used = "The distillation used real images without labels, of which the same holds. "
+    else:
+        used = ""
+    return f"No image is in this package. {used}{_NOT_PRIVATE}"
 
 
 def _results(report: Report) -> list[str]:
