@@ -4,6 +4,7 @@ typer's own completion calls these with what is typed so far; `madpipe --install
 up for a shell.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,10 @@ def _keys(table: Table, parent: str = "") -> Iterator[tuple[str, Item]]:
         if isinstance(value, Table):
             yield from _keys(value, f"{parent}{field.name}.")
         elif not isinstance(value, dict):
-            default = "" if value is None else str(msgspec.to_builtins(value)).replace("'", '"')
+            plain = msgspec.to_builtins(value)
+            default = plain if isinstance(plain, str) else json.dumps(plain)
+            if value is None:  # absent has no word
+                default = ""
             limits = bounds(msgspec.inspect.type_info(field.type))
             sentence = sentences[field.name] + (f" ({limits})" if limits else "")
             yield f"{parent}{field.name}", (default, sentence)

@@ -114,8 +114,7 @@ def build(
     if calibration is not None and options.precision not in ("auto", "int8", "fp8", "int4"):
         wrong = f"only int8, fp8 and int4 take images ({options.precision})"
         raise UsageError("--calibration", wrong, "drop one of both")
-    if calibration is not None:
-        _check_images("--calibration", calibration)
+    _check_images("--calibration", calibration)
     from stages import standalone  # noqa: PLC0415
     from stages.networks.facts import Facts  # noqa: PLC0415
 
@@ -142,12 +141,14 @@ def _write_manifest(manifest: EngineManifest, folder: Path, *, as_json: bool) ->
     typer.echo(f"{folder}  {what}, {manifest.precision}")
 
 
-def _check_images(option: str, path: Path) -> None:
-    """Make sure that an option with images names something that is there.
+def _check_images(option: str, path: Path | None) -> None:
+    """Make sure that an option with images, where it is there, names something that is there.
 
     Raises:
         UsageError: It does not, or names the bank of a run that keeps none.
     """
+    if path is None:
+        return
     if recipe := bank_recipe.standing_for(path):
         raise UsageError(option, *bank_recipe.absent(path, recipe))
     if not path.exists():

@@ -40,9 +40,8 @@ def load(
     Folders and arrays are sorted by class as a rule, and calibration takes the first ones.
 
     Args:
-        path: An .npz with `x` (uint8 NHWC or float NCHW), the bank.json of a run that keeps no
-            images, or a folder of images, which are scaled and cropped as for validation; at most
-            4096 of them are read, some of each sub-folder.
+        path: An .npz with `x` (uint8 NHWC or float NCHW), the bank.json of a run without a bank, or
+            a folder, whose images are scaled and cropped as for validation (4096 at most).
         model: The graph that takes them, whose input was checked.
         place: The option or output that named the path, for messages.
         on_note: Gets what of a folder is left out, and where a bank was drawn otherwise.
