@@ -53,16 +53,16 @@ def presets(incomplete: str) -> list[str]:
     return [name for name in PRESETS if name.startswith(incomplete)]
 
 
-def commands(root: typer.Context) -> Mapping[str, Any]:
-    """Return the commands of the whole command line by their names."""
-    listed: Mapping[str, Any] = getattr(root.command, "commands", {})
+def commands(group: object) -> Mapping[str, Any]:
+    """Return the commands of a group, such as the whole command line, by their names."""
+    listed: Mapping[str, Any] = getattr(group, "commands", {})
     return listed
 
 
 def topics(context: typer.Context, incomplete: str) -> list[Item]:
     """Return what `madpipe help` explains and begins so."""
-    root = context.find_root()
-    listed = [(name, command.get_short_help_str()) for name, command in commands(root).items()]
+    group = context.find_root().command
+    listed = [(name, command.get_short_help_str()) for name, command in commands(group).items()]
     listed += [(str(entry.code), entry.summary) for entry in exit_codes.ALL]
     listed.append(("exit-codes", "all exit codes"))
     return [item for item in listed if item[0].startswith(incomplete)]

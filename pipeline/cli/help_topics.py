@@ -36,7 +36,7 @@ def help_(context: typer.Context, topic: Topic = None) -> None:
     if codes:
         typer.echo("\n\n".join(map(_explained, codes)))
         return
-    commands = completion.commands(root)
+    commands = completion.commands(root.command)
     if topic not in commands:
         names = [*commands, EXIT_CODES, *(str(entry.code) for entry in exit_codes.ALL)]
         wrong = f"no such command or exit code{did_you_mean(topic, names)} ({topic})"

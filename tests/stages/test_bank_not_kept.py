@@ -19,7 +19,8 @@ from pipeline.config.template import render
 from pipeline.errors import StageError
 from stages import bank_recipe, drawn_bank, image_bank
 from stages.networks import weights
-from tests.stages.tiny import TinyRun, settings
+from stages.validate.images import bank_images
+from tests.stages.tiny import TinyRun, card, settings
 
 Madpipe = Callable[..., tuple[int, str, str]]
 STAGES = ("teacher", "distill", "export", "build", "validate")
@@ -196,3 +197,10 @@ def test_a_bank_that_is_kept_would_be_noticed(tiny: TinyRun) -> None:
     assert content.startswith(PICTURES)
     assert _decoded(tiny.path("distill/picture")).startswith(PICTURES)
     assert all(_forms(x_HWC)[0] in content for x_HWC in x_NHWC)
+
+
+def test_validation_takes_a_recipe_in_place_of_a_bank(recipe: Path) -> None:
+    images = bank_images(recipe, card(channels=2, mean=(0.5, 0.5), std=(0.5, 0.5)))
+    assert len(images.y_N) == 8
+    x_BCHW = images.batch(slice(0, 8), torch.device("cpu"))
+    np.testing.assert_array_equal(x_BCHW.numpy(), image_bank.load(recipe, "here"))
