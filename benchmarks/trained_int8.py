@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, numpy_helper
 
 from pipeline.settings import Build, Data
-from stages import image_bank
-from stages.build.int8_training import Int8Trainer, _Generated, _generator, of_images
+from stages import generators, image_bank
+from stages.build.int8_training import Int8Trainer, _Generated, of_images
 from stages.data import images
 from stages.engines.base import BACKENDS, no_progress
 from stages.engines.ort import OrtSession
@@ -64,9 +64,9 @@ def _trainer(run: Path | None, real_NCHW: NDArray[np.float32], options: Build) -
     if run is None:
         return of_images(real_NCHW, options, no_progress, print)
     names = ("generator", "ema_generator")
-    generators = [_generator(run / f"{name}.safetensors") for name in names]
+    drawn_from = [generators.load(run / f"{name}.safetensors", "--run") for name in names]
     cpu = torch.device("cpu")
-    source = _Generated(generators, options.int8_batch_size or 256, cpu)
+    source = _Generated(drawn_from, options.int8_batch_size or 256, cpu)
     steps = options.int8_steps
     return Int8Trainer(
         options, source, cpu, seed=0, steps=steps, on_progress=no_progress, on_note=print

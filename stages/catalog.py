@@ -25,6 +25,7 @@ from stages.networks import program_kind
 _TORCH = ("torch", "numpy")
 _UNLABELLED_OUTPUTS = {"images": "images.json", "held_back": "held_back.npz"}
 """What distill leaves of unlabelled images."""
+_GENERATORS = ("distill/generator", "distill/ema_generator")
 _TEACHER = tuple(f"teacher.{name}" for name in Teacher.__struct_fields__ if name != "download")
 """Weights are the same whether they were downloaded or not."""
 _TEACHER_FILE = tuple(f"teacher.{name}" for name in ("arch", "strict", "output", "input"))
@@ -62,7 +63,7 @@ def declare(settings: Settings, root: Path) -> tuple[Stage, ...]:
     return (
         _teacher(settings, root, teacher, images),
         _distill(settings, root, teacher, student, images),
-        _export(student),
+        _export(settings, student),
         _build(settings),
         _validate(settings, root, combined(teacher, student), images),
     )
@@ -119,7 +120,7 @@ def _distill(settings: Settings, root: Path, teacher: Use, student: Use, images:
         name="distill",
         run="stages.distill.stage:run",
         # Where it starts counts by its bytes, not by its name.
-        settings=("seed", "student.arch", "distill", *use.settings),
+        settings=("seed", "student.arch", "distill", "bank", *use.settings),
         inputs=("teacher/weights",),
         externals=use.externals,
         outputs={
@@ -127,8 +128,8 @@ def _distill(settings: Settings, root: Path, teacher: Use, student: Use, images:
             "generator": "generator.safetensors",
             "ema_generator": "ema_generator.safetensors",
             "curves": "curves.jsonl",
-            "bank": "bank.npz",
-            "picture": "samples.png",
+            "bank": "bank.npz" if settings.bank.keep else "bank.json",
+            **({"picture": "samples.png"} if settings.bank.keep else {}),
             **(_UNLABELLED_OUTPUTS if settings.distill.images else {}),
         },
         packages=(*_TORCH, *use.packages),
@@ -138,16 +139,26 @@ def _distill(settings: Settings, root: Path, teacher: Use, student: Use, images:
     )
 
 
-def _export(student: Use) -> Stage:
+def _bank(settings: Settings) -> tuple[str, ...]:
+    """Return the inputs that hold the bank: its file, or how to draw it again and with what."""
+    return ("distill/bank", *(() if settings.bank.keep else _GENERATORS))
+
+
+def _bank_code(settings: Settings) -> tuple[str, ...]:
+    """Return the module that draws a bank again, where none is kept; it needs torch."""
+    return () if settings.bank.keep else ("stages.drawn_bank",)
+
+
+def _export(settings: Settings, student: Use) -> Stage:
     return Stage(
         name="export",
         run="stages.export.stage:run",
         settings=("export", "build.backend"),
-        inputs=("distill/student", "distill/bank"),
+        inputs=("distill/student", *_bank(settings)),
         externals=student.externals,
         outputs={"onnx": "student.onnx"},
         packages=(*_TORCH, "onnx", "onnxscript", *student.packages),
-        code=student.code,
+        code=(*student.code, *_bank_code(settings)),
     )
 
 
@@ -157,17 +168,19 @@ def _build(settings: Settings) -> Stage:
     is_measured = selection.is_chosen_by_measuring(build)
     facts = ["gpu", "driver", *(("cpu", "cpu_features") if is_measured else ())]
     facts += [fact for info in infos for fact in info.facts]
-    # Only int8 that may be trained depends on the generators, and needs torch.
+    # Only int8 that may be trained, or a bank that is not kept, depends on the generators, and
+    # needs torch.
     training = ("stages.build.int8_training",) if selection.may_train_int8(build) else ()
+    with_torch = (*training, *_bank_code(settings))
+    generators = _GENERATORS if training else ()
     return Stage(
         name="build",
         run="stages.build.stage:run",
         settings=("build", "validate.threads", *(("seed",) if training else ())),
         inputs=(
             "export/onnx",
-            "distill/bank",
+            *dict.fromkeys((*_bank(settings), *generators)),
             *(("distill/held_back",) if settings.distill.images else ()),
-            *(("distill/generator", "distill/ema_generator") if training else ()),
         ),
         outputs={
             "engine": selection.engine_file(build),
@@ -176,9 +189,9 @@ def _build(settings: Settings) -> Stage:
             # What stands for an engine that cannot run where it is built.
             **({"graph": "graph.onnx"} if build.targets else {}),
         },
-        packages=(*_distributions(infos), *(("torch",) if training else ())),
+        packages=(*_distributions(infos), *(("torch",) if with_torch else ())),
         facts=tuple(dict.fromkeys(facts)),
-        code=(*(info.module for info in infos), *training),
+        code=(*(info.module for info in infos), *with_torch),
         requires=selection.requirements(build),
     )
 
@@ -191,7 +204,8 @@ def _distributions(infos: Sequence[BackendInfo]) -> tuple[str, ...]:
 
 def _keeps_pictures(settings: Settings) -> bool:
     """Return whether validate leaves images: real ones, or with the bank synthetic ones."""
-    return settings.validate.pictures > 0
+    is_real = settings.validate.images != "bank"
+    return settings.validate.pictures > 0 and (is_real or settings.bank.keep)
 
 
 def _validate(settings: Settings, root: Path, networks: Use, images: Use) -> Stage:
@@ -204,7 +218,7 @@ def _validate(settings: Settings, root: Path, networks: Use, images: Use) -> Sta
         run="stages.validate.stage:run",
         settings=("validate", "export.opset", *use.settings),
         inputs=(
-            *(("distill/bank",) if has_bank_only else ()),
+            *(_bank(settings) if has_bank_only else ()),
             *(f"distill/{name}" for name in unlabelled_outputs),
             "teacher/weights",
             "distill/student",
@@ -221,7 +235,11 @@ def _validate(settings: Settings, root: Path, networks: Use, images: Use) -> Sta
         },
         packages=(*_TORCH, *_distributions(infos), "scipy", "pillow", *use.packages),
         facts=("cpu", "gpu", "driver"),
-        code=(*use.code, *(info.module for info in infos)),
+        code=(
+            *use.code,
+            *(info.module for info in infos),
+            *(_bank_code(settings) if has_bank_only else ()),
+        ),
         # Also where distill is stored and other images validate than before.
         requires=of_unlabelled(settings, root).requires,
     )

@@ -3,6 +3,7 @@
 Shape legend: N images, C channel, H W space.
 """
 
+import importlib
 import io
 import zipfile
 import zlib
@@ -13,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.atomic import write_bytes
-from pipeline.stage import StageError
+from pipeline.stage import OnNote, StageError, no_note
+from stages import bank_recipe
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _NHWC = 4
+_RECIPE = ".json"
 _NO_ARCHIVE = (
     OSError, EOFError, ValueError, LookupError, TypeError, NotImplementedError,
     zipfile.BadZipFile, zlib.error,
@@ -93,18 +96,33 @@ Images = NDArray[np.float32] | StoredImages
 
 def save(path: Path, x_NCHW: "Tensor") -> None:
     """Write images in [0, 1] as an .npz with `x`, uint8 of shape NHWC; same images, same bytes."""
-    x_NHWC = (x_NCHW.float().cpu() * 255).round().clamp(0, 255).permute(0, 2, 3, 1).numpy()
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, x=np.ascontiguousarray(x_NHWC, np.uint8))
+    np.savez_compressed(buffer, x=as_bytes(x_NCHW))
     write_bytes(path, buffer.getvalue())
 
 
-def load_array(path: Path, place: str, *, remedy: str) -> NDArray[Any]:
-    """Return the array `x` of an .npz file, which is never unpickled.
+def as_bytes(x_NCHW: "Tensor") -> NDArray[np.uint8]:
+    """Return images in [0, 1] as a bank holds them, of shape NHWC."""
+    x_NHWC = (x_NCHW.float().cpu() * 255).round().clamp(0, 255).permute(0, 2, 3, 1).numpy()
+    return np.ascontiguousarray(x_NHWC, np.uint8)
+
+
+def load_array(path: Path, place: str, *, remedy: str, on_note: OnNote = no_note) -> NDArray[Any]:
+    """Return the array `x` of an .npz file, which is never unpickled, or that a recipe describes.
+
+    Where a run keeps no images its recipe stands for them, and they are drawn again; `on_note` is
+    told where they differ from those that were drawn first.
 
     Raises:
         StageError: It is no such file, or damaged; `remedy` says what to do.
     """
+    if path.suffix == _RECIPE:
+        # By name, for it needs torch, which a build does without where a bank is stored.
+        drawn_bank = importlib.import_module("stages.drawn_bank")
+        drawn_NHWC: NDArray[np.uint8] = drawn_bank.draw_again(path, place, on_note)
+        return drawn_NHWC
+    if recipe := bank_recipe.standing_for(path):
+        raise StageError(place, *bank_recipe.absent(path, recipe))
     try:
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
@@ -118,13 +136,13 @@ def load_array(path: Path, place: str, *, remedy: str) -> NDArray[Any]:
         raise StageError(place, f"is no bank of images ({path}: {reason})", remedy) from error
 
 
-def load(path: Path, place: str) -> NDArray[np.float32]:
-    """Return the images of a bank as float in [0, 1], shape NCHW.
+def load(path: Path, place: str, on_note: OnNote = no_note) -> NDArray[np.float32]:
+    """Return the images of a bank as float in [0, 1], shape NCHW; `on_note` as in `load_array`.
 
     Raises:
         StageError: The file holds no such array.
     """
-    x = load_array(path, place, remedy="give an .npz with x")
+    x = load_array(path, place, remedy="give an .npz with x", on_note=on_note)
     if x.ndim != _NHWC or not len(x):
         raise StageError(place, f"holds no images ({path}: shape {x.shape})", "give an .npz with x")
     if x.dtype == np.uint8:

@@ -94,6 +94,7 @@ HEAVY = {
 }
 LIGHT_STAGE_FILES = {
     "stages/__init__.py",
+    "stages/bank_recipe.py",
     "stages/catalog.py",
     "stages/declared_uses.py",
     "stages/data/__init__.py",

@@ -10,7 +10,7 @@ import typer
 
 from pipeline import exit_codes
 from pipeline.atomic import write_bytes
-from pipeline.cli import torchrun
+from pipeline.cli import completion, torchrun
 from pipeline.errors import ConfigError, StoreError, UsageError
 from pipeline.gates.judge import Verdict
 from pipeline.project import Project
@@ -20,11 +20,21 @@ from stages.completed_settings import complete
 Config = Annotated[Path, typer.Option(help="The settings file.", show_default="pipeline.toml")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. distill.rounds=200."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one setting, e.g. distill.rounds=200.",
+        autocompletion=completion.settings,
+    ),
 ]
 Force = Annotated[
     list[str] | None,
-    typer.Option("--force", metavar="STAGE", help="Run this stage although it is stored; or all."),
+    typer.Option(
+        "--force",
+        metavar="STAGE",
+        help="Run this stage although it is stored; or all.",
+        autocompletion=completion.stages_or_all,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output, for programs.")]
 Inconclusive = Annotated[

@@ -30,6 +30,7 @@ from pipeline.gates.judge import exit_code, judge
 from pipeline.gates.measurements import Measurements
 from pipeline.screen.plain import ProgressLines
 from pipeline.settings import BackendName, DeviceName, Gate, PrecisionName, Settings
+from stages import bank_recipe
 from stages.engines.base import BACKENDS
 
 Onnx = Annotated[
@@ -57,7 +58,7 @@ Device = Annotated[DeviceName, typer.Option(help="Where it runs.")]
 Target = Annotated[list[str] | None, typer.Option(help="Architecture to build for ahead of time.")]
 Calibration = Annotated[
     Path | None,
-    typer.Option(exists=True, help="Images for int8, fp8, int4, auto: bank or folder."),
+    typer.Option(help="Images for int8, fp8, int4, auto: bank, bank.json or folder."),
 ]
 TeacherArch = Annotated[
     str | None,
@@ -113,6 +114,7 @@ def build(
     if calibration is not None and options.precision not in ("auto", "int8", "fp8", "int4"):
         wrong = f"only int8, fp8 and int4 take images ({options.precision})"
         raise UsageError("--calibration", wrong, "drop one of both")
+    _check_images("--calibration", calibration)
     from stages import standalone  # noqa: PLC0415
     from stages.networks.facts import Facts  # noqa: PLC0415
 
@@ -137,6 +139,20 @@ def _write_manifest(manifest: EngineManifest, folder: Path, *, as_json: bool) ->
         return
     what = f"{manifest.backend} {manifest.backend_version}, {manifest.device}"
     typer.echo(f"{folder}  {what}, {manifest.precision}")
+
+
+def _check_images(option: str, path: Path | None) -> None:
+    """Make sure that an option with images, where it is there, names something that is there.
+
+    Raises:
+        UsageError: It does not, or names the bank of a run that keeps none.
+    """
+    if path is None:
+        return
+    if recipe := bank_recipe.standing_for(path):
+        raise UsageError(option, *bank_recipe.absent(path, recipe))
+    if not path.exists():
+        raise UsageError(option, f"no such file or folder ({path})", "correct the path")
 
 
 def _choices(

@@ -4,14 +4,17 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import common
+from pipeline.cli import common, completion
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Json, Overwrite
 from pipeline.config import template
 from pipeline.config.presets import PRESETS
 from pipeline.errors import UsageError, did_you_mean
 from pipeline.project import home_of
 
-Preset = Annotated[str, typer.Option(help=f"One of {', '.join(PRESETS)}.")]
+Preset = Annotated[
+    str,
+    typer.Option(help=f"One of {', '.join(PRESETS)}.", autocompletion=completion.presets),
+]
 
 
 def init(

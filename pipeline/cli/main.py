@@ -11,17 +11,27 @@ from typing import Annotated, Any
 import typer
 
 from pipeline import __version__, exit_codes
-from pipeline.cli import cache, ci, export, files, gate, init_doctor, package, run, sweep, torchrun
+from pipeline.cli import (
+    cache,
+    ci,
+    completion,
+    export,
+    files,
+    gate,
+    help_topics,
+    init_doctor,
+    package,
+    run,
+    sweep,
+    torchrun,
+)
 from pipeline.errors import MadpipeError
 
 app = typer.Typer(
     name="madpipe",
     help="From a trained image classifier to a small, validated engine, without its training data.",
-    epilog="Exit codes: 0 done, 1 a stage failed, 2 wrong command or settings, 3 a gate failed, "
-    "4 a gate is inconclusive, 5 the machine lacks what was asked for, 130 interrupted. "
-    "Any command takes --traceback.",
+    epilog=f"{exit_codes.overview()} Any command takes --traceback.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -41,6 +51,7 @@ for _command in _STAGES + _FILES + _RESULTS + _CI + _MACHINE:
 for _command in _CACHE:
     cache_app.command()(_command)
 app.add_typer(cache_app, name="cache")
+app.command("help")(help_topics.help_)
 
 # typer keeps the base of its usage errors to itself; its public subclass leads there.
 _UsageError: Any = typer.BadParameter.__bases__[0]
@@ -74,6 +85,8 @@ def main(arguments: list[str] | None = None) -> None:
         from stages.distill.distributed import worker  # noqa: PLC0415  (torch, for a worker alone)
 
         worker.main()
+        return
+    if completion.is_of_a_value(os.environ):
         return
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):

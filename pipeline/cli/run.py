@@ -11,7 +11,7 @@ import typer
 
 from pipeline import estimates
 from pipeline.cache.store import Store
-from pipeline.cli import common, preprocessing_options
+from pipeline.cli import common, completion, preprocessing_options
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Force, Inconclusive, Json, Set
 from pipeline.cli.preprocessing_options import Strict
 from pipeline.errors import MadpipeError, StageError
@@ -24,7 +24,12 @@ from pipeline.screen import formatting
 from pipeline.screen.plain import choose_screen
 
 Stages = Annotated[
-    list[str], typer.Argument(metavar="all | STAGE...", help="Stages to run, or all.")
+    list[str],
+    typer.Argument(
+        metavar="all | STAGE...",
+        help="Stages to run, or all.",
+        autocompletion=completion.stages_or_all,
+    ),
 ]
 
 Smoke = Annotated[
@@ -55,7 +60,10 @@ Memory = Annotated[
     ),
 ]
 
-StageName = Annotated[str, typer.Argument(metavar="STAGE", help="The stage to explain.")]
+StageName = Annotated[
+    str,
+    typer.Argument(metavar="STAGE", help="The stage to explain.", autocompletion=completion.stages),
+]
 
 
 def run(

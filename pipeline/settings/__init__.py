@@ -5,6 +5,7 @@ rendered from both, so a default and its description live here and nowhere else.
 Knows nothing of files: reading and fault reports are in `pipeline.config.load`.
 """
 
+from pipeline.settings.bank import Bank
 from pipeline.settings.build import (
     BackendName,
     Build,
@@ -26,6 +27,7 @@ __all__ = [
     "DEFAULT_COMPARE",
     "DEFAULT_GATES",
     "BackendName",
+    "Bank",
     "Build",
     "CompareGate",
     "Data",

@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from pipeline.settings.bank import Bank
 from pipeline.settings.build import Build, Export
 from pipeline.settings.data import Data
 from pipeline.settings.distill import Distill
@@ -32,6 +33,7 @@ class Settings(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     teacher: Teacher = Teacher()
     student: Student = Student()
     distill: Distill = Distill()
+    bank: Bank = Bank()
     export: Export = Export()
     build: Build = Build()
     validate: Validate = Validate()

@@ -10,7 +10,6 @@ Shape legend: B batch, N images, Z noise, C channel, H W space, K classes.
 """
 
 import hashlib
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -18,20 +17,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from onnx import ModelProto, TensorProto
-from safetensors import safe_open
 from torch import Tensor
 from torch.nn import functional
 
 from models.generator import Generator
-from models.multi_scale import build_generator
 from models.programs.onnx_graph import TorchGraph
 from models.programs.onnx_shape_operators import UnsupportedNode
 from pipeline.settings import Build
 from pipeline.stage import Context, OnNote
+from stages import generators
 from stages.build.needs import training_batch
 from stages.engines.base import OnProgress
 from stages.image_bank import Images
-from stages.networks import weights
 from stages.onnxgraph.fake_quantized import FakeQuantizedGraph
 from stages.training import device as devices
 from stages.training import memory, state_file
@@ -180,15 +177,12 @@ class _Generated:
     @torch.no_grad()
     def __call__(self, rng: torch.Generator) -> Tensor:
         """Return a batch, see `Source`."""
-        parts: list[Tensor] = []
-        for generator in self._generators:
-            shape = (self._count, generator.noise_dim)
-            z_BZ = torch.randn(shape, generator=rng, device=self._device)
-            y_B = None
-            if classes := generator.num_classes:
-                y_B = torch.randint(classes, shape[:1], generator=rng, device=self._device)
-            parts.append(generator(z_BZ, y_B))
-        return torch.cat(parts)
+        return torch.cat(
+            [
+                generator(*generators.noise(generator, self._count, rng))
+                for generator in self._generators
+            ]
+        )
 
 
 class _Stored:
@@ -214,10 +208,12 @@ def of_run(ctx: Context) -> Int8Trainer:
     """
     options, device = ctx.settings.build, devices.select("fp32").device
     names = ("generator", "ema_generator")
-    generators = [_generator(ctx.input(f"distill/{name}")) for name in names]
+    drawn_from = [
+        generators.load(ctx.input(f"distill/{name}"), f"distill/{name}") for name in names
+    ]
     trainer = Int8Trainer(
         options,
-        _Generated(generators, training_batch(options, math.prod(generators[0].size_px)), device),
+        _Generated(drawn_from, training_batch(options, math.prod(drawn_from[0].size_px)), device),
         device,
         seed=ctx.settings.seed,
         steps=ctx.play(options.int8_steps, _UNIT, few=_SMOKE_STEPS),
@@ -242,12 +238,3 @@ def of_images(
         on_progress=on_progress,
         on_note=on_note,
     )
-
-
-def _generator(path: Path) -> Generator:
-    """Return a generator of a distill run."""
-    with safe_open(str(path), "pt") as file:
-        arguments = json.loads(file.metadata()["madpipe.generator"])
-    generator = build_generator(**arguments)
-    generator.load_state_dict(weights.read(path, "distill/generator"))
-    return generator.requires_grad_(requires_grad=False)

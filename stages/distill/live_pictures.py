@@ -36,7 +36,12 @@ class LivePictures:
         self._next_s = time.monotonic() + (_LEAST_INTERVAL_S if trainer.round else 0.0)
 
     def show(self) -> None:
-        """Show what the generators make now, if it is the end or the last picture is old enough."""
+        """Show what the generators make now, if it is the end or the last picture is old enough.
+
+        Where no synthetic images are to be kept, none is shown.
+        """
+        if not self._ctx.settings.bank.keep:
+            return
         is_last = self._trainer.round == self._trainer.last_round
         if time.monotonic() < self._next_s and not is_last:
             return

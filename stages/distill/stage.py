@@ -15,13 +15,11 @@ import torch
 from torch import Tensor
 
 from models.classifier import Classifier
-from models.generator import Generator
 from models.programs.program import Program
 from pipeline.gates import real_images
 from pipeline.stage import Context, StageError
 from stages import image_bank
-from stages.distill import collapse, metrics, priors, sample_grid, step_memory
-from stages.distill.batch_norm import untracked
+from stages.distill import bank, collapse, metrics, priors, step_memory
 from stages.distill.distributed.launch import process_group
 from stages.distill.job import Job, build_trainer
 from stages.distill.live_pictures import LivePictures
@@ -39,13 +37,10 @@ _PROGRESS_EVERY_S = 0.5
 _SMOKE_ROUNDS, _MOST_SMOKE_ROUNDS = 3, 20
 _SMOKE_S = 10.0
 """Once so much of a smoke run is over, the fewest rounds are enough."""
-_GRID_IMAGES = 32
-_LEAST_CHECKED = 256
-"""Synthetic images on which a collapse is noticed at the end, however small the bank is."""
 
 
 def run(ctx: Context) -> None:
-    """Leave the student, both generators, the curves, a bank of images and a grid of some."""
+    """Leave the student, both generators and the curves; of the bank its images, or none."""
     options = ctx.settings.distill
     job = Job(
         options=options,
@@ -166,24 +161,16 @@ def _show(ctx: Context, windows: Sequence[Window]) -> None:
 
 def _write_outputs(ctx: Context, trainer: DistillTrainer, card: Card) -> None:
     """Write the outputs, then judge whether the student learned."""
-    size = ctx.settings.distill.bank_size
-    count = max(size, _LEAST_CHECKED)
-    new_NCHW = _sample_images(trainer, trainer.generator, count - count // 2)
-    old_NCHW = _sample_images(trainer, trainer.ema, count // 2)
-    x_NCHW = torch.cat([new_NCHW, old_NCHW])
-    teacher_N = _decisions(trainer.teacher, x_NCHW, trainer.options.batch_size)
-    student_N = _decisions(trainer.student.eval(), x_NCHW, trainer.options.batch_size)
     weights.save(ctx.output("student"), trainer.student.backbone, cards.metadata(card))
     weights.save(ctx.output("generator"), trainer.generator, trainer.generator.metadata())
     weights.save(ctx.output("ema_generator"), trainer.ema, trainer.ema.metadata())
     metrics.save_curves(ctx.output("curves"), trainer.windows)
-    new_NCHW, old_NCHW = new_NCHW[: size - size // 2], old_NCHW[: size // 2]
-    image_bank.save(ctx.output("bank"), torch.cat([new_NCHW, old_NCHW]))
-    half = _GRID_IMAGES // 2
-    sample_grid.save(ctx.output("picture"), {"G": new_NCHW[:half], "EMA of G": old_NCHW[:half]})
+    x_NCHW = bank.write(ctx).to(trainer.compute.device)
+    teacher_N = _decisions(trainer.teacher, x_NCHW, trainer.options.batch_size)
+    student_N = _decisions(trainer.student.eval(), x_NCHW, trainer.options.batch_size)
     agreement = float((teacher_N == student_N).double().mean())
     class_counts_K = torch.bincount(teacher_N, minlength=card.num_classes)
-    largest_share = float((class_counts_K.double() / count).max())
+    largest_share = float((class_counts_K.double() / len(x_NCHW)).max())
     ctx.metric("bank_agreement", agreement)
     if agreement > largest_share or card.num_classes == 1 or ctx.is_smoke:
         return
@@ -194,10 +181,11 @@ def _write_outputs(ctx: Context, trainer: DistillTrainer, card: Card) -> None:
     if trainer.options.rounds < collapse.FEWEST_ROUNDS:
         ctx.note(f"{seen}: {trainer.options.rounds} rounds taught it nothing; set distill.rounds")
         return
+    left = "curves and samples are" if ctx.settings.bank.keep else "curves are"
     raise StageError(
         "distill",
         f"collapsed: {seen}",
-        "set more distill.rounds, or lower the learning rates; curves and samples are in "
+        f"set more distill.rounds, or lower the learning rates; {left} in "
         f"{ctx.output('curves').parent}",
     )
 
@@ -208,18 +196,6 @@ def _write_images(ctx: Context, images: UnlabelledImages) -> None:
     image_bank.save(ctx.output("held_back"), images.held_back_NCHW.float() / 255)
     ctx.metric("images_learned", images.use.learned)
     ctx.metric("images_held_back", images.use.held_back)
-
-
-@torch.no_grad()
-def _sample_images(trainer: DistillTrainer, generator: Generator, count: int) -> Tensor:
-    """Return images as the student saw them: normalised by a batch of the size it saw."""
-    batches: list[Tensor] = []
-    # Its running statistics are part of what is kept, and sampling is no training.
-    with untracked(generator):
-        for first in range(0, count, trainer.options.batch_size):
-            x_BCHW = generator(*trainer.sampler.sample(trainer.options.batch_size))
-            batches.append(trainer.scale.full(x_BCHW)[: count - first])
-    return torch.cat(batches)
 
 
 @torch.no_grad()

@@ -40,7 +40,7 @@ def run(ctx: Context) -> None:
         ctx.output("onnx"),
         options=options,
         opset=options.opset or BACKENDS[AUTO if backend == "auto" else backend].opset,
-        images_NCHW=image_bank.load(ctx.input("distill/bank"), "the bank"),
+        images_NCHW=image_bank.load(ctx.input("distill/bank"), "the bank", ctx.note),
         student_sha256=file_sha256(ctx.input("distill/student")),
     )
     for note in comparison.notes:

@@ -40,11 +40,11 @@ def load(
     Folders and arrays are sorted by class as a rule, and calibration takes the first ones.
 
     Args:
-        path: An .npz with `x` (uint8 NHWC or float NCHW), or a folder of images, which are scaled
-            and cropped as for validation; at most 4096 of them are read, some of each sub-folder.
+        path: An .npz with `x` (uint8 NHWC or float NCHW), the bank.json of a run without a bank, or
+            a folder, whose images are scaled and cropped as for validation (4096 at most).
         model: The graph that takes them, whose input was checked.
         place: The option or output that named the path, for messages.
-        on_note: Gets what of a folder is left out.
+        on_note: Gets what of a folder is left out, and where a bank was drawn otherwise.
         on_progress: Called with how many images of a folder are read.
         real_path: Real images of a distill run, which are taken in turns with those.
 
@@ -55,7 +55,9 @@ def load(
     if path.is_dir():
         x: NDArray[Any] = _read_folder(path, model, place, on_note, on_progress)
     else:
-        x = image_bank.load_array(path, place, remedy="give an .npz with x, or a folder")
+        x = image_bank.load_array(
+            path, place, remedy="give an .npz with x, or a folder", on_note=on_note
+        )
         if place != BANK and x.ndim == _DIMENSIONS:
             order_N = np.random.default_rng(_DRAW_SEED).permutation(len(x))
     if x.ndim != _DIMENSIONS or not len(x):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from pipeline.gates.build_records import EngineManifest, Signature
+from pipeline.gates.real_images import RealImages
 from pipeline.report.markdown import table
 from pipeline.report.records import Report
 from stages.packaging import triton
@@ -17,6 +18,17 @@ _SERVICE = (
     "`python serve.py --help` has its bounds. `docker build -t NAME .` makes an image of it; "
     "`requirements.txt` pins what both need."
 )
+
+_NOT_PRIVATE = """\
+"Without data" is not "private". A network can give away who was in its training set, and so can
+one that was distilled from it: distillation protects the teacher's training set to a limited
+degree only (Jagielski et al., *Students Parrot Their Teachers*, NeurIPS 2023; Zhao and Zhang,
+*Does Training with Synthetic Data Truly Protect Privacy?*, ICLR 2025). From a network and its
+confidences, training images can be recovered in part (Fredrikson et al., *Model Inversion
+Attacks that Exploit Confidence Information and Basic Countermeasures*, ACM CCS 2015). A
+backdoor of the teacher can pass on to a student that is distilled without data (Hong et al.,
+*Revisiting Data-Free Knowledge Distillation with Poisoned Teachers*, ICML 2023); validation on
+clean images does not show it. Nothing of this was measured here."""
 
 
 def server_use(manifest: EngineManifest) -> tuple[str, ...]:
@@ -73,8 +85,18 @@ def render(
         *("## Validation", "", *(_results(report) if report else [not_validated]), ""),
         *("## Use", ""),
         *(line for paragraph in use for line in (paragraph, "")),
+        *("## Privacy", "", _privacy(real), ""),
     ]
     return "\n".join(lines)
+
+
+def _privacy(real: RealImages | None) -> str:
+    """Return what is to be known of images in the package, and of what the network may leak."""
+    if real is not None and not real.is_data_free:
+        used = "The distillation used real images without labels, of which the same holds. "
+    else:
+        used = ""
+    return f"No image is in this package. {used}{_NOT_PRIVATE}"
 
 
 def _results(report: Report) -> list[str]:

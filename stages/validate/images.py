@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.stage import StageError
+from pipeline.stage import OnNote, StageError, no_note
 from stages import image_bank
 from stages.data.images import Images, check_labels
 from stages.networks.card import Card
@@ -14,12 +14,12 @@ from stages.networks.card import Card
 _IDENTIFYING = 256
 
 
-def bank_images(path: Path, card: Card) -> Images:
+def bank_images(path: Path, card: Card, on_note: OnNote = no_note) -> Images:
     """Return the synthetic images of a bank, which have no labels: all are of class 0.
 
     StageError where the file is no bank, or its images are not those that the teacher takes.
     """
-    x_NCHW = image_bank.load(path, "the bank")
+    x_NCHW = image_bank.load(path, "the bank", on_note)
     images = Images(
         torch.from_numpy((x_NCHW * 255).round().astype(np.uint8)),
         torch.zeros(len(x_NCHW), dtype=torch.int64),

@@ -109,7 +109,7 @@ def run(ctx: Context) -> None:
 def _images(ctx: Context, card: Card) -> Images:
     """Return the images of the settings, which are those that the teacher is for."""
     if ctx.settings.validate.images == "bank":
-        return bank_images(ctx.input("distill/bank"), card)
+        return bank_images(ctx.input("distill/bank"), card, ctx.note)
     images = datasets.load(
         ctx.settings.data,
         ctx.external("data"),

@@ -55,6 +55,7 @@ def test_every_slice_is_a_setting() -> None:
         {},
         {"data": {"source": "cifar10", "download": True}, "distill": {"monitor": "held-out"}},
         {"teacher": {"weights": "t.pth"}, "validate": {"images": "bank"}},
+        {"bank": {"keep": False}},
     ],
 )
 def test_every_module_and_function_that_a_declaration_names_exists(tables: dict[str, Any]) -> None:
@@ -68,7 +69,7 @@ def test_every_module_and_function_that_a_declaration_names_exists(tables: dict[
 
 def test_how_to_run_and_the_gates_are_part_of_no_key() -> None:
     slices = {key.partition(".")[0] for stage in _stages().values() for key in stage.settings}
-    assert slices == set(Settings.__struct_fields__) - {"run", "gates", "compare"}
+    assert slices == set(Settings.__struct_fields__) - {"run", "track", "gates", "compare"}
 
 
 def test_without_labelled_images_no_stage_reaches_data() -> None:
@@ -81,10 +82,28 @@ def test_without_labelled_images_no_stage_reaches_data() -> None:
     assert "distill/bank" in stages["validate"].inputs
 
 
+def test_stages_that_need_a_bank_that_is_not_kept_read_the_generators_and_what_draws() -> None:
+    stages = _stages(
+        teacher={"weights": "t.pth"},
+        validate={"images": "bank"},
+        build={"int8": "rounded"},
+        bank={"keep": False},
+    )
+    assert "picture" not in stages["distill"].outputs
+    generators = {"distill/generator", "distill/ema_generator", "distill/bank"}
+    for name in ("export", "build", "validate"):
+        assert generators <= set(stages[name].inputs)
+        assert "stages.drawn_bank" in stages[name].code
+        assert "torch" in stages[name].packages
+    kept = _stages(build={"int8": "rounded"})
+    assert "torch" not in kept["build"].packages
+    assert "distill/generator" not in kept["export"].inputs
+
+
 def test_distill_reaches_the_teachers_weights_and_no_data() -> None:
     stage = _stages(data={"source": "cifar10"})["distill"]
     assert stage.inputs == ("teacher/weights",)
-    assert set(stage.settings) == {"seed", "student.arch", "distill"}
+    assert set(stage.settings) == {"seed", "student.arch", "distill", "bank"}
     assert stage.externals == {}
 
 
@@ -226,7 +245,7 @@ def test_unlabelled_images_are_declared_where_the_settings_name_them_and_are_no_
         "images": ROOT / "photos"
     }
     assert distill.inputs == ("teacher/weights",)
-    assert set(distill.settings) == {"seed", "student.arch", "distill"}
+    assert set(distill.settings) == {"seed", "student.arch", "distill", "bank"}
     code = code_digests([distill.run.partition(":")[0], *distill.code], DigestCache())
     loaders = {name for name in code if name.startswith("stages.data.")} - LISTED_AND_READ
     assert loaders == {"stages.data.unlabelled"}

@@ -17,7 +17,7 @@ from tests.stages.distill.tiny_training import job, teacher, trained_state
 from tests.stages.tiny import context, settings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-STAGE = Stage(name="distill", run="none:run", outputs={})
+STAGE = Stage(name="distill", run="none:run", outputs={}, settings=("bank",))
 
 
 def trainer_of(folder: Path, **options: Any) -> DistillTrainer:
@@ -58,3 +58,10 @@ def test_there_is_one_at_the_start_one_at_the_end_and_few_between(tmp_path: Path
     emitted.clear()
     resumed.run(on_round=LivePictures(ctx, resumed).show)
     assert [fields["step"] for _, fields in emitted] == [4]
+
+
+def test_there_is_none_where_no_synthetic_image_is_to_be_kept(tmp_path: Path) -> None:
+    ctx, emitted = context(STAGE, settings({"bank": {"keep": False}}), {}, tmp_path)
+    trainer = trainer_of(tmp_path)
+    trainer.run(on_round=LivePictures(ctx, trainer).show)
+    assert not emitted

@@ -74,3 +74,13 @@ def test_agreement_on_unlabelled_images_is_in_the_card() -> None:
     report = msgspec.structs.replace(_report(), images_agreement=agreement)
     text = rendered("digits", MANIFEST, SIGNATURE, report)
     assert "| engine | 0.8500 | 20 |" in text
+
+
+def test_a_card_says_that_without_data_is_not_private_and_cites_who_showed_it() -> None:
+    text = rendered("digits", MANIFEST, SIGNATURE, None)
+    privacy = text.partition("## Privacy")[2]
+    for source in ("NeurIPS 2023", "ICLR 2025", "ACM CCS 2015", "ICML 2023"):
+        assert source in privacy
+    assert "real images without labels" not in privacy
+    used = msgspec.structs.replace(MANIFEST, real_images=RealImages(learned=5, held_back=1))
+    assert "real images without labels" in rendered("digits", used, SIGNATURE, None)
