@@ -20,6 +20,7 @@ from pipeline.planner import ALL, Planned, named
 from pipeline.project import DISTILL, VALIDATE, Project, real_images_of
 from pipeline.run_records import RunRecord
 from pipeline.runner import Runner
+from pipeline.shared_cache import SharedCache
 from pipeline.signals import stop_on_signals
 from pipeline.stage import Stage
 
@@ -61,6 +62,8 @@ def run_pipeline(
     runner = Runner(
         project.settings, project.store, digest_cache, sinks, force=forced, is_smoke=is_smoke
     )
+    if project.settings.cache.remote is not None and not is_smoke:
+        runner.shared = _shared_cache(project, runner)
     _run_recorded(project, runner, planned, command)
     if recorder.rates:
         store.prepare()
@@ -111,6 +114,16 @@ def _run_recorded(
             raise failure from error  # why the run failed comes first
 
 
+def _shared_cache(project: Project, runner: Runner) -> SharedCache:
+    """Return what `[cache]` names; it is opened when a stage would run."""
+    return SharedCache(
+        project.settings.cache,
+        project.path.resolve().parent,
+        note=lambda stage, text: broadcast(runner.sinks, "note", stage, {"text": text}),
+        stop_asked=lambda: runner.stop_asked(),  # noqa: PLW0108  (it is set under the lock)
+    )
+
+
 def _judge(project: Project, sinks: list[Sink], inconclusive: int) -> int:
     """Judge what is measured by the gates, and return the exit code that follows."""
     verdicts = project.verdicts()
@@ -143,7 +156,8 @@ def _run_planned(
         runner.use_stored(planned)
     else:
         try:
-            runner.check_requirements(planned)
+            if runner.shared is None:
+                runner.check_requirements(planned)
             _run_locked(project, runner, planned, command)
         except BaseException:
             # A run that fails has read the data folder as well; without room it is read again.
@@ -165,4 +179,8 @@ def _run_locked(project: Project, runner: Runner, planned: Sequence[Planned], co
             on_wait=lambda text: broadcast(runner.sinks, "waiting", None, {"text": text}),
             stop_asked=stop_asked,
         ):
-            runner.run([item.stage for item in planned])
+            stages = [item.stage for item in planned]
+            if runner.shared is not None:
+                # What another machine computed asks nothing of this one.
+                runner.check_requirements(runner.bring(stages))
+            runner.run(stages)

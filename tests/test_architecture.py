@@ -48,14 +48,18 @@ ORDER = """
     __init__ exit_codes collector errors events signals atomic paths image_size texts
     preprocessing weight_names
     gates.measures gates.real_images gates.build_records gates.measurements
-    machine settings cache.digests gates.intervals checkpoint
+    machine settings cache.digests cache.urls gates.intervals checkpoint
     requirements config.rules config.presets config.template
     gates.estimates gates.judge report.records
     config.load stage
     cache.keys
     cache.store
-    planner cache.lock run_records estimates
-    runner cache.sync
+    planner cache.lock run_records estimates cache.arrivals cache.remote_faults
+    cache.sync cache.sftp cache.remote_files
+    cache.folder_remote cache.url_remote
+    cache.remotes
+    shared_cache
+    runner
     project
     run_pipeline gates.compare
     screen
@@ -66,6 +70,8 @@ RANK = {
     name: number for number, line in enumerate(ORDER.strip().splitlines()) for name in line.split()
 }
 HEAVY = {
+    "aiohttp",
+    "fsspec",
     "jinja2",
     "matplotlib",
     "numpy",
@@ -73,8 +79,10 @@ HEAVY = {
     "onnxruntime",
     "onnxscript",
     "openvino",
+    "paramiko",
     "PIL",
     "psutil",
+    "s3fs",
     "safetensors",
     "scipy",
     "huggingface_hub",

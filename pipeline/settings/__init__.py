@@ -14,6 +14,7 @@ from pipeline.settings.build import (
     PrecisionName,
     TensorRT,
 )
+from pipeline.settings.cache import Cache
 from pipeline.settings.data import Data, SourceName
 from pipeline.settings.distill import Distill
 from pipeline.settings.kinds import Table
@@ -26,6 +27,7 @@ __all__ = [
     "DEFAULT_GATES",
     "BackendName",
     "Build",
+    "Cache",
     "Data",
     "DeviceName",
     "Distill",

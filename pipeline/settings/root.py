@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from pipeline.settings.build import Build, Export
+from pipeline.settings.cache import Cache
 from pipeline.settings.data import Data
 from pipeline.settings.distill import Distill
 from pipeline.settings.kinds import Table, Weight
@@ -35,5 +36,6 @@ class Settings(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     build: Build = Build()
     validate: Validate = Validate()
     run: Run = Run()
+    cache: Cache = Cache()
     gates: dict[str, Gate] = msgspec.field(default_factory=lambda: dict(DEFAULT_GATES))
     compare: dict[str, Gate] = msgspec.field(default_factory=lambda: dict(DEFAULT_COMPARE))
