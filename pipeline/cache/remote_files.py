@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import posixpath
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -59,8 +60,8 @@ class RemoteFiles:
     def listing(self, *folders: str) -> dict[str, int | None]:
         """Return the name of every file in `folders` and below, and its bytes where they are known.
 
-        Of an object store that is one listing of all that there is, a request for each thousand
-        names.
+        Of an object store that is one listing, of the folder that `folders` have in common, with a
+        request for each thousand names.
 
         Raises:
             RemoteError: The place cannot be used.
@@ -70,7 +71,7 @@ class RemoteFiles:
         with self._faults():
             fs, root = self._open()
             if self.url.kind.is_object_store:
-                files = fs.find(root, detail=True).values()
+                files = fs.find(f"{root}/{posixpath.commonpath(folders)}", detail=True).values()
                 return {str(file["name"]).removeprefix(f"{root}/"): file["size"] for file in files}
             for folder in folders:
                 _list_below(fs, root, folder, names)

@@ -93,10 +93,7 @@ def take_in(
             if record is None:
                 return None
             with _COMMITS:
-                newest = store.newest(stage)
-                entry = store.commit(out, record)
-                if newest is not None:
-                    store.mark_newest(stage, newest.record.key)
+                entry = store.commit(out, record, is_newest=store.newest(stage) is None)
         finally:
             remove_tree(folder)
             with contextlib.suppress(OSError):

@@ -9,7 +9,7 @@ one that is written last is the entry. A push that ends early leaves objects tha
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -144,7 +144,7 @@ class UrlRemote:
             wrong = f"is for pulling alone ({self._url.scheme})"
             raise UsageError(self.name, wrong, "push to where its server has its files from")
 
-    def _write(self, entry: Entry, listing: Mapping[str, int | None]) -> None:
+    def _write(self, entry: Entry, listing: dict[str, int | None]) -> None:
         """Write what `listing` lacks of an entry's objects, and then its record."""
         record = entry.record
         try:
@@ -152,6 +152,7 @@ class UrlRemote:
                 target = f"{_OBJECTS}/{output.sha256}"
                 if target not in listing or listing[target] != output.bytes:
                     self._files.upload(entry.output(name), target)
+                    listing[target] = output.bytes
             self._files.upload(entry.path / RECORD_FILE, _name_of(record).record)
         except OSError as error:
             wrong = f"cannot be read ({error.strerror or error})"
