@@ -227,7 +227,8 @@ def test_files_and_functions_are_small() -> None:
     "arguments", [["--help"], ["plan"], ["status"], ["why", "distill"], ["cache", "ls"]]
 )
 def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
-    (tmp_path / "pipeline.toml").write_text("", encoding="utf-8")
+    settings = '[cache]\nremote = "s3://bucket/path"\n'
+    (tmp_path / "pipeline.toml").write_text(settings, encoding="utf-8")
     assert not _imported(HEAVY, arguments, tmp_path)
 
 

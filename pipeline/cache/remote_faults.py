@@ -88,7 +88,8 @@ def as_error(error: BaseException, url: CacheUrl) -> MadpipeError:
         wrong = f"cannot be reached ({seen})"
         return RemoteError(url.name, wrong, "check the address, the network and its proxy")
     if isinstance(error, FileNotFoundError):
-        wrong = f"there is no such {kind.container} or folder ({seen})"
+        words = dict.fromkeys((kind.container, "folder"))
+        wrong = f"there is no such {' or '.join(words)} ({seen})"
         return RemoteError(url.name, wrong, "push to it first, or correct the URL")
     return RemoteError(url.name, f"cannot be used ({seen})", "see what its own client says of it")
 

@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.cache import sftp
 from pipeline.cache.remote_faults import as_error, is_of_file
 from pipeline.cache.urls import READ_ONLY, SCHEMES, CacheUrl
-from pipeline.errors import Interrupted, MadpipeError
+from pipeline.errors import Interrupted, MadpipeError, RemoteError
 
 _CONNECT_S = 5.0
 _ANSWER_S = 15.0
@@ -56,6 +56,28 @@ class RemoteFiles:
             fs, root = self._open()
             if not self.url.kind.is_object_store and self.url.scheme not in READ_ONLY:
                 fs.info(root)
+
+    def check_listed(self, folder: str) -> None:
+        """Make sure that a folder can be listed, where a server may do without.
+
+        Raises:
+            RemoteError: It cannot, or it is a store that was pushed to by its path.
+        """
+        with self._faults():
+            fs, root = self._open()
+            if self.url.kind.is_object_store:
+                return
+            try:
+                fs.ls(f"{root}/{folder}", detail=False)
+            except FileNotFoundError as error:
+                if fs.exists(f"{root}/layout.json"):
+                    wrong = "was pushed to as a folder, which leaves other files (layout.json)"
+                    remedy = "name it as the path of a folder, or push to it by URL as well"
+                    raise RemoteError(self.url.name, wrong, remedy) from error
+                if self.url.scheme in READ_ONLY:
+                    wrong = f"has no list of its entries ({folder})"
+                    remedy = "let its server list folders, or correct the URL; runs need no list"
+                    raise RemoteError(self.url.name, wrong, remedy) from error
 
     def listing(self, *folders: str) -> dict[str, int | None]:
         """Return the name of every file in `folders` and below, and its bytes where they are known.

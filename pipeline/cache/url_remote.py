@@ -88,6 +88,7 @@ class UrlRemote:
         """
         copied, faults = 0, list[BadEntry]()
         self.check()
+        self._files.check_listed(_ENTRIES)
         with write_lock(store, command="cache pull"):
             wanted = [
                 name

@@ -129,7 +129,7 @@ def fault_of(text: str) -> tuple[str, str] | None:
         return None
     if not head.rpartition("@")[2]:
         return (
-            f"names no {kind.container} ({text})",
+            f"names no {kind.container} ({without_secrets(text)})",
             f"write {scheme}://{kind.container.upper()}/PATH",
         )
     if kind in (_S3, _GCS) and "@" in head:

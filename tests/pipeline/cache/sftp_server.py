@@ -11,16 +11,16 @@ from typing import Any
 import paramiko
 
 
-class _Authentication(paramiko.ServerInterface):
+class _Authentication(paramiko.ServerInterface):  # type: ignore[misc]  # no types
     """One user with a password."""
 
     def check_auth_password(self, username: str, password: str) -> int:
         is_right = (username, password) == ("me", "secret")
-        return paramiko.AUTH_SUCCESSFUL if is_right else paramiko.AUTH_FAILED
+        return int(paramiko.AUTH_SUCCESSFUL if is_right else paramiko.AUTH_FAILED)
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
         assert kind == "session", chanid
-        return paramiko.OPEN_SUCCEEDED
+        return int(paramiko.OPEN_SUCCEEDED)
 
     def get_allowed_auths(self, username: str) -> str:
         assert username
@@ -33,7 +33,7 @@ def _attributes(path: Path) -> Any:
     return attributes
 
 
-class _Files(paramiko.SFTPServerInterface):
+class _Files(paramiko.SFTPServerInterface):  # type: ignore[misc]  # no types
     """The files of this machine."""
 
     def list_folder(self, path: str) -> Any:
@@ -58,7 +58,7 @@ class _Files(paramiko.SFTPServerInterface):
         except OSError as error:
             return paramiko.SFTPServer.convert_errno(error.errno or 0)
         handle = paramiko.SFTPHandle(flags)
-        handle.readfile = handle.writefile = file  # type: ignore[attr-defined]
+        handle.readfile = handle.writefile = file
         return handle
 
     def _done(self, call: Callable[[], object]) -> int:
