@@ -61,7 +61,7 @@ PUSHED = [
     f"validate: copied to the shared cache ({URL})",
     "validate ran",
 ]
-TAKEN = [
+BROUGHT = [
     f"distill: taken from the shared cache ({URL})",
     f"validate: taken from the shared cache ({URL})",
     "distill hit",
@@ -75,7 +75,7 @@ def test_what_one_machine_computed_another_takes(s3: S3Server, project: Open) ->
     assert len(s3.names("shared/v1/entries/")) == 2
     forget(opened)
     s3.requests.clear()
-    assert run(project(REMOTE)) == TAKEN
+    assert run(project(REMOTE)) == BROUGHT
     assert {request.split()[0] for request in s3.requests} == {"GET"}
     assert not [request for request in s3.requests if "list-type" in request]
     record = run_records.latest(opened.store)
@@ -151,7 +151,7 @@ def test_what_another_machine_computed_needs_nothing_of_this_one(
     forget(opened)
     needy = [_needing(stage) for stage in opened.stages]
     lacking = Project(opened.settings, tuple(needy), opened.store, opened.path)
-    assert run(lacking) == TAKEN
+    assert run(lacking) == BROUGHT
     assert s3.names()
 
 
@@ -170,7 +170,7 @@ def test_an_unfinished_stage_is_taken_rather_than_gone_on_with(s3: S3Server, pro
     state.parent.mkdir(parents=True)
     state.write_bytes(b"half way")
     assert opened.plan(["distill"])[0].action == "resume"
-    assert run(opened)[0] == TAKEN[0]
+    assert run(opened)[0] == BROUGHT[0]
     assert not state.exists()
     assert s3.names()
 
@@ -186,9 +186,9 @@ def test_a_bad_entry_is_reported_once_computed_here_and_replaced(
     first, *others = run(opened)
     assert first.startswith(f"distill: s3://{BUCKET}/{name}: is no sound record (")
     assert first.endswith("; the stage is computed here")
-    assert others == [*PUSHED[:2], TAKEN[1], TAKEN[3]]
+    assert others == [*PUSHED[:2], BROUGHT[1], BROUGHT[3]]
     forget(opened)
-    assert run(opened) == TAKEN
+    assert run(opened) == BROUGHT
 
 
 @pytest.mark.parametrize("harm", ["credentials", "bucket", "gone", "package"])
@@ -241,7 +241,7 @@ def test_a_stop_while_something_is_taken_ends_the_run(
         run(opened)
     assert list(tmp_path.glob(".madpipe/entries/*/*")) == []
     s3.on_request = lambda _: None
-    assert run(opened) == TAKEN
+    assert run(opened) == BROUGHT
 
 
 def test_a_folder_is_relative_to_the_settings_file(project: Open, tmp_path: Path) -> None:
