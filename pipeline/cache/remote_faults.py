@@ -3,6 +3,7 @@
 Clients are known by the names of their exceptions, so that none of them is imported here.
 """
 
+import re
 import socket
 from collections.abc import Iterator
 
@@ -138,5 +139,5 @@ def _seen(chain: list[BaseException], url: CacheUrl) -> str:
     """Return what was raised first, in one line and without what is secret."""
     text = error_summary(chain[-1])
     for secret in url.secrets:
-        text = text.replace(secret, "")
+        text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
     return text

@@ -93,7 +93,7 @@ class CacheUrl(NamedTuple):
         """What no message may hold."""
         head = self.text.partition("://")[2].partition("/")[0]
         user = head.rpartition("@")[0] if self.kind is not _BLOBS else ""
-        return tuple(filter(None, (f"{user}@" if user else "", user.partition(":")[2])))
+        return tuple(filter(None, (user, user.partition(":")[2])))
 
 
 def is_url(text: str) -> bool:

@@ -96,6 +96,14 @@ def test_a_first_push_makes_the_folder(shared: Path, store: Store, other: Store)
     assert open_remote(url).pull(other) == 1
 
 
+def test_a_write_that_fails_leaves_no_part(shared: Path, store: Store) -> None:
+    put(store)
+    (shared / "v1" / "objects" / DIGEST).mkdir(parents=True)
+    with pytest.raises(RemoteError, match="cannot be used"):
+        open_remote(f"file://{shared}").push(store)
+    assert files_below(shared) == []
+
+
 @pytest.mark.parametrize("target", ["weights", "/dev/zero"])
 def test_links_are_no_files(shared: Path, store: Store, other: Store, target: str) -> None:
     put(store)
