@@ -91,7 +91,7 @@ def as_error(error: BaseException, url: CacheUrl) -> MadpipeError:
     if isinstance(error, FileNotFoundError):
         words = dict.fromkeys((kind.container, "folder"))
         wrong = f"there is no such {' or '.join(words)} ({seen})"
-        return RemoteError(url.name, wrong, "push to it first, or correct the URL")
+        return RemoteError(url.name, wrong, "correct the URL, or push to it first")
     return RemoteError(url.name, f"cannot be used ({seen})", "see what its own client says of it")
 
 

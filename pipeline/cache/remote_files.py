@@ -18,6 +18,7 @@ _CONNECT_S = 5.0
 _ANSWER_S = 15.0
 _ATTEMPTS = 2
 _THREADS = 8
+_LAYOUT = "v1"
 # Clients that say a file's size before they read it, or count what they read.
 _SAYS_SIZE = frozenset({"s3", "s3a", "gs", "gcs", "http", "https"})
 _OUR_DISK = frozenset({errno.ENOSPC, errno.EFBIG, errno.EROFS, getattr(errno, "EDQUOT", -1)})
@@ -46,7 +47,7 @@ class RemoteFiles:
         return 1 if self.url.kind is SCHEMES["sftp"] else _THREADS
 
     def check(self) -> None:
-        """Make sure that a folder is there, where the place is one.
+        """Make sure that the place is there, where a file that is absent does not say so.
 
         Raises:
             RemoteError: It is not, or the place cannot be used.
@@ -54,7 +55,11 @@ class RemoteFiles:
         """
         with self._faults():
             fs, root = self._open()
-            if not self.url.kind.is_object_store and self.url.scheme not in READ_ONLY:
+            if self.url.scheme in ("az", "abfs"):
+                fs.info(root.partition("/")[0])  # else a container that is absent is an empty one
+            elif self.url.scheme in ("gs", "gcs"):
+                fs.ls(f"{root}/{_LAYOUT}")  # the same; to ask for the bucket itself is a right more
+            elif not self.url.kind.is_object_store and self.url.scheme not in READ_ONLY:
                 fs.info(root)
 
     def check_listed(self, folder: str) -> None:
