@@ -88,14 +88,9 @@ class LockedError(StoreError):
 class RemoteError(StoreError):
     """A cache that machines share cannot be used, or an entry of it is not what it should be."""
 
-    is_of_entry: ClassVar[bool] = False
-    """Whether it is one entry that is wrong, and not the cache."""
-
 
 class BadEntry(RemoteError):
     """An entry of a cache that machines share is not what it says."""
-
-    is_of_entry = True
 
 
 class UnavailableError(MadpipeError):

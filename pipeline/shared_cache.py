@@ -5,8 +5,7 @@ from pathlib import Path
 
 from pipeline.cache.remotes import Remote, open_remote
 from pipeline.cache.store import Entry, Store
-from pipeline.cache.urls import without_secrets
-from pipeline.errors import RemoteError, UnavailableError
+from pipeline.errors import BadEntry, RemoteError, UnavailableError
 from pipeline.settings import Cache
 
 Note = Callable[[str, str], None]
@@ -29,12 +28,8 @@ class SharedCache:
         self._stop_asked = stop_asked
         self._remote: Remote | None = None
         self._has_failed = False
+        self._is_read_only = False
         self._asked_keys: set[str] = set()
-
-    @property
-    def name(self) -> str:
-        """Where it is, without what is secret."""
-        return without_secrets(self._settings.remote or "")
 
     def fetch(self, store: Store, stage: str, key: str) -> Entry | None:
         """Bring the entry of a key into the store that this run holds; None where it has none.
@@ -51,12 +46,12 @@ class SharedCache:
         try:
             remote = self._open()
             entry = remote.fetch(store, stage, key)
-        except RemoteError as error:
-            # An entry that is not what it says may be alone; the rest of the cache is still used.
-            self._fail(stage, error, is_over=not error.is_of_entry)
+        except BadEntry as error:  # may be alone: the rest of the cache is still used
+            self._note(stage, f"{error}; the stage is computed here")
             return None
-        except UnavailableError as error:
-            self._fail(stage, error, is_over=True)
+        except (RemoteError, UnavailableError) as error:
+            self._has_failed = True
+            self._note(stage, f"{error}; the run goes on without the shared cache")
             return None
         if entry is not None:
             self._note(stage, f"taken from the shared cache ({remote.name})")
@@ -68,14 +63,15 @@ class SharedCache:
         Raises:
             StoreError: The entry cannot be read.
         """
-        if not self._settings.push or self._has_failed:
+        if not self._settings.push or self._has_failed or self._is_read_only:
             return
         stage = entry.record.stage
         try:
             remote = self._open()
             remote.push_entry(entry)
         except (RemoteError, UnavailableError) as error:
-            self._fail(stage, error, is_over=True)
+            self._is_read_only = True  # as for a machine that may read there and not write
+            self._note(stage, f"{error}; the run copies nothing to the shared cache")
         else:
             self._note(stage, f"copied to the shared cache ({remote.name})")
 
@@ -87,10 +83,3 @@ class SharedCache:
                 remote.check()
             self._remote = remote
         return self._remote
-
-    def _fail(self, stage: str, error: Exception, *, is_over: bool) -> None:
-        self._has_failed = is_over
-        way = (
-            "the run goes on without the shared cache" if is_over else "the stage is computed here"
-        )
-        self._note(stage, f"{error}; {way}")

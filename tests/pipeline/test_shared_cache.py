@@ -213,6 +213,24 @@ def test_a_place_that_fails_is_reported_once_and_the_run_goes_on(
     assert others == ["distill ran", "validate ran"]
 
 
+def test_where_a_machine_may_only_read_it_goes_on_reading(s3: S3Server, project: Open) -> None:
+    opened = project(REMOTE, PUSH)
+    run(opened)
+    forget(opened)
+    for name in s3.names("shared/v1/entries/distill/"):
+        s3.call("DELETE", f"/{BUCKET}/{name}")
+
+    def refuse(request: str) -> None:
+        if request.startswith("PUT"):
+            raise RuntimeError
+
+    s3.on_request = refuse
+    note, *others = run(opened)
+    assert note.startswith(f"distill: {URL}: ")
+    assert note.endswith("; the run copies nothing to the shared cache")
+    assert others == ["distill ran", BROUGHT[1], BROUGHT[3]]
+
+
 def test_what_ran_before_a_failure_is_at_the_shared_cache(
     s3: S3Server, project: Open, code: Callable[..., None]
 ) -> None:

@@ -303,7 +303,7 @@ def test_a_place_that_cannot_be_used_is_an_error_that_says_why(
         with pytest.raises(RemoteError, match=UNUSABLE[harm]) as caught:
             call()
         assert caught.value.place == url
-        assert not caught.value.is_of_entry
+        assert not isinstance(caught.value, BadEntry)
         if harm in ("credentials", "none"):
             assert "AWS_ACCESS_KEY_ID" in caught.value.remedy
     assert files_below(other.home / "work") == []
