@@ -85,6 +85,14 @@ class LockedError(StoreError):
     """Another process holds the working folder."""
 
 
+class RemoteError(StoreError):
+    """A cache that machines share cannot be used, or an entry of it is not what it should be."""
+
+
+class BadEntry(RemoteError):
+    """An entry of a cache that machines share is not what it says."""
+
+
 class UnavailableError(MadpipeError):
     """The machine lacks what was asked for by name."""
 

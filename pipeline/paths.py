@@ -18,11 +18,16 @@ def expanded(text: str, root: Path = Path()) -> Path:
     `~` and `$VARIABLE` are replaced where they are known; backslashes stand for slashes where they
     would not otherwise and no file has them in its name.
     """
-    text = os.path.expandvars(text)
+    text = with_variables(text)
     path = root / _from_home(text)
     if os.sep == "/" and "\\" in text and not path.exists():
         return root / _from_home(text.replace("\\", "/"))
     return path
+
+
+def with_variables(text: str) -> str:
+    """Return a text in which `$VARIABLE` is replaced where it is known."""
+    return os.path.expandvars(text)
 
 
 def _from_home(text: str) -> Path:

@@ -1,6 +1,6 @@
 """What a run would do: the order of the stages, and for each a hit or a miss, and why."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Literal, NamedTuple
 
@@ -97,8 +97,13 @@ def plan(
     store: Store,
     digest_cache: DigestCache,
     force: frozenset[str] = frozenset(),
+    *,
+    bring: Callable[[Planned], Planned] = lambda item: item,
 ) -> list[Planned]:
-    """Return what would happen to each of the ordered `stages`."""
+    """Return what would happen to each of the ordered `stages`.
+
+    `bring` may make a hit of a stage that would run, by bringing its entry from elsewhere.
+    """
     planned: list[Planned] = []
     hits: dict[str, Entry] = {}
     for stage in stages:
@@ -106,6 +111,7 @@ def plan(
             planned.append(Planned(stage, "wait", (f"waits for {', '.join(waits)}",)))
             continue
         item = plan_stage(stage, settings, store, digest_cache, hits, force=stage.name in force)
+        item = bring(item)
         planned.append(item)
         if item.entry is not None:
             hits[stage.name] = item.entry

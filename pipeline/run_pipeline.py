@@ -20,6 +20,7 @@ from pipeline.planner import ALL, Planned, named
 from pipeline.project import DISTILL, VALIDATE, Project, real_images_of
 from pipeline.run_records import RunRecord
 from pipeline.runner import Runner
+from pipeline.shared_cache import SharedCache
 from pipeline.signals import stop_on_signals
 from pipeline.stage import Stage
 from pipeline.track.session import tracked
@@ -61,9 +62,7 @@ def run_pipeline(
     project.store.prepare()
     with contextlib.ExitStack() as on:
         followed = sinks if is_smoke else on.enter_context(tracked(project, targets, sinks))
-        runner = Runner(
-            project.settings, project.store, digest_cache, followed, force=forced, is_smoke=is_smoke
-        )
+        runner = _runner(project, digest_cache, followed, forced, is_smoke=is_smoke)
         _run_recorded(project, runner, planned, command)
         if recorder.rates:
             store.prepare()
@@ -121,6 +120,32 @@ def _end(
     return _judge(project, sinks, inconclusive)
 
 
+def _runner(
+    project: Project,
+    digest_cache: DigestCache,
+    sinks: list[Sink],
+    forced: frozenset[str],
+    *,
+    is_smoke: bool,
+) -> Runner:
+    """Return what runs stages, with the cache that `[cache]` names, opened when a stage would run.
+
+    A smoke run has none.
+    """
+    runner = Runner(
+        project.settings, project.store, digest_cache, sinks, force=forced, is_smoke=is_smoke
+    )
+    if project.settings.cache.remote is None or is_smoke:
+        return runner
+    runner.shared = SharedCache(
+        project.settings.cache,
+        project.path.resolve().parent,
+        note=lambda stage, text: broadcast(runner.sinks, "note", stage, {"text": text}),
+        stop_asked=lambda: runner.stop_asked(),  # noqa: PLW0108  (it is set under the lock)
+    )
+    return runner
+
+
 def _judge(project: Project, sinks: list[Sink], inconclusive: int) -> int:
     """Judge what is measured by the gates, and return the exit code that follows."""
     verdicts = project.verdicts()
@@ -153,7 +178,8 @@ def _run_planned(
         runner.use_stored(planned)
     else:
         try:
-            runner.check_requirements(planned)
+            if runner.shared is None:
+                runner.check_requirements(planned)
             _run_locked(project, runner, planned, command)
         except BaseException:
             # A run that fails has read the data folder as well; without room it is read again.
@@ -175,4 +201,8 @@ def _run_locked(project: Project, runner: Runner, planned: Sequence[Planned], co
             on_wait=lambda text: broadcast(runner.sinks, "waiting", None, {"text": text}),
             stop_asked=stop_asked,
         ):
-            runner.run([item.stage for item in planned])
+            stages = [item.stage for item in planned]
+            if runner.shared is not None:
+                # What another machine computed asks nothing of this one.
+                runner.check_requirements(runner.bring(stages))
+            runner.run(stages)

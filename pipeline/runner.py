@@ -20,9 +20,10 @@ from pipeline.cache.store import Entry, EntryRecord, OutputRecord, Store, remove
 from pipeline.checkpoint import Checkpoints
 from pipeline.errors import Interrupted, MadpipeError, StageError
 from pipeline.events import Sink, broadcast, event_log, logged_s
-from pipeline.planner import Planned, plan_stage
+from pipeline.planner import Planned, plan, plan_stage
 from pipeline.run_records import StageRecord
 from pipeline.settings import Settings
+from pipeline.shared_cache import SharedCache
 from pipeline.stage import Context, Stage
 
 Status = Literal["hit", "ran", "resumed"]
@@ -40,6 +41,8 @@ class Runner:
     stop_asked: Callable[[], bool] = lambda: False
     force: frozenset[str] = frozenset()
     is_smoke: bool = False
+    shared: SharedCache | None = None
+    """The cache that machines share, where there is one."""
     entries: dict[str, Entry] = field(default_factory=dict)
     """The entries of the stages that are done."""
     records: list[StageRecord] = field(default_factory=list)
@@ -52,6 +55,22 @@ class Runner:
         for item in planned:
             assert item.entry is not None
             self._finish(item.stage.name, "hit", item.entry, 0.0)
+
+    def bring(self, stages: Sequence[Stage]) -> list[Planned]:
+        """Bring from the shared cache what it has of `stages`; return what is left to do.
+
+        Raises:
+            Interrupted: A signal asked to stop.
+            StoreError: The working folder cannot be read or written.
+        """
+        return plan(
+            stages,
+            self.settings,
+            self.store,
+            self.digest_cache,
+            self.force,
+            bring=self._brought,
+        )
 
     def check_requirements(self, planned: Sequence[Planned]) -> None:
         """Make sure that the machine has what the stages that are to run need.
@@ -82,13 +101,15 @@ class Runner:
             item = plan_stage(
                 stage, self.settings, self.store, self.digest_cache, self.entries, force=forced
             )
-            self.current = item
+            self.current = item = self._brought(item)
             status: Status = "hit"
             entry = item.entry
             if entry is None:
                 status = "resumed" if item.action == "resume" else "ran"
                 with self.store.io_errors():
                     entry = self._run_stage(item)
+                if self.shared is not None:
+                    self.shared.push(entry)
             self._finish(stage.name, status, entry, time.perf_counter() - begin_s)
         self.current = None
 
@@ -108,6 +129,14 @@ class Runner:
         seconds, metrics = round(entry.record.seconds, 3), entry.record.metrics
         fields = {"status": status, "seconds": seconds, "key": key, "metrics": metrics}
         broadcast(self.sinks, "stage_done", stage, fields)
+
+    def _brought(self, item: Planned) -> Planned:
+        """Return a stage as a hit where the shared cache has its entry, else as it is."""
+        name = item.stage.name
+        if self.shared is None or item.key is None or item.entry or name in self.force:
+            return item
+        entry = self.shared.fetch(self.store, name, item.key)
+        return item._replace(action="hit", reasons=(), entry=entry) if entry else item
 
     def _run_stage(self, item: Planned) -> Entry:
         """Run one stage in its work folder and store what it leaves."""

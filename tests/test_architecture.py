@@ -49,14 +49,18 @@ ORDER = """
     __init__ exit_codes collector errors events signals atomic paths image_size texts
     preprocessing weight_names
     gates.measures gates.real_images gates.build_records gates.measurements gates.pictures
-    machine settings cache.digests gates.intervals checkpoint
+    machine settings cache.digests cache.urls gates.intervals checkpoint
     requirements config.rules config.presets config.template
     gates.estimates gates.judge report.records
     config.load stage
     cache.keys
     cache.store
-    planner cache.lock run_records estimates
-    runner cache.sync
+    planner cache.lock run_records estimates cache.arrivals cache.remote_faults
+    cache.sync cache.sftp cache.remote_files
+    cache.folder_remote cache.url_remote
+    cache.remotes
+    shared_cache
+    runner
     project
     gates.stored_runs
     gates.pairs
@@ -73,6 +77,8 @@ RANK = {
     name: number for number, line in enumerate(ORDER.strip().splitlines()) for name in line.split()
 }
 HEAVY = {
+    "aiohttp",
+    "fsspec",
     "jinja2",
     "matplotlib",
     "numpy",
@@ -80,8 +86,10 @@ HEAVY = {
     "onnxruntime",
     "onnxscript",
     "openvino",
+    "paramiko",
     "PIL",
     "psutil",
+    "s3fs",
     "safetensors",
     "scipy",
     "huggingface_hub",
@@ -227,7 +235,8 @@ def test_files_and_functions_are_small() -> None:
     "arguments", [["--help"], ["plan"], ["status"], ["why", "distill"], ["cache", "ls"]]
 )
 def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
-    (tmp_path / "pipeline.toml").write_text("", encoding="utf-8")
+    settings = '[cache]\nremote = "s3://bucket/path"\n'
+    (tmp_path / "pipeline.toml").write_text(settings, encoding="utf-8")
     assert not _imported(HEAVY, arguments, tmp_path)
 
 

@@ -216,8 +216,10 @@ class Store:
         if not pointer.is_file() or pointer.read_bytes() != name:
             write_bytes(pointer, name)
 
-    def commit(self, out: Path, record: EntryRecord) -> Entry:
+    def commit(self, out: Path, record: EntryRecord, *, is_newest: bool = True) -> Entry:
         """Turn a finished folder into the entry of its key, in one rename.
+
+        Where `is_newest` it becomes the one of its stage that was used last.
 
         Raises:
             OSError: The disk is full or read-only; there is no entry then.
@@ -235,7 +237,8 @@ class Store:
             path.rename(replaced)
         out.rename(path)
         sync(path.parent)
-        self.mark_newest(record.stage, record.key)
+        if is_newest:
+            self.mark_newest(record.stage, record.key)
         return Entry(path, record)
 
     def entries(self) -> Iterator[tuple[Path, Lookup]]:

@@ -1,15 +1,22 @@
 """Moving and removing whole entries of a store: sharing between machines, and cleaning up."""
 
+import contextlib
 import shutil
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pipeline.cache.keys import key_of
+from pipeline.cache.arrivals import record_fault
 from pipeline.cache.lock import write_lock
-from pipeline.cache.store import Entry, Store, damage_of, remove_tree
+from pipeline.cache.store import Entry, EntryRecord, Store, damage_of, remove_tree
+from pipeline.errors import StoreError
+
+_ARRIVING = "arriving"
+_COMMITS = threading.Lock()
 
 
-def copy_entries(source: Store, target: Store) -> int:
-    """Copy every sound entry that `target` lacks; return how many.
+def copy_entries(source: Store, target: Store, *, overwrite: bool = False) -> int:
+    """Copy every sound entry that `target` lacks, or also those it has; return how many.
 
     Each copy is checked, byte by byte and its key against its document, before it counts.
 
@@ -18,30 +25,81 @@ def copy_entries(source: Store, target: Store) -> int:
     """
     copied = 0
     with write_lock(target, command="cache copy"):
-        for path, lookup in source.entries():
-            entry = lookup.entry
-            if entry is None or damage_of(entry):
-                continue
-            stage, key = entry.record.stage, entry.record.key
-            if path != source.entry_path(stage, key) or key_of(entry.record.key_document) != key:
-                continue
-            if target.find(stage, key).entry is not None:
-                continue
-            work = target.work_path(stage, key)
-            with target.io_errors():
-                remove_tree(work)
-                out = work / "out"
-                out.mkdir(parents=True)
-                for name in entry.record.outputs:
-                    file = entry.output(name)
-                    shutil.copyfile(file, out / file.name)
-                newest = target.newest(stage)
-                target.commit(out, entry.record)
-                if newest is not None:
-                    target.mark_newest(stage, newest.record.key)
-                remove_tree(work)
-            copied += 1
+        for entry in sound_entries(source):
+            record = entry.record
+            if overwrite or target.find(record.stage, record.key).entry is None:
+                copy_entry(entry, target)
+                copied += 1
     return copied
+
+
+def sound_entries(
+    store: Store, is_wanted: Callable[[EntryRecord], bool] = lambda _: True
+) -> Iterator[Entry]:
+    """Yield every wanted entry that is as it was stored, after reading all its bytes."""
+    for path, lookup in store.entries():
+        entry = lookup.entry
+        if entry is not None and is_wanted(entry.record) and _is_sound(store, path, entry):
+            yield entry
+
+
+def _is_sound(store: Store, path: Path, entry: Entry) -> bool:
+    record = entry.record
+    if record_fault(record) or path != store.entry_path(record.stage, record.key):
+        return False
+    return damage_of(entry) is None
+
+
+def copy_entry(entry: Entry, target: Store) -> Entry:
+    """Copy an entry, whose record has no fault, into a store that this process holds; check it.
+
+    Raises:
+        StoreError: A folder cannot be read or written, or the entry changed in the meantime.
+    """
+
+    def copy(out: Path) -> EntryRecord:
+        for name in entry.record.outputs:
+            file = entry.output(name)
+            shutil.copyfile(file, out / file.name)
+        if damage := damage_of(Entry(out, entry.record)):
+            raise StoreError(str(entry.path), f"changed meanwhile ({damage})", "repeat the command")
+        return entry.record
+
+    copied = take_in(target, entry.record.stage, entry.record.key, copy)
+    assert copied is not None
+    return copied
+
+
+def take_in(
+    store: Store, stage: str, key: str, bring: Callable[[Path], EntryRecord | None]
+) -> Entry | None:
+    """Make an entry of the files that `bring` writes into a folder; None where it has none.
+
+    `bring` makes sure that they are what its record says. A checkpoint of the same key stays until
+    the entry is there. `store` must be held by this process, of which several threads may call;
+    which entry of the stage was used last stays as it was.
+
+    Raises:
+        StoreError: The store cannot be written.
+    """
+    work = store.work_path(stage, key)
+    folder = work / _ARRIVING
+    with store.io_errors():
+        remove_tree(folder)
+        out = folder / "out"
+        out.mkdir(parents=True)
+        try:
+            record = bring(out)
+            if record is None:
+                return None
+            with _COMMITS:
+                entry = store.commit(out, record, is_newest=store.newest(stage) is None)
+        finally:
+            remove_tree(folder)
+            with contextlib.suppress(OSError):
+                work.rmdir()  # unless there is a checkpoint in it
+        remove_tree(work)
+    return entry
 
 
 def collect_garbage(store: Store, *, keep: int, unfinished: bool) -> tuple[int, int]:

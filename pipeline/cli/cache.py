@@ -6,17 +6,30 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.cache import sync
+from pipeline.cache.remotes import Remote, open_remote
 from pipeline.cache.store import Store, damage_of
 from pipeline.cli import common
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Json
-from pipeline.errors import StoreError
+from pipeline.config.load import load
+from pipeline.errors import StoreError, UsageError
 from pipeline.project import home_of
 from pipeline.screen import formatting
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder that others can reach.")]
+Place = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[URL|DIR]",
+        help="s3://BUCKET/PATH, a URL of gs, az, sftp, https or file, or a folder that others can "
+        "reach; absent: cache.remote of the settings file.",
+        show_default=False,
+    ),
+]
 Keep = Annotated[int, typer.Option(min=1, help="Entries to keep of each stage, the newest.")]
 Unfinished = Annotated[
     bool, typer.Option("--unfinished", help="Also remove unfinished stages and their checkpoints.")
+]
+OverwriteThere = Annotated[
+    bool, typer.Option("--overwrite", help="Also copy those that it has, as where one is damaged.")
 ]
 
 
@@ -73,17 +86,33 @@ def gc(config: Config = DEFAULT_CONFIG, keep: Keep = 3, *, unfinished: Unfinishe
     typer.echo(f"removed {removed} folders, {formatting.size(freed)}")
 
 
-def push(folder: Folder, config: Config = DEFAULT_CONFIG) -> None:
-    """Copy the stored stages that DIR lacks to it, for other machines to pull."""
-    copied = sync.copy_entries(_store(config), Store(folder))
-    typer.echo(f"copied {copied} entries to {folder}")
+def push(
+    place: Place = None, config: Config = DEFAULT_CONFIG, *, overwrite: OverwriteThere = False
+) -> None:
+    """Copy the stored stages that a shared cache lacks to it, for other machines to pull."""
+    store, remote = _store(config), _remote(place, config)
+    copied = remote.push(store, overwrite=overwrite)
+    typer.echo(f"copied {copied} entries to {remote.name}")
 
 
-def pull(folder: Folder, config: Config = DEFAULT_CONFIG) -> None:
-    """Copy the stored stages that are missing here from DIR, checking every byte."""
-    if not folder.is_dir():
-        raise StoreError(str(folder), "no such folder", "name the folder that was pushed to")
-    store = Store(folder)
-    store.check_layout()
-    copied = sync.copy_entries(store, _store(config))
-    typer.echo(f"copied {copied} entries from {folder}")
+def pull(place: Place = None, config: Config = DEFAULT_CONFIG) -> None:
+    """Copy the stored stages that are missing here from a shared cache, checking every byte."""
+    store, remote = _store(config), _remote(place, config)
+    copied = remote.pull(store)
+    typer.echo(f"copied {copied} entries from {remote.name}")
+
+
+def _remote(place: str | None, config: Path) -> Remote:
+    """Return the shared cache that the command line names, or else the settings.
+
+    Raises:
+        ConfigError: The settings are wrong.
+        UsageError: Neither names one, or nothing opens the URL.
+    """
+    if place is not None:
+        return open_remote(place)
+    named = load(config).cache.remote
+    if named is None:
+        wrong = f"names no place, nor does {config} (cache.remote is absent)"
+        raise UsageError("command line", wrong, "name a URL or a folder, or set cache.remote")
+    return open_remote(named, config.resolve().parent)

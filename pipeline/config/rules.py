@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline.cache import urls
 from pipeline.errors import did_you_mean
 from pipeline.gates import measures
 from pipeline.image_size import MOST_CHANNELS, setting_text, sides_px
+from pipeline.paths import with_variables
 from pipeline.preprocessing import LARGEST_MEAN, LARGEST_STD
-from pipeline.settings import CompareGate, Distill, Gate, Settings, Track
+from pipeline.settings import Cache, CompareGate, Distill, Gate, Settings, Track
 from pipeline.weight_names import FORMS, hub_of
 
 KeyPath = tuple[str, ...]
@@ -29,6 +31,7 @@ def broken_rules(settings: Settings) -> Iterator[Fault]:
     """Yield every rule that `settings` breaks."""
     yield from _paths(settings)
     yield from _downloads(settings)
+    yield from _cache(settings.cache)
     yield from _distill(settings.distill)
     yield from _images(settings)
     yield from _unlabelled(settings)
@@ -49,6 +52,23 @@ def _downloads(settings: Settings) -> Iterator[Fault]:
             yield Fault((name, "download"), wrong, FORMS)
 
 
+def _cache(cache: Cache) -> Iterator[Fault]:
+    """Yield what is wrong with the place of the cache that machines share."""
+    if cache.remote is None:
+        if cache.push:
+            wrong = "is for a shared cache, and cache.remote names none (true)"
+            yield Fault(("cache", "push"), wrong, "name a URL or a folder in cache.remote")
+        return
+    url = with_variables(cache.remote)
+    if not urls.is_url(url):
+        return
+    if fault := urls.fault_of(url):
+        yield Fault(("cache", "remote"), *fault)
+    elif cache.push and (scheme := url.partition("://")[0].lower()) in urls.READ_ONLY:
+        wrong = f"is for a place that can be written, and {scheme} is for pulling alone (true)"
+        yield Fault(("cache", "push"), wrong, "remove it, or name another place in cache.remote")
+
+
 def _paths(settings: Settings) -> Iterator[Fault]:
     for table, name in (
         ("data", "root"),
@@ -58,6 +78,7 @@ def _paths(settings: Settings) -> Iterator[Fault]:
         ("student", "weights"),
         ("distill", "images"),
         ("track", "folder"),
+        ("cache", "remote"),
     ):
         path = getattr(getattr(settings, table), name)
         if path is None:

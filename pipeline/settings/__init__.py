@@ -15,6 +15,7 @@ from pipeline.settings.build import (
     PrecisionName,
     TensorRT,
 )
+from pipeline.settings.cache import Cache
 from pipeline.settings.data import Data, SourceName
 from pipeline.settings.distill import Distill
 from pipeline.settings.kinds import Table
@@ -29,6 +30,7 @@ __all__ = [
     "BackendName",
     "Bank",
     "Build",
+    "Cache",
     "CompareGate",
     "Data",
     "DeviceName",

@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from pipeline.settings.bank import Bank
 from pipeline.settings.build import Build, Export
+from pipeline.settings.cache import Cache
 from pipeline.settings.data import Data
 from pipeline.settings.distill import Distill
 from pipeline.settings.kinds import Table, Weight
@@ -38,6 +39,7 @@ class Settings(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     build: Build = Build()
     validate: Validate = Validate()
     run: Run = Run()
+    cache: Cache = Cache()
     track: Track = Track()
     gates: dict[str, Gate] = msgspec.field(default_factory=lambda: dict(DEFAULT_GATES))
     compare: dict[str, CompareGate] = msgspec.field(default_factory=lambda: dict(DEFAULT_COMPARE))

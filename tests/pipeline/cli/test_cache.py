@@ -98,3 +98,43 @@ def test_pull_from_nowhere_is_an_error(madpipe: Call) -> None:
         "",
         "gone: no such folder; name the folder that was pushed to\n",
     )
+
+
+def test_push_and_pull_by_url(madpipe: Call, stored: Store, tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/shared"
+    assert madpipe("cache", "push", url) == (0, f"copied 2 entries to {url}\n", "")
+    assert madpipe("cache", "push", url)[1] == f"copied 0 entries to {url}\n"
+    assert madpipe("cache", "push", "--overwrite", url)[1] == f"copied 2 entries to {url}\n"
+    (tmp_path / "fresh").mkdir()
+    config = ("--config", "fresh/pipeline.toml")
+    assert madpipe("cache", "pull", url, *config)[1] == f"copied 2 entries from {url}\n"
+    copied = Store(tmp_path / "fresh" / ".madpipe")
+    assert [path.name for path, _ in copied.entries()] == [p.name for p, _ in stored.entries()]
+
+
+def test_the_settings_name_the_place_where_the_command_does_not(
+    madpipe: Call, stored: Store, tmp_path: Path
+) -> None:
+    assert stored.home.is_dir()
+    code, _, err = madpipe("cache", "push")
+    assert code == 2
+    assert err == (
+        "command line: names no place, nor does pipeline.toml (cache.remote is absent); name a "
+        "URL or a folder, or set cache.remote\n"
+    )
+    text = '[cache]\nremote = "shared"\n'
+    (tmp_path / "pipeline.toml").write_text(text, encoding="utf-8")
+    assert madpipe("cache", "push")[:2] == (0, "copied 2 entries to shared\n")
+    assert madpipe("cache", "pull")[:2] == (0, "copied 0 entries from shared\n")
+
+
+def test_an_unknown_scheme_and_a_missing_package_have_their_own_exit_codes(madpipe: Call) -> None:
+    code, _, err = madpipe("cache", "push", "s4://bucket/a")
+    assert code == 2
+    assert err == (
+        "s4://bucket/a: unknown scheme, did you mean 's3'? (s4); use one of s3, gs, az, sftp, "
+        "https, file, or the path of a folder\n"
+    )
+    code, _, err = madpipe("cache", "pull", "gs://bucket/a")
+    assert (code, err.rpartition(";")[2]) == (5, " install madpipe[gcs]\n")
+    assert madpipe("cache", "push", "https://host/a")[0] == 2

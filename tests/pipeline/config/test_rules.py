@@ -5,6 +5,7 @@ import pytest
 from pipeline.config.rules import broken_rules
 from pipeline.settings import (
     Build,
+    Cache,
     CompareGate,
     Data,
     Distill,
@@ -16,6 +17,10 @@ from pipeline.settings import (
 )
 
 BROKEN = [
+    (Settings(cache=Cache(push=True)), [("cache", "push")]),
+    (Settings(cache=Cache(remote="s4://bucket")), [("cache", "remote")]),
+    (Settings(cache=Cache(remote="https://host/a", push=True)), [("cache", "push")]),
+    (Settings(cache=Cache(remote=" ")), [("cache", "remote")]),
     (Settings(distill=Distill(lambda0=0, lambda1=0)), [("distill", "lambda1")]),
     (Settings(distill=Distill(method="abm", lambda0=0)), [("distill", "lambda0")]),
     (

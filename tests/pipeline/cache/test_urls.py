@@ -1,0 +1,52 @@
+"""URLs of shared caches are checked by their text, and never shown with what is secret in them."""
+
+import pytest
+
+from pipeline.cache import urls
+from pipeline.errors import UsageError
+
+FAULTS = {
+    "s4://bucket/a": "unknown scheme, did you mean 's3'? (s4)",
+    "sftpp://host/a": "unknown scheme, did you mean 'sftp'? (sftpp)",
+    "memory://a": "unknown scheme",
+    "simplecache::s3://bucket/a": "unknown scheme",
+    "s3://": "names no bucket (s3://)",
+    "az:///a": "names no container (az:///a)",
+    "sftp://me:pa55word@/a": "names no host (sftp:///a)",
+    "file://shared": "is not the path of a folder (shared)",
+    "s3://KEY:pa55word@bucket/a": "has user and password, which s3 does not take from a URL",
+    "https://host/a?token=pa55word": "has a query or fragment, behind which no file can be named",
+}
+
+
+@pytest.mark.parametrize("text", FAULTS)
+def test_what_nothing_opens_is_refused(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        urls.parse(text)
+    assert caught.value.wrong.startswith(FAULTS[text])
+    assert "pa55word" not in str(caught.value)
+    if "unknown" in FAULTS[text]:
+        assert "use one of s3, gs, az, sftp, https, file, or the path" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("s3://bucket/a/", "s3://bucket/a"),
+        ("S3://bucket", "S3://bucket"),
+        ("sftp://me:secret@host:22/a", "sftp://host:22/a"),
+        ("https://me:secret@host/a", "https://host/a"),
+        ("abfs://container@account.dfs.core.windows.net/a",) * 2,
+        ("file:///shared/a@b", "file:///shared/a@b"),
+        ("webdav://host/a", "webdav://host/a"),
+    ],
+)
+def test_a_url_is_named_without_user_and_password(text: str, name: str) -> None:
+    url = urls.parse(text)
+    assert url.name == name
+
+
+def test_folders_are_no_urls() -> None:
+    assert not urls.is_url("/shared")
+    assert not urls.is_url("C:\\shared")
+    assert urls.is_url("s3://bucket")
