@@ -7,6 +7,7 @@ from pathlib import Path
 from pipeline.errors import StoreError
 from pipeline.gates.measurements import LatencyRecord, Samples, read
 from pipeline.report import plots
+from pipeline.report.markdown import first_inference_rows
 from pipeline.report.records import CurvePoint, Report
 from pipeline.screen import formatting
 
@@ -40,6 +41,7 @@ def render(report: Report) -> str:
         picture=base64.b64encode(picture.read_bytes()).decode() if picture else None,
         latency_plots=_latency_plots(report),
         noise=_noise(report),
+        first_inference=first_inference_rows(report.latency.first_inference),
         reliability=plots.reliability(report.accuracy, "Reliability of teacher and engine")
         if report.accuracy
         else None,

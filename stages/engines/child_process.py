@@ -45,7 +45,7 @@ class Child:
         last = f": {lines[-1].strip()[:_MAX_CHARACTERS]}" if lines else ""
         if self.is_late:
             return f"not done after {self.longest_s:g} s{last}"
-        return f"{_ending(self.process.returncode)}{last}"
+        return f"{ending(self.process.returncode)}{last}"
 
     def end(self) -> None:
         """Kill it for taking too long."""
@@ -53,7 +53,8 @@ class Child:
         self.process.kill()
 
 
-def _ending(code: int) -> str:
+def ending(code: int) -> str:
+    """Return how a process ended, by its exit code, which is below 0 for signals."""
     try:
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     except ValueError:

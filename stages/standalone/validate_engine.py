@@ -22,7 +22,13 @@ from stages.data.images import Images
 from stages.data.images import load as load_dataset
 from stages.data.tree import some
 from stages.engines import compatibility
-from stages.engines.base import BACKENDS, VALIDATION_FILE, OnProgress, no_progress
+from stages.engines.base import (
+    BACKENDS,
+    RUNTIME_CACHE_FOLDER,
+    VALIDATION_FILE,
+    OnProgress,
+    no_progress,
+)
 from stages.engines.open_engine import read_folder
 from stages.networks import card as cards
 from stages.networks import weights
@@ -94,6 +100,8 @@ def validate(
         logits={},
         kind="held-out" if source else "bank",
         opset=BACKENDS[manifest.backend].opset,
+        cache=folder / RUNTIME_CACHE_FOLDER,
+        on_note=on_note,
         on_logits=partial(remarks.of_logits, images=images if source else None, on_note=on_note),
         on_progress=on_progress,
     )

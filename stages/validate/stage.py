@@ -24,12 +24,12 @@ from pipeline.gates import real_images
 from pipeline.gates.build_records import EngineManifest
 from pipeline.gates.real_images import ImageList
 from pipeline.settings import Validate
-from pipeline.stage import Context, StageError
+from pipeline.stage import Context, OnNote, StageError, no_note
 from stages import machine_load
 from stages.data import images as datasets
 from stages.data import overlap
 from stages.data.images import Images
-from stages.engines import compatibility
+from stages.engines import compatibility, first_inference
 from stages.engines.base import BACKENDS, OnProgress, no_progress
 from stages.engines.open_engine import open_engine, read_manifest
 from stages.engines.ort import OrtSession
@@ -106,7 +106,9 @@ def run(ctx: Context) -> None:
         opset=ctx.settings.export.opset or BACKENDS[manifest.backend].opset,
         graph_absent=graph_absent,
         held_back=_held_back(ctx, card, student) if used is not None else None,
+        cache=ctx.cache,
         on_progress=ctx.progress,
+        on_note=ctx.note,
     )
     records.write(ctx.output("measurements"), measurements)
     records.write(ctx.output("samples"), samples)
@@ -210,8 +212,10 @@ def measure(
     opset: int,
     graph_absent: str | None = None,
     held_back: HeldBack | None = None,
+    cache: Path | None = None,
     on_logits: Callable[[accuracy.Logits], None] = lambda _: None,
     on_progress: OnProgress = no_progress,
+    on_note: OnNote = no_note,
 ) -> tuple[records.Measurements, records.Samples]:
     """Measure an engine, whose file is `path`, against its teacher, or say why it cannot run here.
 
@@ -219,7 +223,9 @@ def measure(
     where `kind` is "held-out". `opset` is the ONNX operator set of the teacher's engine.
     `graph_absent` says why there are no logits of the graph of an engine for another machine.
     `held_back` are unlabelled images on which the agreement with the teacher is measured as well.
-    `on_logits` gets all logits before latencies are measured, which takes longer.
+    `cache` is a folder for the kernels that a runtime compiles, see `Backend.open`.
+    `on_logits` gets all logits before latencies are measured, which takes longer, and `on_note`
+    what is to be known of how the engine was opened.
 
     Raises:
         StageError: The engine is damaged or cannot run, or outputs are not finite.
@@ -227,11 +233,22 @@ def measure(
     """
     infer = partial(torch_logits, teacher.network, on_progress=counted(on_progress, "teacher"))
     networks: dict[str, agreement.Infer] = {"teacher": infer}
-    engine, resident_bytes, latencies, latency_samples = None, None, None, None
+    engine, first, resident_bytes, latencies, latency_samples = None, None, None, None, None
     absent = compatibility.why_not_run(manifest)
     if absent is None:
+        # Its processes come first, so that an engine that crashes its runtime does so in them.
+        first = first_inference.measure(
+            manifest,
+            path,
+            images.batch(torch.arange(1), torch.device("cpu")).shape,
+            threads=options.threads,
+            runs=options.first_runs,
+        )
         before_bytes = machine_load.resident_bytes()
-        engine = Engine(manifest, path, open_engine(manifest, path, threads=options.threads))
+        session = open_engine(manifest, path, threads=options.threads, cache=cache)
+        for note in session.notes:
+            on_note(note)
+        engine = Engine(manifest, path, session)
         resident_bytes = max(0, machine_load.resident_bytes() - before_bytes)
         networks["engine"] = partial(_engine_logits, engine, options.threads, on_progress)
     logits = agreement.all_logits(networks, images, logits)
@@ -242,6 +259,7 @@ def measure(
         latencies, latency_samples = latency.measure(
             teacher, engine, images, options, opset=opset, on_progress=on_progress
         )
+        latencies = msgspec.structs.replace(latencies, first_inference=first)
     dataset = records.DatasetPart(kind=kind, n=len(images), id=identity(images))
     samples = _samples(logits, y_N, dataset, latency_samples)
     measurements = records.Measurements(
@@ -292,11 +310,18 @@ def _record_metrics(ctx: Context, measurements: records.Measurements, teacher: C
             f"{ctx.input('build/engine').parent} --teacher {ctx.input('teacher/weights')}"
         )
         return
-    batches = measurements.latency.batches
+    _record_latency(ctx, measurements.latency)
+
+
+def _record_latency(ctx: Context, latency_record: records.Latency) -> None:
+    """Show the speed-ups and the time to the first inference, and what makes them doubtful."""
+    batches = latency_record.batches
     ctx.metric("speedup", batches[0].speedup.median)
     if same_backend := batches[0].speedup_same_backend:
         ctx.metric("speedup_same_backend", same_backend.median)
-    if why := measurements.latency.teacher_engine_absent:
+    if first := latency_record.first_inference:
+        ctx.metric("engine_first_ms", first.p50_ms)
+    if why := latency_record.teacher_engine_absent:
         ctx.note(why)
     if unsteady := [str(latency.batch) for latency in batches if not latency.warmup.is_steady]:
         ctx.note(f"warming up ended before latencies were steady at batch {', '.join(unsteady)}")
