@@ -120,7 +120,7 @@ def first_inference_rows(first: FirstInference | None) -> list[tuple[str, str, s
         return []
     ways = {"from opening the engine": first.times_ms, "with kept kernels": first.cached_times_ms}
     return [
-        (way, *(f"{value:.1f}" for value in (median(times), min(times), max(times))), len(times))
+        (way, f"{median(times):.1f}", f"{min(times):.1f}", f"{max(times):.1f}", len(times))
         for way, times in ways.items()
         if times
     ]

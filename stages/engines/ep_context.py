@@ -35,7 +35,8 @@ def contexts(model: "ModelProto") -> Iterator[Context]:
         if node.op_type != _OPERATOR:
             continue
         values = {attr.name: attr.s or attr.i for attr in node.attribute}
-        is_embedded = bool(values.get("embed_mode", 1))
+        # It is what a file without the attribute means; a second one of the name hides nothing.
+        is_embedded = all(attr.i for attr in node.attribute if attr.name == "embed_mode")
         yield Context(
             name=node.name,
             provider=_text(values.get("source")),

@@ -20,8 +20,10 @@ class Provider(NamedTuple):
     distribution: str = "onnxruntime-gpu|onnxruntime"
     """Whose version a compiled engine is bound to."""
     install: str = ""
+    compiles: bool = False
+    """Whether it compiles graphs, and what it compiled may be kept (EPContext)."""
     option_prefix: str = ""
-    """What its options begin with, where it compiles graphs for a range of batches."""
+    """What its options begin with, where it compiles for a range of batches."""
     cache_option: str = ""
     """Its option that names a folder for the kernels that it compiles."""
     is_plugin: bool = False
@@ -38,6 +40,7 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
             module="tensorrt",
             distribution="tensorrt|tensorrt-cu13|tensorrt-cu12",
             install="pip install 'madpipe[tensorrt10]'",
+            compiles=True,
             option_prefix="trt_",
         ),
         "cuda-tensorrt-rtx": Provider(
@@ -46,6 +49,7 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
             module="onnxruntime_ep_nv_tensorrt_rtx",
             distribution="onnxruntime-ep-nv-tensorrt-rtx|onnxruntime-ep-nv-tensorrt-rtx-cu13",
             install="pip install onnxruntime-ep-nv-tensorrt-rtx",
+            compiles=True,
             option_prefix="nv_",
             cache_option="nv_runtime_cache_path",
             is_plugin=True,
@@ -61,8 +65,8 @@ def hardware(device: str) -> Literal["cpu", "cuda"]:
 
 
 def compiles(device: str) -> bool:
-    """Return whether a device's provider compiles graphs, which may be stored (EPContext)."""
-    return bool(PROVIDERS[device].option_prefix)
+    """Return whether a device's provider compiles graphs, and may keep them (EPContext)."""
+    return PROVIDERS[device].compiles
 
 
 def check_installed(device: str) -> None:
