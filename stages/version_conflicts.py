@@ -92,8 +92,8 @@ def provider_conflict(device: str, version: Version = machine.version) -> Confli
             "this ONNX Runtime is built without it",
             f"pip uninstall onnxruntime, then {BACKENDS['onnxruntime'].install}",
         )
-    found = next(tensorrt_of_onnxruntime(linked, version), None)
-    return found and Conflict(found.detail, "pip install 'madpipe[tensorrt10]'")
+    conflict = next(tensorrt_of_onnxruntime(linked, version), None)
+    return conflict and Conflict(conflict.detail, "pip install 'madpipe[tensorrt10]'")
 
 
 def declared_conflicts(version: Version) -> Iterator[Conflict]:

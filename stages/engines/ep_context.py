@@ -84,18 +84,14 @@ def check(content: bytes, provider: str | None) -> tuple[Context, ...]:
         StageError: It has some where it may have none, or none where it should, names a file, or
             is of another provider.
     """
-    found = tuple(contexts(_parsed(content))) if _OPERATOR.encode() in content else ()
-    if provider is None:
-        wrong = (
-            f"is compiled, and its manifest does not say so ({found[0].provider})" if found else ""
-        )
-    elif not found:
-        wrong = f"is not compiled, though its manifest says so ({provider})"
+    compiled = tuple(contexts(_parsed(content))) if _OPERATOR.encode() in content else ()
+    if provider is not None and not compiled:
+        faults = [f"is not compiled, though its manifest says so ({provider})"]
     else:
-        wrong = next(filter(None, (_fault(context, provider) for context in found)), "")
-    if wrong:
-        raise StageError("the engine", wrong, "build it again")
-    return found
+        faults = [fault for context in compiled if (fault := _fault(context, provider))]
+    if faults:
+        raise StageError("the engine", faults[0], "build it again")
+    return compiled
 
 
 def _parsed(content: bytes) -> "ModelProto":
@@ -109,7 +105,9 @@ def _parsed(content: bytes) -> "ModelProto":
         ) from error
 
 
-def _fault(context: Context, provider: str) -> str:
+def _fault(context: Context, provider: str | None) -> str:
+    if provider is None:
+        return f"is compiled, and its manifest does not say so ({context.provider})"
     if not context.is_embedded:
         return f"names a file in place of holding what was compiled ({context.file})"
     if context.provider != provider:

@@ -102,13 +102,13 @@ def check_placement(session: onnxruntime.InferenceSession, device: str) -> None:
         UnavailableError: It would not, and would wait for the CPU in each inference.
     """
     provider = PROVIDERS[device]
-    elsewhere = {
+    other_ops = {
         node.op_type
         for part in session.get_provider_graph_assignment_info()
         if part.ep_name != provider.name
         for node in part.get_nodes()
     }
-    if layers := sorted(elsewhere - _SHAPE_OPS):
+    if layers := sorted(other_ops - _SHAPE_OPS):
         raise UnavailableError(
             "build.device",
             f"ONNX Runtime has no kernels on the GPU for some layers ({', '.join(layers)}; "

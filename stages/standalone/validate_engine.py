@@ -80,7 +80,6 @@ def validate(
     card = _teacher_card(teacher, tensors, facts, manifest)
     options_of = {"mean": "--mean", "std": "--std"}
     report_assumptions(card, options_of, on_note, is_strict=is_strict)
-    code = registry.source_file(card.arch)
     network = restore(card, tensors, teacher, place="--teacher", on_note=on_note)
     if source is None:
         images = bank_images(Path(data.removeprefix(_BANK)), card)
@@ -92,7 +91,7 @@ def validate(
             images = _held_out(source, classes_file, card, on_note)
     compatibility.check(manifest)
     measurements, _ = validate_stage.measure(
-        Teacher(network=network, card=card, code=code),
+        Teacher(network=network, card=card, code=registry.source_file(card.arch)),
         manifest,
         path,
         images,

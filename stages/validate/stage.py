@@ -9,7 +9,7 @@ Latency is of teacher (torch), the teacher as an engine, and the engine, interle
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -200,6 +200,34 @@ def _engine_logits(
     return predict(session.infer, images, on_progress=counted(on_progress, "engine"))
 
 
+class _Opened(NamedTuple):
+    """An engine that was opened here, and what that took."""
+
+    engine: Engine
+    first: records.FirstInference | None
+    resident_bytes: int
+
+
+def _opened(
+    manifest: EngineManifest, path: Path, images: Images, options: Validate, cache: Path | None
+) -> _Opened:
+    """Return an engine that is open, once new processes have measured its first inference.
+
+    They come first, so that an engine that crashes its runtime does so in one of them.
+    """
+    first = first_inference.measure(
+        manifest,
+        path,
+        images.batch(torch.arange(1), torch.device("cpu")).shape,
+        threads=options.threads,
+        runs=options.first_runs,
+    )
+    before_bytes = machine_load.resident_bytes()
+    session = open_engine(manifest, path, threads=options.threads, cache=cache)
+    resident_bytes = max(0, machine_load.resident_bytes() - before_bytes)
+    return _Opened(Engine(manifest, path, session), first, resident_bytes)
+
+
 def measure(
     teacher: Teacher,
     manifest: EngineManifest,
@@ -233,33 +261,22 @@ def measure(
     """
     infer = partial(torch_logits, teacher.network, on_progress=counted(on_progress, "teacher"))
     networks: dict[str, agreement.Infer] = {"teacher": infer}
-    engine, first, resident_bytes, latencies, latency_samples = None, None, None, None, None
+    opened, latencies, latency_samples = None, None, None
     absent = compatibility.why_not_run(manifest)
     if absent is None:
-        # Its processes come first, so that an engine that crashes its runtime does so in them.
-        first = first_inference.measure(
-            manifest,
-            path,
-            images.batch(torch.arange(1), torch.device("cpu")).shape,
-            threads=options.threads,
-            runs=options.first_runs,
-        )
-        before_bytes = machine_load.resident_bytes()
-        session = open_engine(manifest, path, threads=options.threads, cache=cache)
-        for note in session.notes:
+        opened = _opened(manifest, path, images, options, cache)
+        for note in opened.engine.session.notes:
             on_note(note)
-        engine = Engine(manifest, path, session)
-        resident_bytes = max(0, machine_load.resident_bytes() - before_bytes)
-        networks["engine"] = partial(_engine_logits, engine, options.threads, on_progress)
+        networks["engine"] = partial(_engine_logits, opened.engine, options.threads, on_progress)
     logits = agreement.all_logits(networks, images, logits)
     on_logits(logits)
     y_N = images.y_N.numpy() if kind == "held-out" else None
     comparison = accuracy.compare(logits, y_N, images.classes)
-    if engine is not None:
+    if opened is not None:
         latencies, latency_samples = latency.measure(
-            teacher, engine, images, options, opset=opset, on_progress=on_progress
+            teacher, opened.engine, images, options, opset=opset, on_progress=on_progress
         )
-        latencies = msgspec.structs.replace(latencies, first_inference=first)
+        latencies = msgspec.structs.replace(latencies, first_inference=opened.first)
     dataset = records.DatasetPart(kind=kind, n=len(images), id=identity(images))
     samples = _samples(logits, y_N, dataset, latency_samples)
     measurements = records.Measurements(
@@ -270,7 +287,8 @@ def measure(
         engine=manifest,
         engine_bytes=path.stat().st_size,
         memory=records.Memory(
-            engine_resident_bytes=resident_bytes, process_peak_bytes=machine.peak_memory_bytes()
+            engine_resident_bytes=opened.resident_bytes if opened else None,
+            process_peak_bytes=machine.peak_memory_bytes(),
         ),
         engine_absent=absent,
         graph_absent=graph_absent,

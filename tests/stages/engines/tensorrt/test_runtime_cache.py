@@ -80,7 +80,8 @@ class Engine:
     """An engine whose configuration makes one cache."""
 
     def __init__(self, *, takes: bool = True) -> None:
-        self.cache, self.used = Cache(takes=takes), None
+        self.cache = Cache(takes=takes)
+        self.used: Cache | None = None
 
     def create_runtime_config(self) -> "Engine":
         return self
@@ -95,7 +96,7 @@ class Engine:
 
 def test_a_session_takes_the_kernels_and_keeps_those_that_are_new(tmp_path: Path) -> None:
     file, notes, engine = _file(tmp_path), list[str](), Engine()
-    kernels = Kernels(engine, file, notes)  # type: ignore[arg-type]
+    kernels = Kernels(engine, file, notes)
     assert kernels.config is engine
     assert engine.used is engine.cache
     kernels.keep()
@@ -107,7 +108,7 @@ def test_a_session_takes_the_kernels_and_keeps_those_that_are_new(tmp_path: Path
     kernels.keep()
     assert file.path.stat().st_mtime_ns == stamp
     later = Engine()
-    Kernels(later, file, notes)  # type: ignore[arg-type]
+    Kernels(later, file, notes)
     assert later.cache.content == b"compiled"
     assert notes == []
 
@@ -115,7 +116,7 @@ def test_a_session_takes_the_kernels_and_keeps_those_that_are_new(tmp_path: Path
 def test_kernels_that_the_runtime_refuses_are_left_aside_and_written_anew(tmp_path: Path) -> None:
     file, notes, engine = _file(tmp_path), list[str](), Engine(takes=False)
     file.write(b"of another driver")
-    kernels = Kernels(engine, file, notes)  # type: ignore[arg-type]
+    kernels = Kernels(engine, file, notes)
     assert "does not take its runtime cache" in notes[0]
     engine.cache.content = b"compiled"
     kernels.keep()
