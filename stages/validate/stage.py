@@ -9,7 +9,7 @@ Latency is of teacher (torch), the teacher as an engine, and the engine, interle
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -25,11 +25,10 @@ from pipeline.gates.build_records import EngineManifest
 from pipeline.gates.real_images import ImageList
 from pipeline.settings import Validate
 from pipeline.stage import Context, OnNote, StageError, no_note
-from stages import machine_load
 from stages.data import images as datasets
 from stages.data import overlap
 from stages.data.images import Images
-from stages.engines import compatibility, first_inference
+from stages.engines import compatibility
 from stages.engines.base import BACKENDS, OnProgress, no_progress
 from stages.engines.open_engine import open_engine, read_manifest
 from stages.engines.ort import OrtSession
@@ -42,6 +41,7 @@ from stages.validate import accuracy, agreement, latency
 from stages.validate.agreement import HeldBack
 from stages.validate.images import bank_images, check_images, identity
 from stages.validate.latency import Engine, Teacher
+from stages.validate.opened import Opened, opened
 
 _ONNX_TEACHER = (
     "the teacher is an ONNX file, whose operators torch runs one by one where speedup is measured: "
@@ -200,34 +200,6 @@ def _engine_logits(
     return predict(session.infer, images, on_progress=counted(on_progress, "engine"))
 
 
-class _Opened(NamedTuple):
-    """An engine that was opened here, and what that took."""
-
-    engine: Engine
-    first: records.FirstInference | None
-    resident_bytes: int
-
-
-def _opened(
-    manifest: EngineManifest, path: Path, images: Images, options: Validate, cache: Path | None
-) -> _Opened:
-    """Return an engine that is open, once new processes have measured its first inference.
-
-    They come first, so that an engine that crashes its runtime does so in one of them.
-    """
-    first = first_inference.measure(
-        manifest,
-        path,
-        images.batch(torch.arange(1), torch.device("cpu")).shape,
-        threads=options.threads,
-        runs=options.first_runs,
-    )
-    before_bytes = machine_load.resident_bytes()
-    session = open_engine(manifest, path, threads=options.threads, cache=cache)
-    resident_bytes = max(0, machine_load.resident_bytes() - before_bytes)
-    return _Opened(Engine(manifest, path, session), first, resident_bytes)
-
-
 def measure(
     teacher: Teacher,
     manifest: EngineManifest,
@@ -261,22 +233,20 @@ def measure(
     """
     infer = partial(torch_logits, teacher.network, on_progress=counted(on_progress, "teacher"))
     networks: dict[str, agreement.Infer] = {"teacher": infer}
-    opened, latencies, latency_samples = None, None, None
+    here, latencies, latency_samples = None, None, None
     absent = compatibility.why_not_run(manifest)
     if absent is None:
-        opened = _opened(manifest, path, images, options, cache)
-        for note in opened.engine.session.notes:
-            on_note(note)
-        networks["engine"] = partial(_engine_logits, opened.engine, options.threads, on_progress)
+        here = opened(manifest, path, images, options, cache, on_note)
+        networks["engine"] = partial(_engine_logits, here.engine, options.threads, on_progress)
     logits = agreement.all_logits(networks, images, logits)
     on_logits(logits)
     y_N = images.y_N.numpy() if kind == "held-out" else None
     comparison = accuracy.compare(logits, y_N, images.classes)
-    if opened is not None:
+    if here is not None:
         latencies, latency_samples = latency.measure(
-            teacher, opened.engine, images, options, opset=opset, on_progress=on_progress
+            teacher, here.engine, images, options, opset=opset, on_progress=on_progress
         )
-        latencies = msgspec.structs.replace(latencies, first_inference=opened.first)
+        latencies = msgspec.structs.replace(latencies, first_inference=here.first)
     dataset = records.DatasetPart(kind=kind, n=len(images), id=identity(images))
     samples = _samples(logits, y_N, dataset, latency_samples)
     measurements = records.Measurements(
@@ -286,14 +256,18 @@ def measure(
         latency=latencies,
         engine=manifest,
         engine_bytes=path.stat().st_size,
-        memory=records.Memory(
-            engine_resident_bytes=opened.resident_bytes if opened else None,
-            process_peak_bytes=machine.peak_memory_bytes(),
-        ),
+        memory=_memory(here),
         engine_absent=absent,
         graph_absent=graph_absent,
     )
     return measurements, samples
+
+
+def _memory(engine: Opened | None) -> records.Memory:
+    return records.Memory(
+        engine_resident_bytes=engine.resident_bytes if engine else None,
+        process_peak_bytes=machine.peak_memory_bytes(),
+    )
 
 
 def _samples(

@@ -174,7 +174,7 @@ def test_an_execution_provider_is_tried_where_a_gpu_is(monkeypatch: pytest.Monke
     monkeypatch.setattr(machine, "gpus", lambda: (machine.Gpu("NVIDIA L4", "8.9", "580.1"),))
     monkeypatch.setattr(version_conflicts, "provider_conflict", lambda _: None)
     row = PROVIDERS["cuda-tensorrt"]._replace(module="onnxruntime")
-    table = MappingProxyType(PROVIDERS | {"cuda-tensorrt": row})
+    table = MappingProxyType(dict(PROVIDERS) | {"cuda-tensorrt": row})
     for module in (doctor, ort_provider, providers):
         monkeypatch.setattr(module, "PROVIDERS", table)
     finding = doctor._provider("cuda-tensorrt")

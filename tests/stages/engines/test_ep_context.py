@@ -1,6 +1,7 @@
 """Compiled models are seen before any runtime sees them, wherever they come from."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from onnx import ModelProto, TensorProto, helper
@@ -16,7 +17,7 @@ PROVIDER = "TensorrtExecutionProvider"
 
 def compiled(*, embed_mode: int = 1, held: bytes = b"native code", **changes: object) -> ModelProto:
     """Return a model of one EPContext node, as execution providers write them."""
-    attributes = {
+    attributes: dict[str, Any] = {
         "embed_mode": embed_mode,
         "ep_cache_context": held,
         "source": PROVIDER,

@@ -40,7 +40,7 @@ def openvino_device(monkeypatch: pytest.MonkeyPatch) -> str:
     """A device of ONNX Runtime's that is OpenVINO's execution provider."""
     if not machine.has_module(OPENVINO.module):
         pytest.skip(f"{OPENVINO.module} is not installed")
-    table = MappingProxyType(PROVIDERS | {DEVICE: OPENVINO})
+    table = MappingProxyType(dict(PROVIDERS) | {DEVICE: OPENVINO})
     for module in (providers, ort, ort_provider, compatibility, selection):
         monkeypatch.setattr(module, "PROVIDERS", table)
     return DEVICE
@@ -148,7 +148,7 @@ def test_a_provider_that_does_not_load_says_so_and_the_cpu_takes_no_place_of_it(
     device: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     present = Provider(PROVIDERS[device].name, "one", compiles=True)  # its package is onnxruntime
-    table = MappingProxyType(PROVIDERS | {device: present})
+    table = MappingProxyType(dict(PROVIDERS) | {device: present})
     monkeypatch.setattr(ort_provider, "PROVIDERS", table)
     monkeypatch.setattr(providers, "PROVIDERS", table)
     with pytest.raises(UnavailableError, match=rf"^build.device: {present.name} does not load"):

@@ -109,5 +109,5 @@ def test_an_engine_that_could_run_better_is_a_note(state: str) -> None:
             del plan
             return getattr(tensorrt_rtx.EngineValidity, state), 0
 
-    note = validity.check(Runtime(), b"", msgspec.structs.replace(_manifest()), [])  # type: ignore[arg-type]
+    note = validity.check(Runtime(), b"", msgspec.structs.replace(_manifest()), [])
     assert bool(note) == (state == "SUBOPTIMAL")
