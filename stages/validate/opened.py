@@ -29,6 +29,7 @@ def opened(
     path: Path,
     images: Images,
     options: Validate,
+    *,
     cache: Path | None,
     on_note: OnNote,
 ) -> Opened:

@@ -223,9 +223,8 @@ def measure(
     where `kind` is "held-out". `opset` is the ONNX operator set of the teacher's engine.
     `graph_absent` says why there are no logits of the graph of an engine for another machine.
     `held_back` are unlabelled images on which the agreement with the teacher is measured as well.
-    `cache` is a folder for the kernels that a runtime compiles, see `Backend.open`.
-    `on_logits` gets all logits before latencies are measured, which takes longer, and `on_note`
-    what is to be known of how the engine was opened.
+    `cache` is as in `Backend.open`. `on_logits` gets all logits before latencies are measured,
+    which takes longer, and `on_note` what is to be known of how the engine was opened.
 
     Raises:
         StageError: The engine is damaged or cannot run, or outputs are not finite.
@@ -236,7 +235,7 @@ def measure(
     here, latencies, latency_samples = None, None, None
     absent = compatibility.why_not_run(manifest)
     if absent is None:
-        here = opened(manifest, path, images, options, cache, on_note)
+        here = opened(manifest, path, images, options, cache=cache, on_note=on_note)
         networks["engine"] = partial(_engine_logits, here.engine, options.threads, on_progress)
     logits = agreement.all_logits(networks, images, logits)
     on_logits(logits)
