@@ -13,6 +13,7 @@ from stages import version_conflicts
 from stages.engines import selection
 from stages.engines.base import BACKENDS
 from stages.engines.compatibility import sm
+from stages.engines.providers import PROVIDERS, compiles
 
 State = Literal["ok", "lacking", "note"]
 _LEAST_DISK_GIB = 2.0
@@ -53,6 +54,7 @@ def examine(home: Path) -> list[Finding]:
         _gpu(),
         _torch(),
         _onnxruntime(),
+        *(_provider(device) for device in PROVIDERS if compiles(device)),
         *(_backend(name) for name in BACKENDS if name != "onnxruntime"),
         *_int8(),
         *(conflicts or [Finding("versions", "ok", "what is installed fits together")]),
@@ -146,6 +148,24 @@ def _onnxruntime() -> Finding:
             return Finding("onnxruntime", "lacking", f"{detail}; {other.detail}", other.fix)
         return Finding("onnxruntime", "lacking", detail, "pip install 'madpipe[cuda]'")
     return Finding("onnxruntime", "ok", f"{detail} and CUDA")
+
+
+def _provider(device: str) -> Finding:
+    """Return whether an execution provider of ONNX Runtime that compiles is to be had."""
+    provider, name = PROVIDERS[device], f"onnxruntime {device}"
+    if not machine.has_module(provider.module):
+        return Finding(name, "note", f"not installed ({provider.module})", provider.install)
+    version = machine.version(provider.distribution)
+    if conflict := version_conflicts.provider_conflict(device):
+        return Finding(name, "lacking", f"{version}; {conflict.detail}", conflict.fix)
+    if not machine.gpus():
+        return Finding(name, "ok", f"{version}, not tried, without a GPU")
+    try:
+        _try_convolution(device)
+    except MadpipeError as error:
+        fix = f"{provider.install}, or see the driver and the libraries above"
+        return Finding(name, "lacking", f"{version}; {error.wrong}", fix)
+    return Finding(name, "ok", version)
 
 
 def _int8() -> list[Finding]:

@@ -16,11 +16,12 @@ from typing import NamedTuple
 
 from pipeline import machine
 from stages.engines.base import BACKENDS
+from stages.engines.providers import PROVIDERS
 
 PACKAGES = (
     "torch", "torchvision", "torch-tensorrt", "tensorrt", "tensorrt-cu13", "tensorrt-cu12",
     "tensorrt-rtx", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript", "openvino",
-    "nvidia-modelopt",
+    "nvidia-modelopt", "onnxruntime-ep-nv-tensorrt-rtx",
 )  # fmt: skip
 """Packages whose own requirements are checked."""
 
@@ -65,6 +66,34 @@ def conflicts(version: Version = machine.version) -> Iterator[Conflict]:
     if version(_TENSORRT) != machine.ABSENT:
         linked = linked_libraries(folder / "libonnxruntime_providers_tensorrt.so")
         yield from tensorrt_of_onnxruntime(linked, version)
+
+
+def provider_conflict(device: str, version: Version = machine.version) -> Conflict | None:
+    """Return what an execution provider that compiles does not go with, None where all fits.
+
+    Its package does not declare what it needs, so that an installer brings the wrong one.
+    """
+    provider = PROVIDERS[device]
+    if provider.is_plugin:
+        if machine.ABSENT not in (version("onnxruntime"), version("onnxruntime-gpu")):
+            return Conflict(
+                "NVIDIA has its plugin installed with onnxruntime, and beside onnxruntime-gpu the "
+                "two overwrite each other",
+                "pip uninstall onnxruntime onnxruntime-gpu, then install one of them",
+            )
+        return None
+    onnxruntime = find_spec("onnxruntime")
+    if onnxruntime is None or onnxruntime.origin is None:
+        return None
+    library = Path(onnxruntime.origin).parent / "capi" / "libonnxruntime_providers_tensorrt.so"
+    linked = linked_libraries(library)
+    if not linked:
+        return Conflict(
+            "this ONNX Runtime is built without it",
+            f"pip uninstall onnxruntime, then {BACKENDS['onnxruntime'].install}",
+        )
+    conflict = next(tensorrt_of_onnxruntime(linked, version), None)
+    return conflict and Conflict(conflict.detail, "pip install 'madpipe[tensorrt10]'")
 
 
 def declared_conflicts(version: Version) -> Iterator[Conflict]:

@@ -17,6 +17,7 @@ from pipeline.gates.measurements import (
     Conditions,
     DatasetPart,
     Drift,
+    FirstInference,
     Latency,
     LatencyQuantiles,
     LatencyRecord,
@@ -166,6 +167,14 @@ MEASURED = Measurements(
         "engine": paired("student", "onnx", 0, 0),
     },
     latency=Latency(
+        first_inference=FirstInference(
+            n=6,
+            p50_ms=21.5,
+            times_ms=(20.0, 25.0, 22.0, 21.0, 20.5, 30.0),
+            import_ms=300.0,
+            cached_p50_ms=8.5,
+            cached_times_ms=(8.0, 9.0, 8.5, 8.2, 8.5, 9.5),
+        ),
         threads=1,
         device="cpu",
         processes=1,

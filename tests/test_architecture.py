@@ -123,6 +123,7 @@ LIGHT_STAGE_FILES = {
     "stages/engines/base.py",
     "stages/engines/compatibility.py",
     "stages/engines/open_engine.py",
+    "stages/engines/providers.py",
     "stages/engines/selection.py",
     "models/__init__.py",
     "models/upsampling.py",

@@ -16,6 +16,7 @@ from pipeline.settings import Cache, CompareGate, Distill, Gate, Settings, Track
 from pipeline.weight_names import FORMS, hub_of
 
 KeyPath = tuple[str, ...]
+_COMPILING_DEVICES = ("cuda-tensorrt", "cuda-tensorrt-rtx")
 _TRACKED_NAME = re.compile(r"[A-Za-z\d][A-Za-z\d ._-]{0,99}")
 
 
@@ -226,6 +227,10 @@ def _build(settings: Settings) -> Iterator[Fault]:
     if build.int8 == "trained" and build.precision not in ("auto", "int8", "int4"):
         wrong = f'only int8 and int4 are trained, and precision is another ("{build.precision}")'
         yield Fault(("build", "int8"), wrong, 'remove it, or set build.precision = "int8"')
+    if build.ep_context and build.device not in _COMPILING_DEVICES:
+        wrong = f'only execution providers that compile have one (device "{build.device}")'
+        remedy = f"remove it, or set build.device to one of {', '.join(_COMPILING_DEVICES)}"
+        yield Fault(("build", "ep_context"), wrong, remedy)
     trt = build.tensorrt
     batches = [trt.min_batch, trt.opt_batch, trt.max_batch]
     if batches != sorted(batches):
@@ -234,7 +239,8 @@ def _build(settings: Settings) -> Iterator[Fault]:
         yield Fault(("build", "tensorrt", "opt_batch"), wrong, remedy)
     low, high = trt.min_batch, trt.max_batch
     outside = [size for size in settings.validate.batch_sizes if not low <= size <= high]
-    if build.backend in {"tensorrt", "tensorrt-rtx"} and outside:
+    is_ranged = build.backend in {"tensorrt", "tensorrt-rtx"} or build.device in _COMPILING_DEVICES
+    if is_ranged and outside:
         wrong = f"the engine takes batches of {low} to {high} only ({outside[0]})"
         remedy = "set build.tensorrt.max_batch and min_batch to hold them"
         yield Fault(("validate", "batch_sizes"), wrong, remedy)

@@ -39,6 +39,17 @@ class Signature(Struct, frozen=True, kw_only=True):
     classes: tuple[str, ...] = ()
 
 
+class EpContext(Struct, frozen=True, kw_only=True):
+    """The execution provider of ONNX Runtime that compiled an engine, which no other one loads."""
+
+    provider: str
+    """As ONNX Runtime calls it."""
+    version: str
+    """Of the package that holds it."""
+    sdk_version: str = ""
+    """Of what it compiled with, where the file names it."""
+
+
 class EngineManifest(Struct, frozen=True, kw_only=True):
     """What an engine is and where it may be loaded; lies beside it as manifest.json."""
 
@@ -83,6 +94,8 @@ class EngineManifest(Struct, frozen=True, kw_only=True):
     """Pairs of layers whose channels were brought to one range before rounding."""
     is_trained: bool = False
     """Whether int8 or int4 weights were trained on, and so are not those of the ONNX file."""
+    ep_context: EpContext | None = None
+    """None where the engine is no compiled EPContext."""
     onnx_changes: tuple[str, ...] = ()
     """What was changed in the ONNX file before anything was built from it."""
 

@@ -1,7 +1,8 @@
 """How a measure changed from run A to run B, with bounds, or why the two cannot be compared.
 
 Shares are paired image by image. Latencies, throughput and speed-ups are taken against the teacher
-that each session measured beside them, which `pipeline.gates.pairs` explains. A relative change of
+that each session measured beside them, which `pipeline.gates.pairs` explains; times to a first
+inference are compared as they are, on the same machine. A relative change of
 a share is taken of A's value as it was measured: the error of that value is of second order.
 """
 
@@ -68,6 +69,9 @@ def change_of(name: str, base: Run, head: Run, confidence: float) -> Change | Ab
         if base.samples.dataset.id != head.samples.dataset.id:
             return Absent("the two runs saw other images")
         return _independent(first, second)
+    if name.startswith("engine_first"):
+        # A start is nothing that the teacher's calls beside it would tie together.
+        return other_machine(base, head) or _independent(first, second)
     return _timed(name, base, head, (first, second), confidence)
 
 

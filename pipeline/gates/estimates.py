@@ -4,7 +4,8 @@ Pure: numbers in, numbers out, no numpy.
 """
 
 import math
-from collections.abc import Callable, Mapping
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from pipeline.gates import intervals
@@ -88,6 +89,8 @@ def _size(name: str, measurements: Measurements) -> int | None:
 
 
 def _latency(name: str, latency: Latency, confidence: float) -> Estimate | None:
+    if name.startswith("engine_first"):
+        return first_estimate(_first_times_ms(name, latency), confidence)
     batch, engine = latency.headline, latency.headline.engine
     match name:
         case "speedup":
@@ -111,11 +114,22 @@ def _latency(name: str, latency: Latency, confidence: float) -> Estimate | None:
     return table_estimate(value_ms, table, engine.n, confidence, spread=spread)
 
 
-def why_absent(name: str, measurements: Measurements) -> Absent:
-    """Return why a measure has no value in these measurements."""
+def _first_times_ms(name: str, latency: Latency) -> tuple[float, ...]:
+    first = latency.first_inference
+    if first is None or not name.startswith("engine_first"):
+        return ()
+    return first.cached_times_ms if name == "engine_first_cached_ms" else first.times_ms
+
+
+def why_absent(name: str, measurements: Measurements, confidence: float = 0.95) -> Absent:
+    """Return why a measure has no value in these measurements at a gate's confidence."""
     if name.startswith(("engine", "speedup")) and measurements.engine_absent:
         return Absent(f"not measured in this run: {measurements.engine_absent}", is_elsewhere=True)
     if measurements.latency:
+        if n := len(_first_times_ms(name, measurements.latency)):
+            fewest = intervals.fewest_for_median(confidence)
+            wrong = f"{n} processes bound no median with a confidence of {confidence:g}"
+            return Absent(f"{wrong}, {fewest} would do (validate.first_runs)", fewest)
         needs = measurements.latency.headline.engine.needs
         percentiles = {"engine_p90_ms": needs.p90_ms, "engine_p99_ms": needs.p99_ms}
         if needed := percentiles.get(name):
@@ -136,6 +150,9 @@ def _reason(name: str, measurements: Measurements) -> str | None:
         return None if measurements.images_agreement else "there are no unlabelled images"
     if name == "speedup_same_backend" and measurements.latency:
         return measurements.latency.teacher_engine_absent or "validate.teacher_engine is off"
+    if name.startswith("engine_first") and measurements.latency:
+        is_off = measurements.latency.first_inference is None
+        return "validate.first_runs is 0" if is_off else "no kernels were kept by this runtime"
     if not has_labels and measurements.bank_agreement:
         return "there are no labelled images, only the bank"
     if name.endswith("top5_drop") and has_labels:
@@ -150,6 +167,15 @@ def drop_estimate(lost: int, gained: int, n: int, confidence: float) -> Estimate
         return intervals.drop_bounds(lost * times, gained * times, n * times, confidence)
 
     return Estimate((lost - gained) / n, bounds(1), n, bounds)
+
+
+def first_estimate(times_ms: Sequence[float], confidence: float) -> Estimate | None:
+    """Return the median time to a first inference over new processes.
+
+    Bounds are order statistics; None where the processes are too few for the confidence.
+    """
+    bounds = intervals.median_bounds(times_ms, confidence)
+    return bounds and Estimate(statistics.median(times_ms), bounds, len(times_ms), None)
 
 
 def speedup_estimate(ratio: RatioRecord, confidence: float) -> Estimate:

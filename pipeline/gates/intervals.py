@@ -6,11 +6,12 @@ with the given confidence, and below `high` with the same confidence.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from statistics import NormalDist
 from typing import NamedTuple
 
 _BISECTIONS = 60
+_ROUNDING = 1e-9
 
 
 class Bounds(NamedTuple):
@@ -56,6 +57,28 @@ def drop_bounds(lost: float, gained: float, n: float, confidence: float) -> Boun
         _root(lambda drop: score(drop) - z, -1.0, value),
         _root(lambda drop: score(drop) + z, value, 1.0),
     )
+
+
+def median_bounds(values: Sequence[float], confidence: float) -> Bounds | None:
+    """Return bounds of a median from few independent values, None where they are too few.
+
+    Between two of the values themselves, whatever their distribution: the k-th smallest is above
+    the median where fewer than k of n values are below it, which has the probability
+    P(Binomial(n, 1/2) < k) (Thompson, Ann. Math. Stat. 7 (1936) 122).
+    """
+    ordered, n = sorted(values), len(values)
+    tail, k = 0.0, 0
+    while k < n:
+        tail += math.comb(n, k) / 2.0**n
+        if tail > 1 - confidence:
+            break
+        k += 1
+    return Bounds(ordered[k - 1], ordered[n - k]) if k else None
+
+
+def fewest_for_median(confidence: float) -> int:
+    """Return the fewest values with which `median_bounds` bounds a median."""
+    return math.ceil(math.log2(1 / (1 - confidence)) - _ROUNDING)
 
 
 def table_bounds(quantiles: Mapping[str, float], confidence: float) -> Bounds:

@@ -66,7 +66,9 @@ def judge(measurements: Measurements, gates: Mapping[str, Gate]) -> list[Verdict
     verdicts = []
     for name, gate in gates.items():
         measured = estimate(name, measurements, gate.confidence)
-        verdicts.append(verdict_on(name, gate, measured or why_absent(name, measurements)))
+        verdicts.append(
+            verdict_on(name, gate, measured or why_absent(name, measurements, gate.confidence))
+        )
     return verdicts
 
 

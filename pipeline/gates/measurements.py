@@ -209,6 +209,23 @@ class Conditions(Struct, frozen=True, kw_only=True):
     cores: Count
 
 
+class FirstInference(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Time to the first inference of the engine, each in a process in which nothing is warm.
+
+    From before its file is opened to the logits of one image; the runtime was imported before.
+    """
+
+    n: Count
+    """Processes."""
+    p50_ms: float
+    times_ms: tuple[float, ...]
+    import_ms: float
+    """What importing the runtime took before, once."""
+    cached_p50_ms: float | None = None
+    """The same with the kernels that the runtime kept of a process before; None: it keeps none."""
+    cached_times_ms: tuple[float, ...] = ()
+
+
 class Latency(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Latencies at all batch sizes, and how they were measured."""
 
@@ -218,6 +235,8 @@ class Latency(Struct, frozen=True, kw_only=True, omit_defaults=True):
     conditions: Conditions
     teacher_engine_absent: str | None = None
     """Why the teacher was not measured as an engine too."""
+    first_inference: FirstInference | None = None
+    """None where `validate.first_runs` is 0."""
     batches: tuple[BatchLatency, ...]
 
     @property

@@ -10,6 +10,7 @@ from pipeline.gates import pictures as stored_pictures
 from pipeline.gates.measurements import LatencyRecord, Samples, read
 from pipeline.report import confusion, pictures, plots, reliability
 from pipeline.report.confusion import Confusion
+from pipeline.report.markdown import first_inference_rows
 from pipeline.report.pictures import PicturesView
 from pipeline.report.records import CurvePoint, Report
 from pipeline.screen import formatting
@@ -57,6 +58,7 @@ def render(report: Report, *, has_pictures: bool = True) -> str:
         picture=base64.b64encode(picture.read_bytes()).decode() if picture else None,
         latency_plots=_latency_plots(samples),
         noise=_noise(report),
+        first_inference=first_inference_rows(report.latency.first_inference),
         reliability=_reliability(report),
         confused=confused,
         confusion=confusion,

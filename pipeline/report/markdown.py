@@ -1,8 +1,9 @@
 """The report as Markdown, for a pull-request comment or a step summary."""
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 
-from pipeline.gates.measurements import Agreement
+from pipeline.gates.measurements import Agreement, FirstInference
 from pipeline.report.records import Report
 from pipeline.screen import formatting
 
@@ -58,6 +59,10 @@ def render(report: Report) -> str:
             latencies,
         ),
         *table(
+            "first inference | median ms | fastest | slowest | processes",
+            first_inference_rows(report.latency.first_inference),
+        ),
+        *table(
             "candidate | precision | p50 ms | differs from fp32 | verdict | because", candidates
         ),
         *table("stage | status | seconds | figures", stages),
@@ -106,6 +111,18 @@ def _accuracy(report: Report) -> list[str]:
     return [
         *table("network | top-1 | top-5 | calibration error | agrees with teacher | n", accuracies),
         *table("step | lost | gained | answers changed | classes that lost most", steps),
+    ]
+
+
+def first_inference_rows(first: FirstInference | None) -> list[tuple[str, str, str, str, int]]:
+    """Return a row of times in ms for each way to the first inference; none where not measured."""
+    if first is None:
+        return []
+    ways = {"from opening the engine": first.times_ms, "with kept kernels": first.cached_times_ms}
+    return [
+        (way, f"{median(times):.1f}", f"{min(times):.1f}", f"{max(times):.1f}", len(times))
+        for way, times in ways.items()
+        if times
     ]
 
 

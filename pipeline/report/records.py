@@ -81,6 +81,7 @@ class LatencyReport(Struct, frozen=True, kw_only=True):
     processes: int | None = None
     conditions: measurements.Conditions | None = None
     teacher_engine_absent: str | None = None
+    first_inference: measurements.FirstInference | None = None
     batches: tuple[measurements.BatchLatency, ...] = ()
 
 
@@ -179,7 +180,7 @@ def read_stored(name: str, path: Path) -> StoredReport:
 
 EMPTY_WHERE_ABSENT = {
     "Report": ("set", "memory", "engine", "real_images"),
-    "LatencyReport": ("teacher", "engine", "speedup", "conditions"),
+    "LatencyReport": ("teacher", "engine", "speedup", "conditions", "first_inference"),
 }
 """Records that are `{}` in the JSON where they are None, so that readers find an object."""
 

@@ -9,7 +9,7 @@ from pipeline.image_size import compact
 from pipeline.settings.kinds import Count, Rate, Share, SizeOfImages, Table
 
 BackendName = Literal["auto", "tensorrt", "tensorrt-rtx", "onnxruntime", "openvino"]
-DeviceName = Literal["auto", "cpu", "cuda"]
+DeviceName = Literal["auto", "cpu", "cuda", "cuda-tensorrt", "cuda-tensorrt-rtx"]
 PrecisionName = Literal["auto", "fp32", "fp16", "bf16", "int8", "fp8", "int4"]
 InputName = Literal["float-nchw", "uint8-nhwc"]
 Int8Name = Literal["auto", "rounded", "trained"]
@@ -66,7 +66,11 @@ class Build(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     backend: BackendName = "auto"
     """what runs the engine; auto: the best that is here"""
     device: DeviceName = "auto"
-    """auto: the best that the backend finds"""
+    """auto: the best that the backend finds; cuda-tensorrt and cuda-tensorrt-rtx: ONNX Runtime's
+    execution providers of these names, where they are installed"""
+    ep_context: bool = False
+    """keep what such an execution provider compiled as the engine (EPContext), for this GPU and
+    version alone, so that opening it compiles nothing; off: the ONNX file is the engine"""
     precision: PrecisionName = "auto"
     """arithmetic; auto: the fastest that agrees with fp32"""
     targets: tuple[str, ...] = ()

@@ -26,6 +26,9 @@ class Validate(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """least warm-up before each measurement"""
     threads: Count = 1
     """CPU threads of teacher and engine alike"""
+    first_runs: Annotated[int, Meta(ge=0)] = 6
+    """new processes in which the time to the engine's first inference is measured; 5 bound its
+    median with a confidence of 0.95, 0: not at all"""
     teacher_engine: bool = True
     """also measure the teacher as an engine of the same backend"""
     pictures: Annotated[int, Meta(ge=0, le=100)] = 24

@@ -3,13 +3,14 @@
 Shape legend: B batch, N images, C channel, H W space, K classes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.settings import Build
+from stages.engines.providers import PROVIDERS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,10 +19,15 @@ if TYPE_CHECKING:
 MANIFEST_FILE = "manifest.json"
 VALIDATION_FILE = "validation.json"
 """What validate measured of an engine in a folder."""
+RUNTIME_CACHE_FOLDER = "runtime-cache"
+"""Beside an engine: the kernels that its runtime compiled, where it keeps any."""
 
 
 class Session(Protocol):
     """An engine ready to run."""
+
+    notes: Sequence[str]
+    """What its user should know of how it was opened."""
 
     def infer(self, x_BCHW: "NDArray[np.float32]") -> "NDArray[np.float32]":
         """Return logits of shape BK for images in [0, 1]."""
@@ -55,7 +61,7 @@ class BuildRequest:
     engine: Path
     """Where to write."""
     device: str
-    """cpu or cuda."""
+    """cpu, cuda or one of ONNX Runtime's others; see `stages.engines.providers`."""
     precision: str
     options: Build = field(default_factory=Build)
     cache: Path | None = None
@@ -76,8 +82,13 @@ class Backend(Protocol):
             UnavailableError: The device or precision is not to be had here.
         """
 
-    def open(self, engine: Path, *, device: str, threads: int) -> Session:
+    def open(
+        self, engine: Path, *, device: str, threads: int, cache: Path | None = None
+    ) -> Session:
         """Load an engine.
+
+        `cache` is a folder for the kernels that a runtime compiles, which later sessions take from
+        it; None: keep nothing.
 
         Raises:
             StageError: It cannot be loaded.
@@ -102,6 +113,8 @@ class BackendInfo:
     """Facts of the machine that an engine depends on."""
     devices: tuple[str, ...] = ("cpu", "cuda")
     """Where its engines run."""
+    keeps_kernels_on: tuple[str, ...] = ()
+    """Devices for which it compiles kernels when it runs, and can keep them."""
     architectures: tuple[str, ...] = ()
     """GPU architectures that it builds for without having them; it runs on no others."""
     unsupported_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -113,7 +126,7 @@ class BackendInfo:
     opset: int = 22
     """The ONNX operator set it is given where the settings name none."""
     only_on: Mapping[str, str] = field(default_factory=dict)
-    """Precision -> the one device on which it has it."""
+    """Precision -> the one kind of device, cpu or cuda, on which it has it."""
     needs_feature: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Precision -> features of the CPU of which it needs one."""
     is_half_in_graph: bool = True
@@ -132,6 +145,8 @@ BACKENDS: Mapping[str, BackendInfo] = MappingProxyType(
             engine_file="engine.onnx",
             precisions=("fp32", "fp16", "int8"),
             facts=("cpu_features",),
+            devices=tuple(PROVIDERS),
+            keeps_kernels_on=("cuda-tensorrt-rtx",),
             scheme="u8s8",
             opset=21,  # its CUDA provider has no pooling of opset 22
             # On a CPU it computes fp16 in fp32, and on a GPU int8 in floats: both are slower.
@@ -158,6 +173,7 @@ BACKENDS: Mapping[str, BackendInfo] = MappingProxyType(
             precisions=("fp16", "fp32", "bf16", "int8", "fp8", "int4"),
             facts=("gpu", "driver"),
             devices=("cuda",),
+            keeps_kernels_on=("cuda",),
             architectures=("sm75", "sm80", "sm86", "sm89", "sm120", "sm121"),
             unsupported_on={"sm75": ("bf16", "fp8", "int4"), "sm80": ("fp8",), "sm86": ("fp8",)},
             unsupported_settings=("hardware_compatibility", "version_compatible"),

@@ -6,9 +6,10 @@ refused with an obscure message, at worst a crash.
 
 from pipeline import machine
 from pipeline.errors import UnavailableError
-from pipeline.gates.build_records import EngineManifest
+from pipeline.gates.build_records import EngineManifest, EpContext
 from pipeline.stage import StageError
 from stages.engines.base import BACKENDS
+from stages.engines.providers import PROVIDERS, check_installed, hardware
 
 _AMPERE = 8.0
 
@@ -36,7 +37,7 @@ def check(manifest: EngineManifest) -> None:
         UnavailableError: The backend or a GPU is not here.
     """
     info = BACKENDS[manifest.backend]
-    if info.is_portable:
+    if info.is_portable and manifest.ep_context is None:
         return
     if not machine.has_module(info.needs):
         raise UnavailableError(
@@ -54,8 +55,31 @@ def check(manifest: EngineManifest) -> None:
             f"installed is {installed})",
             rebuild_command(manifest),
         )
-    if "cuda" in info.devices and manifest.device == "cuda":
+    if manifest.ep_context is not None:
+        _check_provider(manifest, manifest.ep_context)
+    if "cuda" in info.devices and hardware(manifest.device) == "cuda":
         _check_gpu(manifest)
+
+
+def _check_provider(manifest: EngineManifest, context: EpContext) -> None:
+    """Make sure that the execution provider that compiled an engine is here, in its version."""
+    provider = PROVIDERS.get(manifest.device)
+    if provider is None or provider.name != context.provider:
+        raise StageError(
+            "the engine",
+            f"is compiled for another execution provider than its device ({context.provider}, "
+            f"{manifest.device})",
+            rebuild_command(manifest),
+        )
+    check_installed(manifest.device)
+    installed = machine.version(provider.distribution)
+    if installed != context.version:
+        raise StageError(
+            "the engine",
+            f"was compiled by another version of {provider.title} ({context.version}, installed "
+            f"is {installed})",
+            rebuild_command(manifest),
+        )
 
 
 def _check_gpu(manifest: EngineManifest) -> None:
@@ -94,6 +118,8 @@ def _check_gpu(manifest: EngineManifest) -> None:
 def rebuild_command(manifest: EngineManifest) -> str:
     """Return the command that makes the engine anew."""
     targets = "".join(f" --target {target}" for target in manifest.targets)
+    if manifest.ep_context is not None:
+        targets = f" --device {manifest.device} --set build.ep_context=true"
     return (
         f"rebuild it with: madpipe build --onnx FILE --backend {manifest.backend} "
         f"--precision {manifest.precision}{targets}"

@@ -134,8 +134,12 @@ def _is_image(path: Path) -> bool:
     return path.name.lower().endswith(IMAGE_SUFFIXES)
 
 
-def open_engine(manifest: EngineManifest, engine: Path, *, threads: int) -> Session:
+def open_engine(
+    manifest: EngineManifest, engine: Path, *, threads: int, cache: Path | None = None
+) -> Session:
     """Load an engine whose manifest was read with one of the functions above.
+
+    `cache` is as in `Backend.open`.
 
     Raises:
         StageError: It cannot be loaded, or was built by another version or for another GPU.
@@ -143,4 +147,4 @@ def open_engine(manifest: EngineManifest, engine: Path, *, threads: int) -> Sess
     """
     compatibility.check(manifest)
     backend = selection.backend(manifest.backend)
-    return backend.open(engine, device=manifest.device, threads=threads)
+    return backend.open(engine, device=manifest.device, threads=threads, cache=cache)

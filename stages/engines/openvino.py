@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,8 @@ _UNKNOWN_LAYERS = re.compile(r"No conversion rule found for operations: (.+)")
 
 class OpenVinoSession:
     """A compiled model on the CPU."""
+
+    notes: Sequence[str] = ()
 
     def __init__(self, engine: Path, *, threads: int) -> None:
         """Compile the engine for one stream of requests with the least latency."""
@@ -129,8 +131,11 @@ def build(request: BuildRequest) -> None:
         )
 
 
-def open(engine: Path, *, device: str, threads: int) -> OpenVinoSession:  # noqa: A001  (the protocol)
+def open(  # noqa: A001  (the protocol)
+    engine: Path, *, device: str, threads: int, cache: Path | None = None
+) -> OpenVinoSession:
     """Load an engine."""
+    del cache
     _check_device(device)
     return OpenVinoSession(engine, threads=threads)
 

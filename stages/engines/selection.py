@@ -1,6 +1,7 @@
 """From names in the settings to a backend, a device and a precision that exist here."""
 
 import importlib
+from collections.abc import Iterator
 from typing import NamedTuple, cast
 
 from pipeline import machine
@@ -9,6 +10,7 @@ from pipeline.requirements import NeedsGpu, NeedsModule, Requirement, Unsupporte
 from pipeline.settings import Build, TensorRT
 from stages.engines.base import AUTO, BACKENDS, Backend
 from stages.engines.compatibility import sm
+from stages.engines.providers import PROVIDERS, hardware
 
 _OTHER_GPUS = {"sm70", "sm72", "sm87", "sm90", "sm100", "sm101", "sm103", "sm110"}
 """Architectures of NVIDIA's that no backend builds for ahead of time."""
@@ -52,7 +54,7 @@ def backends_here(where: str) -> tuple[str, ...]:
         for name, info in BACKENDS.items()
         if where in info.devices
         and machine.has_module(info.needs)
-        and not (where == "cuda" and gpu_fault(name))
+        and not (hardware(where) == "cuda" and gpu_fault(name))
     )
 
 
@@ -120,11 +122,11 @@ def _unsupported_on(where: str, name: str, precision: str) -> Unsupported | None
     """Return why a backend does not have a precision on a device of this machine."""
     info = BACKENDS[name]
     others = ", ".join(other for other in info.precisions if other != precision)
-    only = info.only_on.get(precision, where)
-    if only != where:
+    only = info.only_on.get(precision, hardware(where))
+    if only != hardware(where):
         wrong = f"{name} is fast in it on {only} alone, not on {where} ({precision})"
         return _no_precision(wrong, f'{others} or device "{only}"')
-    for gpu in machine.gpus()[:1] if where == "cuda" else ():
+    for gpu in machine.gpus()[:1] if hardware(where) == "cuda" else ():
         missing = info.unsupported_on.get(sm(gpu.compute_capability), ())
         if precision in missing:
             able = ", ".join(other for other in info.precisions if other not in missing)
@@ -157,7 +159,7 @@ def backends_used(build: Build) -> tuple[str, ...]:
 
 
 def device(build: Build) -> str:
-    """Return cpu or cuda; `auto` takes a GPU where the driver reports one."""
+    """Return the device that is named; `auto` takes a GPU where the driver reports one."""
     if build.device != "auto":
         return build.device
     if build.backend != "auto" and len(BACKENDS[build.backend].devices) == 1:
@@ -212,8 +214,8 @@ def requirements(build: Build) -> tuple[Requirement, ...]:
         pass  # built ahead of time, for GPUs that need not be here
     elif fault := gpu_fault(name):
         refuse("build.backend", *fault)
-    elif build.device == "cuda" or info.devices == ("cuda",):
-        setting = "build.device" if build.device == "cuda" else "build.backend"
+    elif build.device.startswith("cuda") or info.devices == ("cuda",):
+        setting = "build.device" if build.device.startswith("cuda") else "build.backend"
         needs.append(NeedsGpu(setting=setting))
     for setting in info.unsupported_settings:
         value = getattr(build.tensorrt, setting)
@@ -229,7 +231,14 @@ def requirements(build: Build) -> tuple[Requirement, ...]:
             f"makes such engines only where a GPU is ({build.tensorrt.weights})",
             'set it to "kept", or build where the GPU is',
         )
-    return tuple(needs)
+    return (*needs, *_of_provider(build))
+
+
+def _of_provider(build: Build) -> Iterator[Requirement]:
+    """Yield the package of the execution provider that a device names, where it needs one."""
+    provider = PROVIDERS.get(build.device)
+    if provider is not None and provider.install:
+        yield NeedsModule(setting="build.device", module=provider.module, install=provider.install)
 
 
 def backend(name: str) -> Backend:

@@ -18,6 +18,7 @@ from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
 from pipeline.errors import StageError, UsageError, first_line
 from pipeline.image_size import ImageSize, sides_px, size_text
 from pipeline.settings import Build
+from stages.engines import ep_context
 from stages.onnxgraph import identity_gathers, padding, repair, rewrite
 from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph.rewrite import PLACE
@@ -106,6 +107,7 @@ def read(path: Path, options: Build) -> Intake:
 def _load(path: Path) -> ModelProto:
     """Return the model of a file, with the weights that lie in other files of its folder."""
     model = onnx_io.parse(path, PLACE)
+    ep_context.refuse(model, PLACE)
     named: dict[str, None] = {}
     for tensor in onnx_io.tensors_of(model):
         for entry in tensor.external_data:

@@ -11,6 +11,7 @@ from pipeline.atomic import write_bytes
 from pipeline.errors import first_line
 from pipeline.gates.build_records import Signature
 from pipeline.stage import StageError
+from stages.engines import ep_context
 from stages.foreign_files import recognise
 from stages.networks import card as cards
 from stages.networks.card import Card
@@ -33,6 +34,7 @@ def read(path: Path, place: str) -> ModelProto:
         StageError: No such file, damaged, not ONNX, or data kept outside the file.
     """
     model = parse(path, place)
+    ep_context.refuse(model, place)
     for tensor in tensors_of(model):
         if tensor.external_data:
             raise StageError(

@@ -33,7 +33,7 @@ def config(name: str, manifest: EngineManifest, signature: Signature) -> str:
     """Return the config.pbtxt of a model."""
     setting = manifest.settings.get("max_batch")
     max_batch = setting if isinstance(setting, int) else _ONNX_MAX_BATCH
-    kind = "KIND_GPU" if manifest.device == "cuda" else "KIND_CPU"
+    kind = "KIND_GPU" if manifest.device.startswith("cuda") else "KIND_CPU"
     channels, height, width = signature.shape
     sizes = (height, width, channels) if signature.input_type == "UINT8" else signature.shape
     dims = ", ".join(map(str, sizes))

@@ -22,7 +22,13 @@ from stages.data.images import Images
 from stages.data.images import load as load_dataset
 from stages.data.tree import some
 from stages.engines import compatibility
-from stages.engines.base import BACKENDS, VALIDATION_FILE, OnProgress, no_progress
+from stages.engines.base import (
+    BACKENDS,
+    RUNTIME_CACHE_FOLDER,
+    VALIDATION_FILE,
+    OnProgress,
+    no_progress,
+)
 from stages.engines.open_engine import read_folder
 from stages.networks import card as cards
 from stages.networks import weights
@@ -74,7 +80,6 @@ def validate(
     card = _teacher_card(teacher, tensors, facts, manifest)
     options_of = {"mean": "--mean", "std": "--std"}
     report_assumptions(card, options_of, on_note, is_strict=is_strict)
-    code = registry.source_file(card.arch)
     network = restore(card, tensors, teacher, place="--teacher", on_note=on_note)
     if source is None:
         images = bank_images(Path(data.removeprefix(_BANK)), card)
@@ -86,7 +91,7 @@ def validate(
             images = _held_out(source, classes_file, card, on_note)
     compatibility.check(manifest)
     measurements, _ = validate_stage.measure(
-        Teacher(network=network, card=card, code=code),
+        Teacher(network=network, card=card, code=registry.source_file(card.arch)),
         manifest,
         path,
         images,
@@ -94,6 +99,8 @@ def validate(
         logits={},
         kind="held-out" if source else "bank",
         opset=BACKENDS[manifest.backend].opset,
+        cache=folder / RUNTIME_CACHE_FOLDER,
+        on_note=on_note,
         on_logits=partial(remarks.of_logits, images=images if source else None, on_note=on_note),
         on_progress=on_progress,
     )

@@ -31,6 +31,7 @@ from stages.data.images import Images
 from stages.engines import timing
 from stages.engines.base import BACKENDS, BuildRequest, OnProgress, Session, no_progress
 from stages.engines.open_engine import build_engine, open_engine
+from stages.engines.providers import hardware
 from stages.networks import card as cards
 from stages.networks import factory, weights
 from stages.onnxgraph import io as onnx_io
@@ -108,7 +109,7 @@ def measure(
                 *(open_engine(manifest, path, threads=options.threads) for path in paths[:-1]),
                 engine.session,
             ]
-            network = teacher.network.to(torch.device(manifest.device))
+            network = teacher.network.to(torch.device(hardware(manifest.device)))
             times = [_measure_here(network, sessions, batches, options, on_progress)]
         conditions = machine_load.conditions(before)
     latencies, samples = batch_records(
@@ -182,7 +183,8 @@ def _measure_files(
     """Return the latencies of a teacher whose weights carry their card, and of engines."""
     network, _ = factory.load(teacher, code=code, place="teacher")
     sessions = [open_engine(manifest, engine, threads=options.threads) for engine in engines]
-    return _measure_here(network.to(torch.device(manifest.device)), sessions, batches, options)
+    device = torch.device(hardware(manifest.device))
+    return _measure_here(network.to(device), sessions, batches, options)
 
 
 @devices.enough_memory("validate.batch_sizes", "lower them")

@@ -24,8 +24,7 @@ from pipeline.gates import real_images
 from pipeline.gates.build_records import EngineManifest
 from pipeline.gates.real_images import ImageList
 from pipeline.settings import Validate
-from pipeline.stage import Context, StageError
-from stages import machine_load
+from pipeline.stage import Context, OnNote, StageError, no_note
 from stages.data import images as datasets
 from stages.data import overlap
 from stages.data.images import Images
@@ -42,6 +41,7 @@ from stages.validate import accuracy, agreement, latency, pictures
 from stages.validate.agreement import HeldBack
 from stages.validate.images import bank_images, check_images, identity
 from stages.validate.latency import Engine, Teacher
+from stages.validate.opened import Opened, opened
 
 _ONNX_TEACHER = (
     "the teacher is an ONNX file, whose operators torch runs one by one where speedup is measured: "
@@ -97,7 +97,9 @@ def run(ctx: Context) -> None:
         graph_absent=graph_absent,
         held_back=_held_back(ctx, card, student) if used is not None else None,
         on_logits=all_logits.update,
+        cache=ctx.cache,
         on_progress=ctx.progress,
+        on_note=ctx.note,
     )
     records.write(ctx.output("measurements"), measurements)
     records.write(ctx.output("samples"), samples)
@@ -219,8 +221,10 @@ def measure(
     opset: int,
     graph_absent: str | None = None,
     held_back: HeldBack | None = None,
+    cache: Path | None = None,
     on_logits: Callable[[accuracy.Logits], None] = lambda _: None,
     on_progress: OnProgress = no_progress,
+    on_note: OnNote = no_note,
 ) -> tuple[records.Measurements, records.Samples]:
     """Measure an engine, whose file is `path`, against its teacher, or say why it cannot run here.
 
@@ -228,7 +232,8 @@ def measure(
     where `kind` is "held-out". `opset` is the ONNX operator set of the teacher's engine.
     `graph_absent` says why there are no logits of the graph of an engine for another machine.
     `held_back` are unlabelled images on which the agreement with the teacher is measured as well.
-    `on_logits` gets all logits before latencies are measured, which takes longer.
+    `cache` is as in `Backend.open`. `on_logits` gets all logits before latencies are measured,
+    which takes longer, and `on_note` what is to be known of how the engine was opened.
 
     Raises:
         StageError: The engine is damaged or cannot run, or outputs are not finite.
@@ -236,21 +241,20 @@ def measure(
     """
     infer = partial(torch_logits, teacher.network, on_progress=counted(on_progress, "teacher"))
     networks: dict[str, agreement.Infer] = {"teacher": infer}
-    engine, resident_bytes, latencies, latency_samples = None, None, None, None
+    here, latencies, latency_samples = None, None, None
     absent = compatibility.why_not_run(manifest)
     if absent is None:
-        before_bytes = machine_load.resident_bytes()
-        engine = Engine(manifest, path, open_engine(manifest, path, threads=options.threads))
-        resident_bytes = max(0, machine_load.resident_bytes() - before_bytes)
-        networks["engine"] = partial(_engine_logits, engine, options.threads, on_progress)
+        here = opened(manifest, path, images, options, cache=cache, on_note=on_note)
+        networks["engine"] = partial(_engine_logits, here.engine, options.threads, on_progress)
     logits = agreement.all_logits(networks, images, logits)
     on_logits(logits)
     y_N = images.y_N.numpy() if kind == "held-out" else None
     comparison = accuracy.compare(logits, y_N, images.classes)
-    if engine is not None:
+    if here is not None:
         latencies, latency_samples = latency.measure(
-            teacher, engine, images, options, opset=opset, on_progress=on_progress
+            teacher, here.engine, images, options, opset=opset, on_progress=on_progress
         )
+        latencies = msgspec.structs.replace(latencies, first_inference=here.first)
     dataset = records.DatasetPart(kind=kind, n=len(images), id=identity(images))
     samples = _samples(logits, y_N, dataset, latency_samples)
     measurements = records.Measurements(
@@ -260,13 +264,18 @@ def measure(
         latency=latencies,
         engine=manifest,
         engine_bytes=path.stat().st_size,
-        memory=records.Memory(
-            engine_resident_bytes=resident_bytes, process_peak_bytes=machine.peak_memory_bytes()
-        ),
+        memory=_memory(here),
         engine_absent=absent,
         graph_absent=graph_absent,
     )
     return measurements, samples
+
+
+def _memory(engine: Opened | None) -> records.Memory:
+    return records.Memory(
+        engine_resident_bytes=engine.resident_bytes if engine else None,
+        process_peak_bytes=machine.peak_memory_bytes(),
+    )
 
 
 def _samples(
@@ -301,11 +310,18 @@ def _record_metrics(ctx: Context, measurements: records.Measurements, teacher: C
             f"{ctx.input('build/engine').parent} --teacher {ctx.input('teacher/weights')}"
         )
         return
-    batches = measurements.latency.batches
+    _record_latency(ctx, measurements.latency)
+
+
+def _record_latency(ctx: Context, latency_record: records.Latency) -> None:
+    """Show the speed-ups and the time to the first inference, and what makes them doubtful."""
+    batches = latency_record.batches
     ctx.metric("speedup", batches[0].speedup.median)
     if same_backend := batches[0].speedup_same_backend:
         ctx.metric("speedup_same_backend", same_backend.median)
-    if why := measurements.latency.teacher_engine_absent:
+    if first := latency_record.first_inference:
+        ctx.metric("engine_first_ms", first.p50_ms)
+    if why := latency_record.teacher_engine_absent:
         ctx.note(why)
     if unsteady := [str(latency.batch) for latency in batches if not latency.warmup.is_steady]:
         ctx.note(f"warming up ended before latencies were steady at batch {', '.join(unsteady)}")

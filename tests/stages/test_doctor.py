@@ -1,6 +1,7 @@
 """What this machine can do, examined by trying."""
 
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 import torch
@@ -8,7 +9,9 @@ import torch
 from pipeline import machine
 from stages import doctor, version_conflicts
 from stages.doctor import Finding
+from stages.engines import ort_provider, providers
 from stages.engines.base import BACKENDS
+from stages.engines.providers import PROVIDERS
 from stages.onnxgraph import convert
 from stages.training import device
 
@@ -146,3 +149,36 @@ def test_int8_without_vnni_is_noted(
     findings = doctor._int8()
     assert len(findings) == saturates
     assert all("7 bits" in finding.detail for finding in findings)
+
+
+@pytest.mark.skipif(bool(machine.gpus()), reason="a GPU is here")
+def test_each_execution_provider_that_compiles_is_there_or_not_or_in_conflict(
+    findings: dict[str, Finding], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rtx = "cuda-tensorrt-rtx"
+    assert {"onnxruntime cuda-tensorrt", f"onnxruntime {rtx}"} <= findings.keys()
+    monkeypatch.setattr(machine, "has_module", lambda _: False)
+    absent = doctor._provider(rtx)
+    assert (absent.state, absent.fix) == ("note", PROVIDERS[rtx].install)
+    monkeypatch.setattr(machine, "has_module", lambda _: True)
+    monkeypatch.setattr(version_conflicts, "provider_conflict", lambda _: None)
+    assert doctor._provider(rtx).state == "ok"
+    assert "not tried" in doctor._provider(rtx).detail
+    conflict = version_conflicts.Conflict("two of one", "drop one")
+    monkeypatch.setattr(version_conflicts, "provider_conflict", lambda _: conflict)
+    assert doctor._provider(rtx)[1:] == ("lacking", "absent; two of one", "drop one")
+
+
+@pytest.mark.skipif(bool(machine.gpus()), reason="a GPU is here")
+def test_an_execution_provider_is_tried_where_a_gpu_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "gpus", lambda: (machine.Gpu("NVIDIA L4", "8.9", "580.1"),))
+    monkeypatch.setattr(version_conflicts, "provider_conflict", lambda _: None)
+    row = PROVIDERS["cuda-tensorrt"]._replace(module="onnxruntime")
+    table = MappingProxyType(dict(PROVIDERS) | {"cuda-tensorrt": row})
+    for module in (doctor, ort_provider, providers):
+        monkeypatch.setattr(module, "PROVIDERS", table)
+    finding = doctor._provider("cuda-tensorrt")
+    assert finding.state == "lacking"
+    assert "TensorrtExecutionProvider does not load here" in finding.detail
+    monkeypatch.setattr(doctor, "_try_convolution", lambda _: None)
+    assert doctor._provider("cuda-tensorrt").state == "ok"

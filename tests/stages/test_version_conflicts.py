@@ -101,3 +101,33 @@ def test_the_libraries_that_a_library_asks_for_are_read_and_tried(tmp_path: Path
     library.write_bytes(b"")
     assert version_conflicts.linked_libraries(library) == ()
     assert version_conflicts.linked_libraries(tmp_path / "none.so") == ()
+
+
+def test_two_builds_of_onnx_runtime_are_in_the_way_of_its_plugin() -> None:
+    both = version_conflicts.provider_conflict("cuda-tensorrt-rtx", lambda _: "1.32.0")
+    assert both is not None
+    assert "overwrite each other" in both.detail
+    one = {"onnxruntime-gpu": "1.31.1"}
+    assert (
+        version_conflicts.provider_conflict(
+            "cuda-tensorrt-rtx", lambda name: one.get(name, machine.ABSENT)
+        )
+        is None
+    )
+
+
+def test_the_tensorrt_that_onnx_runtime_links_is_the_one_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    linked = ("libnvinfer.so.10",)
+    monkeypatch.setattr(version_conflicts, "linked_libraries", lambda _: linked)
+    assert version_conflicts.provider_conflict("cuda-tensorrt", lambda _: "10.16.1") is None
+    other = version_conflicts.provider_conflict("cuda-tensorrt", lambda _: "11.4.0")
+    assert other is not None
+    assert "madpipe[tensorrt10]" in other.fix
+    monkeypatch.setattr(version_conflicts, "linked_libraries", lambda _: ())
+    none = version_conflicts.provider_conflict("cuda-tensorrt", lambda _: "10.16.1")
+    assert none is not None
+    assert "built without it" in none.detail
+    monkeypatch.setattr(version_conflicts, "find_spec", lambda _: None)
+    assert version_conflicts.provider_conflict("cuda-tensorrt", lambda _: "10") is None

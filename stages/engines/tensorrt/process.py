@@ -1,9 +1,5 @@
 """The parent's side of a build: start the child, pass on its progress, and read how it ended."""
 
-import os
-import signal
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any, TypedDict
@@ -14,15 +10,13 @@ import onnx
 from pipeline import machine
 from pipeline.errors import UnavailableError
 from pipeline.stage import StageError
+from stages.engines import child_process
 from stages.engines.base import BuildRequest, OnProgress
 from stages.engines.tensorrt import worker
 from stages.engines.tensorrt.builder import WorkerRequest
 from stages.engines.tensorrt.edition import RTX, Edition
 from stages.engines.tensorrt.engine_inspector import weights_bytes
 from stages.engines.tensorrt.worker import WorkerMessage
-
-_ROOT = Path(__file__).parents[3]
-_MAX_CHARACTERS = 300
 
 
 class Built(TypedDict, total=False):
@@ -56,7 +50,7 @@ def build(request: BuildRequest, edition: Edition) -> Built:
             settings=options.tensorrt,
             timing_cache=_timing_cache(request, edition),
         )
-        result = _run(worker_request, Path(folder), request.on_progress, edition)
+        result = _run(worker_request, request.on_progress, edition)
         request.engine.write_bytes(engine.read_bytes())
     return Built(
         targets=options.targets,
@@ -70,53 +64,23 @@ def build(request: BuildRequest, edition: Edition) -> Built:
     )
 
 
-def _run(
-    request: WorkerRequest, folder: Path, on_progress: OnProgress, edition: Edition
-) -> WorkerMessage:
+def _run(request: WorkerRequest, on_progress: OnProgress, edition: Edition) -> WorkerMessage:
     """Run the child, pass on its progress, and return its last message."""
-    path = folder / "request.json"
-    path.write_bytes(msgspec.json.encode(request))
-    # The child finds the modules that this process runs from.
-    python_path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
-    with (
-        (folder / "messages").open("w+b") as messages,
-        subprocess.Popen(  # noqa: S603  (our own module)
-            [sys.executable, "-P", "-m", worker.__name__, str(path)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=messages,
-            env=os.environ | {"PYTHONPATH": python_path},
-            start_new_session=True,  # Ctrl-C is ours to pass on
-        ) as process,
-    ):
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                message = msgspec.json.decode(line, type=WorkerMessage)
-                if message.kind == "failed":
-                    is_unavailable = message.exit_code == UnavailableError.exit_code
-                    kind = UnavailableError if is_unavailable else StageError
-                    raise kind(*message.error)
-                if message.kind == "built":
-                    return message
-                on_progress(message.percent, 100, "percent")
-            process.wait()
-        finally:
-            process.kill()
-            process.wait()
-        messages.seek(0)
-        lines = messages.read().decode(errors="replace").strip().splitlines()
-    code = process.returncode
-    try:
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    except ValueError:
-        how = f"killed by signal {-code}"
-    last = f": {lines[-1].strip()[:_MAX_CHARACTERS]}" if lines else ""
-    raise StageError(
-        "build",
-        f"the process that drives {edition.title} crashed ({how}{last})",
-        "try another precision or optimization_level, or use backend onnxruntime",
-    )
+    with child_process.started(worker.__name__, request) as child:
+        for line in child.lines():
+            message = msgspec.json.decode(line, type=WorkerMessage)
+            if message.kind == "failed":
+                is_unavailable = message.exit_code == UnavailableError.exit_code
+                kind = UnavailableError if is_unavailable else StageError
+                raise kind(*message.error)
+            if message.kind == "built":
+                return message
+            on_progress(message.percent, 100, "percent")
+        raise StageError(
+            "build",
+            f"the process that drives {edition.title} crashed ({child.how_it_ended()})",
+            "try another precision or optimization_level, or use backend onnxruntime",
+        )
 
 
 def _timing_cache(request: BuildRequest, edition: Edition) -> str | None:

@@ -13,7 +13,9 @@ def build(request: BuildRequest) -> process.Built:
     return process.build(request, RTX)
 
 
-def open(engine: Path, *, device: str, threads: int) -> TrtSession:  # noqa: A001  (the protocol)
+def open(  # noqa: A001  (the protocol)
+    engine: Path, *, device: str, threads: int, cache: Path | None = None
+) -> TrtSession:
     """Load an engine whose manifest lies beside it; threads are the GPU's own affair."""
     del device, threads
-    return TrtSession(engine, RTX)
+    return TrtSession(engine, RTX, cache)

@@ -3,33 +3,43 @@
 Shape legend: B batch, C channel, H W space, K classes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline import machine
 from pipeline.errors import UnavailableError
 from pipeline.gates.build_records import EngineManifest
 from pipeline.stage import StageError
 from stages.engines import compatibility
 from stages.engines.base import MANIFEST_FILE, to_model_input
+from stages.engines.tensorrt import validity
 from stages.engines.tensorrt.builder import logger, sizes
-from stages.engines.tensorrt.edition import Edition
+from stages.engines.tensorrt.edition import RTX, Edition
+from stages.engines.tensorrt.kernels import Kernels
+from stages.engines.tensorrt.runtime_cache import CacheFile, cache_file
 from stages.networks.predict import predict
 
 if TYPE_CHECKING:
-    import tensorrt as trt  # noqa: F401  (mypy's name for what __init__ gets from the edition)
+    import tensorrt as trt  # (mypy's name for what __init__ gets from the edition)
+    import tensorrt_rtx
 
 
 class TrtSession:
     """An engine, its context and a stream."""
 
-    def __init__(self, engine: Path, edition: Edition) -> None:
+    notes: Sequence[str]
+
+    def __init__(self, engine: Path, edition: Edition, cache: Path | None = None) -> None:
         """Load an engine whose manifest, beside it, fits this machine.
+
+        TensorRT-RTX takes the kernels that it compiled in an earlier process from the folder
+        `cache`, and leaves there what it compiles in this one; None: it keeps none.
 
         Raises:
             StageError: It has no manifest, is damaged, or was made for another machine.
@@ -50,11 +60,24 @@ class TrtSession:
         # A version-compatible engine carries a runtime of its own: native code from the file.
         if manifest.settings.get("version_compatible"):
             self._runtime.engine_host_code_allowed = True
-        loaded = self._runtime.deserialize_cuda_engine(engine.read_bytes())
+        plan = engine.read_bytes()
+        self.notes = []
+        if edition is RTX:
+            rtx_runtime = cast("tensorrt_rtx.Runtime", self._runtime)
+            if note := validity.check(rtx_runtime, plan, manifest, self._errors):
+                self.notes.append(note)
+        loaded = self._runtime.deserialize_cuda_engine(plan)
         if loaded is None:
             raise self._failure(f"cannot load the engine {engine}")
         self._engine = loaded
-        self._context = loaded.create_execution_context()
+        self._kernels: Kernels | None = None
+        if edition is RTX and cache is not None:
+            rtx_engine = cast("tensorrt_rtx.ICudaEngine", loaded)
+            self._kernels = Kernels(rtx_engine, _cache_file(cache, manifest), self.notes)
+            config = cast("trt.IRuntimeConfig", self._kernels.config)
+            self._context = loaded.create_execution_context(config)
+        else:
+            self._context = loaded.create_execution_context()
         self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         names = [loaded.get_tensor_name(number) for number in range(loaded.num_io_tensors)]
         self._input, self._output = names
@@ -85,6 +108,8 @@ class TrtSession:
         With the setting cuda_graph the call replays a captured graph.
         """
         images, logits = self._run(x_BCHW)
+        if self._kernels is not None:
+            self._kernels.keep()
         graph = torch.cuda.CUDAGraph() if self._uses_graph else None
         if graph is not None:
             with torch.cuda.graph(graph, stream=self._stream):
@@ -105,6 +130,8 @@ class TrtSession:
 
     def _run(self, x_BCHW: NDArray[np.float32]) -> tuple[torch.Tensor, torch.Tensor]:
         """Run images to the end; return them and their logits, which stay bound to the context."""
+        if self._kernels is not None:
+            self._kernels.keep()
         x = to_model_input(x_BCHW, is_bytes=self._input_dtype == torch.uint8)
         with torch.cuda.stream(self._stream):
             images = torch.from_numpy(x).to("cuda", self._input_dtype).contiguous()
@@ -130,6 +157,16 @@ class TrtSession:
     def _failure(self, what: str) -> StageError:
         because = self._errors[-1] if self._errors else "TensorRT gives no reason"
         return StageError("the engine", f"{what} ({because})", "build it again")
+
+
+def _cache_file(folder: Path, manifest: EngineManifest) -> CacheFile:
+    gpu = machine.gpus()[0]
+    return cache_file(
+        folder,
+        sha256=manifest.sha256,
+        version=manifest.backend_version,
+        gpu=(gpu.name, gpu.compute_capability),
+    )
 
 
 def _manifest(engine: Path, edition: Edition) -> EngineManifest:

@@ -5,7 +5,6 @@
 A crash in native code ends this process and not the run.
 """
 
-import os
 import sys
 from pathlib import Path
 from typing import Literal
@@ -15,6 +14,7 @@ import onnx
 
 from pipeline.atomic import write_bytes
 from pipeline.errors import MadpipeError
+from stages.engines import child_process
 from stages.engines.tensorrt import builder, engine_inspector
 from stages.engines.tensorrt.builder import WorkerRequest
 from stages.engines.tensorrt.edition import EDITIONS
@@ -34,9 +34,7 @@ class WorkerMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 def main(arguments: list[str]) -> int:
     """Build what the request names; return the exit code."""
-    # Lines go to the parent by a channel of their own; other prints, native ones too, to stderr.
-    channel = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    channel = child_process.answers()
 
     def send(message: WorkerMessage) -> None:
         channel.write(msgspec.json.encode(message) + b"\n")

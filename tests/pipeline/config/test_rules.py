@@ -221,3 +221,10 @@ def test_a_percentage_as_the_bound_of_a_share_is_refused(name: str, gate: Gate) 
     (fault,) = broken_rules(Settings(gates={name: gate}))
     assert fault.wrong.startswith("is a share of images, 1 at most (")
     assert fault.remedy == "divide a percentage by 100"
+
+
+def test_only_a_provider_that_compiles_keeps_what_it_compiled() -> None:
+    for device, count in (("cuda", 1), ("cuda-tensorrt", 0)):
+        build = Build(device=device, ep_context=True)  # type: ignore[arg-type]
+        faults = [f for f in broken_rules(Settings(build=build)) if f.key[-1] == "ep_context"]
+        assert len(faults) == count

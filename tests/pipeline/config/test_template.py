@@ -82,7 +82,7 @@ def test_every_key_has_a_comment() -> None:
 def test_bounds_and_choices_are_in_the_comments() -> None:
     lines = " ".join(template.render(Settings()).replace("\n", " ").split()).replace(" # ", " ")
     assert "momentum of the EMA generator (paper: 0.95) (>= 0 and < 1)" in lines
-    assert "('auto', 'cpu', 'cuda')" in lines
+    assert "('auto', 'cpu', 'cuda', 'cuda-tensorrt', 'cuda-tensorrt-rtx')" in lines
 
 
 TYPES = [

@@ -239,7 +239,20 @@ def test_directions_are_those_of_the_quantities() -> None:
         "engine_p50_ms",
         "engine_p90_ms",
         "engine_p99_ms",
+        "engine_first_ms",
+        "engine_first_cached_ms",
         "engine_bytes",
         "engine_resident_bytes",
         "process_peak_bytes",
     ]
+
+
+def test_first_inferences_are_compared_on_one_machine_alone() -> None:
+    slower = changed(
+        MEASURED, "latency.first_inference", times_ms=tuple(90.0 + number for number in range(6))
+    )
+    assert one(run(), run(slower), "engine_first_ms", worse_relative=0.5).verdict == "fail"
+    elsewhere = run(slower, host={"cpu": "another", "cores": "2"})
+    judged = one(run(), elsewhere, "engine_first_ms", worse_relative=0.5)
+    assert judged.verdict == "skipped"
+    assert "different machines" in judged.reason

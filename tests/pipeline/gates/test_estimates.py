@@ -97,3 +97,28 @@ def test_agreement_on_unlabelled_images_is_a_share_with_its_interval() -> None:
     assert agreement is not None
     assert (agreement.value, agreement.n) == (0.85, 20)
     assert agreement.bounds == share_bounds(17, 20, 0.95)
+
+
+def test_the_time_to_the_first_inference_is_bounded_by_its_own_values() -> None:
+    first = estimate("engine_first_ms", MEASURED, 0.95)
+    assert first is not None
+    assert (first.value, first.n) == (21.5, 6)
+    assert (first.bounds.low, first.bounds.high) == (20.0, 30.0)
+    cached = estimate("engine_first_cached_ms", MEASURED, 0.95)
+    assert cached is not None
+    assert cached.value == 8.5
+
+
+def test_too_few_processes_for_a_confidence_say_how_many_would_do() -> None:
+    assert estimate("engine_first_ms", MEASURED, 0.99) is None
+    absent = why_absent("engine_first_ms", MEASURED, 0.99)
+    assert absent.needed == 7
+    assert "6 processes bound no median with a confidence of 0.99, 7 would do" in absent.reason
+
+
+def test_a_first_inference_that_was_not_measured_says_why() -> None:
+    off = changed(MEASURED, "latency", first_inference=None)
+    assert "validate.first_runs is 0" in why_absent("engine_first_ms", off).reason
+    uncached = changed(MEASURED, "latency.first_inference", cached_times_ms=[])
+    reason = why_absent("engine_first_cached_ms", uncached).reason
+    assert "no kernels were kept by this runtime" in reason

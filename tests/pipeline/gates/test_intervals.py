@@ -2,9 +2,17 @@
 
 import math
 
+import numpy as np
 import pytest
 
-from pipeline.gates.intervals import drop_bounds, normal_quantile, share_bounds, table_bounds
+from pipeline.gates.intervals import (
+    drop_bounds,
+    fewest_for_median,
+    median_bounds,
+    normal_quantile,
+    share_bounds,
+    table_bounds,
+)
 
 
 @pytest.mark.parametrize(
@@ -93,3 +101,25 @@ def test_table_bounds_are_the_stored_quantiles_and_lie_between_them() -> None:
 
 def test_table_bounds_beyond_the_outermost_quantile_are_that_quantile() -> None:
     assert table_bounds({"0.05": 1.0, "0.95": 10.0}, 0.999) == (1.0, 10.0)
+
+
+def test_bounds_of_a_median_hold_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(0)
+    for n, confidence in ((5, 0.95), (12, 0.95), (30, 0.99)):
+        below = above = 0
+        for _ in range(2000):
+            bounds = median_bounds(rng.exponential(size=n).tolist(), confidence)
+            assert bounds is not None
+            below += bounds.low > math.log(2)
+            above += bounds.high < math.log(2)
+        # Each is wrong no more often than is allowed, but for three standard deviations.
+        allowed = 1 - confidence
+        most = 2000 * allowed + 3 * math.sqrt(2000 * allowed)
+        assert max(below, above) <= most
+
+
+@pytest.mark.parametrize(("confidence", "fewest"), [(0.5, 1), (0.75, 2), (0.95, 5), (0.99, 7)])
+def test_a_median_has_bounds_from_so_many_values_on(confidence: float, fewest: int) -> None:
+    assert fewest_for_median(confidence) == fewest
+    assert median_bounds([1.0] * (fewest - 1), confidence) is None
+    assert median_bounds([2.0, *[1.0] * (fewest - 1)], confidence) is not None

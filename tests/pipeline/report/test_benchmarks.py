@@ -47,7 +47,7 @@ ENTRIES = {
 
 def test_every_measure_has_its_value_and_its_bounds() -> None:
     figures = {figure.name: figure for figure in figures_of(MEASURED)}
-    assert len(figures) == 21
+    assert len(figures) == 23
     assert figures["speedup"][2:] == (5.0, 4.6, 5.4, 400, "1", True)
     assert figures["engine_bytes"][2:] == (1000, None, None, 1, "bytes", False)
     assert figures["process_peak_bytes"].value == 10_000

@@ -124,6 +124,7 @@ def test_accuracy_and_latency_have_exactly_these_fields(report: dict[str, Any]) 
         "processes",
         "conditions",
         "teacher_engine_absent",
+        "first_inference",
         "batches",
     }
     for network in ("teacher", "engine"):

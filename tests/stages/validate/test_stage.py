@@ -21,6 +21,7 @@ from stages.engines.open_engine import open_engine, read_manifest
 from stages.networks import weights
 from stages.networks.predict import predict
 from stages.standalone import validate_engine
+from stages.validate import opened as opened_engine
 from stages.validate import stage as validate_stage
 from tests.stages.tiny import TinyRun, card, run_stages, settings, weights_file
 
@@ -326,15 +327,16 @@ def test_accuracy_is_measured_with_all_cores_and_latency_with_those_of_the_setti
     opened: list[int] = []
     used: list[int] = []
 
-    def opening(*files: Any, threads: int) -> Session:
+    def opening(*files: Any, threads: int, cache: Path | None = None) -> Session:
         opened.append(threads)
-        return open_engine(*files, threads=threads)
+        return open_engine(*files, threads=threads, cache=cache)
 
     def predicting(infer: Any, images: Any, **options: Any) -> Any:
         used.append(infer.__self__.session.get_session_options().intra_op_num_threads)
         return predict(infer, images, **options)
 
-    monkeypatch.setattr(validate_stage, "open_engine", opening)
+    for module in (validate_stage, opened_engine):
+        monkeypatch.setattr(module, "open_engine", opening)
     monkeypatch.setattr(validate_stage, "predict", predicting)
     standalone.build(
         tiny.path("export/onnx"),
