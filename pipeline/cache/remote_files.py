@@ -17,6 +17,8 @@ from pipeline.errors import Interrupted, MadpipeError, RemoteError
 _CONNECT_S = 5.0
 _ANSWER_S = 15.0
 _ATTEMPTS = 2
+_LONGEST_S = 90.0
+_SLOWEST_BYTES_PER_S = 65_536
 _THREADS = 8
 _LAYOUT = "v1"
 # Clients that say a file's size before they read it, or count what they read.
@@ -120,7 +122,8 @@ class RemoteFiles:
             try:
                 if self.url.scheme not in _SAYS_SIZE:
                     _check_file(fs.info(source), limit_bytes)
-                fs.get_file(source, str(path), callback=self._bound(limit_bytes))
+                wait = {"timeout": _patience_s(limit_bytes)} if fs.async_impl else {}
+                fs.get_file(source, str(path), callback=self._bound(limit_bytes), **wait)
             except FileNotFoundError as error:
                 if not is_of_file(error):
                     raise
@@ -139,7 +142,7 @@ class RemoteFiles:
             fs, root = self._open()
             target = f"{root}/{name}"
             if self.url.kind.is_object_store:
-                fs.put_file(str(path), target)
+                fs.put_file(str(path), target, timeout=_patience_s(path.stat().st_size))
                 return
             part = f"{root}/parts/{uuid.uuid4().hex}"
             for file in (part, target):
@@ -206,6 +209,11 @@ class RemoteFiles:
                 if is_ours and self.url.scheme != "file":
                     raise
             raise as_error(error, self.url) from error
+
+
+def _patience_s(size: int) -> float:
+    """Return how long a transfer may take, where its client's own time-outs do not end it."""
+    return _LONGEST_S + size / _SLOWEST_BYTES_PER_S
 
 
 def _client_class(scheme: str) -> Any:
