@@ -74,8 +74,8 @@ def test_a_run_is_no_worse_than_itself(name: str) -> None:
     measured = changed(measured, "latency.batches.0.engine", quantiles=tables, p90_ms=0.15)
     same = run(measured)
     verdict = one(same, same, name, worse_absolute=1.0)
-    if unit(name) == "images/s":
-        verdict = one(same, same, name, worse_relative=0.5)
+    if unit(name) == "images/s" or name.startswith("engine_first"):  # of six starts
+        verdict = one(same, same, name, worse_relative=1.0)
     assert (verdict.verdict, verdict.value) == ("pass", 0), verdict.reason
 
 
