@@ -6,6 +6,7 @@ killed, the job ends at the next thing that it reports.
 """
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -48,8 +49,15 @@ class Job(NamedTuple):
     """The working folder of its own."""
 
     def command(self, overrides: tuple[str, ...]) -> list[str]:
-        """Return the command line; `overrides` are all changes of its settings."""
-        config = self.combinations[0].project.path.resolve()
+        """Return the command line; `overrides` are all changes of its settings.
+
+        What trackers write goes where the sweep's own runs write: the job's folder does not stay.
+        """
+        project = self.combinations[0].project
+        config, track = project.path.resolve(), project.settings.track
+        if track.to and track.folder is None:
+            home = json.dumps(str(project.store.home.resolve()))
+            overrides = (*overrides, f"track.folder={home}")
         words = [sys.executable, "-P", "-c", _ENTRY, "run", self.target, "--json"]
         words += ["--config", str(config)]
         return words + [word for change in overrides for word in ("--set", change)]

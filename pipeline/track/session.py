@@ -21,7 +21,7 @@ from pipeline.track.sink import TrackSink
 from pipeline.track.tracker import NoClientError, Outcome, RunInfo, Scalar, opener
 
 _FOLDER = "track"
-"""In the working folder: the runs that have not ended, and the report on its way."""
+"""Where trackers without a server write: the runs that have not ended, the report on its way."""
 _NO_PARAMETERS = ("run", "track")
 """Tables that are of no run's result."""
 
@@ -58,7 +58,7 @@ def _opened(project: Project, targets: Sequence[str], sinks: list[Sink]) -> Iter
     }
     name = track.run or _default_name(project.settings)
     newest_before = run_records.newest_path(store)
-    with resumption(store.home / _FOLDER, identity, name) as held:
+    with resumption(_home(project) / _FOLDER, identity, name) as held:
         outboxes = _outboxes(project, held, parameters, sinks)
         sink = TrackSink(outboxes, store, held, sinks)
         is_ended = True
@@ -76,6 +76,12 @@ def _opened(project: Project, targets: Sequence[str], sinks: list[Sink]) -> Iter
                 held.forget()
 
 
+def _home(project: Project) -> Path:
+    """Return the folder of what is written on this machine."""
+    folder = project.settings.track.folder
+    return project.path.resolve().parent / folder if folder else project.store.home
+
+
 def _close(
     project: Project, sink: TrackSink, outcome: Outcome, sinks: list[Sink], *, has_report: bool
 ) -> None:
@@ -85,7 +91,7 @@ def _close(
         files: Sequence[Path] = ()
         if has_report:
             try:
-                home = project.store.home / _FOLDER
+                home = _home(project) / _FOLDER
                 folder = tempfile.TemporaryDirectory(dir=home, ignore_cleanup_errors=True)
                 files = _report(project, Path(on.enter_context(folder)))
             except (MadpipeError, OSError) as error:
@@ -98,14 +104,13 @@ def _outboxes(
 ) -> list[Outbox]:
     """Return an outbox for each tracker that is installed, and note which are not."""
     track = project.settings.track
-    root = project.path.resolve().parent
     outboxes = []
     for name in track.to:
         info = RunInfo(
             project=track.project,
             name=held.name,
             run_id=held.run_id(name),
-            folder=root / track.folder if track.folder else project.store.home,
+            folder=_home(project),
             settings=parameters,
             wait_s=track.wait_s,
         )

@@ -51,6 +51,22 @@ def scripted(job: Job, script: str) -> Job:
     return changed
 
 
+def test_what_trackers_write_does_not_go_with_the_folder_of_the_job(
+    project: Open, tmp_path: Path
+) -> None:
+    def words(*settings: str) -> list[str]:
+        opened = project("seed=1", *settings)
+        one = Combination(1, ("seed=1",), opened)
+        job = Job((one,), "distill", "a" * 64, "distill", Store(tmp_path / "job"))
+        return job.command(opened.overrides)
+
+    home = (tmp_path / ".madpipe").resolve()
+    assert f'track.folder="{home}"' in words('track.to=["tensorboard"]')
+    assert not [word for word in words() if word.startswith("track.folder")]
+    named = words('track.to=["tensorboard"]', "track.folder=runs")
+    assert [word for word in named if word.startswith("track.folder")] == ["track.folder=runs"]
+
+
 def launch(job: Job, *, is_stopped: bool = False) -> tuple[int, str, list[Event]]:
     events: list[Event] = []
     launcher = LocalLauncher(threads=3, gpus=("5",))
