@@ -6,6 +6,7 @@ machines have, and `cluster=local` runs the same without Slurm.
 """
 
 import contextlib
+import os
 import subprocess
 import threading
 import time
@@ -42,6 +43,9 @@ class ClusterLauncher:
             UnavailableError: submitit is not installed, or there is no such cluster here.
             UsageError: submitit knows no such parameter.
         """
+        # Else its import sets up logging anew: it closes what other libraries log to, and writes to
+        # standard output, where our lines of JSON are.
+        os.environ.setdefault("SUBMITIT_LOG_LEVEL", "NOCONFIG")
         try:
             import submitit  # noqa: PLC0415  (an extra)
         except ModuleNotFoundError as error:

@@ -69,7 +69,7 @@ def test_every_module_and_function_that_a_declaration_names_exists(tables: dict[
 
 def test_how_to_run_and_the_gates_are_part_of_no_key() -> None:
     slices = {key.partition(".")[0] for stage in _stages().values() for key in stage.settings}
-    assert slices == set(Settings.__struct_fields__) - {"run", "track", "gates", "compare"}
+    assert slices == set(Settings.__struct_fields__) - {"run", "track", "cache", "gates", "compare"}
 
 
 def test_without_labelled_images_no_stage_reaches_data() -> None:

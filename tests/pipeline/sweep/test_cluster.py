@@ -1,5 +1,8 @@
 """Jobs through submitit, on its own cluster without Slurm: real processes, real files."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,3 +52,24 @@ def test_the_part_on_the_node_writes_events_and_answers_a_stop(job: Job) -> None
 def test_a_parameter_that_submitit_does_not_know_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is no parameter of submitit"):
         ClusterLauncher(tmp_path, {"cluster": "local", "colour": "red"})
+
+
+def test_logging_of_this_process_stays_as_it_is(tmp_path: Path) -> None:
+    """It would close what other libraries log to, and write between our lines of JSON."""
+    program = (
+        "import logging, pathlib, sys\n"
+        "from pipeline.sweep.cluster import ClusterLauncher\n"
+        "logging.getLogger().addHandler(logging.FileHandler('log', mode='w'))\n"
+        "ClusterLauncher(pathlib.Path('jobs'), {'cluster': 'local'})\n"
+        "assert logging.getLogger().handlers[0].stream is not None\n"
+        "logging.getLogger('submitit').error('x')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
