@@ -100,8 +100,8 @@ def _files(tmp_path: Path) -> None:
             ("build", "--onnx", "net.onnx", "--set", "build.zzz=3"),
             (
                 "--set build.zzz: unknown key (zzz); known here: backend, device, "
-                "ep_context, precision, targets, calibration_method, int8, int8_steps, int8_batch_size, "
-                "int8_learning_rate, calibration_images, equalise, float_layers, "
+                "ep_context, precision, targets, calibration_method, int8, int8_steps, "
+                "int8_batch_size, int8_learning_rate, calibration_images, equalise, float_layers, "
                 "max_disagreement, bisect_layers, output, image_size_px, tensorrt"
             ),
         ),
