@@ -16,7 +16,8 @@ from pipeline.track.resumption import Resumption
 from pipeline.track.tracker import Opener, Outcome, RunInfo, Tracker
 
 _MOST_WAITING = 2000
-_CREDENTIALS = re.compile(r"(?<=//)[^/@\s]+@")
+_CREDENTIALS = re.compile(r"(?<=//)[^/\s]+@|(?<=\S)\?\S*=\S*")
+"""Of a URL: user and password, and a query, which may hold a token or be a signature."""
 
 
 class Point(NamedTuple):

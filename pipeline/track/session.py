@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from pipeline import run_records
-from pipeline.errors import Interrupted, MadpipeError, error_summary
+from pipeline.errors import Interrupted, LockedError, MadpipeError, error_summary
 from pipeline.events import Sink, broadcast
+from pipeline.paths import expanded
 from pipeline.project import Project
 from pipeline.settings import Settings
 from pipeline.track.outbox import Outbox
@@ -22,8 +23,8 @@ from pipeline.track.tracker import NoClientError, Outcome, RunInfo, Scalar, open
 
 _FOLDER = "track"
 """Where trackers without a server write: the runs that have not ended, the report on its way."""
-_NO_PARAMETERS = ("run", "track")
-"""Tables that are of no run's result."""
+_NO_PARAMETERS = ("cache", "run", "track")
+"""Tables that are of no run's result; the URL of a cache may hold a password besides."""
 
 
 @contextlib.contextmanager
@@ -66,7 +67,8 @@ def _opened(project: Project, targets: Sequence[str], sinks: list[Sink]) -> Iter
         try:
             yield sink
             outcome = "done"
-        except (Interrupted, KeyboardInterrupt):
+        # Where another process holds the folder nothing ran, and what was stopped before goes on.
+        except (Interrupted, KeyboardInterrupt, LockedError):
             is_ended, outcome = False, "interrupted"
             raise
         finally:
@@ -79,7 +81,7 @@ def _opened(project: Project, targets: Sequence[str], sinks: list[Sink]) -> Iter
 def _home(project: Project) -> Path:
     """Return the folder of what is written on this machine."""
     folder = project.settings.track.folder
-    return project.path.resolve().parent / folder if folder else project.store.home
+    return expanded(folder, project.path.resolve().parent) if folder else project.store.home
 
 
 def _close(

@@ -30,11 +30,7 @@ def open_run(info: RunInfo) -> "TensorBoardRun":
     project = info.folder / _FOLDER / info.project
     if info.run_id:
         return TensorBoardRun(project / info.run_id)
-    folder, number = project / info.name, 1
-    while folder.exists():
-        number += 1
-        folder = project / f"{info.name}-{number}"
-    run = TensorBoardRun(folder)
+    run = TensorBoardRun(_unused_folder(project, info.name))
     run.settings(info)
     return run
 
@@ -99,6 +95,19 @@ class TensorBoardRun:
 
     def _write(self, summary: Summary, step: int = 0) -> None:
         self._writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
+
+
+def _unused_folder(project: Path, name: str) -> Path:
+    """Return a folder that this call made: jobs that start in one second have the same name."""
+    folder, number = project / name, 1
+    while True:
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+            folder = project / f"{name}-{number}"
+        else:
+            return folder
 
 
 def _scalars(group: str, figures: Mapping[str, float]) -> Summary:

@@ -45,7 +45,10 @@ def open_run(info: RunInfo) -> "TrackioRun":
         auto_log_gpu=False,
         auto_log_cpu=False,
     )
-    return TrackioRun(run, _last_steps(run) if is_local else None)
+    if not is_local:
+        return TrackioRun(run, None)
+    # A run that begins has no steps; a job that began in the same second may have its name.
+    return TrackioRun(run, _last_steps(run) if info.run_id else {})
 
 
 class TrackioRun:

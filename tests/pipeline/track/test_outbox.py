@@ -41,8 +41,7 @@ class Recorder:
 
     def labels(self, labels: Mapping[str, str]) -> None:
         if "bad" in labels:
-            message = "no route to http://user:secret@host/api"
-            raise ConnectionError(message)
+            raise ConnectionError(labels["bad"])
         self.calls.append(("labels", labels))
 
     def text(self, name: str, markdown: str) -> None:
@@ -104,10 +103,19 @@ def test_steps_from_before_a_stop_are_not_delivered_again(
     assert Resumption(held.path, "other").steps("wandb") == ({} if recorded else {"distill": 3})
 
 
-def test_what_a_tracker_raises_ends_it_without_its_password(held: Resumption) -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:secret@host/api",
+        "http://user:with@secret@host/api",
+        "http://host/api?write_token=secret",
+        "http://host/api?X-Signature=secret&X-Expires=600",
+    ],
+)
+def test_what_a_tracker_raises_ends_it_without_its_password(held: Resumption, url: str) -> None:
     recorder = Recorder({})
     outbox = box(recorder, held)
-    outbox.put(Labels({"bad": ""}))
+    outbox.put(Labels({"bad": f"no route to {url}"}))
     outbox.put(Labels({"never": ""}))
     outbox.close("done")
     assert outbox.undelivered(WAIT_S) == 0

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import ConfigError, Interrupted, StageError
+from pipeline.cache.lock import write_lock
+from pipeline.errors import ConfigError, Interrupted, LockedError, StageError
 from pipeline.events import Event
 from pipeline.project import Project
 from pipeline.run_pipeline import run_pipeline
-from pipeline.settings import Settings
+from pipeline.settings import Cache, Settings
 from pipeline.track.session import flat_settings
-from tests.pipeline.track.conftest import Follow
+from tests.pipeline.track.conftest import STAGES, Follow
 from tests.pipeline.track.test_tensorboard_runs import read, runs
 
 TENSORBOARD = 'track.to=["tensorboard"]'
@@ -63,6 +64,14 @@ def test_a_folder_that_cannot_be_written_is_one_note(
 def test_stores_can_lie_in_another_folder(follow: Follow, tmp_path: Path) -> None:
     follow("tensorboard", more=("track.folder=tracked", "track.project=mine"))
     assert len(list((tmp_path / "tracked" / "tensorboard" / "mine").iterdir())) == 1
+
+
+def test_that_folder_may_be_named_from_home_or_by_a_variable(
+    follow: Follow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACKED", str(tmp_path / "elsewhere"))
+    follow("tensorboard", more=("track.folder=$TRACKED/runs",))
+    assert len(list((tmp_path / "elsewhere" / "runs" / "tensorboard").iterdir())) == 1
 
 
 def test_a_smoke_run_is_not_followed(project: Callable[..., Project], home: Path) -> None:
@@ -115,6 +124,27 @@ def test_an_interrupted_run_goes_on_in_the_same_folder(
     assert text.splitlines() == ["- distill: first", "- distill: second"]
 
 
+def test_a_folder_that_another_process_holds_ends_no_run_that_goes_on(
+    project: Callable[..., Project], code: Callable[..., None], home: Path
+) -> None:
+    opened = project(TENSORBOARD, "run.lock_wait_s=0")
+
+    def run() -> None:
+        run_pipeline(opened, ["distill"], force=(), sinks=[], command="run", inconclusive=4)
+
+    code(
+        "from pipeline.errors import Interrupted\n"
+        "def distill(ctx):\n    raise Interrupted('distill', 'interrupted', 'go on')"
+    )
+    with pytest.raises(Interrupted):
+        run()
+    with write_lock(opened.store, command="another"), pytest.raises(LockedError):
+        run()
+    code(STAGES)
+    run()
+    assert len(runs(home)) == 1
+
+
 @pytest.mark.parametrize(
     ("change", "wrong"),
     [
@@ -143,6 +173,11 @@ def test_settings_are_flat_and_what_is_absent_is_left_out() -> None:
     assert None not in flat.values()
     assert "teacher.weights" not in flat
     assert not [name for name in flat if name.partition(".")[0] in {"run", "track"}]
+
+
+def test_the_password_of_a_cache_is_no_parameter_of_a_run() -> None:
+    flat = flat_settings(Settings(cache=Cache(remote="sftp://me:secret@host/cache")))
+    assert "secret" not in str(flat)
 
 
 def test_no_part_of_a_run_imports_a_client_that_is_not_named() -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
@@ -83,3 +84,16 @@ def test_a_run_that_goes_on_knows_what_its_files_hold(tmp_path: Path) -> None:
     folder = tmp_path / "tensorboard" / "p" / "a"
     assert [event.step for event in read(folder).Scalars("distill/loss")] == [4, 5]
     first.close("interrupted")
+
+
+def test_runs_of_one_name_that_begin_at_once_have_a_folder_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What another process makes between a look and the making is not seen by the look.
+    monkeypatch.setattr(Path, "exists", lambda _: False)
+    opened = [
+        tensorboard_runs.open_run(RunInfo("p", "a", None, tmp_path, {}, 1.0)) for _ in range(3)
+    ]
+    for run in opened:
+        run.close("done")
+    assert [run.run_id for run in opened] == ["a", "a-2", "a-3"]

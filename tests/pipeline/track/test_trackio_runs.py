@@ -65,6 +65,20 @@ def test_a_run_that_goes_on_is_the_same_and_another_of_its_name_is_not(tmp_path:
     other.close("done")
 
 
+def test_a_run_that_begins_has_no_steps_of_another_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = RunInfo("twice", "a", None, tmp_path, {}, 1.0)
+    first = trackio_runs.open_run(info)
+    first.point("distill", "rounds", 4, {"loss": 1.0})
+    first.close("done")
+    # As where two jobs begin in one second, and the first logs before the second is there.
+    monkeypatch.setattr(trackio_runs, "_unused_name", lambda info: info.name)
+    second = trackio_runs.open_run(info)
+    assert second.last_steps() == {}
+    second.close("done")
+
+
 def test_a_server_that_is_not_there_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
