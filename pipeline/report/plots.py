@@ -28,6 +28,8 @@ _VARIABLES = {INK: "currentColor", CHOSEN: "var(--pass)"} | {
 _SIZE_IN = (5.0, 2.9)
 _STYLE: Any = {
     "svg.fonttype": "none",
+    # Names of classes and values of settings are no formulas, whatever dollars are in them.
+    "text.parse_math": False,
     "font.family": "sans-serif",
     "font.size": 10,
     "text.color": INK,

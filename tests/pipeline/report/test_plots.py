@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from pipeline.gates.measurements import CALIBRATION_BINS
-from pipeline.report import confusion, plots, reliability
+from pipeline.gates.measurements import CALIBRATION_BINS, Samples
+from pipeline.report import confusion, plots, reliability, trade_off
+from pipeline.report.trade_off import TradeOff
 from tests.measurements import SAMPLES, accuracy, changed
 
 assert SAMPLES.latency is not None
@@ -84,3 +85,14 @@ def test_reliability_has_a_bar_for_each_filled_bin_and_none_for_others() -> None
 )
 def test_a_mean_confidence_lies_in_its_bin(confidence: float, number: int) -> None:
     assert reliability._bin_of(confidence) == number
+
+
+def test_dollars_in_names_are_no_formula() -> None:
+    names = ("$5 to $10", r"$\nothing$", "$$")
+    samples = Samples(dataset=SAMPLES.dataset, labels=(0, 1, 2), predictions={"engine": (0, 1, 2)})
+    counted = confusion.count(samples, names)
+    assert counted is not None
+    drawn = confusion.picture(counted, "a")
+    choice = TradeOff(names[1], (1.0, 1.0, 1.0), (2.0, 2.0, 2.0), True, False)  # noqa: FBT003
+    drawn += trade_off.plot([choice], cost="ms", loss="points", title="b")
+    assert all(f">{name}<" in drawn for name in names)
