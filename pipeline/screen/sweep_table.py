@@ -72,7 +72,7 @@ class SweepTable:
         table.add_column("figures", overflow="fold")
         with self._lock:
             for number, row in enumerate(self._rows, start=1):
-                table.add_row(str(number), row.label, row.stage, *_cells(row))
+                table.add_row(str(number), Text(row.label), row.stage, *_cells(row))
             notes = [Text(f"  {note}", style="yellow") for note in dict.fromkeys(self._notes)]
         return Group(table, *notes)
 

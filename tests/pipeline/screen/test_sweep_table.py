@@ -16,10 +16,12 @@ from pipeline.screen.sweep_table import SweepTable
 class Terminal:
     """A table of two combinations on a terminal of 120 columns that is a text."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, first: str = "student.arch=resnet8", second: str = "student.arch=wrn16-1"
+    ) -> None:
         self.file = io.StringIO()
         console = Console(file=self.file, force_terminal=True, width=120, color_system=None)
-        self.screen = SweepTable(["student.arch=resnet8", "student.arch=wrn16-1"], console)
+        self.screen = SweepTable([first, second], console)
 
     def emit(self, number: int | None, kind: str, stage: str | None = None, **fields: Any) -> None:
         self.screen(number, Event(time_s=time.time(), kind=kind, stage=stage, fields=fields))
@@ -64,3 +66,10 @@ def test_what_ends_has_its_state_and_its_figures_or_its_error(terminal: Terminal
     assert first == "1 student.arch=resnet8 export bytes 5"
     assert second == "2 student.arch=wrn16-1 distill failed distill: collapsed; try less"
     terminal.emit(1, "combination_done", state="done", figures={"engine_top1": 0.5})
+
+
+def test_brackets_in_a_value_are_no_markup() -> None:
+    terminal = Terminal("teacher.weights=run[/best].pth", "data.root=[bold]")
+    _, _, first, second = terminal.rows()
+    assert first.startswith("1 teacher.weights=run[/best].pth")
+    assert second.startswith("2 data.root=[bold]")
