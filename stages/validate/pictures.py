@@ -22,7 +22,7 @@ from stages.validate.accuracy import Logits
 MAPPED = 8
 """How many of the images have maps of where the networks look."""
 MOST_BYTES = 1_200_000
-"""Of all encoded images on the page, on which those with maps are drawn once for each map too."""
+"""Of all encoded images on the page, on which those with maps are drawn again with the maps."""
 _MOST_BYTES_OF_ONE = 32 << 10
 _NETWORKS = ("student", "graph", "engine")
 """Whose errors are looked for; what the ONNX file answers is the student's."""
@@ -64,8 +64,9 @@ def draw(
     wrong_N = worst_first(answers, y_N)
     chosen_B = wrong_N[:count]
     maps, absent = _maps(networks, images, chosen_B[:MAPPED])
-    # Each image is on the page once, and those with maps once more for each of the maps.
-    drawn = len(chosen_B) + sum(map(len, maps.values()))
+    # Each image is on the page once, and those with maps once more beside them and under each.
+    mapped = [len(own) for own in maps.values()]
+    drawn = len(chosen_B) + max(mapped, default=0) + sum(mapped)
     most_bytes = min(_MOST_BYTES_OF_ONE, MOST_BYTES // max(1, drawn))
     described = _described(answers, y_N, images.classes, chosen_B)
     x_BCHW = images.x_NCHW[torch.from_numpy(chosen_B)].numpy() if len(chosen_B) else ()

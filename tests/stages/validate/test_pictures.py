@@ -18,7 +18,7 @@ from pipeline.gates import measurements as records
 from pipeline.gates import pictures as stored
 from pipeline.gates.measurements import Samples
 from stages.data.images import Images
-from stages.validate import pictures
+from stages.validate import pictures, thumbnails
 from stages.validate import stage as validate_stage
 from tests.models.programs import networks
 from tests.models.programs.networks import Net
@@ -109,13 +109,33 @@ def test_the_first_eight_have_maps_and_all_images_together_are_bounded() -> None
         {"teacher": teacher, "student": -teacher}, images, {}, kind="held-out", count=100
     )
     assert len(drawn.pictures) == 100
-    # On the page those with maps are drawn three times, here none has any.
     assert sum(len(picture.image) for picture in drawn.pictures) <= pictures.MOST_BYTES
 
     small = digits(40)
     pair, all_logits = both(small)
     drawn = pictures.draw(all_logits, small, pair, kind="held-out", count=20)
     assert [bool(picture.maps) for picture in drawn.pictures] == [True] * 8 + [False] * 12
+
+
+def test_images_that_the_page_has_again_with_their_maps_count_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images = digits(24, side_px=64)
+    network = Classifier(Net(), (0.5,), (0.5,)).eval()
+    whole = thumbnails.encode(images.x_NCHW[0].numpy(), 1_000_000)
+    monkeypatch.setattr(pictures, "MOST_BYTES", 44 * len(whole))  # of 48, so that none fits whole
+    right = np.eye(4, dtype=np.float32)[images.y_N.numpy()]
+    pair = {"teacher": network, "student": network}
+    drawn = pictures.draw(
+        {"teacher": right, "student": -right}, images, pair, kind="held-out", count=24
+    )
+    # Among the misclassified; and in the row of its maps, alone and under each of them.
+    times = [1 + (1 + len(picture.maps) if picture.maps else 0) for picture in drawn.pictures]
+    assert times == [4] * 8 + [1] * 16
+    bytes_on_page = sum(
+        n * len(picture.image) for n, picture in zip(times, drawn.pictures, strict=True)
+    )
+    assert bytes_on_page <= pictures.MOST_BYTES
 
 
 def test_images_of_the_bank_have_no_labels() -> None:
