@@ -80,10 +80,13 @@ class Launcher(Protocol):
 
 
 class LocalLauncher:
-    """Runs jobs on this machine, each on its share of the cores and on a GPU of its own."""
+    """Runs jobs on this machine, each on its share of the cores and on GPUs of its own."""
 
     def __init__(self, *, threads: int, gpus: tuple[str, ...]) -> None:
-        """Give each job so many `threads`, and one of `gpus` while it runs, where there are any."""
+        """Give each job so many `threads`, and one of `gpus` while it runs, where there are any.
+
+        Each of them is a value of CUDA_VISIBLE_DEVICES.
+        """
         self._threads = threads
         self._gpus: Queue[str] = Queue()
         for gpu in gpus:

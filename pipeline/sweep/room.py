@@ -16,14 +16,14 @@ class Room(NamedTuple):
     threads: int
     """CPU threads of each."""
     gpus: tuple[str, ...]
-    """One for each job, by the names of CUDA_VISIBLE_DEVICES; empty without GPUs."""
+    """CUDA_VISIBLE_DEVICES of each job; empty without GPUs."""
     notes: tuple[str, ...]
 
 
 def room_for(jobs: int, combinations: Sequence[Combination]) -> Room:
     """Return the room for `jobs` jobs, fewer where there are not so many GPUs or cores.
 
-    A job whose distillation has several processes takes a core for each.
+    A job whose distillation has several processes takes a GPU, or a core, for each.
     """
     import joblib  # noqa: PLC0415  (only jobs pay for it)
 
@@ -32,16 +32,18 @@ def room_for(jobs: int, combinations: Sequence[Combination]) -> Room:
     # joblib knows the limits of containers as well.
     cores = min(machine.cpu_count(), joblib.cpu_count())
     processes = max(item.project.settings.distill.processes for item in combinations)
-    most = len(gpus) if gpus else max(1, cores // processes)
+    most = max(1, (len(gpus) or cores) // processes)
     if jobs > most:
         limit = f"{len(gpus)} GPUs" if gpus else f"{cores} cores"
-        share = f" and {processes} processes a job" if processes > 1 and not gpus else ""
+        share = f" and {processes} processes a job" if processes > 1 else ""
         notes.append(f"--jobs {jobs} is more than {limit}{share} allow: {most} run at once")
     jobs = min(jobs, most, len(combinations))
     if text := _memory_note(jobs, combinations):
         notes.append(text)
     threads = max(1, cores // (jobs * processes))
-    return Room(jobs, threads, gpus[:jobs], tuple(notes))
+    starts = range(0, jobs * processes, processes) if gpus else ()
+    shares = tuple(",".join(gpus[start : start + processes]) for start in starts)
+    return Room(jobs, threads, shares, tuple(notes))
 
 
 def _visible_gpus() -> tuple[str, ...]:

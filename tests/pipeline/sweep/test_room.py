@@ -64,6 +64,18 @@ def test_every_job_gets_a_gpu(
     assert room.notes == ("--jobs 3 is more than 2 GPUs allow: 2 run at once",)
 
 
+def test_a_job_of_several_processes_gets_a_gpu_for_each(
+    combinations: list[Combination],
+    project: Callable[..., Project],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(machine, "gpus", lambda: (Gpu("a", "9.0", "1"),) * 5)
+    changes = ("distill.method=mad", "distill.processes=2")
+    room = room_for(3, [*combinations, Combination(4, changes, project(*changes))])
+    assert (room.jobs, room.gpus) == (2, ("0,1", "2,3"))
+    assert "5 GPUs and 2 processes a job allow: 2 run at once" in room.notes[0]
+
+
 def test_memory_that_jobs_may_not_have_is_noted(
     combinations: list[Combination], monkeypatch: pytest.MonkeyPatch
 ) -> None:
