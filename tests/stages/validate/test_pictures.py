@@ -122,7 +122,7 @@ def test_images_that_the_page_has_again_with_their_maps_count_each_time(
 ) -> None:
     images = digits(24, side_px=64)
     network = Classifier(Net(), (0.5,), (0.5,)).eval()
-    whole = thumbnails.encode(images.x_NCHW[0].numpy(), 1_000_000)
+    whole = thumbnails.encode(images.x_NCHW[:1].numpy()[0], 1_000_000)
     monkeypatch.setattr(pictures, "MOST_BYTES", 44 * len(whole))  # of 48, so that none fits whole
     right = np.eye(4, dtype=np.float32)[images.y_N.numpy()]
     pair = {"teacher": network, "student": network}
