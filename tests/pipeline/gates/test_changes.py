@@ -252,7 +252,7 @@ def test_first_inferences_are_compared_on_one_machine_alone() -> None:
         MEASURED, "latency.first_inference", times_ms=tuple(90.0 + number for number in range(6))
     )
     assert one(run(), run(slower), "engine_first_ms", worse_relative=0.5).verdict == "fail"
-    elsewhere = run(slower, host={"cpu": "another", "cores": "2"})
-    judged = one(run(), elsewhere, "engine_first_ms", worse_relative=0.5)
+    moved = run(slower, host={"cpu": "another", "cores": "2"})
+    judged = one(run(), moved, "engine_first_ms", worse_relative=0.5)
     assert judged.verdict == "skipped"
     assert "different machines" in judged.reason
