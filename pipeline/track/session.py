@@ -96,7 +96,7 @@ def _close(
                 home = _home(project) / _FOLDER
                 folder = tempfile.TemporaryDirectory(dir=home, ignore_cleanup_errors=True)
                 files = _report(project, Path(on.enter_context(folder)))
-            except (MadpipeError, OSError) as error:
+            except Exception as error:  # noqa: BLE001  (what the run came to stands, whatever a plot raises)
                 _note(sinks, f"trackers get no report of this run ({error_summary(error)})")
         sink.close(outcome, files, wait_s)
 

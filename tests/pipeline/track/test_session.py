@@ -11,6 +11,7 @@ from pipeline.cache.lock import write_lock
 from pipeline.errors import ConfigError, Interrupted, LockedError, StageError
 from pipeline.events import Event
 from pipeline.project import Project
+from pipeline.report import html
 from pipeline.run_pipeline import run_pipeline
 from pipeline.settings import Cache, Settings
 from pipeline.track.session import flat_settings
@@ -143,6 +144,19 @@ def test_a_folder_that_another_process_holds_ends_no_run_that_goes_on(
     code(STAGES)
     run()
     assert len(runs(home)) == 1
+
+
+def test_a_page_that_does_not_come_about_is_one_note(
+    follow: Follow, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def render(*_: object, **__: object) -> str:
+        raise ValueError("no such font")
+
+    monkeypatch.setattr(html, "render", render)
+    code, notes = follow("tensorboard")
+    assert code == 0
+    assert notes[-1] == "trackers get no report of this run (ValueError: no such font)"
+    assert not list(home.rglob("report.html"))
 
 
 @pytest.mark.parametrize(
