@@ -89,6 +89,7 @@ class FolderRemote:
         try:
             yield
         except StoreError as error:
-            if isinstance(error, RemoteError) or not error.place.startswith(str(self._store.home)):
+            is_here = Path(error.place).is_relative_to(self._store.home)
+            if isinstance(error, RemoteError) or not is_here:
                 raise
             raise RemoteError(error.place, error.wrong, error.remedy) from error

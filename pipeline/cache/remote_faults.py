@@ -137,7 +137,9 @@ def _code_of(error: BaseException) -> str:
 
 def _seen(chain: list[BaseException], url: CacheUrl) -> str:
     """Return what was raised first, in one line and without what is secret."""
-    text = error_summary(chain[-1])
+    # A wait that was ended cancels what waited, which says nothing.
+    causes = [item for item in chain if type(item).__name__ != "CancelledError"]
+    text = error_summary((causes or chain)[-1])
     for secret in url.secrets:
         text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
     return text

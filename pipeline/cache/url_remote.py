@@ -9,8 +9,9 @@ one that is written last is the entry. A push that ends early leaves objects tha
 """
 
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -186,10 +187,23 @@ class UrlRemote:
 
     def _in_threads(self, call: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
         """Yield what `call` returns for each item; after an error no more are begun."""
+        has_ended = threading.Event()
+
+        def call_unless_ended(item: _T) -> _R:
+            # A thread that fails goes on to its next item before the pool can be emptied.
+            if has_ended.is_set():
+                raise CancelledError
+            try:
+                return call(item)
+            except BaseException:
+                has_ended.set()
+                raise
+
         pool = ThreadPoolExecutor(self._files.workers)
         try:
-            yield from pool.map(call, items)
+            yield from pool.map(call_unless_ended, items)
         finally:
+            has_ended.set()
             pool.shutdown(cancel_futures=True)
 
 

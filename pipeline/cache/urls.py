@@ -109,7 +109,9 @@ def parse(text: str) -> CacheUrl:
     """
     if fault := fault_of(text):
         raise UsageError(without_secrets(text), *fault)
-    return CacheUrl(text.rstrip("/"), _scheme_of(text))
+    scheme = _scheme_of(text)
+    rest = text.partition("://")[2].rstrip("/")
+    return CacheUrl(f"{scheme}://{rest}", scheme)  # clients take S3:// and FILE:// for paths
 
 
 def fault_of(text: str) -> tuple[str, str] | None:
@@ -127,6 +129,9 @@ def fault_of(text: str) -> tuple[str, str] | None:
         if not rest.startswith("/"):
             return f"is not the path of a folder ({rest})", "write file:///PATH, from the root on"
         return None
+    if _has_odd_port(head):
+        remedy = "write / there as %2F" if kind is _WEB else kind.credentials
+        return "has a port that is no number, or a / in its password", remedy
     if not head.rpartition("@")[2]:
         return (
             f"names no {kind.container} ({without_secrets(text)})",
@@ -143,10 +148,18 @@ def without_secrets(text: str) -> str:
     """Return a URL without user, password and query."""
     scheme, separator, rest = text.partition("://")
     head, slash, path = rest.partition("/")
+    if _has_odd_port(head):  # what follows may be the rest of a password
+        return f"{scheme}{separator}***"
     if SCHEMES.get(scheme.lower()) is _BLOBS:  # there CONTAINER@ACCOUNT is usual
         return text.partition("?")[0]
     path = path.partition("?")[0] if separator else path
     return f"{scheme}{separator}{head.rpartition('@')[2]}{slash}{path}"
+
+
+def _has_odd_port(head: str) -> bool:
+    """Return whether the head of a URL ends in the part of a password before its first `/`."""
+    port = head.rpartition("@")[2].rpartition("]")[2].partition(":")[2]
+    return bool(port) and not port.isdecimal()
 
 
 def _scheme_of(text: str) -> str:

@@ -50,7 +50,15 @@ class Child:
     def end(self) -> None:
         """Kill it for taking too long."""
         self.is_late = True
-        self.process.kill()
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill it and its forks, which hold the other end of `lines` as well."""
+        if sys.platform == "win32":
+            self.process.kill()
+        elif self.process.returncode is None:  # its number is not another's yet
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
 
 
 def ending(code: int) -> str:
@@ -97,7 +105,7 @@ def started(
                 yield child
             finally:
                 timer.cancel()
-                process.kill()
+                child.kill()
                 process.wait()
 
 

@@ -82,7 +82,7 @@ def collect(
 ) -> tuple[str, Files]:
     """Return the name and the files of a package for servers; see `read`."""
     packed = read(folder, place=place, name=name, report=report)
-    manifest, served = packed.manifest, triton.SERVED.get(packed.manifest.backend)
+    manifest, served = packed.manifest, triton.served(packed.manifest)
     files = packed.files(modelcard.server_use(manifest))
     files["run.py"] = example(manifest.backend).encode()
     files |= docker.files(manifest)

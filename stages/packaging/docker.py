@@ -13,6 +13,11 @@ _RUNTIMES = {
     "tensorrt-rtx": ("tensorrt-rtx", "cuda-python"),
 }
 """Backend -> the distributions that run.py imports; the first has the engine's version."""
+_PROVIDERS = {
+    "cuda-tensorrt": ("tensorrt-cu13", ">=10.13.2,<11"),
+    "cuda-tensorrt-rtx": ("onnxruntime-ep-nv-tensorrt-rtx", ""),
+}
+"""Device of ONNX Runtime -> what run.py imports beside it, and which where no engine says."""
 _UNPINNED = "cuda-python>=13,<14"
 _IMAGE_READERS = ("numpy", "pillow")
 PORT = 8000
@@ -41,7 +46,12 @@ def _runtime(manifest: EngineManifest) -> list[str]:
     version = manifest.backend_version
     if manifest.backend == "onnxruntime":
         on_gpu = manifest.device != "cpu"
-        return [f"onnxruntime{'-gpu[cuda,cudnn]' if on_gpu else ''}=={version}"]
+        pins = [f"onnxruntime{'-gpu[cuda,cudnn]' if on_gpu else ''}=={version}"]
+        if manifest.device in _PROVIDERS:
+            package, versions = _PROVIDERS[manifest.device]
+            compiled = manifest.ep_context
+            pins.append(f"{package}{f'=={compiled.version}' if compiled else versions}")
+        return pins
     name, *others = _RUNTIMES[manifest.backend]
     return [f"{name}=={version}", *(_UNPINNED for _ in others)]
 

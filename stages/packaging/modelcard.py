@@ -34,7 +34,9 @@ clean images does not show it. Nothing of this was measured here."""
 def server_use(manifest: EngineManifest) -> tuple[str, ...]:
     """Return paragraphs on how to use a package for servers."""
     served = f"Triton has no backend for engines of {manifest.backend}."
-    if manifest.backend in triton.SERVED:
+    if manifest.ep_context:
+        served = "Triton does not load what an execution provider of ONNX Runtime compiled."
+    elif triton.served(manifest):
         served = "`triton/` is a model repository for Triton Inference Server."
     return _EXAMPLE, _SERVICE, served
 

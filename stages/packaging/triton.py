@@ -29,6 +29,14 @@ SERVED = {
 """Triton has no backend for engines of TensorRT-RTX."""
 
 
+def served(manifest: EngineManifest) -> Served | None:
+    """Return how Triton serves an engine, None where it does not.
+
+    It gives its ONNX Runtime no provider that loads what one compiled elsewhere (EPContext).
+    """
+    return None if manifest.ep_context else SERVED.get(manifest.backend)
+
+
 def config(name: str, manifest: EngineManifest, signature: Signature) -> str:
     """Return the config.pbtxt of a model."""
     setting = manifest.settings.get("max_batch")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import run_records
+from pipeline.cache import remote_files
 from pipeline.cache.store import Store
 from pipeline.errors import Interrupted, StageError
 from pipeline.events import Event
@@ -229,6 +230,21 @@ def test_where_a_machine_may_only_read_it_goes_on_reading(s3: S3Server, project:
     assert note.startswith(f"distill: {URL}: ")
     assert note.endswith("; the run copies nothing to the shared cache")
     assert others == ["distill ran", BROUGHT[1], BROUGHT[3]]
+
+
+def test_a_copy_that_its_client_never_ends_is_given_up(
+    s3: S3Server, project: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_files, "_LONGEST_S", 0.5)
+
+    def drop(request: str) -> None:
+        if request.startswith("PUT"):
+            raise ConnectionAbortedError
+
+    s3.on_request = drop
+    note, *others = run(project(REMOTE, PUSH))
+    assert note.startswith(f"distill: {URL}: cannot be reached (TimeoutError")
+    assert others == ["distill ran", "validate ran"]
 
 
 def test_what_ran_before_a_failure_is_at_the_shared_cache(

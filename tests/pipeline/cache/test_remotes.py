@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.cache.remotes import open_remote
 from pipeline.cache.store import Store
-from pipeline.errors import BadEntry, RemoteError, UnavailableError, UsageError
+from pipeline.errors import BadEntry, RemoteError, StoreError, UnavailableError, UsageError
 from tests.pipeline.cache.entries import content_of, files_below, put, record_of
 from tests.pipeline.cache.sftp_server import sftp_server
 
@@ -213,3 +213,15 @@ def test_a_folder_that_cannot_be_used_is_an_error_of_the_remote(
     open_remote(str(shared / "folder")).push(store)
     with pytest.raises(RemoteError, match="name it as the path of a folder"):
         open_remote(f"file://{shared}/folder").pull(other)
+
+
+def test_a_store_that_cannot_be_written_is_no_fault_of_a_folder_whose_name_begins_its_own(
+    shared: Path, tmp_path: Path
+) -> None:
+    put(Store(shared))
+    here = Store(tmp_path / "shared-not")
+    here.prepare()
+    (here.home / "work").write_bytes(b"")
+    with pytest.raises(StoreError) as caught:
+        open_remote(str(shared)).fetch(here, "make", KEY)
+    assert not isinstance(caught.value, RemoteError)

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from pipeline.cache import remote_files
 from pipeline.cache.remotes import open_remote
 from pipeline.cache.store import Store
 from pipeline.errors import BadEntry, Interrupted, RemoteError, StoreError
@@ -314,6 +315,23 @@ def test_a_stop_ends_a_download(pushed: S3Server, other: Store) -> None:
     with pytest.raises(Interrupted):
         open_remote(URL, stop_asked=lambda: True).fetch(other, "make", KEY)
     assert files_below(other.home / "work") == []
+
+
+def test_after_a_fault_no_more_entries_are_begun(
+    s3: S3Server, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_files, "_LONGEST_S", 0.5)
+    for seed in range(30):
+        put(store, seed, b"%d" % seed)
+
+    def drop(request: str) -> None:
+        if request.startswith("PUT"):
+            raise ConnectionAbortedError
+
+    s3.on_request = drop
+    with pytest.raises(RemoteError, match=r"cannot be reached \(TimeoutError"):
+        open_remote(URL).push(store)
+    assert 0 < len([request for request in s3.requests if request.startswith("PUT")]) <= 8
 
 
 def test_an_entry_that_goes_away_while_it_is_pushed_is_no_fault_of_the_place(

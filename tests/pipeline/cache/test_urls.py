@@ -15,6 +15,7 @@ FAULTS = {
     "sftp://me:pa55word@/a": "names no host (sftp:///a)",
     "file://shared": "is not the path of a folder (shared)",
     "s3://KEY:pa55word@bucket/a": "has user and password, which s3 does not take from a URL",
+    "https://me:pa55word/b@host/a": "has a port that is no number, or a / in its password",
     "https://host/a?token=pa55word": "has a query or fragment, behind which no file can be named",
 }
 
@@ -33,7 +34,9 @@ def test_what_nothing_opens_is_refused(text: str) -> None:
     ("text", "name"),
     [
         ("s3://bucket/a/", "s3://bucket/a"),
-        ("S3://bucket", "S3://bucket"),
+        ("S3://bucket/A", "s3://bucket/A"),
+        ("FILE:///shared", "file:///shared"),
+        ("https://[::1]:80/a", "https://[::1]:80/a"),
         ("sftp://me:secret@host:22/a", "sftp://host:22/a"),
         ("https://me:secret@host/a", "https://host/a"),
         ("abfs://container@account.dfs.core.windows.net/a",) * 2,

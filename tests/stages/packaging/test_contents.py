@@ -15,7 +15,7 @@ from PIL import Image
 
 from pipeline import machine
 from pipeline.errors import StageError, UsageError
-from pipeline.gates.build_records import EngineManifest
+from pipeline.gates.build_records import EngineManifest, EpContext
 from pipeline.preprocessing import Interpolation
 from pipeline.report.records import Report, RunSummary
 from pipeline.settings import BackendName, Build, Data, Export, InputName, PrecisionName
@@ -247,6 +247,16 @@ def test_labels_stay_one_a_line(built: Path, tmp_path: Path) -> None:
     name, files = _collect(_changed(built, tmp_path, signature=odd))
     assert files["labels.txt"] == b"a b\nc\n"
     assert name == "x_y_.._z"
+
+
+def test_an_engine_that_a_provider_compiled_is_packed_without_triton(
+    built: Path, tmp_path: Path
+) -> None:
+    context = EpContext(provider="TensorrtExecutionProvider", version="10.16.1")
+    _, files = _collect(_changed(built, tmp_path, device="cuda-tensorrt", ep_context=context))
+    assert not [name for name in files if name.startswith("triton/")]
+    assert b"Triton does not load what an execution provider" in files["README.md"]
+    assert b"tensorrt-cu13==10.16.1\n" in files["requirements.txt"]
 
 
 @pytest.mark.skipif(not machine.has_module("tensorrt_rtx"), reason="TensorRT-RTX is absent")

@@ -24,7 +24,7 @@ import onnx
 import pytest
 from PIL import Image
 
-from pipeline.gates.build_records import EngineManifest
+from pipeline.gates.build_records import EngineManifest, EpContext
 from pipeline.settings import Build
 from stages import standalone
 from stages.packaging import archive, contents, docker
@@ -192,6 +192,8 @@ def test_a_body_without_a_length_is_refused(service: Service) -> None:
     assert (status, answer) == (411, {"error": "Content-Length is missing"})
     status, answer, _ = service.ask("POST", "/classify", None, Content_Length="-1")
     assert status == 411
+    status, answer, _ = service.ask("POST", "/classify", None, Content_Length="9" * 5000)
+    assert (status, answer) == (413, {"error": "takes at most 20000 bytes"})
 
 
 def test_a_malformed_request_gets_json_too(service: Service) -> None:
@@ -246,6 +248,19 @@ def test_a_stop_lets_an_answer_under_way_end(package: Path) -> None:
     [
         ({}, "onnxruntime==1.31.1", False),
         ({"device": "cuda"}, "onnxruntime-gpu[cuda,cudnn]==1.31.1", True),
+        (
+            {"device": "cuda-tensorrt"},
+            "onnxruntime-gpu[cuda,cudnn]==1.31.1\ntensorrt-cu13>=10.13.2,<11",
+            True,
+        ),
+        (
+            {
+                "device": "cuda-tensorrt-rtx",
+                "ep_context": EpContext(provider="NvTensorRTRTXExecutionProvider", version="0.5.0"),
+            },
+            "onnxruntime-gpu[cuda,cudnn]==1.31.1\nonnxruntime-ep-nv-tensorrt-rtx==0.5.0",
+            True,
+        ),
         ({"backend": "openvino", "backend_version": "2026.4.1"}, "openvino==2026.4.1", False),
         (
             {
@@ -265,7 +280,7 @@ def test_a_stop_lets_an_answer_under_way_end(package: Path) -> None:
     ],
 )
 def test_requirements_and_dockerfile_are_of_the_engines_backend(
-    changes: dict[str, str], pins: str, *, gpu: bool
+    changes: dict[str, Any], pins: str, *, gpu: bool
 ) -> None:
     manifest = msgspec.structs.replace(MANIFEST, **changes)
     lines = docker.requirements(manifest)
