@@ -72,6 +72,7 @@ class FolderRemote:
         Raises:
             StoreError: A folder cannot be read or written, or is held by another process.
         """
+        self._check_is_ours()
         return copy_entries(store, self._store, overwrite=overwrite)
 
     def push_entry(self, entry: Entry) -> None:
@@ -80,8 +81,20 @@ class FolderRemote:
         Raises:
             RemoteError: The folder cannot be written, or is held for longer.
         """
+        self._check_is_ours()
         with self._faults(), write_lock(self._store, command="cache push", wait_s=_WAIT_S):
             copy_entry(entry, self._store)
+
+    def _check_is_ours(self) -> None:
+        """Raise RemoteError where a folder with other files would become a cache."""
+        home = self._store.home
+        if home.exists() and not home.is_dir():
+            raise RemoteError(self.name, "is a file", "name a folder or a URL")
+        with self._faults(), self._store.io_errors():
+            other = next(home.iterdir(), None) if home.is_dir() else None
+        if other and not (home / "layout.json").exists():
+            wrong = f"is a folder with other files, and no cache ({other.name})"
+            raise RemoteError(self.name, wrong, "name a new folder, or one that was pushed to")
 
     @contextlib.contextmanager
     def _faults(self) -> Iterator[None]:

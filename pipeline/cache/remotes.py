@@ -1,13 +1,17 @@
 """A cache that machines share, by its URL or its folder."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from pipeline.cache.folder_remote import FolderRemote
 from pipeline.cache.store import Entry, Store
-from pipeline.cache.urls import is_url, parse
+from pipeline.cache.urls import is_url, parse, without_secrets
+from pipeline.errors import RemoteError, UsageError
 from pipeline.paths import expanded, with_variables
+
+_VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{\w+\})")
 
 
 class Remote(Protocol):
@@ -41,8 +45,14 @@ def open_remote(
     Variables are replaced in both. `stop_asked` returns whether a signal asked to end a download.
 
     Raises:
-        UsageError: Nothing opens the URL.
+        RemoteError: A variable in it is not set.
+        UsageError: It is empty, or nothing opens the URL.
     """
+    if not text.strip():
+        raise UsageError("cache", "names no place (an empty text)", "give a URL or a folder")
+    if unset := _VARIABLE.search(with_variables(text)):
+        wrong = f"names a variable that is not set ({unset[0]})"
+        raise RemoteError(without_secrets(text), wrong, "set it, or name the place itself")
     if not is_url(text):
         return FolderRemote(expanded(text, root), text)
     from pipeline.cache.url_remote import UrlRemote  # noqa: PLC0415  (folders need no threads)

@@ -24,7 +24,7 @@ def baseline(
     """Keep what compare needs of the last run: report.json, measurements.json and samples.json."""
     from pipeline.report.baseline import keep  # noqa: PLC0415  (only this command)
 
-    typer.echo(os.fspath(keep(common.open_project(config, set_), folder)))
+    typer.echo(os.fspath(keep(common.open_last_run(config, set_), folder)))
 
 
 def comment(

@@ -2,17 +2,20 @@
 
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from pipeline import exit_codes
+from pipeline import exit_codes, run_records
 from pipeline.atomic import write_bytes
+from pipeline.cache.keys import differences
+from pipeline.cache.store import Entry
 from pipeline.cli import completion, torchrun
 from pipeline.errors import ConfigError, StoreError, UsageError
 from pipeline.gates.judge import Verdict
+from pipeline.planner import ALL
 from pipeline.project import Project
 from stages.catalog import declare
 from stages.completed_settings import complete
@@ -47,6 +50,8 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is th
 Out = Annotated[Path | None, typer.Option(help="Where to write.")]
 
 DEFAULT_CONFIG = Path("pipeline.toml")
+_OF_NO_RESULT = {"gates", "compare", "run", "track", "cache"}
+"""Tables of the settings that no stage depends on."""
 
 
 def open_project(config: Path, overrides: Sequence[str] | None) -> Project:
@@ -73,6 +78,50 @@ def open_project(config: Path, overrides: Sequence[str] | None) -> Project:
         faults = [fault.removeprefix("--set ") for fault in error.faults]
         advice = f"or start another number with torchrun ({size} now)"
         raise ConfigError([f"{fault}, {advice}" for fault in faults]) from error
+
+
+def open_last_run(config: Path, overrides: Sequence[str] | None) -> Project:
+    """Open the project of a command that speaks of the last run, and whose settings are that run's.
+
+    Raises:
+        ConfigError, StoreError, UnavailableError: As `open_project` does.
+        UsageError: An override of what the run depended on is not what it had.
+    """
+    project = open_project(config, overrides)
+    run = run_records.latest(project.store)
+    keys = (
+        {stage.name: stage.key for stage in run.stages if stage.status != "failed"} if run else {}
+    )
+    check_settings(
+        project, {name: project.store.read(name, key) for name, key in keys.items() if key}
+    )
+    return project
+
+
+def check_settings(project: Project, entries: Mapping[str, Entry | None]) -> None:
+    """Make sure that overrides of the settings are those by which entries came about.
+
+    Raises:
+        UsageError: An override of what a stage depends on is not what its entry had.
+    """
+    tables = {change.strip().partition(".")[0] for change in project.overrides}
+    if tables <= _OF_NO_RESULT:
+        return
+    try:
+        planned = project.plan([ALL])
+    except ConfigError:  # files that the run needed may be gone since
+        return
+    for item in planned:
+        entry = entries.get(item.stage.name)
+        if entry is None or item.key_document is None:
+            continue
+        before = entry.record.key_document.get("settings", {})
+        if lines := differences(before, item.key_document["settings"]):
+            raise UsageError(
+                "--set",
+                f"is not what the last run had ({item.stage.name}: {lines[0]})",
+                "madpipe run all with the same --set first; what is stored does not run again",
+            )
 
 
 def check_unused(context: typer.Context, option: str, used: Collection[str]) -> None:

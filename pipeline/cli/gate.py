@@ -36,6 +36,8 @@ def gate(
 ) -> None:
     """Judge the stored measurements by the gates, measuring nothing."""
     project = common.open_project(config, set_)
+    stages = [stage.name for stage in project.stages]
+    common.check_settings(project, {name: project.store.newest(name) for name in stages})
     verdicts = project.verdicts()
     emit_verdicts(verdicts, [JsonScreen() if as_json else PlainScreen()])
     if not verdicts:
@@ -101,7 +103,7 @@ def report(
     from pipeline.report.document import document  # noqa: PLC0415
     from pipeline.report.forms import render  # noqa: PLC0415
 
-    project = common.open_project(config, set_)
+    project = common.open_last_run(config, set_)
     written = document(project)
     text = render(form or "html", written, project, has_pictures=not without_pictures)
     if out == Path("-") or (out is None and form not in {None, "html"}):

@@ -79,7 +79,7 @@ def _engine(
             with contextlib.suppress(StoreError):  # nothing has run, or not this engine
                 report = document(common.open_project(config, overrides))
         return engine, "--engine", report
-    project = common.open_project(config, overrides)
+    project = common.open_last_run(config, overrides)
     report = document(project)
     built = [stage.outputs["engine"] for stage in report.stages if "engine" in stage.outputs]
     if not built:

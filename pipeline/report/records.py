@@ -163,7 +163,7 @@ def read_stored(name: str, path: Path) -> StoredReport:
     Raises:
         StoreError: `name` is no report, or of another version.
     """
-    remedy = "madpipe report --format json"
+    remedy = "write it anew: madpipe baseline FOLDER, or madpipe report --format json"
     try:
         report = msgspec.json.decode(path.read_bytes(), type=_StoredReport)
         if report.schema == SCHEMA:

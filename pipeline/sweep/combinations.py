@@ -21,8 +21,11 @@ class Combination:
 
     @property
     def options(self) -> str:
-        """Return the options that select it in any other command, quoted for a shell."""
-        return options_of(self.changes)
+        """Return the options that select it in `madpipe run`, quoted for a shell.
+
+        With what is fixed for the whole sweep: without it, other stages would run.
+        """
+        return options_of(self.project.overrides)
 
 
 def options_of(changes: Sequence[str]) -> str:

@@ -138,3 +138,24 @@ def test_an_unknown_scheme_and_a_missing_package_have_their_own_exit_codes(madpi
     code, _, err = madpipe("cache", "pull", "gs://bucket/a")
     assert (code, err.rpartition(";")[2]) == (5, " install madpipe[gcs]\n")
     assert madpipe("cache", "push", "https://host/a")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ("", (2, "cache: names no place (an empty text); give a URL or a folder\n")),
+        (".", (1, ".: is a folder with other files, and no cache (")),
+        ("pipeline.toml", (1, "pipeline.toml: is a file; name a folder or a URL\n")),
+        ("$NOWHERE/x", (1, "$NOWHERE/x: names a variable that is not set ($NOWHERE); ")),
+        ("s3://$NOWHERE/x", (1, "s3://$NOWHERE/x: names a variable that is not set ($NOWHERE); ")),
+    ],
+)
+def test_nothing_is_left_in_a_place_that_cannot_be_meant(
+    madpipe: Call, stored: Store, tmp_path: Path, place: str, expected: tuple[int, str]
+) -> None:
+    assert stored.home.is_dir()
+    before = sorted(tmp_path.iterdir())
+    pushed = madpipe("cache", "push", place)
+    assert pushed[:2] == (expected[0], "")
+    assert pushed[2].startswith(expected[1])
+    assert sorted(tmp_path.iterdir()) == before

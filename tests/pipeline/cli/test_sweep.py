@@ -1,6 +1,7 @@
 """sweep runs a stage for every combination and compares what came out."""
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -178,15 +179,27 @@ def test_the_smallest_that_passes_is_marked_and_its_option_selects_it(
     limits = ("--set", "gates={student_top1_drop={max=0.99}}")
     code, out, _ = madpipe(*words, *limits)
     assert code == 0
-    assert "  --set student.arch=resnet8\n" in out
     document = json.loads((tmp_path / ".madpipe" / "sweep.json").read_text("utf-8"))
-    assert (document["smallest"], document["options"]) == (2, "--set student.arch=resnet8")
+    options = shlex.split(document["options"])
+    assert f"  {document['options']}\n" in out
+    # With what is fixed for the sweep: without it, other stages would run.
+    assert (document["smallest"], options) == (
+        2,
+        [*QUICK, *limits, "--set", "student.arch=resnet8"],
+    )
     assert [row["loss"]["network"] for row in document["rows"]] == ["engine", "engine"]
     # What it selects is stored, so that the run is nothing but hits.
-    code, out, _ = madpipe("run", "all", *document["options"].split(), *limits, *QUICK, "--json")
+    code, out, _ = madpipe("run", "all", *options, "--json")
     statuses = [json.loads(line).get("status") for line in out.splitlines()]
     assert code == 0
     assert [status for status in statuses if status] == ["hit"] * 5
+    # Commands that speak of the last run refuse the settings of another one.
+    assert madpipe("gate", *options)[0] == 0
+    assert madpipe("report", "--format", "json", *options)[0] == 0
+    for command in ("gate", "report", "package", "baseline kept"):
+        code, _, err = madpipe(*command.split(), *options[:-1], "student.arch=wrn16-1")
+        assert code == 2
+        assert 'distill: student.arch: "resnet8" -> "wrn16-1"' in err, command
     # None passes: each has a failed gate.
     code, out, _ = madpipe(*words, "--set", "gates={student_top1_drop={max=-0.5}}")
     assert code == 3

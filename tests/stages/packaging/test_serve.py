@@ -345,3 +345,17 @@ def test_the_server_is_python_of_the_standard_library_beside_what_run_py_needs()
         )
     }
     assert modules - set(sys.stdlib_module_names) == {"numpy", "PIL", "run"}
+
+
+@pytest.mark.parametrize("words", [("--port", "99999"), ("--host", "no.such.host.invalid")])
+def test_a_place_where_it_cannot_listen_is_one_line(package: Path, words: tuple[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, str(package / "serve.py"), *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("cannot listen on ")
+    assert done.stderr.count("\n") == 1
