@@ -118,14 +118,14 @@ def _train(ctx: Context, card: Card, dataset: Dataset) -> Classifier:
     reported_s = time.monotonic()
     steps = ctx.play(trainer.steps, "steps", few=_SMOKE_STEPS)
     for epoch, mean_loss in enumerate(trainer.epoch_losses, start=1):
-        ctx.point(epoch, "epochs", {"loss": mean_loss})
+        ctx.point(epoch, "epochs", {"loss": float(mean_loss)})
     ctx.progress(trainer.step, steps, "steps")
     while trainer.step < steps:
         with devices.enough_memory("teacher.batch_size", "lower it"):
             loss = trainer.train_step()
         if trainer.step % trainer.batches == 0:
             epoch = len(trainer.epoch_losses)
-            ctx.point(epoch, "epochs", {"loss": trainer.epoch_losses[-1]})
+            ctx.point(epoch, "epochs", {"loss": float(trainer.epoch_losses[-1])})
         ctx.checkpoints.keep(lambda path: state_file.save(path, trainer.state()))
         is_due = time.monotonic() - reported_s > _PROGRESS_EVERY_S
         if is_due or ctx.is_smoke or trainer.step % trainer.batches == 0:

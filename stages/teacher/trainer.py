@@ -55,7 +55,8 @@ class TeacherTrainer:
         )
         self.batches = max(1, len(data.y_N) // options.batch_size)
         self.step = 0
-        self.epoch_losses: list[float] = []
+        self.epoch_losses: list[Tensor] = []
+        """On the device, so that no step waits for it."""
         self._loss_sum = torch.zeros((), device=self.compute.device)
         self.steps = self.batches * options.epochs
         self.order_N = torch.empty(0, dtype=torch.int64)
@@ -94,7 +95,7 @@ class TeacherTrainer:
         self.step += 1
         self._loss_sum += loss
         if self.step % self.batches == 0:
-            self.epoch_losses.append(self._loss_sum.item() / self.batches)
+            self.epoch_losses.append(self._loss_sum / self.batches)
             self._loss_sum.zero_()
         return loss
 
@@ -148,5 +149,5 @@ class TeacherTrainer:
         self.step, device = saved["step"], self.compute.device
         self.order_N, self.offsets = saved["order"].to(device), saved["offsets"].to(device)
         self.flip_start_N = saved["flip_start"].to(device)
-        self.epoch_losses = list(saved["epoch_losses"])
+        self.epoch_losses = [loss.to(device) for loss in saved["epoch_losses"]]
         self._loss_sum = saved["loss_sum"].to(device)
