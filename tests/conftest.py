@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from pipeline import signals
 from pipeline.cache.digests import DigestCache
 from pipeline.cache.store import Store
 from pipeline.events import Event
@@ -95,6 +96,12 @@ def _forget() -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "fakestages"]:
         del sys.modules[name]
     importlib.invalidate_caches()
+
+
+@pytest.fixture(autouse=True)
+def _no_run_is_under_way() -> None:
+    """Forget a run that an earlier test of this process left in the middle, with its signals."""
+    signals._active = None
 
 
 @pytest.fixture
