@@ -9,9 +9,9 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from pipeline.cache.keys import key_of
 from pipeline.cache.lock import write_lock
 from pipeline.cache.store import RECORD_FILE, Entry, Store, remove_tree
+from pipeline.cache.sync import sound_entries
 from pipeline.errors import LockedError
 
 FOLDER = "sweep"
@@ -80,15 +80,8 @@ def bring_back(job: Store, main: Store, *, wait_s: float = 0.0) -> None:
         StoreError: A folder cannot be read or written.
     """
     with write_lock(job, command="sweep", wait_s=wait_s), main.io_errors():
-        for path, lookup in list(job.entries()):
-            if lookup.entry is None:
-                continue
-            record = lookup.entry.record
-            stage, key = record.stage, record.key
-            if path != job.entry_path(stage, key) or key_of(record.key_document) != key:
-                continue
-            if entry := job.find(stage, key).entry:
-                link_entry(entry, main)
+        for entry in sound_entries(job):
+            link_entry(entry, main)
         for work in (job.home / "work").glob("*/*"):
             target = main.home / "work" / work.parent.name / work.name
             if work.is_dir() and not work.name.endswith(".linked"):

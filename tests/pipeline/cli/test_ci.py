@@ -3,42 +3,22 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from pipeline.project import Project
 from pipeline.run_pipeline import run_pipeline
 from tests.github_api import CommentsApi, comments_api
-from tests.measurements import SAMPLES
 
 Call = Callable[..., tuple[int, str, str]]
-CODE = """
-import shutil
-
-def distill(ctx):
-    ctx.output("student").write_text("x")
-    ctx.output("picture").write_text("x")
-
-def validate(ctx):
-    shutil.copyfile(ctx.external("measured"), ctx.output("measurements"))
-    ctx.output("measurements").with_name("samples.json").write_text(SAMPLES)
-"""
 
 
 @pytest.fixture
-def kept(project: Callable[..., Project], code: Callable[..., None], madpipe: Call) -> str:
+def kept(stored_with_samples: Project, madpipe: Call) -> str:
     """The report of a run, kept as baseline."""
-    opened = project()
-    validate = opened.stages[1]
-    outputs = {**validate.outputs, "samples": "samples.json"}
-    code(CODE + f"\nSAMPLES = {msgspec.json.encode(SAMPLES).decode()!r}\n")
-    opened = replace(opened, stages=(opened.stages[0], replace(validate, outputs=outputs)))
-    run_pipeline(opened, ["all"], force=(), sinks=[], command="run", inconclusive=4)
-    code_, out, err = madpipe("baseline", "main")
-    assert (code_, out, err) == (0, "main/report.json\n", "")
+    assert stored_with_samples.store.newest("validate")
+    assert madpipe("baseline", "main") == (0, "main/report.json\n", "")
     return "main/report.json"
 
 

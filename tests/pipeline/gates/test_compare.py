@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from pipeline.errors import StoreError, UsageError
@@ -118,63 +117,45 @@ def test_every_measure_of_a_comparison_is_judged(name: str) -> None:
     assert one(run(), run(), name, CompareGate(max=2.0)).verdict == "pass"
 
 
-CODE = """
-import shutil
-from pathlib import Path
-
-def distill(ctx):
-    ctx.output("student").write_text("x")
-    ctx.output("picture").write_text("x")
-
-def validate(ctx):
-    shutil.copyfile(ctx.external("measured"), ctx.output("measurements"))
-    ctx.output("measurements").with_name("samples.json").write_text(SAMPLES)
-"""
-
-
-@pytest.fixture
-def stored(project: Callable[..., Project], code: Callable[..., None]) -> Project:
-    """A project whose validate stage also left samples, as the real one does."""
-    opened = project()
-    validate = opened.stages[1]
-    outputs = {**validate.outputs, "samples": "samples.json"}
-    code(CODE + f"\nSAMPLES = {msgspec.json.encode(SAMPLES).decode()!r}\n")
-    opened = replace(opened, stages=(opened.stages[0], replace(validate, outputs=outputs)))
-    run_pipeline(opened, ["all"], force=(), sinks=[], command="run", inconclusive=4)
-    return opened
-
-
-def test_a_run_is_named_in_every_way(stored: Project, tmp_path: Path) -> None:
-    (record,) = stored.store.runs_path.iterdir()
+def test_a_run_is_named_in_every_way(stored_with_samples: Project, tmp_path: Path) -> None:
+    (record,) = stored_with_samples.store.runs_path.iterdir()
     report = tmp_path / "report.json"
-    report.write_text(records.to_json(document(stored)), encoding="utf-8")
-    names = (record.stem, record.stem[:12], str(stored.store.home), str(tmp_path), str(report))
+    report.write_text(records.to_json(document(stored_with_samples)), encoding="utf-8")
+    names = (
+        record.stem,
+        record.stem[:12],
+        str(stored_with_samples.store.home),
+        str(tmp_path),
+        str(report),
+    )
     for name in names:
-        named = find_run(name, stored.store)
+        named = find_run(name, stored_with_samples.store)
         assert named.name == name
         assert (named.samples, named.measurements) == (SAMPLES, MEASURED)
         assert named.host["cpu"]
 
 
-def test_files_beside_a_report_come_before_where_they_were(stored: Project, tmp_path: Path) -> None:
+def test_files_beside_a_report_come_before_where_they_were(
+    stored_with_samples: Project, tmp_path: Path
+) -> None:
     kept = tmp_path / "kept"
     kept.mkdir()
-    report = json.loads(records.to_json(document(stored)))
+    report = json.loads(records.to_json(document(stored_with_samples)))
     for name in ("measurements", "samples"):
         output = report["stages"][1]["outputs"][name]
         (kept / f"{name}.json").write_bytes(Path(output["path"]).read_bytes())
         output["path"] = f"/no/such/place/{name}.json"
     (kept / "report.json").write_text(json.dumps(report), encoding="utf-8")
-    assert find_run(str(kept / "report.json"), stored.store).samples == SAMPLES
+    assert find_run(str(kept / "report.json"), stored_with_samples.store).samples == SAMPLES
     (kept / "samples.json").unlink()
     with pytest.raises(StoreError, match=r"samples\.json is neither beside it nor where it was"):
-        find_run(str(kept / "report.json"), stored.store)
+        find_run(str(kept / "report.json"), stored_with_samples.store)
 
 
-def test_a_name_of_nothing_is_refused_with_names_of_something(stored: Project) -> None:
-    (record,) = stored.store.runs_path.iterdir()
+def test_a_name_of_nothing_is_refused_with_names_of_something(stored_with_samples: Project) -> None:
+    (record,) = stored_with_samples.store.runs_path.iterdir()
     with pytest.raises(UsageError, match=rf"no run of that name \(nope\).*{record.stem}"):
-        find_run("nope", stored.store)
+        find_run("nope", stored_with_samples.store)
 
 
 @pytest.mark.parametrize(
@@ -187,12 +168,12 @@ def test_a_name_of_nothing_is_refused_with_names_of_something(stored: Project) -
     ],
 )
 def test_a_file_that_is_no_report_of_measurements_is_refused(
-    stored: Project, tmp_path: Path, content: str, message: str
+    stored_with_samples: Project, tmp_path: Path, content: str, message: str
 ) -> None:
     path = tmp_path / "other.json"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(StoreError, match=message):
-        find_run(str(path), stored.store)
+        find_run(str(path), stored_with_samples.store)
 
 
 def test_measurements_of_another_schema_version_are_refused(
@@ -206,9 +187,9 @@ def test_measurements_of_another_schema_version_are_refused(
 
 
 def test_the_command_judges_by_the_bounds_in_compare(
-    stored: Project, madpipe: Callable[..., tuple[int, str, str]]
+    stored_with_samples: Project, madpipe: Callable[..., tuple[int, str, str]]
 ) -> None:
-    (record,) = stored.store.runs_path.iterdir()
+    (record,) = stored_with_samples.store.runs_path.iterdir()
     bound = ("--set", "compare.engine_bytes_ratio.max=1")
     code, out, err = madpipe("compare", record.stem, ".", *bound)
     assert (code, err) == (0, "")
@@ -222,27 +203,29 @@ def test_the_command_judges_by_the_bounds_in_compare(
 
 
 def test_the_command_refuses_a_run_that_there_is_not(
-    stored: Project, madpipe: Callable[..., tuple[int, str, str]]
+    stored_with_samples: Project, madpipe: Callable[..., tuple[int, str, str]]
 ) -> None:
-    code, out, err = madpipe("compare", "nope", str(stored.store.home))
+    code, out, err = madpipe("compare", "nope", str(stored_with_samples.store.home))
     assert (code, out) == (2, "")
     assert err.startswith("compare: no run of that name (nope); give a path, or one of ")
 
 
-def test_a_run_whose_record_or_entry_is_damaged_is_refused(stored: Project) -> None:
-    entry = stored.store.newest("validate")
+def test_a_run_whose_record_or_entry_is_damaged_is_refused(stored_with_samples: Project) -> None:
+    entry = stored_with_samples.store.newest("validate")
     assert entry is not None
     entry.output("samples").chmod(0o644)
     entry.output("samples").write_text("{}", encoding="utf-8")
     with pytest.raises(StoreError, match="is damaged"):
-        find_run(str(stored.store.home), stored.store)
-    (record,) = stored.store.runs_path.iterdir()
+        find_run(str(stored_with_samples.store.home), stored_with_samples.store)
+    (record,) = stored_with_samples.store.runs_path.iterdir()
     record.write_text("{}", encoding="utf-8")
     with pytest.raises(StoreError, match="is no record of a run"):
-        find_run(record.stem, stored.store)
+        find_run(record.stem, stored_with_samples.store)
 
 
-def test_a_folder_without_measurements_is_refused(stored: Project, tmp_path: Path) -> None:
+def test_a_folder_without_measurements_is_refused(
+    stored_with_samples: Project, tmp_path: Path
+) -> None:
     (tmp_path / "other").mkdir()
     with pytest.raises(StoreError, match=r"holds no measurements \(none stored\)"):
-        find_run(str(tmp_path / "other"), stored.store)
+        find_run(str(tmp_path / "other"), stored_with_samples.store)
