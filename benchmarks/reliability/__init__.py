@@ -1,0 +1,1 @@
+"""Faults that madpipe must survive, made by the hundred, each with its seed."""

@@ -1,0 +1,1 @@
+"""Placeholder of the piece of kills."""
