@@ -145,6 +145,9 @@ class Runner:
         for requirement in stage.requires:
             requirement.check()
         work = self.store.work_path(stage.name, item.key)
+        kept = work / "out" / "events.jsonl"
+        if is_resumed and kept.is_file():  # the stage was done, and could not be stored
+            kept.replace(work / "events.jsonl")
         remove_tree(work / "out" if is_resumed else work)
         (work / "out").mkdir(parents=True)
         (work / "failure.txt").unlink(missing_ok=True)

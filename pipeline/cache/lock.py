@@ -10,6 +10,7 @@ import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from pipeline.atomic import naming
 from pipeline.cache.store import Store
 from pipeline.errors import Interrupted, LockedError
 
@@ -58,7 +59,7 @@ def write_lock(
         raise store.failure(error) from error
     try:
         record = {"pid": os.getpid(), "host": platform.node(), "command": command}
-        with store.io_errors():
+        with store.io_errors(), naming(holder_path):
             holder_path.write_text(json.dumps(record), encoding="utf-8")
         yield
     finally:

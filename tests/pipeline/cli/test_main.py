@@ -10,7 +10,6 @@ import pytest
 import typer
 
 from pipeline import __version__
-from pipeline.cli.main import main
 from pipeline.config.presets import PRESETS
 
 Call = Callable[..., tuple[int, str, str]]
@@ -35,14 +34,6 @@ def test_version_is_printed(tmp_path: Path) -> None:
     with start(tmp_path, "--version") as process:
         assert process.communicate(timeout=60) == (f"madpipe {__version__}\n", "")
         assert process.returncode == 0
-
-
-def test_a_closed_stream_is_led_to_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdout", None)
-    with pytest.raises(SystemExit) as ended:
-        main(["--version"])
-    assert ended.value.code == 0
-    assert sys.stdout.name == os.devnull
 
 
 def test_help_names_the_commands_and_the_exit_codes(madpipe: Call) -> None:
@@ -185,16 +176,6 @@ def test_file_in_place_of_the_working_folder_is_exit_code_1(
     code, _, err = madpipe("run", "all")
     assert code == 1
     assert err == (f"{tmp_path}/file: is a file, not a folder; name a folder with MADPIPE_HOME\n")
-
-
-def test_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
-    (tmp_path / "pipeline.toml").touch()
-    with start(tmp_path, "plan") as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        assert "Traceback" not in process.stderr.read()
-        assert process.wait() != 0
 
 
 def test_a_terminal_that_lacks_a_letter_shows_its_number(
