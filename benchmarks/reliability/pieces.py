@@ -8,6 +8,8 @@ from benchmarks.reliability.cases import Piece
 _WHERE = {
     "kills": "benchmarks.reliability.kills:PIECE",
     "storage-writes": "benchmarks.reliability.storage_writes:PIECE",
+    "storage-places": "benchmarks.reliability.storage_places:PIECE",
+    "storage-commands": "benchmarks.reliability.storage_commands:PIECE",
 }
 NAMES = tuple(_WHERE)
 

@@ -292,9 +292,10 @@ def test_a_stage_that_was_done_and_could_not_be_stored_keeps_the_events_of_its_f
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device", str(store.home))
 
-    with monkeypatch.context() as full, pytest.raises(StoreError, match="No space left"):
+    with monkeypatch.context() as full:
         full.setattr(Store, "commit", fail)
-        run((FIRST,), often)
+        with pytest.raises(StoreError, match="No space left"):
+            run((FIRST,), often)
     runner = run((FIRST,), often)
     assert statuses(runner) == ["resumed"]
     lines = (runner.entries["first"].path / "events.jsonl").read_text("utf-8").splitlines()
