@@ -81,6 +81,9 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     shows_traceback = "--traceback" in arguments
     arguments = [argument for argument in arguments if argument != "--traceback"]
+    # A Python that is started with a module or a line of code, as for each process of a training,
+    # would look for every module in the current folder first, which may be a stranger's.
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
     if torchrun.is_worker():
         from stages.distill.distributed import worker  # noqa: PLC0415  (torch, for a worker alone)
 
