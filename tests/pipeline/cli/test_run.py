@@ -50,10 +50,11 @@ def test_plan_as_json_has_a_record_for_each_stage(madpipe: Call) -> None:
 
 
 def test_a_plan_runs_no_file_of_the_users(madpipe: Call, tmp_path: Path) -> None:
-    (tmp_path / "net.py").write_text("import pathlib\npathlib.Path('canary').touch()\n", encoding="utf-8")
+    code = "import pathlib\npathlib.Path('canary').touch()\n"
+    (tmp_path / "net.py").write_text(code, encoding="utf-8")
     options = ("--set", "student.arch=net.py:make", "--set", "data.image_size_px=224")
-    code, out, _ = madpipe("plan", *options)
-    assert code == 0
+    ended, out, _ = madpipe("plan", *options)
+    assert ended == 0
     assert "distill   memory  unknown: a plan runs no code of yours (" in out
     assert not (tmp_path / "canary").exists()
     madpipe("plan", "--memory", *options)
