@@ -99,8 +99,8 @@ def test_dollars_in_names_are_no_formula() -> None:
 
 
 def test_a_file_of_settings_in_the_current_folder_changes_nothing() -> None:
-    import matplotlib
+    import matplotlib as mpl
 
     usual = DRAWN["lines"]()
-    with matplotlib.rc_context({"text.usetex": True, "svg.fonttype": "path", "font.size": 40}):
+    with mpl.rc_context({"text.usetex": True, "svg.fonttype": "path", "font.size": 40}):
         assert DRAWN["lines"]() == usual
