@@ -46,7 +46,7 @@ ALLOWED = {
 }
 # The core from the bottom to the top: a module imports from its own line or from those above it.
 ORDER = """
-    __init__ exit_codes collector errors events signals atomic paths image_size texts
+    __init__ exit_codes collector errors events signals atomic file_lock paths image_size texts
     preprocessing weight_names
     gates.measures gates.real_images gates.build_records gates.measurements gates.pictures
     machine settings cache.digests cache.urls gates.intervals checkpoint
@@ -55,6 +55,7 @@ ORDER = """
     config.load stage
     cache.keys
     cache.store
+    cache.lock_holder
     planner cache.lock run_records estimates cache.arrivals cache.remote_faults
     cache.sync cache.sftp cache.remote_files
     cache.folder_remote cache.url_remote
