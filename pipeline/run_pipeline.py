@@ -12,7 +12,7 @@ from pipeline import estimates, exit_codes, machine, run_records
 from pipeline.cache.digests import DigestCache
 from pipeline.cache.lock import write_lock
 from pipeline.config.load import table_of
-from pipeline.errors import MadpipeError, StoreError, printable
+from pipeline.errors import MadpipeError, StoreError
 from pipeline.estimates import RateRecorder
 from pipeline.events import Sink, broadcast
 from pipeline.gates.judge import Verdict, exit_code
@@ -23,6 +23,7 @@ from pipeline.runner import Runner
 from pipeline.shared_cache import SharedCache
 from pipeline.signals import stop_on_signals
 from pipeline.stage import Stage
+from pipeline.texts import printable
 from pipeline.track.session import tracked
 
 

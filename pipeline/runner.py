@@ -145,6 +145,8 @@ class Runner:
         for requirement in stage.requires:
             requirement.check()
         work = self.store.work_path(stage.name, item.key)
+        if is_resumed:
+            self.store.check_unfinished(stage.name, item.key)
         remove_tree(work / "out" if is_resumed else work)
         (work / "out").mkdir(parents=True)
         (work / "failure.txt").unlink(missing_ok=True)

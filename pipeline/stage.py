@@ -13,9 +13,10 @@ from typing import Any, NoReturn, cast
 import msgspec
 
 from pipeline.checkpoint import Checkpoints
-from pipeline.errors import Interrupted, StageError, UndeclaredAccess, printable
+from pipeline.errors import Interrupted, StageError, UndeclaredAccess
 from pipeline.requirements import Requirement
 from pipeline.settings import Settings
+from pipeline.texts import printable
 
 __all__ = ["Context", "External", "OnNote", "Stage", "StageError", "no_note"]
 

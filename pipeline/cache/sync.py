@@ -85,6 +85,7 @@ def take_in(
     work = store.work_path(stage, key)
     folder = work / _ARRIVING
     with store.io_errors():
+        store.check_unfinished(stage, key)
         remove_tree(folder)
         out = folder / "out"
         out.mkdir(parents=True)
@@ -125,7 +126,8 @@ def collect_garbage(store: Store, *, keep: int, unfinished: bool) -> tuple[int, 
             to_remove += [entry.path for entry in entries[keep:] if entry != newest]
         if unfinished:
             to_remove += [path for path in (store.home / "work").glob("*/*") if path.is_dir()]
-        files = (file for path in to_remove for file in path.rglob("*") if not file.is_dir())
+        folders = [path for path in to_remove if not path.is_symlink()]
+        files = (file for path in folders for file in path.rglob("*") if not file.is_dir())
         freed = sum(file.lstat().st_size for file in files)
         with store.io_errors():
             for path in to_remove:

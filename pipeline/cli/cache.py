@@ -56,7 +56,7 @@ def ls(config: Config = DEFAULT_CONFIG, *, as_json: Json = False) -> None:
         common.write_json(records)
         return
     if not records:
-        typer.echo("nothing stored")
+        common.write("nothing stored")
         return
     rows = []
     for record in records:
@@ -73,8 +73,8 @@ def verify(config: Config = DEFAULT_CONFIG) -> None:
         damage = damage_of(lookup.entry) if lookup.entry else lookup.damage
         if damage:
             damaged.append(path)
-            typer.echo(f"damaged  {path}: {damage}")
-    typer.echo(f"{len(entries)} entries read, {len(damaged)} damaged")
+            common.write(f"damaged  {path}: {damage}")
+    common.write(f"{len(entries)} entries read, {len(damaged)} damaged")
     if damaged:
         wrong = f"is damaged ({len(damaged)} entries)"
         raise StoreError(str(damaged[0]), wrong, "madpipe run all makes it anew")
@@ -83,7 +83,7 @@ def verify(config: Config = DEFAULT_CONFIG) -> None:
 def gc(config: Config = DEFAULT_CONFIG, keep: Keep = 3, *, unfinished: Unfinished = False) -> None:
     """Remove damaged entries and all but the newest of each stage."""
     removed, freed = sync.collect_garbage(_store(config), keep=keep, unfinished=unfinished)
-    typer.echo(f"removed {removed} folders, {formatting.size(freed)}")
+    common.write(f"removed {removed} folders, {formatting.size(freed)}")
 
 
 def push(
@@ -92,14 +92,14 @@ def push(
     """Copy the stored stages that a shared cache lacks to it, for other machines to pull."""
     store, remote = _store(config), _remote(place, config)
     copied = remote.push(store, overwrite=overwrite)
-    typer.echo(f"copied {copied} entries to {remote.name}")
+    common.write(f"copied {copied} entries to {remote.name}")
 
 
 def pull(place: Place = None, config: Config = DEFAULT_CONFIG) -> None:
     """Copy the stored stages that are missing here from a shared cache, checking every byte."""
     store, remote = _store(config), _remote(place, config)
     copied = remote.pull(store)
-    typer.echo(f"copied {copied} entries from {remote.name}")
+    common.write(f"copied {copied} entries from {remote.name}")
 
 
 def _remote(place: str | None, config: Path) -> Remote:

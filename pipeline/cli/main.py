@@ -14,6 +14,7 @@ from pipeline import __version__, exit_codes
 from pipeline.cli import (
     cache,
     ci,
+    common,
     completion,
     export,
     files,
@@ -26,6 +27,7 @@ from pipeline.cli import (
     torchrun,
 )
 from pipeline.errors import MadpipeError
+from pipeline.texts import printable
 
 app = typer.Typer(
     name="madpipe",
@@ -81,6 +83,9 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     shows_traceback = "--traceback" in arguments
     arguments = [argument for argument in arguments if argument != "--traceback"]
+    # A Python that is started with a module or a line of code, as for each process of a training,
+    # would look for every module in the current folder first, which may be a stranger's.
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
     if torchrun.is_worker():
         from stages.distill.distributed import worker  # noqa: PLC0415  (torch, for a worker alone)
 
@@ -112,7 +117,7 @@ def _run(arguments: list[str], *, shows_traceback: bool) -> int:
         if message and shows_traceback:
             traceback.print_exc()
         if message:
-            typer.echo(message, err=True)
+            common.write_note(message)
         return code
 
 
@@ -137,7 +142,7 @@ def _code_and_message(error: BaseException) -> tuple[int, str]:
             return exit_codes.INTERRUPTED, message
         case OSError():
             wrong = f"cannot be read or written ({error.strerror or error})"
-            place = error.filename or "madpipe"
+            place = printable(str(error.filename or "madpipe"))
             return exit_codes.FAILED, f"{place}: {wrong}; check the path and the disk"
         case _UsageError():
             wrong = " ".join(error.format_message().split()).rstrip(".")
@@ -145,5 +150,5 @@ def _code_and_message(error: BaseException) -> tuple[int, str]:
             message = f"command line: {wrong}; see madpipe --help" if wrong else ""
             return exit_codes.WRONG_USAGE, message
         case _:
-            wrong = f"unexpected {type(error).__name__} ({error})"
+            wrong = f"unexpected {type(error).__name__} ({printable(str(error))})"
             return exit_codes.FAILED, f"madpipe: {wrong}; repeat with --traceback"

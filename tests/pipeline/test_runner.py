@@ -244,6 +244,21 @@ def test_checkpoint_of_other_settings_is_not_met(
     assert rounds(events)[0] == "round 1"
 
 
+def test_unfinished_stage_does_not_write_through_a_link(
+    run: Run, store: Store, code: Code, events: list[Event], tmp_path: Path
+) -> None:
+    code(SLOW)
+    with pytest.raises(Interrupted):
+        stopped_in_round_3(store, events).run((FIRST,))
+    (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
+    (log,) = (store.home / "work").glob("*/*/events.jsonl")
+    log.unlink()
+    log.symlink_to(tmp_path / "mine.txt")
+    with pytest.raises(StoreError, match=r"events\.jsonl: is a link"):
+        run((FIRST,))
+    assert (tmp_path / "mine.txt").read_text(encoding="utf-8") == "mine"
+
+
 def test_stop_between_two_stages_keeps_the_first(
     run: Run, store: Store, events: list[Event]
 ) -> None:

@@ -45,6 +45,23 @@ def test_a_closed_stream_is_led_to_nowhere(monkeypatch: pytest.MonkeyPatch) -> N
     assert sys.stdout.name == os.devnull
 
 
+def test_processes_that_are_started_import_nothing_from_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    planted = "raise ImportError('planted')\n"
+    (tmp_path / "multiprocessing.py").write_text(planted, encoding="utf-8")
+    (tmp_path / "random.py").write_text(planted, encoding="utf-8")
+    process = "import multiprocessing as m, random\nm.get_context('spawn').Process().run()\n"
+    for command in (["-c", process], ["-m", "multiprocessing.spawn"]):
+        ended = subprocess.run(
+            [sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert "planted" not in ended.stderr
+
+
 def test_help_names_the_commands_and_the_exit_codes(madpipe: Call) -> None:
     code, out, _ = madpipe("--help")
     assert code == 0
