@@ -34,6 +34,8 @@ from typing import Any
 
 import msgspec
 
+from pipeline.atomic import naming
+
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that happened."""
@@ -70,13 +72,21 @@ def broadcast(sinks: list[Sink], kind: str, stage: str | None, fields: Mapping[s
 def event_log(path: Path) -> Iterator[Sink]:
     """Yield a sink that keeps the events of one stage as JSON lines in `path`, for the report.
 
-    It appends: a resumed stage goes on with the events of its first session.
+    It appends: a resumed stage goes on with the events of its first session. A write that fails
+    raises OSError, which names the file.
     """
+    # A kill or a full disk can cut the last line short, which must not take the next one with it.
+    before = path.read_bytes() if path.is_file() else b""
     with path.open("ab", buffering=0) as file:
 
         def write(event: Event) -> None:
-            file.write(msgspec.json.encode(event.as_dict()) + b"\n")
+            line = msgspec.json.encode(event.as_dict()) + b"\n"
+            with naming(path):
+                while line:  # a disk that becomes full takes a part, and says so the next time
+                    line = line[file.write(line) :]
 
+        if before and not before.endswith(b"\n"):
+            file.write(b"\n")
         yield write
 
 

@@ -147,6 +147,9 @@ class Runner:
         work = self.store.work_path(stage.name, item.key)
         if is_resumed:
             self.store.check_unfinished(stage.name, item.key)
+        kept = work / "out" / "events.jsonl"
+        if is_resumed and kept.is_file():  # the stage was done, and could not be stored
+            kept.replace(work / "events.jsonl")
         remove_tree(work / "out" if is_resumed else work)
         (work / "out").mkdir(parents=True)
         (work / "failure.txt").unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from benchmarks.reliability.cases import Piece
 
 _WHERE = {
     "kills": "benchmarks.reliability.kills:PIECE",
+    "storage-writes": "benchmarks.reliability.storage_writes:PIECE",
 }
 NAMES = tuple(_WHERE)
 

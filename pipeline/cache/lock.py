@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from pipeline.atomic import naming
 from pipeline.cache import lock_holder
 from pipeline.cache.lock_holder import Holder
 from pipeline.cache.store import Store
@@ -45,7 +46,7 @@ def write_lock(
     try:
         _check_left_name(store, holder_path, on_wait, stop_asked)
         with contextlib.ExitStack() as on:
-            with store.io_errors():
+            with store.io_errors(), naming(holder_path):
                 other = on.enter_context(lock_holder.named(holder_path, Holder.here(command)))
             yield
             if (intruder := other()) is not None:

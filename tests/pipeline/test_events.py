@@ -1,6 +1,8 @@
 """Events reach every sink in order, are flat records for programs, and are logged as lines."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 from pipeline.events import Event, broadcast, event_log, logged_s
@@ -48,3 +50,27 @@ def test_sessions_of_a_stage_add_up_each_to_its_last_event(tmp_path: Path) -> No
 
 def test_stage_without_a_log_took_no_time(tmp_path: Path) -> None:
     assert logged_s(tmp_path / "events.jsonl") == 0.0
+
+
+def test_a_line_that_was_cut_short_does_not_take_the_next_one_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b'{"time_s": 9')
+    with event_log(path) as log:
+        log(note("next"))
+    assert json.loads(path.read_text(encoding="utf-8").splitlines()[-1])["text"] == "next"
+
+
+def test_a_disk_that_becomes_full_within_a_line_is_an_error_that_names_the_log(
+    tmp_path: Path,
+) -> None:
+    script = (
+        "import resource, sys; from pathlib import Path\n"
+        "from pipeline.events import Event, event_log\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))\n"
+        "with event_log(Path(sys.argv[1])) as log: log(Event.now('note', {'text': 'x' * 40}))"
+    )
+    path = tmp_path / "events.jsonl"
+    command = [sys.executable, "-c", script, str(path)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.returncode == 1
+    assert f"File too large: '{path}'" in answer.stderr

@@ -296,3 +296,21 @@ def test_a_stage_gets_a_folder_for_what_outlives_it(
     stage = Stage(name="one", run="fakestages:run", outputs={"x": "x.txt"})
     entry = run((stage,)).entries["one"]
     assert entry.output("x").read_text() == str(store.home / "cache" / "one")
+
+
+def test_a_stage_that_was_done_and_could_not_be_stored_keeps_the_events_of_its_first_session(
+    run: Run, store: Store, code: Code, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code(SLOW)
+    often = Settings(run=RunSettings(checkpoint_every_s=0))
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device", str(store.home))
+
+    with monkeypatch.context() as full, pytest.raises(StoreError, match="No space left"):
+        full.setattr(Store, "commit", fail)
+        run((FIRST,), often)
+    runner = run((FIRST,), often)
+    assert statuses(runner) == ["resumed"]
+    lines = (runner.entries["first"].path / "events.jsonl").read_text("utf-8").splitlines()
+    assert sum('"stage_started"' in line for line in lines) == 2

@@ -217,3 +217,38 @@ def test_record_of_a_newer_schema_is_refused(store: Store) -> None:
     newer = msgspec.structs.replace(put(store).record, schema=2)
     with pytest.raises(msgspec.DecodeError, match="schema 2, this madpipe knows 1"):
         EntryRecord.decode(newer.encode())
+
+
+def test_an_entry_that_cannot_be_replaced_stays(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = put(store)
+    rename = Path.rename
+
+    def fail(source: Path, target: Path) -> Path:
+        if source.name == "out":
+            raise OSError(28, "No space left on device")
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="No space left") as caught:
+        put(store, b"other")
+    assert caught.value.filename == str(before.path)
+    assert store.find("make", KEY) == (before, None)
+
+
+def test_what_was_replaced_is_not_kept(store: Store) -> None:
+    put(store)
+    put(store, b"other")
+    assert list((store.home / "work").rglob("*.bin")) == []
+
+
+def test_a_new_folder_is_hidden_from_git_before_it_has_a_layout(tmp_path: Path) -> None:
+    store = Store(tmp_path / "new")
+    (store.home / ".gitignore").mkdir(parents=True)
+    with pytest.raises(StoreError):
+        store.prepare()
+    assert not (store.home / "layout.json").exists()
+    (store.home / ".gitignore").rmdir()
+    store.prepare()
+    assert (store.home / ".gitignore").read_text(encoding="utf-8") == "*\n"

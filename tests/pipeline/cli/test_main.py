@@ -10,7 +10,6 @@ import pytest
 import typer
 
 from pipeline import __version__
-from pipeline.cli.main import main
 from pipeline.config.presets import PRESETS
 
 Call = Callable[..., tuple[int, str, str]]
@@ -202,16 +201,6 @@ def test_file_in_place_of_the_working_folder_is_exit_code_1(
     code, _, err = madpipe("run", "all")
     assert code == 1
     assert err == (f"{tmp_path}/file: is a file, not a folder; name a folder with MADPIPE_HOME\n")
-
-
-def test_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
-    (tmp_path / "pipeline.toml").touch()
-    with start(tmp_path, "plan") as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        assert "Traceback" not in process.stderr.read()
-        assert process.wait() != 0
 
 
 def test_a_terminal_that_lacks_a_letter_shows_its_number(
