@@ -20,7 +20,7 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-    except OSError:
+    except BaseException:  # Ctrl-C as well
         part.unlink(missing_ok=True)
         raise
 

@@ -57,6 +57,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Sink = Callable[[Event], None]
+EVENTS_FILE = "events.jsonl"
+"""In the work of a stage, and then in its entry."""
 
 
 def broadcast(sinks: list[Sink], kind: str, stage: str | None, fields: Mapping[str, Any]) -> None:
@@ -70,9 +72,12 @@ def broadcast(sinks: list[Sink], kind: str, stage: str | None, fields: Mapping[s
 def event_log(path: Path) -> Iterator[Sink]:
     """Yield a sink that keeps the events of one stage as JSON lines in `path`, for the report.
 
-    It appends: a resumed stage goes on with the events of its first session.
+    It appends: a resumed stage goes on with the events of its first session, but for a last line
+    that a kill cut short.
     """
     with path.open("ab", buffering=0) as file:
+        content = path.read_bytes()
+        file.truncate(content.rfind(b"\n") + 1)
 
         def write(event: Event) -> None:
             file.write(msgspec.json.encode(event.as_dict()) + b"\n")

@@ -55,6 +55,7 @@ ORDER = """
     config.load stage
     cache.keys
     cache.store
+    cache.leftovers
     planner cache.lock run_records estimates cache.arrivals cache.remote_faults
     cache.sync cache.sftp cache.remote_files
     cache.folder_remote cache.url_remote

@@ -10,6 +10,7 @@ import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from pipeline.cache import leftovers
 from pipeline.cache.store import Store
 from pipeline.errors import Interrupted, LockedError
 
@@ -60,6 +61,7 @@ def write_lock(
         record = {"pid": os.getpid(), "host": platform.node(), "command": command}
         with store.io_errors():
             holder_path.write_text(json.dumps(record), encoding="utf-8")
+        leftovers.remove(store)
         yield
     finally:
         # A name left behind does no harm: the lock itself is what counts.

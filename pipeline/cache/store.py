@@ -155,8 +155,9 @@ class Store:
             self.runs_path.mkdir(parents=True, exist_ok=True)
             layout = self.home / "layout.json"
             if not layout.exists():
-                write_bytes(layout, json.dumps({"layout": LAYOUT}).encode())
+                # The layout comes last: a kill before it has all of this written again.
                 (self.home / ".gitignore").write_text("*\n", encoding="utf-8")
+                write_bytes(layout, json.dumps({"layout": LAYOUT}).encode())
 
     @contextlib.contextmanager
     def io_errors(self) -> Iterator[None]:

@@ -26,6 +26,7 @@ from pipeline.cli import (
     torchrun,
 )
 from pipeline.errors import MadpipeError
+from pipeline.signals import interrupted_by_signals
 
 app = typer.Typer(
     name="madpipe",
@@ -101,8 +102,10 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(arguments: list[str], *, shows_traceback: bool) -> int:
     """Run the command, print its error if it has one, and return the exit code."""
     try:
-        with torchrun.workers_released():
+        with interrupted_by_signals(), torchrun.workers_released():
             code = app(args=arguments, prog_name="madpipe", standalone_mode=False)
+        if code == exit_codes.INTERRUPTED:
+            raise KeyboardInterrupt  # noqa: TRY301  (typer makes a code of it and says nothing)
         return code if isinstance(code, int) else exit_codes.DONE
     except BrokenPipeError:
         sys.stderr.close()

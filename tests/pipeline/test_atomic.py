@@ -54,3 +54,17 @@ def test_folder_can_be_made_durable(tmp_path: Path) -> None:
     sync(tmp_path)
     with pytest.raises(OSError, match="No such file"):
         sync(tmp_path / "gone")
+
+
+def test_an_interrupted_write_leaves_nothing_beside_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "f").write_bytes(b"before")
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_bytes(tmp_path / "f", b"after")
+    assert (tmp_path / "f").read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [tmp_path / "f"]

@@ -1,5 +1,6 @@
 """Stages are run once, stored whole, and a failure or a stop leaves nothing half done."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -231,6 +232,27 @@ def test_events_of_both_halves_are_kept_with_the_entry(
     lines = (entry.path / "events.jsonl").read_text(encoding="utf-8").splitlines()
     assert sum('"note"' in line for line in lines) == 6
     assert sum('"stage_started"' in line for line in lines) == 2
+
+
+def test_a_kill_before_the_entry_is_there_loses_no_events(
+    run: Run, store: Store, code: Code, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code(SLOW)
+    with pytest.raises(Interrupted):
+        stopped_in_round_3(store, events).run((FIRST,))
+
+    def killed(*_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "commit", killed)
+        with pytest.raises(SystemExit):
+            run((FIRST,))
+    entry = run((FIRST,)).entries["first"]
+    lines = (entry.path / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    assert {f"round {number}" for number in range(1, 7)} == {
+        json.loads(line)["text"] for line in lines if '"note"' in line
+    }
 
 
 def test_checkpoint_of_other_settings_is_not_met(

@@ -152,6 +152,11 @@ def test_traceback_is_shown_only_when_asked_for(madpipe: Call) -> None:
             130,
             "interrupted; the same command goes on from the last checkpoint",
         ),
+        (
+            KeyboardInterrupt(),
+            130,
+            "interrupted; the same command goes on from the last checkpoint",
+        ),
         (RuntimeError("bug"), 1, "unexpected RuntimeError (bug); repeat with --traceback"),
         (OSError("full"), 1, "cannot be read or written (full); check the path and the disk"),
     ],
