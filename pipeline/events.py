@@ -59,6 +59,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Sink = Callable[[Event], None]
+EVENTS_FILE = "events.jsonl"
+"""In the work of a stage, and then in its entry."""
 
 
 def broadcast(sinks: list[Sink], kind: str, stage: str | None, fields: Mapping[str, Any]) -> None:
@@ -72,12 +74,12 @@ def broadcast(sinks: list[Sink], kind: str, stage: str | None, fields: Mapping[s
 def event_log(path: Path) -> Iterator[Sink]:
     """Yield a sink that keeps the events of one stage as JSON lines in `path`, for the report.
 
-    It appends: a resumed stage goes on with the events of its first session. A write that fails
-    raises OSError, which names the file.
+    It appends: a resumed stage goes on with the events of its first session, but for a last line
+    that a kill or a full disk cut short. A write that fails raises OSError, which names the file.
     """
-    # A kill or a full disk can cut the last line short, which must not take the next one with it.
-    before = path.read_bytes() if path.is_file() else b""
     with path.open("ab", buffering=0) as file:
+        content = path.read_bytes()
+        file.truncate(content.rfind(b"\n") + 1)
 
         def write(event: Event) -> None:
             line = msgspec.json.encode(event.as_dict()) + b"\n"
@@ -85,8 +87,6 @@ def event_log(path: Path) -> Iterator[Sink]:
                 while line:  # a disk that becomes full takes a part, and says so the next time
                     line = line[file.write(line) :]
 
-        if before and not before.endswith(b"\n"):
-            file.write(b"\n")
         yield write
 
 

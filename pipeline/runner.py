@@ -19,7 +19,7 @@ from pipeline.cache.keys import file_sha256
 from pipeline.cache.store import Entry, EntryRecord, OutputRecord, Store, remove_tree
 from pipeline.checkpoint import Checkpoints
 from pipeline.errors import Interrupted, MadpipeError, StageError
-from pipeline.events import Sink, broadcast, event_log, logged_s
+from pipeline.events import EVENTS_FILE, Sink, broadcast, event_log, logged_s
 from pipeline.planner import Planned, plan, plan_stage
 from pipeline.run_records import StageRecord
 from pipeline.settings import Settings
@@ -147,9 +147,9 @@ class Runner:
         work = self.store.work_path(stage.name, item.key)
         if is_resumed:
             self.store.check_unfinished(stage.name, item.key)
-        kept = work / "out" / "events.jsonl"
-        if is_resumed and kept.is_file():  # the stage was done, and could not be stored
-            kept.replace(work / "events.jsonl")
+        if is_resumed and (work / "out" / EVENTS_FILE).is_file():
+            # A kill came while it was stored: what its earlier sessions told goes on as well.
+            (work / "out" / EVENTS_FILE).replace(work / EVENTS_FILE)
         remove_tree(work / "out" if is_resumed else work)
         (work / "out").mkdir(parents=True)
         (work / "failure.txt").unlink(missing_ok=True)
@@ -157,8 +157,8 @@ class Runner:
         for name in stage.inputs:
             source, _, output = name.partition("/")
             inputs[name] = self.entries[source].output(output)
-        seconds = logged_s(work / "events.jsonl")
-        with event_log(work / "events.jsonl") as log:
+        seconds = logged_s(work / EVENTS_FILE)
+        with event_log(work / EVENTS_FILE) as log:
 
             def emit(kind: str, fields: Mapping[str, Any]) -> None:
                 broadcast([*self.sinks, log], kind, stage.name, fields)
@@ -217,7 +217,7 @@ class Runner:
             path = work / "out" / file
             size = path.stat().st_size
             outputs[name] = OutputRecord(file=file, sha256=file_sha256(path), bytes=size)
-        (work / "events.jsonl").rename(work / "out" / "events.jsonl")
+        (work / EVENTS_FILE).rename(work / "out" / EVENTS_FILE)
         record = EntryRecord(
             stage=item.stage.name,
             key=item.key,

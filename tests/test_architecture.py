@@ -56,7 +56,7 @@ ORDER = """
     config.load stage
     cache.keys
     cache.store
-    cache.lock_holder
+    cache.leftovers cache.lock_holder
     planner cache.lock run_records estimates cache.arrivals cache.remote_faults
     cache.sync cache.sftp cache.remote_files
     cache.folder_remote cache.url_remote

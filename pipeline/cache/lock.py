@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pipeline.atomic import naming
-from pipeline.cache import lock_holder
+from pipeline.cache import leftovers, lock_holder
 from pipeline.cache.lock_holder import Holder
 from pipeline.cache.store import Store
 from pipeline.errors import Interrupted, LockedError, StoreError
@@ -48,6 +48,7 @@ def write_lock(
         with contextlib.ExitStack() as on:
             with store.io_errors(), naming(holder_path):
                 other = on.enter_context(lock_holder.named(holder_path, Holder.here(command)))
+            leftovers.remove(store)
             yield
             if (intruder := other()) is not None:
                 wrong = f"another process wrote here at the same time ({intruder})"

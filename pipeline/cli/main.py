@@ -26,6 +26,7 @@ from pipeline.cli import (
     torchrun,
 )
 from pipeline.errors import MadpipeError
+from pipeline.signals import interrupted_by_signals
 from pipeline.texts import printable
 
 app = typer.Typer(
@@ -100,8 +101,10 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(arguments: list[str], *, shows_traceback: bool) -> int:
     """Run the command, print its error if it has one, and return the exit code."""
     try:
-        with torchrun.workers_released():
+        with interrupted_by_signals(), torchrun.workers_released():
             code = app(args=arguments, prog_name="madpipe", standalone_mode=False)
+        if code == exit_codes.INTERRUPTED:
+            raise KeyboardInterrupt  # noqa: TRY301  (typer makes a code of it and says nothing)
         return code if isinstance(code, int) else exit_codes.DONE
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (the last place to report it)
         code, message = _code_and_message(error)

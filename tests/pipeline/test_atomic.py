@@ -87,3 +87,17 @@ def test_a_folder_that_cannot_be_replaced_is_there_again(tmp_path: Path) -> None
     (tmp_path / "new").mkdir()
     replace_folder(tmp_path / "new", tmp_path / "old", aside=tmp_path / "aside")
     assert list((tmp_path / "old").iterdir()) == []
+
+
+def test_an_interrupted_write_leaves_nothing_beside_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "f").write_bytes(b"before")
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_bytes(tmp_path / "f", b"after")
+    assert (tmp_path / "f").read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [tmp_path / "f"]

@@ -37,6 +37,17 @@ def test_log_is_appended_to(tmp_path: Path) -> None:
     assert records[0] == {"time_s": 1.0, "kind": "note", "stage": "make", "text": "one"}
 
 
+def test_log_goes_on_behind_the_last_whole_line(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    for text in ("one", "two"):
+        with event_log(path) as log:
+            log(note(text))
+        with path.open("ab") as file:
+            file.write(b'{"time_s": 9')  # a kill cuts it short
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["text"] for line in lines[:-1]] == ["one", "two"]
+
+
 def test_sessions_of_a_stage_add_up_each_to_its_last_event(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     times = [("stage_started", 10.0), ("progress", 14.0), ("stage_started", 100.0)]

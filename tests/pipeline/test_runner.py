@@ -1,5 +1,6 @@
 """Stages are run once, stored whole, and a failure or a stop leaves nothing half done."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -233,6 +234,27 @@ def test_events_of_both_halves_are_kept_with_the_entry(
     assert sum('"stage_started"' in line for line in lines) == 2
 
 
+def test_a_kill_before_the_entry_is_there_loses_no_events(
+    run: Run, store: Store, code: Code, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code(SLOW)
+    with pytest.raises(Interrupted):
+        stopped_in_round_3(store, events).run((FIRST,))
+
+    def killed(*_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "commit", killed)
+        with pytest.raises(SystemExit):
+            run((FIRST,))
+    entry = run((FIRST,)).entries["first"]
+    lines = (entry.path / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    assert {f"round {number}" for number in range(1, 7)} == {
+        json.loads(line)["text"] for line in lines if '"note"' in line
+    }
+
+
 def test_checkpoint_of_other_settings_is_not_met(
     run: Run, store: Store, code: Code, events: list[Event]
 ) -> None:
@@ -307,9 +329,10 @@ def test_a_stage_that_was_done_and_could_not_be_stored_keeps_the_events_of_its_f
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device", str(store.home))
 
-    with monkeypatch.context() as full, pytest.raises(StoreError, match="No space left"):
+    with monkeypatch.context() as full:
         full.setattr(Store, "commit", fail)
-        run((FIRST,), often)
+        with pytest.raises(StoreError, match="No space left"):
+            run((FIRST,), often)
     runner = run((FIRST,), often)
     assert statuses(runner) == ["resumed"]
     lines = (runner.entries["first"].path / "events.jsonl").read_text("utf-8").splitlines()
