@@ -7,6 +7,7 @@ from benchmarks.reliability.cases import Piece
 
 _WHERE = {
     "kills": "benchmarks.reliability.kills:PIECE",
+    "broken-inputs": "benchmarks.reliability.broken_inputs.formats:PIECE",
 }
 NAMES = tuple(_WHERE)
 
