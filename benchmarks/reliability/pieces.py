@@ -10,6 +10,7 @@ _WHERE = {
     "stops": "benchmarks.reliability.kills:STOPS",
     "many-kills": "benchmarks.reliability.kills:MANY_KILLS",
     "storage-writes": "benchmarks.reliability.storage_writes:PIECE",
+    "broken-inputs": "benchmarks.reliability.broken_inputs.formats:PIECE",
 }
 NAMES = tuple(_WHERE)
 
