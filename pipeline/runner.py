@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pipeline import __version__, collector, machine
 from pipeline.cache.digests import DigestCache
-from pipeline.cache.keys import file_sha256
+from pipeline.cache.keys import check_unchanged, file_sha256
 from pipeline.cache.store import Entry, EntryRecord, OutputRecord, Store, remove_tree
 from pipeline.checkpoint import Checkpoints
 from pipeline.errors import Interrupted, MadpipeError, StageError
@@ -49,6 +49,8 @@ class Runner:
     """What became of each stage."""
     current: Planned | None = None
     """The stage under way; what failed, where something did."""
+    _imported: dict[str, str] = field(default_factory=dict)
+    """The digests of the code of the stages that ran, when each began."""
 
     def use_stored(self, planned: Sequence[Planned]) -> None:
         """Take planned hits as they are; fills `entries` and `records`."""
@@ -105,6 +107,7 @@ class Runner:
             status: Status = "hit"
             entry = item.entry
             if entry is None:
+                self._check_code(item)
                 status = "resumed" if item.action == "resume" else "ran"
                 with self.store.io_errors():
                     entry = self._run_stage(item)
@@ -137,6 +140,19 @@ class Runner:
             return item
         entry = self.shared.fetch(self.store, name, item.key)
         return item._replace(action="hit", reasons=(), entry=entry) if entry else item
+
+    def _check_code(self, item: Planned) -> None:
+        """Make sure that code which an earlier stage of this run imported is still what it was.
+
+        Raises:
+            StageError: It is not, and this process would run what it was.
+        """
+        assert item.key_document is not None
+        code = item.key_document["code"]
+        if changed := [name for name, it in code.items() if self._imported.get(name, it) != it]:
+            wrong = f"its code was changed since this run began ({', '.join(changed[:3])})"
+            raise StageError(f"stage {item.stage.name}", wrong, "run it again")
+        self._imported |= code
 
     def _run_stage(self, item: Planned) -> Entry:
         """Run one stage in its work folder and store what it leaves."""
@@ -181,12 +197,14 @@ class Runner:
                 cache=self.store.home / "cache" / stage.name,
                 is_smoke=self.is_smoke,
             )
-            self._call(stage, context, work, emit)
+            self._call(item, context, work, emit)
         seconds += time.perf_counter() - begin_s
         return self._commit(item, context.metrics, work, seconds)
 
-    def _call(self, stage: Stage, context: Context, work: Path, emit: Emit) -> None:
+    def _call(self, item: Planned, context: Context, work: Path, emit: Emit) -> None:
         """Import and call the stage's function; turn what it raises into one error of ours."""
+        stage = item.stage
+        assert item.key_document is not None
         try:
             with collector.paused():
                 run = pkgutil.resolve_name(stage.run)
@@ -196,6 +214,7 @@ class Runner:
                     wrong = f"did not write what it declares ({name})"
                     remedy = f"write {file} in {stage.run}"
                     raise StageError(f"stage {stage.name}", wrong, remedy)  # noqa: TRY301
+            check_unchanged(stage, item.key_document, self.digest_cache)
         except Interrupted:
             raise
         except (MadpipeError, OSError) as error:

@@ -54,6 +54,8 @@ ORDER = """
     requirements config.rules config.presets config.template
     gates.estimates gates.judge report.records
     config.load stage
+    cache.users_code
+    cache.externals
     cache.keys
     cache.store
     cache.leftovers cache.lock_holder
@@ -110,6 +112,7 @@ LIGHT_STAGE_FILES = {
     "stages/data/__init__.py",
     "stages/completed_settings.py",
     "stages/data/datasets.py",
+    "stages/data/tree.py",
     "stages/hubs/__init__.py",
     "stages/hubs/advice.py",
     "stages/hubs/cache_folders.py",

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from pipeline.requirements import Unsupported
 from pipeline.runner import Runner
 from pipeline.settings import Gate, Settings
 from pipeline.settings import Run as RunSettings
-from pipeline.stage import Stage
+from pipeline.stage import External, Stage
 
 Run = Callable[..., Runner]
 Code = Callable[..., None]
@@ -337,3 +338,55 @@ def test_a_stage_that_was_done_and_could_not_be_stored_keeps_the_events_of_its_f
     assert statuses(runner) == ["resumed"]
     lines = (runner.entries["first"].path / "events.jsonl").read_text("utf-8").splitlines()
     assert sum('"stage_started"' in line for line in lines) == 2
+
+
+@pytest.mark.parametrize("change", ["unlink()", "write_text('new')"])
+def test_what_changed_while_a_stage_ran_is_stored_under_no_key(
+    run: Run, store: Store, code: Code, tmp_path: Path, change: str
+) -> None:
+    outside = tmp_path / "data.txt"
+    code(
+        "def first(ctx):\n"
+        "    ctx.output('out').write_text(ctx.external('data').read_text())\n"
+        f"    ctx.external('data').{change}\n"
+    )
+    outside.write_text("old", encoding="utf-8")
+    external = External(path=outside, needed_by="data.root")
+    stage = replace(FIRST, externals={"data": external})
+    with pytest.raises(StageError, match=r"changed while it ran \(data.root: .*; run it again"):
+        run((stage,))
+    assert store.newest("first") is None
+
+
+def test_code_that_is_edited_while_its_stage_runs_is_stored_under_no_key(
+    run: Run, store: Store, code: Code, tmp_path: Path
+) -> None:
+    helper = tmp_path / "code" / "fakestages" / "helper.py"
+    code(
+        "from pathlib import Path\nfrom fakestages import helper\n"
+        "def first(ctx):\n"
+        "    ctx.output('out').write_text(helper.suffix())\n"
+        f"    Path({str(helper)!r}).write_text('def suffix(): return 1')\n"
+    )
+    with pytest.raises(StageError, match=r"changed while it ran \(fakestages.helper\)"):
+        run((FIRST,))
+    assert store.newest("first") is None
+
+
+def test_code_that_was_imported_and_then_edited_runs_in_no_later_stage(
+    store: Store, tmp_path: Path
+) -> None:
+    helper = tmp_path / "code" / "fakestages" / "helper.py"
+
+    class EditsBetween(DigestCache):
+        """Edits the code once the first stage is stored."""
+
+        def get(self, kind: str, key: str, compute: Callable[[], Any]) -> dict[str, Any]:
+            if store.newest("first") is not None:
+                helper.write_text("def suffix(): return 'new'", encoding="utf-8")
+            return super().get(kind, key, compute)
+
+    runner = Runner(Settings(), store, EditsBetween(), [])
+    with pytest.raises(StageError, match=r"second: its code was changed since .*; run it again"):
+        runner.run(BOTH)
+    assert store.newest("second") is None
