@@ -141,7 +141,10 @@ def plan(
     memory: Memory = None,
     as_json: Json = False,
 ) -> None:
-    """Show for each stage whether it is stored or has to run, and why. Runs nothing."""
+    """Show for each stage whether it is stored or has to run, and why. Runs nothing.
+
+    A file of yours that makes a network is run for --memory alone.
+    """
     project = common.open_project(config, set_)
     planned = project.plan([ALL])
     rates = estimates.load(project.store.home)
@@ -191,6 +194,11 @@ def _step_memory(
             continue
         is_known = stage.name in measured or not planned_memory.may_be_large(stage, settings)
         if is_known and not is_wanted:
+            continue
+        if not is_wanted and (file := planned_memory.users_file(stage)):
+            # A plan is looked at before anything of a stranger's folder is run.
+            text = f"a plan runs no code of yours ({file}); madpipe plan --memory does"
+            steps[stage.name] = {"unknown": text}
             continue
         try:
             steps[stage.name] = msgspec.structs.asdict(planned_memory.of_stage(stage, settings))
