@@ -27,6 +27,7 @@ Of a sweep, whose events of one combination carry its number as well:
 """
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -92,14 +93,13 @@ def event_log(path: Path) -> Iterator[Sink]:
 
 def logged_s(path: Path) -> float:
     """Return the seconds that the sessions in a log took, each from its start to its last event."""
-    total_s, begin_s, last_s = 0.0, 0.0, 0.0
+    total_s, last_s = 0.0, math.inf
     for line in path.read_bytes().splitlines() if path.is_file() else []:
         try:
             event = msgspec.json.decode(line, type=Event)
         except msgspec.DecodeError:
             continue  # a kill can cut the last line short
-        if event.kind == "stage_started":
-            total_s += last_s - begin_s
-            begin_s = event.time_s
+        if event.kind != "stage_started":
+            total_s += max(0.0, event.time_s - last_s)  # the clock may have been set back
         last_s = event.time_s
-    return total_s + last_s - begin_s
+    return total_s

@@ -11,6 +11,8 @@ _WHERE = {
     "many-kills": "benchmarks.reliability.kills:MANY_KILLS",
     "storage-writes": "benchmarks.reliability.storage_writes:PIECE",
     "broken-inputs": "benchmarks.reliability.broken_inputs.formats:PIECE",
+    "storage-places": "benchmarks.reliability.storage_places:PIECE",
+    "storage-commands": "benchmarks.reliability.storage_commands:PIECE",
 }
 NAMES = tuple(_WHERE)
 

@@ -31,7 +31,7 @@ class Site(NamedTuple):
     """open, write, fsync, rename, mkdir, unlink, chmod or link."""
     path: str
     """Below the root, as a pattern in which `*` is for what differs from run to run."""
-    count: int
+    times: int
     """How often it was met."""
 
 

@@ -46,7 +46,7 @@ def drawn(site: Site, seed: int) -> Fault:
     stays = error in (*_NO_ROOM, "EROFS") and rng.random() < 0.5
     is_short = site.call == "write" and error in _NO_ROOM and rng.random() < 0.5
     # Not the last ones: how many lines of progress there are is a matter of time.
-    nth = rng.randint(1, max(1, site.count * 3 // 4))
+    nth = rng.randint(1, max(1, site.times * 3 // 4))
     return Fault(site, nth, error, stays=stays, is_short=is_short)
 
 

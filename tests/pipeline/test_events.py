@@ -85,3 +85,12 @@ def test_a_disk_that_becomes_full_within_a_line_is_an_error_that_names_the_log(
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     assert answer.returncode == 1
     assert f"File too large: '{path}'" in answer.stderr
+
+
+def test_a_clock_that_is_set_back_takes_no_time_off_a_stage(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    times = [("stage_started", 1e9), ("progress", 1e9 + 4), ("progress", 1e8), ("note", 1e8 + 2)]
+    with event_log(path) as log:
+        for kind, time_s in times:
+            log(Event(time_s=time_s, kind=kind, stage="make"))
+    assert logged_s(path) == 6.0
