@@ -42,6 +42,11 @@ class External:
     called as `function(settings, path)` and imported only when needed; no part of a key."""
     fetched: tuple[str, ...] = ()
     """Names in a folder; where one is there, nothing is to be fetched."""
+    counts: Callable[[str], bool] | None = None
+    """Whether what has this name in a folder can change a result; folders end in a slash. None: all
+    of them can."""
+    is_path: bool = False
+    """Whether its setting says where it is and nothing else, and so is no part of a key."""
 
     @property
     def is_fetched(self) -> bool:

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from benchmarks.reliability.cases import Piece
 
 _WHERE = {
-    "kills": "benchmarks.reliability.kills:PIECE",
+    "kills": "benchmarks.reliability.kills:KILLS",
+    "stops": "benchmarks.reliability.kills:STOPS",
+    "many-kills": "benchmarks.reliability.kills:MANY_KILLS",
+    "storage-writes": "benchmarks.reliability.storage_writes:PIECE",
+    "broken-inputs": "benchmarks.reliability.broken_inputs.formats:PIECE",
+    "storage-places": "benchmarks.reliability.storage_places:PIECE",
+    "storage-commands": "benchmarks.reliability.storage_commands:PIECE",
 }
 NAMES = tuple(_WHERE)
 

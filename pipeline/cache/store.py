@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pipeline.atomic import sync, write_bytes
+from pipeline.atomic import replace_folder, sync, write_bytes
 from pipeline.cache.keys import KeyDocument, file_sha256
 from pipeline.errors import StoreError
 
@@ -157,9 +157,9 @@ class Store:
             self._check_links()
             self.runs_path.mkdir(parents=True, exist_ok=True)
             layout = self.home / "layout.json"
-            if not layout.exists():
-                write_bytes(layout, json.dumps({"layout": LAYOUT}).encode())
+            if not layout.exists():  # it comes last, so that neither is missing where one failed
                 write_bytes(self.home / ".gitignore", b"*\n")
+                write_bytes(layout, json.dumps({"layout": LAYOUT}).encode())
 
     def _check_links(self) -> None:
         """Raise StoreError for a link through which something outside would be written or removed.
@@ -253,12 +253,10 @@ class Store:
         sync(out)
         path = self.entry_path(record.stage, record.key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            replaced = out.with_name("replaced")
-            shutil.rmtree(replaced, ignore_errors=True)
-            path.rename(replaced)
-        out.rename(path)
+        aside = out.with_name("replaced")
+        replace_folder(out, path, aside=aside)
         sync(path.parent)
+        shutil.rmtree(aside, ignore_errors=True)  # else the stage's next run does it
         if is_newest:
             self.mark_newest(record.stage, record.key)
         return Entry(path, record)

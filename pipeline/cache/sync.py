@@ -1,11 +1,11 @@
 """Moving and removing whole entries of a store: sharing between machines, and cleaning up."""
 
 import contextlib
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from pipeline import atomic
 from pipeline.cache.arrivals import record_fault
 from pipeline.cache.lock import write_lock
 from pipeline.cache.store import Entry, EntryRecord, Store, damage_of, remove_tree
@@ -60,7 +60,7 @@ def copy_entry(entry: Entry, target: Store) -> Entry:
     def copy(out: Path) -> EntryRecord:
         for name in entry.record.outputs:
             file = entry.output(name)
-            shutil.copyfile(file, out / file.name)
+            atomic.copy(file, out / file.name)
         if damage := damage_of(Entry(out, entry.record)):
             raise StoreError(str(entry.path), f"changed meanwhile ({damage})", "repeat the command")
         return entry.record

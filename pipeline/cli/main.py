@@ -1,11 +1,9 @@
 """The `madpipe` command: its subcommands, its exit codes, and the one place that prints errors."""
 
-import io
 import os
 import sys
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -23,10 +21,12 @@ from pipeline.cli import (
     init_doctor,
     package,
     run,
+    standard_streams,
     sweep,
     torchrun,
 )
 from pipeline.errors import MadpipeError
+from pipeline.signals import interrupted_by_signals
 from pipeline.texts import printable
 
 app = typer.Typer(
@@ -40,7 +40,6 @@ app = typer.Typer(
 
 cache_app = typer.Typer(help="Look after the stored stages.", no_args_is_help=True)
 
-_STANDARD_ERROR = 2
 _Commands = tuple[Callable[..., None], ...]
 _STAGES: _Commands = (run.run, run.plan, run.status, run.why, run.distill, sweep.sweep)
 _FILES: _Commands = (export.export, files.build, files.validate)
@@ -93,11 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
         return
     if completion.is_of_a_value(os.environ):
         return
-    _open_closed_streams()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A terminal may lack the letters of a class or of a file.
-            stream.reconfigure(errors="backslashreplace")
+    standard_streams.prepare()
     with torchrun.signals_wait():
         code = _run(arguments, shows_traceback=shows_traceback)
     sys.exit(code)
@@ -106,12 +101,11 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(arguments: list[str], *, shows_traceback: bool) -> int:
     """Run the command, print its error if it has one, and return the exit code."""
     try:
-        with torchrun.workers_released():
+        with interrupted_by_signals(), torchrun.workers_released():
             code = app(args=arguments, prog_name="madpipe", standalone_mode=False)
+        if code == exit_codes.INTERRUPTED:
+            raise KeyboardInterrupt  # noqa: TRY301  (typer makes a code of it and says nothing)
         return code if isinstance(code, int) else exit_codes.DONE
-    except BrokenPipeError:
-        sys.stderr.close()
-        return exit_codes.FAILED
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (the last place to report it)
         code, message = _code_and_message(error)
         if message and shows_traceback:
@@ -119,17 +113,6 @@ def _run(arguments: list[str], *, shows_traceback: bool) -> int:
         if message:
             common.write_note(message)
         return code
-
-
-def _open_closed_streams() -> None:
-    """Lead streams that the caller closed to nowhere; a file opened later would get their text."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
-        pass
-    os.close(descriptor)
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
-            setattr(sys, name, nowhere)
 
 
 def _code_and_message(error: BaseException) -> tuple[int, str]:

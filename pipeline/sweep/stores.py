@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from pipeline.atomic import copy
 from pipeline.cache.lock import write_lock
 from pipeline.cache.store import RECORD_FILE, Entry, Store, remove_tree
 from pipeline.cache.sync import sound_entries
@@ -47,7 +48,7 @@ def link_entry(entry: Entry, target: Store) -> None:
         try:
             (out / file.name).hardlink_to(file)
         except OSError:  # another disk, or one without links
-            shutil.copyfile(file, out / file.name)
+            copy(file, out / file.name)
     target.commit(out, entry.record)
 
 
@@ -62,7 +63,7 @@ def lend(main: Store, job: Store, entries: Iterable[Entry], stage: str, key: str
         for entry in entries:
             link_entry(entry, job)
         if main.digest_cache_path.is_file():
-            shutil.copyfile(main.digest_cache_path, job.digest_cache_path)
+            copy(main.digest_cache_path, job.digest_cache_path)
         work = main.work_path(stage, key)
         if work.is_dir():
             _move(work, job.work_path(stage, key))

@@ -8,6 +8,7 @@ import msgspec
 import onnx
 
 from pipeline import machine
+from pipeline.atomic import write_bytes
 from pipeline.errors import UnavailableError
 from pipeline.stage import StageError
 from stages.engines import child_process
@@ -51,7 +52,7 @@ def build(request: BuildRequest, edition: Edition) -> Built:
             timing_cache=_timing_cache(request, edition),
         )
         result = _run(worker_request, request.on_progress, edition)
-        request.engine.write_bytes(engine.read_bytes())
+        write_bytes(request.engine, engine.read_bytes())
     return Built(
         targets=options.targets,
         gpu=gpu.name if gpu else "",
