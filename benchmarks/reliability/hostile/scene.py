@@ -56,7 +56,7 @@ class Scene:
     def code(self) -> str:
         """Return Python that leaves the canary and connects to this program."""
         touch = f"open({str(self.canary)!r}, 'a').close()"
-        connect = f"__import__('socket').create_connection(('127.0.0.1', {self.port}), 1)"
+        connect = f"__import__('socket').create_connection(('127.0.0.1', {self.port}), 1).close()"
         return f"[{touch}, {connect}]"
 
     @property
