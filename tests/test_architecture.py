@@ -55,7 +55,7 @@ ORDER = """
     config.load stage
     cache.keys
     cache.store
-    planner cache.lock run_records estimates cache.arrivals cache.remote_faults
+    planner cache.lock run_records estimates cache.arrivals cache.remote_faults cache.transfers
     cache.sync cache.sftp cache.remote_files
     cache.folder_remote cache.url_remote
     cache.remotes

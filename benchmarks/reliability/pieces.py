@@ -7,6 +7,7 @@ from benchmarks.reliability.cases import Piece
 
 _WHERE = {
     "kills": "benchmarks.reliability.kills:PIECE",
+    "long-run": "benchmarks.reliability.long_run:PIECE",
 }
 NAMES = tuple(_WHERE)
 
