@@ -27,12 +27,16 @@ Of a sweep, whose events of one combination carry its number as well:
 """
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+_PROGRESS_SHARE = 0.002
+"""Of a session's time: how far apart a log has its progress, and by how much `logged_s` is off."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,11 +74,23 @@ def broadcast(sinks: list[Sink], kind: str, stage: str | None, fields: Mapping[s
 def event_log(path: Path) -> Iterator[Sink]:
     """Yield a sink that keeps the events of one stage as JSON lines in `path`, for the report.
 
-    It appends: a resumed stage goes on with the events of its first session.
+    It appends: a resumed stage goes on with the events of its first session. Progress comes less
+    often the longer the session is, so that a log of days is no larger than a few of hours.
     """
+    begin_s: float | None = None
+    kept_s: dict[str, float] = {}
     with path.open("ab", buffering=0) as file:
 
         def write(event: Event) -> None:
+            nonlocal begin_s
+            begin_s = event.time_s if begin_s is None else begin_s
+            if event.kind == "progress" and event.fields.get("done") != event.fields.get("total"):
+                unit = str(event.fields.get("unit"))
+                # The clock may be set back meanwhile.
+                since_s = abs(event.time_s - kept_s.get(unit, -math.inf))
+                if since_s < _PROGRESS_SHARE * (event.time_s - begin_s):
+                    return
+                kept_s[unit] = event.time_s
             file.write(msgspec.json.encode(event.as_dict()) + b"\n")
 
         yield write

@@ -108,10 +108,10 @@ def test_a_picture_from_before_a_kill_does_not_come_again(
     held: Resumption, recorded: Mapping[str, int] | None
 ) -> None:
     # No tracker tells which pictures it has; the process of the first is killed.
-    for taken, steps in (([1], [1]), ([1, 2], [2])):
+    for put_steps, steps in (([1], [1]), ([1, 2], [2])):
         recorder = Recorder(recorded)
         outbox = box(recorder, Resumption(held.path, "n"))
-        for step in taken:
+        for step in put_steps:
             outbox.put(Picture("distill/samples", step, b"png"))
         outbox.close("interrupted")
         outbox.undelivered(WAIT_S)
