@@ -14,6 +14,7 @@ _WHERE = {
     "storage-places": "benchmarks.reliability.storage_places:PIECE",
     "hostile": "benchmarks.reliability.hostile.piece:PIECE",
     "storage-commands": "benchmarks.reliability.storage_commands:PIECE",
+    "long-run": "benchmarks.reliability.long_run:PIECE",
 }
 NAMES = tuple(_WHERE)
 
