@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.atomic import sync
+from pipeline.atomic import make_folders, sync
 from pipeline.errors import Interrupted
 
 _MAX_SHARE = 0.02
@@ -42,7 +42,7 @@ class Checkpoints:
         begin_s = time.monotonic()
         if not stopping and begin_s - self._last_s < self._pause_s:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(self._path.parent)
         part = self._path.with_suffix(".part")
         write(part)
         sync(part)

@@ -7,6 +7,7 @@ from benchmarks.reliability.cases import Piece
 
 _WHERE = {
     "kills": "benchmarks.reliability.kills:PIECE",
+    "power-cut": "benchmarks.reliability.power_cut.piece:PIECE",
 }
 NAMES = tuple(_WHERE)
 

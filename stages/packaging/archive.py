@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from pipeline.atomic import write_bytes
+from pipeline.atomic import sync, write_bytes
 from pipeline.errors import UsageError
 
 Files = Mapping[str, bytes]
@@ -62,6 +62,7 @@ def _write_folder(files: Files, out: Path) -> None:
             path = part / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
+            sync(path)
         if out.exists():
             shutil.rmtree(out)
         part.rename(out)
