@@ -8,6 +8,7 @@ from benchmarks.reliability.cases import Piece
 _WHERE = {
     "kills": "benchmarks.reliability.kills:PIECE",
     "power-cut": "benchmarks.reliability.power_cut.piece:PIECE",
+    "processes": "benchmarks.reliability.processes.piece:PIECE",
 }
 NAMES = tuple(_WHERE)
 
