@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from pipeline.atomic import write_bytes
+from pipeline.atomic import write_lasting
 from pipeline.cache.store import Store
 from pipeline.errors import StoreError
 from pipeline.settings import Gate
@@ -55,7 +55,7 @@ def save(store: Store, record: RunRecord) -> None:
     ):  # the clock was set back, and the last run is still the last
         path = newest.with_name(f"{newest.stem}~{os.getpid()}.json")
     with store.io_errors():
-        write_bytes(path, msgspec.json.encode(record))
+        write_lasting(path, msgspec.json.encode(record))
 
 
 def newest_path(store: Store) -> Path | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline import __version__, collector, machine
+from pipeline.atomic import make_folders
 from pipeline.cache.digests import DigestCache
 from pipeline.cache.keys import check_unchanged, file_sha256
 from pipeline.cache.store import Entry, EntryRecord, OutputRecord, Store, remove_tree
@@ -167,7 +168,7 @@ class Runner:
             # A kill came while it was stored: what its earlier sessions told goes on as well.
             (work / "out" / EVENTS_FILE).replace(work / EVENTS_FILE)
         remove_tree(work / "out" if is_resumed else work)
-        (work / "out").mkdir(parents=True)
+        make_folders(work / "out")
         (work / "failure.txt").unlink(missing_ok=True)
         inputs = {}
         for name in stage.inputs:

@@ -15,6 +15,8 @@ _WHERE = {
     "hostile": "benchmarks.reliability.hostile.piece:PIECE",
     "storage-commands": "benchmarks.reliability.storage_commands:PIECE",
     "long-run": "benchmarks.reliability.long_run:PIECE",
+    "power-cut": "benchmarks.reliability.power_cut.piece:PIECE",
+    "processes": "benchmarks.reliability.processes.piece:PIECE",
 }
 NAMES = tuple(_WHERE)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from pipeline.atomic import sync
 from pipeline.cache import sftp, transfers
 from pipeline.cache.remote_faults import as_error, is_of_file
 from pipeline.cache.urls import READ_ONLY, SCHEMES, CacheUrl
@@ -160,7 +161,9 @@ class RemoteFiles:
             try:
                 fs.put_file(str(path), part, callback=self._bound(path.stat().st_size))
                 if self.url.scheme == "file":
+                    sync(Path(part))
                     Path(part).replace(target)  # fsspec's own move goes through a copy on Windows
+                    sync(Path(target).parent)
                 else:
                     fs.mv(part, target)
             except BaseException:
