@@ -7,6 +7,8 @@ from benchmarks.reliability.cases import Piece
 
 _WHERE = {
     "kills": "benchmarks.reliability.kills:PIECE",
+    "cache-hits": "benchmarks.reliability.cache_hits.piece:PIECE",
+    "cache-truth": "benchmarks.reliability.cache_hits.truth:PIECE",
 }
 NAMES = tuple(_WHERE)
 
