@@ -1,5 +1,6 @@
 """The piece `cache-hits`: one change at a time, and which keys follow it."""
 
+import atexit
 import dataclasses
 import functools
 import shutil
@@ -171,7 +172,9 @@ def _distributions() -> Mapping[str, Sequence[str]]:
 def _asked(shared: Path) -> probe.Asked:
     """Return the process that is asked after changes of our modules, started once."""
     sources = probe.copy_sources(shared / "sources")
-    return probe.Asked(sources, [shared / name for name in projects.PROJECTS])
+    asked = probe.Asked(sources, [shared / name for name in projects.PROJECTS])
+    atexit.register(asked.close)
+    return asked
 
 
 @functools.cache
