@@ -17,6 +17,8 @@ _WHERE = {
     "long-run": "benchmarks.reliability.long_run:PIECE",
     "power-cut": "benchmarks.reliability.power_cut.piece:PIECE",
     "processes": "benchmarks.reliability.processes.piece:PIECE",
+    "cache-hits": "benchmarks.reliability.cache_hits.piece:PIECE",
+    "cache-truth": "benchmarks.reliability.cache_hits.truth:PIECE",
 }
 NAMES = tuple(_WHERE)
 
