@@ -9,6 +9,8 @@ _WHERE = {
     "kills": "benchmarks.reliability.kills:KILLS",
     "stops": "benchmarks.reliability.kills:STOPS",
     "many-kills": "benchmarks.reliability.kills:MANY_KILLS",
+    "engine-child-kills": "benchmarks.reliability.child_kills:ENGINE_CHILD_KILLS",
+    "distributed-kills": "benchmarks.reliability.child_kills:DISTRIBUTED_KILLS",
 }
 NAMES = tuple(_WHERE)
 
