@@ -72,7 +72,8 @@ DISTRIBUTED = Kind(
     ),
     stages=("teacher", "distill"),
     child="spawn_main",
-    error="process 2 of 2 was lost (killed by SIGKILL)",
+    # Processes are numbered from 0.
+    error="process 1 of 2 was lost (killed by SIGKILL)",
 )
 
 
