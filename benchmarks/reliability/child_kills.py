@@ -90,7 +90,7 @@ def prepare(kind: Kind, shared: Path) -> None:
     child = marked_processes.appeared(str(project), kind.child, within_s=_COMES_WITHIN_S)
     assert child is not None, process.communicate()
     begin_s = time.perf_counter()
-    while child in marked_processes.found(str(project)):
+    while child in marked_processes.living(str(project)):
         time.sleep(0.02)
     lifetime_s = time.perf_counter() - begin_s
     _, stderr = process.communicate()
@@ -116,7 +116,7 @@ def _strike(case: Case, project: Path, shared: Path, kind: Kind, share: float) -
     process = small_project.start(project, "run", kind.stages[-1], variables=watched)
     child = marked_processes.appeared(str(project), kind.child, within_s=_COMES_WITHIN_S)
     time.sleep(share * lifetime_s)
-    if child is None or child not in marked_processes.found(str(project)):
+    if child is None or child not in marked_processes.living(str(project)):
         process.communicate(timeout=aftermath.LONGEST_S)
         return None
     begin_s = time.perf_counter()

@@ -96,22 +96,22 @@ def digests(home: Path, stages: tuple[str, ...]) -> dict[str, str]:
         AssertionError: A stage has no entry, or a file differs from what its record says.
     """
     results = small_project.results(home, stages)
-    found = {f"key of {stage}": key for stage, key in results.keys.items()}
-    found |= {small_project.RESULTS[stage]: digest for stage, digest in results.digests.items()}
+    digest_of = {f"key of {stage}": key for stage, key in results.keys.items()}
+    digest_of |= {small_project.RESULTS[stage]: digest for stage, digest in results.digests.items()}
     for stage in set(stages) & _BYTE_BY_BYTE:
         record = _record(home, stage)
-        found |= {output.file: output.sha256 for output in record.outputs.values()}
-    return found
+        digest_of |= {output.file: output.sha256 for output in record.outputs.values()}
+    return digest_of
 
 
 def points(home: Path, stages: tuple[str, ...]) -> dict[str, set[int]]:
     """Return of which steps the entries' events tell figures."""
-    found: dict[str, set[int]] = {}
+    steps: dict[str, set[int]] = {}
     for stage in stages:
         lines = (_folder(home, stage) / "events.jsonl").read_bytes().splitlines()
         events = [msgspec.json.decode(line, type=dict[str, object]) for line in lines]
-        found[stage] = {int(str(x["step"])) for x in events if x["kind"] == "point"}
-    return found
+        steps[stage] = {int(str(x["step"])) for x in events if x["kind"] == "point"}
+    return steps
 
 
 def fault(home: Path, alone: Alone) -> str:
@@ -120,14 +120,14 @@ def fault(home: Path, alone: Alone) -> str:
     The working folder looks old afterwards, so that what was left is removed as it would be.
     """
     try:
-        seen, told = digests(home, alone.stages), points(home, alone.stages)
+        seen, steps = digests(home, alone.stages), points(home, alone.stages)
     except (AssertionError, OSError, msgspec.DecodeError) as error:
         return f"expected sound entries, seen: {error}"
     wrong = [name for name, digest in alone.digests.items() if seen.get(name) != digest]
     if wrong:
         return f"expected the bytes of a run left alone, seen others: {', '.join(wrong)}"
-    if told != alone.points:
-        lost = {x: sorted(alone.points[x] - told[x]) for x in told if told[x] != alone.points[x]}
+    if steps != alone.points:
+        lost = {x: sorted(alone.points[x] - steps[x]) for x in steps if steps[x] != alone.points[x]}
         return f"expected figures of all steps in the events, seen none of {lost}"
     if count := [stage for stage in alone.stages if _count(home, stage) != 1]:
         return f"expected one entry a stage, seen others: {', '.join(count)}"

@@ -1,4 +1,4 @@
-"""A share of the campaign of kills: a real run of the first stage, ended at two of its calls."""
+"""A share of the campaign of kills: a real run of the first stage, ended at one of its calls."""
 
 import shutil
 import sys
@@ -25,31 +25,24 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def case_at(shared: Path, call: str, path_end: str, piece: str) -> Case:
+def case_at(shared: Path, call: str, path_end: str) -> Case:
     """Return the case whose place is the first of such a call."""
     places = list(fault_points.places(left_alone.load(shared).calls))
     fits = [x for x in places if x.name == call and x.path.endswith(path_end)]
     for case in kills.KILLS.cases(0):
         is_at_a_call = case.what.endswith("a call")
         if is_at_a_call and places[kills.place_number(case.number, len(places))] in fits:
-            return Case.numbered(case.number, case.what, piece=piece, seed=0)
+            return case
     raise AssertionError(fits)
 
 
 def test_a_kill_between_the_writes_and_the_rename_of_a_checkpoint(
     shared: Path, tmp_path: Path
 ) -> None:
-    case = case_at(shared, "rename", "checkpoint/state", "kills")
+    case = case_at(shared, "rename", "checkpoint/state")
     outcome = kills.KILLS.play(case, tmp_path, shared)
     assert not outcome.fault
     assert outcome.remark.startswith("rename work/teacher/KEY/checkpoint/state")
-
-
-def test_a_stop_while_the_entry_is_stored(shared: Path, tmp_path: Path) -> None:
-    case = case_at(shared, "rename", "out/events.jsonl", "stops")
-    outcome = kills.STOPS.play(case, tmp_path, shared)
-    assert not outcome.fault
-    assert outcome.remark.endswith("rename work/teacher/KEY/out/events.jsonl")
 
 
 def test_all_cases_together_go_over_all_places() -> None:
