@@ -19,6 +19,8 @@ _WHERE = {
     "processes": "benchmarks.reliability.processes.piece:PIECE",
     "cache-hits": "benchmarks.reliability.cache_hits.piece:PIECE",
     "cache-truth": "benchmarks.reliability.cache_hits.truth:PIECE",
+    "engine-child-kills": "benchmarks.reliability.child_kills:ENGINE_CHILD_KILLS",
+    "distributed-kills": "benchmarks.reliability.child_kills:DISTRIBUTED_KILLS",
 }
 NAMES = tuple(_WHERE)
 
