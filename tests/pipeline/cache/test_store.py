@@ -9,8 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from pipeline.atomic import write_bytes
 from pipeline.cache.store import Entry, EntryRecord, OutputRecord, Store, damage_of
 from pipeline.errors import StoreError
+from tests.pipeline.cache.entries import files_below
 
 KEY = "ab" * 32
 
@@ -175,6 +177,37 @@ def test_preparing_a_new_folder_writes_its_layout_and_hides_it_from_git(store: S
     assert json.loads((store.home / "layout.json").read_bytes()) == {"layout": 1}
     assert (store.home / ".gitignore").read_text(encoding="utf-8") == "*\n"
     store.prepare()
+
+
+def test_a_kill_while_a_new_folder_is_prepared_leaves_the_rest_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever of its files a kill comes before."""
+    for calls in range(2):
+        home = Store(tmp_path / str(calls))
+        with monkeypatch.context() as patch:
+            _kill_before_call(calls, patch)
+            with pytest.raises(SystemExit):
+                home.prepare()
+        home.prepare()
+        assert files_below(home.home) == [".gitignore", "layout.json"]
+
+
+def _kill_before_call(number: int, patch: pytest.MonkeyPatch) -> None:
+    """End the process of a test before its n-th write to a folder that is prepared."""
+    written: list[Path] = []
+
+    def killing(write: Callable[..., object]) -> Callable[..., object]:
+        def call(path: Path, *arguments: object, **options: object) -> object:
+            if len(written) == number:
+                raise SystemExit
+            written.append(path)
+            return write(path, *arguments, **options)
+
+        return call
+
+    patch.setattr("pipeline.cache.store.write_bytes", killing(write_bytes))
+    patch.setattr(Path, "write_text", killing(Path.write_text))
 
 
 def test_file_in_place_of_the_folder_is_an_error_that_names_it(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from pipeline import __version__
+from pipeline.cli.main import main
 from pipeline.config.presets import PRESETS
 
 Call = Callable[..., tuple[int, str, str]]
@@ -34,6 +35,23 @@ def test_version_is_printed(tmp_path: Path) -> None:
     with start(tmp_path, "--version") as process:
         assert process.communicate(timeout=60) == (f"madpipe {__version__}\n", "")
         assert process.returncode == 0
+
+
+def test_processes_that_are_started_import_nothing_from_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    planted = "raise ImportError('planted')\n"
+    (tmp_path / "multiprocessing.py").write_text(planted, encoding="utf-8")
+    (tmp_path / "random.py").write_text(planted, encoding="utf-8")
+    process = "import multiprocessing as m, random\nm.get_context('spawn').Process().run()\n"
+    for command in (["-c", process], ["-m", "multiprocessing.spawn"]):
+        ended = subprocess.run(
+            [sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert "planted" not in ended.stderr
 
 
 def test_help_names_the_commands_and_the_exit_codes(madpipe: Call) -> None:
@@ -140,6 +158,11 @@ def test_traceback_is_shown_only_when_asked_for(madpipe: Call) -> None:
     [
         (
             typer.Abort(),
+            130,
+            "interrupted; the same command goes on from the last checkpoint",
+        ),
+        (
+            KeyboardInterrupt(),
             130,
             "interrupted; the same command goes on from the last checkpoint",
         ),
