@@ -15,6 +15,7 @@ import msgspec
 
 from benchmarks.reliability import small_project, storage_judge, storage_shim, storage_writes
 from benchmarks.reliability.cases import Case, Outcome, Piece
+from benchmarks.reliability.small_project import STAGES
 from benchmarks.reliability.storage_judge import Kept
 from benchmarks.reliability.storage_shim import Shim, Site
 from benchmarks.reliability.storage_writes import HOME
@@ -201,7 +202,7 @@ def play(case: Case, folder: Path, shared: Path) -> Outcome:
     sites, whole = noted(command, shared)
     fault = storage_writes.drawn(sites[int(index) % len(sites)], case.seed)
     project = start(folder, shared / "whole", command)
-    before, files_before = _kept(project), left(project, command)
+    before, files_before = _kept(project, command), left(project, command)
     shim = Shim(shared / "storage_shim.so", folder / "calls")
     variables = small_project.environment(**shim.variables(project, fault))
     words = words_of(command, project)
@@ -242,9 +243,11 @@ def missing(now: Leaves, whole: Leaves) -> str:
     return ""
 
 
-def _kept(project: Path) -> Kept:
+def _kept(project: Path, command: Command) -> Kept:
+    """Return what a command has to leave as it is."""
+    given_up = (_SUPERFLUOUS, *(f"entries/{stage}/" for stage in command.words if stage in STAGES))
     files = storage_judge.kept(project / HOME).files
-    return Kept({name: digest for name, digest in files.items() if _SUPERFLUOUS not in name})
+    return Kept({n: d for n, d in files.items() if not any(part in n for part in given_up)})
 
 
 PIECE = Piece(

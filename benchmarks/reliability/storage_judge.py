@@ -79,7 +79,7 @@ def left_behind(home: Path) -> str:
 
 def _names(path: Path) -> set[str]:
     """Return what a message may call a path: itself, what it becomes, and the folder it is in."""
-    final = re.sub(r"(\.[0-9a-f]+)?\.part$", "", path.name)
+    final = re.sub(r"(\.[0-9a-f]+)?(\.replaced)?\.part$", "", path.name)
     return {str(path), str(path.with_name(final)), str(path.parent)}
 
 
