@@ -4,8 +4,8 @@
 Its engines come out byte by byte, but for numbers in the names of what is between two layers, which
 two builds left alone do not have in common. Killed, it is an error of the stage.
 
-`distributed-kills`: one of two processes that distil, by gloo on this machine. Two equal runs of two
-processes leave the same bytes, so a resumed one has to as well.
+`distributed-kills`: one of two processes that distil, by gloo on this machine. Two equal runs of
+two processes leave the same bytes, so a resumed one has to as well.
 
 Not tested: a build for the GPU that is here, NCCL, two machines.
 """
