@@ -85,9 +85,9 @@ COMMANDS = (
     Command(("package", "--out", "p"), ("p/*",), 28),
     Command(("package", "--out", "p", "--overwrite"), ("p/*",), 33, _old_package),
     Command(("package", "--out", "p.zip"), ("p.zip",), 5),
-    Command(("cache", "push", _THERE), (f"{_THERE}/{_ENTRY}",), 99),
-    Command(("cache", "push", "file://{project}/there"), (f"{_THERE}/v1/entries/*/*.json",), 99),
-    Command(("cache", "pull", _THERE), (f"{HOME}/{_ENTRY}",), 99, _store_elsewhere),
+    Command(("cache", "push", _THERE), (f"{_THERE}/{_ENTRY}",), 160),
+    Command(("cache", "push", "file://{project}/there"), (f"{_THERE}/v1/entries/*/*.json",), 160),
+    Command(("cache", "pull", _THERE), (f"{HOME}/{_ENTRY}",), 160, _store_elsewhere),
     Command(("cache", "gc", "--keep", "1"), (), 99, _superfluous_entry),
     Command(("run", "build", "--force", "build"), (f"{HOME}/entries/build/*/engine.onnx",), 99),
     Command(

@@ -65,16 +65,21 @@ def message_fault(ended: Ended, folder: Path, paths: Iterable[Path] = ()) -> str
 
 def left_behind(home: Path) -> str:
     """Return what a run that ended well leaves and should not; empty where there is nothing."""
-    parts = [path for path in home.rglob("*.part") if path.is_file()]
-    if parts:
-        return f"{parts[0].relative_to(home)} is left behind"
-    work = list((home / "work").glob("*/*"))
-    return f"{work[0].relative_to(home)} is left behind" if work else ""
+    # What a finished stage leaves of its work where it could not be removed goes by cache gc.
+    work = [
+        path
+        for path in (home / "work").glob("*/*")
+        if not (home / "entries" / path.parent.name / path.name).is_dir()
+    ]
+    if work:
+        return f"{work[0].relative_to(home)} is left behind"
+    parts = [path for path in home.rglob("*.part") if path.is_file() and "work" not in path.parts]
+    return f"{parts[0].relative_to(home)} is left behind" if parts else ""
 
 
 def _names(path: Path) -> set[str]:
     """Return what a message may call a path: itself, what it becomes, and the folder it is in."""
-    final = re.sub(r"(\.\d+)?\.part$", "", path.name)
+    final = re.sub(r"(\.[0-9a-f]+)?\.part$", "", path.name)
     return {str(path), str(path.with_name(final)), str(path.parent)}
 
 

@@ -6,7 +6,6 @@ On the CPU it is also the reference for the engines of all backends.
 
 import contextlib
 import io
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -37,8 +36,6 @@ _TOO_NEW = {
 """What it says of files of a newer standard: their version, and the newest that it reads."""
 _FAILED_NODE = re.compile(r"while running (\w+) node\. Name:'([^']+)'")
 _UNKNOWN_LAYER = ("NOT_IMPLEMENTED", "is not a registered function/op", "No Op registered")
-
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 class Built(TypedDict):
