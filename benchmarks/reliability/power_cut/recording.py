@@ -1,6 +1,6 @@
 """Recording what a real process does to the files below a folder, by strace."""
 
-import ast
+import codecs
 import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -207,10 +207,7 @@ def _paths(arguments: bytes) -> Iterator[str]:
 
 
 def _unescaped(text: bytes) -> bytes:
-    if b"\\" not in text:
-        return text
-    content: bytes = ast.literal_eval(f'b"{text.decode("ascii")}"')
-    return content
+    return codecs.escape_decode(text)[0]
 
 
 def _groups(pattern: re.Pattern[bytes], line: bytes) -> tuple[bytes, bytes]:

@@ -129,7 +129,11 @@ def _held_elsewhere(folder: Path, inject: str = "") -> tuple[Path, subprocess.Po
 
 def _strace(inject: str) -> list[str]:
     assert shutil.which("strace") is not None, "strace is not installed"
-    return ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject=flock:{inject}"]
+    return [
+        *"strace -f --seccomp-bpf -qq -o /dev/null -e trace=flock".split(),
+        "-e",
+        f"inject=flock:{inject}",
+    ]
 
 
 def _popen(command: Sequence[str], folder: Path) -> subprocess.Popen[str]:
