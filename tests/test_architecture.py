@@ -47,16 +47,19 @@ ALLOWED = {
 # The core from the bottom to the top: a module imports from its own line or from those above it.
 ORDER = """
     __init__ exit_codes collector errors events signals atomic file_lock paths image_size texts
+    git_revision
     preprocessing weight_names
     gates.measures gates.real_images gates.build_records gates.measurements gates.pictures
     machine settings cache.digests cache.urls gates.intervals checkpoint
     requirements config.rules config.presets config.template
     gates.estimates gates.judge report.records
     config.load stage
+    cache.users_code
+    cache.externals
     cache.keys
     cache.store
-    cache.lock_holder
-    planner cache.lock run_records estimates cache.arrivals cache.remote_faults
+    cache.leftovers cache.lock_holder
+    planner cache.lock run_records estimates cache.arrivals cache.remote_faults cache.transfers
     cache.sync cache.sftp cache.remote_files
     cache.folder_remote cache.url_remote
     cache.remotes
@@ -109,6 +112,7 @@ LIGHT_STAGE_FILES = {
     "stages/data/__init__.py",
     "stages/completed_settings.py",
     "stages/data/datasets.py",
+    "stages/data/tree.py",
     "stages/hubs/__init__.py",
     "stages/hubs/advice.py",
     "stages/hubs/cache_folders.py",

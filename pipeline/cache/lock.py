@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pipeline.cache import lock_holder
+from pipeline.atomic import naming
+from pipeline.cache import leftovers, lock_holder
 from pipeline.cache.lock_holder import Holder
 from pipeline.cache.store import Store
 from pipeline.errors import Interrupted, LockedError, StoreError
@@ -45,8 +46,9 @@ def write_lock(
     try:
         _check_left_name(store, holder_path, on_wait, stop_asked)
         with contextlib.ExitStack() as on:
-            with store.io_errors():
+            with store.io_errors(), naming(holder_path):
                 other = on.enter_context(lock_holder.named(holder_path, Holder.here(command)))
+            leftovers.remove(store)
             yield
             if (intruder := other()) is not None:
                 wrong = f"another process wrote here at the same time ({intruder})"

@@ -8,7 +8,6 @@ import contextlib
 import io
 import os
 import re
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -173,7 +172,7 @@ def build(request: BuildRequest) -> Built | None:
     Where the settings ask for it, what the device's execution provider compiled.
     """
     if not compiles(request.device):
-        shutil.copyfile(request.onnx, request.engine)
+        write_bytes(request.engine, request.onnx.read_bytes())
         OrtSession(request.engine, device=request.device, threads=1)
         return None
     provider, trt = PROVIDERS[request.device], request.options.tensorrt
@@ -192,7 +191,7 @@ def build(request: BuildRequest) -> Built | None:
             sdk_version=first.sdk_version,
         )
     else:
-        shutil.copyfile(request.onnx, request.engine)
+        write_bytes(request.engine, request.onnx.read_bytes())
     OrtSession(request.engine, device=request.device, settings={} if context else settings)
     gpu = machine.gpus()[0] if machine.gpus() else machine.Gpu("", "", "")
     return Built(
