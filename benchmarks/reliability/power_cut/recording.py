@@ -52,9 +52,11 @@ def record(
             reader.read(line)
     present = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
     present = {name: path for name, path in present.items() if name not in before}
-    made = reader.files()
-    assert made.keys() == present.keys(), f"not followed: {sorted(made.keys() ^ present.keys())}"
-    for name, content in made.items():
+    followed = reader.files()
+    assert followed.keys() == present.keys(), (
+        f"not followed: {sorted(followed.keys() ^ present.keys())}"
+    )
+    for name, content in followed.items():
         is_same = content is None or content == present[name].read_bytes()
         assert is_same, f"{name} has other bytes than were written to it"
     return reader.operations
@@ -195,8 +197,8 @@ class Reader:
 
 def _files(arguments: bytes) -> list[tuple[int, str]]:
     """Return number and path of the open files that a call got."""
-    found = _FILE.findall(_TEXT.sub(b"", arguments))
-    return [(-1 if n == b"AT_FDCWD" else int(n), path.decode()) for n, path in found]
+    pairs = _FILE.findall(_TEXT.sub(b"", arguments))
+    return [(-1 if n == b"AT_FDCWD" else int(n), path.decode()) for n, path in pairs]
 
 
 def _paths(arguments: bytes) -> Iterator[str]:
