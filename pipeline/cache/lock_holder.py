@@ -15,6 +15,8 @@ from pathlib import Path
 
 import msgspec
 
+from pipeline.atomic import naming
+
 BEAT_S = 2.0
 """Seconds between two signs of a holder."""
 SILENCE_S = 12.0
@@ -80,7 +82,8 @@ def named(path: Path, holder: Holder) -> Iterator[Callable[[], Holder | None]]:
     Raises:
         OSError: The file cannot be written.
     """
-    path.write_bytes(msgspec.json.encode(holder))
+    with naming(path):
+        path.write_bytes(msgspec.json.encode(holder))
     others: list[Holder] = []
     is_over = threading.Event()
 
