@@ -15,10 +15,16 @@ of every project.
 import json
 import os
 import sys
-import types
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class _Version(NamedTuple):
+    """Of Python, in place of `sys.version_info`."""
+
+    major: int
+    minor: int
 
 
 def opened(folder: Path, overrides: tuple[str, ...] = ()) -> Any:
@@ -61,8 +67,7 @@ def change_machine(changes: dict[str, str]) -> None:
     if "cores" in changes:
         machine.cpu_count = lambda: int(changes["cores"])
     if "minor" in changes:
-        other = types.SimpleNamespace(major=3, minor=int(changes["minor"]))
-        sys.version_info = other  # type: ignore[assignment]
+        sys.version_info = _Version(3, int(changes["minor"]))  # type: ignore[assignment]
 
 
 def serve(folders: Sequence[Path]) -> None:

@@ -138,13 +138,13 @@ def _inputs(project: str, _case: Case, _folder: Path, shared: Path) -> Outcome:
 
 def _module(name: str, case: Case, _folder: Path, shared: Path) -> Outcome:
     """Change one module of ours."""
-    asked = _asked(shared)
+    prober = _prober(shared)
     file = changed_modules.file_of(name, shared / "sources")
     text = changed_modules.changed_source(file.read_text(encoding="utf-8"), case.seed)
-    seen = asked.changed(file, text)
+    seen = prober.changed(file, text)
     fault, remark = changed_modules.judged(name, _loaded(shared).ours, seen)
     remarked = f"# a remark\n{file.read_text(encoding='utf-8')}\n# another\n"
-    if any(asked.changed(file, remarked).values()):
+    if any(prober.changed(file, remarked).values()):
         fault = f"{fault} needless run: a remark changed keys".strip()
     return Outcome(fault=fault, remark=remark)
 
@@ -169,12 +169,12 @@ def _distributions() -> Mapping[str, Sequence[str]]:
 
 
 @functools.cache
-def _asked(shared: Path) -> probe.Asked:
+def _prober(shared: Path) -> probe.Prober:
     """Return the process that is asked after changes of our modules, started once."""
     sources = probe.copy_sources(shared / "sources")
-    asked = probe.Asked(sources, [shared / name for name in projects.PROJECTS])
-    atexit.register(asked.close)
-    return asked
+    prober = probe.Prober(sources, [shared / name for name in projects.PROJECTS])
+    atexit.register(prober.close)
+    return prober
 
 
 @functools.cache
