@@ -149,10 +149,28 @@ NOT_DECIDING: Mapping[str, str] = {
     "rich": "shows the run",
     "Pygments": "of rich",
     "markdown-it-py": "of rich",
+    "colorama": "of torch's and sympy's messages",
+    "charset-normalizer": "of downloads",
+    "cuda-bindings": "of torch, which requires one version of it",
+    "cuda-pathfinder": "of cuda-bindings",
+    "google-auth": "only shares the name google with protobuf",
+    "googleapis-common-protos": "only shares the name google with protobuf",
     "nvidia-ml-py": "names the GPU, which is a fact of the key",
 }
 """Distributions that a stage loads and whose version is in no key, and why it can change nothing
 that is stored."""
+
+_OF_PROGRAMS = "imported with what runs teachers as programs, whose stages declare it"
+NOT_DECIDING_IN: Mapping[str, Mapping[str, str]] = {
+    TEACHER: {
+        "onnx": _OF_PROGRAMS,
+        "onnxruntime-gpu": _OF_PROGRAMS,
+        "pillow": "of scikit-learn, whose digits are arrays",
+        "scipy": "of scikit-learn; and words a note on the order of classes",
+    },
+    DISTILL: {"onnx": _OF_PROGRAMS},
+}
+"""The same for one stage of the digits' project."""
 
 
 def stages_of(name: str, table: _Stages) -> frozenset[str] | None:

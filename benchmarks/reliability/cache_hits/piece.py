@@ -153,11 +153,12 @@ def _packages(stage: str, _case: Case, _folder: Path, shared: Path) -> Outcome:
     """Look whether each package that a stage loads is in its key, or cannot matter."""
     declared = {item.name: item for item in opened(shared / "digits").stages}[stage].packages
     names = {part for name in declared for part in name.split("|")}
+    allowed = {*expected.NOT_DECIDING, *expected.NOT_DECIDING_IN.get(stage, {})}
     missing = sorted(
         f"{name} ({module})"
         for module in _loaded(shared).packages[stage]
         for name in _distributions().get(module, ())
-        if name not in names and name not in expected.NOT_DECIDING
+        if name not in names and name not in allowed
     )
     fault = f"loads {', '.join(missing)}: in no key, and nobody wrote down why" if missing else ""
     return Outcome(fault=fault)
