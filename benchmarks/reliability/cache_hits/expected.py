@@ -49,8 +49,8 @@ _TRAINED: _Stages = {
     "distill.images": frozenset({DISTILL, BUILD, VALIDATE}),
     # Synthetic images are drawn again wherever they are used.
     "bank.keep": frozenset({DISTILL, EXPORT, BUILD}),
-    # Agreement takes the place of accuracy, and labels are no longer looked at.
-    "validate.images": frozenset({TEACHER, VALIDATE}),
+    # Agreement takes the place of accuracy, which rules allow of a teacher from a file alone.
+    "validate.images": frozenset({VALIDATE}),
 }
 _FROM_FILE: _Stages = {
     **_TRAINED,
@@ -66,7 +66,8 @@ _FROM_FILE: _Stages = {
         "source", "classes", "image_size_px", "resize_px", "interpolation", "mean", "std",
     )},
     "bank.keep": frozenset({DISTILL, EXPORT, BUILD, VALIDATE}),
-    "validate.images": ALL,
+    # Labelled images check the teacher too.
+    "validate.images": frozenset({TEACHER, VALIDATE}),
 }  # fmt: skip
 SETTINGS: Mapping[str, _Stages] = {"digits": _TRAINED, "bank": _FROM_FILE}
 """By project: a teacher that is trained, and one from a file without any labelled image."""
