@@ -66,8 +66,6 @@ def change_machine(changes: dict[str, str]) -> None:
         machine._CPU_INFO = Path(changes["cpu_info"])
     if "cores" in changes:
         machine.cpu_count = lambda: int(changes["cores"])
-    if "minor" in changes:
-        sys.version_info = _Version(3, int(changes["minor"]))  # type: ignore[assignment]
 
 
 def serve(folders: Sequence[Path]) -> None:
@@ -93,8 +91,13 @@ def main() -> None:
     if others and not others[0].startswith("{"):
         serve([Path(folder) for folder in (first, *others)])
         return
-    change_machine(json.loads(others[0]) if others else {})
-    print(json.dumps(keys_of(opened(Path(first)))))
+    facts = json.loads(others[0]) if others else {}
+    change_machine(facts)
+    project = opened(Path(first))
+    keys_of(project)
+    if "minor" in facts:  # once everything is imported
+        sys.version_info = _Version(3, int(facts["minor"]))  # type: ignore[assignment]
+    print(json.dumps(keys_of(project)))
 
 
 if __name__ == "__main__":
