@@ -21,7 +21,7 @@ from pipeline.stage import Stage
 RATES_FILE = "rates.json"
 _COUNTS = {"distill.rounds": "rounds", "teacher.epochs": "steps", "validate.pairs": "pairs"}
 """Settings that say how many of a unit there are; all others change what one takes."""
-_ALSO = ("teacher.arch", "student.arch", "data.source", "data.image_size_px")
+_ALSO = ("teacher.arch", "student.arch", "data.source", "data.root", "data.image_size_px")
 """Settings on which the time of every stage depends, whether it reads them or not."""
 
 
