@@ -14,7 +14,22 @@ _AT_ONCE = 10
 """Classes of the project, each of which gets a text."""
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _TAGS = frozenset(
-    {"p", "h2", "h3", "table", "thead", "tbody", "tr", "th", "td", "em", "strong", "code", "ul"}
+    {
+        "p",
+        "h1",
+        "h2",
+        "h3",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "em",
+        "strong",
+        "code",
+        "ul",
+    }
     | {"ol", "li", "br", "hr", "details", "summary"}
 )
 _URL = "http://127.0.0.1:PORT/harm"
@@ -85,7 +100,7 @@ def check_xml(text: str) -> None:
 def check_metrics(text: str) -> None:
     """Make sure that every line of OpenMetrics is one of ours."""
     line_form = re.compile(r"(# (TYPE|HELP) madpipe_\w+ [^\n]*|madpipe_\w+ \S+|# EOF)")
-    for line in text.splitlines():
+    for line in text.rstrip("\n").split("\n"):
         _require(line_form.fullmatch(line), "lines of figures alone", line)
 
 

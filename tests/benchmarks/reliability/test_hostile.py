@@ -80,9 +80,7 @@ def test_a_pickle_runs_code_where_it_is_loaded(name: str, tmp_path: Path) -> Non
 
     scene = Scene(tmp_path, tmp_path)
     with contextlib.suppress(Exception), scene._listening():
-        loaded = pickle.loads(PICKLES[name](scene.code, scene.shell))
-        if hasattr(loaded, "wait"):
-            loaded.wait()
+        pickle.loads(PICKLES[name](scene.code, scene.shell))  # noqa: S301  (it is what is tested)
     assert scene.canary.exists()
     assert len(CONTAINERS["zip"](b"x")) > 1
 
