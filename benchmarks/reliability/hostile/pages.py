@@ -23,7 +23,11 @@ from benchmarks.reliability.hostile.scene import Attack, NotSurvivedError, Scene
 from benchmarks.reliability.hostile.texts import chosen
 
 _CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-_FLAGS = ("--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND")
+_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+)
 _POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 _COUNT = """() => {
   const found = [];
