@@ -174,8 +174,8 @@ def _settings(scene: Scene, variant: int) -> None:
     for command in (("plan",), ("run", "teacher" if table != "distill" else "distill")):
         quickly = ("--set", "teacher.epochs=1", "--set", "distill.rounds=1")
         scene.attempt(*command, "--config", "stranger.toml", *quickly, codes=ANY_END)
-    made = {file.name for file in scene.project.iterdir()}
-    if extra := made - {"pipeline.toml", "stranger.toml", "net.py", "config.json", ".madpipe"}:
+    names = {file.name for file in scene.project.iterdir()}
+    if extra := names - {"pipeline.toml", "stranger.toml", "net.py", "config.json", ".madpipe"}:
         raise NotSurvivedError(f"expected no other file, seen {sorted(extra)}")
 
 

@@ -42,6 +42,8 @@ _STRANGE = (
     "meta[http-equiv=refresh]"
 )
 _SETTLE_MS = 300
+_NO_NAME = re.compile(r"[/,\"'\[\]{}\\`]")
+"""What a file's name, or a list of values on a command line, cannot have."""
 
 
 class _Seen(NamedTuple):
@@ -116,9 +118,9 @@ def check_page(path: Path, harmless: Path, names: tuple[str, ...], picture: Path
             changes.pop("meta content http-equiv", None)
             if changes:
                 raise NotSurvivedError(f"{file.name}: expected equal elements, seen {changes}")
-    shown = " ".join(seen.text.split())
+    visible = " ".join(seen.text.split())
     for name in names:
-        if name and " ".join(name.split()) not in shown:
+        if name and " ".join(name.split()) not in visible:
             raise NotSurvivedError(f"expected {name!r} to be read on the page, it is not")
 
 
@@ -139,8 +141,8 @@ def _report(scene: Scene, variant: int) -> None:
 
 def _sweep(scene: Scene, variant: int) -> None:
     """Sweep over files of weights that a stranger has named, of which none can be read."""
-    texts = [text for text in chosen(scene, variant) if text.isprintable() and "," not in text]
-    names = [text.replace("/", "_")[:60] for text in texts]
+    texts = [text for text in chosen(scene, variant) if text.isprintable()]
+    names = [_NO_NAME.sub("_", text)[:80] for text in texts]
     pages = []
     for folder, used in (
         ("harmless", [f"name {n}" for n in range(len(names))]),

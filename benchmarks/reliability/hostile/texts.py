@@ -53,7 +53,7 @@ def _require(is_right: object, expected: str, seen: object) -> None:
 
 def check_screen(text: str) -> None:
     """Make sure that a terminal takes a text for text."""
-    _require(not (found := _CONTROLS.findall(text)), "no control character", found)
+    _require(not (controls := _CONTROLS.findall(text)), "no control character", controls)
 
 
 def check_log(text: str) -> None:
@@ -87,8 +87,8 @@ def check_xml(text: str) -> None:
     """Make sure that a strict parser takes a file, which names no entities or types."""
     parser = xml.parsers.expat.ParserCreate()
     declared: list[object] = []
-    parser.EntityDeclHandler = lambda *found: declared.append(found)
-    parser.StartDoctypeDeclHandler = lambda *found: declared.append(found)
+    parser.EntityDeclHandler = lambda *names: declared.append(names)
+    parser.StartDoctypeDeclHandler = lambda *names: declared.append(names)
     try:
         parser.Parse(text.encode(), True)  # noqa: FBT003  (the library's own)
     except xml.parsers.expat.ExpatError as error:
