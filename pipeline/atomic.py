@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,8 @@ def write_bytes(path: Path, content: bytes) -> None:
         if path.exists() and not path.is_file() and not path.is_dir():
             path.write_bytes(content)  # a device or a pipe is not replaced
             return
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        # Processes in containers can share a folder and the number of a process.
+        part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.part")
         with removed_on_failure(part):
             with part.open("wb") as file:
                 file.write(content)
@@ -98,3 +100,28 @@ def sync(path: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def write_lasting(path: Path, content: bytes) -> None:
+    """Write a file as `write_bytes` does, so that no power cut after it brings back the old one.
+
+    For what no other run makes anew; it costs the disk another wait.
+
+    Raises:
+        OSError: The folder is read-only or the disk is full; `path` is old or new, and is named.
+    """
+    write_bytes(path, content)
+    sync(path.parent)
+
+
+def make_folders(path: Path) -> None:
+    """Make a folder and those above it that are missing, so that no power cut takes their names.
+
+    Raises:
+        OSError: One cannot be made.
+    """
+    if path.is_dir():
+        return
+    make_folders(path.parent)
+    path.mkdir(exist_ok=True)
+    sync(path.parent)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.atomic import naming, removed_on_failure, sync
+from pipeline.atomic import make_folders, naming, removed_on_failure, sync
 from pipeline.errors import Interrupted
 
 _MAX_SHARE = 0.02
@@ -45,7 +45,7 @@ class Checkpoints:
             return
         part = self._path.with_suffix(".part")
         with naming(self._path):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(self._path.parent)
             with removed_on_failure(part):
                 write(part)
                 sync(part)

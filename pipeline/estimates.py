@@ -141,6 +141,24 @@ def save(home: Path, measured: Mapping[str, StageRate]) -> None:
     write_bytes(home / RATES_FILE, msgspec.json.encode(rates))
 
 
+def adopt(home: Path, other: Path) -> None:
+    """Add what was measured in another working folder by a job with a share of its machine.
+
+    What this folder has of a stage with the same settings stays. OSError as of `save`.
+    """
+    rates = before = load(home)
+    for place, measured in load(other).items():
+        own = rates.get(place, {})
+        new = {
+            name: rate
+            for name, rate in measured.items()
+            if name not in own or _fixed(own[name].settings) != _fixed(rate.settings)
+        }
+        rates = rates | {place: own | new} if new else rates
+    if rates != before:
+        write_bytes(home / RATES_FILE, msgspec.json.encode(rates))
+
+
 def estimate(stage: Stage, settings: Settings, rates: Rates) -> Estimate | None:
     """Return what a stage will take on this machine, None where nothing like it was measured."""
     rate = rates.get(_machine(), {}).get(stage.name)

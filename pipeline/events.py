@@ -37,6 +37,9 @@ import msgspec
 
 from pipeline.atomic import naming
 
+_PROGRESS_SHARE = 0.002
+"""Of a session's time: how far apart a log has its progress, and by how much `logged_s` is off."""
+
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that happened."""
@@ -76,13 +79,26 @@ def event_log(path: Path) -> Iterator[Sink]:
     """Yield a sink that keeps the events of one stage as JSON lines in `path`, for the report.
 
     It appends: a resumed stage goes on with the events of its first session, but for a last line
-    that a kill or a full disk cut short. A write that fails raises OSError, which names the file.
+    that a kill or a full disk cut short. Progress comes less often the longer the session is, so
+    that a log of days is no larger than a few of hours. A write that fails raises OSError, which
+    names the file.
     """
+    begin_s: float | None = None
+    kept_s: dict[str, float] = {}
     with path.open("ab", buffering=0) as file:
         content = path.read_bytes()
         file.truncate(content.rfind(b"\n") + 1)
 
         def write(event: Event) -> None:
+            nonlocal begin_s
+            begin_s = event.time_s if begin_s is None else begin_s
+            if event.kind == "progress" and event.fields.get("done") != event.fields.get("total"):
+                unit = str(event.fields.get("unit"))
+                # The clock may be set back meanwhile.
+                since_s = abs(event.time_s - kept_s.get(unit, -math.inf))
+                if since_s < _PROGRESS_SHARE * (event.time_s - begin_s):
+                    return
+                kept_s[unit] = event.time_s
             line = msgspec.json.encode(event.as_dict()) + b"\n"
             with naming(path):
                 while line:  # a disk that becomes full takes a part, and says so the next time

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline import __version__, collector, machine
+from pipeline.atomic import make_folders
 from pipeline.cache.digests import DigestCache
-from pipeline.cache.keys import check_unchanged, file_sha256
+from pipeline.cache.keys import changed_since, file_sha256
 from pipeline.cache.store import Entry, EntryRecord, OutputRecord, Store, remove_tree
 from pipeline.checkpoint import Checkpoints
 from pipeline.errors import Interrupted, MadpipeError, StageError
@@ -154,6 +155,24 @@ class Runner:
             raise StageError(f"stage {item.stage.name}", wrong, "run it again")
         self._imported |= code
 
+    def _check_unchanged(self, item: Planned, work: Path) -> None:
+        """Make sure that a stage's outside files and code stayed as they were while it ran.
+
+        Raises:
+            StageError: Some did not, so what it leaves is of no key; nor is its checkpoint, where
+                files that it goes on reading changed.
+        """
+        assert item.key_document is not None
+        files, code = changed_since(item.stage, item.key_document, self.digest_cache)
+        if not files and not code:
+            return
+        remedy = "run it again; with the code as it was it goes on from its checkpoint, if any"
+        if files:
+            remove_tree(work / "checkpoint")
+            remedy = "run it again, on files that nobody writes meanwhile"
+        wrong = f"what it reads was changed while it ran ({', '.join([*files, *code][:3])})"
+        raise StageError(f"stage {item.stage.name}", wrong, remedy)
+
     def _run_stage(self, item: Planned) -> Entry:
         """Run one stage in its work folder and store what it leaves."""
         stage, is_resumed = item.stage, item.action == "resume"
@@ -167,7 +186,7 @@ class Runner:
             # A kill came while it was stored: what its earlier sessions told goes on as well.
             (work / "out" / EVENTS_FILE).replace(work / EVENTS_FILE)
         remove_tree(work / "out" if is_resumed else work)
-        (work / "out").mkdir(parents=True)
+        make_folders(work / "out")
         (work / "failure.txt").unlink(missing_ok=True)
         inputs = {}
         for name in stage.inputs:
@@ -204,7 +223,6 @@ class Runner:
     def _call(self, item: Planned, context: Context, work: Path, emit: Emit) -> None:
         """Import and call the stage's function; turn what it raises into one error of ours."""
         stage = item.stage
-        assert item.key_document is not None
         try:
             with collector.paused():
                 run = pkgutil.resolve_name(stage.run)
@@ -214,7 +232,7 @@ class Runner:
                     wrong = f"did not write what it declares ({name})"
                     remedy = f"write {file} in {stage.run}"
                     raise StageError(f"stage {stage.name}", wrong, remedy)  # noqa: TRY301
-            check_unchanged(stage, item.key_document, self.digest_cache)
+            self._check_unchanged(item, work)
         except Interrupted:
             raise
         except (MadpipeError, OSError) as error:

@@ -59,7 +59,7 @@ ORDER = """
     cache.keys
     cache.store
     cache.leftovers cache.lock_holder
-    planner cache.lock run_records estimates cache.arrivals cache.remote_faults
+    planner cache.lock run_records estimates cache.arrivals cache.remote_faults cache.transfers
     cache.sync cache.sftp cache.remote_files
     cache.folder_remote cache.url_remote
     cache.remotes

@@ -16,22 +16,26 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.reliability import fault_points, left_alone, leftovers, small_project
+from benchmarks.reliability import (
+    aftermath,
+    fault_points,
+    left_alone,
+    marked_processes,
+    small_project,
+)
 from benchmarks.reliability.cases import Case, Outcome, Piece
 from benchmarks.reliability.fault_points import Strike
-from benchmarks.reliability.left_alone import Alone
+from benchmarks.reliability.small_project import Ended
 
 _CASES = 200
 _MANY_CASES, _MANY = 5, 20
 _AT_RANDOM_TIMES = 4
 """Every fourth case."""
 _TRIES = 4
-_LONGEST_S = 600.0
-_GONE_WITHIN_S = 10.0
 _PROGRESS = "@(work/*/checkpoint/state|entries/*/????????????????)"
 _MANY_SETTINGS = small_project.SETTINGS.replace("rounds = 6", "rounds = 40")
 _MANY_CALLS = 60
@@ -49,39 +53,43 @@ class Struck(NamedTuple):
     """Whether anything had been written."""
 
 
+def place_number(case_number: int, count: int) -> int:
+    """Return the number of a place: all cases together go evenly over a run."""
+    rank = case_number - case_number // _AT_RANDOM_TIMES - 1
+    return rank * count // (_CASES - _CASES // _AT_RANDOM_TIMES) % count
+
+
 def struck_at_a_place(case: Case, project: Path, shared: Path, number: int) -> Struck | None:
     """Send a signal at a call that changes a file; None where the run did not make it."""
     alone, choose = left_alone.load(shared), random.Random(case.seed)  # noqa: S311
     places = fault_points.places(alone.calls)
-    place = list(places)[_spread(case.number, len(places))]
+    place = list(places)[place_number(case.number, len(places))]
     at, is_torn = choose.randint(1, places[place]), place.name == "write" and choose.random() < 0.7
     strike = Strike(number, at, place, is_torn=is_torn and number == signal.SIGKILL)
     log = project.with_name("calls")
     watched = left_alone.variables(shared, project, log, strike)
-    ended = small_project.run(project, "run", "all", variables=watched, limit_s=_LONGEST_S)
+    ended = _run(project, watched, alone.target)
     if not fault_points.struck(log):
         return None
     where = f"{place}{f' ({at}.)' if at > 1 else ''}{', half of it' if strike.is_torn else ''}"
     return Struck(project, ended.code, ended.stderr, where, has_begun=True)
 
 
-def _spread(case_number: int, count: int) -> int:
-    """Return the number of a place: all cases together go evenly over a run."""
-    rank = case_number - case_number // _AT_RANDOM_TIMES - 1
-    return rank * count // (_CASES - _CASES // _AT_RANDOM_TIMES) % count
+def _run(project: Path, variables: Mapping[str, str], target: str) -> Ended:
+    limit_s = aftermath.LONGEST_S
+    return small_project.run(project, "run", target, variables=variables, limit_s=limit_s)
 
 
 def struck_at_a_time(project: Path, shared: Path, number: int, after_s: float) -> Struck | None:
     """Send a signal after so many seconds; None where the run had ended."""
     log = project.with_name("calls")
-    process = small_project.start(
-        project, "run", "all", variables=left_alone.variables(shared, project, log)
-    )
+    watched, target = left_alone.variables(shared, project, log), left_alone.load(shared).target
+    process = small_project.start(project, "run", target, variables=watched)
     time.sleep(after_s)
     if process.poll() is None:
         noted = fault_points.calls(log)
         send(process, number)
-        _, stderr = process.communicate(timeout=_LONGEST_S)
+        _, stderr = process.communicate(timeout=aftermath.LONGEST_S)
         where = f"at {after_s:.2f} s, behind {noted[-1] if noted else 'nothing'}"
         return Struck(project, process.returncode, stderr, where, has_begun=bool(noted))
     process.communicate()
@@ -116,7 +124,7 @@ def _play_kill(case: Case, folder: Path, shared: Path) -> Outcome:
     struck = _strike(case, folder, shared, signal.SIGKILL)
     if struck.code != -signal.SIGKILL:
         return Outcome(fault=f"expected a killed run, seen exit code {struck.code}")
-    fault, figures = gone_and_ended(struck.project, shared, left_alone.load(shared))
+    fault, figures = aftermath.fault(struck.project, shared, left_alone.load(shared))
     return Outcome(fault=fault, remark=struck.where, figures=figures)
 
 
@@ -125,7 +133,7 @@ def _play_stop(case: Case, folder: Path, shared: Path) -> Outcome:
     fault = stop_fault(struck)
     if fault:
         return Outcome(fault=fault, remark=struck.where)
-    fault, figures = gone_and_ended(struck.project, shared, left_alone.load(shared))
+    fault, figures = aftermath.fault(struck.project, shared, left_alone.load(shared))
     return Outcome(fault=fault, remark=f"{struck.code}: {struck.where}", figures=figures)
 
 
@@ -138,26 +146,7 @@ def stop_fault(struck: Struck) -> str:
         return ""
     if struck.code == 0 and not struck.stderr:
         return ""  # it was done when it would have looked
-    lines = struck.stderr.strip().splitlines()
-    if struck.code != 130 or len(lines) != 1 or "interrupted" not in lines[0]:
-        return f"expected 130 and one line, seen {struck.code}: {struck.stderr.strip()[-300:]}"
-    return ""
-
-
-def gone_and_ended(project: Path, shared: Path, alone: Alone) -> tuple[str, dict[str, float]]:
-    """Run the command again behind a signal.
-
-    Returns:
-        What is wrong with what is left and how it ends, "" where nothing is, and figures.
-    """
-    if living := leftovers.alive(str(project), within_s=_GONE_WITHIN_S):
-        return f"expected no process {_GONE_WITHIN_S:g} s later, seen {living[0]}", {}
-    scratch = sum(1 for _ in (project / "tmp").glob("madpipe-*"))
-    watched = left_alone.variables(shared, project, project.with_name("later-calls"))
-    ended = small_project.run(project, "run", "all", variables=watched, limit_s=_LONGEST_S)
-    if ended.code or ended.stderr:
-        return f"expected that the same command ends with 0, seen {ended.code}: {ended.stderr}", {}
-    return left_alone.fault(project / ".madpipe", alone), {"left_in_tmp": scratch}
+    return aftermath.error_fault(struck.code, struck.stderr, expected=130, words="interrupted")
 
 
 def _play_many(case: Case, folder: Path, shared: Path) -> Outcome:
@@ -169,14 +158,16 @@ def _play_many(case: Case, folder: Path, shared: Path) -> Outcome:
         strike = Strike(signal.SIGKILL, choose.randint(1, _MANY_CALLS), after=_PROGRESS)
         log = folder / f"calls-{kills}"
         watched = left_alone.variables(shared, project, log, strike)
-        ended = small_project.run(project, "run", "all", variables=watched, limit_s=_LONGEST_S)
+        ended = small_project.run(
+            project, "run", "all", variables=watched, limit_s=aftermath.LONGEST_S
+        )
         if not fault_points.struck(log):
             return Outcome(fault=f"expected {_MANY} kills, the run ended after {kills}: {ended}")
-        if living := leftovers.alive(str(project), within_s=_GONE_WITHIN_S):
+        if living := marked_processes.gone(str(project), within_s=aftermath.GONE_WITHIN_S):
             return Outcome(fault=f"expected no process after a kill, seen {living[0]}")
         kills += 1
         where.append(_stage_of(str(fault_points.calls(log)[-1])))
-    fault, figures = gone_and_ended(project, shared, left_alone.load(shared))
+    fault, figures = aftermath.fault(project, shared, left_alone.load(shared))
     stages = ", ".join(f"{where.count(name)} {name}" for name in dict.fromkeys(where))
     return Outcome(fault=fault, remark=stages, figures=figures | {"kills": kills})
 

@@ -12,7 +12,7 @@ from benchmarks.reliability import fault_points, leftovers, small_project
 from benchmarks.reliability.fault_points import Call
 from pipeline.cache.store import EntryRecord
 
-_BYTE_BY_BYTE = ("teacher", "distill", "export")
+_BYTE_BY_BYTE = frozenset({"teacher", "distill", "export"})
 """Stages of which every output has to come out byte by byte."""
 _FACTS = "seconds.json"
 
@@ -21,6 +21,8 @@ class Alone(NamedTuple):
     """A run left alone."""
 
     project: Path
+    stages: tuple[str, ...]
+    """Which it ran."""
     seconds: float
     calls: list[Call]
     """By which it changed files, in their order."""
@@ -30,13 +32,24 @@ class Alone(NamedTuple):
     """The steps of which its trainings tell figures, by stage."""
 
     @property
+    def target(self) -> str:
+        """The word of `madpipe run` that names them."""
+        return "all" if self.stages == small_project.STAGES else self.stages[-1]
+
+    @property
     def home(self) -> Path:
         """The working folder."""
         return self.project / ".madpipe"
 
 
-def make(shared: Path, *, settings: str = small_project.SETTINGS, name: str = "alone") -> None:
-    """Run a project undisturbed in a folder.
+def make(
+    shared: Path,
+    *,
+    settings: str = small_project.SETTINGS,
+    name: str = "alone",
+    stages: tuple[str, ...] = small_project.STAGES,
+) -> None:
+    """Run a project undisturbed in a folder, up to the last of `stages`.
 
     Raises:
         AssertionError: It failed.
@@ -46,9 +59,9 @@ def make(shared: Path, *, settings: str = small_project.SETTINGS, name: str = "a
     warm = small_project.run(project, "plan", variables=watched)  # bytecode is compiled
     assert warm.code == 0, warm.stderr
     begin_s = time.perf_counter()
-    ended = small_project.run(project, "run", "all", variables=watched)
+    ended = small_project.run(project, "run", stages[-1], variables=watched)
     assert ended.code == 0, ended.stderr
-    facts = json.dumps({"seconds": time.perf_counter() - begin_s})
+    facts = json.dumps({"seconds": time.perf_counter() - begin_s, "stages": stages})
     (shared / f"{name}-{_FACTS}").write_text(facts, encoding="utf-8")
 
 
@@ -69,38 +82,36 @@ def load(shared: Path, name: str = "alone") -> Alone:
     """Return what `make` left in a folder."""
     project = shared / name
     facts = json.loads((shared / f"{name}-{_FACTS}").read_text(encoding="utf-8"))
+    home, stages = project / ".madpipe", tuple(facts["stages"])
+    calls = fault_points.calls(shared / f"{name}.log")
     return Alone(
-        project,
-        facts["seconds"],
-        fault_points.calls(shared / f"{name}.log"),
-        digests(project / ".madpipe"),
-        points(project / ".madpipe"),
+        project, stages, facts["seconds"], calls, digests(home, stages), points(home, stages)
     )
 
 
-def digests(home: Path) -> dict[str, str]:
+def digests(home: Path, stages: tuple[str, ...]) -> dict[str, str]:
     """Return what two equal runs have in common, read anew from a working folder.
 
     Raises:
         AssertionError: A stage has no entry, or a file differs from what its record says.
     """
-    results = small_project.results(home)
-    found = {f"key of {stage}": key for stage, key in results.keys.items()}
-    found |= {small_project.RESULTS[stage]: digest for stage, digest in results.digests.items()}
-    for stage in _BYTE_BY_BYTE:
+    results = small_project.results(home, stages)
+    digest_of = {f"key of {stage}": key for stage, key in results.keys.items()}
+    digest_of |= {small_project.RESULTS[stage]: digest for stage, digest in results.digests.items()}
+    for stage in set(stages) & _BYTE_BY_BYTE:
         record = _record(home, stage)
-        found |= {output.file: output.sha256 for output in record.outputs.values()}
-    return found
+        digest_of |= {output.file: output.sha256 for output in record.outputs.values()}
+    return digest_of
 
 
-def points(home: Path) -> dict[str, set[int]]:
+def points(home: Path, stages: tuple[str, ...]) -> dict[str, set[int]]:
     """Return of which steps the entries' events tell figures."""
-    found: dict[str, set[int]] = {}
-    for stage in small_project.STAGES:
+    steps: dict[str, set[int]] = {}
+    for stage in stages:
         lines = (_folder(home, stage) / "events.jsonl").read_bytes().splitlines()
         events = [msgspec.json.decode(line, type=dict[str, object]) for line in lines]
-        found[stage] = {int(str(x["step"])) for x in events if x["kind"] == "point"}
-    return found
+        steps[stage] = {int(str(x["step"])) for x in events if x["kind"] == "point"}
+    return steps
 
 
 def fault(home: Path, alone: Alone) -> str:
@@ -109,16 +120,16 @@ def fault(home: Path, alone: Alone) -> str:
     The working folder looks old afterwards, so that what was left is removed as it would be.
     """
     try:
-        seen = digests(home)
+        seen, steps = digests(home, alone.stages), points(home, alone.stages)
     except (AssertionError, OSError, msgspec.DecodeError) as error:
-        return f"expected five sound entries, seen: {error}"
+        return f"expected sound entries, seen: {error}"
     wrong = [name for name, digest in alone.digests.items() if seen.get(name) != digest]
     if wrong:
         return f"expected the bytes of a run left alone, seen others: {', '.join(wrong)}"
-    if (told := points(home)) != alone.points:
-        lost = {x: sorted(alone.points[x] - told[x]) for x in told if told[x] != alone.points[x]}
+    if steps != alone.points:
+        lost = {x: sorted(alone.points[x] - steps[x]) for x in steps if steps[x] != alone.points[x]}
         return f"expected figures of all steps in the events, seen none of {lost}"
-    if count := [stage for stage in small_project.STAGES if _count(home, stage) != 1]:
+    if count := [stage for stage in alone.stages if _count(home, stage) != 1]:
         return f"expected one entry a stage, seen others: {', '.join(count)}"
     leftovers.age(home)
     if strange := leftovers.strange_files(home):

@@ -1,4 +1,4 @@
-"""What a run that a signal ended must not leave: processes that live, files that nobody removes."""
+"""Files that a run leaves for ever because a signal ended it, and those that it lacks."""
 
 import os
 import re
@@ -16,29 +16,6 @@ _KNOWN = re.compile(
 _OPTIONAL = frozenset({"digests.json", "rates.json"})
 """What only saves time, and is written anew by the next run that computes anything."""
 _LONG_AGO_S = 3600.0
-
-
-def alive(mark: str, *, within_s: float) -> list[str]:
-    """Return the command lines of processes with `mark` in their environment, after a while.
-
-    It returns as soon as there are none.
-    """
-    end_s = time.monotonic() + within_s
-    while (found := _marked(mark)) and time.monotonic() < end_s:
-        time.sleep(0.05)
-    return found
-
-
-def _marked(mark: str) -> list[str]:
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark.encode() in (folder / "environ").read_bytes():
-                words = (folder / "cmdline").read_bytes().split(b"\0")
-                found.append(b" ".join(words).decode(errors="replace")[:200])
-        except OSError:  # it ended, or it is another user's
-            continue
-    return [line for line in found if line]  # a zombie has no command line
 
 
 def age(home: Path) -> None:

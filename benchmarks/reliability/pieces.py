@@ -14,6 +14,13 @@ _WHERE = {
     "storage-places": "benchmarks.reliability.storage_places:PIECE",
     "hostile": "benchmarks.reliability.hostile.piece:PIECE",
     "storage-commands": "benchmarks.reliability.storage_commands:PIECE",
+    "long-run": "benchmarks.reliability.long_run:PIECE",
+    "power-cut": "benchmarks.reliability.power_cut.piece:PIECE",
+    "processes": "benchmarks.reliability.processes.piece:PIECE",
+    "cache-hits": "benchmarks.reliability.cache_hits.piece:PIECE",
+    "cache-truth": "benchmarks.reliability.cache_hits.truth:PIECE",
+    "engine-child-kills": "benchmarks.reliability.child_kills:ENGINE_CHILD_KILLS",
+    "distributed-kills": "benchmarks.reliability.child_kills:DISTRIBUTED_KILLS",
 }
 NAMES = tuple(_WHERE)
 

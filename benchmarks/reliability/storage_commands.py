@@ -7,7 +7,7 @@ be there still, what is new has to be whole or absent, and the same command has 
 
 import hashlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,6 @@ from benchmarks.reliability.storage_judge import Kept
 from benchmarks.reliability.storage_shim import Shim, Site
 from benchmarks.reliability.storage_writes import HOME
 
-CASES = 700
 _NAME = "storage-commands"
 _SUPERFLUOUS = "f" * 16
 """An entry that `cache gc` removes."""
@@ -32,6 +31,8 @@ class Command(NamedTuple):
     words: tuple[str, ...]
     leaves: tuple[str, ...]
     """Files below the project, as patterns."""
+    places: int
+    """At least as many as at which it changes files, so that each fails once."""
     before: Callable[[Path], None] = lambda _project: None
     """What is done to the project first."""
 
@@ -66,56 +67,65 @@ def _loose(stage: str, name: str) -> Callable[[Path], None]:
 
 
 def _old_text(name: str) -> Callable[[Path], None]:
-    return lambda project: (project / name).write_text("old", encoding="utf-8") and None
+    def write(project: Path) -> None:
+        (project / name).write_text("old", encoding="utf-8")
+
+    return write
 
 
 _ENTRY = "entries/*/*/entry.json"
 COMMANDS = (
-    Command(("init", "--config", "new.toml"), ("new.toml",)),
-    Command(("init", "--config", "new.toml", "--overwrite"), ("new.toml",), _old_text("new.toml")),
-    Command(("report",), (f"{HOME}/report.html",)),
-    Command(("report", "--out", "page.html"), ("page.html",), _old_text("page.html")),
-    Command(("baseline", "kept"), ("kept/*.json",)),
-    Command(("package", "--out", "p"), ("p/*",)),
-    Command(("package", "--out", "p", "--overwrite"), ("p/*",), _old_package),
-    Command(("package", "--out", "p.zip"), ("p.zip",)),
-    Command(("cache", "push", _THERE), (f"{_THERE}/{_ENTRY}",)),
-    Command(("cache", "push", "file://{project}/there"), (f"{_THERE}/v1/entries/*/*.json",)),
-    Command(("cache", "pull", _THERE), (f"{HOME}/{_ENTRY}",), _store_elsewhere),
-    Command(("cache", "gc", "--keep", "1"), (), _superfluous_entry),
-    Command(("run", "build", "--force", "build"), (f"{HOME}/entries/build/*/engine.onnx",)),
+    Command(("init", "--config", "new.toml"), ("new.toml",), 4),
+    Command(
+        ("init", "--config", "new.toml", "--overwrite"), ("new.toml",), 4, _old_text("new.toml")
+    ),
+    Command(("report",), (f"{HOME}/report.html",), 4),
+    Command(("report", "--out", "page.html"), ("page.html",), 4, _old_text("page.html")),
+    Command(("baseline", "kept"), ("kept/*.json",), 13),
+    Command(("package", "--out", "p"), ("p/*",), 28),
+    Command(("package", "--out", "p", "--overwrite"), ("p/*",), 33, _old_package),
+    Command(("package", "--out", "p.zip"), ("p.zip",), 5),
+    Command(("cache", "push", _THERE), (f"{_THERE}/{_ENTRY}",), 99),
+    Command(("cache", "push", "file://{project}/there"), (f"{_THERE}/v1/entries/*/*.json",), 99),
+    Command(("cache", "pull", _THERE), (f"{HOME}/{_ENTRY}",), 99, _store_elsewhere),
+    Command(("cache", "gc", "--keep", "1"), (), 99, _superfluous_entry),
+    Command(("run", "build", "--force", "build"), (f"{HOME}/entries/build/*/engine.onnx",), 99),
     Command(
         ("export", "--student", "student.safetensors", "--out", "x.onnx"),
         ("x.onnx",),
+        99,
         _loose("distill", "student.safetensors"),
     ),
     Command(
         ("build", "--onnx", "student.onnx", "--out", "engine"),
         ("engine/engine.onnx", "engine/manifest.json"),
+        99,
         _loose("export", "student.onnx"),
     ),
     Command(
         ("sweep", "distill.rounds=5,6", "--to", "distill"),
         (f"{HOME}/sweep.html", f"{HOME}/sweep.json", f"{HOME}/entries/distill/*/entry.json"),
+        199,
     ),
     Command(
         ("sweep", "distill.rounds=5,7", "--to", "distill", "--jobs", "2", "--out", "s.html"),
         ("s.html", "s.json", f"{HOME}/entries/distill/*/entry.json"),
+        299,
     ),
 )
-
-
-class Place(NamedTuple):
-    """A site of one command."""
-
-    command: int
-    site: Site
 
 
 class Leaves(NamedTuple):
     """What a command that is left alone leaves: each file, its digest where that is always one."""
 
     digests: dict[str, str]
+
+
+class Noted(NamedTuple):
+    """What a command does that is left alone."""
+
+    sites: list[Site]
+    leaves: Leaves
 
 
 def start(folder: Path, whole: Path, command: Command) -> Path:
@@ -126,7 +136,7 @@ def start(folder: Path, whole: Path, command: Command) -> Path:
     return project
 
 
-def words_of(command: Command, project: Path) -> Sequence[str]:
+def words_of(command: Command, project: Path) -> list[str]:
     """Return the words of a command line for a project."""
     return [word.format(project=project) for word in command.words]
 
@@ -139,41 +149,57 @@ def left(project: Path, command: Command) -> Leaves:
 
 
 def prepare(shared: Path) -> None:
-    """Run everything once, then each command twice, noted and to see which bytes are always one."""
-    library = storage_shim.compiled(shared)
-    whole = small_project.write(shared / "whole")
-    ended = small_project.run(whole, "run", "all")
+    """Compile the shim, and run everything once."""
+    storage_shim.compiled(shared)
+    ended = small_project.run(small_project.write(shared / "whole"), "run", "all")
     assert ended.code == 0, ended.stderr
-    places, expected = list[Place](), list[Leaves]()
-    for number, command in enumerate(COMMANDS):
-        outcomes = []
-        for attempt in ("first", "second"):
-            folder = shared / f"{number}-{attempt}"
-            project = start(folder, whole, command)
-            shim = Shim(library, folder / "calls")
-            variables = small_project.environment(**shim.variables(project))
-            ended = small_project.run(project, *words_of(command, project), variables=variables)
-            assert ended.code == 0, f"{command.words}: {ended.stderr}"
-            outcomes.append(left(project, command).digests)
-            sites = storage_shim.sites(shim.seen())
-            shutil.rmtree(folder)
-        first, second = outcomes
-        assert first.keys() == second.keys(), command.words
-        assert first or not command.leaves, command.words
-        expected.append(Leaves({n: d if second[n] == d else "" for n, d in first.items()}))
-        places += [Place(number, site) for site in sites]
-    assert len(places) <= CASES, f"{len(places)} places: raise CASES"
-    (shared / "places.json").write_bytes(msgspec.json.encode(places))
-    (shared / "expected.json").write_bytes(msgspec.json.encode(expected))
+
+
+def noted(command: Command, shared: Path) -> Noted:
+    """Return what a command does that is left alone; found out when it is first asked for.
+
+    It is run twice, to see which bytes are always the same.
+    """
+    kept = shared / f"noted-{COMMANDS.index(command)}.json"
+    if kept.is_file():
+        return msgspec.json.decode(kept.read_bytes(), type=Noted)
+    outcomes, sites = list[dict[str, str]](), list[Site]()
+    for attempt in ("first", "second"):
+        folder = shared / attempt
+        project = start(folder, shared / "whole", command)
+        shim = Shim(shared / "storage_shim.so", folder / "calls")
+        variables = small_project.environment(**shim.variables(project))
+        ended = small_project.run(project, *words_of(command, project), variables=variables)
+        assert ended.code == 0, f"{command.words}: {ended.stderr}"
+        outcomes.append(left(project, command).digests)
+        sites = storage_shim.sites(shim.seen())
+        shutil.rmtree(folder)
+    first, second = outcomes
+    assert first.keys() == second.keys(), f"{command.words}: {first.keys() ^ second.keys()}"
+    assert sites, f"{command.words}: it changes nothing"
+    assert first or not command.leaves, command.words
+    assert len(sites) <= command.places, f"{command.words}: {len(sites)} places"
+    leaves = Leaves({name: d if second[name] == d else "" for name, d in first.items()})
+    result = Noted(sites, leaves)
+    kept.write_bytes(msgspec.json.encode(result))
+    return result
+
+
+def cases(seed: int) -> list[Case]:
+    """Return a case for each place of each command."""
+    what = [(n, i) for n, command in enumerate(COMMANDS) for i in range(command.places)]
+    return [
+        Case.numbered(number, f"{' '.join(COMMANDS[n].words)}: {i}", piece=_NAME, seed=seed)
+        for number, (n, i) in enumerate(what)
+    ]
 
 
 def play(case: Case, folder: Path, shared: Path) -> Outcome:
     """Let one call of one command fail, then repeat the command."""
-    places = msgspec.json.decode((shared / "places.json").read_bytes(), type=list[Place])
-    expected = msgspec.json.decode((shared / "expected.json").read_bytes(), type=list[Leaves])
-    place = places[case.number % len(places)]
-    command = COMMANDS[place.command]
-    fault = storage_writes.drawn(place.site, case.seed)
+    words_text, _, index = case.what.rpartition(": ")
+    command = next(c for c in COMMANDS if " ".join(c.words) == words_text)
+    sites, whole = noted(command, shared)
+    fault = storage_writes.drawn(sites[int(index) % len(sites)], case.seed)
     project = start(folder, shared / "whole", command)
     before, files_before = _kept(project), left(project, command)
     shim = Shim(shared / "storage_shim.so", folder / "calls")
@@ -181,23 +207,17 @@ def play(case: Case, folder: Path, shared: Path) -> Outcome:
     words = words_of(command, project)
     ended = small_project.run(project, *words, variables=variables)
     failed = [project / path for path in shim.failed()]
-    remark = f"{' '.join(command.words)}: {fault}; exit {ended.code}"
+    remark = f"{fault}; exit {ended.code}"
     if not failed:
         return Outcome(fault=f"the fault was not met: {ended.stderr}", remark=remark)
-    whole = expected[place.command]
     wrong = storage_judge.store_fault(project / HOME, before)
     wrong = wrong or files_fault(left(project, command), files_before, whole)
     if not wrong and ended.code:
-        wrong = storage_judge.message_fault(ended, failed)
-    elif not wrong:
-        wrong = missing(left(project, command), whole)
-    if not wrong:
+        wrong = storage_judge.message_fault(ended, project, failed)
         again = small_project.run(project, *words)
-        if again.code:
-            wrong = f"without the fault: exit code {again.code}: {again.stderr[-400:]}"
-        else:
-            wrong = missing(left(project, command), whole)
-    return Outcome(fault=wrong, remark=remark)
+        if not wrong and again.code:
+            wrong = f"then exit code {again.code}: {again.stderr[-400:]}"
+    return Outcome(fault=wrong or missing(left(project, command), whole), remark=remark)
 
 
 def files_fault(now: Leaves, before: Leaves, whole: Leaves) -> str:
@@ -231,10 +251,7 @@ PIECE = Piece(
     name=_NAME,
     claim="every place at which other commands change files fails once: what was there stays, what "
     "is new is whole or absent, and the same command then ends well",
-    cases=lambda seed: [
-        Case.numbered(i, f"place {i} of the commands' writes fails", piece=_NAME, seed=seed)
-        for i in range(CASES)
-    ],
+    cases=cases,
     play=play,
     prepare=prepare,
 )

@@ -39,11 +39,12 @@ def store_fault(home: Path, before: Kept) -> str:
     return ""
 
 
-def message_fault(ended: Ended, paths: Iterable[Path]) -> str:
+def message_fault(ended: Ended, folder: Path, paths: Iterable[Path] = ()) -> str:
     """Return what the end of a failed command lacks; empty where it is as it has to be.
 
     Its exit code is 1, and its message is one line, `place: what is wrong; what to do`, in which
-    the place is one of `paths`, or a file or folder that a failed call was on the way to.
+    the place is one of `paths`, or a file or folder that a failed call was on the way to; without
+    any it is one below `folder`, in which the command ran.
     """
     lines = [line for line in ended.stderr.splitlines() if line.strip()]
     text = " / ".join(lines)[-600:]
@@ -56,9 +57,10 @@ def message_fault(ended: Ended, paths: Iterable[Path]) -> str:
     place, _, rest = lines[0].partition(": ")
     if ";" not in rest:
         return f"the message does not say what to do: {text}"
-    if not any(place in _names(path) for path in paths):
-        return f"the message does not name the path: {text}"
-    return ""
+    names = {name for path in paths for name in _names(path)}
+    path = str(folder / place)
+    is_named = path in names if names else path != str(folder) and path.startswith(str(folder))
+    return "" if is_named else f"the message does not name the path: {text}"
 
 
 def left_behind(home: Path) -> str:

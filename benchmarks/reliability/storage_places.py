@@ -67,8 +67,7 @@ class Place:
 
     def failed_then_done(self, ended: Ended, project: Path) -> str:
         """Return what is wrong with a run that had to fail in a project, and then with the next."""
-        paths = (project, project / HOME, *(project / HOME).rglob("*"))
-        wrong = storage_judge.message_fault(ended, paths)
+        wrong = storage_judge.message_fault(ended, project)
         wrong = wrong or storage_judge.store_fault(project / HOME, storage_judge.Kept({}))
         return wrong or self.done(small_project.run(project, *_RUN), project)
 
@@ -167,14 +166,7 @@ def vanishing(place: Place) -> str:
     if wrong or ended.code == 0:
         return wrong or place.done(small_project.run(project, *_RUN), project)
     shutil.rmtree(place.folder / "gone")
-    return _named_or_missing(place, ended, project)
-
-
-def _named_or_missing(place: Place, ended: Ended, project: Path) -> str:
-    """Judge a run whose folder vanished: the path that it names need not be there any more."""
-    named = Path(ended.stderr.partition(": ")[0])
-    paths = [named] if named.is_relative_to(project) else []
-    wrong = storage_judge.message_fault(ended, paths)
+    wrong = storage_judge.message_fault(ended, project)
     return wrong or place.done(small_project.run(project, *_RUN), project)
 
 

@@ -18,7 +18,7 @@ _STATE_BYTES = 64
 # Names that differ from run to run: of processes, of moments, and random ones.
 _CHANGING = (
     (r"\b[0-9a-f]{16}\b", "*"),
-    (r"\.\d+\.part$", ".*.part"),
+    (r"\.\d+(\.replaced)?\.part(?=/|$)", r".*\1.part"),
     (r"\d{8}T\d{6}\.\d+Z-\d+", "*"),
     (r"(madpipe|tmp)-?[0-9a-z_]{8}(?=/|$)", "*"),
 )

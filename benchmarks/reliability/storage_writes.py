@@ -101,7 +101,7 @@ def play(case: Case, folder: Path, shared: Path) -> Outcome:
     expected = small_project.results(shared / "whole" / HOME)
     wrong = storage_judge.store_fault(home, before)
     if not wrong and ended.code:
-        wrong = storage_judge.message_fault(ended, failed)
+        wrong = storage_judge.message_fault(ended, project, failed)
     elif not wrong and small_project.results(home) != expected:
         wrong = "exit code 0, and other results than a run left alone has"
     return Outcome(fault=wrong or again(project, expected), remark=remark)

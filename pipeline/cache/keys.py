@@ -10,20 +10,20 @@ import json
 import sys
 from collections.abc import Mapping
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from pipeline import machine
 from pipeline.cache.digests import DigestCache, code_digests
 from pipeline.cache.externals import external_digest, file_sha256
-from pipeline.errors import MadpipeError, StageError
+from pipeline.errors import MadpipeError
 from pipeline.settings import Settings
 from pipeline.stage import Stage
 
 __all__ = [
-    "ABSENT", "KeyDocument", "check_unchanged", "differences", "external_digest", "file_sha256",
-    "key_document", "key_of",
+    "ABSENT", "Changed", "KeyDocument", "changed_since", "differences", "external_digest",
+    "file_sha256", "key_document", "key_of",
 ]  # fmt: skip
 
 KEY_SCHEMA = 1
@@ -82,28 +82,29 @@ def _version(distribution: str) -> str:
     return f"{name} {version}" if "|" in distribution and version != machine.ABSENT else version
 
 
-def check_unchanged(stage: Stage, document: KeyDocument, digest_cache: DigestCache) -> None:
-    """Make sure that the outside files and the code of a stage are what they were for its key.
+class Changed(NamedTuple):
+    """What is no longer as it was for a key."""
 
-    Raises:
-        StageError: Some are not, so what the stage leaves may be of neither.
-    """
-    changed = []
+    files: list[str]
+    """Outside files and folders, each behind its setting."""
+    code: list[str]
+    """Modules, and files of the user's code."""
+
+
+def changed_since(stage: Stage, document: KeyDocument, digest_cache: DigestCache) -> Changed:
+    """Return what of a stage's outside files and code is not what it was for its key."""
+    changed = Changed([], [])
     for name, external in sorted(stage.externals.items()):
         try:
             digest = external_digest(external, digest_cache)
         except (MadpipeError, OSError):
             digest = ABSENT
         if digest != document["externals"][name]:
-            changed.append(f"{external.needed_by}: {external.path}")
+            kind = changed.code if external.path.suffix == ".py" else changed.files
+            kind.append(f"{external.needed_by}: {external.path}")
     code = code_digests([stage.run.partition(":")[0], *stage.code], digest_cache)
-    changed += sorted(name for name, it in document["code"].items() if code.get(name) != it)
-    if changed:
-        raise StageError(
-            f"stage {stage.name}",
-            f"what it reads was changed while it ran ({', '.join(changed[:3])})",
-            "run it again; as it was before, it goes on from its checkpoint, where it has one",
-        )
+    changed.code.extend(name for name, it in document["code"].items() if code.get(name) != it)
+    return changed
 
 
 def key_of(document: KeyDocument) -> str:

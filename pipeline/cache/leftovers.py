@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pipeline.cache.store import Store, remove_tree
 
-_PART = re.compile(r".+\.\d+\.part")
-"""As `pipeline.atomic` names them, by the number of the process."""
+_PART = re.compile(r".+\.[0-9a-f]+\.part")
+"""As `pipeline.atomic` names them."""
 _PART_FOLDERS = ("", "runs", "track", "entries/*", "cache/*")
 """Where they may lie; those of unfinished work go with it."""
 _WRITTEN_WITHIN_S = 3600.0

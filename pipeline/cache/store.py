@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pipeline.atomic import replace_folder, sync, write_bytes
+from pipeline.atomic import make_folders, replace_folder, sync, write_bytes, write_lasting
 from pipeline.cache.keys import KeyDocument, file_sha256
 from pipeline.errors import StoreError
 
@@ -155,7 +155,7 @@ class Store:
         self.check_layout()
         with self.io_errors():
             self._check_links()
-            self.runs_path.mkdir(parents=True, exist_ok=True)
+            make_folders(self.runs_path)
             layout = self.home / "layout.json"
             if not layout.exists():  # it comes last, so that neither is missing where one failed
                 write_bytes(self.home / ".gitignore", b"*\n")
@@ -236,7 +236,7 @@ class Store:
         pointer = self.home / "entries" / stage / "newest"
         name = key[:_KEY_DIGITS].encode()
         if not pointer.is_file() or pointer.read_bytes() != name:
-            write_bytes(pointer, name)
+            write_lasting(pointer, name)
 
     def commit(self, out: Path, record: EntryRecord, *, is_newest: bool = True) -> Entry:
         """Turn a finished folder into the entry of its key, in one rename.
@@ -246,13 +246,16 @@ class Store:
         Raises:
             OSError: The disk is full or read-only; there is no entry then.
         """
+        for file in out.iterdir():
+            if file.is_file():  # what a copy or a child process wrote may not be on the disk yet
+                sync(file)
         for output in record.outputs.values():
             file = out / output.file
             file.chmod(file.stat().st_mode & _READ_ONLY)
         write_bytes(out / RECORD_FILE, record.encode())
         sync(out)
         path = self.entry_path(record.stage, record.key)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent)
         aside = out.with_name("replaced")
         replace_folder(out, path, aside=aside)
         sync(path.parent)

@@ -1,11 +1,13 @@
 """Commands that look after the store: cache ls, verify, gc, push, pull."""
 
+import contextlib
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from pipeline.cache import sync
+from pipeline.cache.lock import write_lock
 from pipeline.cache.remotes import Remote, open_remote
 from pipeline.cache.store import Store, damage_of
 from pipeline.cli import common
@@ -14,6 +16,7 @@ from pipeline.config.load import load
 from pipeline.errors import StoreError, UsageError
 from pipeline.project import home_of
 from pipeline.screen import formatting
+from pipeline.sweep.stores import sweep_store
 
 Place = Annotated[
     str | None,
@@ -82,7 +85,12 @@ def verify(config: Config = DEFAULT_CONFIG) -> None:
 
 def gc(config: Config = DEFAULT_CONFIG, keep: Keep = 3, *, unfinished: Unfinished = False) -> None:
     """Remove damaged entries and all but the newest of each stage."""
-    removed, freed = sync.collect_garbage(_store(config), keep=keep, unfinished=unfinished)
+    store = _store(config)
+    with contextlib.ExitStack() as on:
+        # Between its jobs a sweep lets go of the working folder, whose entries it goes on to need.
+        if (jobs := sweep_store(store)).home.is_dir():
+            on.enter_context(write_lock(jobs, command="cache gc"))
+        removed, freed = sync.collect_garbage(store, keep=keep, unfinished=unfinished)
     common.write(f"removed {removed} folders, {formatting.size(freed)}")
 
 

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from pipeline.atomic import naming, replace_folder, write_bytes
+from pipeline.atomic import naming, replace_folder, sync, write_bytes
 from pipeline.errors import UsageError
 
 Files = Mapping[str, bytes]
@@ -64,6 +64,7 @@ def _write_folder(files: Files, out: Path) -> None:
             with naming(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
+            sync(path)
         replace_folder(part, out, aside=aside)
     finally:
         for folder in (part, aside):

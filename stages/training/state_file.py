@@ -1,7 +1,7 @@
 """Checkpoints of training: named tensors and numbers, saved and loaded without pickled code."""
 
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import torch
 
@@ -35,7 +35,7 @@ def save(path: Path, state: State) -> None:
     with path.open("wb") as file:
         remembering = _Remembering(file)
         try:
-            torch.save(state, remembering)
+            torch.save(state, cast("BinaryIO", remembering))
         except RuntimeError as error:
             if remembering.error is None:
                 raise

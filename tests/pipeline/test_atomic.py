@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.atomic import copy, replace_folder, sync, write_bytes
+from pipeline.atomic import (
+    copy,
+    make_folders,
+    replace_folder,
+    sync,
+    write_bytes,
+    write_lasting,
+)
 
 
 def test_file_is_written_and_replaced(tmp_path: Path) -> None:
@@ -101,3 +108,37 @@ def test_an_interrupted_write_leaves_nothing_beside_the_file(
         write_bytes(tmp_path / "f", b"after")
     assert (tmp_path / "f").read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [tmp_path / "f"]
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The inodes whose bytes or names were made durable."""
+    inodes: list[int] = []
+
+    def fsync(descriptor: int) -> None:
+        inodes.append(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return inodes
+
+
+def test_file_that_lasts_has_a_durable_name(tmp_path: Path, synced: list[int]) -> None:
+    write_lasting(tmp_path / "f", b"one")
+    assert synced == [(tmp_path / "f").stat().st_ino, tmp_path.stat().st_ino]
+
+
+def test_folders_that_are_made_have_durable_names(tmp_path: Path, synced: list[int]) -> None:
+    make_folders(tmp_path / "a" / "b")
+    assert synced == [tmp_path.stat().st_ino, (tmp_path / "a").stat().st_ino]
+    make_folders(tmp_path / "a" / "b")
+    assert len(synced) == 2, "they were there"
+
+
+def test_two_processes_of_one_number_do_not_write_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names: list[str] = []
+    monkeypatch.setattr(Path, "replace", lambda part, _: names.append(part.name))
+    write_bytes(tmp_path / "f", b"one")
+    write_bytes(tmp_path / "f", b"two")
+    assert len(set(names)) == 2

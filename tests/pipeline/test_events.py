@@ -48,6 +48,30 @@ def test_log_goes_on_behind_the_last_whole_line(tmp_path: Path) -> None:
     assert [json.loads(line)["text"] for line in lines[:-1]] == ["one", "two"]
 
 
+def test_the_log_of_days_is_no_larger_than_a_few_of_hours(tmp_path: Path) -> None:
+    def lines(hours: int) -> list[dict[str, object]]:
+        path = tmp_path / f"{hours}.jsonl"
+        total = hours * 7200
+        with event_log(path) as log:
+            for done in range(total + 1):
+                fields = {"done": done, "total": total, "unit": "rounds"}
+                log(Event(time_s=100 + done / 2, kind="progress", stage="make", fields=fields))
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+    hour, days = lines(1), lines(24)
+    assert len(days) < 2 * len(hour) < 5000
+    assert (days[0]["done"], days[-1]["done"]) == (0, 24 * 7200)
+
+
+def test_the_log_goes_on_where_the_clock_is_set_back(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    with event_log(path) as log:
+        for time_s in (10_000.0, 50_000.0, 200.0, 201.0):
+            fields = {"done": 1, "total": 9, "unit": "rounds"}
+            log(Event(time_s=time_s, kind="progress", fields=fields))
+    assert len(path.read_bytes().splitlines()) == 4
+
+
 def test_sessions_of_a_stage_add_up_each_to_its_last_event(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     times = [("stage_started", 10.0), ("progress", 14.0), ("stage_started", 100.0)]

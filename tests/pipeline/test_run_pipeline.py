@@ -162,7 +162,7 @@ def test_record_that_cannot_be_written_is_an_error_but_hides_no_failure(
     def fail(_path: Path, _content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(run_records, "write_bytes", fail)
+    monkeypatch.setattr(run_records, "write_lasting", fail)
     with pytest.raises(StoreError, match="No space left on device"):
         run(project())
     code("def distill(ctx):\n    raise ValueError('no luck')\n")

@@ -348,14 +348,16 @@ def test_what_changed_while_a_stage_ran_is_stored_under_no_key(
     code(
         "def first(ctx):\n"
         "    ctx.output('out').write_text(ctx.external('data').read_text())\n"
+        "    ctx.checkpoints.keep(lambda path: path.write_text('half'))\n"
         f"    ctx.external('data').{change}\n"
     )
     outside.write_text("old", encoding="utf-8")
     external = External(path=outside, needed_by="data.root")
     stage = replace(FIRST, externals={"data": external})
     with pytest.raises(StageError, match=r"changed while it ran \(data.root: .*; run it again"):
-        run((stage,))
+        run((stage,), Settings(run=RunSettings(checkpoint_every_s=0.0)))
     assert store.newest("first") is None
+    assert [*store.home.rglob("checkpoint")] == []
 
 
 def test_code_that_is_edited_while_its_stage_runs_is_stored_under_no_key(
@@ -366,11 +368,13 @@ def test_code_that_is_edited_while_its_stage_runs_is_stored_under_no_key(
         "from pathlib import Path\nfrom fakestages import helper\n"
         "def first(ctx):\n"
         "    ctx.output('out').write_text(helper.suffix())\n"
+        "    ctx.checkpoints.keep(lambda path: path.write_text('half'))\n"
         f"    Path({str(helper)!r}).write_text('def suffix(): return 1')\n"
     )
     with pytest.raises(StageError, match=r"changed while it ran \(fakestages.helper\)"):
-        run((FIRST,))
+        run((FIRST,), Settings(run=RunSettings(checkpoint_every_s=0.0)))
     assert store.newest("first") is None
+    assert [path.name for path in store.home.rglob("checkpoint/*")] == ["state"]
 
 
 def test_code_that_was_imported_and_then_edited_runs_in_no_later_stage(

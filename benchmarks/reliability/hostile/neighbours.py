@@ -183,7 +183,7 @@ def _hub_code(scene: Scene, variant: int) -> None:
     """Lay a repository of a hub into its cache, whose configuration names code of its own."""
     small_project.write(scene.project)
     name = "models--evil--net"
-    folder = scene.project / "hub" / name / "snapshots" / "0" * 1
+    folder = scene.project / "hub" / name / "snapshots" / "0"
     folder.mkdir(parents=True)
     refs = scene.project / "hub" / name / "refs"
     refs.mkdir()

@@ -76,7 +76,12 @@ def _look(browser: Any, url: str, picture: Path | None = None) -> _Seen:
     requests: list[str] = []
     dialogs: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
-    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+
+    def dismiss(dialog: Any) -> None:
+        dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("dialog", dismiss)
     page.goto(url)
     page.evaluate("() => document.querySelectorAll('details').forEach((d) => (d.open = true))")
     page.wait_for_timeout(_SETTLE_MS)
@@ -104,10 +109,12 @@ def check_page(path: Path, harmless: Path, names: tuple[str, ...], picture: Path
     if count != 1:
         raise NotSurvivedError(f"expected one Content-Security-Policy, seen {count}")
     without.write_text(content, encoding="utf-8")
+    text = ""
     with _browser() as browser:
         usual = _look(browser, harmless.as_uri())
         for file in (path, without):
             seen = _look(browser, file.as_uri(), picture)
+            text = seen.text
             if seen.harmed:
                 raise NotSurvivedError(f"{file.name}: expected no script to run, one did")
             if seen.requests or seen.strange:
@@ -118,7 +125,7 @@ def check_page(path: Path, harmless: Path, names: tuple[str, ...], picture: Path
             changes.pop("meta content http-equiv", None)
             if changes:
                 raise NotSurvivedError(f"{file.name}: expected equal elements, seen {changes}")
-    visible = " ".join(seen.text.split())
+    visible = " ".join(text.split())
     for name in names:
         if name and " ".join(name.split()) not in visible:
             raise NotSurvivedError(f"expected {name!r} to be read on the page, it is not")

@@ -40,7 +40,9 @@ def build(request: BuildRequest, edition: Edition) -> Built:
     """
     options = request.options
     gpu = machine.gpus()[0] if machine.gpus() and not options.targets else None
-    with tempfile.TemporaryDirectory(prefix="madpipe-") as folder:
+    # Beside the engine, in the work of a stage: the next run removes it where this one is killed.
+    parent = request.engine.resolve().parent
+    with tempfile.TemporaryDirectory(prefix="madpipe-", dir=parent) as folder:
         engine = Path(folder, "engine").resolve()
         worker_request = WorkerRequest(
             backend=edition.backend,

@@ -192,6 +192,30 @@ def test_a_push_that_is_killed_leaves_nothing_that_counts(
     assert content_of(other) == b"weights"
 
 
+def test_ctrl_c_ends_a_push_to_a_server_that_never_answers(s3: S3Server, tmp_path: Path) -> None:
+    folder = tmp_path / "here"
+    put(Store(folder / ".madpipe"))
+    reached, go_on = threading.Event(), threading.Event()
+
+    def hold(request: str) -> None:
+        if request.startswith("PUT"):
+            reached.set()
+            go_on.wait(300)
+            raise ConnectionAbortedError
+
+    s3.on_request = hold
+    process = push_command(folder)
+    try:
+        assert reached.wait(60)
+        process.send_signal(signal.SIGINT)
+        # Its client would wait for 90 s and more.
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        go_on.set()
+    assert (process.returncode, "Traceback" in errors) == (130, False)
+
+
 SOUND = record_of(0, b"weights")
 OBJECT = f"shared/v1/objects/{SOUND.outputs['out'].sha256}"
 OTHER_FILE = msgspec.structs.replace(
