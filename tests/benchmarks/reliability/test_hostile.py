@@ -17,7 +17,6 @@ from tests.pipeline.cache import entries
 
 SHARE = (
     "a pickle as the teacher's weights [1]",
-    "a link in a working folder, and gc [0]",
     "an output's name that leads elsewhere, pulled [0]",
 )
 
