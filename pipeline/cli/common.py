@@ -151,12 +151,12 @@ def inconclusive_code(choice: str | None) -> int:
 
 def write(text: str) -> None:
     """Write lines to standard output; none is a command to a terminal or to a workflow."""
-    typer.echo(texts.shown(text))
+    typer.echo(texts.screen_text(text))
 
 
 def write_note(text: str) -> None:
     """Write what the user should know beside a result to standard error."""
-    typer.echo(texts.shown(text), err=True)
+    typer.echo(texts.screen_text(text), err=True)
 
 
 def write_json(value: Any) -> None:
