@@ -45,7 +45,6 @@ arch = "networks.py:teacher"
 [distill]
 student_start = "teacher"
 student_learning_rate = 0.001
-generator_learning_rate = 1e-4
 balance_weight = 10
 student_steps = 1
 batch_size = 8

@@ -7,6 +7,8 @@ from benchmarks.reliability.cases import Piece
 
 _WHERE = {
     "kills": "benchmarks.reliability.kills:PIECE",
+    "gc": "benchmarks.reliability.garbage:PIECE",
+    "large-store": "benchmarks.reliability.large_store:PIECE",
     "long-run": "benchmarks.reliability.long_run:PIECE",
 }
 NAMES = tuple(_WHERE)
