@@ -60,8 +60,11 @@ def test_bytes_of_a_folder_are_those_of_its_files(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_short_run_keeps_its_handles_and_threads(tmp_path: Path) -> None:
-    outcome = long_run.play(long_run.cases(0)[0], tmp_path, tmp_path, units=150)
+    # Of known networks no export is tried first.
+    known = ("teacher.arch=resnet8", "student.arch=resnet8", "teacher.epochs=1")
+    case = long_run.cases(0)[0]
+    outcome = long_run.play(case, tmp_path, tmp_path, units=100, more=known)
     assert outcome.fault == ""
-    assert outcome.figures["units"] == 150
+    assert outcome.figures["units"] == 100
     assert outcome.figures["handles"] > 3
     assert outcome.figures["processes"] == 1
