@@ -26,7 +26,7 @@ from benchmarks.reliability.process_samples import Sample
 ROUNDS = 20_000
 MOST_BYTES = 2**20
 """Bound on the upper end of the interval of resident memory, for each 1,000 units."""
-MOST_FOLDER_BYTES = 32 * 2**10
+MOST_FOLDER_BYTES = 16 * 2**10
 """The same for the working folder."""
 _EVERY_S, _OFTEN_S = 0.5, 0.2
 """Between samples of a whole run, and of a short one."""
