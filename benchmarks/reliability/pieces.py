@@ -14,6 +14,8 @@ _WHERE = {
     "storage-places": "benchmarks.reliability.storage_places:PIECE",
     "hostile": "benchmarks.reliability.hostile.piece:PIECE",
     "storage-commands": "benchmarks.reliability.storage_commands:PIECE",
+    "gc": "benchmarks.reliability.garbage:PIECE",
+    "large-store": "benchmarks.reliability.large_store:PIECE",
     "long-run": "benchmarks.reliability.long_run:PIECE",
     "power-cut": "benchmarks.reliability.power_cut.piece:PIECE",
     "processes": "benchmarks.reliability.processes.piece:PIECE",
