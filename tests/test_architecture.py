@@ -47,7 +47,7 @@ ALLOWED = {
 # The core from the bottom to the top: a module imports from its own line or from those above it.
 ORDER = """
     __init__ exit_codes collector errors events signals atomic paths image_size texts
-    preprocessing weight_names
+    preprocessing weight_names declared_bytes
     gates.measures gates.real_images gates.build_records gates.measurements gates.pictures
     machine settings cache.digests cache.urls gates.intervals checkpoint
     requirements config.rules config.presets config.template

@@ -81,7 +81,7 @@ def _array(path: str, channels: int) -> np.ndarray:
     remedy = _form_of_arrays(channels)
     try:
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # of many classes, by what of its header cannot be
         raise UndecidedImage("are no readable arrays", remedy) from error
     if not isinstance(stored, np.ndarray) or stored.dtype != np.uint8 or stored.ndim != _DIMENSIONS:
         raise UndecidedImage("are no arrays of uint8 with height, width and channels", remedy)

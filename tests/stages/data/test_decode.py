@@ -177,3 +177,11 @@ def test_a_picture_does_not_have_five_channels(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "x.png")
     with pytest.raises(StageError, match=r"which do not have 5 channels.*\(height, width, 5\)"):
         _read(tmp_path / "x.png", 5)
+
+
+@pytest.mark.parametrize("header", ["(" * 5000, "{" * 3000, "", "{'descr': 7}", "\x00"])
+def test_an_array_of_an_odd_header_is_refused(tmp_path: Path, header: str) -> None:
+    size = len(header).to_bytes(2, "little")
+    (tmp_path / "x.npy").write_bytes(b"\x93NUMPY\1\0" + size + header.encode() + bytes(100))
+    with pytest.raises(StageError, match=r"^here: 1 files are no readable arrays"):
+        _read(tmp_path / "x.npy", 3)
