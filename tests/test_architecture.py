@@ -16,13 +16,14 @@ MAX_FUNCTION_LINES = 60
 
 # What each part may import of ours; the order goes from the bottom to the top.
 ALLOWED = {
-    "models": {"models", "pipeline.errors", "pipeline.image_size"},
+    "models": {"models", "pipeline.declared_bytes", "pipeline.errors", "pipeline.image_size"},
     "stages": {
         "stages",
         "models",
         "pipeline.atomic",
         "pipeline.cache.keys",
         "pipeline.collector",
+        "pipeline.declared_bytes",
         "pipeline.errors",
         "pipeline.gates.build_records",
         "pipeline.gates.intervals",

@@ -8,6 +8,7 @@ from benchmarks.reliability.cases import Piece
 _WHERE = {
     "kills": "benchmarks.reliability.kills:PIECE",
     "broken-inputs": "benchmarks.reliability.broken_inputs.formats:PIECE",
+    "broken-binaries": "benchmarks.reliability.broken_inputs.binary_formats:PIECE",
 }
 NAMES = tuple(_WHERE)
 

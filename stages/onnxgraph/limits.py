@@ -6,12 +6,15 @@ images, or loop without end; whoever runs it, or folds its constants, would find
 
 import math
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 from onnx import numpy_helper as arrays
 
 from pipeline.stage import StageError
+from stages.onnxgraph import io as onnx_io
+from stages.onnxgraph.io import tensors_of
 from stages.onnxgraph.rewrite import PLACE, inferred_graph
 
 _MOST_BYTES = 1 << 30
@@ -63,6 +66,10 @@ def check(model: ModelProto) -> None:
     Raises:
         StageError: It does; names the value or the node.
     """
+    for tensor in tensors_of(model):
+        if tensor.HasField("segment"):
+            wrong = f"holds a part of a tensor ({tensor.name or 'a constant'})"
+            raise StageError(PLACE, wrong, "export it with whole tensors")
     _check_loops(model.graph)
     graph = inferred_graph(model)
     images = min(map(_bytes, graph.input), default=0)
@@ -76,6 +83,13 @@ def check(model: ModelProto) -> None:
                 f"{_text(value)})",
                 "export a network whose values are of the size of its images",
             )
+
+
+def check_engine(path: Path, place: str) -> None:
+    """Make sure of the same for an engine that is an ONNX file from anywhere; errors as `check`."""
+    model = onnx_io.parse(path, place)
+    check_functions(model)
+    check(model)
 
 
 def _values(graph: GraphProto) -> Iterator[ValueInfoProto]:

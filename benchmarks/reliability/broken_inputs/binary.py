@@ -155,7 +155,7 @@ def _append_zeros(archive: zipfile.ZipFile, info: zipfile.ZipInfo, part: Member)
 
 def with_lying_directory(rng: random.Random, content: bytes) -> tuple[str, bytes]:
     """Let an entry of an archive's central directory lie of its sizes, checksum or place."""
-    entries = _found(content, b"PK\x01\x02")
+    entries = _places_of(content, b"PK\x01\x02")
     if not entries:
         return flipped(rng, content)
     place = rng.choice(entries)
@@ -247,7 +247,7 @@ OF_ARCHIVES: Sequence[tuple[int, Mutator]] = (
 """Faults of zip archives, with their weights."""
 
 
-def _found(content: bytes, mark: bytes) -> list[int]:
+def _places_of(content: bytes, mark: bytes) -> list[int]:
     places, place = [], content.find(mark)
     while place >= 0:
         places.append(place)

@@ -114,13 +114,13 @@ def broken(rng: random.Random, content: bytes) -> tuple[str, bytes]:
         size = rng.choice((2**26, 2**31, 3 * 2**30))
         header = array_file(_header((size // 768, 16, 16, 3)), b"")
         return f"bomb of {size} bytes", zipped([Member("x.npy", header, zeros=size)])
-    what, made = (_of_header if choice < 0.7 else _of_kind)(rng)
+    what, result = (_of_header if choice < 0.7 else _of_kind)(rng)
     name = rng.choice(("x.npy", "x.npy", "x.npy", "x", "y.npy", "../x.npy", "X.npy"))
-    parts = [Member(name, made, rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)))]
+    parts = [Member(name, result, rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)))]
     if rng.random() < 0.2:
         parts.append(Member(rng.choice(("x.npy", "z.npy", "evil.py")), b"\x80\x02cos\nsystem\n."))
     if rng.random() < 0.1:
-        return f"{what} alone", made
+        return f"{what} alone", result
     return f"{what} as {name}", zipped(parts)
 
 

@@ -179,8 +179,8 @@ def broken(rng: random.Random) -> tuple[str, str, bytes]:
     return f"{kind} {what}", suffix, content
 
 
-def _with_suffix(made: tuple[str, bytes], suffix: str) -> tuple[str, str, bytes]:
-    return made[0], suffix, made[1]
+def _with_suffix(result: tuple[str, bytes], suffix: str) -> tuple[str, str, bytes]:
+    return result[0], suffix, result[1]
 
 
 _SETTINGS = """\

@@ -22,15 +22,15 @@ arch = "resnet8"
 """
 
 
-def network() -> nn.Module:
+def network(*, channels: int = 1, classes: int = CLASSES) -> nn.Module:
     """Return the network, whose weights are always the same."""
     torch.manual_seed(0)
-    return registry.create(ARCH, in_channels=1, num_classes=CLASSES, code=None)
+    return registry.create(ARCH, in_channels=channels, num_classes=classes, code=None)
 
 
-def write_safetensors(path: Path) -> None:
+def write_safetensors(path: Path, *, channels: int = 1, classes: int = CLASSES) -> None:
     """Write its weights as a safetensors file without a card."""
-    weights.save(path, network(), {})
+    weights.save(path, network(channels=channels, classes=classes), {})
 
 
 def weights_case(rng: random.Random, folder: Path, name: str, what: str, content: bytes) -> Broken:

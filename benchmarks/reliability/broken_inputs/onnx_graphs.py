@@ -140,8 +140,8 @@ def wiring(  # noqa: C901, PLR0912  (a case for each kind)
         case "no nodes":
             del graph.node[:]
         case "name twice":
-            for each in graph.node:
-                each.name = "same"
+            for member in graph.node:
+                member.name = "same"
         case "initializer left out":
             del graph.initializer[rng.randrange(len(graph.initializer))]
         case "input is output":
@@ -154,8 +154,8 @@ def wiring(  # noqa: C901, PLR0912  (a case for each kind)
             graph.input.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, [1]))
         case _:
             names = ["images", *(f"v{n}" for n in range(20_000))]
-            made = [helper.make_node("Identity", [a], [b]) for a, b in zip(names, names[1:])]  # noqa: RUF007, B905
-            insert(model, made, names[-1])
+            result = [helper.make_node("Identity", [a], [b]) for a, b in zip(names, names[1:])]  # noqa: RUF007, B905
+            insert(model, result, names[-1])
     return f"wiring: {kind}"
 
 

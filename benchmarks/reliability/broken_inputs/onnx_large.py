@@ -37,8 +37,8 @@ def _one_hot(model: ModelProto, size: int) -> _Nodes:
 
 def _eye(model: ModelProto, size: int) -> _Nodes:
     shape = store(model, "s", [size, size])
-    made = [_node("ConstantOfShape", [shape], ["k"]), _node("EyeLike", ["k"], ["e"])]
-    return _summed(made, "e")
+    result = [_node("ConstantOfShape", [shape], ["k"]), _node("EyeLike", ["k"], ["e"])]
+    return _summed(result, "e")
 
 
 def _expand(model: ModelProto, size: int) -> _Nodes:
@@ -147,8 +147,10 @@ def _scan(inputs: int) -> _Nodes:
 
 def _doubling() -> _Nodes:
     names = ["images", *(f"d{number}" for number in range(200))]
-    made = [_node("Concat", [first, first], [second], axis=2) for first, second in pairwise(names)]
-    return [*made, _node("Identity", [names[-1]], ["big"])]
+    result = [
+        _node("Concat", [first, first], [second], axis=2) for first, second in pairwise(names)
+    ]
+    return [*result, _node("Identity", [names[-1]], ["big"])]
 
 
 _INNER: Mapping[str, Callable[[ModelProto], _Nodes]] = {

@@ -97,11 +97,11 @@ Operation = tuple[pickletools.OpcodeInfo, object, bytes]
 
 def operations(content: bytes) -> list[Operation]:
     """Return the operations of a sound pickle."""
-    found = list(pickletools.genops(content))
-    ends = [place or 0 for _, _, place in found[1:]] + [len(content)]
+    steps = list(pickletools.genops(content))
+    ends = [place or 0 for _, _, place in steps[1:]] + [len(content)]
     return [
         (opcode, argument, content[place:end])
-        for (opcode, argument, place), end in zip(found, ends, strict=True)
+        for (opcode, argument, place), end in zip(steps, ends, strict=True)
         if place is not None
     ]
 

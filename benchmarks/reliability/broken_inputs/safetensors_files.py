@@ -30,7 +30,7 @@ def broken(rng: random.Random, content: bytes) -> tuple[str, bytes]:
     (length,) = struct.unpack_from("<Q", content)
     header, data = content[8 : 8 + length], content[8 + length :]
     if rng.random() < 0.2:
-        value = rng.choice(
+        value: Any = rng.choice(
             (0, 1, 7, length - 1, length + 1, len(content), 100_000_001, *_HUGE[:-2])
         )
         return f"header length {value}", struct.pack("<Q", value) + header + data
@@ -129,7 +129,7 @@ def _fewer(rng: random.Random, fields: _Header) -> str:
 
 
 def _metadata(rng: random.Random, fields: _Header) -> str:
-    value = rng.choice(
+    value: Any = rng.choice(
         (None, [], "x", 7, {}, {"madpipe.card": "{"}, {"madpipe.card": "{}"}, {"madpipe.card": 7},
          {"madpipe.card": '{"arch":"resnet8"}'}, {"a": "b" * 1_000_000}, {"a": {"b": "c"}},
          {"madpipe.card": "[" * 100_000}, {"madpipe.card": _card(rng)})
@@ -166,4 +166,5 @@ def _break_one(rng: random.Random, folder: Path, shared: Path) -> Broken:
     return networks.weights_case(rng, folder, "student.safetensors", what, content)
 
 
-FORMATS = (Format("safetensors", _prepare, _break_one),)
+SAFETENSORS = Format("safetensors", _prepare, _break_one)
+FORMATS = (SAFETENSORS,)

@@ -5,6 +5,7 @@ Not tested: checkpoints of torch before 0.4, and those of other devices' storage
 
 import io
 import pickle
+import pickletools
 import random
 import tarfile
 from collections.abc import Callable, Sequence
@@ -49,7 +50,7 @@ def broken_legacy(rng: random.Random, content: bytes) -> tuple[str, bytes]:
     stream = io.BytesIO(content)
     ends = [0]
     for _ in range(5):  # magic number, version, system, the object, the keys of its storages
-        list(pickles.pickletools.genops(stream))
+        list(pickletools.genops(stream))
         ends.append(stream.tell())
     number = rng.choice((0, 1, 2, 3, 3, 3, 4))
     begin, end = ends[number], ends[number + 1]
@@ -89,7 +90,7 @@ def lying_tensors(rng: random.Random, tensors: dict[str, torch.Tensor]) -> tuple
         fields = _Fields(number, tensor)
         if name == liar:
             _LIES[kind](rng, fields)
-        stored[name] = fields.made()
+        stored[name] = fields.pickled()
         parts.append(Member(f"archive/data/{number}", fields.data))
     if kind == "extra":
         stored |= {f"{liar}_orig": stored[liar], f"{liar}_mask": stored[liar]}
@@ -116,7 +117,7 @@ class _Fields:
         self.function: Any = torch._utils._rebuild_tensor_v2
         self.before: tuple[object, ...] | None = None
 
-    def made(self) -> _Tensor:
+    def pickled(self) -> _Tensor:
         """Return what is pickled for it."""
         storage = _Storage("storage", self.kind, self.key, self.device, self.count)
         first = (storage, self.offset, self.size, self.stride)
@@ -220,7 +221,7 @@ def _tar(content: bytes) -> bytes:
 def _odd(rng: random.Random, content: bytes) -> tuple[str, bytes]:
     """Return checkpoints of odd content, soundly written."""
     buffer = io.BytesIO()
-    made: Sequence[tuple[str, Callable[[], object]]] = (
+    result: Sequence[tuple[str, Callable[[], object]]] = (
         ("sparse", lambda: _sparse(rng)),
         ("nothing", dict),
         ("a list", lambda: [1, 2, 3]),
@@ -234,7 +235,7 @@ def _odd(rng: random.Random, content: bytes) -> tuple[str, bytes]:
     )
     if rng.random() < 0.1:
         return "tar", _tar(content)
-    name, make = rng.choice(made)
+    name, make = rng.choice(result)
     torch.save(make(), buffer)
     return name, buffer.getvalue()
 
@@ -270,7 +271,6 @@ def _break_legacy(rng: random.Random, folder: Path, shared: Path) -> Broken:
     return networks.weights_case(rng, folder, "student.pth", what, changed)
 
 
-FORMATS = (
-    Format("torch-archives", _prepare, _break_one),
-    Format("torch-legacy", _prepare, _break_legacy),
-)
+ARCHIVES = Format("torch archives", _prepare, _break_one)
+LEGACY = Format("old torch files", _prepare, _break_legacy)
+FORMATS = (ARCHIVES, LEGACY)

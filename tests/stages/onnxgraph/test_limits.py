@@ -12,7 +12,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from pipeline.errors import StageError
 from pipeline.settings import Build
-from stages.onnxgraph import intake
+from stages.onnxgraph import intake, limits
 from tests.stages.onnxgraph.graphs import classifier, layers, saved, weights
 
 _SIZE = 2**20
@@ -69,7 +69,7 @@ def test_a_value_that_fits_no_memory_is_refused(model: ModelProto, tmp_path: Pat
 
 def test_a_small_file_may_hold_constants_as_large_as_itself(tmp_path: Path) -> None:
     model = classifier()
-    array = np.zeros((2**10, 2**15), np.float32)  # 128 MiB, for images of 768 bytes
+    array = np.zeros((2**10, 5 * 2**12), np.float32)  # 80 MiB, for images of 768 bytes
     constant = helper.make_node("Constant", [], ["k"], value=numpy_helper.from_array(array))
     first = [helper.make_node("ReduceSum", ["k"], ["sum"], keepdims=0)]
     model = _model(constant, *first, helper.make_node("Add", ["images", "sum"], ["big"]))
@@ -127,3 +127,17 @@ def test_functions_that_do_not_end_are_refused(
     onnx.save(model, str(tmp_path / "m.onnx"))
     with pytest.raises(StageError, match=re.escape(wrong)):
         intake.read(tmp_path / "m.onnx", Build())
+
+
+def test_a_part_of_a_tensor_is_refused(tmp_path: Path) -> None:
+    model = classifier()
+    model.graph.initializer[0].segment.end = 5
+    with pytest.raises(StageError, match=r"^the ONNX file: holds a part of a tensor"):
+        _read(model, tmp_path)
+
+
+def test_an_engine_from_anywhere_is_looked_at_too(tmp_path: Path) -> None:
+    tile = helper.make_node("Tile", ["images", "s"], ["big"])
+    path = saved(_model(tile, s=[1, 1, _SIZE, _SIZE]), tmp_path / "engine.onnx")
+    with pytest.raises(StageError, match="makes a value of"):
+        limits.check_engine(path, "--engine")
