@@ -250,7 +250,7 @@ def _check_fit(
         )
     for name in common:
         is_float, wanted = matched[name].is_floating_point(), own[name].is_floating_point()
-        if wanted and not is_float:
+        if (wanted and not is_float) or matched[name].is_complex():
             kind = str(matched[name].dtype).removeprefix("torch.")
             raise StageError(
                 place, f"weights are {kind}, not floats ({name})", "give the float weights"

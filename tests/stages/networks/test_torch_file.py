@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pipeline.errors import StageError
 from stages.networks import weights
+from tests.stages.tiny import resnet8
 
 _INDICES = torch.zeros(2, 1, dtype=torch.int64)
 
@@ -65,3 +66,12 @@ def test_an_old_checkpoint_whose_storages_are_of_another_is_torn(tmp_path: Path)
     (tmp_path / "w.pth").write_bytes(head + inner + rest[keys:])
     with pytest.raises(StageError, match=r"^here: is truncated or no torch checkpoint"):
         weights.read(tmp_path / "w.pth", "here")
+
+
+@pytest.mark.parametrize("name", ["fc.bias", "bn1.num_batches_tracked"])
+def test_complex_numbers_are_no_weights(name: str) -> None:
+    network = resnet8()
+    tensors = dict(network.state_dict())
+    tensors[name] = tensors[name].to(torch.complex64)
+    with pytest.raises(StageError, match=rf"^here: weights are complex64, not floats \({name}\)"):
+        weights.fill(network, tensors, arch="resnet8", place="here")
