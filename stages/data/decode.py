@@ -11,7 +11,7 @@ Shape legend: H W space, C channel.
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 _GREY_MODES = {"1", "L", "LA", "I", "I;16", "I;16B", "I;16L"}
 _COLOUR_LEVELS = 32
@@ -71,8 +71,9 @@ def decode(path: str, channels: int, grey_remedy: str) -> Image.Image | np.ndarr
     except Image.DecompressionBombError as error:
         pixels = f"have more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels".replace(",", " ")
         raise UndecidedImage(pixels, "scale them down or remove them") from error
-    # What Pillow raises for a file that is no whole image.
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+    except UndecidedImage:
+        raise
+    except Exception as error:  # its readers raise many classes for a file that is no whole image
         raise UndecidedImage(*NO_IMAGE) from error
 
 

@@ -207,3 +207,10 @@ def test_all_strips_of_sixteen_bits_are_scaled(tmp_path: Path) -> None:
     Image.fromarray(levels_HW).save(tmp_path / "x.png")
     image = decode.decode(str(tmp_path / "x.png"), 1, "convert it")
     assert np.asarray(image).min() == 255
+
+
+def test_an_image_on_which_its_reader_fails_is_no_image(tmp_path: Path) -> None:
+    # A QOI file whose bytes end at once: the reader looks behind their end.
+    (tmp_path / "x.png").write_bytes(b"qoif" + bytes([0, 0, 0, 9, 0, 0, 0, 9, 3, 0]))
+    with pytest.raises(StageError, match=r"^here: 1 files are no readable images"):
+        _read(tmp_path / "x.png", 3)
