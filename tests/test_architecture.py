@@ -16,13 +16,14 @@ MAX_FUNCTION_LINES = 60
 
 # What each part may import of ours; the order goes from the bottom to the top.
 ALLOWED = {
-    "models": {"models", "pipeline.errors", "pipeline.image_size"},
+    "models": {"models", "pipeline.declared_bytes", "pipeline.errors", "pipeline.image_size"},
     "stages": {
         "stages",
         "models",
         "pipeline.atomic",
         "pipeline.cache.keys",
         "pipeline.collector",
+        "pipeline.declared_bytes",
         "pipeline.errors",
         "pipeline.gates.build_records",
         "pipeline.gates.intervals",
@@ -48,7 +49,7 @@ ALLOWED = {
 ORDER = """
     __init__ exit_codes collector errors events signals atomic file_lock paths image_size texts
     git_revision
-    preprocessing weight_names
+    preprocessing weight_names declared_bytes
     gates.measures gates.real_images gates.build_records gates.measurements gates.pictures
     machine settings cache.digests cache.urls gates.intervals checkpoint
     requirements config.rules config.presets config.template

@@ -23,6 +23,7 @@ _WHERE = {
     "cache-truth": "benchmarks.reliability.cache_hits.truth:PIECE",
     "engine-child-kills": "benchmarks.reliability.child_kills:ENGINE_CHILD_KILLS",
     "distributed-kills": "benchmarks.reliability.child_kills:DISTRIBUTED_KILLS",
+    "broken-binaries": "benchmarks.reliability.broken_inputs.binary_formats:PIECE",
 }
 NAMES = tuple(_WHERE)
 
