@@ -34,6 +34,8 @@ from typing import Any
 
 import msgspec
 
+from pipeline import stored_files
+
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that happened."""
@@ -85,7 +87,7 @@ def logged_s(path: Path) -> float:
     total_s, begin_s, last_s = 0.0, 0.0, 0.0
     for line in path.read_bytes().splitlines() if path.is_file() else []:
         try:
-            event = msgspec.json.decode(line, type=Event)
+            event = stored_files.decode(line, Event)
         except msgspec.DecodeError:
             continue  # a kill can cut the last line short
         if event.kind == "stage_started":

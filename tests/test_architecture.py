@@ -38,6 +38,7 @@ ALLOWED = {
         "pipeline.requirements",
         "pipeline.settings",
         "pipeline.stage",
+        "pipeline.stored_files",
         "pipeline.texts",
         "pipeline.weight_names",
     },
@@ -46,11 +47,11 @@ ALLOWED = {
 }
 # The core from the bottom to the top: a module imports from its own line or from those above it.
 ORDER = """
-    __init__ exit_codes collector errors events signals atomic paths image_size texts
+    __init__ exit_codes collector errors stored_files events signals atomic paths image_size texts
     preprocessing weight_names
     gates.measures gates.real_images gates.build_records gates.measurements gates.pictures
     machine settings cache.digests cache.urls gates.intervals checkpoint
-    requirements config.rules config.presets config.template
+    requirements config.gate_rules config.rules config.presets config.template
     gates.estimates gates.judge report.records
     config.load stage
     cache.keys

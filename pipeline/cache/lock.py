@@ -10,6 +10,7 @@ import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from pipeline import stored_files
 from pipeline.cache.store import Store
 from pipeline.errors import Interrupted, LockedError
 
@@ -70,7 +71,7 @@ def write_lock(
 
 def _holder(path: Path) -> str:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = stored_files.loads(stored_files.read_bytes(path))
         return f"process {record['pid']} on {record['host']}: {record['command']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "a process that has not named itself yet"
