@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from pipeline import stored_files
 from pipeline.atomic import naming
 
 BEAT_S = 2.0
@@ -51,7 +52,7 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
 def read(path: Path) -> Holder | None:
     """Return the holder that a file names, None where it names none."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Holder)
+        return stored_files.decode(stored_files.read_bytes(path), Holder)
     except (OSError, msgspec.DecodeError):
         return None
 

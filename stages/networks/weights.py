@@ -1,6 +1,5 @@
 """Weights files: written as safetensors with a card, read from the formats in use."""
 
-import json
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from models.key_names import Fit, fit_names
-from pipeline import declared_bytes
+from pipeline import declared_bytes, stored_files
 from pipeline.atomic import write_bytes
 from pipeline.errors import error_summary
 from pipeline.stage import StageError
@@ -111,7 +110,7 @@ def _parts(content: bytes, path: Path) -> list[Path]:
     if content[:1] != b"{" or b"weight_map" not in content:
         return []
     try:
-        names = set(json.loads(content)["weight_map"].values())
+        names = set(stored_files.loads(content)["weight_map"].values())
     except (ValueError, LookupError, AttributeError, TypeError):
         return []
     return [path.parent / Path(str(name)).name for name in sorted(names)]
