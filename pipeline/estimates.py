@@ -5,6 +5,7 @@ working folder, for each stage and machine; a plan multiplies them by what the s
 """
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pipeline import machine
+from pipeline import machine, stored_files
 from pipeline.atomic import write_bytes
 from pipeline.events import Event
 from pipeline.settings import Settings
@@ -21,7 +22,7 @@ from pipeline.stage import Stage
 RATES_FILE = "rates.json"
 _COUNTS = {"distill.rounds": "rounds", "teacher.epochs": "steps", "validate.pairs": "pairs"}
 """Settings that say how many of a unit there are; all others change what one takes."""
-_ALSO = ("teacher.arch", "student.arch", "data.source", "data.image_size_px")
+_ALSO = ("teacher.arch", "student.arch", "data.source", "data.root", "data.image_size_px")
 """Settings on which the time of every stage depends, whether it reads them or not."""
 
 
@@ -129,7 +130,7 @@ class RateRecorder:
 def load(home: Path) -> Rates:
     """Return what was measured in a working folder; nothing where no file of that form is."""
     try:
-        return msgspec.json.decode((home / RATES_FILE).read_bytes(), type=Rates)
+        return stored_files.decode(stored_files.read_bytes(home / RATES_FILE), Rates)
     except (OSError, msgspec.DecodeError):
         return {}  # they only foretell: the next run measures them again
 
@@ -167,10 +168,17 @@ def estimate(stage: Stage, settings: Settings, rates: Rates) -> Estimate | None:
     now = _settings_of(stage, settings)
     if _fixed(now) != _fixed(rate.settings):
         return None
-    factors = {unit: now[key] / rate.settings[key] for key, unit in _COUNTS.items() if key in now}
-    seconds = rate.other_s + sum(
-        unit.each_s * unit.total * factors.get(name, 1.0) for name, unit in rate.units.items()
-    )
+    try:
+        factors = {
+            unit: now[key] / rate.settings[key] for key, unit in _COUNTS.items() if key in now
+        }
+        seconds = rate.other_s + sum(
+            unit.each_s * unit.total * factors.get(name, 1.0) for name, unit in rate.units.items()
+        )
+    except (ArithmeticError, LookupError, TypeError):
+        return None  # a file of that form and with other values foretells nothing
+    if not math.isfinite(seconds):
+        return None
     return Estimate(max(0.0, seconds), rate.memory_bytes)
 
 

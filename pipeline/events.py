@@ -35,6 +35,7 @@ from typing import Any
 
 import msgspec
 
+from pipeline import stored_files
 from pipeline.atomic import naming
 
 _PROGRESS_SHARE = 0.002
@@ -112,7 +113,7 @@ def logged_s(path: Path) -> float:
     total_s, last_s = 0.0, math.inf
     for line in path.read_bytes().splitlines() if path.is_file() else []:
         try:
-            event = msgspec.json.decode(line, type=Event)
+            event = stored_files.decode(line, Event)
         except msgspec.DecodeError:
             continue  # a kill can cut the last line short
         if event.kind != "stage_started":

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from pipeline import stored_files
 from pipeline.atomic import write_lasting
 from pipeline.cache.store import Store
 from pipeline.errors import StoreError
@@ -85,6 +86,6 @@ def read(path: Path, *, remedy: str) -> RunRecord:
         StoreError: It holds none; the error names the remedy.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=RunRecord)
+        return stored_files.decode(stored_files.read_bytes(path), RunRecord)
     except (OSError, msgspec.DecodeError) as error:
         raise StoreError(str(path), f"is no record of a run ({error})", remedy) from error

@@ -1,6 +1,7 @@
 """What Ctrl-C, SIGTERM and a closed terminal do: the first asks a run to stop, others end."""
 
 import contextlib
+import math
 import signal
 import threading
 import time
@@ -37,6 +38,7 @@ def interrupted_by_signals() -> Iterator[None]:
     try:
         yield
     finally:
+        requested_s = math.inf  # one that comes now does not keep the rest from being put back
         for number in numbers:
             signal.signal(number, signal.SIG_DFL)
 
@@ -74,5 +76,6 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
         yield _active
     finally:
         _active = None
+        requested_s = math.inf  # one that comes now does not keep the rest from being put back
         for number, handler in handlers.items():
             signal.signal(number, handler)

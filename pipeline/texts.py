@@ -34,19 +34,19 @@ def printable(text: str) -> str:
     return _CONTROLS.sub(_escape, as_utf8(text))
 
 
-def shown(text: str) -> str:
+def screen_text(text: str) -> str:
     """Return lines as a screen may show them: none is a command to a terminal or to a workflow."""
-    return "\n".join(map(_shown_line, text.split("\n")))
+    return "\n".join(map(_screen_line, text.split("\n")))
 
 
 def json_line(text: str) -> str:
-    """Return JSON that is as safe to show as `shown` makes lines, and stands for the same."""
+    """Return JSON that is as safe to show as `screen_text` makes lines, and stands for the same."""
     return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text).replace(
         _WORKFLOW_MARK, "#\\u0023["
     )
 
 
-def _shown_line(line: str) -> str:
+def _screen_line(line: str) -> str:
     line = printable(line)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         line = _WORKFLOW_LINE.sub(r"\1\\::", line).replace(_WORKFLOW_MARK, r"#\#[")

@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from pipeline import stored_files
 from pipeline.atomic import write_bytes
 from pipeline.stage import StageError
 
@@ -64,7 +65,7 @@ def read(path: Path, place: str) -> BankRecipe:
         StageError: It is not there, or holds none; `place` is what named it.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=BankRecipe)
+        return stored_files.decode(stored_files.read_bytes(path), BankRecipe)
     except (OSError, msgspec.DecodeError) as error:
         wrong = f"does not say how to draw images ({path}: {error})"
         raise StageError(place, wrong, f"name the {FILE} of a distill run") from error

@@ -85,7 +85,10 @@ def read(file: Path, fault: Callable[[str], Exception]) -> list[tuple[str, ...]]
     else:
         lines = [line.strip() for line in text.splitlines()]
         lines = [line for line in lines if line and not line.startswith("#")]
-        content = _of_lines(lines, is_table=suffix in {".csv", ".tsv"})
+        try:
+            content = _of_lines(lines, is_table=suffix in {".csv", ".tsv"})
+        except csv.Error as error:
+            raise fault(f"is no table ({file}: {error})") from error
     entries = ordered(content) or inside(content)
     if entries is None:
         raise fault(f"holds no names of classes numbered from 0 on ({file})")

@@ -16,13 +16,14 @@ MAX_FUNCTION_LINES = 60
 
 # What each part may import of ours; the order goes from the bottom to the top.
 ALLOWED = {
-    "models": {"models", "pipeline.errors", "pipeline.image_size"},
+    "models": {"models", "pipeline.declared_bytes", "pipeline.errors", "pipeline.image_size"},
     "stages": {
         "stages",
         "models",
         "pipeline.atomic",
         "pipeline.cache.keys",
         "pipeline.collector",
+        "pipeline.declared_bytes",
         "pipeline.errors",
         "pipeline.gates.build_records",
         "pipeline.gates.intervals",
@@ -38,6 +39,7 @@ ALLOWED = {
         "pipeline.requirements",
         "pipeline.settings",
         "pipeline.stage",
+        "pipeline.stored_files",
         "pipeline.texts",
         "pipeline.weight_names",
     },
@@ -46,12 +48,12 @@ ALLOWED = {
 }
 # The core from the bottom to the top: a module imports from its own line or from those above it.
 ORDER = """
-    __init__ exit_codes collector errors events signals atomic file_lock paths image_size texts
-    git_revision
-    preprocessing weight_names
+    __init__ exit_codes collector errors stored_files events signals atomic file_lock paths
+    image_size texts git_revision
+    preprocessing weight_names declared_bytes
     gates.measures gates.real_images gates.build_records gates.measurements gates.pictures
     machine settings cache.digests cache.urls gates.intervals checkpoint
-    requirements config.rules config.presets config.template
+    requirements config.gate_rules config.rules config.presets config.template
     gates.estimates gates.judge report.records
     config.load stage
     cache.users_code

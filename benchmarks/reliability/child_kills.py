@@ -1,9 +1,11 @@
 """Signals while a child of a run works: to the child, or to the run that waits for it.
 
-`engine-child-kills`: the child that builds an engine, with TensorRT-RTX for a named architecture,
-whose engines come out byte by byte. Killed, it is an error of the stage. `distributed-kills`: the
-second of two processes that distil, by gloo on this machine, and the first. Two equal runs of two
-processes leave the same bytes, so a resumed one has to as well.
+`engine-child-kills`: the child that builds an engine, with TensorRT-RTX for a named architecture.
+Its engines come out byte by byte, but for numbers in the names of what is between two layers, which
+two builds left alone do not have in common. Killed, it is an error of the stage.
+
+`distributed-kills`: one of two processes that distil, by gloo on this machine. Two equal runs of
+two processes leave the same bytes, so a resumed one has to as well.
 
 Not tested: a build for the GPU that is here, NCCL, two machines.
 """

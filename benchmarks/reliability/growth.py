@@ -12,8 +12,8 @@ import numpy as np
 import scipy.stats
 
 CONFIDENCE = 0.95
-_BLOCKS = 16
-FEWEST_SAMPLES = 2 * _BLOCKS
+_BLOCKS = 8
+FEWEST_SAMPLES = 4 * _BLOCKS
 
 
 class Slope(NamedTuple):

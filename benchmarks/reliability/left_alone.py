@@ -1,7 +1,9 @@
 """A run that nothing disturbs, and what another run left that it did not."""
 
 import functools
+import hashlib
 import json
+import re
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +16,9 @@ from pipeline.cache.store import EntryRecord
 
 _BYTE_BY_BYTE = frozenset({"teacher", "distill", "export"})
 """Stages of which every output has to come out byte by byte."""
+_BUILD = "build"
+_NUMBERED = re.compile(rb"__mye\d+")
+"""Names of what is between two layers in an engine of TensorRT-RTX: each build counts anew."""
 _FACTS = "seconds.json"
 
 
@@ -98,6 +103,9 @@ def digests(home: Path, stages: tuple[str, ...]) -> dict[str, str]:
     results = small_project.results(home, stages)
     digest_of = {f"key of {stage}": key for stage, key in results.keys.items()}
     digest_of |= {small_project.RESULTS[stage]: digest for stage, digest in results.digests.items()}
+    if _BUILD in stages:
+        record = _record(home, _BUILD)
+        digest_of["engine"] = _engine_digest(_folder(home, _BUILD) / record.outputs["engine"].file)
     for stage in set(stages) & _BYTE_BY_BYTE:
         record = _record(home, stage)
         digest_of |= {output.file: output.sha256 for output in record.outputs.values()}
@@ -137,6 +145,11 @@ def fault(home: Path, alone: Alone) -> str:
     if missing := leftovers.missing_files(home, alone.home):
         return f"expected the files of a run left alone, seen no {', '.join(missing[:5])}"
     return ""
+
+
+def _engine_digest(path: Path) -> str:
+    """Return the sha256 of an engine, but for numbers that no two builds have in common."""
+    return hashlib.sha256(_NUMBERED.sub(b"__mye", path.read_bytes())).hexdigest()
 
 
 def _record(home: Path, stage: str) -> EntryRecord:

@@ -14,6 +14,8 @@ _WHERE = {
     "storage-places": "benchmarks.reliability.storage_places:PIECE",
     "hostile": "benchmarks.reliability.hostile.piece:PIECE",
     "storage-commands": "benchmarks.reliability.storage_commands:PIECE",
+    "gc": "benchmarks.reliability.garbage:PIECE",
+    "large-store": "benchmarks.reliability.large_store:PIECE",
     "long-run": "benchmarks.reliability.long_run:PIECE",
     "power-cut": "benchmarks.reliability.power_cut.piece:PIECE",
     "processes": "benchmarks.reliability.processes.piece:PIECE",
@@ -21,6 +23,7 @@ _WHERE = {
     "cache-truth": "benchmarks.reliability.cache_hits.truth:PIECE",
     "engine-child-kills": "benchmarks.reliability.child_kills:ENGINE_CHILD_KILLS",
     "distributed-kills": "benchmarks.reliability.child_kills:DISTRIBUTED_KILLS",
+    "broken-binaries": "benchmarks.reliability.broken_inputs.binary_formats:PIECE",
 }
 NAMES = tuple(_WHERE)
 

@@ -211,7 +211,7 @@ def play(case: Case, folder: Path, shared: Path) -> Outcome:
     remark = f"{fault}; exit {ended.code}"
     if not failed:
         return Outcome(fault=f"the fault was not met: {ended.stderr}", remark=remark)
-    wrong = storage_judge.store_fault(project / HOME, before)
+    wrong = storage_judge.store_fault(project / HOME, before, given_up=_SUPERFLUOUS)
     wrong = wrong or files_fault(left(project, command), files_before, whole)
     if not wrong and ended.code:
         wrong = storage_judge.message_fault(ended, project, failed)

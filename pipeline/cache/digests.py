@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from pipeline import stored_files
 from pipeline.atomic import write_bytes
 
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -33,12 +34,25 @@ _COMPUTING = {
 _Digests = dict[str, dict[str, dict[str, Any]]]
 
 
+class _Memo(msgspec.Struct, frozen=True, kw_only=True):
+    """What the file holds."""
+
+    sha256: str
+    """Of the digests, so that none counts that was changed since."""
+    digests: _Digests
+
+
+def _sha256_of(digests: _Digests) -> str:
+    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+
+
 class DigestCache:
     """What was computed for each (kind, key), kept in one JSON file between runs.
 
     Kinds are `code` (of one source file), `users_code` (what else one of the user's names) and
     `folder` (of one listing of an outside folder).
-    A convenience: without it everything is computed anew and nothing is different.
+    A convenience: without it everything is computed anew and nothing is different. It holds a
+    digest of itself, so that a file that was changed counts as none.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -47,8 +61,10 @@ class DigestCache:
         self._stored: _Digests = {}
         self._used: _Digests = {}
         if path is not None and path.is_file():
-            with contextlib.suppress(msgspec.DecodeError):
-                self._stored = msgspec.json.decode(path.read_bytes(), type=_Digests)
+            with contextlib.suppress(OSError, msgspec.DecodeError):
+                memo = stored_files.decode(stored_files.read_bytes(path), _Memo)
+                if memo.sha256 == _sha256_of(memo.digests):
+                    self._stored = memo.digests
 
     def get(self, kind: str, key: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Return what is stored of `key`, computing it the first time."""
@@ -67,7 +83,8 @@ class DigestCache:
             OSError: The file cannot be written.
         """
         if self._path is not None and self._used and self._used != self._stored:
-            write_bytes(self._path, json.dumps(self._used, sort_keys=True).encode())
+            memo = _Memo(sha256=_sha256_of(self._used), digests=self._used)
+            write_bytes(self._path, msgspec.json.encode(memo, order="sorted"))
             self._stored = self._used
 
 

@@ -15,6 +15,9 @@ from pathlib import Path
 
 import msgspec
 
+from pipeline import stored_files
+from pipeline.atomic import naming
+
 BEAT_S = 2.0
 """Seconds between two signs of a holder."""
 SILENCE_S = 12.0
@@ -49,7 +52,7 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
 def read(path: Path) -> Holder | None:
     """Return the holder that a file names, None where it names none."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Holder)
+        return stored_files.decode(stored_files.read_bytes(path), Holder)
     except (OSError, msgspec.DecodeError):
         return None
 
@@ -80,7 +83,8 @@ def named(path: Path, holder: Holder) -> Iterator[Callable[[], Holder | None]]:
     Raises:
         OSError: The file cannot be written.
     """
-    path.write_bytes(msgspec.json.encode(holder))
+    with naming(path):
+        path.write_bytes(msgspec.json.encode(holder))
     others: list[Holder] = []
     is_over = threading.Event()
 

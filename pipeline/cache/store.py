@@ -25,7 +25,15 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pipeline.atomic import naming, make_folders, replace_folder, sync, write_bytes, write_lasting
+from pipeline import stored_files
+from pipeline.atomic import (
+    make_folders,
+    naming,
+    replace_folder,
+    sync,
+    write_bytes,
+    write_lasting,
+)
 from pipeline.cache.keys import KeyDocument, file_sha256
 from pipeline.errors import StoreError
 
@@ -73,7 +81,7 @@ class EntryRecord(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             msgspec.DecodeError: It holds none, another schema's, or one that was changed.
         """
-        fields = msgspec.json.decode(content, type=dict[str, Any])
+        fields = stored_files.decode(content, dict[str, Any])
         digest = fields.pop(_RECORD_DIGEST, None)
         if fields.get("schema") != RECORD_SCHEMA:
             message = f"it is of schema {fields.get('schema')}, this madpipe knows {RECORD_SCHEMA}"
@@ -132,11 +140,11 @@ class Store:
             raise StoreError(home, "is a file, not a folder", "name a folder with MADPIPE_HOME")
         with self.io_errors():
             try:
-                content = (self.home / "layout.json").read_bytes()
+                content = stored_files.read_bytes(self.home / "layout.json")
             except FileNotFoundError:
                 return
         try:
-            layout = int(json.loads(content)["layout"])
+            layout = int(stored_files.loads(content)["layout"])
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             wrong = f"is not a layout record ({content[:40]!r})"
             remedy = "name another folder with MADPIPE_HOME, or remove this one"
@@ -227,7 +235,8 @@ class Store:
         """Return the entry of a stage that was used last, without checking its files."""
         pointer = self.home / "entries" / stage / "newest"
         try:
-            return _read(pointer.with_name(Path(pointer.read_text("utf-8").strip()).name)).entry
+            name = stored_files.read_bytes(pointer).decode().strip()
+            return _read(pointer.with_name(Path(name).name)).entry
         except (OSError, ValueError):
             return None
 
@@ -283,7 +292,7 @@ def damage_of(entry: Entry) -> str | None:
 
 def _read(path: Path) -> Lookup:
     try:
-        return Lookup(Entry(path, EntryRecord.decode((path / RECORD_FILE).read_bytes())))
+        return Lookup(Entry(path, EntryRecord.decode(stored_files.read_bytes(path / RECORD_FILE))))
     except FileNotFoundError:
         return Lookup(None, "its record is missing")
     except (msgspec.DecodeError, ValueError, OSError) as error:

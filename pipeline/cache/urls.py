@@ -101,7 +101,13 @@ class CacheUrl(NamedTuple):
 
 def is_url(text: str) -> bool:
     """Return whether a text is meant as a URL and not as a folder."""
-    return "://" in text
+    return "://" in text or _lacks_slashes(text)
+
+
+def _lacks_slashes(text: str) -> bool:
+    """Return whether a text is a URL with fewer slashes than it needs, as s3:/BUCKET."""
+    scheme, colon, _ = text.partition(":")
+    return bool(colon) and "://" not in text and scheme.lower() in SCHEMES
 
 
 def parse(text: str) -> CacheUrl:
@@ -119,6 +125,9 @@ def parse(text: str) -> CacheUrl:
 
 def fault_of(text: str) -> tuple[str, str] | None:
     """Return what is wrong with a URL and what to do, None where nothing is."""
+    if _lacks_slashes(text):
+        scheme = text.partition(":")[0]
+        return f"has no // behind {scheme}:", f"write {scheme}://, or ./ before a folder's name"
     scheme, rest = _scheme_of(text), text.partition("://")[2]
     if not _SCHEME.fullmatch(scheme) or scheme not in SCHEMES:
         if scheme in _OTHERS:
@@ -148,6 +157,8 @@ def fault_of(text: str) -> tuple[str, str] | None:
 
 def without_secrets(text: str) -> str:
     """Return a URL without user, password and query."""
+    if _lacks_slashes(text):  # nobody knows where in it a password would stand
+        return f"{text.partition(':')[0]}:***"
     scheme, separator, rest = text.partition("://")
     head, slash, path = rest.partition("/")
     if _has_odd_port(head):  # what follows may be the rest of a password

@@ -88,10 +88,10 @@ def users_code_digests(path: Path, digest_cache: DigestCache) -> dict[str, str]:
         places = _Places(folder, _folders(folder, file, seen))
         waiting += _named_files(places, seen)
         for module in (*entry["imports"], *_module_names(seen, own_module)):
-            found = [*_modules(places, module)]
-            waiting += found
+            files = [*_modules(places, module)]
+            waiting += files
             is_import = module in entry["imports"]
-            if is_import and not found and not _lies_beside(places, module):
+            if is_import and not files and not _lies_beside(places, module):
                 more, version = _of_package(module.partition(".")[0])
                 waiting += more
                 digests |= version
@@ -225,8 +225,8 @@ def _of_package(top: str) -> tuple[list[Path], dict[str, str]]:
 
 def _version(top: str) -> str:
     """Return the version of an installed top-level module."""
-    found = machine.version(_DISTRIBUTIONS.get(top, top))
-    if found != machine.ABSENT:
-        return found
+    version = machine.version(_DISTRIBUTIONS.get(top, top))
+    if version != machine.ABSENT:
+        return version
     names = sorted(set(metadata.packages_distributions().get(top, ())))
     return " ".join(f"{name} {metadata.version(name)}" for name in names) or machine.ABSENT

@@ -16,7 +16,7 @@ from pipeline.cli import completion, torchrun
 from pipeline.errors import ConfigError, StoreError, UsageError
 from pipeline.gates.judge import Verdict
 from pipeline.planner import ALL
-from pipeline.project import Project
+from pipeline.project import Project, home_of
 from stages.catalog import declare
 from stages.completed_settings import complete
 
@@ -78,6 +78,17 @@ def open_project(config: Path, overrides: Sequence[str] | None) -> Project:
         faults = [fault.removeprefix("--set ") for fault in error.faults]
         advice = f"or start another number with torchrun ({size} now)"
         raise ConfigError([f"{fault}, {advice}" for fault in faults]) from error
+
+
+def working_folder(config: Path) -> Path:
+    """Return the working folder beside a settings file, which is there where it was named.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if config != DEFAULT_CONFIG and (config.is_dir() or not config.exists()):
+        raise ConfigError([f"{config}: no such file; correct --config or leave it out"])
+    return home_of(config)
 
 
 def open_last_run(config: Path, overrides: Sequence[str] | None) -> Project:
@@ -151,12 +162,12 @@ def inconclusive_code(choice: str | None) -> int:
 
 def write(text: str) -> None:
     """Write lines to standard output; none is a command to a terminal or to a workflow."""
-    typer.echo(texts.shown(text))
+    typer.echo(texts.screen_text(text))
 
 
 def write_note(text: str) -> None:
     """Write what the user should know beside a result to standard error."""
-    typer.echo(texts.shown(text), err=True)
+    typer.echo(texts.screen_text(text), err=True)
 
 
 def write_json(value: Any) -> None:

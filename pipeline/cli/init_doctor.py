@@ -9,7 +9,6 @@ from pipeline.cli.common import DEFAULT_CONFIG, Config, Json, Overwrite
 from pipeline.config import template
 from pipeline.config.presets import PRESETS
 from pipeline.errors import UsageError, did_you_mean
-from pipeline.project import home_of
 
 Preset = Annotated[
     str,
@@ -34,7 +33,7 @@ def doctor(config: Config = DEFAULT_CONFIG, *, as_json: Json = False) -> None:
     """Show what this machine can and cannot do, with the fix for each lack."""
     from stages.doctor import examine  # noqa: PLC0415  (it imports what it examines)
 
-    findings = examine(home_of(config))
+    findings = examine(common.working_folder(config))
     if as_json:
         common.write_json([finding._asdict() for finding in findings])
         return

@@ -9,16 +9,25 @@ import contextlib
 import math
 import tomllib
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from pipeline import texts
-from pipeline.config.rules import Fault, KeyPath, broken_rules
-from pipeline.errors import ConfigError, SettingsFault, did_you_mean
+from pipeline.config.gate_rules import Fault, KeyPath
+from pipeline.config.rules import broken_rules
+from pipeline.errors import ConfigError, SettingsFault, did_you_mean, first_line
 from pipeline.settings import Settings, Table
+
+_LARGEST_BYTES = 2**20
+_MOST_LEVELS = 16
+_TOO_DEEP = "nested deeper than any setting"
+_MOST_BITS = 10_000
+_TOO_LONG = "a number longer than any setting"
+_MOST_PARSED = 1_000_000
+"""Characters that are parsed to find the lines of keys; what lies behind has no line."""
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Settings:
@@ -70,7 +79,12 @@ def _checked(table: dict[str, Any], overrides: Sequence[str], path: Path, text: 
 
 def _read(path: Path) -> str:
     try:
-        return texts.decode(path.read_bytes())
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_BYTES + 1)
+        if len(content) > _LARGEST_BYTES:
+            wrong = f"is no settings file (larger than {_LARGEST_BYTES // 2**20} MiB)"
+            raise ConfigError([f"{path}: {wrong}; name another file"])
+        return texts.decode(content)
     except FileNotFoundError as error:
         fault = f"{path}: no such file; write one with 'madpipe init' or name it with --config"
         raise ConfigError([fault]) from error
@@ -85,7 +99,7 @@ def _read(path: Path) -> str:
 
 def _parsed(path: Path, text: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
+        return _toml(text)
     except tomllib.TOMLDecodeError as error:
         message, _, position = str(error).partition(" (at line ")
         line = position.partition(",")[0]
@@ -94,6 +108,37 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
         if "\\" in message or "escape" in message.lower() or "hex" in message.lower():
             remedy = "write paths with slashes, or in 'single quotes'"
         raise ConfigError([f"{place}: not TOML ({message.lower()}); {remedy}"]) from error
+
+
+def _toml(text: str) -> dict[str, Any]:
+    """Return what a text in TOML says.
+
+    Raises:
+        tomllib.TOMLDecodeError: It is none, or nested deeper than any setting is.
+    """
+    try:
+        parsed = tomllib.loads(text)
+    except RecursionError as error:
+        raise tomllib.TOMLDecodeError(_TOO_DEEP) from error
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError as error:  # a number of more digits than Python reads
+        raise tomllib.TOMLDecodeError(first_line(error)) from error
+    level: list[Any] = [parsed]
+    for _ in range(_MOST_LEVELS):
+        level = [inner for value in level for inner in _inside(value)]
+        if any(isinstance(v, int) and v.bit_length() > _MOST_BITS for v in level):
+            raise tomllib.TOMLDecodeError(_TOO_LONG)
+        if not level:
+            return parsed
+    raise tomllib.TOMLDecodeError(_TOO_DEEP)
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    """Return what a list or a table holds."""
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _override(table: dict[str, Any], text: str) -> KeyPath:
@@ -110,7 +155,7 @@ def _override(table: dict[str, Any], text: str) -> KeyPath:
     parsed: Any = value
     if "\n" not in value:  # a line break would begin another key, so such a value is text
         with contextlib.suppress(tomllib.TOMLDecodeError):
-            parsed = tomllib.loads(f"value = {value}")["value"]
+            parsed = _toml(f"value = {value}")["value"]
     for name in path[:-1]:
         inner = table.setdefault(name, {})
         if not isinstance(inner, dict):
@@ -188,11 +233,14 @@ def key_lines(text: str) -> dict[KeyPath, int]:
     """
     lines: dict[KeyPath, int] = {}
     table: KeyPath = ()
-    statement, start = "", 0
+    statement, start, parsed = "", 0, 0
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
         statement, start = (statement + "\n" + line, start) if statement else (line, number)
+        parsed += len(statement)
+        if parsed > _MOST_PARSED:
+            break
         try:
-            paths = _paths(tomllib.loads(statement))
+            paths = _paths(_toml(statement))
         except tomllib.TOMLDecodeError:
             continue
         if statement.lstrip().startswith("["):

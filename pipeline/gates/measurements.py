@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 import msgspec
 from msgspec import Struct, field
 
+from pipeline import stored_files
 from pipeline.atomic import write_bytes
 from pipeline.errors import StoreError
 from pipeline.gates.build_records import Candidates, Count, EngineManifest, Sha256, Share
@@ -325,10 +326,10 @@ def read(path: Path, kind: type[Document]) -> Document:
     """
     remedy = "measure again: madpipe run validate"
     try:
-        content = path.read_bytes()
-        schema = msgspec.json.decode(content, type=_Schema).schema
+        content = stored_files.read_bytes(path)
+        schema = stored_files.decode(content, _Schema).schema
         if schema == SCHEMA:
-            return msgspec.json.decode(content, type=kind)
+            return stored_files.decode(content, kind)
     except (OSError, msgspec.DecodeError) as error:
         wrong = f"holds no {kind.__name__.lower()} ({error})"
         raise StoreError(str(path), wrong, remedy) from error

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct, field
 
+from pipeline import stored_files
 from pipeline.atomic import write_bytes
 from pipeline.errors import StoreError
 from pipeline.gates.build_records import Count, Share
@@ -92,7 +93,7 @@ def read(path: Path) -> Pictures:
         StoreError: It is not there, damaged, or of another schema.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Pictures)
+        return stored_files.decode(stored_files.read_bytes(path), Pictures)
     except (OSError, msgspec.DecodeError) as error:
         wrong = f"holds no pictures ({error})"
         raise StoreError(str(path), wrong, "measure again: madpipe run validate") from error

@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from pipeline import stored_files
 from pipeline.atomic import write_bytes
 from pipeline.errors import StoreError
 
@@ -73,7 +74,7 @@ def read(path: Path) -> ImageList:
         StoreError: It is not there, damaged, or of another schema.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=ImageList)
+        return stored_files.decode(stored_files.read_bytes(path), ImageList)
     except (OSError, msgspec.DecodeError) as error:
         wrong = f"holds no list of images ({error})"
         remedy = "distil again: madpipe run distill --force distill"

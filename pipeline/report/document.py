@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from pipeline import machine, run_records
+from pipeline import machine, run_records, stored_files
 from pipeline.cache.store import Entry
 from pipeline.config.load import table_of
 from pipeline.errors import StoreError
@@ -30,7 +30,6 @@ _RELEVANT_FACTS = (
 _MOST_POINTS = 400
 PICTURES = "pictures"
 """The output of validate that holds the worst images."""
-_CURVE_POINTS = msgspec.json.Decoder(records.CurvePoint)
 
 
 def document(project: Project, verdicts: Sequence[Verdict] | None = None) -> Report:
@@ -105,7 +104,7 @@ def _candidates(build: Entry | None) -> tuple[Candidate, ...]:
     """Return what build tried, nothing where it left no table or one that cannot be read."""
     content = _content(build, "candidates")
     try:
-        return msgspec.json.decode(content, type=Candidates).candidates if content else ()
+        return stored_files.decode(content, Candidates).candidates if content else ()
     except msgspec.DecodeError:
         return ()
 
@@ -125,7 +124,8 @@ def _curves(distill: Entry | None) -> tuple[records.CurvePoint, ...]:
     """Return a point for each monitored round, thinned to what a plot can show."""
     content = _content(distill, "curves")
     try:
-        points = _CURVE_POINTS.decode_lines(content)
+        lines = filter(None, map(bytes.strip, content.splitlines()))
+        points = [stored_files.decode(line, dict[str, int | float]) for line in lines]
     except msgspec.DecodeError:
         return ()
     if len(points) <= _MOST_POINTS:
@@ -138,6 +138,7 @@ def _curves(distill: Entry | None) -> tuple[records.CurvePoint, ...]:
 def _content(entry: Entry | None, name: str) -> bytes:
     """Return what a stage left for the report beside its main results, nothing if it did not."""
     try:
-        return entry.output(name).read_bytes() if entry and name in entry.record.outputs else b""
+        is_left = entry is not None and name in entry.record.outputs
+        return stored_files.read_bytes(entry.output(name)) if entry and is_left else b""
     except OSError:
         return b""

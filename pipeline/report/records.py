@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct, field
 
+from pipeline import stored_files
 from pipeline.errors import StoreError
 from pipeline.gates import measurements
 from pipeline.gates.build_records import Candidate, Count, EngineManifest, Sha256
@@ -165,11 +166,11 @@ def read_stored(name: str, path: Path) -> StoredReport:
     """
     remedy = "write it anew: madpipe baseline FOLDER, or madpipe report --format json"
     try:
-        report = msgspec.json.decode(path.read_bytes(), type=_StoredReport)
+        report = stored_files.decode(stored_files.read_bytes(path), _StoredReport)
         if report.schema == SCHEMA:
             return StoredReport(
-                stages=msgspec.json.decode(report.stages, type=tuple[StageReport, ...]),
-                environment=msgspec.json.decode(report.environment, type=Mapping[str, str]),
+                stages=stored_files.decode(report.stages, tuple[StageReport, ...]),
+                environment=stored_files.decode(report.environment, dict[str, str]),
             )
     except (OSError, msgspec.DecodeError) as error:
         raise StoreError(name, f"is no report ({error})", remedy) from error

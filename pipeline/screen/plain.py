@@ -14,7 +14,7 @@ import msgspec
 from pipeline.events import Event
 from pipeline.screen import formatting
 from pipeline.screen.pace import Pace
-from pipeline.texts import json_line, printable, shown
+from pipeline.texts import json_line, printable, screen_text
 
 _PROGRESS_EVERY_S = 10.0
 
@@ -63,7 +63,7 @@ class PlainScreen:
             self._pace.add(event)
         line = self._line(event)
         if line is not None:
-            print(shown(printable(line)), file=self._stream, flush=True)
+            print(screen_text(printable(line)), file=self._stream, flush=True)
 
     def close(self) -> None:
         """Do nothing: every line is already out."""

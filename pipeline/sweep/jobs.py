@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from pipeline import exit_codes, run_records
+from pipeline import exit_codes, run_records, stored_files
 from pipeline.cache.store import Store
 from pipeline.errors import StoreError
 from pipeline.events import Event
@@ -156,7 +156,7 @@ def home_variable(job: Job) -> dict[str, str]:
 def emit_line(line: bytes, on_event: OnEvent) -> None:
     """Emit the event of one line of `--json`; what is none is left out."""
     try:
-        fields = msgspec.json.decode(line, type=dict[str, object])
+        fields = stored_files.decode(line, dict[str, object])
         head: dict[str, object] = {
             name: fields.pop(name) for name in ("time_s", "kind", "stage") if name in fields
         }

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from pipeline import stored_files
 from pipeline.atomic import write_bytes
 from pipeline.file_lock import try_lock
 
@@ -45,7 +46,7 @@ class Resumption:
         self._lock = threading.Lock()
         self._is_over = False
         try:
-            self._progress = msgspec.json.decode(path.read_bytes(), type=Progress)
+            self._progress = stored_files.decode(stored_files.read_bytes(path), Progress)
         except (OSError, msgspec.DecodeError):
             self._progress = Progress(name=name)  # none, or no more of use: another run begins
 

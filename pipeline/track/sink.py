@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from pipeline import stored_files
 from pipeline.cache.store import Entry, Store
 from pipeline.errors import error_summary
 from pipeline.events import Event, Sink, broadcast
@@ -181,8 +182,8 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _stored_points(entry: Entry) -> list[Mapping[str, Any]]:
     """Return the points of the curves that a stored stage once reported, none where it has none."""
     try:
-        lines = (entry.path / _EVENTS).read_bytes().splitlines()
-        events = [msgspec.json.decode(line, type=dict[str, Any]) for line in lines]
+        lines = stored_files.read_bytes(entry.path / _EVENTS).splitlines()
+        events = [stored_files.decode(line, dict[str, Any]) for line in lines]
     except (OSError, msgspec.DecodeError):
         return []  # they are no output of the stage, and so not everywhere it is
     return [event for event in events if event.get("kind") == "point"]

@@ -5,12 +5,11 @@ Knows nothing of images but a function that says which cells name one.
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import texts
+from pipeline import stored_files, texts
 from pipeline.errors import StageError
 
 _DELIMITERS = "\t,;|"
@@ -49,7 +48,11 @@ def _rows(file: Path, names_image: Callable[[str], bool]) -> list[list[str]]:
         return _of_words([line.strip() for line in lines if line.strip()], names_image)
     content = io.StringIO("\n".join(lines), newline="")
     cells = csv.reader(content, delimiter=delimiter, skipinitialspace=True)
-    return [row for row in cells if any(map(str.strip, row))]
+    try:
+        return [row for row in cells if any(map(str.strip, row))]
+    except csv.Error as error:
+        remedy = "correct the quotes around its cells"
+        raise StageError(str(file), f"is no table ({error})", remedy) from error
 
 
 def _of_words(lines: Sequence[str], names_image: Callable[[str], bool]) -> list[list[str]]:
@@ -80,10 +83,10 @@ def _cell(value: Any) -> str:
 def _of_json(text: str) -> list[list[Any]]:
     """Return rows of what says images and their classes, none where it is something else."""
     try:
-        content = json.loads(text)
+        content = stored_files.loads(text)
     except ValueError:
         try:
-            content = [json.loads(line) for line in text.splitlines() if line.strip()]
+            content = [stored_files.loads(line) for line in text.splitlines() if line.strip()]
         except ValueError:
             return []
     if isinstance(content, Mapping):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline import machine
+from pipeline import machine, stored_files
 from pipeline.atomic import write_bytes
 from pipeline.cache.keys import file_sha256
 from pipeline.errors import UsageError
@@ -52,7 +52,7 @@ def manifest_text(manifest: EngineManifest) -> bytes:
 def read_manifest(manifest_path: Path, engine: Path) -> EngineManifest:
     """Return the manifest of an engine; StageError where it does not describe these bytes."""
     try:
-        manifest = msgspec.json.decode(manifest_path.read_bytes(), type=EngineManifest)
+        manifest = stored_files.decode(stored_files.read_bytes(manifest_path), EngineManifest)
         digest = file_sha256(engine)
     except (OSError, msgspec.DecodeError) as error:
         raise StageError("the engine", f"cannot be read ({error})", "build it again") from error
@@ -82,7 +82,7 @@ def read_folder(folder: Path, place: str) -> tuple[EngineManifest, Path]:
             place, f"has no manifest.json ({folder})", "name a folder that madpipe build wrote"
         )
     try:
-        name = msgspec.json.decode(path.read_bytes(), type=EngineManifest).engine
+        name = stored_files.decode(stored_files.read_bytes(path), EngineManifest).engine
     except msgspec.DecodeError as error:
         raise StageError(place, f"has no sound manifest ({error})", "build it again") from error
     if Path(name).name != name:
@@ -104,7 +104,7 @@ def check_folder(folder: Path, names: Sequence[str]) -> None:
     if _holds_images(folder):
         raise UsageError("--out", f"is a folder of images ({folder})", "give --out another DIR")
     try:
-        msgspec.json.decode((folder / MANIFEST_FILE).read_bytes(), type=EngineManifest)
+        stored_files.decode(stored_files.read_bytes(folder / MANIFEST_FILE), EngineManifest)
     except (OSError, msgspec.DecodeError):
         for name in names:
             if (folder / name).exists():

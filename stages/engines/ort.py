@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from pipeline import machine
+from pipeline import machine, stored_files
 from pipeline.atomic import write_bytes
 from pipeline.errors import UnavailableError, first_line
 from pipeline.gates.build_records import EngineManifest, EpContext
@@ -224,7 +224,7 @@ def open(  # noqa: A001  (the protocol)
 def _manifest(engine: Path) -> EngineManifest:
     path = engine.with_name(MANIFEST_FILE)
     try:
-        return msgspec.json.decode(path.read_bytes(), type=EngineManifest)
+        return stored_files.decode(stored_files.read_bytes(path), EngineManifest)
     except (OSError, msgspec.DecodeError) as error:
         raise StageError(
             "the engine", f"has no sound manifest beside it ({path}: {error})", "build it again"

@@ -4,12 +4,12 @@ timm writes `architecture`, `num_classes`, `pretrained_cfg` and `label_names`; i
 wrote all of it as one mapping.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline import stored_files
 from pipeline.preprocessing import Interpolation
 from stages.hubs.records import NamedWeights, checked_statistics, fault
 from stages.hubs.transformers_configs import check_classifier, is_of_transformers, of_transformers
@@ -56,7 +56,7 @@ def mapping(path: Path, setting: str) -> dict[str, Any]:
         SettingsFault: It is not there, or holds none.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = stored_files.loads(stored_files.read_bytes(path))
     except OSError as error:
         wrong = f"has no {path.name} ({path}: {error.strerror})"
         raise fault(setting, wrong, f"put it there; {_INSTEAD}") from error

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline import machine
+from pipeline import machine, stored_files
 from pipeline.atomic import write_bytes
 from pipeline.paths import working_folder
 from pipeline.weight_names import FORMS, HUGGING_FACE, TIMM, TORCHVISION, hub_of
@@ -149,6 +149,6 @@ def _malformed(weights: str, setting: str) -> Exception:
 
 def _read(path: Path) -> _Kept | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Kept)
+        return stored_files.decode(stored_files.read_bytes(path), _Kept)
     except (OSError, msgspec.DecodeError):
         return None

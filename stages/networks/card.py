@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 
 from models.output_kind import OutputKind
 from models.programs.kinds import ProgramKind
+from pipeline import stored_files
 from pipeline.gates.real_images import RealImages
 from pipeline.preprocessing import Preprocessing
 from stages.networks.program_kind import kind_of
@@ -74,7 +75,7 @@ def from_metadata(texts: Mapping[str, str]) -> Card | None:
         msgspec.DecodeError: It is no card.
     """
     text = texts.get(METADATA_KEY)
-    return msgspec.json.decode(text, type=Card) if text is not None else None
+    return stored_files.decode(text, Card) if text is not None else None
 
 
 def read(path: Path) -> Card | None:

@@ -10,6 +10,7 @@ import msgspec
 import onnx
 from onnx import ModelProto, TensorProto
 
+from pipeline import stored_files
 from pipeline.errors import UsageError
 from pipeline.preprocessing import Origin, Preprocessing, size_fields
 from stages.networks import card as cards
@@ -38,7 +39,7 @@ def preprocessing_of(model: ModelProto) -> Preprocessing:
         return Preprocessing(**fields)
     for entry in model.metadata_props:
         if entry.key == KEY:
-            return msgspec.json.decode(entry.value, type=Preprocessing)
+            return stored_files.decode(entry.value, Preprocessing)
     channels, height, width = onnx_io.image_shape(model)
     signature = onnx_io.signature(model)
     is_bytes = signature.input_type == "UINT8"

@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import stored_files
 from pipeline.errors import UnavailableError, UsageError
 from pipeline.gates.build_records import Signature
 from pipeline.stage import StageError
@@ -80,7 +81,7 @@ def read(folder: Path | None) -> WebRuntime:
         wrong = "is missing: a page runs the student with onnxruntime-web, which is not downloaded"
         raise UsageError(OPTION, wrong, remedy)
     try:
-        package = msgspec.json.decode((folder / "package.json").read_bytes(), type=_Package)
+        package = stored_files.decode(stored_files.read_bytes(folder / "package.json"), _Package)
         if package.name != _PACKAGE:
             raise UsageError(OPTION, f"is another package ({package.name})", remedy)
         files = {name: (folder / "dist" / name).read_bytes() for name in FILES}

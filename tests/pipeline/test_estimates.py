@@ -92,3 +92,20 @@ def test_a_rate_is_read_as_it_was_written(tmp_path: Path) -> None:
     save(tmp_path, rates)
     (stored,) = load(tmp_path).values()
     assert msgspec.to_builtins(stored["distill"]) == msgspec.to_builtins(rates["distill"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("distill.rounds", 0), ("distill.rounds", "x"), ("distill.rounds", None)],
+)
+def test_a_rate_with_other_values_foretells_nothing(name: str, value: object) -> None:
+    rate = _smoke()["distill"]
+    changed = msgspec.structs.replace(rate, settings=rate.settings | {name: value})
+    assert estimate(DISTILL, SETTINGS, {estimates._machine(): {"distill": changed}}) is None
+
+
+def test_a_rate_without_end_foretells_nothing() -> None:
+    rate = _smoke()["distill"]
+    endless = {"rounds": estimates.UnitRate(each_s=1e308, total=1e308)}
+    changed = msgspec.structs.replace(rate, units=endless)
+    assert estimate(DISTILL, SETTINGS, {estimates._machine(): {"distill": changed}}) is None

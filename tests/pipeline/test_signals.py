@@ -102,6 +102,21 @@ def test_a_closed_terminal_asks_unless_it_is_ignored(handler: str, *, asks: bool
     """)
 
 
+@BOTH
+def test_a_signal_while_handlers_are_put_back_keeps_none_from_it(number: str) -> None:
+    run(f"""
+    import signal as module
+    before = getsignal(SIGINT), getsignal(SIGTERM)
+    signals._SAME_REQUEST_S = -1.0
+    put, left = module.signal, [{number}]
+    with stop_on_signals():
+        raise_signal(SIGINT)
+        module.signal = lambda *arguments: (left and raise_signal(left.pop()), put(*arguments))
+    module.signal = put
+    assert (getsignal(SIGINT), getsignal(SIGTERM)) == before
+    """)
+
+
 @pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP"])
 def test_outside_of_a_run_a_signal_interrupts_as_ctrl_c_does(number: str) -> None:
     run(f"""

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline import texts
 from pipeline.errors import ConfigError, MadpipeError, SettingsFault
-from pipeline.texts import json_line, printable, shown
+from pipeline.texts import json_line, printable, screen_text
 
 ESCAPES = {
     "clear": "\x1b[2J",
@@ -69,33 +69,33 @@ def test_json_that_is_shown_stands_for_the_same(text: str) -> None:
 )
 def test_no_line_is_a_command_to_a_workflow(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
-    assert shown(text) == text
+    assert screen_text(text) == text
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    written = shown(text)
+    written = screen_text(text)
     assert not any(line.lstrip().startswith("::") for line in written.splitlines())
     assert "##[" not in written
-    assert shown(json_line('{"a": "##[group]"}')) == json_line('{"a": "##[group]"}')
+    assert screen_text(json_line('{"a": "##[group]"}')) == json_line('{"a": "##[group]"}')
 
 
 def test_lines_stay_lines() -> None:
-    assert shown("a\n\x1bb\n\tc") == "a\n\\x1bb\n\tc"
+    assert screen_text("a\n\x1bb\n\tc") == "a\n\\x1bb\n\tc"
 
 
 def test_every_print_of_the_commands_goes_through_it() -> None:
     root = Path(texts.__file__).parent
-    found = {
+    prints = {
         f"{path.relative_to(root)}: {line.strip()}"
         for path in [*root.glob("cli/*.py"), *root.glob("screen/*.py")]
         for line in path.read_text(encoding="utf-8").splitlines()
         if "typer.echo(" in line or " print(" in line
     }
-    assert found == {
-        "cli/common.py: typer.echo(texts.shown(text))",
-        "cli/common.py: typer.echo(texts.shown(text), err=True)",
+    assert prints == {
+        "cli/common.py: typer.echo(texts.screen_text(text))",
+        "cli/common.py: typer.echo(texts.screen_text(text), err=True)",
         "cli/help_topics.py: typer.echo(root.get_help())",
         'cli/help_topics.py: typer.echo("\\n\\n".join(map(_explained, codes)))',
         "cli/help_topics.py: typer.echo(command.get_help(inner))",
         'cli/main.py: typer.echo(f"madpipe {__version__}")',
-        "screen/plain.py: print(shown(printable(line)), file=self._stream, flush=True)",
+        "screen/plain.py: print(screen_text(printable(line)), file=self._stream, flush=True)",
         "screen/sweep_lines.py: print(line, file=self._stream, flush=True)",
     }

@@ -189,6 +189,12 @@ def test_a_file_that_is_no_generator_is_refused(tmp_path: Path) -> None:
     weights.save(path, torch.nn.Linear(2, 2), {})
     with pytest.raises(StageError, match=r"^g: is no generator of a distill run"):
         generators.load(path, "g")
+    sizes = {"noise_dim": 10**9, "image_size_px": 8, "channels": 1, "width": 10**9}
+    for arguments in ({}, {"x": 1}, {"noise_dim": "a"}, sizes, sizes | {"width": -1}):
+        text = {"madpipe.generator": json.dumps(arguments)}
+        weights.save(path, torch.nn.Linear(2, 2), text)
+        with pytest.raises(StageError, match=r"^g: describes no generator that its weights fit"):
+            generators.load(path, "g")
 
 
 def test_a_bank_that_is_kept_would_be_noticed(tiny: TinyRun) -> None:

@@ -91,7 +91,7 @@ class _Observer:
             return f"a pickle took {module}.{name}" if is_wrong else ""
         return self._judge_process(event, arguments)
 
-    def _judge_open(self, path: Any, mode: Any, flags: Any) -> str:
+    def _judge_open(self, path: Any, _mode: Any, flags: Any) -> str:
         if not _is_path(path):
             return ""
         if isinstance(flags, int) and flags & _WRITES:

@@ -35,6 +35,8 @@ _MAX_PRIVATE_BYTES = 12 * 1024**3
 """At which an allocation fails, whoever is to be blamed: the machine has other work."""
 _MAX_FILE_BYTES = 1024**3
 _LOOK_S = 0.01
+COMPILED = "torchinductor"
+"""Among the temporary files: what torch keeps of its own."""
 _MAX_NOTES = 20
 _PR_SET_CHILD_SUBREAPER = 36
 _HEAVY = (
@@ -42,6 +44,7 @@ _HEAVY = (
     *("safetensors.torch", "torch.export", "matplotlib.figure", "jinja2", "psutil", "filelock"),
     *("pipeline.cli.main", "stages.standalone", "stages.data.folder", "stages.doctor"),
     *("stages.networks.factory", "stages.networks.weights", "pipeline.report.document"),
+    *("pipeline.report.html", "pipeline.report.plots", "matplotlib.backends.backend_svg"),
     *("stages.packaging.archive", "stages.packaging.contents", "fsspec", "multiprocessing"),
     *("stages.teacher.stage", "stages.export.stage", "stages.build.stage", "stages.validate.stage"),
 )
@@ -202,11 +205,15 @@ def _command(request: Request) -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_FILE_BYTES, _MAX_FILE_BYTES))
     resource.setrlimit(resource.RLIMIT_DATA, (_MAX_PRIVATE_BYTES, _MAX_PRIVATE_BYTES))
-    changes = {"HOME": str(layout.home), "TMPDIR": str(layout.temporary)}
+    changes = {
+        "HOME": str(layout.home),
+        "TMPDIR": str(layout.temporary),
+        "TORCHINDUCTOR_CACHE_DIR": str(layout.temporary / COMPILED),
+    }
     if request.is_fresh:
-        os.execve(
+        os.execve(  # noqa: S606  (our own command)
             small_project.MADPIPE,
-            ["madpipe", *map(os.fsencode, request.arguments)],
+            [b"madpipe", *map(os.fsencode, request.arguments)],
             small_project.environment(**changes, PYTHONDONTWRITEBYTECODE="1"),
         )
     os.environ.update(changes)

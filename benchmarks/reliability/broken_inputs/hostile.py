@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import random
 from typing import Any
 
@@ -14,7 +15,7 @@ NUMBERS: tuple[Any, ...] = (
     *(math.nan, math.inf, -math.inf),
 )
 TEXTS = (
-    *("", " ", ".", "..", "/", "//", "~", "~nobody", "-", "--", "-x", "\t", "\n", "\r\n", "a\nb"),
+    *("", " ", ".", "..", "/", "//", "~", "~no-one", "-", "--", "-x", "\t", "\n", "\r\n", "a\nb"),
     *(
         "\x1b[31mred\x1b[0m",
         "\x7f",
@@ -116,3 +117,17 @@ def bytes_removed(rng: random.Random, content: bytes) -> bytes:
     """Return bytes without some in the middle."""
     first, last = sorted(rng.randrange(len(content) + 1) for _ in range(2))
     return content[:first] + content[last:]
+
+
+def argument(rng: random.Random) -> str:
+    """Return a text that a command line can hold, which no NUL can be in."""
+    kind = rng.randrange(8)
+    if kind == 0:
+        return os.fsdecode(rng.choice([b"\xff", b"a\xe9b", b"\xed\xa0\x80", b"\x80/x"]))
+    if kind == 1:
+        return rng.choice(
+            ["--help", "--version", "--traceback", "--nothing", "-h", "-c", "@x", "="]
+        )
+    if kind == 2:
+        return "z" * rng.choice([255, 256, 4096, 100_000])
+    return text(rng).replace("\0", "0")

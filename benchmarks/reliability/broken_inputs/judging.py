@@ -8,17 +8,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.reliability.broken_inputs.fork_server import MAX_BYTES, MAX_SECONDS, Ended, Layout
+from benchmarks.reliability.broken_inputs.fork_server import (
+    COMPILED,
+    MAX_BYTES,
+    MAX_SECONDS,
+    Ended,
+    Layout,
+)
 from pipeline import exit_codes
 
 CODES = {entry.code for entry in exit_codes.ALL}
 _JUDGED = (exit_codes.GATE_FAILED, exit_codes.GATE_INCONCLUSIVE)
 """Codes of a result, which need no message."""
-_MESSAGE = re.compile(r"^\S.*: .+; .+", re.MULTILINE)
+_MESSAGE = re.compile(r".: .+; .+", re.DOTALL)
 _SPILLS = re.compile(
     r"Traceback \(most recent|madpipe: unexpected |\.py:\d+: \w*Warning|Exception ignored"
-    r"|Segmentation fault|terminate called|Fatal Python error"
+    r"|Segmentation fault|terminate called|Fatal Python error|failure\.txt"
 )
+TRACEBACK = "--traceback"
 _STORE = ".madpipe"
 _QUOTED = 300
 
@@ -55,7 +62,8 @@ def fault(arguments: Sequence[str], ended: Ended, layout: Layout) -> str:
         return _of(arguments, f"expected 2 GiB and 20 s at most, took {used}", layout)
     if ended.left_running:
         return _of(arguments, f"left {ended.left_running} processes running", layout)
-    if wrong := _of_text(ended.code, _text(layout.stream("stderr"))):
+    errors = "" if TRACEBACK in arguments else _text(layout.stream("stderr"))
+    if errors and (wrong := _of_text(ended.code, errors)):
         return _of(arguments, wrong, layout)
     notes = _text(layout.notes).splitlines()
     return _of(arguments, notes[0].strip("'"), layout) if notes else ""
@@ -84,7 +92,7 @@ def changed(
     lost = before.entries - after.entries
     if lost and arguments[:2] != ["cache", "gc"]:
         return _of(arguments, f"removed a stored stage: {min(lost)}")
-    if left := list(layout.temporary.iterdir()):
+    if left := [path for path in layout.temporary.iterdir() if path.name != COMPILED]:
         return _of(arguments, f"left {left[0].name} among the temporary files")
     if left := list(layout.home.iterdir()):
         return _of(arguments, f"left {left[0].name} in the user's home")

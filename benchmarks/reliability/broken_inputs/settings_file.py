@@ -67,12 +67,6 @@ def _whole(rng: random.Random) -> str:
     return rng.choice([text, small_project.SETTINGS, "seed = 1\n"])
 
 
-def _lines(rng: random.Random, text: str, change: Callable[[list[str]], None]) -> str:
-    lines = text.splitlines()
-    change(lines)
-    return "\n".join(lines)
-
-
 def _swapped_tables(rng: random.Random, text: str) -> str:
     lines = text.splitlines()
     heads = [index for index, line in enumerate(lines) if line.startswith("[")]
@@ -93,7 +87,7 @@ def _unknown_key(rng: random.Random, text: str) -> str:
     return f"{text}\n{key} = {hostile.toml(rng, hostile.value(rng))}\n"
 
 
-def _table_for_value(rng: random.Random, text: str) -> str:
+def _table_for_value(rng: random.Random, _text: str) -> str:
     names = [
         "seed",
         "data",
@@ -109,7 +103,7 @@ def _table_for_value(rng: random.Random, text: str) -> str:
     )
 
 
-def _deep(rng: random.Random, text: str) -> str:
+def _deep(rng: random.Random, _text: str) -> str:
     depth = rng.choice([50, 500, 5000, _DEEP])
     return rng.choice(
         [
@@ -152,20 +146,20 @@ _GRAMMAR: dict[str, Change] = {
     "line ends": lambda rng, text: text.replace(
         "\n", rng.choice(["\r\n", "\r", "\n\r", "\v", "\x85"])
     ),
-    "noise": lambda rng, text: rng.randbytes(rng.choice([0, 1, 100, 10_000])),
+    "noise": lambda rng, _: rng.randbytes(rng.choice([0, 1, 100, 10_000])),
     "NUL bytes": lambda rng, text: text.replace("=", rng.choice(["\0=", "=\0", "=\0\0\0"]), 3),
-    "code": lambda rng, text: f"{text}\n__import__('os').mkdir('{CANARY}')\n",
+    "code": lambda _, text: f"{text}\n__import__('os').mkdir('{CANARY}')\n",
 }
 
 
-def _break_grammar(rng: random.Random, folder: Path, shared: Path) -> Broken:
+def _break_grammar(rng: random.Random, folder: Path, _shared: Path) -> Broken:
     what = rng.choice([*_GRAMMAR])
     content = _GRAMMAR[what](rng, _whole(rng))
     (folder / FILE).write_bytes(content.encode() if isinstance(content, str) else content)
     return Broken(what, reader(rng))
 
 
-def _break_value(rng: random.Random, folder: Path, shared: Path) -> Broken:
+def _break_value(rng: random.Random, folder: Path, _shared: Path) -> Broken:
     count = rng.choice([1, 1, 1, 2, 5])
     lines, whats = [], []
     for key in rng.sample(keys(), count):

@@ -22,7 +22,7 @@ COMPUTING = {
     "pipeline.image_size": ALL,
     "pipeline.preprocessing": ALL,
     "pipeline.texts": frozenset({"teacher", "validate"}),
-    "pipeline.gates.intervals": frozenset({"validate"}),
+    "pipeline.gates.intervals": frozenset({"teacher"}),
 }
 """Modules of the core with which stages compute; in the project of folders."""
 
@@ -40,7 +40,8 @@ def modules(root: Path) -> list[str]:
 def file_of(module: str, root: Path) -> Path:
     """Return the source of a module in a tree."""
     base = root.joinpath(*module.split("."))
-    return base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+    package = base / "__init__.py"
+    return package if package.is_file() else base.with_suffix(".py")
 
 
 def changed_source(source: str, seed: int) -> str:

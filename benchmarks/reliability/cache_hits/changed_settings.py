@@ -36,6 +36,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "distill.batch_size": (32,),
     "distill.compile": ("off", "on"),
     "build.targets": (["sm89"],),
+    "build.backend": ("openvino",),
     "build.device": ("cpu",),
     "build.float_layers": (["first"],),
     "build.output": ("logits",),

@@ -49,8 +49,8 @@ _TRAINED: _Stages = {
     "distill.images": frozenset({DISTILL, BUILD, VALIDATE}),
     # Synthetic images are drawn again wherever they are used.
     "bank.keep": frozenset({DISTILL, EXPORT, BUILD}),
-    # Agreement takes the place of accuracy, and labels are no longer looked at.
-    "validate.images": frozenset({TEACHER, VALIDATE}),
+    # Agreement takes the place of accuracy, which rules allow of a teacher from a file alone.
+    "validate.images": frozenset({VALIDATE}),
 }
 _FROM_FILE: _Stages = {
     **_TRAINED,
@@ -66,7 +66,8 @@ _FROM_FILE: _Stages = {
         "source", "classes", "image_size_px", "resize_px", "interpolation", "mean", "std",
     )},
     "bank.keep": frozenset({DISTILL, EXPORT, BUILD, VALIDATE}),
-    "validate.images": ALL,
+    # Labelled images check the teacher too.
+    "validate.images": frozenset({TEACHER, VALIDATE}),
 }  # fmt: skip
 SETTINGS: Mapping[str, _Stages] = {"digits": _TRAINED, "bank": _FROM_FILE}
 """By project: a teacher that is trained, and one from a file without any labelled image."""
@@ -149,10 +150,28 @@ NOT_DECIDING: Mapping[str, str] = {
     "rich": "shows the run",
     "Pygments": "of rich",
     "markdown-it-py": "of rich",
+    "colorama": "of torch's and sympy's messages",
+    "charset-normalizer": "of downloads",
+    "cuda-bindings": "of torch, which requires one version of it",
+    "cuda-pathfinder": "of cuda-bindings",
+    "google-auth": "only shares the name google with protobuf",
+    "googleapis-common-protos": "only shares the name google with protobuf",
     "nvidia-ml-py": "names the GPU, which is a fact of the key",
 }
 """Distributions that a stage loads and whose version is in no key, and why it can change nothing
 that is stored."""
+
+_OF_PROGRAMS = "imported with what runs teachers as programs, whose stages declare it"
+NOT_DECIDING_IN: Mapping[str, Mapping[str, str]] = {
+    TEACHER: {
+        "onnx": _OF_PROGRAMS,
+        "onnxruntime-gpu": _OF_PROGRAMS,
+        "pillow": "of scikit-learn, whose digits are arrays",
+        "scipy": "of scikit-learn; and words a note on the order of classes",
+    },
+    DISTILL: {"onnx": _OF_PROGRAMS},
+}
+"""The same for one stage of the digits' project."""
 
 
 def stages_of(name: str, table: _Stages) -> frozenset[str] | None:

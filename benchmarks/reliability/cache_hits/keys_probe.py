@@ -15,10 +15,16 @@ of every project.
 import json
 import os
 import sys
-import types
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class _Version(NamedTuple):
+    """Of Python, in place of `sys.version_info`."""
+
+    major: int
+    minor: int
 
 
 def opened(folder: Path, overrides: tuple[str, ...] = ()) -> Any:
@@ -60,9 +66,6 @@ def change_machine(changes: dict[str, str]) -> None:
         machine._CPU_INFO = Path(changes["cpu_info"])
     if "cores" in changes:
         machine.cpu_count = lambda: int(changes["cores"])
-    if "minor" in changes:
-        other = types.SimpleNamespace(major=3, minor=int(changes["minor"]))
-        sys.version_info = other  # type: ignore[assignment]
 
 
 def serve(folders: Sequence[Path]) -> None:
@@ -88,8 +91,13 @@ def main() -> None:
     if others and not others[0].startswith("{"):
         serve([Path(folder) for folder in (first, *others)])
         return
-    change_machine(json.loads(others[0]) if others else {})
-    print(json.dumps(keys_of(opened(Path(first)))))
+    facts = json.loads(others[0]) if others else {}
+    change_machine(facts)
+    project = opened(Path(first))
+    keys_of(project)
+    if "minor" in facts:  # once everything is imported
+        sys.version_info = _Version(3, int(facts["minor"]))  # type: ignore[assignment]
+    print(json.dumps(keys_of(project)))
 
 
 if __name__ == "__main__":

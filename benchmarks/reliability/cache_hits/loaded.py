@@ -42,7 +42,7 @@ def of_run(folder: Path) -> Loaded:
     site, project = folder / "site", small_project.write(folder / "project")
     site.mkdir()
     (site / "sitecustomize.py").write_text(_LISTS_MODULES, encoding="utf-8")
-    planned = _listed(folder, "plan", "all")
+    planned = _listed(folder, "plan")
     ours, packages = {}, {}
     for stage in small_project.STAGES:
         more = _listed(folder, "run", stage) - planned

@@ -138,13 +138,13 @@ def _inputs(project: str, _case: Case, _folder: Path, shared: Path) -> Outcome:
 
 def _module(name: str, case: Case, _folder: Path, shared: Path) -> Outcome:
     """Change one module of ours."""
-    asked = _asked(shared)
+    prober = _prober(shared)
     file = changed_modules.file_of(name, shared / "sources")
     text = changed_modules.changed_source(file.read_text(encoding="utf-8"), case.seed)
-    seen = asked.changed(file, text)
+    seen = prober.changed(file, text)
     fault, remark = changed_modules.judged(name, _loaded(shared).ours, seen)
     remarked = f"# a remark\n{file.read_text(encoding='utf-8')}\n# another\n"
-    if any(asked.changed(file, remarked).values()):
+    if any(prober.changed(file, remarked).values()):
         fault = f"{fault} needless run: a remark changed keys".strip()
     return Outcome(fault=fault, remark=remark)
 
@@ -153,11 +153,12 @@ def _packages(stage: str, _case: Case, _folder: Path, shared: Path) -> Outcome:
     """Look whether each package that a stage loads is in its key, or cannot matter."""
     declared = {item.name: item for item in opened(shared / "digits").stages}[stage].packages
     names = {part for name in declared for part in name.split("|")}
+    allowed = {*expected.NOT_DECIDING, *expected.NOT_DECIDING_IN.get(stage, {})}
     missing = sorted(
         f"{name} ({module})"
         for module in _loaded(shared).packages[stage]
         for name in _distributions().get(module, ())
-        if name not in names and name not in expected.NOT_DECIDING
+        if name not in names and name not in allowed
     )
     fault = f"loads {', '.join(missing)}: in no key, and nobody wrote down why" if missing else ""
     return Outcome(fault=fault)
@@ -169,12 +170,12 @@ def _distributions() -> Mapping[str, Sequence[str]]:
 
 
 @functools.cache
-def _asked(shared: Path) -> probe.Asked:
+def _prober(shared: Path) -> probe.Prober:
     """Return the process that is asked after changes of our modules, started once."""
     sources = probe.copy_sources(shared / "sources")
-    asked = probe.Asked(sources, [shared / name for name in projects.PROJECTS])
-    atexit.register(asked.close)
-    return asked
+    prober = probe.Prober(sources, [shared / name for name in projects.PROJECTS])
+    atexit.register(prober.close)
+    return prober
 
 
 @functools.cache

@@ -54,7 +54,7 @@ def ask(
     return keys
 
 
-class Asked:
+class Prober:
     """A process that has the projects open and says their keys after each change of a source."""
 
     def __init__(self, sources: Path, projects: Sequence[Path]) -> None:

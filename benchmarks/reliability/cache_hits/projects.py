@@ -80,6 +80,8 @@ images = "bank"
 _PROGRAM = """\
 [teacher]
 weights = "teacher.onnx"
+[distill]
+monitor = "held-out"
 [build]
 precision = "auto"
 """

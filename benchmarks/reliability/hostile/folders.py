@@ -256,7 +256,7 @@ def _records(scene: Scene, variant: int) -> None:
 def _layouts(scene: Scene, variant: int) -> None:
     """Replace small records by JSON of another shape."""
     home = scene.finished()
-    values = ([], {}, "x", 10**400, {"layout": 1e308}, {"a": [[[]]]})
+    values: tuple[object, ...] = ([], {}, "x", 10**400, {"layout": 1e308}, {"a": [[[]]]})
     content = json.dumps(values[variant]).encode()
     for name in ("digests.json", "rates.json", "layout.json", "lock.json"):
         (home / name).write_bytes(content)

@@ -10,16 +10,7 @@ import msgspec
 
 from pipeline.cache.store import EntryRecord, OutputRecord
 
-_NAMES = {
-    "class_name",
-    "reason",
-    "message",
-    "command",
-    "statement",
-    "device",
-    "arch",
-    "backend_version",
-}
+_NAMES = {"class", "class_name", "reason", "message", "command", "statement", "device", "arch"}
 """Fields of records whose text is a stranger's; class names are in lists as well."""
 _FACTS = {"environment", "host", "facts"}
 

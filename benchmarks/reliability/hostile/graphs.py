@@ -67,12 +67,13 @@ def _read(scene: Scene, content: bytes) -> None:
     (scene.project / "evil.onnx").write_bytes(content)
     scene.attempt("run", "teacher", "--set", "teacher.weights=evil.onnx")
     scene.attempt("build", "--onnx", "evil.onnx", "--precision", "fp32", "--out", "engine")
-    for path in scene.project.rglob("*"):
+    results = (*scene.project.glob(".madpipe/**/*"), *scene.project.glob("engine/**/*"))
+    for path in results:
         if path.is_file() and _SECRET in path.read_bytes():
             raise NotSurvivedError(f"expected no bytes from outside, seen in {path.name}")
 
 
-def _elsewhere(scene: Scene, variant: int) -> None:
+def _outside(scene: Scene, variant: int) -> None:
     secret = scene.outside / "secret.bin"
     secret.write_bytes(_SECRET)
     where = (
@@ -139,7 +140,7 @@ def _names(scene: Scene, variant: int) -> None:
 
 
 ATTACKS = (
-    Attack("an ONNX file whose weights lie outside", _elsewhere, 18, is_quick=True),
+    Attack("an ONNX file whose weights lie outside", _outside, 18, is_quick=True),
     Attack("an ONNX file whose weights are endless", _endless, 6, is_quick=True),
     Attack("an ONNX file with operators of others", _foreign_operator, 5, is_quick=True),
     Attack("an ONNX file with names of code", _names, len(_TEXTS), is_quick=True),

@@ -23,7 +23,11 @@ from benchmarks.reliability.hostile.scene import Attack, NotSurvivedError, Scene
 from benchmarks.reliability.hostile.texts import chosen
 
 _CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-_FLAGS = ("--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND")
+_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+)
 _POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 _COUNT = """() => {
   const found = [];
@@ -38,6 +42,8 @@ _STRANGE = (
     "meta[http-equiv=refresh]"
 )
 _SETTLE_MS = 300
+_NO_NAME = re.compile(r"[/,\"'\[\]{}\\`]")
+"""What a file's name, or a list of values on a command line, cannot have."""
 
 
 class _Seen(NamedTuple):
@@ -70,7 +76,12 @@ def _look(browser: Any, url: str, picture: Path | None = None) -> _Seen:
     requests: list[str] = []
     dialogs: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
-    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+
+    def dismiss(dialog: Any) -> None:
+        dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("dialog", dismiss)
     page.goto(url)
     page.evaluate("() => document.querySelectorAll('details').forEach((d) => (d.open = true))")
     page.wait_for_timeout(_SETTLE_MS)
@@ -98,10 +109,12 @@ def check_page(path: Path, harmless: Path, names: tuple[str, ...], picture: Path
     if count != 1:
         raise NotSurvivedError(f"expected one Content-Security-Policy, seen {count}")
     without.write_text(content, encoding="utf-8")
+    text = ""
     with _browser() as browser:
         usual = _look(browser, harmless.as_uri())
         for file in (path, without):
             seen = _look(browser, file.as_uri(), picture)
+            text = seen.text
             if seen.harmed:
                 raise NotSurvivedError(f"{file.name}: expected no script to run, one did")
             if seen.requests or seen.strange:
@@ -112,9 +125,9 @@ def check_page(path: Path, harmless: Path, names: tuple[str, ...], picture: Path
             changes.pop("meta content http-equiv", None)
             if changes:
                 raise NotSurvivedError(f"{file.name}: expected equal elements, seen {changes}")
-    shown = " ".join(seen.text.split())
+    visible = " ".join(text.split())
     for name in names:
-        if name and " ".join(name.split()) not in shown:
+        if name and " ".join(name.split()) not in visible:
             raise NotSurvivedError(f"expected {name!r} to be read on the page, it is not")
 
 
@@ -135,8 +148,8 @@ def _report(scene: Scene, variant: int) -> None:
 
 def _sweep(scene: Scene, variant: int) -> None:
     """Sweep over files of weights that a stranger has named, of which none can be read."""
-    texts = [text for text in chosen(scene, variant) if text.isprintable() and "," not in text]
-    names = [text.replace("/", "_")[:60] for text in texts]
+    texts = [text for text in chosen(scene, variant) if text.isprintable()]
+    names = [_NO_NAME.sub("_", text)[:80] for text in texts]
     pages = []
     for folder, used in (
         ("harmless", [f"name {n}" for n in range(len(names))]),

@@ -1,6 +1,6 @@
 """Recording what a real process does to the files below a folder, by strace."""
 
-import ast
+import codecs
 import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,9 +52,11 @@ def record(
             reader.read(line)
     present = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
     present = {name: path for name, path in present.items() if name not in before}
-    made = reader.files()
-    assert made.keys() == present.keys(), f"not followed: {sorted(made.keys() ^ present.keys())}"
-    for name, content in made.items():
+    followed = reader.files()
+    assert followed.keys() == present.keys(), (
+        f"not followed: {sorted(followed.keys() ^ present.keys())}"
+    )
+    for name, content in followed.items():
         is_same = content is None or content == present[name].read_bytes()
         assert is_same, f"{name} has other bytes than were written to it"
     return reader.operations
@@ -195,8 +197,8 @@ class Reader:
 
 def _files(arguments: bytes) -> list[tuple[int, str]]:
     """Return number and path of the open files that a call got."""
-    found = _FILE.findall(_TEXT.sub(b"", arguments))
-    return [(-1 if n == b"AT_FDCWD" else int(n), path.decode()) for n, path in found]
+    pairs = _FILE.findall(_TEXT.sub(b"", arguments))
+    return [(-1 if n == b"AT_FDCWD" else int(n), path.decode()) for n, path in pairs]
 
 
 def _paths(arguments: bytes) -> Iterator[str]:
@@ -207,10 +209,7 @@ def _paths(arguments: bytes) -> Iterator[str]:
 
 
 def _unescaped(text: bytes) -> bytes:
-    if b"\\" not in text:
-        return text
-    content: bytes = ast.literal_eval(f'b"{text.decode("ascii")}"')
-    return content
+    return codecs.escape_decode(text)[0]
 
 
 def _groups(pattern: re.Pattern[bytes], line: bytes) -> tuple[bytes, bytes]:

@@ -129,7 +129,8 @@ def _held_elsewhere(folder: Path, inject: str = "") -> tuple[Path, subprocess.Po
 
 def _strace(inject: str) -> list[str]:
     assert shutil.which("strace") is not None, "strace is not installed"
-    return ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject=flock:{inject}"]
+    options = ["-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", "trace=flock"]
+    return ["strace", *options, "-e", f"inject=flock:{inject}"]
 
 
 def _popen(command: Sequence[str], folder: Path) -> subprocess.Popen[str]:

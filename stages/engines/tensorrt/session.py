@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline import machine
+from pipeline import machine, stored_files
 from pipeline.errors import UnavailableError
 from pipeline.gates.build_records import EngineManifest
 from pipeline.stage import StageError
@@ -173,7 +173,7 @@ def _manifest(engine: Path, edition: Edition) -> EngineManifest:
     """Return the manifest beside an engine, once it fits this edition and machine."""
     path = engine.with_name(MANIFEST_FILE)
     try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=EngineManifest)
+        manifest = stored_files.decode(stored_files.read_bytes(path), EngineManifest)
     except (OSError, msgspec.DecodeError) as error:
         raise StageError(
             "the engine", f"has no sound manifest beside it ({path}: {error})", "build it again"

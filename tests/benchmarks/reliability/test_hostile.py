@@ -17,7 +17,6 @@ from tests.pipeline.cache import entries
 
 SHARE = (
     "a pickle as the teacher's weights [1]",
-    "a link in a working folder, and gc [0]",
     "an output's name that leads elsewhere, pulled [0]",
 )
 
@@ -80,9 +79,7 @@ def test_a_pickle_runs_code_where_it_is_loaded(name: str, tmp_path: Path) -> Non
 
     scene = Scene(tmp_path, tmp_path)
     with contextlib.suppress(Exception), scene._listening():
-        loaded = pickle.loads(PICKLES[name](scene.code, scene.shell))  # noqa: S301  (they do harm)
-        if hasattr(loaded, "wait"):
-            loaded.wait()
+        pickle.loads(PICKLES[name](scene.code, scene.shell))  # noqa: S301  (it is what is tested)
     assert scene.canary.exists()
     assert len(CONTAINERS["zip"](b"x")) > 1
 

@@ -90,11 +90,11 @@ def left(operations: Sequence[Operation], seed: int) -> dict[str, bytes | None]:
 
 def faults_of(operations: Sequence[Operation], *, states: int) -> set[str]:
     """Judge states of every cut."""
-    recorded, found = Recorded(operations), set[str]()
+    recorded, faults = Recorded(operations), set[str]()
     for cut in range(len(operations) + 1):
         for seed in range(states):
-            found.add(judge.fault(left(operations[:cut], seed), recorded, cut))
-    return found - {""}
+            faults.add(judge.fault(left(operations[:cut], seed), recorded, cut))
+    return faults - {""}
 
 
 @records
@@ -129,8 +129,8 @@ def contents(operations: Sequence[Operation]) -> set[bytes | None]:
 
     What is half-written or half-lost counts as one.
     """
-    found = {left(operations, seed).get("f") for seed in range(300)}
-    return {x if x in (None, b"", b"old", b"newer") else b"part" for x in found}
+    states = {left(operations, seed).get("f") for seed in range(300)}
+    return {x if x in (None, b"", b"old", b"newer") else b"part" for x in states}
 
 
 REPLACED: list[Operation] = [

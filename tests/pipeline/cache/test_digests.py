@@ -193,7 +193,7 @@ def test_what_was_not_used_is_dropped_on_saving(tmp_path: Path) -> None:
     second = DigestCache(path)
     second.get("code", "kept", dict)
     second.save()
-    assert json.loads(path.read_bytes()) == {"code": {"kept": {}}}
+    assert json.loads(path.read_bytes())["digests"] == {"code": {"kept": {}}}
 
 
 def test_file_that_need_not_change_is_not_written(tmp_path: Path) -> None:
@@ -230,3 +230,13 @@ def test_a_cache_of_which_nothing_was_used_keeps_what_it_knows(tmp_path: Path) -
     before = (tmp_path / "digests.json").read_bytes()
     DigestCache(tmp_path / "digests.json").save()
     assert (tmp_path / "digests.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("change", [("x", "y"), ('"digest"', '"imports"'), ("sha256", "sha255")])
+def test_a_memo_that_was_changed_counts_as_none(tmp_path: Path, change: tuple[str, str]) -> None:
+    path = tmp_path / "digests.json"
+    first = DigestCache(path)
+    first.get("code", "k", lambda: {"digest": "x"})
+    first.save()
+    path.write_text(path.read_text(encoding="utf-8").replace(*change), encoding="utf-8")
+    assert DigestCache(path).get("code", "k", lambda: {"digest": "new"}) == {"digest": "new"}

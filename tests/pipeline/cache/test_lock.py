@@ -161,7 +161,7 @@ def test_lock_that_cannot_be_written_is_an_error_that_names_it(store: Store, nam
         pass
 
 
-ELSEWHERE = Holder(pid=7, host="other-machine", command="madpipe run all", boot="another")
+OTHER_MACHINE = Holder(pid=7, host="other-machine", command="madpipe run all", boot="another")
 
 
 def name_holder(store: Store, holder: Holder) -> None:
@@ -172,7 +172,7 @@ def test_holder_on_another_machine_is_to_be_stopped_there(
     store: Store, holder: subprocess.Popen[str]
 ) -> None:
     assert holder.poll() is None
-    name_holder(store, ELSEWHERE)
+    name_holder(store, OTHER_MACHINE)
     with pytest.raises(LockedError) as caught, hold(store):
         pass
     message = str(caught.value)
@@ -184,7 +184,7 @@ def test_name_that_a_dead_machine_left_is_taken_over(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lock_holder, "SILENCE_S", 0.3)
-    name_holder(store, ELSEWHERE)
+    name_holder(store, OTHER_MACHINE)
     messages: list[str] = []
     with hold(store, on_wait=messages.append):
         record = msgspec.json.decode((store.home / "lock.json").read_bytes(), type=Holder)
@@ -195,7 +195,7 @@ def test_name_that_a_dead_machine_left_is_taken_over(
 
 
 def test_holder_whom_the_lock_does_not_reach_keeps_the_folder(store: Store) -> None:
-    name_holder(store, ELSEWHERE)
+    name_holder(store, OTHER_MACHINE)
     record = store.home / "lock.json"
 
     def give_a_sign(_: str) -> None:
@@ -207,20 +207,20 @@ def test_holder_whom_the_lock_does_not_reach_keeps_the_folder(store: Store) -> N
     with pytest.raises(LockedError, match="which the lock does not reach") as caught:
         hold(store, on_wait=look).__enter__()
     assert "one machine at a time" in str(caught.value)
-    assert msgspec.json.decode(record.read_bytes(), type=Holder) == ELSEWHERE
+    assert msgspec.json.decode(record.read_bytes(), type=Holder) == OTHER_MACHINE
     record.unlink()
     with hold(store):
         pass
 
 
 def test_name_that_goes_while_it_is_looked_for_frees_the_folder(store: Store) -> None:
-    name_holder(store, ELSEWHERE)
+    name_holder(store, OTHER_MACHINE)
     with hold(store, on_wait=lambda _: (store.home / "lock.json").unlink()):
         pass
 
 
 def test_stop_ends_the_looking(store: Store) -> None:
-    name_holder(store, ELSEWHERE)
+    name_holder(store, OTHER_MACHINE)
     with pytest.raises(Interrupted), hold(store, stop_asked=lambda: True):
         pass
 
@@ -231,7 +231,7 @@ def test_stop_ends_the_looking(store: Store) -> None:
 def test_name_left_by_a_killed_process_of_this_machine_is_taken_over_at_once(
     store: Store, changes: dict[str, str]
 ) -> None:
-    name_holder(store, msgspec.structs.replace(ELSEWHERE, **changes))
+    name_holder(store, msgspec.structs.replace(OTHER_MACHINE, **changes))
     messages: list[str] = []
     with hold(store, on_wait=messages.append):
         pass
@@ -240,7 +240,7 @@ def test_name_left_by_a_killed_process_of_this_machine_is_taken_over_at_once(
 
 def test_second_writer_that_came_through_is_not_kept_quiet(store: Store) -> None:
     with pytest.raises(StoreError, match="wrote here at the same time"), hold(store):
-        name_holder(store, ELSEWHERE)
+        name_holder(store, OTHER_MACHINE)
     assert (store.home / "lock.json").exists(), "the other's name is not ours to remove"
 
 

@@ -84,16 +84,16 @@ def test_module_in_a_folder_that_is_put_on_the_path_counts(tmp_path: Path) -> No
     }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
-    found = users_code_digests(tmp_path / "nets" / "net.py", DigestCache())
-    assert set(found) == {"net.py", "../a.py", "lib/b.py"}
+    digests = users_code_digests(tmp_path / "nets" / "net.py", DigestCache())
+    assert set(digests) == {"net.py", "../a.py", "lib/b.py"}
 
 
 def test_version_of_an_imported_package_counts(tmp_path: Path, write: Write) -> None:
     write(net="import json, torch\nimport msgspec\nfrom PIL import Image\nimport nowhere_at_all\n")
-    found = users_code_digests(tmp_path / "net.py", DigestCache())
-    assert set(found) == {"net.py", "msgspec", "PIL", "nowhere_at_all"}
-    assert found["nowhere_at_all"] == "absent"
-    assert found["PIL"][0].isdigit()
+    digests = users_code_digests(tmp_path / "net.py", DigestCache())
+    assert set(digests) == {"net.py", "msgspec", "PIL", "nowhere_at_all"}
+    assert digests["nowhere_at_all"] == "absent"
+    assert digests["PIL"][0].isdigit()
 
 
 def test_package_that_is_worked_on_counts_by_its_code(

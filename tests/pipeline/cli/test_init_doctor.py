@@ -64,3 +64,8 @@ def test_doctor_works_without_any_settings(tmp_path: Path) -> None:
     findings = json.loads(process.stdout)
     assert len(findings) > 3
     assert all({"name", "state", "detail", "fix"} <= finding.keys() for finding in findings)
+
+
+def test_doctor_refuses_a_settings_file_that_is_not_there(madpipe: Call) -> None:
+    result = madpipe("doctor", "--config", "nothere.toml")
+    assert result == (2, "", "nothere.toml: no such file; correct --config or leave it out\n")

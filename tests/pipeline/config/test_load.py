@@ -300,3 +300,30 @@ def test_an_image_size_outside_the_bounds_is_refused_by_its_setting(table: str, 
         config.defaults([f"{table}.image_size_px={value}"])
     (line,) = str(caught.value).splitlines()
     assert line.startswith(f"--set {table}.image_size_px: not {words} (")
+
+
+UNREADABLE = {
+    "nested lists": f"seed = {'[' * 50}{']' * 50}",
+    "very nested lists": f"seed = {'[' * 50_000}{']' * 50_000}",
+    "nested tables": f"{'.'.join(['a'] * 5000)} = 1",
+    "many digits": f"seed = {'9' * 5000}",
+    "many hexadecimal digits": f"seed = 0x{'f' * 100_000}",
+    "a large file": "#" * 2_000_000,
+}
+
+
+@pytest.mark.parametrize("text", UNREADABLE.values(), ids=UNREADABLE)
+def test_what_no_settings_file_holds_is_one_message(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "pipeline.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"^\S+pipeline.toml.*: .+; .+"):
+        config.load(path)
+    with pytest.raises(ConfigError):
+        config.defaults([text.replace(" = ", "=")])
+
+
+def test_the_lines_of_a_long_list_are_not_searched_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.toml"
+    path.write_text("data.classes = [\n" + '"a",\n' * 100_000 + "]\nx = 1\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"toml: x: unknown key"):
+        config.load(path)

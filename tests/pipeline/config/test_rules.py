@@ -228,3 +228,11 @@ def test_only_a_provider_that_compiles_keeps_what_it_compiled() -> None:
         build = Build(device=device, ep_context=True)  # type: ignore[arg-type]
         faults = [f for f in broken_rules(Settings(build=build)) if f.key[-1] == "ep_context"]
         assert len(faults) == count
+
+
+@pytest.mark.parametrize("name", ["engine_first_ms", "engine_bytes", "speedup", "engine_top1"])
+def test_a_bound_below_0_of_what_is_never_so_is_refused(name: str) -> None:
+    for gate in (Gate(max=-1), Gate(min=-0.5)):
+        (fault,) = broken_rules(Settings(gates={name: gate}))
+        assert fault.wrong.startswith("is never below 0 (")
+        assert fault.remedy == "set a bound of 0 or more"

@@ -117,8 +117,8 @@ def test_a_text_is_shown_as_it_is_and_marks_nothing_up(text: str) -> None:
     lines = markdown.table("a | b", [(text, "last")])
     (table_head, _, row) = lines[:3]
     assert table_head == "| a | b |"
-    shown = f"<td>{escape(printable(' '.join(text.split())))}</td>\n<td>last</td>"
-    assert shown in parser.render("\n".join([*lines, ""])).replace("&quot;", '"')
+    cells = f"<td>{escape(printable(' '.join(text.split())))}</td>\n<td>last</td>"
+    assert cells in parser.render("\n".join([*lines, ""])).replace("&quot;", '"')
     assert "[" not in row.replace("\\[", "")
     whole = parser.render(f"before\n\n{markdown.paragraph(text)}\n\nafter\n")
     expected = f"<p>before</p>\n<p>{escape(printable(' '.join(text.split())))}</p>\n<p>after</p>\n"

@@ -238,3 +238,10 @@ def test_what_is_not_clear_is_refused_with_the_choice(tmp_path: Path) -> None:
         _load(tmp_path, chosen)
     with pytest.raises(StageError, match=r"data\.labels: no such file"):
         _load(tmp_path, Data(source="folder", image_size_px=8, labels="c.csv"))
+
+
+def test_a_table_with_an_endless_cell_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, WANTED)
+    (tmp_path / "labels.csv").write_text(f'file,label\n0.jpg,"{"x" * 200_000}\n')
+    with pytest.raises(StageError, match=r"labels.csv: is no table \(field larger"):
+        _load(tmp_path)

@@ -64,3 +64,10 @@ def test_a_checkpoint_with_names_is_described_by_them(tmp_path: Path) -> None:
     torch.save({"state_dict": tensors, "classes": names[:9]}, path)
     described = card_for(path, tensors, Facts(arch="resnet8", image_size_px=8))
     assert described.classes == tuple(map(str, range(10)))
+
+
+def test_a_list_with_an_endless_name_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text(f'a,"{"x" * 200_000}\n', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"is no table \(.*field larger"):
+        class_lists.read(path, ValueError)
