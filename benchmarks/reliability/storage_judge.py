@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from pipeline.cache.store import Store, damage_of
 
 _FOREIGN = re.compile(r"Traceback|\[Errno|\b[A-Z]\w*(Error|Exception)\b|unexpected|enforce fail")
 _FAILED = 1
+_URL = "file://"
 
 
 class Kept(NamedTuple):
@@ -42,7 +43,7 @@ def store_fault(home: Path, before: Kept, *, given_up: str | None = None) -> str
     return ""
 
 
-def message_fault(ended: Ended, folder: Path, paths: Iterable[Path] = ()) -> str:
+def message_fault(ended: Ended, folder: Path, paths: Collection[Path] = ()) -> str:
     """Return what the end of a failed command lacks; empty where it is as it has to be.
 
     Its exit code is 1, and its message is one line, `place: what is wrong; what to do`, in which
@@ -61,6 +62,9 @@ def message_fault(ended: Ended, folder: Path, paths: Iterable[Path] = ()) -> str
     if ";" not in rest:
         return f"the message does not say what to do: {text}"
     names = {name for path in paths for name in _names(path)}
+    if place.startswith(_URL):  # of a shared cache, which is named as a whole
+        shared = place.removeprefix(_URL)
+        names, place = {shared} if any(p.is_relative_to(shared) for p in paths) else {""}, shared
     path = str(folder / place)
     is_named = path in names if names else path != str(folder) and path.startswith(str(folder))
     return "" if is_named else f"the message does not name the path: {text}"
