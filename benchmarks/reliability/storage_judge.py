@@ -25,8 +25,11 @@ def kept(home: Path) -> Kept:
     return Kept({str(p.relative_to(home)): _sha256(p) for p in sorted(paths)})
 
 
-def store_fault(home: Path, before: Kept) -> str:
-    """Return what of a store was lost, changed or is half there; empty where nothing was."""
+def store_fault(home: Path, before: Kept, *, given_up: str | None = None) -> str:
+    """Return what of a store was lost, changed or is half there; empty where nothing was.
+
+    An entry of the name `given_up` was to be removed, and may be half there.
+    """
     for name, digest in before.files.items():
         if not (home / name).is_file():
             return f"{name} was stored before and is lost"
@@ -34,7 +37,7 @@ def store_fault(home: Path, before: Kept) -> str:
             return f"{name} was stored before and has other bytes now"
     for path, lookup in Store(home).entries():
         wrong = damage_of(lookup.entry) if lookup.entry is not None else lookup.damage
-        if wrong:
+        if wrong and path.name != given_up:
             return f"entry {path.relative_to(home)}: {wrong}"
     return ""
 
@@ -79,7 +82,7 @@ def left_behind(home: Path) -> str:
 
 def _names(path: Path) -> set[str]:
     """Return what a message may call a path: itself, what it becomes, and the folder it is in."""
-    final = re.sub(r"(\.[0-9a-f]+)?\.part$", "", path.name)
+    final = re.sub(r"(\.[0-9a-f]+)?(\.replaced)?\.part$", "", path.name)
     return {str(path), str(path.with_name(final)), str(path.parent)}
 
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from pipeline.atomic import write_bytes
-from pipeline.cache.store import Entry, EntryRecord, OutputRecord, Store, damage_of
+from pipeline.cache.store import Entry, EntryRecord, OutputRecord, Store, damage_of, remove_tree
 from pipeline.errors import StoreError
 from tests.pipeline.cache.entries import files_below
 
@@ -285,3 +285,17 @@ def test_a_new_folder_is_hidden_from_git_before_it_has_a_layout(tmp_path: Path) 
     (store.home / ".gitignore").rmdir()
     store.prepare()
     assert (store.home / ".gitignore").read_text(encoding="utf-8") == "*\n"
+
+
+def test_a_folder_that_cannot_be_removed_is_named_and_not_what_lies_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "entry" / "inner").mkdir(parents=True)
+
+    def fail(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "inner")
+
+    monkeypatch.setattr(os, "rmdir", fail)
+    with pytest.raises(PermissionError) as caught:
+        remove_tree(tmp_path / "entry")
+    assert caught.value.filename == str(tmp_path / "entry")
