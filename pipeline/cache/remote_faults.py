@@ -143,8 +143,9 @@ def _seen(chain: list[BaseException], url: CacheUrl) -> str:
     # A wait that was ended cancels what waited, which says nothing.
     causes = [item for item in chain if type(item).__name__ != "CancelledError"]
     first = (causes or chain)[-1]
-    is_of_system = isinstance(first, OSError) and first.strerror and url.scheme == "file"
-    text = str(first.strerror) if is_of_system else error_summary(first)
+    text = error_summary(first)
+    if isinstance(first, OSError) and first.strerror and url.scheme == "file":
+        text = first.strerror
     for secret in url.secrets:
         text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
     return text
