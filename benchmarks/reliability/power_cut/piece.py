@@ -23,6 +23,7 @@ from benchmarks.reliability.power_cut.operations import Operation, Synced, Writt
 
 _NAME = "power-cut"
 _CASES = 240
+_STRIDE = 97  # which shares no divisor with the number of cases
 _STATES = 10
 _RERUN_EACH = 12
 _OTHERS = (
@@ -85,13 +86,17 @@ def play(case: Case, folder: Path, shared: Path) -> Outcome:
 
 
 def _cut(number: int, operations: list[Operation], random: Random) -> int:
-    """Return after how many operations to cut: evenly spread, and half of them not in writes."""
-    if number == _CASES - 1:
+    """Return after how many operations to cut: evenly spread, and half of them not in writes.
+
+    The first cases are spread over the whole run as well.
+    """
+    place = number * _STRIDE % _CASES
+    if place == _CASES - 1:
         return len(operations)
     edges = [i for i, x in enumerate(operations) if not isinstance(x, Written)]
     edges += [i + 1 for i, x in enumerate(operations) if isinstance(x, Synced)]
     places = sorted(edges) if number % 2 else range(len(operations))
-    return places[int((number + random.random()) / _CASES * len(places))]
+    return places[int((place + random.random()) / _CASES * len(places))]
 
 
 def _go_on(project: Path, alone: Path, random: Random, *, is_rerun: bool) -> str:
