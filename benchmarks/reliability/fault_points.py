@@ -16,7 +16,7 @@ _SOURCE = Path(__file__).with_suffix(".c")
 _LIBRARY = "fault_points.so"
 _STRUCK = "signal"
 _CHANGING = (
-    (re.compile(r"\.\d+\.part"), ".*.part"),
+    (re.compile(r"\.[0-9a-f]+\.part"), ".*.part"),
     (re.compile(r"runs/\d{8}T[^/]*\.json"), "runs/*.json"),
     (re.compile(r"madpipe-[a-z0-9_]{8}"), "madpipe-????????"),
 )

@@ -104,8 +104,7 @@ def digests(home: Path, stages: tuple[str, ...]) -> dict[str, str]:
     digest_of = {f"key of {stage}": key for stage, key in results.keys.items()}
     digest_of |= {small_project.RESULTS[stage]: digest for stage, digest in results.digests.items()}
     if _BUILD in stages:
-        record = _record(home, _BUILD)
-        digest_of["engine"] = _engine_digest(_folder(home, _BUILD) / record.outputs["engine"].file)
+        digest_of["engine"] = hashlib.sha256(_engine(home)).hexdigest()
     for stage in set(stages) & _BYTE_BY_BYTE:
         record = _record(home, stage)
         digest_of |= {output.file: output.sha256 for output in record.outputs.values()}
@@ -133,7 +132,10 @@ def fault(home: Path, alone: Alone) -> str:
         return f"expected sound entries, seen: {error}"
     wrong = [name for name, digest in alone.digests.items() if seen.get(name) != digest]
     if wrong:
-        return f"expected the bytes of a run left alone, seen others: {', '.join(wrong)}"
+        others = ", ".join(wrong)
+        if wrong == ["engine"]:
+            others += f" ({_engine_difference(_engine(alone.home), _engine(home))})"
+        return f"expected the bytes of a run left alone, seen others: {others}"
     if steps != alone.points:
         lost = {x: sorted(alone.points[x] - steps[x]) for x in steps if steps[x] != alone.points[x]}
         return f"expected figures of all steps in the events, seen none of {lost}"
@@ -147,9 +149,18 @@ def fault(home: Path, alone: Alone) -> str:
     return ""
 
 
-def _engine_digest(path: Path) -> str:
-    """Return the sha256 of an engine, but for numbers that no two builds have in common."""
-    return hashlib.sha256(_NUMBERED.sub(b"__mye", path.read_bytes())).hexdigest()
+def _engine(home: Path) -> bytes:
+    """Return the bytes of an engine, but for numbers that no two builds have in common."""
+    file = _record(home, _BUILD).outputs["engine"].file
+    return _NUMBERED.sub(b"__mye", (_folder(home, _BUILD) / file).read_bytes())
+
+
+def _engine_difference(wanted: bytes, seen: bytes) -> str:
+    """Return where two engines begin to differ, with what stands there."""
+    pairs = enumerate(zip(wanted, seen, strict=False))
+    common = next((at for at, (a, b) in pairs if a != b), min(len(wanted), len(seen)))
+    excerpts = [engine[max(0, common - 24) : common + 24] for engine in (wanted, seen)]
+    return f"{len(wanted)} and {len(seen)} bytes, at {common}: {excerpts[0]!r}, {excerpts[1]!r}"
 
 
 def _record(home: Path, stage: str) -> EntryRecord:

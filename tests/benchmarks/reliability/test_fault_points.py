@@ -105,6 +105,7 @@ def test_what_differs_from_run_to_run_is_a_pattern_in_a_place() -> None:
     assert Call("open", "runs/20260101T000000.000000Z-7.json.7.part").place.path == (
         "runs/*.json.*.part"
     )
+    assert Call("open", "layout.json.a1b2c3d4e5f6.part").place.path == "layout.json.*.part"
     assert Call("mkdir", "work/build/ab/out/madpipe-a1_b2c3d").place.path == (
         "work/build/ab/out/madpipe-????????"
     )

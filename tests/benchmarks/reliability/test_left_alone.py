@@ -127,3 +127,10 @@ def test_a_stop_has_its_code_and_one_line(code: int, stderr: str, *, is_fault: b
 def test_links_and_times_do_not_matter(home: Path, alone: Alone) -> None:
     os.utime(home / "layout.json", (0, 0))
     assert not left_alone.fault(home, alone)
+
+
+def test_engines_are_told_apart_by_where_they_begin_to_differ() -> None:
+    text = left_alone._engine_difference(b"a" * 30 + b"bc", b"a" * 30 + b"bd!")
+    assert text.startswith("32 and 33 bytes, at 31: ")
+    assert text.endswith(f"{b'a' * 23 + b'bc'!r}, {b'a' * 23 + b'bd!'!r}")
+    assert "at 1:" in left_alone._engine_difference(b"a", b"ab")
