@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.atomic import sync
+from pipeline.atomic import make_folders, naming, removed_on_failure, sync
 from pipeline.errors import Interrupted
 
 _MAX_SHARE = 0.02
@@ -36,18 +36,21 @@ class Checkpoints:
 
         Raises:
             Interrupted: After saving, when a stop was asked for.
-            OSError: The disk is full; the checkpoint before this one is still there.
+            OSError: The disk is full; the checkpoint before this one is still there, is named, and
+                nothing of the new one is left.
         """
         stopping = self._stop_asked()
         begin_s = time.monotonic()
         if not stopping and begin_s - self._last_s < self._pause_s:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         part = self._path.with_suffix(".part")
-        write(part)
-        sync(part)
-        part.replace(self._path)
-        sync(self._path.parent)
+        with naming(self._path):
+            make_folders(self._path.parent)
+            with removed_on_failure(part):
+                write(part)
+                sync(part)
+                part.replace(self._path)
+            sync(self._path.parent)
         self._last_s = time.monotonic()
         if self._every_s:
             save_s = self._last_s - begin_s

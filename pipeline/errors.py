@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from pipeline import exit_codes
+from pipeline.texts import printable
 
 
 class MadpipeError(Exception):
@@ -44,7 +45,7 @@ class ConfigError(MadpipeError):
     def __init__(self, faults: Sequence[str]) -> None:
         """Take one finished line for each fault, `file:line: key: what (value); what to do`."""
         super().__init__("settings", f"are wrong ({len(faults)} faults)", "correct each")
-        self.faults = tuple(faults)
+        self.faults = tuple(map(printable, faults))
         self.args = (self.faults,)
 
     def __str__(self) -> str:
@@ -60,7 +61,9 @@ class SettingsFault(MadpipeError):
     def __init__(self, faults: Sequence[tuple[tuple[str, ...], str, str]]) -> None:
         """Take for each fault its key path, what is wrong, and what to do."""
         super().__init__("settings", f"name what is not there ({len(faults)} faults)", "see each")
-        self.faults = tuple(faults)
+        self.faults = tuple(
+            (key, printable(wrong), printable(remedy)) for key, wrong, remedy in faults
+        )
         self.args = (self.faults,)
 
     def __str__(self) -> str:
@@ -103,11 +106,6 @@ class Interrupted(MadpipeError):
     """Stopped by a signal; the same command resumes."""
 
     exit_code = exit_codes.INTERRUPTED
-
-
-def printable(text: str) -> str:
-    r"""Return a text in which the bytes of file names that are not UTF-8 read as `\xe9`."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def first_line(error: BaseException) -> str:

@@ -22,7 +22,7 @@ from pipeline.stage import Stage
 RATES_FILE = "rates.json"
 _COUNTS = {"distill.rounds": "rounds", "teacher.epochs": "steps", "validate.pairs": "pairs"}
 """Settings that say how many of a unit there are; all others change what one takes."""
-_ALSO = ("teacher.arch", "student.arch", "data.source", "data.image_size_px")
+_ALSO = ("teacher.arch", "student.arch", "data.source", "data.root", "data.image_size_px")
 """Settings on which the time of every stage depends, whether it reads them or not."""
 
 
@@ -140,6 +140,24 @@ def save(home: Path, measured: Mapping[str, StageRate]) -> None:
     rates = load(home)
     rates[_machine()] = rates.get(_machine(), {}) | dict(measured)
     write_bytes(home / RATES_FILE, msgspec.json.encode(rates))
+
+
+def adopt(home: Path, other: Path) -> None:
+    """Add what was measured in another working folder by a job with a share of its machine.
+
+    What this folder has of a stage with the same settings stays. OSError as of `save`.
+    """
+    rates = before = load(home)
+    for place, measured in load(other).items():
+        own = rates.get(place, {})
+        new = {
+            name: rate
+            for name, rate in measured.items()
+            if name not in own or _fixed(own[name].settings) != _fixed(rate.settings)
+        }
+        rates = rates | {place: own | new} if new else rates
+    if rates != before:
+        write_bytes(home / RATES_FILE, msgspec.json.encode(rates))
 
 
 def estimate(stage: Stage, settings: Settings, rates: Rates) -> Estimate | None:

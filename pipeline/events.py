@@ -27,6 +27,7 @@ Of a sweep, whose events of one combination carry its number as well:
 """
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -35,6 +36,10 @@ from typing import Any
 import msgspec
 
 from pipeline import stored_files
+from pipeline.atomic import naming
+
+_PROGRESS_SHARE = 0.002
+"""Of a session's time: how far apart a log has its progress, and by how much `logged_s` is off."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +64,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Sink = Callable[[Event], None]
+EVENTS_FILE = "events.jsonl"
+"""In the work of a stage, and then in its entry."""
 
 
 def broadcast(sinks: list[Sink], kind: str, stage: str | None, fields: Mapping[str, Any]) -> None:
@@ -72,26 +79,44 @@ def broadcast(sinks: list[Sink], kind: str, stage: str | None, fields: Mapping[s
 def event_log(path: Path) -> Iterator[Sink]:
     """Yield a sink that keeps the events of one stage as JSON lines in `path`, for the report.
 
-    It appends: a resumed stage goes on with the events of its first session.
+    It appends: a resumed stage goes on with the events of its first session, but for a last line
+    that a kill or a full disk cut short. Progress comes less often the longer the session is, so
+    that a log of days is no larger than a few of hours. A write that fails raises OSError, which
+    names the file.
     """
+    begin_s: float | None = None
+    kept_s: dict[str, float] = {}
     with path.open("ab", buffering=0) as file:
+        content = path.read_bytes()
+        file.truncate(content.rfind(b"\n") + 1)
 
         def write(event: Event) -> None:
-            file.write(msgspec.json.encode(event.as_dict()) + b"\n")
+            nonlocal begin_s
+            begin_s = event.time_s if begin_s is None else begin_s
+            if event.kind == "progress" and event.fields.get("done") != event.fields.get("total"):
+                unit = str(event.fields.get("unit"))
+                # The clock may be set back meanwhile.
+                since_s = abs(event.time_s - kept_s.get(unit, -math.inf))
+                if since_s < _PROGRESS_SHARE * (event.time_s - begin_s):
+                    return
+                kept_s[unit] = event.time_s
+            line = msgspec.json.encode(event.as_dict()) + b"\n"
+            with naming(path):
+                while line:  # a disk that becomes full takes a part, and says so the next time
+                    line = line[file.write(line) :]
 
         yield write
 
 
 def logged_s(path: Path) -> float:
     """Return the seconds that the sessions in a log took, each from its start to its last event."""
-    total_s, begin_s, last_s = 0.0, 0.0, 0.0
+    total_s, last_s = 0.0, math.inf
     for line in path.read_bytes().splitlines() if path.is_file() else []:
         try:
             event = stored_files.decode(line, Event)
         except msgspec.DecodeError:
             continue  # a kill can cut the last line short
-        if event.kind == "stage_started":
-            total_s += last_s - begin_s
-            begin_s = event.time_s
+        if event.kind != "stage_started":
+            total_s += max(0.0, event.time_s - last_s)  # the clock may have been set back
         last_s = event.time_s
-    return total_s + last_s - begin_s
+    return total_s

@@ -9,14 +9,13 @@ import ctypes
 import functools
 import os
 import platform
-import subprocess
 import sys
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline import __version__
+from pipeline import __version__, git_revision
 
 ABSENT = "absent"
 PACKAGES = (
@@ -229,10 +228,4 @@ def host() -> dict[str, str]:
 
 def environment(folder: Path) -> dict[str, str]:
     """Return `host` and the git revision of `folder`, `absent` where it has none."""
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
-    revision = ABSENT
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        revision = subprocess.check_output(  # noqa: S603  (a fixed command)
-            command, stderr=subprocess.DEVNULL, text=True, timeout=10
-        )
-    return host() | {"git": revision.strip()}
+    return host() | {"git": git_revision.revision(folder) or ABSENT}

@@ -9,10 +9,11 @@ from pathlib import Path
 import msgspec
 
 from pipeline import estimates, exit_codes, machine, run_records
+from pipeline.cache import leftovers
 from pipeline.cache.digests import DigestCache
 from pipeline.cache.lock import write_lock
 from pipeline.config.load import table_of
-from pipeline.errors import MadpipeError, StoreError, printable
+from pipeline.errors import LockedError, MadpipeError, StoreError
 from pipeline.estimates import RateRecorder
 from pipeline.events import Sink, broadcast
 from pipeline.gates.judge import Verdict, exit_code
@@ -23,6 +24,7 @@ from pipeline.runner import Runner
 from pipeline.shared_cache import SharedCache
 from pipeline.signals import stop_on_signals
 from pipeline.stage import Stage
+from pipeline.texts import printable
 from pipeline.track.session import tracked
 
 
@@ -176,6 +178,7 @@ def _run_planned(
     """Use what is stored; run under the lock where anything is not."""
     if all(item.action == "hit" for item in planned):
         runner.use_stored(planned)
+        _remove_leftovers(project, command)
     else:
         try:
             if runner.shared is None:
@@ -188,6 +191,13 @@ def _run_planned(
             raise
     with project.store.io_errors():
         runner.digest_cache.save()
+
+
+def _remove_leftovers(project: Project, command: str) -> None:
+    """Remove the work of stored stages that a kill left, unless another process writes here."""
+    if leftovers.work_of_entries(project.store):
+        with contextlib.suppress(LockedError), write_lock(project.store, command=command):
+            pass  # the next run removes it
 
 
 def _run_locked(project: Project, runner: Runner, planned: Sequence[Planned], command: str) -> None:

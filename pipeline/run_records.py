@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from pipeline import stored_files
-from pipeline.atomic import write_bytes
+from pipeline.atomic import write_lasting
 from pipeline.cache.store import Store
 from pipeline.errors import StoreError
 from pipeline.settings import Gate
@@ -50,16 +50,23 @@ def save(store: Store, record: RunRecord) -> None:
     """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     path = store.runs_path / f"{stamp}-{os.getpid()}.json"
-    newest = max(store.runs_path.glob("*.json"), default=path)
-    if newest > path:  # the clock was set back, and the last run is still the last
+    newest = newest_path(store)
+    if (
+        newest is not None and newest > path
+    ):  # the clock was set back, and the last run is still the last
         path = newest.with_name(f"{newest.stem}~{os.getpid()}.json")
     with store.io_errors():
-        write_bytes(path, msgspec.json.encode(record))
+        write_lasting(path, msgspec.json.encode(record))
 
 
 def newest_path(store: Store) -> Path | None:
     """Return the file of the newest run, None where nothing has run."""
-    return max(store.runs_path.glob("*.json"), default=None)
+    try:
+        with os.scandir(store.runs_path) as files:  # of thousands, each of which is slow as a Path
+            newest = max((file.name for file in files if file.name.endswith(".json")), default=None)
+    except FileNotFoundError:
+        return None
+    return store.runs_path / newest if newest is not None else None
 
 
 def latest(store: Store) -> RunRecord | None:

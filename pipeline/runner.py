@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline import __version__, collector, machine
+from pipeline.atomic import make_folders
 from pipeline.cache.digests import DigestCache
-from pipeline.cache.keys import file_sha256
+from pipeline.cache.keys import changed_since, file_sha256
 from pipeline.cache.store import Entry, EntryRecord, OutputRecord, Store, remove_tree
 from pipeline.checkpoint import Checkpoints
 from pipeline.errors import Interrupted, MadpipeError, StageError
-from pipeline.events import Sink, broadcast, event_log, logged_s
+from pipeline.events import EVENTS_FILE, Sink, broadcast, event_log, logged_s
 from pipeline.planner import Planned, plan, plan_stage
 from pipeline.run_records import StageRecord
 from pipeline.settings import Settings
@@ -49,6 +50,8 @@ class Runner:
     """What became of each stage."""
     current: Planned | None = None
     """The stage under way; what failed, where something did."""
+    _imported: dict[str, str] = field(default_factory=dict)
+    """The digests of the code of the stages that ran, when each began."""
 
     def use_stored(self, planned: Sequence[Planned]) -> None:
         """Take planned hits as they are; fills `entries` and `records`."""
@@ -105,6 +108,7 @@ class Runner:
             status: Status = "hit"
             entry = item.entry
             if entry is None:
+                self._check_code(item)
                 status = "resumed" if item.action == "resume" else "ran"
                 with self.store.io_errors():
                     entry = self._run_stage(item)
@@ -138,6 +142,37 @@ class Runner:
         entry = self.shared.fetch(self.store, name, item.key)
         return item._replace(action="hit", reasons=(), entry=entry) if entry else item
 
+    def _check_code(self, item: Planned) -> None:
+        """Make sure that code which an earlier stage of this run imported is still what it was.
+
+        Raises:
+            StageError: It is not, and this process would run what it was.
+        """
+        assert item.key_document is not None
+        code = item.key_document["code"]
+        if changed := [name for name, it in code.items() if self._imported.get(name, it) != it]:
+            wrong = f"its code was changed since this run began ({', '.join(changed[:3])})"
+            raise StageError(f"stage {item.stage.name}", wrong, "run it again")
+        self._imported |= code
+
+    def _check_unchanged(self, item: Planned, work: Path) -> None:
+        """Make sure that a stage's outside files and code stayed as they were while it ran.
+
+        Raises:
+            StageError: Some did not, so what it leaves is of no key; nor is its checkpoint, where
+                files that it goes on reading changed.
+        """
+        assert item.key_document is not None
+        files, code = changed_since(item.stage, item.key_document, self.digest_cache)
+        if not files and not code:
+            return
+        remedy = "run it again; with the code as it was it goes on from its checkpoint, if any"
+        if files:
+            remove_tree(work / "checkpoint")
+            remedy = "run it again, on files that nobody writes meanwhile"
+        wrong = f"what it reads was changed while it ran ({', '.join([*files, *code][:3])})"
+        raise StageError(f"stage {item.stage.name}", wrong, remedy)
+
     def _run_stage(self, item: Planned) -> Entry:
         """Run one stage in its work folder and store what it leaves."""
         stage, is_resumed = item.stage, item.action == "resume"
@@ -145,15 +180,20 @@ class Runner:
         for requirement in stage.requires:
             requirement.check()
         work = self.store.work_path(stage.name, item.key)
+        if is_resumed:
+            self.store.check_unfinished(stage.name, item.key)
+        if is_resumed and (work / "out" / EVENTS_FILE).is_file():
+            # A kill came while it was stored: what its earlier sessions told goes on as well.
+            (work / "out" / EVENTS_FILE).replace(work / EVENTS_FILE)
         remove_tree(work / "out" if is_resumed else work)
-        (work / "out").mkdir(parents=True)
+        make_folders(work / "out")
         (work / "failure.txt").unlink(missing_ok=True)
         inputs = {}
         for name in stage.inputs:
             source, _, output = name.partition("/")
             inputs[name] = self.entries[source].output(output)
-        seconds = logged_s(work / "events.jsonl")
-        with event_log(work / "events.jsonl") as log:
+        seconds = logged_s(work / EVENTS_FILE)
+        with event_log(work / EVENTS_FILE) as log:
 
             def emit(kind: str, fields: Mapping[str, Any]) -> None:
                 broadcast([*self.sinks, log], kind, stage.name, fields)
@@ -176,12 +216,13 @@ class Runner:
                 cache=self.store.home / "cache" / stage.name,
                 is_smoke=self.is_smoke,
             )
-            self._call(stage, context, work, emit)
+            self._call(item, context, work, emit)
         seconds += time.perf_counter() - begin_s
         return self._commit(item, context.metrics, work, seconds)
 
-    def _call(self, stage: Stage, context: Context, work: Path, emit: Emit) -> None:
+    def _call(self, item: Planned, context: Context, work: Path, emit: Emit) -> None:
         """Import and call the stage's function; turn what it raises into one error of ours."""
+        stage = item.stage
         try:
             with collector.paused():
                 run = pkgutil.resolve_name(stage.run)
@@ -191,6 +232,7 @@ class Runner:
                     wrong = f"did not write what it declares ({name})"
                     remedy = f"write {file} in {stage.run}"
                     raise StageError(f"stage {stage.name}", wrong, remedy)  # noqa: TRY301
+            self._check_unchanged(item, work)
         except Interrupted:
             raise
         except (MadpipeError, OSError) as error:
@@ -212,7 +254,7 @@ class Runner:
             path = work / "out" / file
             size = path.stat().st_size
             outputs[name] = OutputRecord(file=file, sha256=file_sha256(path), bytes=size)
-        (work / "events.jsonl").rename(work / "out" / "events.jsonl")
+        (work / EVENTS_FILE).rename(work / "out" / EVENTS_FILE)
         record = EntryRecord(
             stage=item.stage.name,
             key=item.key,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pipeline.cache.remotes import Remote, open_remote
 from pipeline.cache.store import Entry, Store
-from pipeline.errors import BadEntry, RemoteError, UnavailableError
+from pipeline.errors import BadEntry, Interrupted, RemoteError, UnavailableError
 from pipeline.settings import Cache
 
 Note = Callable[[str, str], None]
@@ -72,6 +72,8 @@ class SharedCache:
         except (RemoteError, UnavailableError) as error:
             self._is_read_only = True  # as for a machine that may read there and not write
             self._note(stage, f"{error}; the run copies nothing to the shared cache")
+        except Interrupted:  # the run itself stops before its next stage
+            self._note(stage, "interrupted while it was copied; madpipe cache push copies it")
         else:
             self._note(stage, f"copied to the shared cache ({remote.name})")
 

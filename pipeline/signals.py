@@ -1,13 +1,46 @@
-"""What Ctrl-C, SIGTERM and a closed terminal do to a run: the first asks it to stop."""
+"""What Ctrl-C, SIGTERM and a closed terminal do: the first asks a run to stop, others end."""
 
 import contextlib
+import math
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
 _SAME_REQUEST_S = 3.0
 _active: Callable[[], bool] | None = None
+
+
+@contextlib.contextmanager
+def interrupted_by_signals() -> Iterator[None]:
+    """Have SIGTERM and a closed terminal raise KeyboardInterrupt, as Ctrl-C does.
+
+    Left alone they would end the process with nothing said and an exit code that is not the
+    contract's. Handlers that are not the system's own stay. Once one came, those of the moment
+    after it count as the same. Outside of the main thread nothing changes.
+    """
+    requested_s: float | None = None
+
+    def interrupt(_signum: int, _frame: FrameType | None) -> None:
+        nonlocal requested_s
+        now_s = time.monotonic()
+        if requested_s is None or now_s - requested_s > _SAME_REQUEST_S:
+            requested_s = now_s
+            raise KeyboardInterrupt
+
+    numbers = []
+    if threading.current_thread() is threading.main_thread():
+        wanted = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
+        numbers = [n for n in wanted if n and signal.getsignal(n) == signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        requested_s = math.inf  # one that comes now does not keep the rest from being put back
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextlib.contextmanager
@@ -43,5 +76,6 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
         yield _active
     finally:
         _active = None
+        requested_s = math.inf  # one that comes now does not keep the rest from being put back
         for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -13,9 +13,10 @@ from typing import Any, NoReturn, cast
 import msgspec
 
 from pipeline.checkpoint import Checkpoints
-from pipeline.errors import Interrupted, StageError, UndeclaredAccess, printable
+from pipeline.errors import Interrupted, StageError, UndeclaredAccess
 from pipeline.requirements import Requirement
 from pipeline.settings import Settings
+from pipeline.texts import printable
 
 __all__ = ["Context", "External", "OnNote", "Stage", "StageError", "no_note"]
 
@@ -41,6 +42,11 @@ class External:
     called as `function(settings, path)` and imported only when needed; no part of a key."""
     fetched: tuple[str, ...] = ()
     """Names in a folder; where one is there, nothing is to be fetched."""
+    counts: Callable[[str], bool] | None = None
+    """Whether what has this name in a folder can change a result; folders end in a slash. None: all
+    of them can."""
+    is_path: bool = False
+    """Whether its setting says where it is and nothing else, and so is no part of a key."""
 
     @property
     def is_fetched(self) -> bool:

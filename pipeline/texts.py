@@ -1,6 +1,17 @@
-"""Text files as editors, spreadsheets and shells of any system write them."""
+"""Text files as editors, spreadsheets and shells write them, and texts of others on a screen.
+
+Names of classes, files, settings and messages of libraries may come from a stranger. A terminal
+takes escape sequences in them for commands, and so does a log of GitHub Actions some lines.
+"""
 
 import codecs
+import os
+import re
+
+# Control characters but tabs, marks that turn the direction of text, separators of lines.
+_CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_WORKFLOW_LINE = re.compile(r"^(\s*)::")
+_WORKFLOW_MARK = "##["
 
 
 def decode(content: bytes) -> str:
@@ -11,3 +22,36 @@ def decode(content: bytes) -> str:
     """
     is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return content.decode("utf-16" if is_utf16 else "utf-8-sig").replace("\r\n", "\n")
+
+
+def as_utf8(text: str) -> str:
+    r"""Return a text in which the bytes of file names that are not UTF-8 read as `\xe9`."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def printable(text: str) -> str:
+    r"""Return a text as one line that a terminal takes for text: an escape reads as `\x1b`."""
+    return _CONTROLS.sub(_escape, as_utf8(text))
+
+
+def screen_text(text: str) -> str:
+    """Return lines as a screen may show them: none is a command to a terminal or to a workflow."""
+    return "\n".join(map(_screen_line, text.split("\n")))
+
+
+def json_line(text: str) -> str:
+    """Return JSON that is as safe to show as `screen_text` makes lines, and stands for the same."""
+    return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text).replace(
+        _WORKFLOW_MARK, "#\\u0023["
+    )
+
+
+def _screen_line(line: str) -> str:
+    line = printable(line)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        line = _WORKFLOW_LINE.sub(r"\1\\::", line).replace(_WORKFLOW_MARK, r"#\#[")
+    return line
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode()

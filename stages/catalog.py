@@ -13,16 +13,21 @@ import msgspec
 
 from models import registry
 from pipeline.errors import SettingsFault
-from pipeline.settings import Settings, Teacher
+from pipeline.settings import Build, Settings, Teacher
 from pipeline.stage import External, Stage
 from stages.completed_settings import complete, located_teacher
 from stages.declared_uses import Use, combined, of_images, of_network, of_unlabelled, of_weights
 from stages.engines import selection
 from stages.engines.base import BACKENDS, BackendInfo
+from stages.engines.providers import PROVIDERS
 from stages.hubs.records import VALUE
 from stages.networks import program_kind
 
 _TORCH = ("torch", "numpy")
+_EXPORT = ("onnx", "onnxscript", "onnx-ir")
+"""What torch writes ONNX files with."""
+_RUNTIME = "onnxruntime-gpu|onnxruntime"
+"""What runs ONNX files."""
 _UNLABELLED_OUTPUTS = {"images": "images.json", "held_back": "held_back.npz"}
 """What distill leaves of unlabelled images."""
 _GENERATORS = ("distill/generator", "distill/ema_generator")
@@ -132,7 +137,7 @@ def _distill(settings: Settings, root: Path, teacher: Use, student: Use, images:
             **({"picture": "samples.png"} if settings.bank.keep else {}),
             **(_UNLABELLED_OUTPUTS if settings.distill.images else {}),
         },
-        packages=(*_TORCH, *use.packages),
+        packages=(*_TORCH, *(("pillow",) if settings.bank.keep else ()), *use.packages),
         code=use.code,
         # A student that does not fit is refused before a teacher is trained for it.
         requires=(*student.requires, *unlabelled.requires),
@@ -157,7 +162,7 @@ def _export(settings: Settings, student: Use) -> Stage:
         inputs=("distill/student", *_bank(settings)),
         externals=student.externals,
         outputs={"onnx": "student.onnx"},
-        packages=(*_TORCH, "onnx", "onnxscript", *student.packages),
+        packages=(*_TORCH, *_EXPORT, _RUNTIME, *student.packages),
         code=(*student.code, *_bank_code(settings)),
     )
 
@@ -189,17 +194,22 @@ def _build(settings: Settings) -> Stage:
             # What stands for an engine that cannot run where it is built.
             **({"graph": "graph.onnx"} if build.targets else {}),
         },
-        packages=(*_distributions(infos), *(("torch",) if with_torch else ())),
+        packages=("numpy", *_distributions(infos, build), *(("torch",) if with_torch else ())),
         facts=tuple(dict.fromkeys(facts)),
         code=(*(info.module for info in infos), *with_torch),
         requires=selection.requirements(build),
     )
 
 
-def _distributions(infos: Sequence[BackendInfo]) -> tuple[str, ...]:
-    """Return what the backends are distributed as, after ONNX Runtime, which all use."""
-    others = (info.distribution for info in infos if info.needs != "onnxruntime")
-    return "onnx", "onnxruntime-gpu|onnxruntime", *others
+def _distributions(infos: Sequence[BackendInfo], build: Build) -> tuple[str, ...]:
+    """Return what the backends are distributed as, after ONNX Runtime, which all use.
+
+    A device may be an execution provider of ONNX Runtime's that brings a package of its own.
+    """
+    others = [info.distribution for info in infos]
+    if build.device in PROVIDERS:
+        others.append(PROVIDERS[build.device].distribution)
+    return tuple(dict.fromkeys(["onnx", _RUNTIME, *others]))
 
 
 def _keeps_pictures(settings: Settings) -> bool:
@@ -233,8 +243,15 @@ def _validate(settings: Settings, root: Path, networks: Use, images: Use) -> Sta
             "samples": "samples.json",
             **({"pictures": "pictures.json"} if _keeps_pictures(settings) else {}),
         },
-        packages=(*_TORCH, *_distributions(infos), "scipy", "pillow", *use.packages),
-        facts=("cpu", "gpu", "driver"),
+        packages=(
+            *_TORCH,
+            *_distributions(infos, settings.build),
+            *(_EXPORT if settings.validate.teacher_engine else ()),
+            "scipy",
+            "pillow",
+            *use.packages,
+        ),
+        facts=("cpu", "cpu_features", "gpu", "driver"),
         code=(
             *use.code,
             *(info.module for info in infos),

@@ -14,6 +14,7 @@ from pipeline.weight_names import hub_of
 from stages.completed_settings import located_student, located_teacher
 from stages.data import classes as class_orders
 from stages.data.datasets import SPECS, loader_module
+from stages.data.tree import is_seen, may_be_image, may_be_labelled
 from stages.hubs import advice
 from stages.hubs.cache_folders import cached, path_of
 from stages.hubs.resolve import CONFIG, repo_file
@@ -21,8 +22,8 @@ from stages.networks import program_kind
 from stages.preflight import NeedsNetwork
 from stages.preflight_images import NeedsImages
 
-_DATA = tuple(f"data.{name}" for name in Data.__struct_fields__ if name != "download")
-"""Images are the same whether they were downloaded or not."""
+_DATA = tuple(f"data.{name}" for name in Data.__struct_fields__ if name not in ("download", "root"))
+"""Images are the same whether they were downloaded or not, and wherever they lie."""
 
 
 class Use(NamedTuple):
@@ -71,11 +72,11 @@ def of_network(role: str, arch: str, settings: Settings, root: Path) -> Use:
         program=settings.teacher if program_kind.kind_of(settings.teacher.arch) else None,
         start_weights=start.path if start else None,
     )
+    kind = program_kind.kind_of(arch)
     use = Use(
         externals={f"{role}_code": External(path=code, needed_by=setting)} if code else {},
-        code=("models.programs.program",)
-        if program_kind.kind_of(arch)
-        else (registry.code_modules(arch)),
+        packages=("onnx",) if kind == "onnx" else (),
+        code=("models.programs.program",) if kind else registry.code_modules(arch),
         requires=(fits,),
     )
     if library is None:
@@ -115,20 +116,25 @@ def of_weights(role: str, settings: Settings, root: Path) -> External | None:
 def of_images(data: Data, root: Path) -> Use:
     """Return the use of labelled images."""
     code = (loader_module(data.source),)
-    order: dict[str, External] = {}
+    files: dict[str, External] = {}
     if file := class_orders.file_of(data, root):
-        order["classes"] = External(path=file, needed_by="data.classes")
+        files["classes"] = External(path=file, needed_by="data.classes", is_path=True)
     if data.source == "digits":
-        return Use(_DATA, order, packages=("scikit-learn",), code=code)
+        return Use(_DATA, files, packages=("scikit-learn",), code=code)
+    # It may have any name, and lie anywhere.
+    labels = expanded(data.root, root) / data.labels
+    if data.labels and labels.is_file():
+        files["labels"] = External(path=labels, needed_by="data.labels")
     fetched = SPECS[data.source].fetched if data.download else ()
     folder = External(
         path=expanded(data.root, root),
+        counts=may_be_labelled if data.source == "folder" else is_seen,
         needed_by="data.root",
         remedy="madpipe run downloads it" if fetched else SPECS[data.source].where,
         fetch="stages.data.images:download" if data.download else None,
         fetched=(*fetched, "train"),
     )
-    return Use(_DATA, {"data": folder, **order}, ("torchvision", "pillow"), code)
+    return Use(_DATA, {"data": folder, **files}, ("torchvision", "pillow"), code)
 
 
 def of_unlabelled(settings: Settings, root: Path) -> Use:
@@ -136,7 +142,7 @@ def of_unlabelled(settings: Settings, root: Path) -> Use:
     if settings.distill.images is None:
         return Use()
     folder = expanded(settings.distill.images, root)
-    external = External(path=folder, needed_by="distill.images")
+    external = External(path=folder, needed_by="distill.images", counts=may_be_image, is_path=True)
     # Before the first stage, and not in distill, which may read no labelled image.
     is_labelled = settings.validate.images != "bank"
     apart = NeedsImages(

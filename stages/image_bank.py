@@ -5,15 +5,15 @@ Shape legend: N images, C channel, H W space.
 
 import importlib
 import io
-import zipfile
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import declared_bytes
 from pipeline.atomic import write_bytes
+from pipeline.errors import first_line
 from pipeline.stage import OnNote, StageError, no_note
 from stages import bank_recipe
 
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 
 _NHWC = 4
 _RECIPE = ".json"
-_NO_ARCHIVE = (
-    OSError, EOFError, ValueError, LookupError, TypeError, NotImplementedError,
-    zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
-"""What numpy and zipfile raise for a file that is damaged or something else."""
 
 
 class StoredImages:
@@ -123,17 +118,18 @@ def load_array(path: Path, place: str, *, remedy: str, on_note: OnNote = no_note
         return drawn_NHWC
     if recipe := bank_recipe.standing_for(path):
         raise StageError(place, *bank_recipe.absent(path, recipe))
+    declared_bytes.check_archive(path, path, place, remedy)
     try:
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise StageError(place, f"is no .npz file ({path}: one array)", remedy)
-            with archive:
-                return np.asarray(archive["x"])
-    except _NO_ARCHIVE as error:
+            if isinstance(archive, np.lib.npyio.NpzFile):
+                with archive:
+                    return np.asarray(archive["x"])
+    except Exception as error:  # numpy and zipfile have many classes for what is damaged
         # numpy's own text for what is no array file at all advises to unpickle it.
-        reason = "no file of arrays" if "pickle" in str(error) else str(error)
+        reason = "no file of arrays" if "pickle" in str(error) else first_line(error)
         raise StageError(place, f"is no bank of images ({path}: {reason})", remedy) from error
+    raise StageError(place, f"is no .npz file ({path}: one array)", remedy)
 
 
 def load(path: Path, place: str, on_note: OnNote = no_note) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ Light: torch is imported where an estimate is made.
 """
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -58,6 +59,12 @@ def may_be_large(stage: Stage, settings: Settings) -> bool:
         return True  # only the weights say how large images are
     pixels = math.prod(spec_of(settings.data).size_px)
     return _images(stage, settings) * pixels > _SMALL_STEP_PIXELS
+
+
+def users_file(stage: Stage) -> Path | None:
+    """Return a file of the user's own that the estimate would run, None where there is none."""
+    codes = (stage.externals.get(f"{role}_code") for role in ("teacher", "student"))
+    return next((code.path for code in codes if code), None)
 
 
 def of_stage(stage: Stage, settings: Settings) -> PlannedMemory:

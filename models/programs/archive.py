@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Mapping
 
 from models.programs.fault import UnusableProgram
+from pipeline.declared_bytes import is_excessive
 
 _ROOT = "archive"
 
@@ -22,11 +23,16 @@ def members(content: bytes) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = archive.namelist()
-            inside = {name.partition("/")[2]: archive.read(name) for name in names}
-    except (
-        zipfile.BadZipFile, OSError, ValueError, LookupError, NotImplementedError, RuntimeError,
-    ) as error:  # fmt: skip
+            declared = sum(member.file_size for member in archive.infolist())
+            is_whole = not is_excessive(declared, len(content))
+            inside = {n.partition("/")[2]: archive.read(n) for n in names} if is_whole else {}
+    except Exception as error:  # zipfile and zlib have many classes for what is damaged
         raise damaged() from error
+    if not is_whole:
+        raise UnusableProgram(
+            f"describes far more than it holds ({declared} bytes in {len(content)})",
+            "save it anew with torch",
+        )
     if len({name.casefold() for name in names}) != len(names):
         raise UnusableProgram("holds two members of one name", "save it anew with torch")
     if len({name.partition("/")[0] for name in names}) != 1:

@@ -1,9 +1,9 @@
 """The digest of the code that a stage runs, and digests remembered between runs.
 
 Code is found statically, so nothing is imported. Comments, formatting and docstrings do not
-count; any other edit does. Modules of the core (`pipeline.*`) do not count: they pass things on
-and store them, and a change there that would change results raises `KEY_SCHEMA` in
-`pipeline.cache.keys`.
+count; any other edit does. Of the core (`pipeline.*`) only those modules count with which stages
+compute; the others pass things on and store them, and a change there that would change results
+raises `KEY_SCHEMA` in `pipeline.cache.keys`.
 """
 
 import ast
@@ -24,6 +24,13 @@ from pipeline.atomic import write_bytes
 
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 _CORE = "pipeline"
+_COMPUTING = {
+    "pipeline.gates.intervals",
+    "pipeline.image_size",
+    "pipeline.preprocessing",
+    "pipeline.texts",
+}
+"""Modules of the core whose functions decide what a stage leaves."""
 _Digests = dict[str, dict[str, dict[str, Any]]]
 
 
@@ -42,9 +49,10 @@ def _sha256_of(digests: _Digests) -> str:
 class DigestCache:
     """What was computed for each (kind, key), kept in one JSON file between runs.
 
-    Kinds are `code` (of one source file) and `folder` (of one listing of an outside folder).
-    A convenience: without it everything is computed anew and nothing is different. It holds a
-    digest of itself, so that a file that was changed counts as none.
+    Kinds are `code` (of one source file), `users_code` (what else one of the user's names) and
+    `folder` (of one listing of an outside folder).
+    A convenience: without it everything is computed anew and nothing is different.
+    It holds a digest of itself, so that a file that was changed counts as none.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -83,7 +91,8 @@ class DigestCache:
 def code_digests(modules: Iterable[str], digest_cache: DigestCache) -> dict[str, str]:
     """Return module name -> digest for `modules` and every first-party module they import.
 
-    First-party are `stages`, `models` and the top-level packages of `modules` themselves.
+    First-party are `stages`, `models`, the top-level packages of `modules` themselves, and of the
+    core what computes.
 
     Raises:
         ModuleNotFoundError: One of `modules` does not exist.
@@ -101,35 +110,13 @@ def code_digests(modules: Iterable[str], digest_cache: DigestCache) -> dict[str,
         path = _source_path(name)
         if name in digests or path is None:
             continue
-        entry = _digest_of(path, name, digest_cache)
+        entry = source_digest(path.read_bytes(), path, name, digest_cache)
         digests[name] = entry["digest"]
-        waiting += [name for name in entry["imports"] if name.partition(".")[0] in packages]
-    return dict(sorted(digests.items()))
-
-
-def file_digests(path: Path, digest_cache: DigestCache) -> dict[str, str]:
-    """Return the digests of a file of the user's and of all that it imports from beside it.
-
-    Names are relative to the file's folder.
-
-    Raises:
-        SyntaxError: One of them is not Python.
-        ValueError: The same, where its bytes are no text.
-    """
-    folder = path.parent
-    waiting, digests = [path], dict[str, str]()
-    while waiting:
-        file = waiting.pop()
-        name = file.relative_to(folder).as_posix()
-        if name in digests:
-            continue
-        own_module = ".".join(file.relative_to(folder).with_suffix("").parts)
-        entry = _digest_of(file, own_module, digest_cache)
-        digests[name] = entry["digest"]
-        for module in entry["imports"]:
-            base = folder.joinpath(*module.split("."))
-            candidates = (base.with_suffix(".py"), base / "__init__.py") if module else ()
-            waiting += [candidate for candidate in candidates if candidate.is_file()]
+        waiting += [
+            name
+            for name in entry["imports"]
+            if name in _COMPUTING or name.partition(".")[0] in packages
+        ]
     return dict(sorted(digests.items()))
 
 
@@ -149,18 +136,31 @@ def _source_path(module: str) -> Path | None:
     return None
 
 
-def _digest_of(path: Path, module: str, digest_cache: DigestCache) -> dict[str, Any]:
-    source = path.read_bytes()
+def source_digest(
+    source: bytes, path: Path, module: str, digest_cache: DigestCache
+) -> dict[str, Any]:
+    """Return the `digest` of what a source does, and the dotted names that it `imports`.
+
+    Raises:
+        SyntaxError: It is not Python.
+        ValueError: The same, where its bytes are no text.
+    """
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     cache_key = hashlib.sha256(f"{_PYTHON}\0{package}\0".encode() + source).hexdigest()
 
     def parse() -> dict[str, Any]:
         tree = ast.parse(source, filename=str(path))
         imports = sorted({name for node in ast.walk(tree) for name in _imports(node, package)})
-        text = ast.unparse(_DocstringRemover().visit(tree))
+        text = ast.unparse(without_docstrings(tree))
         return {"digest": hashlib.sha256(text.encode()).hexdigest(), "imports": imports}
 
     return digest_cache.get("code", cache_key, parse)
+
+
+def without_docstrings(tree: ast.AST) -> ast.AST:
+    """Return a tree less the texts that stand alone as statements; it is changed in place."""
+    cleaned: ast.AST = _DocstringRemover().visit(tree)
+    return cleaned
 
 
 def _imports(node: ast.AST, package: str) -> list[str]:

@@ -7,23 +7,28 @@ bytes stops the change there.
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Mapping
 from operator import attrgetter
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from pipeline import machine
-from pipeline.cache.digests import DigestCache, code_digests, file_digests
-from pipeline.errors import SettingsFault, StageError
+from pipeline.cache.digests import DigestCache, code_digests
+from pipeline.cache.externals import external_digest, file_sha256
+from pipeline.errors import MadpipeError
 from pipeline.settings import Settings
-from pipeline.stage import External, Stage
+from pipeline.stage import Stage
+
+__all__ = [
+    "ABSENT", "Changed", "KeyDocument", "changed_since", "differences", "external_digest",
+    "file_sha256", "key_document", "key_of",
+]  # fmt: skip
 
 KEY_SCHEMA = 1
 ABSENT = "(absent)"
+OUTSIDE = "(counts by its bytes)"
 _DIGEST_DIGITS = 64
 
 KeyDocument = dict[str, Any]
@@ -40,6 +45,9 @@ def key_document(
     """
     values = json.loads(json.dumps(dict(stage.values)))
     slices = {name: msgspec.to_builtins(attrgetter(name)(settings)) for name in stage.settings}
+    for external in stage.externals.values():
+        if external.is_path:
+            _leave_out(slices, external.needed_by)
     return {
         "schema": KEY_SCHEMA,
         "stage": stage.name,
@@ -54,9 +62,49 @@ def key_document(
         **({"values": values} if values else {}),
         "outputs": dict(stage.outputs),
         "code": code_digests([stage.run.partition(":")[0], *stage.code], digest_cache),
-        "packages": {name: machine.version(name) for name in stage.packages},
+        "packages": {name: _version(name) for name in stage.packages},
         "facts": {name: machine.fact(name) for name in stage.facts},
     }
+
+
+def _leave_out(slices: dict[str, Any], dotted: str) -> None:
+    """Put a mark in the place of a setting that names a file, whose bytes count alone."""
+    table, _, name = dotted.rpartition(".")
+    if dotted in slices:
+        slices[dotted] = OUTSIDE
+    elif table in slices:
+        slices[table][name] = OUTSIDE
+
+
+def _version(distribution: str) -> str:
+    """Return the version of a distribution; of alternatives, also which of them it is."""
+    name, version = machine.installed(distribution)
+    return f"{name} {version}" if "|" in distribution and version != machine.ABSENT else version
+
+
+class Changed(NamedTuple):
+    """What is no longer as it was for a key."""
+
+    files: list[str]
+    """Outside files and folders, each behind its setting."""
+    code: list[str]
+    """Modules, and files of the user's code."""
+
+
+def changed_since(stage: Stage, document: KeyDocument, digest_cache: DigestCache) -> Changed:
+    """Return what of a stage's outside files and code is not what it was for its key."""
+    changed = Changed([], [])
+    for name, external in sorted(stage.externals.items()):
+        try:
+            digest = external_digest(external, digest_cache)
+        except (MadpipeError, OSError):
+            digest = ABSENT
+        if digest != document["externals"][name]:
+            kind = changed.code if external.path.suffix == ".py" else changed.files
+            kind.append(f"{external.needed_by}: {external.path}")
+    code = code_digests([stage.run.partition(":")[0], *stage.code], digest_cache)
+    changed.code.extend(name for name, it in document["code"].items() if code.get(name) != it)
+    return changed
 
 
 def key_of(document: KeyDocument) -> str:
@@ -68,80 +116,6 @@ def key_of(document: KeyDocument) -> str:
     """
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def external_digest(external: External, digest_cache: DigestCache) -> str:
-    """Return the digest of an outside file's bytes, or of a folder's names and bytes.
-
-    Of a Python file the code counts, with that of the files beside it that it imports. A folder
-    whose names, sizes and times are unchanged since its last digest is not read again.
-
-    Raises:
-        SettingsFault: A file that is named as code is no Python.
-        StageError: There is nothing at the path.
-    """
-    path = external.path
-    if path.is_file() and path.suffix == ".py":
-        try:
-            digests = file_digests(path, digest_cache)
-        except (SyntaxError, ValueError) as error:
-            reason = f"{path}: {error}"
-            if isinstance(error, SyntaxError):
-                reason = f"{error.filename}, line {error.lineno}: {error.msg}"
-            key = tuple(external.needed_by.split("."))
-            raise SettingsFault([(key, f"is not Python ({reason})", "correct the file")]) from error
-        return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
-    if path.is_file():
-        return file_sha256(path)
-    if not path.is_dir():
-        raise StageError(external.needed_by, f"no such file or folder ({path})", external.remedy)
-    files = _files(path)
-    listing = hashlib.sha256()
-    for name, size, time_ns in files:
-        listing.update(_encoded(f"{name}\0{size}\0{time_ns}\n"))
-
-    def read_all() -> dict[str, str]:
-        content = hashlib.sha256()
-        for name, _, _ in files:
-            content.update(_encoded(f"{name}\0{file_sha256(path / name)}\n"))
-        return {"digest": content.hexdigest()}
-
-    return str(digest_cache.get("folder", listing.hexdigest(), read_all)["digest"])
-
-
-def _encoded(text: str) -> bytes:
-    """Return the bytes of a text that holds file names, also of those that are not UTF-8."""
-    return text.encode("utf-8", "surrogateescape")
-
-
-def _files(root: Path) -> list[tuple[str, int, int]]:
-    """Return name, size and time of every file below `root`, also behind links, in order.
-
-    A million images are usual, so this keeps to one system call for a file.
-    """
-    files = []
-    waiting: list[tuple[str, str, frozenset[tuple[int, int]]]] = [("", str(root), frozenset())]
-    while waiting:
-        prefix, folder, above = waiting.pop()
-        status = Path(folder).stat()
-        identity = (status.st_dev, status.st_ino)
-        if identity in above:
-            continue  # a link to a folder that it lies in
-        inside = above | {identity}
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir():
-                    waiting.append((f"{prefix}{entry.name}/", entry.path, inside))
-                elif entry.is_file():
-                    status = entry.stat()
-                    files.append((prefix + entry.name, status.st_size, status.st_mtime_ns))
-    return sorted(files, key=lambda file: file[0].split("/"))
 
 
 def differences(old: Any, new: Any, place: str = "") -> list[str]:

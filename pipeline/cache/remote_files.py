@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.cache import sftp
+from pipeline.atomic import sync
+from pipeline.cache import sftp, transfers
 from pipeline.cache.remote_faults import as_error, is_of_file
 from pipeline.cache.urls import READ_ONLY, SCHEMES, CacheUrl
-from pipeline.errors import Interrupted, MadpipeError, RemoteError
+from pipeline.errors import MadpipeError, RemoteError
 
 _CONNECT_S = 5.0
 _ANSWER_S = 15.0
@@ -40,6 +41,7 @@ class RemoteFiles:
         """
         self.url = url
         self._stop_asked = stop_asked
+        self._has_ended = threading.Event()
         self._opened: tuple[Any, str] | None = None
         self._opening = threading.Lock()
 
@@ -47,6 +49,13 @@ class RemoteFiles:
     def workers(self) -> int:
         """How many threads may use it at once."""
         return 1 if self.url.kind is SCHEMES["sftp"] else _THREADS
+
+    def end(self) -> None:
+        """Let every transfer that is under way, in whatever thread, end with Interrupted."""
+        self._has_ended.set()
+
+    def _is_stopping(self) -> bool:
+        return self._has_ended.is_set() or self._stop_asked()
 
     def check(self) -> None:
         """Make sure that the place is there, where a file that is absent does not say so.
@@ -122,8 +131,9 @@ class RemoteFiles:
             try:
                 if self.url.scheme not in _SAYS_SIZE:
                     _check_file(fs.info(source), limit_bytes)
-                wait = {"timeout": _patience_s(limit_bytes)} if fs.async_impl else {}
-                fs.get_file(source, str(path), callback=self._bound(limit_bytes), **wait)
+                self._transfer(
+                    "get_file", source, path, size=limit_bytes, callback=self._bound(limit_bytes)
+                )
             except FileNotFoundError as error:
                 if not is_of_file(error):
                     raise
@@ -134,6 +144,7 @@ class RemoteFiles:
         """Write a file, so that it is there whole or not at all.
 
         Raises:
+            Interrupted: A stop was asked for.
             OSError: `path` cannot be read.
             RemoteError: The place cannot be used.
             UnavailableError: The package that opens it is not installed.
@@ -142,15 +153,17 @@ class RemoteFiles:
             fs, root = self._open()
             target = f"{root}/{name}"
             if self.url.kind.is_object_store:
-                fs.put_file(str(path), target, timeout=_patience_s(path.stat().st_size))
+                self._transfer("put_file", path, target, size=path.stat().st_size)
                 return
             part = f"{root}/parts/{uuid.uuid4().hex}"
             for file in (part, target):
                 fs.makedirs(file.rpartition("/")[0], exist_ok=True)
             try:
-                fs.put_file(str(path), part)
+                fs.put_file(str(path), part, callback=self._bound(path.stat().st_size))
                 if self.url.scheme == "file":
+                    sync(Path(part))
                     Path(part).replace(target)  # fsspec's own move goes through a copy on Windows
+                    sync(Path(target).parent)
                 else:
                     fs.mv(part, target)
             except BaseException:
@@ -175,11 +188,24 @@ class RemoteFiles:
         self._opened = fs, str(client._strip_protocol(self.url.text)).rstrip("/")  # noqa: SLF001
         return self._opened
 
+    def _transfer(
+        self, call: str, source: Path | str, target: Path | str, *, size: int, **options: Any
+    ) -> None:
+        """Have the client bring a file, for as long as it may take and none asks to stop."""
+        fs, _ = self._open()
+        if not fs.async_impl:
+            getattr(fs, call)(str(source), str(target), **options)
+            return
+        transfer = getattr(fs, f"_{call}")(str(source), str(target), **options)
+        transfers.wait_for(
+            transfer, fs.loop, limit_s=_patience_s(size), is_stopping=self._is_stopping
+        )
+
     def _bound(self, limit_bytes: int) -> Any:
-        """Return a callback of fsspec that ends a download which is too long or to be stopped."""
+        """Return a callback of fsspec that ends a transfer which is too long or to be stopped."""
         from fsspec.callbacks import Callback  # noqa: PLC0415
 
-        stop_asked = self._stop_asked
+        is_stopping = self._is_stopping
 
         class Bound(Callback):  # type: ignore[misc]  # fsspec has no types
             def set_size(self, size: int | None) -> None:
@@ -189,10 +215,7 @@ class RemoteFiles:
             def relative_update(self, inc: int = 1) -> None:
                 super().relative_update(inc)
                 _check_size(self.value, limit_bytes)
-                if stop_asked():
-                    raise Interrupted(
-                        "madpipe", "interrupted", "the same command goes on from here"
-                    )
+                transfers.check(is_stopping)
 
         return Bound()
 

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from pipeline import stored_files
-from pipeline.atomic import sync, write_bytes
+from pipeline.atomic import make_folders, replace_folder, sync, write_bytes, write_lasting
 from pipeline.cache.keys import KeyDocument, file_sha256
 from pipeline.errors import StoreError
 
@@ -36,6 +36,8 @@ RECORD_FILE = "entry.json"
 _RECORD_DIGEST = "record_sha256"
 _KEY_DIGITS = 16
 _READ_ONLY = 0o444
+_FOLDERS = ("entries", "work", "cache", "sweep")
+"""In the working folder: those that have folders in them."""
 
 
 class OutputRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,15 +151,35 @@ class Store:
         """Make the folder ready to be written to.
 
         Raises:
-            StoreError: It cannot be written, or is of a newer layout.
+            StoreError: It cannot be written, is of a newer layout, or has links in it.
         """
         self.check_layout()
         with self.io_errors():
-            self.runs_path.mkdir(parents=True, exist_ok=True)
+            self._check_links()
+            make_folders(self.runs_path)
             layout = self.home / "layout.json"
-            if not layout.exists():
+            if not layout.exists():  # it comes last, so that neither is missing where one failed
+                write_bytes(self.home / ".gitignore", b"*\n")
                 write_bytes(layout, json.dumps({"layout": LAYOUT}).encode())
-                (self.home / ".gitignore").write_text("*\n", encoding="utf-8")
+
+    def _check_links(self) -> None:
+        """Raise StoreError for a link through which something outside would be written or removed.
+
+        The folder itself may be one.
+        """
+        for folder in (self.home, *(self.home / name for name in _FOLDERS)):
+            for path in folder.iterdir() if folder.is_dir() else ():
+                check_no_link(path)
+
+    def check_unfinished(self, stage: str, key: str) -> None:
+        """Make sure that the folder of an unfinished stage, and all in it, are no links.
+
+        Raises:
+            StoreError: Something is, through which the stage would write elsewhere.
+        """
+        work = self.work_path(stage, key)
+        for path in (work, *work.rglob("*")):
+            check_no_link(path)
 
     @contextlib.contextmanager
     def io_errors(self) -> Iterator[None]:
@@ -216,7 +238,7 @@ class Store:
         pointer = self.home / "entries" / stage / "newest"
         name = key[:_KEY_DIGITS].encode()
         if not pointer.is_file() or pointer.read_bytes() != name:
-            write_bytes(pointer, name)
+            write_lasting(pointer, name)
 
     def commit(self, out: Path, record: EntryRecord, *, is_newest: bool = True) -> Entry:
         """Turn a finished folder into the entry of its key, in one rename.
@@ -226,19 +248,20 @@ class Store:
         Raises:
             OSError: The disk is full or read-only; there is no entry then.
         """
+        for file in out.iterdir():
+            if file.is_file():  # what a copy or a child process wrote may not be on the disk yet
+                sync(file)
         for output in record.outputs.values():
             file = out / output.file
             file.chmod(file.stat().st_mode & _READ_ONLY)
         write_bytes(out / RECORD_FILE, record.encode())
         sync(out)
         path = self.entry_path(record.stage, record.key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            replaced = out.with_name("replaced")
-            shutil.rmtree(replaced, ignore_errors=True)
-            path.rename(replaced)
-        out.rename(path)
+        make_folders(path.parent)
+        aside = out.with_name("replaced")
+        replace_folder(out, path, aside=aside)
         sync(path.parent)
+        shutil.rmtree(aside, ignore_errors=True)  # else the stage's next run does it
         if is_newest:
             self.mark_newest(record.stage, record.key)
         return Entry(path, record)
@@ -269,7 +292,20 @@ def _read(path: Path) -> Lookup:
         return Lookup(None, f"its record cannot be read: {error}")
 
 
+def check_no_link(path: Path) -> None:
+    """Make sure that a path of the store, which may be absent, is no link.
+
+    Raises:
+        StoreError: It is one.
+    """
+    if path.is_symlink():
+        wrong = f"is a link, and madpipe makes none in its working folder ({path.readlink()})"
+        raise StoreError(str(path), wrong, "remove it; MADPIPE_HOME names a folder elsewhere")
+
+
 def remove_tree(path: Path) -> None:
-    """Remove a folder of the store if it is there."""
-    if path.exists():
+    """Remove a folder of the store if it is there; of a link, the link alone."""
+    if path.is_symlink():
+        path.unlink()
+    elif path.exists():
         shutil.rmtree(path)

@@ -1,17 +1,20 @@
 """Moving and removing whole entries of a store: sharing between machines, and cleaning up."""
 
 import contextlib
-import shutil
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from pipeline import atomic
 from pipeline.cache.arrivals import record_fault
 from pipeline.cache.lock import write_lock
 from pipeline.cache.store import Entry, EntryRecord, Store, damage_of, remove_tree
 from pipeline.errors import StoreError
 
 _ARRIVING = "arriving"
+_FOLDER_NAME = re.compile(r"[0-9a-f]{16}(\.linked)?")
+"""Of an entry, of an unfinished stage, and of an entry that is linked for a job of a sweep."""
 _COMMITS = threading.Lock()
 
 
@@ -60,7 +63,7 @@ def copy_entry(entry: Entry, target: Store) -> Entry:
     def copy(out: Path) -> EntryRecord:
         for name in entry.record.outputs:
             file = entry.output(name)
-            shutil.copyfile(file, out / file.name)
+            atomic.copy(file, out / file.name)
         if damage := damage_of(Entry(out, entry.record)):
             raise StoreError(str(entry.path), f"changed meanwhile ({damage})", "repeat the command")
         return entry.record
@@ -85,6 +88,7 @@ def take_in(
     work = store.work_path(stage, key)
     folder = work / _ARRIVING
     with store.io_errors():
+        store.check_unfinished(stage, key)
         remove_tree(folder)
         out = folder / "out"
         out.mkdir(parents=True)
@@ -102,11 +106,17 @@ def take_in(
     return entry
 
 
+def _is_own(path: Path) -> bool:
+    """Return whether the store made a folder of this name, and in this place."""
+    return _FOLDER_NAME.fullmatch(path.name) is not None and not path.is_symlink()
+
+
 def collect_garbage(store: Store, *, keep: int, unfinished: bool) -> tuple[int, int]:
     """Remove damaged entries and all but the `keep` newest of each stage and the one used last.
 
-    With `unfinished` also the work of unfinished stages, whose checkpoints are lost by it.
-    Returns the number of folders removed and their bytes.
+    With `unfinished` also the work of unfinished stages, whose checkpoints are lost by it. What is
+    not named as this store names its folders, or is a link to another place, is not its own and
+    stays. Returns the number of folders removed and their bytes.
 
     Raises:
         StoreError: A folder cannot be removed, or another process holds the store.
@@ -115,6 +125,8 @@ def collect_garbage(store: Store, *, keep: int, unfinished: bool) -> tuple[int, 
     with write_lock(store, command="cache gc"):
         sound: dict[str, list[Entry]] = {}
         for path, lookup in store.entries():
+            if not _is_own(path):
+                continue
             if lookup.entry is None or damage_of(lookup.entry):
                 to_remove.append(path)
             else:
@@ -124,7 +136,7 @@ def collect_garbage(store: Store, *, keep: int, unfinished: bool) -> tuple[int, 
             entries.sort(key=lambda entry: entry.record.created_utc, reverse=True)
             to_remove += [entry.path for entry in entries[keep:] if entry != newest]
         if unfinished:
-            to_remove += [path for path in (store.home / "work").glob("*/*") if path.is_dir()]
+            to_remove += [path for path in (store.home / "work").glob("*/*/") if _is_own(path)]
         files = (file for path in to_remove for file in path.rglob("*") if not file.is_dir())
         freed = sum(file.lstat().st_size for file in files)
         with store.io_errors():

@@ -10,8 +10,10 @@ one that is written last is the entry. A push that ends early leaves objects tha
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -29,6 +31,8 @@ from pipeline.errors import BadEntry, StoreError, UsageError
 _ENTRIES, _OBJECTS = "v1/entries", "v1/objects"
 _RECORD_NAME = re.compile(rf"{_ENTRIES}/([^/]+)/([0-9a-f]{{64}})\.json")
 _ANEW = "push it anew with --overwrite from a machine that has it, or remove it there"
+_ENDING_S = 5.0
+"""How long transfers are waited for that were told to end."""
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
@@ -186,25 +190,51 @@ class UrlRemote:
             raise BadEntry(place, f"has other bytes than its name says ({output.file})", _ANEW)
 
     def _in_threads(self, call: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
-        """Yield what `call` returns for each item; after an error no more are begun."""
+        """Yield what `call` returns for each item; after an error no more are begun.
+
+        What is under way then goes on to its end. Ctrl-C tells it to end, which takes a moment;
+        what does not end even so, since a server does not answer, ends with this process.
+        """
         has_ended = threading.Event()
+        workers = self._files.workers
+        idle = threading.Semaphore(workers)
 
         def call_unless_ended(item: _T) -> _R:
-            # A thread that fails goes on to its next item before the pool can be emptied.
-            if has_ended.is_set():
-                raise CancelledError
-            try:
-                return call(item)
-            except BaseException:
-                has_ended.set()
-                raise
+            with idle:
+                # A thread that fails goes on to its next item before the pool can be emptied.
+                if has_ended.is_set():
+                    raise CancelledError
+                try:
+                    return call(item)
+                except BaseException:
+                    has_ended.set()
+                    raise
 
-        pool = ThreadPoolExecutor(self._files.workers)
+        # Not of an executor, whose threads keep a process from its end.
+        pool = ThreadPool(workers)
+        wait_s: float | None = _ENDING_S
         try:
-            yield from pool.map(call_unless_ended, items)
+            yield from pool.imap(call_unless_ended, items)
+            wait_s = None
+        except Exception:
+            wait_s = None
+            raise
+        except BaseException:
+            self._files.end()
+            raise
         finally:
             has_ended.set()
-            pool.shutdown(cancel_futures=True)
+            try:
+                _wait_for_all(idle, workers, wait_s)
+            finally:
+                pool.terminate()
+
+
+def _wait_for_all(idle: threading.Semaphore, workers: int, wait_s: float | None) -> None:
+    """Wait until no worker is at something, or so many seconds; None: however long it takes."""
+    end_s = None if wait_s is None else time.monotonic() + wait_s
+    for _ in range(workers):
+        idle.acquire(timeout=None if end_s is None else max(0.0, end_s - time.monotonic()))
 
 
 def _name_of(record: EntryRecord) -> _Name:

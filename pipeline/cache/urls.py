@@ -46,26 +46,29 @@ SCHEMES = {
 """Those that madpipe has an extra for, or needs none."""
 READ_ONLY = frozenset({"http", "https"})
 _LISTED = "one of s3, gs, az, sftp, https, file"
-# Of what fsspec opens: memory of the process, wrappers around other places, and archives.
-_NO_PLACES = frozenset(
+# Places whose clients fsspec knows. Left out are wrappers around other places, archives, memory,
+# what lies in notebooks and in repositories, whose clients start programs, and what packages add.
+_OTHERS = frozenset(
     {
-        "async_wrapper",
-        "asynclocal",
-        "asyncwrapper",
-        "blockcache",
-        "cached",
-        "data",
-        "dir",
-        "filecache",
-        "generic",
-        "libarchive",
-        "local",
-        "memory",
-        "pyscript",
-        "reference",
-        "simplecache",
-        "tar",
-        "zip",
+        "adl",
+        "arrow_hdfs",
+        "box",
+        "dbfs",
+        "dropbox",
+        "ftp",
+        "gdrive",
+        "hdfs",
+        "hf",
+        "lakefs",
+        "oci",
+        "ocilake",
+        "oss",
+        "root",
+        "smb",
+        "tos",
+        "tosfs",
+        "webdav",
+        "webhdfs",
     }
 )
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
@@ -85,7 +88,7 @@ class CacheUrl(NamedTuple):
 
     @property
     def kind(self) -> Scheme:
-        """What is known of its scheme; of others that fsspec knows, next to nothing."""
+        """What is known of its scheme; of others, next to nothing."""
         return SCHEMES.get(self.scheme, Scheme(None, "host"))
 
     @property
@@ -127,11 +130,10 @@ def fault_of(text: str) -> tuple[str, str] | None:
         return f"has no // behind {scheme}:", f"write {scheme}://, or ./ before a folder's name"
     scheme, rest = _scheme_of(text), text.partition("://")[2]
     if not _SCHEME.fullmatch(scheme) or scheme not in SCHEMES:
-        known = _known_to_fsspec()
-        if scheme not in known:
-            guess = did_you_mean(scheme, sorted(SCHEMES)) or did_you_mean(scheme, known)
-            return f"unknown scheme{guess} ({scheme})", f"use {_LISTED}, or the path of a folder"
-        return None
+        if scheme in _OTHERS:
+            return None
+        guess = did_you_mean(scheme, sorted(SCHEMES)) or did_you_mean(scheme, sorted(_OTHERS))
+        return f"unknown scheme{guess} ({scheme})", f"use {_LISTED}, or the path of a folder"
     kind = SCHEMES[scheme]
     head = rest.partition("/")[0]
     if scheme == "file":
@@ -175,10 +177,3 @@ def _has_odd_port(head: str) -> bool:
 
 def _scheme_of(text: str) -> str:
     return text.partition("://")[0].lower()
-
-
-def _known_to_fsspec() -> list[str]:
-    """Return the schemes of places that fsspec knows a client of."""
-    from fsspec.registry import known_implementations  # noqa: PLC0415  (only other schemes pay)
-
-    return sorted(set(known_implementations) - _NO_PLACES)

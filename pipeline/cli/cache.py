@@ -1,11 +1,13 @@
 """Commands that look after the store: cache ls, verify, gc, push, pull."""
 
+import contextlib
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from pipeline.cache import sync
+from pipeline.cache.lock import write_lock
 from pipeline.cache.remotes import Remote, open_remote
 from pipeline.cache.store import Store, damage_of
 from pipeline.cli import common
@@ -14,6 +16,7 @@ from pipeline.config.load import load
 from pipeline.errors import StoreError, UsageError
 from pipeline.project import home_of
 from pipeline.screen import formatting
+from pipeline.sweep.stores import sweep_store
 
 Place = Annotated[
     str | None,
@@ -56,7 +59,7 @@ def ls(config: Config = DEFAULT_CONFIG, *, as_json: Json = False) -> None:
         common.write_json(records)
         return
     if not records:
-        typer.echo("nothing stored")
+        common.write("nothing stored")
         return
     rows = []
     for record in records:
@@ -73,8 +76,8 @@ def verify(config: Config = DEFAULT_CONFIG) -> None:
         damage = damage_of(lookup.entry) if lookup.entry else lookup.damage
         if damage:
             damaged.append(path)
-            typer.echo(f"damaged  {path}: {damage}")
-    typer.echo(f"{len(entries)} entries read, {len(damaged)} damaged")
+            common.write(f"damaged  {path}: {damage}")
+    common.write(f"{len(entries)} entries read, {len(damaged)} damaged")
     if damaged:
         wrong = f"is damaged ({len(damaged)} entries)"
         raise StoreError(str(damaged[0]), wrong, "madpipe run all makes it anew")
@@ -82,8 +85,13 @@ def verify(config: Config = DEFAULT_CONFIG) -> None:
 
 def gc(config: Config = DEFAULT_CONFIG, keep: Keep = 3, *, unfinished: Unfinished = False) -> None:
     """Remove damaged entries and all but the newest of each stage."""
-    removed, freed = sync.collect_garbage(_store(config), keep=keep, unfinished=unfinished)
-    typer.echo(f"removed {removed} folders, {formatting.size(freed)}")
+    store = _store(config)
+    with contextlib.ExitStack() as on:
+        # Between its jobs a sweep lets go of the working folder, whose entries it goes on to need.
+        if (jobs := sweep_store(store)).home.is_dir():
+            on.enter_context(write_lock(jobs, command="cache gc"))
+        removed, freed = sync.collect_garbage(store, keep=keep, unfinished=unfinished)
+    common.write(f"removed {removed} folders, {formatting.size(freed)}")
 
 
 def push(
@@ -92,14 +100,14 @@ def push(
     """Copy the stored stages that a shared cache lacks to it, for other machines to pull."""
     store, remote = _store(config), _remote(place, config)
     copied = remote.push(store, overwrite=overwrite)
-    typer.echo(f"copied {copied} entries to {remote.name}")
+    common.write(f"copied {copied} entries to {remote.name}")
 
 
 def pull(place: Place = None, config: Config = DEFAULT_CONFIG) -> None:
     """Copy the stored stages that are missing here from a shared cache, checking every byte."""
     store, remote = _store(config), _remote(place, config)
     copied = remote.pull(store)
-    typer.echo(f"copied {copied} entries from {remote.name}")
+    common.write(f"copied {copied} entries from {remote.name}")
 
 
 def _remote(place: str | None, config: Path) -> Remote:

@@ -24,7 +24,7 @@ def baseline(
     """Keep what compare needs of the last run: report.json, measurements.json and samples.json."""
     from pipeline.report.baseline import keep  # noqa: PLC0415  (only this command)
 
-    typer.echo(os.fspath(keep(common.open_last_run(config, set_), folder)))
+    common.write(os.fspath(keep(common.open_last_run(config, set_), folder)))
 
 
 def comment(
@@ -44,7 +44,7 @@ def comment(
     try:
         place = comments.pull_request(os.environ, pull_request)
         body = comments.body_of(key, [_text(path) for path in files])
-        typer.echo(comments.put(place, key, body, timeout_s))
+        common.write(comments.put(place, key, body, timeout_s))
     except MadpipeError as error:
         if os.environ.get("GITHUB_ACTIONS") == "true":
             sys.stderr.write(github.annotation("warning", "no comment", str(error)) + "\n")

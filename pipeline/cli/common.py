@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from pipeline import exit_codes, run_records
+from pipeline import exit_codes, run_records, texts
 from pipeline.atomic import write_bytes
 from pipeline.cache.keys import differences
 from pipeline.cache.store import Entry
@@ -160,22 +160,29 @@ def inconclusive_code(choice: str | None) -> int:
     return codes.get(choice or "", exit_codes.GATE_INCONCLUSIVE)
 
 
+def write(text: str) -> None:
+    """Write lines to standard output; none is a command to a terminal or to a workflow."""
+    typer.echo(texts.screen_text(text))
+
+
 def write_note(text: str) -> None:
     """Write what the user should know beside a result to standard error."""
-    typer.echo(text, err=True)
+    typer.echo(texts.screen_text(text), err=True)
 
 
 def write_json(value: Any) -> None:
     """Write one value to standard output as readable JSON."""
-    typer.echo(json.dumps(value, indent=2, default=str))
+    lines = json.dumps(value, indent=2, default=str).split("\n")
+    write("\n".join(map(texts.json_line, lines)))
 
 
 def write_columns(rows: Sequence[Sequence[str]]) -> None:
     """Write rows to standard output in aligned columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
+    written = [[texts.printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*written, strict=True)]
+    for row in written:
         cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        typer.echo("  ".join(cells).rstrip())
+        write("  ".join(cells).rstrip())
 
 
 def write_file(path: Path, text: str, *, remedy: str) -> None:

@@ -98,7 +98,7 @@ def export(
         common.write_json(result | {"path": str(path)})
         return
     del result["preprocessing"]
-    typer.echo(f"{path}  {formatting.size(path.stat().st_size)}  {formatting.metrics(result)}")
+    common.write(f"{path}  {formatting.size(path.stat().st_size)}  {formatting.metrics(result)}")
 
 
 def _target(student: Path, out: Path | None) -> Path:

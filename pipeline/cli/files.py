@@ -138,7 +138,7 @@ def _write_manifest(manifest: EngineManifest, folder: Path, *, as_json: bool) ->
         common.write_json(msgspec.to_builtins(manifest) | {"path": str(folder)})
         return
     what = f"{manifest.backend} {manifest.backend_version}, {manifest.device}"
-    typer.echo(f"{folder}  {what}, {manifest.precision}")
+    common.write(f"{folder}  {what}, {manifest.precision}")
 
 
 def _check_images(option: str, path: Path | None) -> None:
@@ -227,7 +227,7 @@ def validate(
     if gates := _gates(measurements, settings, set_ or (), max_drop):
         verdicts = judge(measurements, gates)
         for verdict in verdicts:
-            typer.echo(f"{verdict.name} {verdict.verdict}: {verdict.reason}", err=True)
+            common.write_note(f"{verdict.name} {verdict.verdict}: {verdict.reason}")
         raise typer.Exit(exit_code(verdicts))
 
 
@@ -247,26 +247,26 @@ def _gates(
 def _print(measurements: Measurements) -> None:
     """Print what was measured of an engine."""
     if drop := measurements.paired.get("engine"):
-        typer.echo(
+        common.write(
             f"drop      top-1 {(drop.lost - drop.gained) / drop.n:.4f} against the "
             f"{drop.reference}  ({drop.lost} lost, {drop.gained} gained)"
         )
     for name, accuracy in measurements.accuracy.items():
-        typer.echo(f"{name:<9} top-1 {accuracy.top1:.4f}  (n = {accuracy.n})")
+        common.write(f"{name:<9} top-1 {accuracy.top1:.4f}  (n = {accuracy.n})")
     for name, agreement in measurements.bank_agreement.items():
         share = f"{agreement.value:.4f}  (n = {agreement.n})"
-        typer.echo(f"{name:<9} agrees with the teacher on synthetic images {share}")
+        common.write(f"{name:<9} agrees with the teacher on synthetic images {share}")
     assert measurements.latency is not None
     for latency in measurements.latency.batches:
         ratio = latency.speedup
-        typer.echo(
+        common.write(
             f"batch {latency.batch:<4} teacher {latency.teacher.p50_ms:.3f} ms  engine "
             f"{latency.engine.p50_ms:.3f} ms  speed-up {ratio.median:.2f} "
             f"[{ratio.interval[0]:.2f}, {ratio.interval[1]:.2f}] ({ratio.pairs} pairs)"
         )
         if latency.speedup_same_backend:
             median = latency.speedup_same_backend.median
-            typer.echo(f"{'':<10} over the teacher in the same backend {median:.2f}")
+            common.write(f"{'':<10} over the teacher in the same backend {median:.2f}")
 
 
 def settings_for(

@@ -15,6 +15,12 @@ from pipeline.gates.stored_runs import find_run
 from pipeline.report.records import Form
 from pipeline.run_pipeline import emit_verdicts
 from pipeline.screen.plain import JsonScreen, PlainScreen
+from pipeline.texts import json_line
+
+_JSON = frozenset(
+    {"json", "gitlab-codequality", "bencher", "github-benchmark-smaller", "github-benchmark-bigger"}
+)
+"""Forms of a report that are JSON."""
 
 Format = Annotated[
     Form | None,
@@ -107,12 +113,13 @@ def report(
     written = document(project)
     text = render(form or "html", written, project, has_pictures=not without_pictures)
     if out == Path("-") or (out is None and form not in {None, "html"}):
-        typer.echo(text)
+        lines = text.split("\n")
+        common.write("\n".join(map(json_line, lines)) if form in _JSON else text)
         return
     path = out or project.store.home / "report.html"
     common.write_file(path, text, remedy="give another path with --out")
     if out is None and form is None:
-        typer.echo(markdown.render(written))
-        typer.echo(f"the same as a page: {path}", err=True)
+        common.write(markdown.render(written))
+        common.write_note(f"the same as a page: {path}")
     else:
-        typer.echo(os.fspath(path))
+        common.write(os.fspath(path))

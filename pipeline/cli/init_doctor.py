@@ -26,7 +26,7 @@ def init(
     if config.exists() and not overwrite:
         raise UsageError(str(config), "is already there", "give --overwrite or another --config")
     common.write_file(config, template.render(PRESETS[preset]), remedy="give another --config")
-    typer.echo(f"wrote {config}; next: madpipe run all")
+    common.write(f"wrote {config}; next: madpipe run all")
 
 
 def doctor(config: Config = DEFAULT_CONFIG, *, as_json: Json = False) -> None:
@@ -38,6 +38,6 @@ def doctor(config: Config = DEFAULT_CONFIG, *, as_json: Json = False) -> None:
         common.write_json([finding._asdict() for finding in findings])
         return
     for finding in findings:
-        typer.echo(f"{finding.state:<7} {finding.name:<22} {finding.detail}")
+        common.write(f"{finding.state:<7} {finding.name:<22} {finding.detail}")
         if finding.fix:
-            typer.echo(f"{'':<7} {'':<22} fix: {finding.fix}")
+            common.write(f"{'':<7} {'':<22} fix: {finding.fix}")

@@ -1,11 +1,9 @@
 """The `madpipe` command: its subcommands, its exit codes, and the one place that prints errors."""
 
-import io
 import os
 import sys
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +12,7 @@ from pipeline import __version__, exit_codes
 from pipeline.cli import (
     cache,
     ci,
+    common,
     completion,
     export,
     files,
@@ -22,10 +21,13 @@ from pipeline.cli import (
     init_doctor,
     package,
     run,
+    standard_streams,
     sweep,
     torchrun,
 )
 from pipeline.errors import MadpipeError
+from pipeline.signals import interrupted_by_signals
+from pipeline.texts import printable
 
 app = typer.Typer(
     name="madpipe",
@@ -38,7 +40,6 @@ app = typer.Typer(
 
 cache_app = typer.Typer(help="Look after the stored stages.", no_args_is_help=True)
 
-_STANDARD_ERROR = 2
 _Commands = tuple[Callable[..., None], ...]
 _STAGES: _Commands = (run.run, run.plan, run.status, run.why, run.distill, sweep.sweep)
 _FILES: _Commands = (export.export, files.build, files.validate)
@@ -81,6 +82,9 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     shows_traceback = "--traceback" in arguments
     arguments = [argument for argument in arguments if argument != "--traceback"]
+    # A Python that is started with a module or a line of code, as for each process of a training,
+    # would look for every module in the current folder first, which may be a stranger's.
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
     if torchrun.is_worker():
         from stages.distill.distributed import worker  # noqa: PLC0415  (torch, for a worker alone)
 
@@ -88,11 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
         return
     if completion.is_of_a_value(os.environ):
         return
-    _open_closed_streams()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A terminal may lack the letters of a class or of a file.
-            stream.reconfigure(errors="backslashreplace")
+    standard_streams.prepare()
     with torchrun.signals_wait():
         code = _run(arguments, shows_traceback=shows_traceback)
     sys.exit(code)
@@ -101,30 +101,18 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(arguments: list[str], *, shows_traceback: bool) -> int:
     """Run the command, print its error if it has one, and return the exit code."""
     try:
-        with torchrun.workers_released():
+        with interrupted_by_signals(), torchrun.workers_released():
             code = app(args=arguments, prog_name="madpipe", standalone_mode=False)
+        if code == exit_codes.INTERRUPTED:
+            raise KeyboardInterrupt  # noqa: TRY301  (typer makes a code of it and says nothing)
         return code if isinstance(code, int) else exit_codes.DONE
-    except BrokenPipeError:
-        sys.stderr.close()
-        return exit_codes.FAILED
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (the last place to report it)
         code, message = _code_and_message(error)
         if message and shows_traceback:
             traceback.print_exc()
         if message:
-            typer.echo(message, err=True)
+            common.write_note(message)
         return code
-
-
-def _open_closed_streams() -> None:
-    """Lead streams that the caller closed to nowhere; a file opened later would get their text."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
-        pass
-    os.close(descriptor)
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
-            setattr(sys, name, nowhere)
 
 
 def _code_and_message(error: BaseException) -> tuple[int, str]:
@@ -137,7 +125,7 @@ def _code_and_message(error: BaseException) -> tuple[int, str]:
             return exit_codes.INTERRUPTED, message
         case OSError():
             wrong = f"cannot be read or written ({error.strerror or error})"
-            place = error.filename or "madpipe"
+            place = printable(str(error.filename or "madpipe"))
             return exit_codes.FAILED, f"{place}: {wrong}; check the path and the disk"
         case _UsageError():
             wrong = " ".join(error.format_message().split()).rstrip(".")
@@ -145,5 +133,5 @@ def _code_and_message(error: BaseException) -> tuple[int, str]:
             message = f"command line: {wrong}; see madpipe --help" if wrong else ""
             return exit_codes.WRONG_USAGE, message
         case _:
-            wrong = f"unexpected {type(error).__name__} ({error})"
+            wrong = f"unexpected {type(error).__name__} ({printable(str(error))})"
             return exit_codes.FAILED, f"madpipe: {wrong}; repeat with --traceback"

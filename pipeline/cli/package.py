@@ -64,7 +64,7 @@ def package(
         hint = "in it, python run.py IMAGE names an image's class"
     target = out or Path(package_name)
     archive.write(files, target, overwrite=overwrite)
-    typer.echo(f"{target}  {len(files)} files; {hint}")
+    common.write(f"{target}  {len(files)} files; {hint}")
 
 
 def _engine(

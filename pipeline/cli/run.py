@@ -124,7 +124,7 @@ def package_smoke(store: Store) -> None:
     _, files = contents.collect(entry.path, place="the built engine", name=None, report=None)
     package = store.home / "package"
     archive.write(files, package, overwrite=True)
-    typer.echo(f"the smoke run's engine is packaged in {package}", err=True)
+    common.write_note(f"the smoke run's engine is packaged in {package}")
 
 
 def distill(
@@ -141,7 +141,10 @@ def plan(
     memory: Memory = None,
     as_json: Json = False,
 ) -> None:
-    """Show for each stage whether it is stored or has to run, and why. Runs nothing."""
+    """Show for each stage whether it is stored or has to run, and why. Runs nothing.
+
+    A file of yours that makes a network is run for --memory alone.
+    """
     project = common.open_project(config, set_)
     planned = project.plan([ALL])
     rates = estimates.load(project.store.home)
@@ -164,14 +167,14 @@ def plan(
         return
     for item in planned:
         first, *rest = item.reasons or ("stored",)
-        typer.echo(f"{item.stage.name:<9} {item.action:<7} {first}")
+        common.write(f"{item.stage.name:<9} {item.action:<7} {first}")
         for reason in rest:
-            typer.echo(f"{'':<17} {reason}")
+            common.write(f"{'':<17} {reason}")
     for name, fields in steps.items():
-        typer.echo(f"{name:<9} memory  {formatting.step_memory(fields)}")
+        common.write(f"{name:<9} memory  {formatting.step_memory(fields)}")
     if expected:
         text = formatting.estimate(estimates.as_fields(expected))
-        typer.echo(f"{'madpipe':<9} takes   {text}")
+        common.write(f"{'madpipe':<9} takes   {text}")
 
 
 def _step_memory(
@@ -191,6 +194,11 @@ def _step_memory(
             continue
         is_known = stage.name in measured or not planned_memory.may_be_large(stage, settings)
         if is_known and not is_wanted:
+            continue
+        if not is_wanted and (file := planned_memory.users_file(stage)):
+            # A plan is looked at before anything of a stranger's folder is run.
+            text = f"a plan runs no code of yours ({file}); madpipe plan --memory does"
+            steps[stage.name] = {"unknown": text}
             continue
         try:
             steps[stage.name] = msgspec.structs.asdict(planned_memory.of_stage(stage, settings))
@@ -238,17 +246,19 @@ def status(config: Config = DEFAULT_CONFIG, set_: Set = None, *, as_json: Json =
     if as_json:
         common.write_json({"home": str(project.store.home), "stages": records})
         return
-    typer.echo(f"working folder: {project.store.home}")
+    common.write(f"working folder: {project.store.home}")
     if project.has_smoke:
-        typer.echo(f"a smoke run, which judges nothing, is in {project.as_smoke().store.home}")
+        common.write(f"a smoke run, which judges nothing, is in {project.as_smoke().store.home}")
     for record in records:
         if record["unfinished"]:
-            typer.echo(f"{record['name']:<9} an unfinished run, which goes on from its checkpoint")
+            common.write(
+                f"{record['name']:<9} an unfinished run, which goes on from its checkpoint"
+            )
         if not record["stored"]:
             if not record["unfinished"]:
-                typer.echo(f"{record['name']:<9} nothing stored")
+                common.write(f"{record['name']:<9} nothing stored")
             continue
-        typer.echo(
+        common.write(
             f"{record['name']:<9} {record['created_utc']}"
             f"  {formatting.duration(record['seconds']):>8}"
             f"  {formatting.size(record['bytes']):>9}  {formatting.metrics(record['metrics'])}"
@@ -269,6 +279,6 @@ def why(
         common.write_json(_plan_record(item) | {"reasons": reasons})
         return
     if item.action == "hit":
-        typer.echo(f"{stage}: stored, nothing differs")
+        common.write(f"{stage}: stored, nothing differs")
     for reason in reasons:
-        typer.echo(f"{stage}: {reason}")
+        common.write(f"{stage}: {reason}")

@@ -12,7 +12,7 @@ import typer
 
 from pipeline.cli import common
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Json, Set
-from pipeline.errors import UsageError, printable
+from pipeline.errors import UsageError
 from pipeline.events import Event
 from pipeline.planner import named
 from pipeline.screen import formatting
@@ -25,6 +25,7 @@ from pipeline.sweep.records import Row, Sweep
 from pipeline.sweep.room import room_for
 from pipeline.sweep.run import Plan, run_sweep
 from pipeline.sweep.stores import FOLDER
+from pipeline.texts import printable
 
 Axes = Annotated[
     list[str],
@@ -222,14 +223,14 @@ def _print(finished: Sweep, path: Path) -> None:
     cells = ([_cell(row.get(name)) for name in names] for row in rows)
     common.write_columns([names, *cells])
     for text in page.sentences(finished):
-        typer.echo(text)
+        common.write(text)
     if finished.options:
-        typer.echo(f"  {finished.options}")
+        common.write(f"  {finished.options}")
     elif finished.is_judged:
         for row in finished.rows:
             for text in row.obstacles:
-                typer.echo(f"  {' '.join(row.changes)}: {text}")
-    typer.echo(f"page: {path}")
+                common.write(f"  {' '.join(row.changes)}: {text}")
+    common.write(f"page: {path}")
 
 
 def _fields(row: Row) -> _Fields:

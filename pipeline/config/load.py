@@ -18,7 +18,7 @@ import msgspec
 from pipeline import texts
 from pipeline.config.gate_rules import Fault, KeyPath
 from pipeline.config.rules import broken_rules
-from pipeline.errors import ConfigError, SettingsFault, did_you_mean, first_line, printable
+from pipeline.errors import ConfigError, SettingsFault, did_you_mean, first_line
 from pipeline.settings import Settings, Table
 
 _LARGEST_BYTES = 2**20
@@ -147,9 +147,11 @@ def _override(table: dict[str, Any], text: str) -> KeyPath:
     path = tuple(part.strip() for part in key.split("."))
     if not equals or not all(path):
         raise ConfigError([f"--set {text}: not KEY=VALUE ({text}); write for instance seed=1"])
-    if (readable := printable(text)) != text:
+    if (readable := texts.as_utf8(text)) != text:
         remedy = "rename the file, or give a link to it"
-        raise ConfigError([f"--set {printable(key)}: is no text in UTF-8 ({readable}); {remedy}"])
+        raise ConfigError(
+            [f"--set {texts.as_utf8(key)}: is no text in UTF-8 ({readable}); {remedy}"]
+        )
     parsed: Any = value
     if "\n" not in value:  # a line break would begin another key, so such a value is text
         with contextlib.suppress(tomllib.TOMLDecodeError):

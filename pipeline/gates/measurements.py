@@ -247,7 +247,10 @@ class Latency(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Memory(Struct, frozen=True, kw_only=True):
-    """Memory in bytes; None where the system does not report it, or nothing was loaded."""
+    """Memory in bytes; None where the system does not report it, or nothing was loaded.
+
+    The engine's is what the process grew by; None too where it did not, which says nothing.
+    """
 
     engine_resident_bytes: Count | None
     process_peak_bytes: Count | None

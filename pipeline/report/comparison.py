@@ -6,7 +6,7 @@ from pipeline.gates.judge import Verdict
 from pipeline.gates.pairs import other_machine
 from pipeline.gates.stored_runs import Run
 from pipeline.report.figures import Figure, figures_of
-from pipeline.report.markdown import escaped, table
+from pipeline.report.markdown import escaped, paragraph, table
 from pipeline.screen import formatting
 
 _OF_A_MACHINE = {"ms", "images/s"}
@@ -23,7 +23,7 @@ def render(base: Run, head: Run, verdicts: Sequence[Verdict]) -> str:
         f"{_HEAD} {_outcome(verdicts)}",
         "",
         *([f"The baseline is of revision {escaped(base.revision)}.", ""] if base.revision else []),
-        *([f"{escaped(statement)}.", ""] if (statement := other_teachers(base, head)) else []),
+        *([paragraph(f"{statement}."), ""] if (statement := other_teachers(base, head)) else []),
         *table("bound | verdict | because", rows),
         "<details><summary>Figures of both, as each run measured them</summary>",
         "",
@@ -35,7 +35,7 @@ def render(base: Run, head: Run, verdicts: Sequence[Verdict]) -> str:
 
 def not_compared(reason: str) -> str:
     """Return that nothing was compared, and why."""
-    return f"{_HEAD} not compared\n\n{escaped(reason)}\n"
+    return f"{_HEAD} not compared\n\n{paragraph(reason)}\n"
 
 
 def other_teachers(base: Run, head: Run) -> str:

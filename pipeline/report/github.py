@@ -13,6 +13,7 @@ from typing import Literal
 from pipeline.gates.judge import Verdict
 from pipeline.report import markdown
 from pipeline.report.records import Report
+from pipeline.texts import printable, screen_text
 
 Level = Literal["error", "warning", "notice"]
 _MOST_SUMMARY_BYTES = 1_000_000
@@ -45,7 +46,8 @@ def verdict_annotations(verdicts: Sequence[Verdict], where: str = "") -> list[st
 
 def annotation(level: Level, title: str, text: str) -> str:
     """Return the workflow command that annotates a run."""
-    return f"::{level} title={_escaped(f'madpipe: {title}', ':,')}::{_escaped(text)}"
+    lines = "\n".join(map(printable, text.split("\n")))
+    return f"::{level} title={_escaped(printable(f'madpipe: {title}'), ':,')}::{_escaped(lines)}"
 
 
 def publish(report: Report) -> None:
@@ -68,7 +70,7 @@ def publish_lines(lines: Sequence[str], summary: Callable[[], str]) -> None:
                 file.write(summary().encode()[:_MOST_SUMMARY_BYTES] + b"\n")
         except OSError as error:
             wrong = f"cannot be written ({error.strerror})"
-            sys.stderr.write(f"{path}: {wrong}; check GITHUB_STEP_SUMMARY\n")
+            sys.stderr.write(screen_text(f"{path}: {wrong}; check GITHUB_STEP_SUMMARY") + "\n")
 
 
 def _escaped(text: str, more: str = "") -> str:

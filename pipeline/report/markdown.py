@@ -1,13 +1,25 @@
 """The report as Markdown, for a pull-request comment or a step summary."""
 
+import re
 from collections.abc import Mapping, Sequence
 from statistics import median
 
 from pipeline.gates.measurements import Agreement, FirstInference
 from pipeline.report.records import Report
 from pipeline.screen import formatting
+from pipeline.texts import as_utf8, printable
 
 _MARKER = "<!-- madpipe report -->"
+_MARKUP = re.compile(r"[\\`*~|\[\]]")
+_BEGINNING = re.compile(r"^(\d*)([#>+=.)-])")
+_REFERENCES = (
+    (re.compile("://"), "&#58;//"),
+    (re.compile(r"www\.", re.IGNORECASE), "www&#46;"),
+    # GitHub looks for these in what is shown, so that nothing but a space of no width helps.
+    (re.compile(r"@(?=\w)"), "@&#8203;"),
+    (re.compile(r"(?<!&)#(?=\d)"), "#&#8203;"),
+)
+"""What becomes a link of itself, and the same that becomes none."""
 
 
 def render(report: Report) -> str:
@@ -47,8 +59,8 @@ def render(report: Report) -> str:
         for stage in report.stages
     ]
     lines = [
-        *(_MARKER, f"## madpipe: {verdict}", "", escaped(reason), ""),
-        *([escaped(f"{report.real_images.statement}."), ""] if report.real_images else []),
+        *(_MARKER, f"## madpipe: {verdict}", "", paragraph(reason), ""),
+        *([paragraph(f"{report.real_images.statement}."), ""] if report.real_images else []),
         *table("gate | verdict | because", gates),
         *_accuracy(report),
         *_agreement("synthetic", report.bank_agreement),
@@ -66,7 +78,7 @@ def render(report: Report) -> str:
             "candidate | precision | p50 ms | differs from fp32 | verdict | because", candidates
         ),
         *table("stage | status | seconds | figures", stages),
-        ", ".join(f"{name} {value}" for name, value in report.environment.items()),
+        paragraph(", ".join(f"{name} {value}" for name, value in report.environment.items())),
     ]
     return "\n".join(lines) + "\n"
 
@@ -75,11 +87,11 @@ def table(head: str, rows: Sequence[Sequence[str | int]]) -> list[str]:
     """Return the lines of a table and an empty one after it; no lines where there are no rows.
 
     `head` names the columns, with ` | ` between them; a line break in a cell becomes a space,
-    and nothing in it is HTML.
+    and nothing in it is markup.
     """
     if not rows:
         return []
-    cells = [[escaped(str(cell)).replace("|", "\\|") for cell in row] for row in rows]
+    cells = [[escaped(str(cell)) for cell in row] for row in rows]
     columns = head.split(" | ")
     lines = ["| " + " | ".join(row) + " |" for row in (columns, ["---"] * len(columns), *cells)]
     return [*lines, ""]
@@ -127,8 +139,20 @@ def first_inference_rows(first: FirstInference | None) -> list[tuple[str, str, s
 
 
 def escaped(text: str) -> str:
-    """Return a text as one line in which nothing is HTML."""
-    return " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    """Return a text as a part of one line in which nothing is markup.
+
+    It is no HTML, link, picture, code or border of a cell, and names no user or issue of GitHub.
+    """
+    line = printable(" ".join(as_utf8(text).split())).replace("&", "&amp;").replace("<", "&lt;")
+    line = _MARKUP.sub(r"\\\g<0>", line)
+    for pattern, inert in _REFERENCES:
+        line = pattern.sub(inert, line)
+    return line
+
+
+def paragraph(text: str) -> str:
+    """Return a text as a line of its own, which begins no heading, list or rule."""
+    return _BEGINNING.sub(r"\1\\\2", escaped(text))
 
 
 def _number(value: float | None, digits: int) -> str:

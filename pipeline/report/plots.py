@@ -131,11 +131,13 @@ def svg(
     draw: "Callable[[Figure], None]", title: str, *, size_in: tuple[float, float] = _SIZE_IN
 ) -> str:
     """Return a drawing as an element of a page, of no fixed size and in the page's colours."""
-    from matplotlib import rc_context  # noqa: PLC0415  (a second to import; only for a page)
+    from matplotlib import rc_context, rcdefaults, rcParams  # noqa: PLC0415  (a second to import)
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     buffer = io.StringIO()
-    with rc_context({**_STYLE, "svg.hashsalt": title}):
+    with rc_context():
+        rcdefaults()  # a file of settings in the current folder may have TeX write all texts
+        rcParams.update({**_STYLE, "svg.hashsalt": title})
         figure = Figure(figsize=size_in, layout="constrained")
         draw(figure)
         figure.savefig(buffer, format="svg", metadata={"Date": None})

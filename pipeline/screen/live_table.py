@@ -15,6 +15,7 @@ from rich.text import Text
 from pipeline.events import Event
 from pipeline.screen import formatting
 from pipeline.screen.pace import Pace
+from pipeline.texts import printable
 
 _REFRESH_HZ = 8
 _BAR_WIDTH = 18
@@ -101,7 +102,7 @@ class LiveScreen:
         for name, row in self._rows.items():
             cells = _cells(row)
             table.add_row(name, *(cells.get(column, "") for column in columns))
-        notes = [Text(f"  {note}", style="yellow") for note in self._notes]
+        notes = [Text(printable(f"  {note}"), style="yellow") for note in self._notes]
         if not self._gates:
             return Group(table, *notes)
         verdicts = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -111,7 +112,11 @@ class LiveScreen:
         for gate in self._gates:
             style = _VERDICT_STYLES[gate["verdict"]]
             verdict = formatting.verdict(gate["verdict"], gate.get("severity", "error"))
-            verdicts.add_row(gate["name"], Text(verdict, style=style), Text(gate["reason"]))
+            verdicts.add_row(
+                Text(printable(gate["name"])),
+                Text(verdict, style=style),
+                Text(printable(gate["reason"])),
+            )
         return Group(table, *notes, verdicts)
 
 
@@ -120,7 +125,9 @@ def _cells(row: _Row) -> dict[str, RenderableType]:
     label, style = _STATES[row.state]
     cells: dict[str, RenderableType] = {
         "state": Text(label, style=style),
-        "figures": Text(formatting.metrics(row.figures), style="dim" if row.state == "hit" else ""),
+        "figures": Text(
+            printable(formatting.metrics(row.figures)), style="dim" if row.state == "hit" else ""
+        ),
     }
     if row.state != "running":
         return cells | ({} if row.seconds is None else {"time": formatting.duration(row.seconds)})
@@ -134,5 +141,7 @@ def _cells(row: _Row) -> dict[str, RenderableType]:
     rate, left_s = row.pace.per_s(now_s), row.pace.left_s(now_s)
     if rate and left_s is not None:
         cells["left"] = formatting.duration(left_s)
-        cells["rate"] = Text(f"{formatting.number(rate)} {row.pace.unit}/s", style="cyan")
+        cells["rate"] = Text(
+            printable(f"{formatting.number(rate)} {row.pace.unit}/s"), style="cyan"
+        )
     return cells

@@ -14,6 +14,7 @@ import msgspec
 from pipeline.events import Event
 from pipeline.screen import formatting
 from pipeline.screen.pace import Pace
+from pipeline.texts import json_line, printable, screen_text
 
 _PROGRESS_EVERY_S = 10.0
 
@@ -62,7 +63,7 @@ class PlainScreen:
             self._pace.add(event)
         line = self._line(event)
         if line is not None:
-            print(line, file=self._stream, flush=True)
+            print(screen_text(printable(line)), file=self._stream, flush=True)
 
     def close(self) -> None:
         """Do nothing: every line is already out."""
@@ -117,4 +118,4 @@ class JsonScreen(PlainScreen):
     """Writes every event as one JSON object a line, for programs."""
 
     def _line(self, event: Event) -> str:
-        return msgspec.json.encode(event.as_dict()).decode()
+        return json_line(msgspec.json.encode(event.as_dict()).decode())

@@ -14,6 +14,7 @@ import msgspec
 
 from pipeline.events import Event
 from pipeline.screen.plain import PlainScreen
+from pipeline.texts import json_line
 
 
 class SweepScreen(Protocol):
@@ -91,7 +92,8 @@ class JsonSweepScreen:
             head = {name: record.pop(name) for name in ("time_s", "kind")}
             record = head | {"combination": number} | record
         with self._lock:
-            print(msgspec.json.encode(record).decode(), file=self._stream, flush=True)
+            line = json_line(msgspec.json.encode(record).decode())
+            print(line, file=self._stream, flush=True)
 
     def close(self) -> None:
         """Do nothing: every line is already out."""

@@ -17,6 +17,7 @@ from rich.text import Text
 from pipeline.events import Event
 from pipeline.screen import formatting
 from pipeline.screen.pace import Pace
+from pipeline.texts import printable
 
 _REFRESH_HZ = 8
 _BAR_WIDTH = 14
@@ -72,8 +73,10 @@ class SweepTable:
         table.add_column("figures", overflow="fold")
         with self._lock:
             for number, row in enumerate(self._rows, start=1):
-                table.add_row(str(number), Text(row.label), row.stage, *_cells(row))
-            notes = [Text(f"  {note}", style="yellow") for note in dict.fromkeys(self._notes)]
+                table.add_row(str(number), Text(printable(row.label)), row.stage, *_cells(row))
+            notes = [
+                Text(printable(f"  {note}"), style="yellow") for note in dict.fromkeys(self._notes)
+            ]
         return Group(table, *notes)
 
 
@@ -100,7 +103,9 @@ def _update(row: _Row, event: Event) -> None:
 def _cells(row: _Row) -> tuple[RenderableType, ...]:
     """Return state, progress, time left and figures."""
     style = _STATES[row.state]
-    figures = Text(row.text, style=style if row.state in {"failed", "unfinished"} else "")
+    figures = Text(
+        printable(row.text), style=style if row.state in {"failed", "unfinished"} else ""
+    )
     if row.state != "running":
         return Text("" if row.state == "wait" else row.state, style=style), "", "", figures
     state = Spinner("dots", text=Text(row.state, style=style), style=style)

@@ -14,10 +14,12 @@ from pipeline import exit_codes
 from pipeline.cache.digests import DigestCache
 from pipeline.cache.lock import write_lock
 from pipeline.cache.store import Entry, Store
-from pipeline.errors import Interrupted, LockedError, MadpipeError
+from pipeline.errors import Interrupted, LockedError, MadpipeError, StoreError
 from pipeline.events import Event
 from pipeline.planner import Planned, plan_stage, selected
-from pipeline.project import VALIDATE
+from pipeline.project import VALIDATE, Project
+from pipeline.runner import Runner
+from pipeline.shared_cache import SharedCache
 from pipeline.stage import Stage
 from pipeline.sweep.combinations import Combination
 from pipeline.sweep.jobs import Finished, Job, Launcher, StopAsked
@@ -90,7 +92,8 @@ class SideBySide:
             Interrupted: A signal asked to stop; every job has kept its checkpoint.
             StoreError: The working folder cannot be read or written.
         """
-        tracks = [self._track(combination, target) for combination in combinations]
+        shared = self._shared_cache(combinations[0].project) if combinations else None
+        tracks = [self._track(combination, target, shared) for combination in combinations]
         with self._locked():
             reclaim(self._store, self._note)
         while not self._stop_asked() and (
@@ -105,6 +108,17 @@ class SideBySide:
             raise Interrupted("sweep", "interrupted", "the same command goes on from here")
         return {track.combination.number: track.error for track in tracks if track.error}
 
+    def _shared_cache(self, project: Project) -> SharedCache | None:
+        """Return the cache that machines share, where the settings name one."""
+        if project.settings.cache.remote is None:
+            return None
+        return SharedCache(
+            project.settings.cache,
+            project.path.resolve().parent,
+            note=lambda stage, text: self._note(f"{stage}: {text}"),
+            stop_asked=self._stop_asked,
+        )
+
     def _locked(self) -> AbstractContextManager[None]:
         return write_lock(
             self._store,
@@ -114,15 +128,23 @@ class SideBySide:
             stop_asked=self._stop_asked,
         )
 
-    def _track(self, combination: Combination, target: str) -> Track:
-        """Look for what the machine lacks before anything runs, as any run does."""
+    def _track(self, combination: Combination, target: str, shared: SharedCache | None) -> Track:
+        """Look for what the machine lacks before anything runs, as any run does.
+
+        What another machine computed is brought first, since it asks nothing of this one.
+        """
         project = combination.project
         stages = selected(project.stages, [target])
         track = Track(combination, tuple(s for s in stages if s.name not in MEASURES_TIME))
+        runner = Runner(project.settings, self._store, self._digest_cache, sinks=[], shared=shared)
         try:
-            for item in project.plan([target], digest_cache=self._digest_cache):
-                for requirement in item.stage.requires if item.action != "hit" else ():
-                    requirement.check()
+            planned = project.plan([target], digest_cache=self._digest_cache)
+            if shared is not None and any(item.action != "hit" for item in planned):
+                with self._locked():
+                    planned = runner.bring(stages)
+            runner.check_requirements(planned)
+        except (Interrupted, StoreError):
+            raise
         except MadpipeError as error:
             track.error = str(error)
         return track

@@ -9,6 +9,8 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from pipeline import estimates
+from pipeline.atomic import copy
 from pipeline.cache.lock import write_lock
 from pipeline.cache.store import RECORD_FILE, Entry, Store, remove_tree
 from pipeline.cache.sync import sound_entries
@@ -47,7 +49,7 @@ def link_entry(entry: Entry, target: Store) -> None:
         try:
             (out / file.name).hardlink_to(file)
         except OSError:  # another disk, or one without links
-            shutil.copyfile(file, out / file.name)
+            copy(file, out / file.name)
     target.commit(out, entry.record)
 
 
@@ -62,7 +64,7 @@ def lend(main: Store, job: Store, entries: Iterable[Entry], stage: str, key: str
         for entry in entries:
             link_entry(entry, job)
         if main.digest_cache_path.is_file():
-            shutil.copyfile(main.digest_cache_path, job.digest_cache_path)
+            copy(main.digest_cache_path, job.digest_cache_path)
         work = main.work_path(stage, key)
         if work.is_dir():
             _move(work, job.work_path(stage, key))
@@ -72,8 +74,8 @@ def bring_back(job: Store, main: Store, *, wait_s: float = 0.0) -> None:
     """Bring all that a job left into the main store, and remove its folder.
 
     Every entry is checked, byte by byte and its key against its document, before it counts.
-    Unfinished stages come with their checkpoints. The caller holds the lock of `main`; a job that
-    is just ending is waited for, `wait_s` seconds at most.
+    Unfinished stages come with their checkpoints, and what they took with all. The caller holds the
+    lock of `main`; a job that is just ending is waited for, `wait_s` seconds at most.
 
     Raises:
         LockedError: The job still runs; nothing was changed.
@@ -86,6 +88,7 @@ def bring_back(job: Store, main: Store, *, wait_s: float = 0.0) -> None:
             target = main.home / "work" / work.parent.name / work.name
             if work.is_dir() and not work.name.endswith(".linked"):
                 _move(work, target)
+        estimates.adopt(main.home, job.home)
     with main.io_errors():
         remove_tree(job.home)
 

@@ -112,21 +112,40 @@ class Outbox:
             tracker = self._opener.open_run(self._info)
             self._resumption.remember_run(self.name, tracker.run_id)
             recorded = tracker.last_steps()
-            knows_steps = recorded is not None
-            steps = dict(self._resumption.steps(self.name) if recorded is None else recorded)
+            steps = {**self._resumption.steps(self.name), **(recorded or {})}
             while not isinstance(message := self._queue.get(), _End):
-                if isinstance(message, Point | Results):
-                    if message.step <= steps.get(message.group, -1):
+                series = _series(message)
+                if series is not None:
+                    if series.step <= steps.get(series.name, -1):
                         continue  # from before the run was stopped
-                    steps[message.group] = message.step
+                    steps[series.name] = series.step
                 _deliver(tracker, message)
-                if isinstance(message, Point | Results) and not knows_steps:
-                    self._resumption.remember_step(self.name, message.group, message.step)
+                # Of pictures no tracker can tell which it has.
+                if series is not None and (recorded is None or isinstance(message, Picture)):
+                    self._resumption.remember_step(self.name, series.name, series.step)
                 if self._queue.empty():
                     tracker.flush()
             tracker.close(message.outcome)
         except Exception as error:  # noqa: BLE001  (clients raise what they like, and the run goes on)
             self.failure = _CREDENTIALS.sub("", error_summary(error))
+
+
+class _Series(NamedTuple):
+    """Where a message stands in what comes one after the other."""
+
+    name: str
+    step: int
+
+
+def _series(message: Message) -> _Series | None:
+    """Return the series that a message belongs to, None where it replaces what was before."""
+    match message:
+        case Point() | Results():
+            return _Series(message.group, message.step)
+        case Picture():
+            return _Series(message.name, message.step)
+        case _:
+            return None
 
 
 def _deliver(tracker: Tracker, message: Message) -> None:

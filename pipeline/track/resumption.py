@@ -16,6 +16,7 @@ import msgspec
 
 from pipeline import stored_files
 from pipeline.atomic import write_bytes
+from pipeline.file_lock import try_lock
 
 _NAME_DIGITS = 16
 
@@ -107,17 +108,13 @@ def resumption(folder: Path, identity: Mapping[str, Any], name: str) -> Iterator
     A second process with the same identity gets a file, and so a run, of its own.
 
     Raises:
-        OSError: The folder cannot be written.
+        OSError: The folder cannot be written, or its file system has no locks.
     """
-    from filelock import FileLock, Timeout  # noqa: PLC0415  (a run without trackers needs none)
-
     folder.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256(msgspec.json.encode(identity, order="sorted")).hexdigest()
     path = folder / f"{digest[:_NAME_DIGITS]}.json"
-    lock = FileLock(path.with_suffix(".lock"))
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
+    release = try_lock(path.with_suffix(".lock"))
+    if release is None:
         yield Resumption(path.with_name(f"{path.stem}-{os.getpid()}.json"), name)
         return
     held = Resumption(path, name)
@@ -126,4 +123,4 @@ def resumption(folder: Path, identity: Mapping[str, Any], name: str) -> Iterator
     finally:
         if not path.exists():  # the run is over, and no other of its kind has to know
             path.with_suffix(".lock").unlink(missing_ok=True)
-        lock.release()
+        release()

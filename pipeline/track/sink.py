@@ -16,6 +16,7 @@ from pipeline import stored_files
 from pipeline.cache.store import Entry, Store
 from pipeline.errors import error_summary
 from pipeline.events import Event, Sink, broadcast
+from pipeline.report import markdown
 from pipeline.screen import formatting
 from pipeline.track.outbox import (
     Artefact,
@@ -150,7 +151,7 @@ class TrackSink:
         notes = self._resumption.notes
         if len(notes) > self._notes_put:
             self._notes_put = len(notes)
-            self._put(Text("notes", "\n".join(f"- {note}" for note in notes)))
+            self._put(Text("notes", "\n".join(f"- {markdown.escaped(note)}" for note in notes)))
 
     def _report_failures(self) -> None:
         for outbox in self._outboxes:
@@ -175,8 +176,7 @@ def _numbers(figures: Mapping[str, Any]) -> dict[str, float]:
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
-    escaped = ((cell.replace("|", r"\|") for cell in line) for line in lines)
-    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
+    return "\n".join(f"| {' | '.join(map(markdown.escaped, line))} |" for line in lines)
 
 
 def _stored_points(entry: Entry) -> list[Mapping[str, Any]]:

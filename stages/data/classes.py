@@ -8,9 +8,10 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.errors import StageError, printable
+from pipeline.errors import StageError
 from pipeline.paths import expanded
 from pipeline.settings import Data
+from pipeline.texts import as_utf8
 from stages import class_lists
 
 NATURAL = "natural"
@@ -24,7 +25,7 @@ def canonical(name: str) -> str:
 
     In composed Unicode, as Macs do not write it; control characters as escapes, such as `\n`.
     """
-    composed = unicodedata.normalize("NFC", printable(name))
+    composed = unicodedata.normalize("NFC", as_utf8(name))
     return "".join(
         c.encode("unicode_escape").decode() if unicodedata.category(c) in _CONTROL else c
         for c in composed

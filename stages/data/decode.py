@@ -8,8 +8,10 @@ Images of any number of channels may be arrays of uint8, as `numpy.save` writes 
 Shape legend: H W space, C channel.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 _GREY_MODES = {"1", "L", "LA", "I", "I;16", "I;16B", "I;16L"}
 _COLOUR_LEVELS = 32
@@ -21,6 +23,7 @@ MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 """Channels -> what Pillow calls a picture of so many."""
 ARRAYS = ".npy"
 _DIMENSIONS = 3
+_STRIP_PIXELS = 1 << 20
 _WITH_ALPHA = {"RGBA", "LA", "PA", "La", "RGBa"}
 NO_IMAGE = ("are no readable images", "remove or repair them")
 
@@ -62,12 +65,15 @@ def decode(path: str, channels: int, grey_remedy: str) -> Image.Image | np.ndarr
             if MODES[channels] == "RGBA" and not has_alpha(image):
                 wrong = "have no transparency, and the images have four channels"
                 raise UndecidedImage(wrong, "save them as RGBA, or as .npy with four channels")
-            return grey.convert(MODES[channels])
+            # A large picture is not copied to become what it is.
+            is_right = grey.mode == MODES[channels]
+            return grey if is_right else grey.convert(MODES[channels])
     except Image.DecompressionBombError as error:
         pixels = f"have more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels".replace(",", " ")
         raise UndecidedImage(pixels, "scale them down or remove them") from error
-    # What Pillow raises for a file that is no whole image.
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+    except UndecidedImage:
+        raise
+    except Exception as error:  # its readers raise many classes for a file that is no whole image
         raise UndecidedImage(*NO_IMAGE) from error
 
 
@@ -81,7 +87,7 @@ def _array(path: str, channels: int) -> np.ndarray:
     remedy = _form_of_arrays(channels)
     try:
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # of many classes, by what of its header cannot be
         raise UndecidedImage("are no readable arrays", remedy) from error
     if not isinstance(stored, np.ndarray) or stored.dtype != np.uint8 or stored.ndim != _DIMENSIONS:
         raise UndecidedImage("are no arrays of uint8 with height, width and channels", remedy)
@@ -104,8 +110,11 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         tags = getattr(image, "tag_v2", {})
         bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
         white = (1 << bits) - 1
-        levels_HW = np.asarray(image).astype(np.int64)
-        return Image.fromarray(((levels_HW * 255 + white // 2) // white).astype(np.uint8))
+        levels_HW = np.asarray(image)
+        scaled_HW = np.empty(levels_HW.shape, np.uint8)
+        for rows in _strips(*levels_HW.shape):
+            scaled_HW[rows] = (levels_HW[rows].astype(np.int64) * 255 + white // 2) // white
+        return Image.fromarray(scaled_HW)
     if mode == "I":
         raise UndecidedImage("have samples of 32 bits, whose white no one can know", _FULL_RANGE)
     if mode == "F":
@@ -119,5 +128,19 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 def _is_coloured(image: Image.Image) -> bool:
     if image.mode in _GREY_MODES:
         return False
-    spread_HW = np.ptp(np.asarray(image.convert("RGB")).astype(np.int16), axis=2)
-    return bool((spread_HW > _COLOUR_LEVELS).any())
+    width, height = image.size
+    for rows in _strips(height, width):
+        strip = image.crop((0, rows.start, width, min(rows.stop, height))).convert("RGB")
+        red_HW, green_HW, blue_HW = np.moveaxis(np.asarray(strip), 2, 0)
+        highest_HW = np.maximum(np.maximum(red_HW, green_HW), blue_HW)
+        lowest_HW = np.minimum(np.minimum(red_HW, green_HW), blue_HW)
+        if (highest_HW - lowest_HW > _COLOUR_LEVELS).any():
+            return True
+    return False
+
+
+def _strips(height: int, width: int) -> Iterator[slice]:
+    """Yield the rows of an image so many at a time that work on them takes little memory."""
+    count = max(1, _STRIP_PIXELS // max(1, width))
+    for first in range(0, height, count):
+        yield slice(first, first + count)

@@ -14,7 +14,6 @@ from stages.data import parts, table_rows, tree
 from stages.data.table_columns import Classes, Columns
 from stages.data.tree import LeftOut, some
 
-_SUFFIXES = {".csv", ".tsv", ".txt", ".json", ".jsonl"}
 _FOLDERS = ("", "meta", "labels", "splits", "split", "lists", "annotations")
 _SAMPLE = 50
 
@@ -101,7 +100,7 @@ def _groups(root: Path) -> list[list[Path]]:
 
 
 def _tables_in(folder: Path) -> list[Path]:
-    names = sorted(file for file in folder.iterdir() if file.suffix.lower() in _SUFFIXES)
+    names = sorted(file for file in folder.iterdir() if file.suffix.lower() in tree.TABLE_SUFFIXES)
     return [file for file in names if "submission" not in file.stem.lower()]
 
 

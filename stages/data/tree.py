@@ -12,6 +12,8 @@ from pathlib import Path
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 """Of files that are read as images, in lower case: those of torchvision's `ImageFolder`."""
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl")
+"""Of files that may say which class an image is of."""
 _ARRAYS = ".npy"
 """Of images with any number of channels; beside pictures such files are something else."""
 _OF_SYSTEMS = {
@@ -68,6 +70,23 @@ def some(names: Iterable[str]) -> str:
 def is_hidden(name: str) -> bool:
     """Return whether a file or folder is hidden, or left by a system or a tool."""
     return name.startswith(".") or name.lower() in _OF_SYSTEMS
+
+
+def may_be_image(path: str) -> bool:
+    """Return whether what lies at a path in a set can be an image or hold some; see `External`."""
+    name = path.rstrip("/").rpartition("/")[2]
+    is_readable = path.endswith("/") or name.lower().endswith((*IMAGE_SUFFIXES, _ARRAYS))
+    return is_readable and not is_hidden(name)
+
+
+def may_be_labelled(path: str) -> bool:
+    """Return the same of images and of what may say their classes."""
+    return may_be_image(path) or path.lower().endswith(TABLE_SUFFIXES)
+
+
+def is_seen(path: str) -> bool:
+    """Return whether what lies at a path in a set is nothing that systems and tools leave."""
+    return not is_hidden(path.rstrip("/").rpartition("/")[2])
 
 
 def class_folders(root: Path, left_out: LeftOut | None = None) -> list[str]:

@@ -17,6 +17,8 @@ from typing import BinaryIO
 
 import msgspec
 
+from pipeline.atomic import write_bytes
+
 _ROOT = Path(__file__).parents[2]
 _MAX_CHARACTERS = 300
 
@@ -84,7 +86,7 @@ def started(
     python_path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
     with TemporaryDirectory(prefix="madpipe-") as folder:
         path = Path(folder, "request.json")
-        path.write_bytes(msgspec.json.encode(request))
+        write_bytes(path, msgspec.json.encode(request))
         with (
             Path(folder, "messages").open("w+b") as messages,
             subprocess.Popen(  # noqa: S603  (our own module)

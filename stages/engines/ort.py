@@ -6,9 +6,7 @@ On the CPU it is also the reference for the engines of all backends.
 
 import contextlib
 import io
-import os
 import re
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -38,8 +36,6 @@ _TOO_NEW = {
 """What it says of files of a newer standard: their version, and the newest that it reads."""
 _FAILED_NODE = re.compile(r"while running (\w+) node\. Name:'([^']+)'")
 _UNKNOWN_LAYER = ("NOT_IMPLEMENTED", "is not a registered function/op", "No Op registered")
-
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 class Built(TypedDict):
@@ -173,7 +169,7 @@ def build(request: BuildRequest) -> Built | None:
     Where the settings ask for it, what the device's execution provider compiled.
     """
     if not compiles(request.device):
-        shutil.copyfile(request.onnx, request.engine)
+        write_bytes(request.engine, request.onnx.read_bytes())
         OrtSession(request.engine, device=request.device, threads=1)
         return None
     provider, trt = PROVIDERS[request.device], request.options.tensorrt
@@ -192,7 +188,7 @@ def build(request: BuildRequest) -> Built | None:
             sdk_version=first.sdk_version,
         )
     else:
-        shutil.copyfile(request.onnx, request.engine)
+        write_bytes(request.engine, request.onnx.read_bytes())
     OrtSession(request.engine, device=request.device, settings={} if context else settings)
     gpu = machine.gpus()[0] if machine.gpus() else machine.Gpu("", "", "")
     return Built(

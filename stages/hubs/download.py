@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.atomic import sync
 from pipeline.errors import SettingsFault, StageError, UnavailableError, error_summary
 from pipeline.settings import Settings
 from pipeline.weight_names import HUGGING_FACE, hub_of
@@ -132,6 +133,7 @@ def _of_torch(file: UrlFile, setting: str) -> None:
                 from stages.networks import weights  # noqa: PLC0415  (torch, see above)
 
                 weights.read(part, setting)
+            sync(part)  # no power cut may leave the name without the bytes
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)

@@ -20,16 +20,12 @@ from typing import Any, Self
 
 import torch
 
+from pipeline import declared_bytes
 from pipeline.errors import first_line
 from pipeline.stage import StageError
 from stages.foreign_files import recognise
 from stages.networks.state_dict import has_tensors
 
-_TORN = (
-    RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, OSError,
-    zipfile.BadZipFile,
-)  # fmt: skip
-"""What torch raises for a file that is not whole."""
 _INERT_PACKAGES = frozenset({
     "argparse", "collections", "dataclasses", "datetime", "decimal", "enum", "fractions",
     "pathlib", "random", "typing", "uuid",
@@ -47,6 +43,7 @@ _INERT = frozenset({
 _PICKLES = 5
 """A file of the old format is as many pickles, one after the other."""
 _NAMES = 3
+_REMEDY = "copy the file again"
 
 
 _MAPPINGS = frozenset({"AttributeDict", "EasyDict", "CfgNode", "Dict"})
@@ -77,11 +74,12 @@ def load(content: bytes, path: Path, place: str) -> object:
     """
     if foreign := recognise(content):
         raise StageError(place, f"{foreign.what} ({path})", foreign.remedy)
+    declared_bytes.check_archive(content, path, place, _REMEDY)
     try:
         return _load(content)
     except pickle.UnpicklingError:
         pass
-    except _TORN as error:
+    except Exception as error:  # of any class, by where its bytes end or contradict each other
         raise _torn(error, path, place) from error
     names = tuple(dict.fromkeys(_global_names(content)))
     try:
@@ -89,7 +87,7 @@ def load(content: bytes, path: Path, place: str) -> object:
             loaded = _load(content)
     except pickle.UnpicklingError as error:
         raise _refusal(names, path, place) from error
-    except _TORN as error:
+    except Exception as error:  # as above
         raise _torn(error, path, place) from error
     if not has_tensors(loaded):
         raise _refusal(names, path, place)
@@ -151,7 +149,7 @@ def _global_names(content: bytes) -> Iterator[str]:
                     # Pickles of torch have the names of Python 2.
                     module, name = NAME_MAPPING.get((module, name), (module, name))
                     yield f"{IMPORT_MAPPING.get(module, module)}.{name}"
-    except (*_TORN, StopIteration):
+    except Exception:  # noqa: BLE001  (as above)
         return  # tensors follow the pickles, which are none
 
 
@@ -179,5 +177,5 @@ def _torn(error: BaseException, path: Path, place: str) -> StageError:
     return StageError(
         place,
         f"is truncated or no torch checkpoint ({path}: {cause})",
-        "copy the file again",
+        _REMEDY,
     )

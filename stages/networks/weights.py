@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from models.key_names import Fit, fit_names
-from pipeline import stored_files
+from pipeline import declared_bytes, stored_files
 from pipeline.atomic import write_bytes
 from pipeline.errors import error_summary
 from pipeline.stage import StageError
@@ -25,6 +25,9 @@ _PARAMETRIZED = ("_mask", "_orig", "_g", ".original", ".original0")
 _ONNX = re.compile(rb"\x08.\x12.[A-Za-z][\w.\- ]*[\x1a:]", re.DOTALL)
 """Version and producer, with which exporters begin."""
 _NAMES = 3
+_SPARSE = (
+    torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc,
+)  # fmt: skip
 
 
 def save(path: Path, network: nn.Module, metadata: Mapping[str, str]) -> None:
@@ -60,6 +63,7 @@ def read(path: Path, place: str) -> dict[str, Tensor]:
     """
     loaded = _loaded(path, place)
     tensors = state_dict.unwrap(loaded, path, place)
+    _check_sizes(tensors, path, place)
     prefix = _prefix(tensors)
     return {
         name.removeprefix(prefix): _values(tensor, f"{path}: {name}", place)
@@ -110,6 +114,29 @@ def _parts(content: bytes, path: Path) -> list[Path]:
     except (ValueError, LookupError, AttributeError, TypeError):
         return []
     return [path.parent / Path(str(name)).name for name in sorted(names)]
+
+
+def _check_sizes(tensors: Mapping[str, Tensor], path: Path, place: str) -> None:
+    """Make sure that tensors are not far larger than what the file has of their values.
+
+    Sparse tensors, and those of which one value stands for many, can have any size.
+    """
+    kept = {name: tensor for name, tensor in tensors.items() if not tensor.is_meta}
+    sizes = {name: tensor.numel() * tensor.element_size() for name, tensor in kept.items()}
+    held = {name: _held_bytes(tensor) for name, tensor in kept.items()}
+    declared = sum(size for name, size in sizes.items() if size > held[name])
+    remedy = "save the state dict of dense tensors, each .contiguous()"
+    declared_bytes.check(declared, sum(held.values()), path, place, remedy)
+
+
+def _held_bytes(tensor: Tensor) -> int:
+    """Return how many bytes of values a file has for a tensor."""
+    if tensor.layout == torch.strided:
+        return tensor.untyped_storage().nbytes()
+    if tensor.layout not in _SPARSE:
+        return tensor.numel() * tensor.element_size()
+    values = tensor.coalesce() if tensor.layout == torch.sparse_coo else tensor
+    return values.values().numel() * tensor.element_size()
 
 
 def _values(tensor: Tensor, name: str, place: str) -> Tensor:
@@ -222,7 +249,7 @@ def _check_fit(
         )
     for name in common:
         is_float, wanted = matched[name].is_floating_point(), own[name].is_floating_point()
-        if wanted and not is_float:
+        if (wanted and not is_float) or matched[name].is_complex():
             kind = str(matched[name].dtype).removeprefix("torch.")
             raise StageError(
                 place, f"weights are {kind}, not floats ({name})", "give the float weights"

@@ -19,7 +19,7 @@ from pipeline.errors import StageError, UsageError, first_line
 from pipeline.image_size import ImageSize, sides_px, size_text
 from pipeline.settings import Build
 from stages.engines import ep_context
-from stages.onnxgraph import identity_gathers, padding, repair, rewrite
+from stages.onnxgraph import identity_gathers, limits, padding, repair, rewrite
 from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph.rewrite import PLACE
 
@@ -67,6 +67,7 @@ def read(path: Path, options: Build) -> Intake:
         UsageError: A file that it names is not there, or an option contradicts it.
     """
     model = _load(path)
+    limits.check_functions(model)
     graph = model.graph
     if model.ir_version < _OLDEST_IR:
         model.ir_version = _IR
@@ -76,6 +77,7 @@ def read(path: Path, options: Build) -> Intake:
     inputs = list(graph.input)
     _infer_missing_shapes(model)
     onnx_io.check_sound(model, path, PLACE)
+    limits.check(model)
     _choose_output(graph, options.output)
     if len(inputs) != 1:
         raise StageError(
@@ -101,6 +103,7 @@ def read(path: Path, options: Build) -> Intake:
     changes += _fit_images(model, options.image_size_px)
     rewrite.remove_unused(model.graph)
     onnx_io.check_images(model, PLACE)
+    limits.check(model)  # now that the size of images is known
     return Intake(model, tuple(changes), is_quantized)
 
 

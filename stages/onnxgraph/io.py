@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
+from google.protobuf.message import Message
 from onnx import FunctionProto, GraphProto, ModelProto, TensorProto, ValueInfoProto
 
 from pipeline.atomic import write_bytes
@@ -56,7 +57,8 @@ def parse(path: Path, place: str) -> ModelProto:
     if path.is_file() and not path.stat().st_size:
         raise StageError(place, f"is no ONNX file ({path}: 0 bytes)", "export it again")
     try:
-        return onnx.load(str(path), load_external_data=False)
+        model = onnx.load(str(path), load_external_data=False)
+        _check_texts(model)
     except FileNotFoundError as error:
         raise StageError(place, f"no such file ({path})", "correct the path") from error
     except Exception as error:  # protobuf's decode error has no public name
@@ -68,13 +70,33 @@ def parse(path: Path, place: str) -> ModelProto:
             raise StageError(place, wrong, f"use madpipe export --student {path}") from error
         wrong = f"is no ONNX file, or only a part of one ({path}: {len(content)} bytes)"
         raise StageError(place, wrong, "copy it again, or export it again") from error
+    return model
+
+
+def _check_texts(message: Message) -> None:
+    """Look at every text of a message; ValueError where one is no UTF-8.
+
+    Reading a file does not, and returns the bytes of such a text: whoever uses it would raise.
+    """
+    for field in message.DESCRIPTOR.fields:
+        is_message = field.message_type is not None
+        if not is_message and field.type != field.TYPE_STRING:
+            continue
+        if is_message and not field.is_repeated and not message.HasField(field.name):
+            continue
+        value = getattr(message, field.name)
+        for item in value if field.is_repeated else (value,):
+            if is_message:
+                _check_texts(item)
+            elif isinstance(item, bytes):
+                raise ValueError(field.name)
 
 
 def check_sound(model: ModelProto, path: Path, place: str) -> None:
     """Make sure that a model, read from `path`, follows the standard; StageError where not."""
     try:
         onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+    except Exception as error:  # of several classes, by what is wrong
         raise StageError(
             place, f"is no sound ONNX file ({path}: {first_line(error)})", "export it again"
         ) from error

@@ -35,13 +35,18 @@ _MAY_BE_INFINITE = frozenset(("Add", "Clip", "Max", "Min", "Pad", "Where"))
 """Operators for which an infinity is a mask or a bound."""
 
 
-def inferred_values(model: ModelProto) -> dict[str, ValueInfoProto]:
-    """Return every value of a model whose type follows from its nodes, by name."""
+def inferred_graph(model: ModelProto) -> GraphProto:
+    """Return the graph of a model with the types of all values that follow from its nodes."""
     try:
-        graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
+        return onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    except Exception as error:  # of several classes, by what is wrong
         wrong = f"is no sound ONNX file ({first_line(error)})"
         raise StageError(PLACE, wrong, "export it again") from error
+
+
+def inferred_values(model: ModelProto) -> dict[str, ValueInfoProto]:
+    """Return every value of a model whose type follows from its nodes, by name."""
+    graph = inferred_graph(model)
     return {value.name: value for value in (*graph.input, *graph.value_info, *graph.output)}
 
 

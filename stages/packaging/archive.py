@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from pipeline.atomic import write_bytes
+from pipeline.atomic import naming, replace_folder, sync, write_bytes
 from pipeline.errors import UsageError
 
 Files = Mapping[str, bytes]
@@ -57,16 +57,18 @@ def write(files: Files, out: Path, *, overwrite: bool) -> None:
 def _write_folder(files: Files, out: Path) -> None:
     """Write a folder beside its place and move it there, so that it is whole or not there."""
     part = out.with_name(f"{out.name}.{os.getpid()}.part")
+    aside = out.with_name(f"{out.name}.{os.getpid()}.replaced.part")
     try:
         for name, content in files.items():
             path = part / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        if out.exists():
-            shutil.rmtree(out)
-        part.rename(out)
+            with naming(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            sync(path)
+        replace_folder(part, out, aside=aside)
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        for folder in (part, aside):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _zip(files: Files) -> bytes:

@@ -10,12 +10,14 @@ from pipeline.gates import measurements
 from pipeline.gates.build_records import EngineManifest, Signature
 from pipeline.report.records import Report, RunSummary, with_measurements
 from pipeline.stage import StageError
+from pipeline.texts import printable
 from stages.engines.base import BACKENDS, MANIFEST_FILE, VALIDATION_FILE
 from stages.engines.open_engine import manifest_text, read_folder
 from stages.packaging import docker, modelcard, triton
 from stages.packaging.archive import Files
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+!_-]*")
 EXAMPLES = {
     "onnxruntime": "run_onnxruntime.py.txt",
     "openvino": "run_openvino.py.txt",
@@ -39,7 +41,7 @@ class Packed(NamedTuple):
         """Return the names of the classes as a file, one a line."""
         signature = self.signature
         labels = signature.classes or tuple(str(k) for k in range(signature.num_classes))
-        return "".join(" ".join(label.split()) + "\n" for label in labels).encode()
+        return "".join(printable(" ".join(label.split())) + "\n" for label in labels).encode()
 
     def files(self, use: Sequence[str]) -> dict[str, bytes]:
         """Return the files that every package holds; `use` goes into the card."""
@@ -64,6 +66,7 @@ def read(folder: Path, *, place: str, name: str | None, report: Report | None) -
     """
     manifest, engine = read_folder(folder, place)
     signature = manifest.signature
+    _check_versions(manifest, place)
     if signature is None or manifest.preprocessing is None:
         wrong = "its manifest does not say what it takes (no signature or preprocessing)"
         raise StageError(place, wrong, "build it again")
@@ -75,6 +78,15 @@ def read(folder: Path, *, place: str, name: str | None, report: Report | None) -
         report = None
     report = report or _stored(folder, manifest)
     return Packed(name, manifest, signature, report, engine.read_bytes())
+
+
+def _check_versions(manifest: EngineManifest, place: str) -> None:
+    """Make sure that versions, which pip gets in requirements.txt, are nothing but versions."""
+    compiled = manifest.ep_context
+    for version in (manifest.backend_version, compiled.version if compiled else "0"):
+        if not _VERSION.fullmatch(version):
+            wrong = f"its manifest names what is no version ({version[:40]!r})"
+            raise StageError(place, wrong, "build it again")
 
 
 def collect(

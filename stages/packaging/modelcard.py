@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pipeline.gates.build_records import EngineManifest, Signature
 from pipeline.gates.real_images import RealImages
-from pipeline.report.markdown import table
+from pipeline.report.markdown import paragraph, table
 from pipeline.report.records import Report
 from stages.packaging import triton
 
@@ -126,13 +126,20 @@ def _results(report: Report) -> list[str]:
         *table("network | top-1 | n", accuracies),
         *table("network | agrees with teacher on unlabelled images | n", images_agreements),
         *(
-            f"{network} loses {drop.lost} and gains {drop.gained} of {drop.n} images against the "
-            f"{drop.reference}: a drop of {(drop.lost - drop.gained) / drop.n:.4f}\n"
+            paragraph(
+                f"{network} loses {drop.lost} and gains {drop.gained} of {drop.n} images against "
+                f"the {drop.reference}: a drop of {(drop.lost - drop.gained) / drop.n:.4f}"
+            )
+            + "\n"
             for network, drop in report.paired.items()
             if network == "engine"
         ),
         *table("batch | teacher p50 ms | engine p50 ms | speed-up", latencies),
-        *([f"Latency on {latency.device} with {latency.threads} threads\n"] if latencies else []),
+        *(
+            [paragraph(f"Latency on {latency.device} with {latency.threads} threads") + "\n"]
+            if latencies
+            else []
+        ),
         *table("gate | verdict | because", gates),
-        *([f"Measured on: {measured_on}"] if measured_on else []),
+        *([paragraph(f"Measured on: {measured_on}")] if measured_on else []),
     ]

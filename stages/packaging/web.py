@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from pipeline.report.markdown import escaped
 from pipeline.report.records import Report
 from pipeline.stage import StageError
 from stages.packaging import contents, web_runtime
@@ -102,8 +103,8 @@ def _page(runtime: WebRuntime, described: WebManifest) -> dict[str, bytes]:
 
 
 def _third_party(runtime: WebRuntime) -> str:
+    licence = escaped(runtime.licence) or "not named by its package.json"
     return (
-        f"`{_FOLDER}/` holds files of onnxruntime-web {runtime.version} (licence: "
-        f"{runtime.licence or 'not named by its package.json'}), unchanged; web.json has their "
-        "digests."
+        f"`{_FOLDER}/` holds files of onnxruntime-web {escaped(runtime.version)} (licence: "
+        f"{licence}), unchanged; web.json has their digests."
     )

@@ -35,6 +35,7 @@ from stages.networks import weights
 from stages.networks.card import Card
 from stages.networks.describe import card_for, statistics_of
 from stages.networks.facts import Facts
+from stages.onnxgraph import limits
 from stages.standalone import remarks
 from stages.standalone.assumptions import check_recorded, naming_options, report_assumptions
 from stages.standalone.restore import restore
@@ -71,7 +72,7 @@ def validate(
             something would be assumed of it that must not be.
     """
     source = None if data.startswith(_BANK) else _source(data)
-    manifest, path = read_folder(folder, "--engine")
+    manifest, path = _engine(folder)
     if is_strict and manifest.preprocessing:
         check_recorded(manifest.preprocessing, "build it again with --mean and --std")
     if source is not None and manifest.preprocessing:
@@ -106,6 +107,14 @@ def validate(
     )
     records.write(folder / VALIDATION_FILE, measurements)
     return measurements
+
+
+def _engine(folder: Path) -> tuple[EngineManifest, Path]:
+    """Return an engine; one that is a graph was looked at for what fills memory or never ends."""
+    manifest, path = read_folder(folder, "--engine")
+    if BACKENDS[manifest.backend].is_portable and manifest.ep_context is None:
+        limits.check_engine(path, "--engine")
+    return manifest, path
 
 
 def _held_out(source: Data, classes_file: Path | None, card: Card, on_note: OnNote) -> Images:

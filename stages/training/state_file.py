@@ -1,11 +1,29 @@
 """Checkpoints of training: named tensors and numbers, saved and loaded without pickled code."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import torch
 
 State = dict[str, Any]
+
+
+class _Remembering:
+    """A file that keeps why it could not be written: torch says no more than that it was not."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, content: bytes) -> int:
+        try:
+            return self._file.write(content)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def save(path: Path, state: State) -> None:
@@ -15,7 +33,13 @@ def save(path: Path, state: State) -> None:
         OSError: The disk is full or read-only.
     """
     with path.open("wb") as file:
-        torch.save(state, file)
+        remembering = _Remembering(file)
+        try:
+            torch.save(state, cast("BinaryIO", remembering))
+        except RuntimeError as error:
+            if remembering.error is None:
+                raise
+            raise remembering.error from error
 
 
 def load(path: Path) -> State:

@@ -21,7 +21,8 @@ class Opened(NamedTuple):
 
     engine: Engine
     first: records.FirstInference | None
-    resident_bytes: int
+    resident_bytes: int | None
+    """What the process grew by; None where it did not, as where freed memory was taken again."""
 
 
 def opened(
@@ -47,7 +48,7 @@ def opened(
     )
     before_bytes = machine_load.resident_bytes()
     session = open_engine(manifest, path, threads=options.threads, cache=cache)
-    resident_bytes = max(0, machine_load.resident_bytes() - before_bytes)
+    grown_bytes = machine_load.resident_bytes() - before_bytes
     for note in session.notes:
         on_note(note)
-    return Opened(Engine(manifest, path, session), first, resident_bytes)
+    return Opened(Engine(manifest, path, session), first, grown_bytes if grown_bytes > 0 else None)

@@ -56,8 +56,10 @@ def test_failed_write_leaves_the_checkpoint_before_it(tmp_path: Path) -> None:
         write("tw", path)
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as caught:
         kept.keep(fail)
+    assert caught.value.filename == str(tmp_path / "state")
+    assert list(tmp_path.iterdir()) == [tmp_path / "state"]
     loaded = kept.load()
     assert loaded is not None
     assert loaded.read_text(encoding="utf-8") == "one"

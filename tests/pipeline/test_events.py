@@ -1,6 +1,8 @@
 """Events reach every sink in order, are flat records for programs, and are logged as lines."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 from pipeline.events import Event, broadcast, event_log, logged_s
@@ -35,6 +37,41 @@ def test_log_is_appended_to(tmp_path: Path) -> None:
     assert records[0] == {"time_s": 1.0, "kind": "note", "stage": "make", "text": "one"}
 
 
+def test_log_goes_on_behind_the_last_whole_line(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    for text in ("one", "two"):
+        with event_log(path) as log:
+            log(note(text))
+        with path.open("ab") as file:
+            file.write(b'{"time_s": 9')  # a kill cuts it short
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["text"] for line in lines[:-1]] == ["one", "two"]
+
+
+def test_the_log_of_days_is_no_larger_than_a_few_of_hours(tmp_path: Path) -> None:
+    def lines(hours: int) -> list[dict[str, object]]:
+        path = tmp_path / f"{hours}.jsonl"
+        total = hours * 7200
+        with event_log(path) as log:
+            for done in range(total + 1):
+                fields = {"done": done, "total": total, "unit": "rounds"}
+                log(Event(time_s=100 + done / 2, kind="progress", stage="make", fields=fields))
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+    hour, days = lines(1), lines(24)
+    assert len(days) < 2 * len(hour) < 5000
+    assert (days[0]["done"], days[-1]["done"]) == (0, 24 * 7200)
+
+
+def test_the_log_goes_on_where_the_clock_is_set_back(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    with event_log(path) as log:
+        for time_s in (10_000.0, 50_000.0, 200.0, 201.0):
+            fields = {"done": 1, "total": 9, "unit": "rounds"}
+            log(Event(time_s=time_s, kind="progress", fields=fields))
+    assert len(path.read_bytes().splitlines()) == 4
+
+
 def test_sessions_of_a_stage_add_up_each_to_its_last_event(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     times = [("stage_started", 10.0), ("progress", 14.0), ("stage_started", 100.0)]
@@ -48,3 +85,36 @@ def test_sessions_of_a_stage_add_up_each_to_its_last_event(tmp_path: Path) -> No
 
 def test_stage_without_a_log_took_no_time(tmp_path: Path) -> None:
     assert logged_s(tmp_path / "events.jsonl") == 0.0
+
+
+def test_a_line_that_was_cut_short_does_not_take_the_next_one_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b'{"time_s": 9')
+    with event_log(path) as log:
+        log(note("next"))
+    assert json.loads(path.read_text(encoding="utf-8").splitlines()[-1])["text"] == "next"
+
+
+def test_a_disk_that_becomes_full_within_a_line_is_an_error_that_names_the_log(
+    tmp_path: Path,
+) -> None:
+    script = (
+        "import resource, sys; from pathlib import Path\n"
+        "from pipeline.events import Event, event_log\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))\n"
+        "with event_log(Path(sys.argv[1])) as log: log(Event.now('note', {'text': 'x' * 40}))"
+    )
+    path = tmp_path / "events.jsonl"
+    command = [sys.executable, "-c", script, str(path)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.returncode == 1
+    assert f"File too large: '{path}'" in answer.stderr
+
+
+def test_a_clock_that_is_set_back_takes_no_time_off_a_stage(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    times = [("stage_started", 1e9), ("progress", 1e9 + 4), ("progress", 1e8), ("note", 1e8 + 2)]
+    with event_log(path) as log:
+        for kind, time_s in times:
+            log(Event(time_s=time_s, kind=kind, stage="make"))
+    assert logged_s(path) == 6.0

@@ -162,7 +162,7 @@ def test_record_that_cannot_be_written_is_an_error_but_hides_no_failure(
     def fail(_path: Path, _content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(run_records, "write_bytes", fail)
+    monkeypatch.setattr(run_records, "write_lasting", fail)
     with pytest.raises(StoreError, match="No space left on device"):
         run(project())
     code("def distill(ctx):\n    raise ValueError('no luck')\n")
@@ -211,6 +211,21 @@ def test_digests_of_code_is_kept_for_the_next_run(project: Open) -> None:
     opened = project()
     run(opened)
     assert json.loads(opened.store.digest_cache_path.read_bytes())["code"] != {}
+
+
+def test_a_run_that_only_finds_what_is_stored_removes_work_that_a_kill_left(project: Open) -> None:
+    opened = project()
+    assert run(opened) == 0
+    newest = opened.store.newest("distill")
+    assert newest is not None
+    work = opened.store.work_path("distill", newest.record.key)
+    (work / "checkpoint").mkdir(parents=True)
+    with write_lock(opened.store, command="another"):
+        (work / "checkpoint").mkdir(parents=True)
+        assert run(opened) == 0
+        assert work.exists()  # it waits for nobody
+    assert run(opened) == 0
+    assert not work.exists()
 
 
 SLOW = """

@@ -1,6 +1,8 @@
 """Stages are run once, stored whole, and a failure or a stop leaves nothing half done."""
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from pipeline.requirements import Unsupported
 from pipeline.runner import Runner
 from pipeline.settings import Gate, Settings
 from pipeline.settings import Run as RunSettings
-from pipeline.stage import Stage
+from pipeline.stage import External, Stage
 
 Run = Callable[..., Runner]
 Code = Callable[..., None]
@@ -233,6 +235,27 @@ def test_events_of_both_halves_are_kept_with_the_entry(
     assert sum('"stage_started"' in line for line in lines) == 2
 
 
+def test_a_kill_before_the_entry_is_there_loses_no_events(
+    run: Run, store: Store, code: Code, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code(SLOW)
+    with pytest.raises(Interrupted):
+        stopped_in_round_3(store, events).run((FIRST,))
+
+    def killed(*_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "commit", killed)
+        with pytest.raises(SystemExit):
+            run((FIRST,))
+    entry = run((FIRST,)).entries["first"]
+    lines = (entry.path / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    assert {f"round {number}" for number in range(1, 7)} == {
+        json.loads(line)["text"] for line in lines if '"note"' in line
+    }
+
+
 def test_checkpoint_of_other_settings_is_not_met(
     run: Run, store: Store, code: Code, events: list[Event]
 ) -> None:
@@ -242,6 +265,21 @@ def test_checkpoint_of_other_settings_is_not_met(
     events.clear()
     assert statuses(run((FIRST,), Settings(seed=1))) == ["ran"]
     assert rounds(events)[0] == "round 1"
+
+
+def test_unfinished_stage_does_not_write_through_a_link(
+    run: Run, store: Store, code: Code, events: list[Event], tmp_path: Path
+) -> None:
+    code(SLOW)
+    with pytest.raises(Interrupted):
+        stopped_in_round_3(store, events).run((FIRST,))
+    (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
+    (log,) = (store.home / "work").glob("*/*/events.jsonl")
+    log.unlink()
+    log.symlink_to(tmp_path / "mine.txt")
+    with pytest.raises(StoreError, match=r"events\.jsonl: is a link"):
+        run((FIRST,))
+    assert (tmp_path / "mine.txt").read_text(encoding="utf-8") == "mine"
 
 
 def test_stop_between_two_stages_keeps_the_first(
@@ -281,3 +319,78 @@ def test_a_stage_gets_a_folder_for_what_outlives_it(
     stage = Stage(name="one", run="fakestages:run", outputs={"x": "x.txt"})
     entry = run((stage,)).entries["one"]
     assert entry.output("x").read_text() == str(store.home / "cache" / "one")
+
+
+def test_a_stage_that_was_done_and_could_not_be_stored_keeps_the_events_of_its_first_session(
+    run: Run, store: Store, code: Code, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code(SLOW)
+    often = Settings(run=RunSettings(checkpoint_every_s=0))
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device", str(store.home))
+
+    with monkeypatch.context() as full:
+        full.setattr(Store, "commit", fail)
+        with pytest.raises(StoreError, match="No space left"):
+            run((FIRST,), often)
+    runner = run((FIRST,), often)
+    assert statuses(runner) == ["resumed"]
+    lines = (runner.entries["first"].path / "events.jsonl").read_text("utf-8").splitlines()
+    assert sum('"stage_started"' in line for line in lines) == 2
+
+
+@pytest.mark.parametrize("change", ["unlink()", "write_text('new')"])
+def test_what_changed_while_a_stage_ran_is_stored_under_no_key(
+    run: Run, store: Store, code: Code, tmp_path: Path, change: str
+) -> None:
+    outside = tmp_path / "data.txt"
+    code(
+        "def first(ctx):\n"
+        "    ctx.output('out').write_text(ctx.external('data').read_text())\n"
+        "    ctx.checkpoints.keep(lambda path: path.write_text('half'))\n"
+        f"    ctx.external('data').{change}\n"
+    )
+    outside.write_text("old", encoding="utf-8")
+    external = External(path=outside, needed_by="data.root")
+    stage = replace(FIRST, externals={"data": external})
+    with pytest.raises(StageError, match=r"changed while it ran \(data.root: .*; run it again"):
+        run((stage,), Settings(run=RunSettings(checkpoint_every_s=0.0)))
+    assert store.newest("first") is None
+    assert [*store.home.rglob("checkpoint")] == []
+
+
+def test_code_that_is_edited_while_its_stage_runs_is_stored_under_no_key(
+    run: Run, store: Store, code: Code, tmp_path: Path
+) -> None:
+    helper = tmp_path / "code" / "fakestages" / "helper.py"
+    code(
+        "from pathlib import Path\nfrom fakestages import helper\n"
+        "def first(ctx):\n"
+        "    ctx.output('out').write_text(helper.suffix())\n"
+        "    ctx.checkpoints.keep(lambda path: path.write_text('half'))\n"
+        f"    Path({str(helper)!r}).write_text('def suffix(): return 1')\n"
+    )
+    with pytest.raises(StageError, match=r"changed while it ran \(fakestages.helper\)"):
+        run((FIRST,), Settings(run=RunSettings(checkpoint_every_s=0.0)))
+    assert store.newest("first") is None
+    assert [path.name for path in store.home.rglob("checkpoint/*")] == ["state"]
+
+
+def test_code_that_was_imported_and_then_edited_runs_in_no_later_stage(
+    store: Store, tmp_path: Path
+) -> None:
+    helper = tmp_path / "code" / "fakestages" / "helper.py"
+
+    class EditsBetween(DigestCache):
+        """Edits the code once the first stage is stored."""
+
+        def get(self, kind: str, key: str, compute: Callable[[], Any]) -> dict[str, Any]:
+            if store.newest("first") is not None:
+                helper.write_text("def suffix(): return 'new'", encoding="utf-8")
+            return super().get(kind, key, compute)
+
+    runner = Runner(Settings(), store, EditsBetween(), [])
+    with pytest.raises(StageError, match=r"second: its code was changed since .*; run it again"):
+        runner.run(BOTH)
+    assert store.newest("second") is None

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,6 +96,7 @@ def test_what_is_here_asks_nobody(s3: S3Server, project: Open) -> None:
 
 HITS_ONLY = """
 import sys
+import threading
 from pathlib import Path
 from pipeline.project import Project
 from pipeline.run_pipeline import run_pipeline
@@ -247,6 +249,33 @@ def test_a_copy_that_its_client_never_ends_is_given_up(
     assert others == ["distill ran", "validate ran"]
 
 
+def test_a_stop_while_something_is_copied_ends_the_run_with_the_stage_stored(
+    s3: S3Server, project: Open, tmp_path: Path
+) -> None:
+    opened, go_on = project(REMOTE, PUSH), threading.Event()
+    with subprocess.Popen(
+        [sys.executable, "-c", STOPPED, REMOTE, PUSH],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    ) as process:
+
+        def interrupt(request: str) -> None:
+            if request.startswith("PUT"):
+                process.send_signal(signal.SIGINT)
+                go_on.wait(300)
+                raise ConnectionAbortedError
+
+        s3.on_request = interrupt
+        try:
+            assert process.wait(60) == 130
+        finally:
+            process.kill()
+            go_on.set()
+    assert [path.parent.name for path in tmp_path.glob(".madpipe/entries/*/*/")] == ["distill"]
+    s3.on_request = lambda _: None
+    assert run(opened) == ["distill hit", *PUSHED[2:]]
+
+
 def test_what_ran_before_a_failure_is_at_the_shared_cache(
     s3: S3Server, project: Open, code: Callable[..., None]
 ) -> None:
@@ -261,6 +290,7 @@ def test_what_ran_before_a_failure_is_at_the_shared_cache(
 
 STOPPED = """
 import sys
+import threading
 from pathlib import Path
 from pipeline.errors import Interrupted
 from pipeline.project import Project

@@ -100,3 +100,76 @@ def test_a_closed_terminal_asks_unless_it_is_ignored(handler: str, *, asks: bool
     assert signalled(SIGHUP) is {asks}
     assert getsignal(SIGHUP) == {handler}
     """)
+
+
+@BOTH
+def test_a_signal_while_handlers_are_put_back_keeps_none_from_it(number: str) -> None:
+    run(f"""
+    import signal as module
+    before = getsignal(SIGINT), getsignal(SIGTERM)
+    signals._SAME_REQUEST_S = -1.0
+    put, left = module.signal, [{number}]
+    with stop_on_signals():
+        raise_signal(SIGINT)
+        module.signal = lambda *arguments: (left and raise_signal(left.pop()), put(*arguments))
+    module.signal = put
+    assert (getsignal(SIGINT), getsignal(SIGTERM)) == before
+    """)
+
+
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP"])
+def test_outside_of_a_run_a_signal_interrupts_as_ctrl_c_does(number: str) -> None:
+    run(f"""
+    from pipeline.signals import interrupted_by_signals
+    try:
+        with interrupted_by_signals():
+            assert not signalled()
+            assert signalled({number})
+            try:
+                raise_signal({number})
+            finally:
+                raise_signal({number})
+    except KeyboardInterrupt:
+        assert getsignal({number}) == SIG_DFL
+        raise SystemExit
+    raise AssertionError
+    """)
+
+
+def test_what_handles_a_signal_already_stays() -> None:
+    run("""
+    from pipeline.signals import interrupted_by_signals
+    signal(SIGTERM, SIG_IGN)
+    with interrupted_by_signals():
+        raise_signal(SIGTERM)
+    """)
+
+
+def test_no_thread_but_the_first_changes_what_signals_do() -> None:
+    run("""
+    import threading
+    from pipeline.signals import interrupted_by_signals
+    def enter():
+        with interrupted_by_signals():
+            assert getsignal(SIGTERM) == SIG_DFL
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    """)
+
+
+def test_a_command_that_is_no_run_ends_by_a_signal_with_the_code_of_the_contract() -> None:
+    run("""
+    import contextlib, io
+    from pipeline.cli import main
+    main.app.registered_commands.clear()
+    main.app.command("end")(lambda: raise_signal(SIGTERM))
+    main.app.command("go")(lambda: None)
+    messages = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(messages):
+            main.main(["end"])
+    except SystemExit as error:
+        assert error.code == 130, error.code
+    assert "interrupted; the same command goes on" in messages.getvalue(), messages.getvalue()
+    """)

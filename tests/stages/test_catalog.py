@@ -263,3 +263,39 @@ def test_without_unlabelled_images_no_stage_names_any() -> None:
 def test_pictures_are_an_output_of_validate_unless_none_are_wanted() -> None:
     assert "pictures" in _stages()["validate"].outputs
     assert "pictures" not in _stages(validate={"pictures": 0})["validate"].outputs
+
+
+def test_where_images_lie_is_in_no_key() -> None:
+    for source in ("digits", "cifar10"):
+        stages = _stages(data={"source": source})
+        assert not any("data.root" in stage.settings for stage in stages.values())
+    stages = _stages(data={"source": "cifar10", "classes": "order.txt"}, distill={"images": "p"})
+    assert stages["teacher"].externals["classes"].is_path
+    assert stages["distill"].externals["images"].is_path
+
+
+def test_labels_outside_the_folder_of_the_data_are_an_external(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "labels.csv").write_text("file,class\n", encoding="utf-8")
+    data = {"source": "folder", "image_size_px": 8, "labels": "../labels.csv"}
+    chosen = msgspec.convert({"data": data}, Settings)
+    stages = {stage.name: stage for stage in declare(chosen, tmp_path)}
+    for name in ("teacher", "validate"):
+        assert stages[name].externals["labels"].path.resolve() == tmp_path / "labels.csv"
+
+
+def test_versions_of_all_that_a_stage_computes_with_are_in_its_key() -> None:
+    stages = _stages(
+        teacher={"arch": "file:onnx", "weights": "t.onnx"},
+        build={"backend": "onnxruntime", "precision": "fp32", "device": "cuda-tensorrt"},
+    )
+    runtime, compiler = "onnxruntime-gpu|onnxruntime", "tensorrt|tensorrt-cu13|tensorrt-cu12"
+    for name, packages in {
+        "teacher": {"torch", "numpy", "onnx"},
+        "distill": {"torch", "numpy", "onnx", "pillow"},
+        "export": {"torch", "numpy", "onnx", "onnxscript", "onnx-ir", runtime},
+        "build": {"numpy", "onnx", runtime, compiler},
+        "validate": {"torch", "onnx", "onnxscript", "onnx-ir", "scipy", runtime, compiler},
+    }.items():
+        assert packages <= set(stages[name].packages), name
+    assert "cpu_features" in stages["validate"].facts

@@ -1,6 +1,7 @@
 """The bank of synthetic images."""
 
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -118,3 +119,28 @@ def test_images_of_two_banks_are_taken_in_turns() -> None:
     mixed = first.interleaved(second)
     assert (np.asarray(mixed) * 255).ravel().tolist() == [0, 6, 1, 4, 2, 3]
     assert (np.asarray(second.interleaved(first)) * 255).ravel().tolist() == [6, 0, 4, 1]
+
+
+def test_a_bank_that_unpacks_to_a_thousand_times_its_bytes_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bank.npz"
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("x.npy", "w") as x,
+    ):
+        for _ in range(300):
+            x.write(bytes(1 << 20))
+    with pytest.raises(StageError, match=r"^the bank: describes far more than it holds"):
+        image_bank.load(path, "the bank")
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["{'descr': '|u1', 'fortran_order': False, 'shape': (2**60,)}", "(" * 5000, "{" * 3000, "",
+     "{'descr': '|u1', 'fortran_order': False, 'shape': (1152921504606846976,), }"],
+)  # fmt: skip
+def test_an_array_whose_header_lies_is_refused(tmp_path: Path, header: str) -> None:
+    size = len(header).to_bytes(2, "little")
+    with zipfile.ZipFile(tmp_path / "bank.npz", "w") as archive:
+        archive.writestr("x.npy", b"\x93NUMPY\1\0" + size + header.encode() + bytes(100))
+    with pytest.raises(StageError, match=r"^the bank: is no bank of images"):
+        image_bank.load(tmp_path / "bank.npz", "the bank")

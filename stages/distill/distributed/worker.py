@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 
+from pipeline.atomic import write_bytes
 from pipeline.stage import StageError
 from stages.distill.distributed import rendezvous
 from stages.distill.distributed.group import Group
@@ -65,10 +66,10 @@ def _train(store: Store, rank: int, size: int) -> None:
         job, teacher, checkpoint = contents
         with tempfile.TemporaryDirectory() as folder:
             teacher_path, checkpoint_path = Path(folder) / "teacher", Path(folder) / "checkpoint"
-            teacher_path.write_bytes(teacher)
+            write_bytes(teacher_path, teacher)
             trainer, _ = build_trainer(job, teacher_path, Group(rank, size))
             if checkpoint is not None:
-                checkpoint_path.write_bytes(checkpoint)
+                write_bytes(checkpoint_path, checkpoint)
                 trainer.restore(state_file.load(checkpoint_path))
         trainer.run()
     finally:

@@ -8,6 +8,7 @@ import msgspec
 import onnx
 
 from pipeline import machine
+from pipeline.atomic import write_bytes
 from pipeline.errors import UnavailableError
 from pipeline.stage import StageError
 from stages.engines import child_process
@@ -39,7 +40,9 @@ def build(request: BuildRequest, edition: Edition) -> Built:
     """
     options = request.options
     gpu = machine.gpus()[0] if machine.gpus() and not options.targets else None
-    with tempfile.TemporaryDirectory(prefix="madpipe-") as folder:
+    # Beside the engine, in the work of a stage: the next run removes it where this one is killed.
+    parent = request.engine.resolve().parent
+    with tempfile.TemporaryDirectory(prefix="madpipe-", dir=parent) as folder:
         engine = Path(folder, "engine").resolve()
         worker_request = WorkerRequest(
             backend=edition.backend,
@@ -51,7 +54,7 @@ def build(request: BuildRequest, edition: Edition) -> Built:
             timing_cache=_timing_cache(request, edition),
         )
         result = _run(worker_request, request.on_progress, edition)
-        request.engine.write_bytes(engine.read_bytes())
+        write_bytes(request.engine, engine.read_bytes())
     return Built(
         targets=options.targets,
         gpu=gpu.name if gpu else "",

@@ -288,3 +288,12 @@ def test_operators_of_other_libraries_are_refused() -> None:
     )
     with pytest.raises(UnusableProgram, match=r"ops\.quantized\.relu6"):
         torchscript_archive.checked(content)
+
+
+def test_an_archive_that_unpacks_to_a_thousand_times_its_bytes_is_refused(archive: bytes) -> None:
+    buffer = io.BytesIO(archive)
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as file, file.open("a/x", "w") as zeros:
+        for _ in range(300):
+            zeros.write(bytes(1 << 20))
+    with pytest.raises(UnusableProgram, match="describes far more than it holds"):
+        Program("pt2", content_of(buffer.getvalue()))

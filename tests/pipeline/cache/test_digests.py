@@ -116,6 +116,11 @@ def test_modules_of_the_core_do_not_count(code: Code) -> None:
     assert [name for name in digests() if not name.startswith("fakestages")] == []
 
 
+def test_module_of_the_core_with_which_stages_compute_counts(code: Code) -> None:
+    code("from pipeline.image_size import compact\nfrom pipeline import texts\n", "work")
+    assert {"pipeline.image_size", "pipeline.texts"} <= digests().keys()
+
+
 def test_circular_imports_come_to_an_end(code: Code) -> None:
     code("from fakestages import other\n", "work")
     code("from fakestages import work\n", "other")

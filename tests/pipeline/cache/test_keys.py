@@ -1,7 +1,6 @@
 """The key of a stage: all that decides its result, and nothing else."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,16 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from pipeline import machine
 from pipeline.cache.digests import DigestCache
-from pipeline.cache.keys import (
-    KeyDocument,
-    differences,
-    external_digest,
-    file_sha256,
-    key_document,
-    key_of,
-)
-from pipeline.errors import SettingsFault, StageError
+from pipeline.cache.keys import KeyDocument, differences, key_document, key_of
 from pipeline.settings import Data, Distill, Gate, Run, Settings
 from pipeline.stage import External, Stage
 
@@ -175,53 +167,6 @@ def test_outside_file_counts_by_its_bytes_not_its_path(
     assert keys[0] != keys[2]
 
 
-def test_missing_outside_file_names_the_setting_that_needs_it(tmp_path: Path) -> None:
-    external = External(path=tmp_path / "gone", needed_by="teacher.weights")
-    with pytest.raises(StageError) as caught:
-        external_digest(external, DigestCache())
-    assert str(caught.value) == (
-        f"teacher.weights: no such file or folder ({tmp_path / 'gone'}); "
-        "put it there or correct the path"
-    )
-
-
-def test_outside_folder_counts_by_names_and_bytes(tmp_path: Path) -> None:
-    folder = External(path=tmp_path, needed_by="data.root")
-    (tmp_path / "cats").mkdir()
-    (tmp_path / "cats" / "1.png").write_bytes(b"one")
-    first = external_digest(folder, DigestCache())
-    os.utime(tmp_path / "cats" / "1.png", (1, 1))
-    assert external_digest(folder, DigestCache()) == first
-    (tmp_path / "cats" / "1.png").write_bytes(b"two")
-    changed = external_digest(folder, DigestCache())
-    (tmp_path / "cats" / "1.png").write_bytes(b"one")
-    (tmp_path / "cats" / "1.png").rename(tmp_path / "cats" / "2.png")
-    assert len({first, changed, external_digest(folder, DigestCache())}) == 3
-
-
-def test_outside_folder_may_have_names_that_are_not_text(tmp_path: Path) -> None:
-    (tmp_path / os.fsdecode(b"caf\xe9.png")).write_bytes(b"one")
-    folder = External(path=tmp_path, needed_by="data.root")
-    assert len(external_digest(folder, DigestCache())) == 64
-
-
-def test_touched_file_of_a_folder_is_read_again_despite_the_cache(tmp_path: Path) -> None:
-    digest_cache = DigestCache()
-    folder = External(path=tmp_path, needed_by="data.root")
-    (tmp_path / "1.png").write_bytes(b"one")
-    first = external_digest(folder, digest_cache)
-    (tmp_path / "1.png").write_bytes(b"two")
-    os.utime(tmp_path / "1.png", (1, 1))
-    assert external_digest(folder, digest_cache) != first
-
-
-def test_digest_of_a_file_is_the_sha256_of_its_bytes(tmp_path: Path) -> None:
-    (tmp_path / "abc").write_bytes(b"abc")
-    assert file_sha256(tmp_path / "abc") == (
-        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    )
-
-
 def test_differences_are_listed_leaf_by_leaf() -> None:
     changed = DOCUMENT | {
         "python": "3.12",
@@ -243,24 +188,6 @@ def test_equal_documents_have_no_differences() -> None:
     assert differences(DOCUMENT, reversed_deep(DOCUMENT)) == []
 
 
-def test_files_behind_a_link_to_a_folder_count(tmp_path: Path) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "a.png").write_bytes(b"one")
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "train").symlink_to(tmp_path / "elsewhere")
-    folder = External(path=tmp_path / "data", needed_by="data.root")
-    first = external_digest(folder, DigestCache())
-    (tmp_path / "elsewhere" / "a.png").write_bytes(b"two!")
-    assert external_digest(folder, DigestCache()) != first
-
-
-def test_a_link_to_a_folder_around_it_ends(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(b"one")
-    plain = external_digest(External(path=tmp_path, needed_by="data.root"), DigestCache())
-    (tmp_path / "loop").symlink_to(tmp_path)
-    assert external_digest(External(path=tmp_path, needed_by="data.root"), DigestCache()) == plain
-
-
 def test_a_document_is_the_same_once_it_is_stored_and_read_again(
     code: Callable[..., None],
 ) -> None:
@@ -271,32 +198,24 @@ def test_a_document_is_the_same_once_it_is_stored_and_read_again(
     assert json.loads(json.dumps(document)) == document
 
 
-@pytest.fixture
-def network(tmp_path: Path) -> External:
-    """A Python file of the user's that imports one beside it."""
-    (tmp_path / "network.py").write_text("from . import layers\nimport json\n", encoding="utf-8")
-    (tmp_path / "layers.py").write_text("WIDTH = 1\n", encoding="utf-8")
-    return External(path=tmp_path / "network.py", needed_by="student.arch")
-
-
-def test_outside_python_file_counts_by_its_code_and_that_beside_it(
-    network: External, tmp_path: Path
+def test_a_setting_that_only_says_where_a_file_lies_is_in_no_key(
+    document_of: DocumentOf, tmp_path: Path
 ) -> None:
-    first = external_digest(network, DigestCache())
-    (tmp_path / "layers.py").write_text("# a remark\nWIDTH = 1\n", encoding="utf-8")
-    assert external_digest(network, DigestCache()) == first
-    (tmp_path / "layers.py").write_text("WIDTH = 2\n", encoding="utf-8")
-    assert external_digest(network, DigestCache()) != first
+    documents = []
+    for name in ("one", "two"):
+        (tmp_path / name).write_bytes(b"same")
+        outside = External(path=tmp_path / name, needed_by="distill.images", is_path=True)
+        settings = Settings(distill=Distill(images=name))
+        documents.append(document_of(settings, externals={"images": outside}))
+        assert settings.distill.images == name
+    assert documents[0] == documents[1]
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [(b"x = (\n", r"layers.py, line 1: .*never closed"), (b"x = 1\0", r"null bytes")],
-)
-def test_outside_file_that_is_not_python_is_a_fault_of_its_setting(
-    network: External, tmp_path: Path, content: bytes, reason: str
+def test_of_packages_that_take_each_others_place_the_name_counts(
+    document_of: DocumentOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "layers.py").write_bytes(content)
-    with pytest.raises(SettingsFault, match=rf"student.arch: is not Python \(.*{reason}") as caught:
-        external_digest(network, DigestCache())
-    assert str(caught.value).endswith("; correct the file")
+    keys = set()
+    for name in ("onnxruntime-gpu", "onnxruntime"):
+        monkeypatch.setattr(machine, "installed", lambda _of, name=name: (name, "1.22.0"))
+        keys.add(key_of(document_of(packages=("onnxruntime-gpu|onnxruntime",))))
+    assert len(keys) == 2

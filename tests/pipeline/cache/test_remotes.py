@@ -11,7 +11,14 @@ import pytest
 
 from pipeline.cache.remotes import open_remote
 from pipeline.cache.store import Store
-from pipeline.errors import BadEntry, RemoteError, StoreError, UnavailableError, UsageError
+from pipeline.errors import (
+    BadEntry,
+    Interrupted,
+    RemoteError,
+    StoreError,
+    UnavailableError,
+    UsageError,
+)
 from tests.pipeline.cache.entries import content_of, files_below, put, record_of
 from tests.pipeline.cache.sftp_server import sftp_server
 
@@ -85,6 +92,20 @@ def test_files_go_by_url(shared: Path, store: Store, other: Store) -> None:
 
 def test_files_go_by_sftp(sftp: int, shared: Path, store: Store, other: Store) -> None:
     check_round_trip(f"sftp://me:secret@127.0.0.1:{sftp}{shared}", shared, store, other)
+
+
+def test_a_stop_ends_a_transfer_by_sftp(
+    sftp: int, shared: Path, store: Store, other: Store
+) -> None:
+    put(store)
+    url = f"sftp://me:secret@127.0.0.1:{sftp}{shared}"
+    with pytest.raises(Interrupted):
+        open_remote(url, stop_asked=lambda: True).push(store)
+    assert files_below(shared) == []
+    open_remote(url).push(store)
+    with pytest.raises(Interrupted):
+        open_remote(url, stop_asked=lambda: True).fetch(other, "make", KEY)
+    assert files_below(other.home / "work") == []
 
 
 def test_a_first_push_makes_the_folder(shared: Path, store: Store, other: Store) -> None:

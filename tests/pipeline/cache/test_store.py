@@ -9,8 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from pipeline.atomic import write_bytes
 from pipeline.cache.store import Entry, EntryRecord, OutputRecord, Store, damage_of
 from pipeline.errors import StoreError
+from tests.pipeline.cache.entries import files_below
 
 KEY = "ab" * 32
 
@@ -177,6 +179,37 @@ def test_preparing_a_new_folder_writes_its_layout_and_hides_it_from_git(store: S
     store.prepare()
 
 
+def test_a_kill_while_a_new_folder_is_prepared_leaves_the_rest_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever of its files a kill comes before."""
+    for calls in range(2):
+        home = Store(tmp_path / str(calls))
+        with monkeypatch.context() as patch:
+            _kill_before_call(calls, patch)
+            with pytest.raises(SystemExit):
+                home.prepare()
+        home.prepare()
+        assert files_below(home.home) == [".gitignore", "layout.json"]
+
+
+def _kill_before_call(number: int, patch: pytest.MonkeyPatch) -> None:
+    """End the process of a test before its n-th write to a folder that is prepared."""
+    written: list[Path] = []
+
+    def killing(write: Callable[..., object]) -> Callable[..., object]:
+        def call(path: Path, *arguments: object, **options: object) -> object:
+            if len(written) == number:
+                raise SystemExit
+            written.append(path)
+            return write(path, *arguments, **options)
+
+        return call
+
+    patch.setattr("pipeline.cache.store.write_bytes", killing(write_bytes))
+    patch.setattr(Path, "write_text", killing(Path.write_text))
+
+
 def test_file_in_place_of_the_folder_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "home").write_bytes(b"")
     for act in (Store(tmp_path / "home").check_layout, Store(tmp_path / "home").prepare):
@@ -217,3 +250,38 @@ def test_record_of_a_newer_schema_is_refused(store: Store) -> None:
     newer = msgspec.structs.replace(put(store).record, schema=2)
     with pytest.raises(msgspec.DecodeError, match="schema 2, this madpipe knows 1"):
         EntryRecord.decode(newer.encode())
+
+
+def test_an_entry_that_cannot_be_replaced_stays(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = put(store)
+    rename = Path.rename
+
+    def fail(source: Path, target: Path) -> Path:
+        if source.name == "out":
+            raise OSError(28, "No space left on device")
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="No space left") as caught:
+        put(store, b"other")
+    assert caught.value.filename == str(before.path)
+    assert store.find("make", KEY) == (before, None)
+
+
+def test_what_was_replaced_is_not_kept(store: Store) -> None:
+    put(store)
+    put(store, b"other")
+    assert list((store.home / "work").rglob("*.bin")) == []
+
+
+def test_a_new_folder_is_hidden_from_git_before_it_has_a_layout(tmp_path: Path) -> None:
+    store = Store(tmp_path / "new")
+    (store.home / ".gitignore").mkdir(parents=True)
+    with pytest.raises(StoreError):
+        store.prepare()
+    assert not (store.home / "layout.json").exists()
+    (store.home / ".gitignore").rmdir()
+    store.prepare()
+    assert (store.home / ".gitignore").read_text(encoding="utf-8") == "*\n"

@@ -164,6 +164,26 @@ def test_unfinished_work_is_removed_only_when_asked_for(store: Store) -> None:
     assert not work.exists()
 
 
+def test_what_the_store_did_not_make_is_left_alone(
+    run_with_seed: Callable[[int], Entry], store: Store, tmp_path: Path
+) -> None:
+    run_with_seed(0)
+    kept = [
+        store.home / name for name in ("entries/make/mine", "entries/own/notes", "work/make/mine")
+    ]
+    for folder in kept:
+        folder.mkdir(parents=True)
+        (folder / "file").touch()
+    another_disk = tmp_path / "another_disk"
+    another_disk.mkdir()
+    linked = store.home / "entries" / "make" / ("ab" * 8)
+    linked.symlink_to(another_disk)
+    assert collect_garbage(store, keep=1, unfinished=True) == (0, 0)
+    assert all((folder / "file").is_file() for folder in kept)
+    assert linked.is_symlink()
+    assert another_disk.is_dir()
+
+
 def test_folder_that_another_process_writes_is_left_alone(store: Store, other: Store) -> None:
     with write_lock(store, command="madpipe run all"):
         with pytest.raises(LockedError):

@@ -192,6 +192,64 @@ def test_a_push_that_is_killed_leaves_nothing_that_counts(
     assert content_of(other) == b"weights"
 
 
+def test_ctrl_c_ends_a_push_to_a_server_that_never_answers(s3: S3Server, tmp_path: Path) -> None:
+    folder = tmp_path / "here"
+    put(Store(folder / ".madpipe"))
+    reached, go_on = threading.Event(), threading.Event()
+
+    def hold(request: str) -> None:
+        if request.startswith("PUT"):
+            reached.set()
+            go_on.wait(300)
+            raise ConnectionAbortedError
+
+    s3.on_request = hold
+    process = push_command(folder)
+    try:
+        assert reached.wait(60)
+        process.send_signal(signal.SIGINT)
+        # Its client would wait for 90 s and more.
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        go_on.set()
+    assert (process.returncode, "Traceback" in errors) == (130, False)
+
+
+STUCK = """
+import sys
+import threading
+from pipeline.cache import url_remote
+from pipeline.cli.main import main
+
+def never(*_):
+    print("copying", flush=True)
+    threading.Event().wait()
+
+url_remote._ENDING_S = 0.1
+url_remote.UrlRemote._write = never
+main(["cache", "push", sys.argv[1]])
+"""
+
+
+def test_ctrl_c_ends_a_push_whose_client_does_not_heed_it(tmp_path: Path) -> None:
+    put(Store(tmp_path / ".madpipe"))
+    with subprocess.Popen(
+        [sys.executable, "-c", STUCK, f"file://{tmp_path}/shared"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "copying\n"
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(60) == 130
+        finally:
+            process.kill()
+
+
 SOUND = record_of(0, b"weights")
 OBJECT = f"shared/v1/objects/{SOUND.outputs['out'].sha256}"
 OTHER_FILE = msgspec.structs.replace(

@@ -13,6 +13,12 @@ FAULTS = {
     "s3:/bucket/a": "has no // behind s3:",
     "HTTPS:me:pa55word@host": "has no // behind HTTPS:",
     "file:/shared": "has no // behind file:",
+    "zip::s3://bucket/a": "unknown scheme",
+    "reference://a": "unknown scheme",
+    "git://host/a": "unknown scheme",
+    "github://owner:name@host/a": "unknown scheme",
+    "jupyter://host/a": "unknown scheme",
+    "dvc://host/a": "unknown scheme",
     "s3://": "names no bucket (s3://)",
     "az:///a": "names no container (az:///a)",
     "sftp://me:pa55word@/a": "names no host (sftp:///a)",
@@ -56,3 +62,21 @@ def test_folders_are_no_urls() -> None:
     assert not urls.is_url("/shared")
     assert not urls.is_url("C:\\shared")
     assert urls.is_url("s3://bucket")
+
+
+def test_what_an_installed_package_adds_to_fsspec_is_not_opened() -> None:
+    from fsspec.registry import known_implementations, register_implementation
+
+    register_implementation("planted", "planted.module.Client")
+    try:
+        assert "planted" in known_implementations
+        with pytest.raises(UsageError, match="unknown scheme"):
+            urls.parse("planted://host/a")
+    finally:
+        del known_implementations["planted"]
+
+
+def test_fsspec_has_a_client_of_each_scheme() -> None:
+    from fsspec.registry import known_implementations
+
+    assert set(known_implementations) >= urls._OTHERS

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cache.lock import write_lock
 from pipeline.cache.store import Store
 from pipeline.project import Project
 from pipeline.run_pipeline import run_pipeline
+from pipeline.sweep.stores import sweep_store
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -69,6 +71,15 @@ def test_verify_reads_every_byte(madpipe: Call, stored: Store) -> None:
 def test_gc_reports_what_it_removed(madpipe: Call, stored: Store) -> None:
     assert madpipe("cache", "gc", "--keep", "1") == (0, "removed 0 folders, 0 B\n", "")
     assert len(list(stored.entries())) == 2
+
+
+def test_gc_takes_nothing_from_a_sweep_between_its_jobs(madpipe: Call, stored: Store) -> None:
+    jobs = sweep_store(stored)
+    with write_lock(jobs, command="madpipe sweep"):
+        code, out, err = madpipe("cache", "gc", "--keep", "1")
+    assert (code, out) == (1, "")
+    assert err.startswith(f"{jobs.home}: another process is writing here (process ")
+    assert madpipe("cache", "gc", "--keep", "1")[0] == 0
 
 
 def test_gc_keeps_at_least_one(madpipe: Call) -> None:

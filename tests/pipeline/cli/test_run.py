@@ -49,6 +49,18 @@ def test_plan_as_json_has_a_record_for_each_stage(madpipe: Call) -> None:
     assert (records[1]["action"], records[1]["key"]) == ("wait", None)
 
 
+def test_a_plan_runs_no_file_of_the_users(madpipe: Call, tmp_path: Path) -> None:
+    code = "import pathlib\npathlib.Path('canary').touch()\n"
+    (tmp_path / "net.py").write_text(code, encoding="utf-8")
+    options = ("--set", "student.arch=net.py:make", "--set", "data.image_size_px=224")
+    ended, out, _ = madpipe("plan", *options)
+    assert ended == 0
+    assert "distill   memory  unknown: a plan runs no code of yours (" in out
+    assert not (tmp_path / "canary").exists()
+    madpipe("plan", "--memory", *options)
+    assert (tmp_path / "canary").exists()
+
+
 def test_memory_of_training_steps_is_planned_where_it_is_asked_for_or_may_be_large(
     madpipe: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:

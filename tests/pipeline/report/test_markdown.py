@@ -1,10 +1,16 @@
 """A pull-request comment begins with the verdict, and its tables are whole."""
 
 from collections.abc import Callable
+from functools import partial
+from html import escape as escape_html
+
+import pytest
+from markdown_it import MarkdownIt
 
 from pipeline.gates.build_records import Candidate
 from pipeline.report import html, markdown
 from pipeline.report.records import Report
+from pipeline.texts import printable
 from tests.measurements import changed
 
 Make = Callable[..., Report]
@@ -78,3 +84,50 @@ def test_markdown_says_whether_the_student_is_data_free(
     assert "\nnot data-free: the student learned from 80 unlabelled images" in text
     assert "| network | agrees with teacher on unlabelled images | n |" in text
     assert "| engine | 0.8500 | 20 |" in text
+
+
+escape = partial(escape_html, quote=False)
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "[a](https://example.org)",
+    "![a](https://example.org/a.png)",
+    "[a]: https://example.org",
+    "<https://example.org>",
+    "a\\|b | c",
+    "`a|b`",
+    "```",
+    "**a** ~~b~~ *c*",
+    "\\<b>",
+    "&lt;b&gt;",
+    "# a",
+    "1. a",
+    "- a",
+    "> a",
+    "===",
+    "---",
+    "a\n\n# b",
+    "\x1b]8;;https://example.org\x1b\\\\a",
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_text_is_shown_as_it_is_and_marks_nothing_up(text: str) -> None:
+    parser = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    lines = markdown.table("a | b", [(text, "last")])
+    (table_head, _, row) = lines[:3]
+    assert table_head == "| a | b |"
+    cells = f"<td>{escape(printable(' '.join(text.split())))}</td>\n<td>last</td>"
+    assert cells in parser.render("\n".join([*lines, ""])).replace("&quot;", '"')
+    assert "[" not in row.replace("\\[", "")
+    whole = parser.render(f"before\n\n{markdown.paragraph(text)}\n\nafter\n")
+    expected = f"<p>before</p>\n<p>{escape(printable(' '.join(text.split())))}</p>\n<p>after</p>\n"
+    assert whole.replace("&quot;", '"') == expected
+
+
+def test_github_links_nothing_of_a_text_by_itself() -> None:
+    text = markdown.escaped("https://example.org www.example.org @someone a@example.org #12")
+    assert text == (
+        "https&#58;//example.org www&#46;example.org @&#8203;someone a@&#8203;example.org "
+        "#&#8203;12"
+    )

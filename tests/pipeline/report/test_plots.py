@@ -96,3 +96,11 @@ def test_dollars_in_names_are_no_formula() -> None:
     choice = TradeOff(names[1], (1.0, 1.0, 1.0), (2.0, 2.0, 2.0), True, False)  # noqa: FBT003
     drawn += trade_off.plot([choice], cost="ms", loss="points", title="b")
     assert all(f">{name}<" in drawn for name in names)
+
+
+def test_a_file_of_settings_in_the_current_folder_changes_nothing() -> None:
+    import matplotlib as mpl
+
+    usual = DRAWN["lines"]()
+    with mpl.rc_context({"text.usetex": True, "svg.fonttype": "path", "font.size": 40}):
+        assert DRAWN["lines"]() == usual

@@ -1,16 +1,21 @@
 """Waves of jobs: what is shared runs once, and what fails keeps nobody else from going on."""
 
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
 from pipeline import exit_codes
 from pipeline.cache.digests import DigestCache
+from pipeline.cache.store import Store
+from pipeline.cache.sync import copy_entries
 from pipeline.errors import Interrupted, StageError
 from pipeline.events import Event
 from pipeline.planner import selected
 from pipeline.project import Project
+from pipeline.requirements import Unsupported
 from pipeline.runner import Runner
 from pipeline.settings import Settings
 from pipeline.stage import Stage
@@ -140,6 +145,33 @@ def test_what_is_stored_is_no_job(bench: Bench) -> None:
     bench.launcher.jobs.clear()
     assert bench.run("seed=1", "seed=2") == {}
     assert bench.ran() == [("distill", "export"), ("export", "export")]
+
+
+def test_what_another_machine_computed_needs_nothing_of_this_one(
+    bench: Bench, tmp_path: Path
+) -> None:
+    def declare(_settings: Settings, _root: object) -> tuple[Stage, ...]:
+        lack = Unsupported(setting="distill.precision", wrong="is not here (x)", remedy="use y")
+        teacher, distill, *others = STAGES
+        return (teacher, replace(distill, requires=(lack,)), *others)
+
+    bench.run("seed=1", "seed=2", target="distill")
+    store, path = bench.open().store, bench.open().path
+    shared = Store(tmp_path / "shared")
+    shared.prepare()
+    copy_entries(store, shared)
+    shutil.rmtree(store.home)
+    bench.launcher.jobs.clear()
+    remote = f'cache.remote="{shared.home}"'
+    bench.open = lambda *changes: Project.open(path, (*changes, remote), declare)
+    errors = bench.run("seed=1", "seed=2", "seed=3")
+    assert list(errors) == [3]
+    assert "is not here (x)" in errors[3]
+    assert bench.ran() == [("export", "export")] * 2
+    assert bench.notes == [
+        f"{stage}: taken from the shared cache ({shared.home})"
+        for stage in ("teacher", "distill", "distill")
+    ]
 
 
 def test_one_that_fails_keeps_no_other_from_going_on(bench: Bench) -> None:

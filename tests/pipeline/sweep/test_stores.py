@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import estimates
 from pipeline.cache.lock import write_lock
 from pipeline.cache.store import Entry, Store
 from pipeline.errors import LockedError
@@ -59,6 +60,22 @@ def test_an_unfinished_stage_goes_out_and_comes_back(store: Store) -> None:
     bring_back(job, store)
     assert state.read_text() == "further"
     assert not job.home.exists()
+
+
+def test_what_a_job_took_comes_back_but_for_what_is_known(store: Store) -> None:
+    def rate(each_s: float, **settings: int) -> estimates.StageRate:
+        units = {"rounds": estimates.UnitRate(each_s=each_s, total=10)}
+        return estimates.StageRate(settings=settings, units=units, other_s=0.0, memory_bytes=1)
+
+    job = job_store(store, "two", KEY)
+    lend(store, job, [], "two", KEY)
+    alone, shared = rate(1.0, batch=2), rate(3.0, batch=2)
+    estimates.save(store.home, {"known": alone, "changed": alone})
+    job_rates = {"known": shared, "changed": rate(3.0, batch=4), "new": shared}
+    estimates.save(job.home, job_rates)
+    bring_back(job, store)
+    (rates,) = estimates.load(store.home).values()
+    assert rates == job_rates | {"known": alone}
 
 
 def test_what_is_damaged_does_not_come_back(store: Store, entry: Entry) -> None:

@@ -103,6 +103,21 @@ def test_steps_from_before_a_stop_are_not_delivered_again(
     assert Resumption(held.path, "other").steps("wandb") == ({} if recorded else {"distill": 3})
 
 
+@pytest.mark.parametrize("recorded", [{"distill": 2}, None], ids=["told", "remembered"])
+def test_a_picture_from_before_a_kill_does_not_come_again(
+    held: Resumption, recorded: Mapping[str, int] | None
+) -> None:
+    # No tracker tells which pictures it has; the process of the first is killed.
+    for put_steps, steps in (([1], [1]), ([1, 2], [2])):
+        recorder = Recorder(recorded)
+        outbox = box(recorder, Resumption(held.path, "n"))
+        for step in put_steps:
+            outbox.put(Picture("distill/samples", step, b"png"))
+        outbox.close("interrupted")
+        outbox.undelivered(WAIT_S)
+        assert [call[2] for call in recorder.calls if call[0] == "picture"] == steps
+
+
 @pytest.mark.parametrize(
     "url",
     [

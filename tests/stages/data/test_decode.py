@@ -8,6 +8,7 @@ from PIL import Image
 
 from pipeline.errors import StageError
 from pipeline.preprocessing import Preprocessing
+from stages.data import decode
 from stages.data.files import read_images
 
 LEVELS_HW = np.array([[0, 257, 32896, 65535]] * 4, np.uint16)
@@ -177,3 +178,39 @@ def test_a_picture_does_not_have_five_channels(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "x.png")
     with pytest.raises(StageError, match=r"which do not have 5 channels.*\(height, width, 5\)"):
         _read(tmp_path / "x.png", 5)
+
+
+@pytest.mark.parametrize("header", ["(" * 5000, "{" * 3000, "", "{'descr': 7}", "\x00"])
+def test_an_array_of_an_odd_header_is_refused(tmp_path: Path, header: str) -> None:
+    size = len(header).to_bytes(2, "little")
+    (tmp_path / "x.npy").write_bytes(b"\x93NUMPY\1\0" + size + header.encode() + bytes(100))
+    with pytest.raises(StageError, match=r"^here: 1 files are no readable arrays"):
+        _read(tmp_path / "x.npy", 3)
+
+
+@pytest.mark.parametrize("is_coloured", [True, False])
+def test_colour_is_seen_anywhere_in_a_picture_of_several_strips(
+    tmp_path: Path, *, is_coloured: bool
+) -> None:
+    image = Image.new("RGB", (2000, 1500), (90, 90, 90))
+    image.putpixel((1999, 1499), (200, 90, 90) if is_coloured else (91, 90, 90))
+    image.save(tmp_path / "x.png")
+    if is_coloured:
+        with pytest.raises(StageError, match="are in colour"):
+            _read(tmp_path / "x.png", 1)
+    else:
+        _read(tmp_path / "x.png", 1)
+
+
+def test_all_strips_of_sixteen_bits_are_scaled(tmp_path: Path) -> None:
+    levels_HW = np.full((1500, 2000), 65_535, np.uint16)
+    Image.fromarray(levels_HW).save(tmp_path / "x.png")
+    image = decode.decode(str(tmp_path / "x.png"), 1, "convert it")
+    assert np.asarray(image).min() == 255
+
+
+def test_an_image_on_which_its_reader_fails_is_no_image(tmp_path: Path) -> None:
+    # A QOI file whose bytes end at once: the reader looks behind their end.
+    (tmp_path / "x.png").write_bytes(b"qoif" + bytes([0, 0, 0, 9, 0, 0, 0, 9, 3, 0]))
+    with pytest.raises(StageError, match=r"^here: 1 files are no readable images"):
+        _read(tmp_path / "x.png", 3)

@@ -103,3 +103,21 @@ def test_names_in_another_form_of_unicode_are_the_same_class(tmp_path: Path) -> 
     train, held_out, classes, _ = folder.load(DATA, spec_of(DATA), tmp_path)
     assert classes == ("b", "caf\u00e9")
     assert train.y_N.tolist() == held_out.y_N.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("path", "counts"),
+    [
+        ("cats/1.PNG", (True, True, True)),
+        ("cats/1.npy", (True, True, True)),
+        ("cats/", (True, True, True)),
+        ("labels.csv", (False, True, True)),
+        ("notes.docx", (False, False, True)),
+        (".gitignore", (False, False, False)),
+        ("cats/.ipynb_checkpoints/", (False, False, False)),
+        ("cats/Thumbs.db", (False, False, False)),
+        ("cats/._1.png", (False, False, False)),
+    ],
+)
+def test_only_what_a_reader_takes_counts_in_a_key(path: str, counts: tuple[bool, ...]) -> None:
+    assert (tree.may_be_image(path), tree.may_be_labelled(path), tree.is_seen(path)) == counts

@@ -1,5 +1,8 @@
 """ONNX Runtime beside the contract: no output about GPUs that are not here."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -67,3 +70,13 @@ def test_a_prepared_call_that_fails_names_the_shape(tiny: TinyRun) -> None:
     call = session.prepared(np.zeros((1, 1, 9, 9), np.float32))
     with pytest.raises(StageError, match=r"^the engine: does not take such images .*1, 9, 9"):
         call()
+
+
+@pytest.mark.parametrize("module", ["engines.ort", "onnxgraph.rewrite", "onnxgraph.qdq"])
+def test_onnx_runtime_keeps_no_identifier_of_the_machine(tmp_path: Path, module: str) -> None:
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    command = [sys.executable, "-c", f"import stages.{module}, onnxruntime"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert list(tmp_path.iterdir()) == []

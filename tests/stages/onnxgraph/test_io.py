@@ -174,3 +174,12 @@ def test_weights_in_the_place_of_a_graph_are_named(tmp_path: Path) -> None:
     torch.save({"w": torch.ones(2)}, tmp_path / "m.onnx")
     with pytest.raises(StageError, match=r"is a file of weights.*madpipe export --student"):
         onnx_io.parse(tmp_path / "m.onnx", "here")
+
+
+def test_a_name_that_is_no_text_is_refused_where_the_file_is_read(tmp_path: Path) -> None:
+    model = _graph()
+    model.graph.name = "MARK"
+    content = model.SerializeToString().replace(b"MARK", b"\xff\xfe\xff\xfe")
+    (tmp_path / "m.onnx").write_bytes(content)
+    with pytest.raises(StageError, match=r"^here: is no ONNX file, or only a part of one"):
+        onnx_io.parse(tmp_path / "m.onnx", "here")

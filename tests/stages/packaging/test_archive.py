@@ -99,3 +99,21 @@ def test_a_failure_half_way_leaves_what_was_there(tmp_path: Path) -> None:
         archive.write({"a": b"2", "a/b": b"a file is no folder"}, out, overwrite=True)
     assert _read(out) == FILES
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_package_that_cannot_be_replaced_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive.write(FILES, tmp_path / "p", overwrite=False)
+    rename = Path.rename
+
+    def fail(source: Path, target: Path) -> Path:
+        if target == tmp_path / "p" and "replaced" not in source.name:
+            raise OSError(13, "Permission denied")
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(PermissionError):
+        archive.write(FILES, tmp_path / "p", overwrite=True)
+    assert _read(tmp_path / "p") == dict(FILES)
+    assert list(tmp_path.iterdir()) == [tmp_path / "p"]

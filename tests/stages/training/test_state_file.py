@@ -46,3 +46,9 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path: Path) -> None:
     with pytest.raises(pickle.UnpicklingError):
         state_file.load(tmp_path / "state")
     assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no file here that is always full")
+def test_a_full_disk_is_an_error_of_the_system_and_not_of_torch() -> None:
+    with pytest.raises(OSError, match="No space left"):
+        state_file.save(Path("/dev/full"), {"weight": torch.rand(100_000)})

@@ -15,7 +15,8 @@ from pipeline.errors import StageError, UsageError
 from pipeline.gates import measurements as records
 from pipeline.gates.measurements import SCHEMA, Measurements, Samples
 from pipeline.settings import Build, Data, Validate
-from stages import standalone
+from stages import machine_load, standalone
+from stages.data import images
 from stages.engines.base import Session
 from stages.engines.open_engine import open_engine, read_manifest
 from stages.networks import weights
@@ -46,6 +47,22 @@ def test_the_stage_measures_all_four_on_the_same_images(tiny: TinyRun) -> None:
     memory = measurements.memory
     assert memory.engine_resident_bytes is None or memory.engine_resident_bytes >= 0
     assert memory.process_peak_bytes is None or memory.process_peak_bytes > engine.stat().st_size
+
+
+def test_an_engine_that_took_no_more_memory_is_not_one_of_no_bytes(
+    tiny: TinyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = tiny.path("build/engine")
+    manifest = read_manifest(tiny.path("build/manifest"), engine)
+    held_out = images.load(tiny.settings.data, None).held_out
+    options = msgspec.structs.replace(SHORT, first_runs=0)
+    for grown_bytes, expected in ((0, None), (-4096, None), (4096, 4096)):
+        held_bytes = iter([10**8, 10**8 + grown_bytes])
+        monkeypatch.setattr(machine_load, "resident_bytes", held_bytes.__next__)
+        opened = opened_engine.opened(
+            manifest, engine, held_out, options, cache=None, on_note=lambda _: None
+        )
+        assert opened.resident_bytes == expected
 
 
 def test_stored_documents_have_the_fields_of_the_contract(tiny: TinyRun) -> None:

@@ -44,6 +44,19 @@ def test_a_crash_of_native_code_is_an_error_that_names_the_signal(
     assert set(_children()) == before
 
 
+def test_what_a_killed_build_leaves_lies_beside_its_engine(new_request: NewRequest) -> None:
+    beside: list[Path] = []
+
+    def look(done: int, total: int, unit: str) -> None:
+        del done, total, unit
+        beside.extend(request.engine.parent.glob("madpipe-*/"))
+
+    request = replace(new_request(), on_progress=look)
+    process.build(request, RTX)
+    assert beside
+    assert not beside[0].exists()
+
+
 def test_the_last_line_of_a_crash_is_in_the_message(
     new_request: NewRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

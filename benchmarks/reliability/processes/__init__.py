@@ -1,0 +1,1 @@
+"""Several real processes on one working folder, with kills among them."""

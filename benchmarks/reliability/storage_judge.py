@@ -1,0 +1,87 @@
+"""What a command owes where storage failed: its exit code, its message, a store that is whole."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.reliability.small_project import Ended
+from pipeline.cache.store import Store, damage_of
+
+_FOREIGN = re.compile(r"Traceback|\[Errno|\b[A-Z]\w*(Error|Exception)\b|unexpected|enforce fail")
+_FAILED = 1
+
+
+class Kept(NamedTuple):
+    """The digests of all files of the entries that a store has."""
+
+    files: dict[str, str]
+
+
+def kept(home: Path) -> Kept:
+    """Return what a working folder holds of finished stages."""
+    paths = (path for path in (home / "entries").glob("*/*/*") if path.is_file())
+    return Kept({str(p.relative_to(home)): _sha256(p) for p in sorted(paths)})
+
+
+def store_fault(home: Path, before: Kept) -> str:
+    """Return what of a store was lost, changed or is half there; empty where nothing was."""
+    for name, digest in before.files.items():
+        if not (home / name).is_file():
+            return f"{name} was stored before and is lost"
+        if _sha256(home / name) != digest:
+            return f"{name} was stored before and has other bytes now"
+    for path, lookup in Store(home).entries():
+        wrong = damage_of(lookup.entry) if lookup.entry is not None else lookup.damage
+        if wrong:
+            return f"entry {path.relative_to(home)}: {wrong}"
+    return ""
+
+
+def message_fault(ended: Ended, folder: Path, paths: Iterable[Path] = ()) -> str:
+    """Return what the end of a failed command lacks; empty where it is as it has to be.
+
+    Its exit code is 1, and its message is one line, `place: what is wrong; what to do`, in which
+    the place is one of `paths`, or a file or folder that a failed call was on the way to; without
+    any it is one below `folder`, in which the command ran.
+    """
+    lines = [line for line in ended.stderr.splitlines() if line.strip()]
+    text = " / ".join(lines)[-600:]
+    if ended.code != _FAILED:
+        return f"exit code {ended.code}, expected 1: {text}"
+    if foreign := _FOREIGN.search(ended.stdout + ended.stderr):
+        return f"foreign text ({foreign.group()}): {text}"
+    if len(lines) != 1:
+        return f"{len(lines)} lines on standard error, expected 1: {text}"
+    place, _, rest = lines[0].partition(": ")
+    if ";" not in rest:
+        return f"the message does not say what to do: {text}"
+    names = {name for path in paths for name in _names(path)}
+    path = str(folder / place)
+    is_named = path in names if names else path != str(folder) and path.startswith(str(folder))
+    return "" if is_named else f"the message does not name the path: {text}"
+
+
+def left_behind(home: Path) -> str:
+    """Return what a run that ended well leaves and should not; empty where there is nothing."""
+    # What a finished stage leaves of its work where it could not be removed goes by cache gc.
+    work = [
+        path
+        for path in (home / "work").glob("*/*")
+        if not (home / "entries" / path.parent.name / path.name).is_dir()
+    ]
+    if work:
+        return f"{work[0].relative_to(home)} is left behind"
+    parts = [path for path in home.rglob("*.part") if path.is_file() and "work" not in path.parts]
+    return f"{parts[0].relative_to(home)} is left behind" if parts else ""
+
+
+def _names(path: Path) -> set[str]:
+    """Return what a message may call a path: itself, what it becomes, and the folder it is in."""
+    final = re.sub(r"(\.[0-9a-f]+)?\.part$", "", path.name)
+    return {str(path), str(path.with_name(final)), str(path.parent)}
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
