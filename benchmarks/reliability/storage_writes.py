@@ -1,8 +1,9 @@
 """Every place at which a whole run changes files fails once.
 
-A run left alone is noted by a shim below the process (`storage_shim.c`): some 270 places of seven calls
-in madpipe 0.1. In each case one of them fails, with an error that is drawn, and the run has to end
-as a run has to; then the same command without the fault has to leave what the run left alone did.
+A run left alone is noted by a shim below the process (`storage_shim.c`): some 270 places of seven
+calls in madpipe 0.1. In each case one of them fails, with an error that is drawn, and the run has
+to end as a run has to; then the same command without the fault has to leave what the run left
+alone did.
 A case starts with the stages stored that come before the place, so that it takes seconds.
 
 Not tested: writes by the C library's streams other than their opening, and through memory maps; no

@@ -51,8 +51,8 @@ class DigestCache:
 
     Kinds are `code` (of one source file), `users_code` (what else one of the user's names) and
     `folder` (of one listing of an outside folder).
-    A convenience: without it everything is computed anew and nothing is different.
-    It holds a digest of itself, so that a file that was changed counts as none.
+    A convenience: without it everything is computed anew and nothing is different. It holds a
+    digest of itself, so that a file that was changed counts as none.
     """
 
     def __init__(self, path: Path | None = None) -> None:

@@ -58,23 +58,27 @@ def decode(path: str, channels: int, grey_remedy: str) -> Image.Image | np.ndarr
     try:
         with Image.open(path) as image:
             image.load()
-            grey = _eight_bits(image)
-            if channels == 1 and _is_coloured(grey):
-                wrong = "are in colour, and the images have one channel"
-                raise UndecidedImage(wrong, grey_remedy)
-            if MODES[channels] == "RGBA" and not has_alpha(image):
-                wrong = "have no transparency, and the images have four channels"
-                raise UndecidedImage(wrong, "save them as RGBA, or as .npy with four channels")
-            # A large picture is not copied to become what it is.
-            is_right = grey.mode == MODES[channels]
-            return grey if is_right else grey.convert(MODES[channels])
+            return _picture(image, channels, grey_remedy)
+    except UndecidedImage:
+        raise
     except Image.DecompressionBombError as error:
         pixels = f"have more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels".replace(",", " ")
         raise UndecidedImage(pixels, "scale them down or remove them") from error
-    except UndecidedImage:
-        raise
     except Exception as error:  # its readers raise many classes for a file that is no whole image
         raise UndecidedImage(*NO_IMAGE) from error
+
+
+def _picture(image: Image.Image, channels: int, grey_remedy: str) -> Image.Image:
+    """Return an image of so many channels of 8 bits; errors as `decode`."""
+    grey = _eight_bits(image)
+    if channels == 1 and _is_coloured(grey):
+        wrong = "are in colour, and the images have one channel"
+        raise UndecidedImage(wrong, grey_remedy)
+    if MODES[channels] == "RGBA" and not has_alpha(image):
+        wrong = "have no transparency, and the images have four channels"
+        raise UndecidedImage(wrong, "save them as RGBA, or as .npy with four channels")
+    # A large picture is not copied to become what it is.
+    return grey if grey.mode == MODES[channels] else grey.convert(MODES[channels])
 
 
 def has_alpha(image: Image.Image) -> bool:

@@ -23,7 +23,7 @@ _JUDGED = (exit_codes.GATE_FAILED, exit_codes.GATE_INCONCLUSIVE)
 _MESSAGE = re.compile(r".: .+; .+", re.DOTALL)
 _SPILLS = re.compile(
     r"Traceback \(most recent|madpipe: unexpected |\.py:\d+: \w*Warning|Exception ignored"
-    r"|Segmentation fault|terminate called|Fatal Python error"
+    r"|Segmentation fault|terminate called|Fatal Python error|failure\.txt"
 )
 TRACEBACK = "--traceback"
 _STORE = ".madpipe"
