@@ -34,8 +34,8 @@ def test_a_pipe_in_the_store_is_not_waited_for(store: Store, name: str) -> None:
     assert store.newest("distill") is None
     assert estimates.load(store.home) == {}
     if name == "entry.json":
-        ((_, found),) = store.entries()
-        assert "is a pipe or a device" in str(found.damage)
+        ((_, lookup),) = store.entries()
+        assert "is a pipe or a device" in str(lookup.damage)
     if name == "layout.json":
         with pytest.raises(StoreError, match=r"^.*layout.json: cannot be read"):
             store.check_layout()

@@ -41,7 +41,7 @@ def _commands() -> tuple[_Command, ...]:
         if inner is None:
             params = tuple(p for p in command.params if p.name not in _SILENT)
             return [_Command(words, params)]
-        return [found for name, sub in inner.items() for found in walk(sub, (*words, name))]
+        return [leaf for name, sub in inner.items() for leaf in walk(sub, (*words, name))]
 
     return tuple(walk(typer.main.get_command(app), ()))
 

@@ -67,13 +67,13 @@ def test_code_that_runs_is_seen(tmp_path: Path) -> None:
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
     """The folders of a case, with one file of the user's and one stored stage."""
-    made = Layout(tmp_path)
-    entry = made.project / ".madpipe" / "entries" / "distill" / "0123"
-    for folder in (entry, made.foreign, made.home, made.temporary):
+    folders = Layout(tmp_path)
+    entry = folders.project / ".madpipe" / "entries" / "distill" / "0123"
+    for folder in (entry, folders.foreign, folders.home, folders.temporary):
         folder.mkdir(parents=True)
-    (made.project / "mine.txt").write_text("mine", encoding="utf-8")
-    (made.foreign / "notes.txt").write_text("theirs", encoding="utf-8")
-    return made
+    (folders.project / "mine.txt").write_text("mine", encoding="utf-8")
+    (folders.foreign / "notes.txt").write_text("theirs", encoding="utf-8")
+    return folders
 
 
 @pytest.mark.parametrize(
@@ -149,9 +149,9 @@ def test_what_no_input_may_bring_about_is_noted(layout: Layout) -> None:
 
 def test_a_seed_is_enough_to_break_the_same_again(tmp_path: Path) -> None:
     content = b'{"a": {"b": [1, 2.5, "x"]}, "c": null}'
-    made = [json_files.broken(random.Random(seed), content) for seed in (*range(60), 0)]  # noqa: S311
-    assert made[0] == made[-1]
-    assert len({changed for _, changed in made}) > 50
+    outcomes = [json_files.broken(random.Random(seed), content) for seed in (*range(60), 0)]  # noqa: S311
+    assert outcomes[0] == outcomes[-1]
+    assert len({changed for _, changed in outcomes}) > 50
     for number, known in enumerate((settings_file.GRAMMAR, options.SET_VALUES)):
         folders = [tmp_path / f"{number}-{turn}" for turn in range(2)]
         for folder in folders:
