@@ -69,8 +69,11 @@ def _change_one(rng: random.Random, holder: Any, key: Any) -> str:
         holder[key] = rng.choice([str(value)[:1000], [value], {"x": value}, None, not value])
         return f"{name} of another type"
     if kind == 3 and isinstance(value, list | dict | str) and value:
-        is_short = len(json.dumps(value)) < _SHORT and not isinstance(value, dict)
-        holder[key] = value * 100 if is_short else type(value)()
+        is_short = len(json.dumps(value)) < _SHORT
+        if is_short and not isinstance(value, dict):
+            holder[key] = value * 100
+        else:
+            holder[key] = type(value)()
         return f"{name} of another length"
     if kind == 4 and isinstance(holder, dict):
         holder[hostile.text(rng)] = holder.pop(key)
