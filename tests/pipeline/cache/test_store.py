@@ -285,3 +285,14 @@ def test_a_new_folder_is_hidden_from_git_before_it_has_a_layout(tmp_path: Path) 
     (store.home / ".gitignore").rmdir()
     store.prepare()
     assert (store.home / ".gitignore").read_text(encoding="utf-8") == "*\n"
+
+
+@pytest.mark.parametrize(("name", "damage"), [("w.bin", "w.bin is a link"), ("entry.json", "rec")])
+def test_a_link_in_an_entry_is_damage(store: Store, tmp_path: Path, name: str, damage: str) -> None:
+    path = put(store).path / name
+    path.rename(tmp_path / name)
+    path.symlink_to(tmp_path / name)
+    entry, wrong = store.find("make", KEY)
+    assert entry is None
+    assert wrong is not None
+    assert damage in wrong
