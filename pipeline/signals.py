@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+STOPS_WITH_READER = "MADPIPE_STOPS_WITH_READER"
+"""The variable that a sweep sets for its jobs: whoever reads their output is gone, so they stop."""
 _SAME_REQUEST_S = 3.0
 _active: Callable[[], bool] | None = None
 

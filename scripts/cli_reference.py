@@ -9,7 +9,7 @@ import typer
 
 from pipeline import exit_codes
 from pipeline.cli.main import app
-from pipeline.report.markdown import table
+from pipeline.report.markdown import markup_table
 
 PATH = Path(__file__).parent.parent / "docs" / "cli.md"
 _HEAD = """\
@@ -40,7 +40,7 @@ settings are not. Completing imports neither torch nor ONNX.
 def render() -> str:
     """Return the page."""
     codes = [(f"`{code}`", meaning, remedy) for code, _, meaning, remedy in exit_codes.ALL]
-    lines = table("code | meaning | what to do", codes)
+    lines = markup_table("code | meaning | what to do", codes)
     lines += ["`madpipe help CODE` says the same of one, `madpipe help exit-codes` of all.", ""]
     for name, command in _commands(typer.main.get_command(app), "madpipe"):
         lines += _section(name, command)
@@ -71,7 +71,7 @@ def _section(name: str, command: Any) -> list[str]:
         for option in command.params
         if not getattr(option, "hidden", False)
     ]
-    return lines + table("argument or option | what it is", rows)
+    return lines + markup_table("argument or option | what it is", rows)
 
 
 def _names(option: Any, context: Any) -> str:

@@ -48,7 +48,7 @@ ALLOWED = {
 }
 # The core from the bottom to the top: a module imports from its own line or from those above it.
 ORDER = """
-    __init__ exit_codes texts collector errors stored_files events signals atomic file_lock paths
+    __init__ exit_codes collector texts errors stored_files events signals atomic file_lock paths
     image_size git_revision
     preprocessing weight_names declared_bytes
     gates.measures gates.real_images gates.build_records gates.measurements gates.pictures

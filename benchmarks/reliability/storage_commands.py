@@ -15,6 +15,7 @@ import msgspec
 
 from benchmarks.reliability import small_project, storage_judge, storage_shim, storage_writes
 from benchmarks.reliability.cases import Case, Outcome, Piece
+from benchmarks.reliability.small_project import STAGES
 from benchmarks.reliability.storage_judge import Kept
 from benchmarks.reliability.storage_shim import Shim, Site
 from benchmarks.reliability.storage_writes import HOME
@@ -82,30 +83,30 @@ COMMANDS = (
     Command(("report",), (f"{HOME}/report.html",), 4),
     Command(("report", "--out", "page.html"), ("page.html",), 4, _old_text("page.html")),
     Command(("baseline", "kept"), ("kept/*.json",), 13),
-    Command(("package", "--out", "p"), ("p/*",), 28),
-    Command(("package", "--out", "p", "--overwrite"), ("p/*",), 33, _old_package),
+    Command(("package", "--out", "p"), ("p/*",), 39),
+    Command(("package", "--out", "p", "--overwrite"), ("p/*",), 44, _old_package),
     Command(("package", "--out", "p.zip"), ("p.zip",), 5),
-    Command(("cache", "push", _THERE), (f"{_THERE}/{_ENTRY}",), 160),
+    Command(("cache", "push", _THERE), (f"{_THERE}/{_ENTRY}",), 164),
     Command(("cache", "push", "file://{project}/there"), (f"{_THERE}/v1/entries/*/*.json",), 160),
-    Command(("cache", "pull", _THERE), (f"{HOME}/{_ENTRY}",), 160, _store_elsewhere),
-    Command(("cache", "gc", "--keep", "1"), (), 99, _superfluous_entry),
-    Command(("run", "build", "--force", "build"), (f"{HOME}/entries/build/*/engine.onnx",), 99),
+    Command(("cache", "pull", _THERE), (f"{HOME}/{_ENTRY}",), 164, _store_elsewhere),
+    Command(("cache", "gc", "--keep", "1"), (), 9, _superfluous_entry),
+    Command(("run", "build", "--force", "build"), (f"{HOME}/entries/build/*/engine.onnx",), 73),
     Command(
         ("export", "--student", "student.safetensors", "--out", "x.onnx"),
         ("x.onnx",),
-        99,
+        8,
         _loose("distill", "student.safetensors"),
     ),
     Command(
         ("build", "--onnx", "student.onnx", "--out", "engine"),
         ("engine/engine.onnx", "engine/manifest.json"),
-        99,
+        24,
         _loose("export", "student.onnx"),
     ),
     Command(
         ("sweep", "distill.rounds=5,6", "--to", "distill"),
         (f"{HOME}/sweep.html", f"{HOME}/sweep.json", f"{HOME}/entries/distill/*/entry.json"),
-        199,
+        105,
     ),
     Command(
         ("sweep", "distill.rounds=5,7", "--to", "distill", "--jobs", "2", "--out", "s.html"),
@@ -201,7 +202,7 @@ def play(case: Case, folder: Path, shared: Path) -> Outcome:
     sites, whole = noted(command, shared)
     fault = storage_writes.drawn(sites[int(index) % len(sites)], case.seed)
     project = start(folder, shared / "whole", command)
-    before, files_before = _kept(project), left(project, command)
+    before, files_before = _kept(project, command), left(project, command)
     shim = Shim(shared / "storage_shim.so", folder / "calls")
     variables = small_project.environment(**shim.variables(project, fault))
     words = words_of(command, project)
@@ -210,7 +211,7 @@ def play(case: Case, folder: Path, shared: Path) -> Outcome:
     remark = f"{fault}; exit {ended.code}"
     if not failed:
         return Outcome(fault=f"the fault was not met: {ended.stderr}", remark=remark)
-    wrong = storage_judge.store_fault(project / HOME, before)
+    wrong = storage_judge.store_fault(project / HOME, before, given_up=_SUPERFLUOUS)
     wrong = wrong or files_fault(left(project, command), files_before, whole)
     if not wrong and ended.code:
         wrong = storage_judge.message_fault(ended, project, failed)
@@ -242,9 +243,11 @@ def missing(now: Leaves, whole: Leaves) -> str:
     return ""
 
 
-def _kept(project: Path) -> Kept:
+def _kept(project: Path, command: Command) -> Kept:
+    """Return what a command has to leave as it is."""
+    given_up = (_SUPERFLUOUS, *(f"entries/{stage}/" for stage in command.words if stage in STAGES))
     files = storage_judge.kept(project / HOME).files
-    return Kept({name: digest for name, digest in files.items() if _SUPERFLUOUS not in name})
+    return Kept({n: d for n, d in files.items() if not any(part in n for part in given_up)})
 
 
 PIECE = Piece(

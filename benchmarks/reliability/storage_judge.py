@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from pipeline.cache.store import Store, damage_of
 
 _FOREIGN = re.compile(r"Traceback|\[Errno|\b[A-Z]\w*(Error|Exception)\b|unexpected|enforce fail")
 _FAILED = 1
+_URL = "file://"
 
 
 class Kept(NamedTuple):
@@ -25,8 +26,11 @@ def kept(home: Path) -> Kept:
     return Kept({str(p.relative_to(home)): _sha256(p) for p in sorted(paths)})
 
 
-def store_fault(home: Path, before: Kept) -> str:
-    """Return what of a store was lost, changed or is half there; empty where nothing was."""
+def store_fault(home: Path, before: Kept, *, given_up: str | None = None) -> str:
+    """Return what of a store was lost, changed or is half there; empty where nothing was.
+
+    An entry of the name `given_up` was to be removed, and may be half there.
+    """
     for name, digest in before.files.items():
         if not (home / name).is_file():
             return f"{name} was stored before and is lost"
@@ -34,12 +38,12 @@ def store_fault(home: Path, before: Kept) -> str:
             return f"{name} was stored before and has other bytes now"
     for path, lookup in Store(home).entries():
         wrong = damage_of(lookup.entry) if lookup.entry is not None else lookup.damage
-        if wrong:
+        if wrong and path.name != given_up:
             return f"entry {path.relative_to(home)}: {wrong}"
     return ""
 
 
-def message_fault(ended: Ended, folder: Path, paths: Iterable[Path] = ()) -> str:
+def message_fault(ended: Ended, folder: Path, paths: Collection[Path] = ()) -> str:
     """Return what the end of a failed command lacks; empty where it is as it has to be.
 
     Its exit code is 1, and its message is one line, `place: what is wrong; what to do`, in which
@@ -58,6 +62,9 @@ def message_fault(ended: Ended, folder: Path, paths: Iterable[Path] = ()) -> str
     if ";" not in rest:
         return f"the message does not say what to do: {text}"
     names = {name for path in paths for name in _names(path)}
+    if place.startswith(_URL):  # of a shared cache, which is named as a whole
+        shared = place.removeprefix(_URL)
+        names, place = {shared} if any(p.is_relative_to(shared) for p in paths) else {""}, shared
     path = str(folder / place)
     is_named = path in names if names else path != str(folder) and path.startswith(str(folder))
     return "" if is_named else f"the message does not name the path: {text}"
@@ -79,7 +86,7 @@ def left_behind(home: Path) -> str:
 
 def _names(path: Path) -> set[str]:
     """Return what a message may call a path: itself, what it becomes, and the folder it is in."""
-    final = re.sub(r"(\.[0-9a-f]+)?\.part$", "", path.name)
+    final = re.sub(r"(\.[0-9a-f]+)?(\.replaced)?\.part$", "", path.name)
     return {str(path), str(path.with_name(final)), str(path.parent)}
 
 

@@ -17,7 +17,7 @@ _SOURCE = Path(__file__).with_name("storage_shim.c")
 _STATE_BYTES = 64
 # Names that differ from run to run: of processes, of moments, and random ones.
 _CHANGING = (
-    (r"\b[0-9a-f]{16}\b", "*"),
+    (r"\b([0-9a-f]{16}|[0-9a-f]{32})\b", "*"),
     (r"\.([0-9a-f]{12}|\d+)(\.replaced)?\.part(?=/|$)", r".*\2.part"),
     (r"\d{8}T\d{6}\.\d+Z-\d+", "*"),
     (r"(madpipe|tmp)-?[0-9a-z_]{8}(?=/|$)", "*"),

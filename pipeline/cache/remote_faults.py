@@ -92,7 +92,10 @@ def as_error(error: BaseException, url: CacheUrl) -> MadpipeError:
         words = dict.fromkeys((kind.container, "folder"))
         wrong = f"there is no such {' or '.join(words)} ({seen})"
         return RemoteError(url.name, wrong, "correct the URL, or push to it first")
-    return RemoteError(url.name, f"cannot be used ({seen})", "see what its own client says of it")
+    remedy = "see what its own client says of it"
+    if url.scheme == "file":
+        remedy = "free space or give write access, then repeat the command"
+    return RemoteError(url.name, f"cannot be used ({seen})", remedy)
 
 
 def _is_of_container(chain: list[BaseException]) -> bool:
@@ -139,7 +142,10 @@ def _seen(chain: list[BaseException], url: CacheUrl) -> str:
     """Return what was raised first, in one line and without what is secret."""
     # A wait that was ended cancels what waited, which says nothing.
     causes = [item for item in chain if type(item).__name__ != "CancelledError"]
-    text = error_summary((causes or chain)[-1])
+    first = (causes or chain)[-1]
+    text = error_summary(first)
+    if isinstance(first, OSError) and first.strerror and url.scheme == "file":
+        text = first.strerror
     for secret in url.secrets:
         text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
     return text

@@ -26,7 +26,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from pipeline import stored_files
-from pipeline.atomic import make_folders, replace_folder, sync, write_bytes, write_lasting
+from pipeline.atomic import (
+    make_folders,
+    naming,
+    replace_folder,
+    sync,
+    write_bytes,
+    write_lasting,
+)
 from pipeline.cache.keys import KeyDocument, file_sha256
 from pipeline.errors import StoreError
 
@@ -308,8 +315,13 @@ def check_no_link(path: Path) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder of the store if it is there; of a link, the link alone."""
-    if path.is_symlink():
-        path.unlink()
-    elif path.exists():
-        shutil.rmtree(path)
+    """Remove a folder of the store if it is there; of a link, the link alone.
+
+    Raises:
+        OSError: It cannot be removed, and is named: the system's error names a file within it.
+    """
+    with naming(path):
+        if path.is_symlink():
+            path.unlink()
+        elif path.exists():
+            shutil.rmtree(path)

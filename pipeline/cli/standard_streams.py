@@ -3,11 +3,13 @@
 import contextlib
 import io
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import MadpipeError
+from pipeline.signals import STOPS_WITH_READER
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -34,7 +36,8 @@ class Guarded(io.FileIO):
 
     Where the reader of a pipe went away (`| head -1`), nobody is left to write for, and the command
     goes on in silence: what it computes is stored all the same. So it does where standard error
-    cannot be written, since there is nowhere to say it.
+    cannot be written, since there is nowhere to say it. A job of a sweep is asked to stop instead:
+    the sweep is gone, and the next one would wait for what it left running.
     """
 
     def __init__(self, number: int) -> None:
@@ -51,6 +54,8 @@ class Guarded(io.FileIO):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, number)
             os.close(nowhere)
+            if isinstance(error, BrokenPipeError) and os.environ.get(STOPS_WITH_READER):
+                signal.raise_signal(signal.SIGTERM)
             if isinstance(error, BrokenPipeError) or number == _STANDARD_ERROR:
                 return memoryview(content).nbytes
             wrong = f"cannot be written ({error.strerror or error})"

@@ -22,6 +22,9 @@ _REFERENCES = (
 """What becomes a link of itself, and the same that becomes none."""
 
 
+_UNESCAPED_BAR = re.compile(r"(?<!\\)\|")
+
+
 def render(report: Report) -> str:
     """Return the report as Markdown."""
     verdict, reason = report.verdict
@@ -89,9 +92,14 @@ def table(head: str, rows: Sequence[Sequence[str | int]]) -> list[str]:
     `head` names the columns, with ` | ` between them; a line break in a cell becomes a space,
     and nothing in it is markup.
     """
+    return markup_table(head, [[escaped(str(cell)) for cell in row] for row in rows])
+
+
+def markup_table(head: str, rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the same of cells that are markup of our own, in one line each."""
     if not rows:
         return []
-    cells = [[escaped(str(cell)) for cell in row] for row in rows]
+    cells = [[_UNESCAPED_BAR.sub(r"\\|", cell) for cell in row] for row in rows]
     columns = head.split(" | ")
     lines = ["| " + " | ".join(row) + " |" for row in (columns, ["---"] * len(columns), *cells)]
     return [*lines, ""]

@@ -23,6 +23,7 @@ from pipeline import exit_codes, run_records, stored_files
 from pipeline.cache.store import Store
 from pipeline.errors import StoreError
 from pipeline.events import Event
+from pipeline.signals import STOPS_WITH_READER
 from pipeline.sweep.combinations import Combination
 
 _ENTRY = "from pipeline.cli.main import main; main()"
@@ -99,6 +100,7 @@ class LocalLauncher:
             return Finished(job, exit_codes.INTERRUPTED, "")
         with self._gpu() as gpu:
             environment = environment_without_ci() | home_variable(job) | gpu
+            environment[STOPS_WITH_READER] = "1"
             environment.setdefault("OMP_NUM_THREADS", str(self._threads))
             errors = job.store.home / "errors.txt"
             with (

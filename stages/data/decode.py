@@ -8,8 +8,6 @@ Images of any number of channels may be arrays of uint8, as `numpy.save` writes 
 Shape legend: H W space, C channel.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 from PIL import Image
 
@@ -143,8 +141,7 @@ def _is_coloured(image: Image.Image) -> bool:
     return False
 
 
-def _strips(height: int, width: int) -> Iterator[slice]:
-    """Yield the rows of an image so many at a time that work on them takes little memory."""
+def _strips(height: int, width: int) -> list[slice]:
+    """Return the rows of an image, so many at a time that work on them takes little memory."""
     count = max(1, _STRIP_PIXELS // max(1, width))
-    for first in range(0, height, count):
-        yield slice(first, first + count)
+    return [slice(first, first + count) for first in range(0, height, count)]

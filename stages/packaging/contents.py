@@ -126,6 +126,6 @@ def example(backend: str) -> str:
     modules = ["# A copy of what validation does to images."]
     for name in ("decode.py", "pixels.py"):
         module = (here.parent / "data" / name).read_text(encoding="utf-8")
-        modules.append(module[module.index("import ") :].rstrip())
+        modules.append(module[module.index("\nimport ") + 1 :].rstrip())
     copy = "\n".join(modules)
     return text.replace("# pixels", copy).replace("tensorrt_module", BACKENDS[backend].needs)

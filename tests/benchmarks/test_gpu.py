@@ -186,7 +186,7 @@ def test_a_student_comes_back_unfinished_and_then_whole_and_a_teacher_is_carried
         data, home, out = (str(tmp_path / name) for name in ("data", folder, f"{folder}-out"))
         folders = ["--data", data, "--home", home, "--out", out]
         command = [sys.executable, "-m", "benchmarks.gpu", *pieces, *folders, *words]
-        return subprocess.check_output(command, cwd=ROOT, text=True, timeout=300)
+        return subprocess.check_output(command, cwd=ROOT, text=True, timeout=900)
 
     assert "teacher: done" in call(["teacher"], "one")
     (tmp_path / "data" / "train").rename(tmp_path / "elsewhere")

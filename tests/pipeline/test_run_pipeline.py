@@ -210,7 +210,7 @@ def test_locked_folder_stops_a_run_but_not_one_of_hits(project: Open) -> None:
 def test_digests_of_code_is_kept_for_the_next_run(project: Open) -> None:
     opened = project()
     run(opened)
-    assert json.loads(opened.store.digest_cache_path.read_bytes())["code"] != {}
+    assert json.loads(opened.store.digest_cache_path.read_bytes())["digests"]["code"] != {}
 
 
 def test_a_run_that_only_finds_what_is_stored_removes_work_that_a_kill_left(project: Open) -> None:

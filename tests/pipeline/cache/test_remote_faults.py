@@ -55,3 +55,11 @@ def test_no_message_shows_user_or_password() -> None:
     error = ValueError("https://me:pa55word@host/a refused pa55word, not pa55words")
     text = str(as_error(error, URL))
     assert "https://***@host/a refused ***, not pa55words" in text
+
+
+def test_a_full_folder_is_said_without_the_name_of_an_exception() -> None:
+    error = OSError(28, "No space left on device", "/mnt/a/parts/1")
+    assert str(as_error(error, parse("file:///mnt/a"))) == (
+        "file:///mnt/a: cannot be used (No space left on device); free space or give write access, "
+        "then repeat the command"
+    )

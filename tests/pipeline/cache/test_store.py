@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from pipeline.atomic import write_bytes
-from pipeline.cache.store import Entry, EntryRecord, OutputRecord, Store, damage_of
+from pipeline.cache.store import Entry, EntryRecord, OutputRecord, Store, damage_of, remove_tree
 from pipeline.errors import StoreError
 from tests.pipeline.cache.entries import files_below
 
@@ -296,3 +296,17 @@ def test_a_link_in_an_entry_is_damage(store: Store, tmp_path: Path, name: str, d
     assert entry is None
     assert wrong is not None
     assert damage in wrong
+
+
+def test_a_folder_that_cannot_be_removed_is_named_and_not_what_lies_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "entry" / "inner").mkdir(parents=True)
+
+    def fail(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "inner")
+
+    monkeypatch.setattr(os, "rmdir", fail)
+    with pytest.raises(PermissionError) as caught:
+        remove_tree(tmp_path / "entry")
+    assert caught.value.filename == str(tmp_path / "entry")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.main import main
+from pipeline.signals import STOPS_WITH_READER
 
 ROOT = Path(__file__).parents[3]
 MAIN = "from pipeline.cli.main import main; main()"
@@ -44,6 +45,15 @@ def test_a_reader_that_goes_away_is_no_failure(tmp_path: Path, arguments: tuple[
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait() == 0
+
+
+def test_a_job_whose_sweep_is_gone_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(STOPS_WITH_READER, "1")
+    (tmp_path / "pipeline.toml").touch()
+    with start(tmp_path, "plan", "--json") as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait() == 130
 
 
 def test_an_error_keeps_its_code_where_nobody_reads_it(tmp_path: Path) -> None:

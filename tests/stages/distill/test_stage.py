@@ -128,8 +128,8 @@ def test_a_process_that_distils_opens_no_data_set_and_imports_no_sklearn(
     assert not [p for p in files if "sklearn" in p.parts or p.suffix in {".gz", ".csv"}]
     heavy = [m for m in seen["modules"] if m.partition(".")[0] in {"sklearn", "torchvision"}]
     assert not heavy
-    # These two only describe sources and orders of classes.
-    light = {"stages.data.datasets", "stages.data.classes"}
+    # These only describe sources, orders of classes and what in a folder counts.
+    light = {"stages.data.datasets", "stages.data.classes", "stages.data.tree"}
     of_data = {m for m in seen["modules"] if m.startswith("stages.data.")}
     assert of_data <= light
 
