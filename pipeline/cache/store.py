@@ -283,6 +283,8 @@ def damage_of(entry: Entry) -> str | None:
     """Return what is wrong with the bytes of an entry, None where they are as recorded."""
     for name, output in entry.record.outputs.items():
         path = entry.output(name)
+        if path.is_symlink():
+            return f"{output.file} is a link"
         if not path.is_file():
             return f"{output.file} is missing"
         if path.stat().st_size != output.bytes or file_sha256(path) != output.sha256:
@@ -291,6 +293,8 @@ def damage_of(entry: Entry) -> str | None:
 
 
 def _read(path: Path) -> Lookup:
+    if (path / RECORD_FILE).is_symlink():
+        return Lookup(None, "its record is a link")
     try:
         return Lookup(Entry(path, EntryRecord.decode(stored_files.read_bytes(path / RECORD_FILE))))
     except FileNotFoundError:

@@ -7,6 +7,7 @@ settings in `pipeline.config.rules`.
 
 import contextlib
 import math
+import re
 import tomllib
 import typing
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +24,7 @@ from pipeline.settings import Settings, Table
 
 _LARGEST_BYTES = 2**20
 _MOST_LEVELS = 16
+_LONG_KEY = re.compile(r"""(?<![\w"'.-])(?:[\w"'-]+[ \t]*\.[ \t]*){64}""")
 _TOO_DEEP = "nested deeper than any setting"
 _MOST_BITS = 10_000
 _TOO_LONG = "a number longer than any setting"
@@ -116,6 +118,8 @@ def _toml(text: str) -> dict[str, Any]:
     Raises:
         tomllib.TOMLDecodeError: It is none, or nested deeper than any setting is.
     """
+    if _LONG_KEY.search(text):  # for which tomllib needs memory by the square of its length
+        raise tomllib.TOMLDecodeError(_TOO_DEEP)
     try:
         parsed = tomllib.loads(text)
     except RecursionError as error:

@@ -13,7 +13,7 @@ from types import CodeType
 from typing import Any, NamedTuple
 
 CANARY = "madpipe_canary"
-"""In every piece of code that an input brings, so that it is known where it is compiled or run."""
+"""In every piece of code that an input brings, so that it is known when it runs."""
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CHANGES = {
     "os.chmod": (0,),
@@ -54,19 +54,20 @@ class Folders(NamedTuple):
 
 def install(folders: Folders, note: Callable[[str], None]) -> None:
     """Call `note` from now on for what no input may bring about; this cannot be undone."""
-    observer = _Observer(folders, note)
-    sys.addaudithook(observer)
+    sys.addaudithook(Observer(folders, note))
 
 
-class _Observer:
+class Observer:
     """Judges audit events, none while it judges one."""
 
     def __init__(self, folders: Folders, note: Callable[[str], None]) -> None:
+        """Call `note` with what is wrong."""
         self._folders = folders
         self._note = note
         self._is_judging = False
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Judge one event."""
         if self._is_judging:
             return
         self._is_judging = True
@@ -83,8 +84,8 @@ class _Observer:
         if event in _CHANGES:
             places = [arguments[index] for index in _CHANGES[event]]
             return self._judge_changes(event, [place for place in places if _is_path(place)])
-        if event in ("exec", "compile"):
-            return self._judge_code(event, arguments[0])
+        if event == "exec":
+            return self._judge_code(arguments[0])
         if event == "pickle.find_class":
             module, name = arguments
             is_wrong = module in _HARMFUL_MODULES and name not in _HARMLESS.get(module, ())
@@ -107,16 +108,14 @@ class _Observer:
                 return f"{event} outside of the folders named: {path}"
         return ""
 
-    def _judge_code(self, event: str, code: Any) -> str:
-        if isinstance(code, CodeType):
-            is_ours = _is_within(code.co_filename, (self._folders.project,))
-            text = " ".join([*code.co_names, *map(str, code.co_consts)])
-            if not is_ours and CANARY not in text:
-                return ""
-            return f"{event} of code out of the input ({code.co_filename})"
-        if isinstance(code, bytes):
-            code = code.decode(errors="replace")
-        return f"{event} of code out of the input" if CANARY in str(code) else ""
+    def _judge_code(self, code: Any) -> str:
+        if not isinstance(code, CodeType):
+            return ""
+        is_of_input = _is_within(code.co_filename, (self._folders.project,))
+        text = " ".join([*code.co_names, *map(str, code.co_consts)])
+        if not is_of_input and CANARY not in text:
+            return ""
+        return f"ran code out of the input ({code.co_filename})"
 
     def _judge_process(self, event: str, arguments: tuple[Any, ...]) -> str:
         if event in _ALWAYS:

@@ -136,10 +136,7 @@ def _serve(request: Request) -> Ended:
         _become(request)
     killed_for = _watch(number, begin_s)
     _, status, used = os.wait4(number, 0)
-    left = 0
-    for process in psutil.Process().children(recursive=True):
-        left += process.status() != psutil.STATUS_ZOMBIE
-        process.kill()
+    left = sum(map(_ended, psutil.Process().children(recursive=True)))
     for _ in _reaped():
         pass
     return Ended(
@@ -149,6 +146,16 @@ def _serve(request: Request) -> Ended:
         killed_for=killed_for,
         left_running=0 if killed_for else left,
     )
+
+
+def _ended(process: psutil.Process) -> bool:
+    """End a process; return whether it ran."""
+    try:
+        is_running = process.status() != psutil.STATUS_ZOMBIE
+        process.kill()
+    except psutil.NoSuchProcess:
+        return False
+    return is_running
 
 
 def _reaped() -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""The formats and how many cases each has; 10,000 in all."""
+"""Formats of texts and records and their cases; with `binary_formats` 10,000 in all."""
 
 from benchmarks.reliability.broken_inputs import (
     engines,
@@ -12,20 +12,20 @@ from benchmarks.reliability.broken_inputs import (
 from benchmarks.reliability.broken_inputs.harness import Share, piece
 
 SHARES = (
-    Share(settings_file.GRAMMAR, 700),
-    Share(settings_file.VALUES, 900),
+    Share(settings_file.GRAMMAR, 600),
+    Share(settings_file.VALUES, 800),
     Share(options.SET_VALUES, 700),
-    Share(options.COMMAND_LINES, 900),
-    Share(working_folder.ENTRIES, 500),
+    Share(options.COMMAND_LINES, 800),
+    Share(working_folder.ENTRIES, 450),
     Share(working_folder.MEMOS, 300),
     Share(working_folder.RUNS, 300),
     Share(working_folder.POINTERS, 300),
     Share(working_folder.LOCK, 50),
     Share(working_folder.EVENTS, 50),
-    Share(results.RESULTS, 800),
-    Share(results.BASELINES, 400),
+    Share(results.RESULTS, 700),
+    Share(results.BASELINES, 350),
     Share(results.NAMES, 100),
-    Share(labels.LABELS, 300),
+    Share(labels.LABELS, 200),
     Share(labels.CLASSES, 300),
     Share(engines.MANIFESTS, 400),
     Share(engines.BESIDE, 100),

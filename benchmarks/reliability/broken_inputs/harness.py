@@ -135,6 +135,7 @@ class ForkServer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
 
     def run(self, request: Request) -> Ended:
@@ -143,7 +144,11 @@ class ForkServer:
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(msgspec.to_builtins(request)) + "\n")
         self._process.stdin.flush()
-        return msgspec.json.decode(self._process.stdout.readline(), type=Ended)
+        if answer := self._process.stdout.readline():
+            return msgspec.json.decode(answer, type=Ended)
+        server.cache_clear()  # the next case gets another one
+        message = f"the process that forks ended with {self._process.wait()}"
+        raise RuntimeError(message)
 
     def close(self) -> None:
         """End it."""

@@ -11,6 +11,7 @@ from benchmarks.reliability.broken_inputs import hostile
 _DEEP = (100, 400, 5_000, 200_000)
 _LARGE = 10_000_000
 _STOP = 0.2
+_SHORT = 2_000
 _FACTORS = (0, -1, 1e9, 1e18, 1e300, 0.5)
 
 
@@ -68,9 +69,11 @@ def _change_one(rng: random.Random, holder: Any, key: Any) -> str:
         holder[key] = rng.choice([str(value)[:1000], [value], {"x": value}, None, not value])
         return f"{name} of another type"
     if kind == 3 and isinstance(value, list | dict | str) and value:
-        holder[key] = (
-            value * 100 if isinstance(value, list | str) and len(value) < 1000 else type(value)()
-        )
+        is_short = len(json.dumps(value)) < _SHORT
+        if is_short and not isinstance(value, dict):
+            holder[key] = value * 100
+        else:
+            holder[key] = type(value)()
         return f"{name} of another length"
     if kind == 4 and isinstance(holder, dict):
         holder[hostile.text(rng)] = holder.pop(key)

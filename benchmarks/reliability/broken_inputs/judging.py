@@ -62,8 +62,8 @@ def fault(arguments: Sequence[str], ended: Ended, layout: Layout) -> str:
         return _of(arguments, f"expected 2 GiB and 20 s at most, took {used}", layout)
     if ended.left_running:
         return _of(arguments, f"left {ended.left_running} processes running", layout)
-    errors = "" if TRACEBACK in arguments else _text(layout.stream("stderr"))
-    if errors and (wrong := _of_text(ended.code, errors)):
+    errors = _text(layout.stream("stderr"))
+    if TRACEBACK not in arguments and (wrong := _of_text(ended.code, errors)):
         return _of(arguments, wrong, layout)
     notes = _text(layout.notes).splitlines()
     return _of(arguments, notes[0].strip("'"), layout) if notes else ""

@@ -287,6 +287,17 @@ def test_a_new_folder_is_hidden_from_git_before_it_has_a_layout(tmp_path: Path) 
     assert (store.home / ".gitignore").read_text(encoding="utf-8") == "*\n"
 
 
+@pytest.mark.parametrize(("name", "damage"), [("w.bin", "w.bin is a link"), ("entry.json", "rec")])
+def test_a_link_in_an_entry_is_damage(store: Store, tmp_path: Path, name: str, damage: str) -> None:
+    path = put(store).path / name
+    path.rename(tmp_path / name)
+    path.symlink_to(tmp_path / name)
+    entry, wrong = store.find("make", KEY)
+    assert entry is None
+    assert wrong is not None
+    assert damage in wrong
+
+
 def test_a_folder_that_cannot_be_removed_is_named_and_not_what_lies_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

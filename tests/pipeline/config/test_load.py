@@ -306,6 +306,8 @@ UNREADABLE = {
     "nested lists": f"seed = {'[' * 50}{']' * 50}",
     "very nested lists": f"seed = {'[' * 50_000}{']' * 50_000}",
     "nested tables": f"{'.'.join(['a'] * 5000)} = 1",
+    "a very long key": f"{'.'.join(['a'] * 100_000)} = 1",
+    "a very long table": f"[{' . '.join(['a'] * 100_000)}]\nb = 1",
     "many digits": f"seed = {'9' * 5000}",
     "many hexadecimal digits": f"seed = 0x{'f' * 100_000}",
     "a large file": "#" * 2_000_000,
