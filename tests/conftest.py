@@ -2,6 +2,7 @@
 
 import gc
 import importlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -99,9 +100,17 @@ def _forget() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_run_is_under_way() -> None:
-    """Forget a run that an earlier test of this process left in the middle, with its signals."""
+def _each_test_is_a_process_of_its_own() -> Iterator[None]:
+    """Forget what the command leaves in its process, which here is that of many tests.
+
+    These are a run in the middle, with its signals, and where processes that are started look for
+    modules.
+    """
     signals._active = None
+    before = os.environ.get("PYTHONSAFEPATH")
+    yield
+    if before is None:
+        os.environ.pop("PYTHONSAFEPATH", None)
 
 
 @pytest.fixture

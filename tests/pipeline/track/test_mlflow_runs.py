@@ -58,7 +58,7 @@ def test_a_local_store_holds_all_of_a_run(follow: Follow, home: Path) -> None:
     assert run.data.metrics["result/distill/params"] == 77850
     assert run.data.tags["gate.speedup"] == "pass"
     assert run.data.tags["distill.precision"] == "fp32"
-    assert "a | note" in run.data.tags["mlflow.note.content"]
+    assert r"a \| note" in run.data.tags["mlflow.note.content"]
     paths = [file.path for file in client.list_artifacts(run_id, "report")]
     assert paths == ["report/report.html", "report/report.json"]
     images = [Path(file.path).name for file in client.list_artifacts(run_id, "images")]

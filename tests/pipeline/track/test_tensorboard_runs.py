@@ -40,7 +40,7 @@ def test_curves_results_gates_pictures_texts_and_the_report_are_there(
         1,
     )
     (notes_event,) = run.Tensors("notes")
-    assert notes_event.tensor_proto.string_val == [b"- distill: a | note"]
+    assert notes_event.tensor_proto.string_val == [rb"- distill: a \| note"]
     assert b"| speedup | pass |" in run.Tensors("gates")[0].tensor_proto.string_val[0]
     assert b"| distill | precision | fp32 |" in run.Tensors("results")[0].tensor_proto.string_val[0]
     assert "</html>" in (folder / "report.html").read_text(encoding="utf-8")
