@@ -12,7 +12,8 @@ from pipeline.config.rules import broken_rules
 from pipeline.errors import SettingsFault, StoreError
 from pipeline.gates import real_images
 from pipeline.gates.judge import Verdict, judge
-from pipeline.gates.measurements import Measurements, read
+from pipeline.gates.measurement_files import read
+from pipeline.gates.measurements import Measurements
 from pipeline.gates.real_images import RealImages
 from pipeline.paths import working_folder
 from pipeline.planner import Planned, ordered, plan, selected

@@ -103,8 +103,8 @@ def accuracy(hits: int) -> Accuracy:
             quantiles={"0.05": 0.01, "0.95": 0.03},
         ),
         recall=(
-            ClassRecall(class_name="a", hits=hits - 300, n=240),
-            ClassRecall(class_name="b", hits=300, n=300),
+            ClassRecall(class_name="a", hits=max(0, hits - 300), n=240),
+            ClassRecall(class_name="b", hits=min(300, hits), n=300),
         ),
     )
 
@@ -232,7 +232,7 @@ NOT_RUN = changed(
 """Of an engine that was built for GPUs that are not here."""
 
 SAMPLES = Samples(
-    dataset=DatasetPart(kind="held-out", n=2, id="x"),
+    dataset=DatasetPart(kind="held-out", n=2, id="4" * 64),
     labels=(0, 1),
     predictions={"student": (0, 1), "engine": (0, 1)},
     latency=LatencySamples(

@@ -27,6 +27,7 @@ ALLOWED = {
         "pipeline.errors",
         "pipeline.gates.build_records",
         "pipeline.gates.intervals",
+        "pipeline.gates.measurement_files",
         "pipeline.gates.measurements",
         "pipeline.gates.pictures",
         "pipeline.gates.real_images",
@@ -51,7 +52,8 @@ ORDER = """
     __init__ exit_codes collector texts errors stored_files events signals atomic file_lock paths
     image_size git_revision
     preprocessing weight_names declared_bytes
-    gates.measures gates.real_images gates.build_records gates.measurements gates.pictures
+    gates.measures gates.real_images gates.build_records gates.measurements gates.sound_figures
+    gates.measurement_files gates.pictures
     machine settings cache.digests cache.urls gates.intervals checkpoint
     requirements config.gate_rules config.rules config.presets config.template
     gates.estimates gates.judge report.records

@@ -1,21 +1,15 @@
-"""What validate stores and all else reads, as one tree of records, written and read here.
+"""What validate stores and all else reads, as one tree of records; `measurement_files` reads them.
 
 Names are those of the JSON, where a field whose default is None is absent instead of null.
 Fractions are 0 to 1, times are seconds unless the name says `_ms`. Light: no numpy.
 """
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
-import msgspec
 from msgspec import Struct, field
 
-from pipeline import stored_files
-from pipeline.atomic import write_bytes
-from pipeline.errors import StoreError
-from pipeline.gates.build_records import Candidates, Count, EngineManifest, Sha256, Share
+from pipeline.gates.build_records import Count, EngineManifest, Sha256, Share
 
 SCHEMA = "madpipe.measurements/2"
 """What a document of measurements calls itself; another one is not read."""
@@ -309,38 +303,3 @@ class Samples(
     """None for synthetic images."""
     latency: LatencySamples | None = None
     """None where the engine cannot run here."""
-
-
-Document = TypeVar("Document", Measurements, Samples)
-
-
-class _Schema(Struct):
-    schema: str | None = None
-
-
-def read(path: Path, kind: type[Document]) -> Document:
-    """Return stored measurements or raw samples.
-
-    Raises:
-        StoreError: They are not there, damaged, or of another schema.
-    """
-    remedy = "measure again: madpipe run validate"
-    try:
-        content = stored_files.read_bytes(path)
-        schema = stored_files.decode(content, _Schema).schema
-        if schema == SCHEMA:
-            return stored_files.decode(content, kind)
-    except (OSError, msgspec.DecodeError) as error:
-        wrong = f"holds no {kind.__name__.lower()} ({error})"
-        raise StoreError(str(path), wrong, remedy) from error
-    wrong = f"was measured by another version of madpipe ({schema}, this one reads {SCHEMA})"
-    raise StoreError(str(path), wrong, remedy)
-
-
-def write(path: Path, document: Measurements | Samples | Candidates) -> None:
-    """Write a document as JSON.
-
-    Raises:
-        ValueError: It holds nan or infinity, for which JSON has no word.
-    """
-    write_bytes(path, json.dumps(msgspec.to_builtins(document), allow_nan=False).encode())

@@ -14,8 +14,8 @@ from pipeline.atomic import write_bytes
 from pipeline.errors import StoreError
 
 SCHEMA = "madpipe.images/1"
-_Count = Annotated[int, Meta(extra_json_schema={"minimum": 0})]
-_Sha256 = Annotated[str, Meta(extra_json_schema={"pattern": "^[0-9a-f]{64}$"})]
+_Count = Annotated[int, Meta(ge=0)]
+_Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 
 class RealImages(Struct, frozen=True, kw_only=True):

@@ -8,7 +8,8 @@ from pipeline import run_records
 from pipeline.cache.keys import file_sha256
 from pipeline.cache.store import Entry, Store, damage_of
 from pipeline.errors import StoreError, UsageError
-from pipeline.gates.measurements import Measurements, Samples, read
+from pipeline.gates.measurement_files import read
+from pipeline.gates.measurements import Measurements, Samples
 from pipeline.paths import HOME_FOLDER
 from pipeline.project import MEASUREMENTS, VALIDATE
 from pipeline.report.records import OutputFile, read_stored

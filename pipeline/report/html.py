@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import StoreError
 from pipeline.gates import pictures as stored_pictures
-from pipeline.gates.measurements import LatencyRecord, Samples, read
+from pipeline.gates.measurement_files import read
+from pipeline.gates.measurements import LatencyRecord, Samples
 from pipeline.report import confusion, pictures, plots, reliability
 from pipeline.report.confusion import Confusion
 from pipeline.report.markdown import first_inference_rows

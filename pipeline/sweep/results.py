@@ -8,7 +8,8 @@ from pipeline.cache.store import Entry
 from pipeline.gates import intervals
 from pipeline.gates.estimates import Estimate, drop_estimate, estimate
 from pipeline.gates.judge import judge
-from pipeline.gates.measurements import Measurements, Samples, read
+from pipeline.gates.measurement_files import read
+from pipeline.gates.measurements import Measurements, Samples
 from pipeline.project import DISTILL, MEASUREMENTS, VALIDATE
 from pipeline.settings import Settings
 from pipeline.sweep.combinations import Combination

@@ -12,7 +12,7 @@ from onnx import ModelProto
 from pipeline import machine
 from pipeline.cache.keys import file_sha256
 from pipeline.errors import StageError, UnavailableError
-from pipeline.gates import measurements
+from pipeline.gates import measurement_files
 from pipeline.gates.build_records import Candidates, EngineManifest
 from pipeline.settings import Build
 from pipeline.stage import Context, OnNote, no_note
@@ -58,7 +58,7 @@ def run(ctx: Context) -> None:
         on_progress=ctx.progress,
         on_note=ctx.note,
     )
-    measurements.write(ctx.output("candidates"), candidates)
+    measurement_files.write(ctx.output("candidates"), candidates)
     if manifest.device == "cpu" and selection.device(options) == "cuda":
         because = candidates.candidates[0].reason
         ctx.note(f"the engine is for the CPU, since none was made for the GPU ({because})")

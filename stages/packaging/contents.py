@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.errors import UsageError
-from pipeline.gates import measurements
+from pipeline.gates import measurement_files, measurements
 from pipeline.gates.build_records import EngineManifest, Signature
 from pipeline.report.records import Report, RunSummary, with_measurements
 from pipeline.stage import StageError
@@ -112,7 +112,7 @@ def _stored(folder: Path, manifest: EngineManifest) -> Report | None:
     path = folder / VALIDATION_FILE
     if not path.is_file():
         return None
-    measured = measurements.read(path, measurements.Measurements)
+    measured = measurement_files.read(path, measurements.Measurements)
     if measured.engine.sha256 != manifest.sha256:
         return None
     run = RunSummary(command="madpipe validate", started_utc="", elapsed_s=0.0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from pipeline.errors import UsageError
-from pipeline.gates import measurements as records
+from pipeline.gates import measurement_files
 from pipeline.gates.build_records import EngineManifest
 from pipeline.settings import Build
 from pipeline.stage import OnNote, no_note
@@ -88,7 +88,7 @@ def build(
     for name in (_TABLE, VALIDATION_FILE):
         (folder / name).unlink(missing_ok=True)
     if is_measured:
-        records.write(folder / _TABLE, candidates)
+        measurement_files.write(folder / _TABLE, candidates)
     return manifest
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models import registry
 from pipeline.errors import StageError, UsageError, did_you_mean
-from pipeline.gates import measurements as records
+from pipeline.gates import measurement_files
 from pipeline.gates.build_records import EngineManifest
 from pipeline.gates.measurements import Measurements
 from pipeline.image_size import sides_px, size_text
@@ -105,7 +105,7 @@ def validate(
         on_logits=partial(remarks.of_logits, images=images if source else None, on_note=on_note),
         on_progress=on_progress,
     )
-    records.write(folder / VALIDATION_FILE, measurements)
+    measurement_files.write(folder / VALIDATION_FILE, measurements)
     return measurements
 
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from models.classifier import Classifier
 from pipeline import machine
 from pipeline.errors import first_line
+from pipeline.gates import measurement_files, real_images
 from pipeline.gates import measurements as records
-from pipeline.gates import real_images
 from pipeline.gates.build_records import EngineManifest
 from pipeline.gates.real_images import ImageList
 from pipeline.settings import Validate
@@ -101,8 +101,8 @@ def run(ctx: Context) -> None:
         on_progress=ctx.progress,
         on_note=ctx.note,
     )
-    records.write(ctx.output("measurements"), measurements)
-    records.write(ctx.output("samples"), samples)
+    measurement_files.write(ctx.output("measurements"), measurements)
+    measurement_files.write(ctx.output("samples"), samples)
     if ctx.has_output("pictures"):
         pictures.leave(ctx, all_logits, images, {"teacher": network, "student": student})
     _record_metrics(ctx, measurements, card)

@@ -10,7 +10,7 @@ import pytest
 from pipeline import estimates, run_records, stored_files
 from pipeline.cache.store import Store
 from pipeline.errors import StoreError
-from pipeline.gates import measurements, pictures
+from pipeline.gates import measurement_files, measurements, pictures
 
 DEEP = b'{"unknown":' * 100_000
 BROKEN = {"deep": DEEP + b"1" + b"}" * 100_000, "no text": b'{"x": "\xff"}', "cut": b'{"x'}
@@ -45,7 +45,7 @@ def test_what_is_nested_deep_is_refused_where_results_are_read(tmp_path: Path) -
     path = tmp_path / "x.json"
     path.write_bytes(BROKEN["deep"])
     with pytest.raises(StoreError, match="nested too deep"):
-        measurements.read(path, measurements.Measurements)
+        measurement_files.read(path, measurements.Measurements)
     with pytest.raises(StoreError, match="nested too deep"):
         pictures.read(path)
     with pytest.raises(StoreError, match="nested too deep"):

@@ -25,6 +25,8 @@ COMPUTING = {
     "pipeline.gates.intervals": frozenset({"teacher"}),
 }
 """Modules of the core with which stages compute; in the project of folders."""
+TRIED_BEFORE = {"stages.networks.outputs": frozenset({"distill"})}
+"""Modules that only the check of a network loads which comes before a stage, in its process."""
 
 
 def modules(root: Path) -> list[str]:
@@ -86,6 +88,7 @@ def judged(
         needless = ", ".join(sorted(anywhere))
         return f"needless run of {needless}: no stage computes with it" if needless else "", ""
     expected = frozenset(stage for stage, names in loaded.items() if module in names)
+    expected -= TRIED_BEFORE.get(module, frozenset())
     missed = expected - seen["digits"] | COMPUTING.get(module, frozenset()) - seen["folders"]
     stage = module.split(".")[1] if module.startswith("stages.") else ""
     if stage in ALL:

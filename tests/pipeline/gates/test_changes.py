@@ -99,7 +99,7 @@ def test_a_relative_loss_is_of_the_value_of_a() -> None:
 def test_agreement_on_the_bank_needs_the_same_bank_and_teacher() -> None:
     base = run(ON_THE_BANK)
     assert one(base, base, "engine_bank_agreement", worse_absolute=0.02).verdict == "pass"
-    other = replace(base, samples=changed(base.samples, "set", id="other"))
+    other = replace(base, samples=changed(base.samples, "set", id="5" * 64))
     judged = one(base, other, "engine_bank_agreement", worse_absolute=0.02)
     assert (judged.verdict, judged.reason[:27]) == ("skipped", "the two runs saw other imag")
     other = replace(base, teacher_sha256="u")
@@ -220,7 +220,7 @@ def test_errors_of_two_calibrations_are_independent() -> None:
 def test_what_cannot_be_compared_says_why(name: str, changes: dict[str, Any], reason: str) -> None:
     base = run()
     if changes.get("samples") is SAMPLES:
-        base = replace(base, samples=changed(base.samples, "set", id="y"))
+        base = replace(base, samples=changed(base.samples, "set", id="6" * 64))
     judged = one(base, replace(base, **changes), name, worse_relative=0.5)
     assert judged.verdict == ("inconclusive" if name == "engine_p99_ms" else "skipped")
     assert reason in judged.reason

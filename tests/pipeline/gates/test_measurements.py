@@ -7,21 +7,22 @@ import msgspec
 import pytest
 
 from pipeline.errors import StoreError
-from pipeline.gates import measurements
-from pipeline.gates.measurements import SCHEMA, Measurements, Samples, read
+from pipeline.gates import measurement_files
+from pipeline.gates.measurement_files import read
+from pipeline.gates.measurements import SCHEMA, Measurements, Samples
 from tests.measurements import MEASURED, NOT_RUN, ON_THE_BANK, SAMPLES, changed
 
 
 @pytest.mark.parametrize("document", [MEASURED, ON_THE_BANK, NOT_RUN])
 def test_measurements_are_read_as_they_were_written(tmp_path: Path, document: Measurements) -> None:
     path = tmp_path / "m.json"
-    measurements.write(path, document)
+    measurement_files.write(path, document)
     assert read(path, Measurements) == document
 
 
 def test_samples_are_read_as_they_were_written(tmp_path: Path) -> None:
     path = tmp_path / "m.json"
-    measurements.write(path, SAMPLES)
+    measurement_files.write(path, SAMPLES)
     assert read(path, Samples) == SAMPLES
 
 
@@ -40,7 +41,7 @@ def test_the_json_names_its_schema_and_leaves_out_what_is_absent() -> None:
 def test_a_number_that_json_cannot_hold_is_refused(tmp_path: Path) -> None:
     nan = changed(MEASURED, "latency.batches.0.speedup", median=float("nan"))
     with pytest.raises(ValueError, match="not JSON compliant"):
-        measurements.write(tmp_path / "m.json", nan)
+        measurement_files.write(tmp_path / "m.json", nan)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.gates import measurements, pictures
+from pipeline.gates import measurement_files, pictures
 from pipeline.report import html
 from pipeline.report.records import OutputFile, Report
 from tests.measurements import SAMPLES, changed
@@ -47,7 +47,7 @@ def test_picture_that_is_gone_is_left_out(report: Make) -> None:
 def test_samples_of_another_kind_leave_the_plots_out(report: Make, tmp_path: Path) -> None:
     raw = tmp_path / "samples.json"
     raw.write_text("[]", encoding="utf-8")
-    output = OutputFile(path=str(raw), sha256="", bytes=2)
+    output = OutputFile(path=str(raw), sha256="7" * 64, bytes=2)
     odd = changed(report(), "stages.1.outputs", samples=output)
     assert "each call in order" not in html.render(odd)
 
@@ -84,7 +84,7 @@ def with_output(tmp_path: Path, report: Make) -> Callable[[str, bytes], Report]:
     def add(name: str, content: bytes) -> Report:
         path = tmp_path / f"{name}.out"
         path.write_bytes(content)
-        output = OutputFile(path=str(path), sha256="", bytes=len(content))
+        output = OutputFile(path=str(path), sha256="7" * 64, bytes=len(content))
         return changed(report(), "stages.1.outputs", **{name: output})
 
     return add
@@ -150,7 +150,7 @@ def test_names_of_classes_are_displayed_as_texts(with_output: Add, tmp_path: Pat
 
 
 def raw(folder: Path, dataset_id: str) -> bytes:
-    measurements.write(folder / "raw", changed(SAMPLES, "set", id=dataset_id))
+    measurement_files.write(folder / "raw", changed(SAMPLES, "set", id=dataset_id))
     return (folder / "raw").read_bytes()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.gates import measurements, pictures
+from pipeline.gates import measurement_files, pictures
 from pipeline.gates.build_records import Candidate
 from pipeline.report import html
 from pipeline.report.records import OutputFile, Report
@@ -38,7 +38,7 @@ needs_browser = pytest.mark.skipif(
 def page(report: Callable[..., Report], tmp_path: Path) -> Path:
     """A page with every part in it, plots included."""
     raw = tmp_path / "samples.json"
-    measurements.write(raw, changed(SAMPLES, "set", id="0" * 64))
+    measurement_files.write(raw, changed(SAMPLES, "set", id="0" * 64))
     drawn = tmp_path / "pictures.json"
     pictures.write(drawn, PICTURES)
     outputs = {

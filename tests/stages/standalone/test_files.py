@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from pipeline.errors import StageError, UsageError
+from pipeline.gates import measurement_files
 from pipeline.gates import measurements as records
 from pipeline.settings import Build, Export, Validate
 from stages import standalone
@@ -200,7 +201,7 @@ def test_an_engine_is_validated_as_its_manifest_says_with_any_teacher(
     assert measured.agreement["engine"].value == 1.0
     drop = measured.paired["engine"]
     assert (drop.reference, drop.lost, drop.gained) == ("teacher", 0, 0)
-    assert records.read(folder / "validation.json", records.Measurements) == measured
+    assert measurement_files.read(folder / "validation.json", records.Measurements) == measured
     files = contents.collect(folder, place="--engine", name=None, report=None)[1]
     assert b"a drop of 0.0000" in files["README.md"]
 

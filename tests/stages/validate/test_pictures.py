@@ -14,7 +14,7 @@ from PIL import Image
 
 from models.classifier import Classifier
 from models.programs.program import Program, content_of
-from pipeline.gates import measurements as records
+from pipeline.gates import measurement_files
 from pipeline.gates import pictures as stored
 from pipeline.gates.measurements import Samples
 from stages.data.images import Images
@@ -182,7 +182,7 @@ def test_a_teacher_that_is_a_program_has_maps_and_one_without_maps_a_reason() ->
 
 def test_a_run_leaves_the_worst_of_its_held_out_images(tiny: TinyRun) -> None:
     left = stored.read(tiny.path("validate/pictures"))
-    samples = records.read(tiny.path("validate/samples"), Samples)
+    samples = measurement_files.read(tiny.path("validate/samples"), Samples)
     assert samples.labels is not None
     wrong = [
         n

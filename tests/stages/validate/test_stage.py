@@ -12,7 +12,7 @@ import torch
 
 from pipeline import machine
 from pipeline.errors import StageError, UsageError
-from pipeline.gates import measurements as records
+from pipeline.gates import measurement_files
 from pipeline.gates.measurements import SCHEMA, Measurements, Samples
 from pipeline.settings import Build, Data, Validate
 from stages import machine_load, standalone
@@ -31,8 +31,8 @@ SHORT = Validate(pairs=20, warmup_s=0.01, batch_sizes=(2,), teacher_engine=False
 
 def _stored(tiny: TinyRun) -> tuple[Measurements, Samples]:
     return (
-        records.read(tiny.path("validate/measurements"), Measurements),
-        records.read(tiny.path("validate/samples"), Samples),
+        measurement_files.read(tiny.path("validate/measurements"), Measurements),
+        measurement_files.read(tiny.path("validate/samples"), Samples),
     )
 
 
@@ -317,7 +317,7 @@ def test_an_engine_for_other_gpus_is_built_and_measured_as_far_as_it_can_be(
     inputs = {name: tiny.path(name) for name in others} | built
     ctx, emitted = context(stages["validate"], chosen, inputs, tmp_path / "validate")
     validate_stage.run(ctx)
-    measurements = records.read(ctx.output("measurements"), Measurements)
+    measurements = measurement_files.read(ctx.output("measurements"), Measurements)
     assert list(measurements.accuracy) == ["teacher", "student", "onnx"] + ["graph"] * runs
     assert measurements.latency is None
     assert measurements.engine.targets == ("sm89", "sm120")
@@ -328,7 +328,8 @@ def test_an_engine_for_other_gpus_is_built_and_measured_as_far_as_it_can_be(
     assert runs or "cannot run the engine's graph" in notes[0]
     assert "built for sm89, sm120 and not run" in note
     assert f"--engine {inputs['build/engine'].parent} --teacher" in note
-    gates = {**DEFAULT_GATES, "graph_top1_drop": Gate(max=0.02)}
+    # A broken graph loses far more; how much int8 loses differs a little from machine to machine.
+    gates = {**DEFAULT_GATES, "graph_top1_drop": Gate(max=0.1)}
     verdicts = {verdict.name: verdict for verdict in judge(measurements, gates)}
     assert verdicts["student_top1_drop"].verdict != "skipped"
     assert verdicts["graph_top1_drop"].verdict == ("pass" if runs else "skipped")
