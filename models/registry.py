@@ -10,6 +10,7 @@ Light: declarations ask here about names, and only `create` imports a network.
 """
 
 import importlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _LIBRARIES = ("torchvision", "timm", "transformers")
+_LIBRARY_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +99,16 @@ def check_name(arch: str) -> None:
     Raises:
         UnknownArchitecture: It is not.
     """
-    if arch in ARCHITECTURES or source_file(arch) or package(arch):
+    if arch in ARCHITECTURES or source_file(arch):
         return
+    if library := package(arch):
+        # timm takes a longer name for that of a repository to download, or of a folder to read.
+        if _LIBRARY_NAME.fullmatch(arch.removeprefix(f"{library}:")):
+            return
+        raise UnknownArchitecture(
+            f"names no network of {library} ({arch})",
+            f"give a name of {library}'s own list; weights of a hub are named by teacher.weights",
+        )
     raise UnknownArchitecture(
         f"no such architecture{did_you_mean(arch, ARCHITECTURES)} ({arch})",
         f"name one of {', '.join(ARCHITECTURES)}, torchvision:NAME, timm:NAME or FILE.py:FUNCTION",

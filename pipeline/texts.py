@@ -11,7 +11,8 @@ import re
 # Control characters but tabs, marks that turn the direction of text, separators of lines.
 _CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _WORKFLOW_LINE = re.compile(r"^(\s*)::")
-_WORKFLOW_MARK = "##["
+WORKFLOW_MARK = "##["
+"""Begins a command in a log of GitHub Actions wherever in a line it stands."""
 
 
 def decode(content: bytes) -> str:
@@ -42,14 +43,14 @@ def screen_text(text: str) -> str:
 def json_line(text: str) -> str:
     """Return JSON that is as safe to show as `screen_text` makes lines, and stands for the same."""
     return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text).replace(
-        _WORKFLOW_MARK, "#\\u0023["
+        WORKFLOW_MARK, "#\\u0023["
     )
 
 
 def _screen_line(line: str) -> str:
     line = printable(line)
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        line = _WORKFLOW_LINE.sub(r"\1\\::", line).replace(_WORKFLOW_MARK, r"#\#[")
+        line = _WORKFLOW_LINE.sub(r"\1\\::", line).replace(WORKFLOW_MARK, r"#\#[")
     return line
 
 

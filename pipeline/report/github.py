@@ -13,7 +13,7 @@ from typing import Literal
 from pipeline.gates.judge import Verdict
 from pipeline.report import markdown
 from pipeline.report.records import Report
-from pipeline.texts import printable, screen_text
+from pipeline.texts import WORKFLOW_MARK, printable, screen_text
 
 Level = Literal["error", "warning", "notice"]
 _MOST_SUMMARY_BYTES = 1_000_000
@@ -47,7 +47,8 @@ def verdict_annotations(verdicts: Sequence[Verdict], where: str = "") -> list[st
 def annotation(level: Level, title: str, text: str) -> str:
     """Return the workflow command that annotates a run."""
     lines = "\n".join(map(printable, text.split("\n")))
-    return f"::{level} title={_escaped(printable(f'madpipe: {title}'), ':,')}::{_escaped(lines)}"
+    title = _escaped(printable(f"madpipe: {title}"), ":,")
+    return f"::{level} title={title}::{_escaped(lines)}".replace(WORKFLOW_MARK, r"#\#[")
 
 
 def publish(report: Report) -> None:

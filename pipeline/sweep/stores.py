@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline import estimates
 from pipeline.atomic import copy
 from pipeline.cache.lock import write_lock
-from pipeline.cache.store import RECORD_FILE, Entry, Store, remove_tree
+from pipeline.cache.store import RECORD_FILE, Entry, Store, check_no_link, remove_tree
 from pipeline.cache.sync import sound_entries
 from pipeline.errors import LockedError
 
@@ -22,13 +22,26 @@ _KEY_DIGITS = 16
 
 
 def sweep_store(main: Store) -> Store:
-    """Return the folder of all jobs, whose lock a sweep with jobs holds."""
-    return Store(main.home / FOLDER)
+    """Return the folder of all jobs, whose lock a sweep with jobs holds.
+
+    Raises:
+        StoreError: It is a link, through which something outside would be written or removed.
+    """
+    return _not_through_a_link(main.home / FOLDER)
 
 
 def job_store(main: Store, stage: str, key: str) -> Store:
-    """Return the working folder of the job that begins with a stage of this key."""
-    return Store(main.home / FOLDER / f"{stage}-{key[:_KEY_DIGITS]}")
+    """Return the working folder of the job that begins with a stage of this key.
+
+    Raises:
+        StoreError: It is a link.
+    """
+    return _not_through_a_link(main.home / FOLDER / f"{stage}-{key[:_KEY_DIGITS]}")
+
+
+def _not_through_a_link(folder: Path) -> Store:
+    check_no_link(folder)
+    return Store(folder)
 
 
 def link_entry(entry: Entry, target: Store) -> None:
@@ -103,7 +116,7 @@ def reclaim(main: Store, note: Callable[[str], None]) -> None:
         if not (folder / "layout.json").is_file():
             continue  # logs of a cluster
         try:
-            bring_back(Store(folder), main)
+            bring_back(_not_through_a_link(folder), main)
         except LockedError as error:
             note(f"a job of an earlier sweep still runs: {error.wrong}")
 

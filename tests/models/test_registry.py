@@ -105,3 +105,11 @@ def test_asking_about_names_imports_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False)
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "arch", ["timm:hf-hub:a/b", "timm:local-dir:.", "torchvision:../x", "transformers:a b", "timm:"]
+)
+def test_what_a_library_would_download_or_open_is_no_name_of_its_network(arch: str) -> None:
+    with pytest.raises(UnknownArchitecture, match=f"names no network of .*{arch}"):
+        registry.check_name(arch)

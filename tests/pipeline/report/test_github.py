@@ -29,10 +29,11 @@ def test_a_report_in_which_all_passed_has_no_annotation(report: Make) -> None:
 
 
 def test_texts_of_a_failed_stage_are_escaped(failed: Callable[[str], Report]) -> None:
-    (line,) = github.annotations(failed("50 %\n::error::forged"))
+    (line,) = github.annotations(failed("50 %\n::error::forged ##[error]forged"))
     assert line.startswith("::error title=madpipe%3A stage distill failed::")
     assert "\n" not in line
     assert "50 %25" in line
+    assert "##[" not in line
 
 
 def test_outside_of_a_workflow_nothing_is_written(

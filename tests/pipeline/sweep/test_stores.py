@@ -8,10 +8,10 @@ import pytest
 from pipeline import estimates
 from pipeline.cache.lock import write_lock
 from pipeline.cache.store import Entry, Store
-from pipeline.errors import LockedError
+from pipeline.errors import LockedError, StoreError
 from pipeline.runner import Runner
 from pipeline.stage import Stage
-from pipeline.sweep.stores import bring_back, job_store, lend, link_entry, reclaim
+from pipeline.sweep.stores import bring_back, job_store, lend, link_entry, reclaim, sweep_store
 
 KEY = "a" * 64
 
@@ -115,3 +115,19 @@ def test_a_job_that_still_runs_keeps_its_folder(store: Store) -> None:
     assert job.home.is_dir()
     assert "still runs" in notes[0]
     assert "madpipe run two" in notes[0]
+
+
+@pytest.mark.parametrize("name", ["sweep", f"sweep/two-{KEY[:16]}"])
+def test_no_folder_of_jobs_is_a_link(store: Store, tmp_path: Path, name: str) -> None:
+    outside = tmp_path / "outside"
+    (outside / "work/two/x").mkdir(parents=True)
+    (outside / "layout.json").write_text('{"layout": 1}', encoding="utf-8")
+    link = store.home / name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(outside, target_is_directory=True)
+    with pytest.raises(StoreError, match="is a link"):
+        sweep_store(store) if name == "sweep" else job_store(store, "two", KEY)
+    if name != "sweep":
+        with pytest.raises(StoreError, match="is a link"):
+            reclaim(store, print)
+    assert sorted(path.name for path in outside.rglob("*")) == ["layout.json", "two", "work", "x"]
