@@ -3,7 +3,9 @@
 Shape legend: B batch, C channel, H W space.
 """
 
+import contextlib
 import io
+import logging
 import operator
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -47,7 +49,8 @@ def load(content: bytes) -> fx.GraphModule:
     """
     safe = pt2_archive.checked(content)
     try:
-        program = torch.export.load(io.BytesIO(safe))
+        with _without_log():
+            program = torch.export.load(io.BytesIO(safe))
     except Exception as error:  # of many classes, by what this torch does not know
         raise UnusableProgram(
             f"cannot be read by torch {torch.__version__} ({type(error).__name__})",
@@ -62,6 +65,17 @@ def load(content: bytes) -> fx.GraphModule:
     _add_taps(network)
     network.recompile()
     return network
+
+
+@contextlib.contextmanager
+def _without_log() -> Iterator[None]:
+    """Keep the trace off the screen that torch logs of what it then raises."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(disabled)
 
 
 def input_shape(network: fx.GraphModule) -> tuple[int | None, ...]:

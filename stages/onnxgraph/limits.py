@@ -67,9 +67,7 @@ def check(model: ModelProto) -> None:
         StageError: It does; names the value or the node.
     """
     for tensor in tensors_of(model):
-        if tensor.HasField("segment"):
-            wrong = f"holds a part of a tensor ({tensor.name or 'a constant'})"
-            raise StageError(PLACE, wrong, "export it with whole tensors")
+        _check_values(tensor)
     _check_loops(model.graph)
     graph = inferred_graph(model)
     images = min(map(_bytes, graph.input), default=0)
@@ -83,6 +81,26 @@ def check(model: ModelProto) -> None:
                 f"{_text(value)})",
                 "export a network whose values are of the size of its images",
             )
+
+
+def _check_values(tensor: TensorProto) -> None:
+    """Make sure that a tensor is whole and has as many values as its shape says.
+
+    The standard's checker does not count them, and neither does what loads them from other files.
+    """
+    name = tensor.name or "a constant"
+    if tensor.HasField("segment"):
+        wrong = f"holds a part of a tensor ({name})"
+        raise StageError(PLACE, wrong, "export it with whole tensors")
+    is_here = tensor.data_location != TensorProto.EXTERNAL
+    if tensor.data_type == TensorProto.UNDEFINED or not is_here:
+        return
+    try:
+        arrays.to_array(tensor)
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        shape = " x ".join(map(str, tensor.dims)) or "a scalar"
+        wrong = f"has a tensor whose values do not fit its shape ({name}: {shape})"
+        raise StageError(PLACE, wrong, "export it again") from error
 
 
 def check_engine(path: Path, place: str) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.programs import pt2_archive, torchscript_archive
+from models.programs import exported_program, pt2_archive, torchscript_archive
 from models.programs.fault import UnusableProgram
 from models.programs.program import Program, content_of
 from tests.models.programs import networks
@@ -297,3 +298,19 @@ def test_an_archive_that_unpacks_to_a_thousand_times_its_bytes_is_refused(archiv
             zeros.write(bytes(1 << 20))
     with pytest.raises(UnusableProgram, match="describes far more than it holds"):
         Program("pt2", content_of(buffer.getvalue()))
+
+
+def test_nothing_is_logged_of_an_archive_that_torch_cannot_read(
+    archive: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    def cut(name: str, content: bytes) -> bytes:
+        return content[:4] if "/data/weights/weight_" in name else content
+
+    log = logging.getLogger("torch.export")  # torch keeps what it logs from the loggers above
+    log.addHandler(caplog.handler)
+    try:
+        with pytest.raises(UnusableProgram, match=r"cannot be read by torch"):
+            exported_program.load(rewritten(archive, cut))
+    finally:
+        log.removeHandler(caplog.handler)
+    assert not caplog.records

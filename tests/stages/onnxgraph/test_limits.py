@@ -136,6 +136,25 @@ def test_a_part_of_a_tensor_is_refused(tmp_path: Path) -> None:
         _read(model, tmp_path)
 
 
+def test_a_tensor_with_more_values_than_its_shape_says_is_refused(tmp_path: Path) -> None:
+    model = classifier()
+    weights = model.graph.initializer[0]
+    weights.raw_data += b"\0" * 4
+    with pytest.raises(StageError, match=f"do not fit its shape .{weights.name}: "):
+        _read(model, tmp_path)
+
+
+def test_a_file_with_more_values_than_a_tensor_in_it_has_is_refused(tmp_path: Path) -> None:
+    model = classifier()
+    weights = model.graph.initializer[0]
+    (tmp_path / "weights.bin").write_bytes(weights.raw_data + b"\0" * 4)
+    weights.ClearField("raw_data")
+    weights.data_location = TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="weights.bin")
+    with pytest.raises(StageError, match=f"do not fit its shape .{weights.name}: "):
+        _read(model, tmp_path)
+
+
 def test_an_engine_from_anywhere_is_looked_at_too(tmp_path: Path) -> None:
     tile = helper.make_node("Tile", ["images", "s"], ["big"])
     path = saved(_model(tile, s=[1, 1, _SIZE, _SIZE]), tmp_path / "engine.onnx")
