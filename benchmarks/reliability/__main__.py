@@ -3,10 +3,12 @@
     python -m benchmarks.reliability                       every piece, where it was left
     python -m benchmarks.reliability kills --cases 20      the first 20 cases of one piece
     python -m benchmarks.reliability kills --only 17       one case again, which keeps its folder
+    python -m benchmarks.reliability kills --again         also those that were not survived
     python -m benchmarks.reliability --figures             what is known so far, as Markdown
 
 Each played case is a line in FOLDER/PIECE.jsonl with the seed of all its random choices. A case
-that has a line is not played again.
+that has a line is not played again, unless `--again` asks for those that were not survived; the
+newest line of a case counts.
 """
 
 import argparse
@@ -21,9 +23,15 @@ from benchmarks.reliability.cases import Case, Ledger, Piece, timed_play
 ROOT = Path(__file__).parents[2]
 
 
-def play(piece: Piece, cases: Sequence[Case], ledger: Ledger, seed: int) -> int:
-    """Play the cases that have no line yet; return how many were not survived."""
-    known = {line.number for line in ledger.lines()}
+def play(
+    piece: Piece, cases: Sequence[Case], ledger: Ledger, seed: int, *, again: bool = False
+) -> int:
+    """Play the cases that have no line yet, and `again` those whose line tells a fault.
+
+    Returns:
+        How many were not survived.
+    """
+    known = {line.number for line in ledger.lines() if not (again and line.fault)}
     waiting = [case for case in cases if case.number not in known]
     if not waiting:
         return 0
@@ -60,6 +68,7 @@ def main() -> None:
     parser.add_argument("piece", nargs="*", help=f"of {', '.join(pieces.NAMES)}; none: all")
     parser.add_argument("--cases", type=int, help="so many of each piece's cases; none: all")
     parser.add_argument("--only", type=int, help="the number of the one case to play")
+    parser.add_argument("--again", action="store_true", help="also what was not survived")
     parser.add_argument("--seed", type=int, default=0, help="of the campaign")
     parser.add_argument("--out", type=Path, default=Path("reliability"), help="folder of ledgers")
     parser.add_argument("--figures", action="store_true", help="print what the ledgers hold")
@@ -75,7 +84,7 @@ def main() -> None:
             faults += play_one(piece, next(c for c in cases if c.number == options.only))
             continue
         ledger = Ledger(options.out / f"{piece.name}.jsonl")
-        faults += play(piece, cases[: options.cases], ledger, options.seed)
+        faults += play(piece, cases[: options.cases], ledger, options.seed, again=options.again)
     sys.exit(bool(faults))
 
 

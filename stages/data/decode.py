@@ -8,9 +8,14 @@ Images of any number of channels may be arrays of uint8, as `numpy.save` writes 
 Shape legend: H W space, C channel.
 """
 
+import functools
+
 import numpy as np
 from PIL import Image
 
+_FORMATS = (
+    "AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP",
+)  # fmt: skip
 _GREY_MODES = {"1", "L", "LA", "I", "I;16", "I;16B", "I;16L"}
 _COLOUR_LEVELS = 32
 """Between the channels of a pixel; grey images in JPEG files have a few."""
@@ -36,6 +41,16 @@ class UndecidedImage(Exception):
         self.remedy = remedy
 
 
+@functools.cache
+def formats() -> tuple[str, ...]:
+    """Return the formats that files are read in, whatever their names end in.
+
+    Pillow knows more. It gives PostScript, for one, to Ghostscript, a program that runs it.
+    """
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
 def decode(path: str, channels: int, grey_remedy: str) -> Image.Image | np.ndarray:
     """Return the picture of a file in mode L, RGB or RGBA, or its array of uint8 and shape HWC.
 
@@ -54,7 +69,7 @@ def decode(path: str, channels: int, grey_remedy: str) -> Image.Image | np.ndarr
         wrong = f"are pictures, which do not have {channels} channels"
         raise UndecidedImage(wrong, _form_of_arrays(channels))
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=formats()) as image:
             image.load()
             return _picture(image, channels, grey_remedy)
     except UndecidedImage:

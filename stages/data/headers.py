@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from stages.data.decode import MODES, has_alpha
+from stages.data.decode import MODES, formats, has_alpha
 from stages.data.tree import some
 
 _FILES = 128
@@ -30,7 +30,7 @@ def notes(paths: Sequence[str], channels: int) -> tuple[str, ...]:
     rotated, transparent = [], []
     for path in (paths[i] for i in sorted(draw)):
         try:
-            with Image.open(path) as image:
+            with Image.open(path, formats=formats()) as image:
                 if image.format in _WITH_EXIF:
                     orientation = image.getexif().get(_ORIENTATION, 1)
                     rotated += [path] * (orientation not in _UPRIGHT)

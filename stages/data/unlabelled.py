@@ -19,7 +19,7 @@ from torch import Tensor
 from pipeline.gates.real_images import ImageList, RealImages
 from pipeline.preprocessing import Preprocessing
 from pipeline.stage import OnNote, StageError, no_note
-from stages.data.decode import NO_IMAGE
+from stages.data.decode import NO_IMAGE, formats
 from stages.data.files import read_images
 from stages.data.tree import LeftOut, image_files, some
 from stages.networks.predict import OnImages, no_progress
@@ -148,7 +148,7 @@ def look_at(paths: Sequence[str], preprocessing: Preprocessing) -> None:
     small: list[str] = []
     for path in paths:
         try:
-            with Image.open(path) as image:
+            with Image.open(path, formats=formats()) as image:
                 if min(image.size) < least_px:
                     small.append(f"{path}: {image.height}x{image.width}")
         except Exception:  # noqa: BLE001  (of many classes, for what is no image or too large)

@@ -164,6 +164,8 @@ def _infer_missing_shapes(model: ModelProto) -> None:
 def _choose_output(graph: GraphProto, name: str | None) -> None:
     """Leave the one output with the logits."""
     names = list(dict.fromkeys(output.name for output in graph.output))
+    if not names:
+        raise StageError(PLACE, "gives nothing (0 outputs)", "export a classifier")
     if name is not None and name not in names and name.isdigit() and int(name) < len(names):
         name = names[int(name)]
     if name is not None and name not in names:

@@ -134,7 +134,7 @@ def check_images(model: ModelProto, place: str) -> None:
         name = type_name(model.graph.input[0])
         known = ", ".join(TensorProto.DataType.Name(elem_type) for elem_type in _IMAGE_TYPES)
         raise StageError(place, f"takes images of another type ({name})", f"export with {known}")
-    if len(sizes) != _IMAGE_DIMS or not all(sizes[1:]):
+    if len(sizes) != _IMAGE_DIMS or min(size or 0 for size in sizes[1:]) < 1:
         raise StageError(
             place,
             f"takes no batches of images of one size ({shape})",

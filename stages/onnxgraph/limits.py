@@ -26,6 +26,8 @@ _MOST_TIMES_STORED = 4
 _MOST_NODES = 1_000_000
 _MOST_ROUNDS = 10_000
 """Of loops, those within them counted."""
+_OPEN = -1
+"""The size that some exporters give a dimension of any size."""
 _MOST_DEPTH = 16
 """Of graphs within graphs."""
 
@@ -74,6 +76,9 @@ def check(model: ModelProto) -> None:
     limit = min(_MOST_BYTES, max(_ALWAYS_BYTES, _MOST_TIMES * images))
     limit = max(limit, _MOST_TIMES_STORED * model.ByteSize())
     for value in _values(graph):
+        if any(dim.dim_value < _OPEN for dim in value.type.tensor_type.shape.dim):
+            wrong = f"has a value of a size below 0 ({value.name}: {_text(value)})"
+            raise StageError(PLACE, wrong, "export it again")
         if (size := _bytes(value)) > limit:
             raise StageError(
                 PLACE,

@@ -73,6 +73,18 @@ def test_a_played_case_is_not_played_again(toys: Toys, ledger: Ledger) -> None:
     assert len(ledger.sessions()) == 2
 
 
+def test_what_was_not_survived_is_played_again_where_that_is_asked_for(
+    toys: Toys, ledger: Ledger
+) -> None:
+    cases = toys.cases(0)
+    campaign.play(toys.piece, cases, ledger, 0)
+    toys.played.clear()
+    campaign.play(toys.piece, cases, ledger, 0)
+    assert toys.numbers() == []
+    campaign.play(toys.piece, cases, ledger, 0, again=True)
+    assert toys.numbers() == [BAD]
+
+
 def test_a_case_that_breaks_is_a_fault_and_no_end_of_the_campaign(
     toys: Toys, ledger: Ledger, capsys: pytest.CaptureFixture[str]
 ) -> None:

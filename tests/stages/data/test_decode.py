@@ -1,5 +1,6 @@
 """Files of every kind as 8 bits, grey or colour, and those of which nobody knows how."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -214,3 +215,24 @@ def test_an_image_on_which_its_reader_fails_is_no_image(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(b"qoif" + bytes([0, 0, 0, 9, 0, 0, 0, 9, 3, 0]))
     with pytest.raises(StageError, match=r"^here: 1 files are no readable images"):
         _read(tmp_path / "x.png", 3)
+
+
+def test_postscript_in_a_file_of_pictures_starts_no_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, program, ran = tmp_path / "image.png", tmp_path / "gs", tmp_path / "ran"
+    Image.new("RGB", (4, 4)).save(image, "EPS")
+    program.write_text(f"#!/bin/sh\ntouch {ran}\nexec false\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(decode.UndecidedImage, match="no readable images"):
+        decode.decode(str(image), 3, "")
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("kind", ["BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP"])
+def test_a_picture_is_read_whatever_its_name_ends_in(tmp_path: Path, kind: str) -> None:
+    Image.new("RGB", (16, 16), (200, 40, 40)).save(tmp_path / "image.png", kind)
+    picture = decode.decode(str(tmp_path / "image.png"), 3, "")
+    assert isinstance(picture, Image.Image)
+    assert picture.getpixel((8, 8)) == pytest.approx((200, 40, 40), abs=8)

@@ -334,3 +334,11 @@ def test_a_batch_that_cannot_be_made_dynamic_is_refused(tmp_path: Path) -> None:
 def test_a_file_of_a_newer_standard_says_which_version_is_read(tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"newer ONNX .*ir_version 14, at most 13\); save it with"):
         _read(classifier(ir_version=14), tmp_path)
+
+
+def test_a_file_without_outputs_is_refused(tmp_path: Path) -> None:
+    model = classifier()
+    del model.graph.output[:]
+    onnx.save(model, tmp_path / "m.onnx")
+    with pytest.raises(StageError, match=r"gives nothing \(0 outputs\)"):
+        intake.read(tmp_path / "m.onnx", Build())

@@ -136,6 +136,15 @@ def test_a_part_of_a_tensor_is_refused(tmp_path: Path) -> None:
         _read(model, tmp_path)
 
 
+@pytest.mark.parametrize("place", ["input", "output"])
+def test_a_size_below_0_is_refused(place: str, tmp_path: Path) -> None:
+    model = classifier()
+    value = getattr(model.graph, place)[0]
+    value.type.tensor_type.shape.dim[1].dim_value = -2
+    with pytest.raises(StageError, match=f"below 0 .{value.name}: .* x -2|is no sound ONNX file"):
+        _read(model, tmp_path)
+
+
 def test_a_tensor_with_more_values_than_its_shape_says_is_refused(tmp_path: Path) -> None:
     model = classifier()
     weights = model.graph.initializer[0]
