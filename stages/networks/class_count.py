@@ -69,7 +69,8 @@ def counts(shapes: Mapping[str, Shape], marked: Mapping[str, Shape]) -> list[int
         for suffix, head in heads.items()
         if len(shape) == len(head) and f".{canonical(name)}".endswith(f".{suffix}")
     }
-    return list(seen or _of_other_names(shapes, marked, heads))
+    seen = seen or _of_other_names(shapes, marked, heads)
+    return [count for count in seen if count > 0]  # a head of no classes is none
 
 
 def _of_other_names(

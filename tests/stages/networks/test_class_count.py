@@ -72,6 +72,14 @@ def test_a_network_of_ones_own_is_asked_or_run(tmp_path: Path) -> None:
         assert _count(f"net.py:{function}", tensors, code) == 6
 
 
+def test_a_head_of_no_classes_is_none() -> None:
+    tensors = dict(registry.create("resnet8", in_channels=3, num_classes=4, code=None).state_dict())
+    for name in ("fc.weight", "fc.bias"):
+        tensors[name] = tensors[name][:0]
+    with pytest.raises(StageError, match="has no head by which to count its classes"):
+        _count("resnet8", tensors)
+
+
 def test_a_file_without_the_head_asks_for_the_number_of_classes() -> None:
     with pytest.raises(StageError, match=r"here: has no head .*\(resnet8\); give --num-classes"):
         _count("resnet8", dict(nn.Conv2d(3, 16, 3).state_dict()))
