@@ -45,6 +45,17 @@ def interrupted_by_signals() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
+def ignore_requests() -> None:
+    """Have SIGTERM and a closed terminal do nothing from now on, in a process that is ending.
+
+    What it was asked for is done and its exit code is known, but Python takes some tenths of a
+    second to take large libraries down, in which a signal would make another code of it.
+    """
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[Callable[[], bool]]:
     """Yield a function that returns whether Ctrl-C, SIGTERM or a closed terminal has asked to stop.

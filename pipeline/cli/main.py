@@ -26,7 +26,7 @@ from pipeline.cli import (
     torchrun,
 )
 from pipeline.errors import MadpipeError
-from pipeline.signals import interrupted_by_signals
+from pipeline.signals import ignore_requests, interrupted_by_signals
 from pipeline.texts import printable
 
 app = typer.Typer(
@@ -79,6 +79,7 @@ def _root(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit with its code; every error is one message on standard error."""
+    is_process = arguments is None
     arguments = sys.argv[1:] if arguments is None else arguments
     shows_traceback = "--traceback" in arguments
     arguments = [argument for argument in arguments if argument != "--traceback"]
@@ -95,6 +96,8 @@ def main(arguments: list[str] | None = None) -> None:
     standard_streams.prepare()
     with torchrun.signals_wait():
         code = _run(arguments, shows_traceback=shows_traceback)
+    if is_process:
+        ignore_requests()
     sys.exit(code)
 
 

@@ -173,3 +173,14 @@ def test_a_command_that_is_no_run_ends_by_a_signal_with_the_code_of_the_contract
         assert error.code == 130, error.code
     assert "interrupted; the same command goes on" in messages.getvalue(), messages.getvalue()
     """)
+
+
+def test_a_signal_that_comes_once_the_command_has_ended_changes_no_exit_code() -> None:
+    for number in ("SIGTERM", "SIGHUP"):
+        run(f"""
+        import atexit, os, sys
+        from pipeline.cli.main import main
+        atexit.register(lambda: os.kill(os.getpid(), {number}))
+        sys.argv = ["madpipe", "--version"]
+        main()
+        """)

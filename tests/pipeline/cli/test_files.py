@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cli import files
 from stages.data.datasets import SPECS
+from tests.measurements import NOT_RUN
 from tests.stages.tiny import weights_file
 
 Call = Callable[..., tuple[int, str, str]]
@@ -233,3 +235,8 @@ def test_an_engine_is_judged_by_the_bounds_of_the_command_line(
     assert "engine_top1_drop pass: " in err
     assert "speedup fail: " in err
     assert "student_top1_drop" not in err  # a default that the command line does not name
+
+
+def test_an_engine_that_did_not_run_has_no_latency(capsys: pytest.CaptureFixture[str]) -> None:
+    files._print(NOT_RUN)
+    assert "latency   not measured: built for sm89\n" in capsys.readouterr().out
