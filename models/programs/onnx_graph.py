@@ -106,12 +106,14 @@ class TorchGraph(nn.Module):
         return constant
 
     def _step(self, node: NodeProto, done_with: tuple[str, ...]) -> _Step:
+        known = {"QuantizeLinear", "DequantizeLinear", *OPERATORS}
+        has_graphs = any(a.HasField("g") or a.graphs for a in node.attribute)
+        if node.op_type not in known or node.domain not in _ONNX or has_graphs:
+            raise UnsupportedNode(f"{node.op_type} ({node.name})")
         attributes = {a.name: _plain(helper.get_attribute_value(a)) for a in node.attribute}
         attributes |= {"outputs": len(node.output), "opset": self._opset}
-        run = OPERATORS.get(node.op_type)
-        if node.domain not in _ONNX:
-            run = None
-        elif node.op_type == "QuantizeLinear":
+        run: Operator
+        if node.op_type == "QuantizeLinear":
             run = self._quantize
             zero_point = node.input[2] if len(node.input) > 2 else ""  # noqa: PLR2004
             attributes["range"] = self._ranges.get(zero_point, _RANGES[TensorProto.UINT8])
@@ -119,8 +121,8 @@ class TorchGraph(nn.Module):
             run = self._dequantize_pair if self._is_pair(node) else _dequantize
         elif node.op_type == "BatchNormalization" and not attributes.get("training_mode"):
             run = self._tapped(node)
-        if run is None:
-            raise UnsupportedNode(f"{node.op_type} ({node.name})")
+        else:
+            run = OPERATORS[node.op_type]
         inputs, outputs = tuple(node.input), tuple(node.output)
         return _Step(node.name, node.op_type, run, attributes, inputs, outputs, done_with)
 

@@ -294,3 +294,12 @@ def test_a_node_that_has_no_equivalent_is_named(
     model = _model([node], {"s": np.array([1, 1, 2, 2], np.float32)}, [1, 3, 8, 8])
     with pytest.raises(UnsupportedNode, match=f"the_node.*{named}|{named}.*the_node"):
         TorchGraph(model)(torch.zeros(1, 3, 8, 8))
+
+
+@pytest.mark.parametrize("op", ["If", "Relu"])
+def test_a_node_that_holds_a_graph_is_named(op: str) -> None:
+    node = helper.make_node(op, ["x"], ["y"], name="the_node")
+    inner = helper.make_graph([helper.make_node("Relu", ["x"], ["z"])], "inner", [], [])
+    node.attribute.append(helper.make_attribute("then_branch", inner))
+    with pytest.raises(UnsupportedNode, match=rf"{op} \(the_node\)"):
+        TorchGraph(_model([node], {}, [1, 3, 8, 8]))
