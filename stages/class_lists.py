@@ -18,6 +18,8 @@ _NUMBERED = (
     re.compile(r"(?P<number>\d+)[.)]?[\s,:;]+(?P<name>.+)"),
     re.compile(r"(?P<name>.+?)[\s,:;]+(?P<number>\d+)"),
 )
+_LONGEST_LINE = 1_000
+"""Of a line with a number and a name, in characters; searching one takes as long as its square."""
 _WNID = re.compile(r"(n\d{8})[\s,]+(.+)")
 """As ImageNet's LOC_synset_mapping.txt: the folder and its name."""
 _HEADS = {"class", "classes", "class_name", "name", "names", "label", "labels", "category"}
@@ -157,6 +159,8 @@ def _pairings(lines: Sequence[str]) -> Iterator[list[tuple[str, str]]]:
     if all(len(row) == 2 for row in rows):  # noqa: PLR2004
         yield [(first, second) for first, second in rows]
         yield [(second, first) for first, second in rows]
+    if any(len(line) > _LONGEST_LINE for line in lines):
+        return
     for form in _NUMBERED:
         matches = [match for line in lines if (match := form.fullmatch(line))]
         if len(matches) == len(lines):

@@ -61,7 +61,7 @@ def _write_folder(files: Files, out: Path) -> None:
     try:
         for name, content in files.items():
             path = part / name
-            with naming(path):
+            with naming(out / name):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
             sync(path)

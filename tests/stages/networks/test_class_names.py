@@ -71,3 +71,10 @@ def test_a_list_with_an_endless_name_is_refused(tmp_path: Path) -> None:
     path.write_text(f'a,"{"x" * 200_000}\n', encoding="utf-8")
     with pytest.raises(ValueError, match=r"is no table \(.*field larger"):
         class_lists.read(path, ValueError)
+
+
+def test_very_long_lines_are_not_searched_for_numbers(tmp_path: Path) -> None:
+    # Searched for a number behind a name, these took minutes.
+    path = tmp_path / "names.txt"
+    path.write_text("".join(f"digit {n}{',' * 18_000}x\n" for n in range(10)), encoding="utf-8")
+    assert len(class_lists.read(path, ValueError)) == 10

@@ -95,10 +95,11 @@ def test_a_folder_is_not_replaced_by_an_archive_nor_the_other_way(tmp_path: Path
 def test_a_failure_half_way_leaves_what_was_there(tmp_path: Path) -> None:
     out = tmp_path / "out"
     archive.write(FILES, out, overwrite=False)
-    with pytest.raises(FileExistsError):
+    with pytest.raises(FileExistsError) as caught:
         archive.write({"a": b"2", "a/b": b"a file is no folder"}, out, overwrite=True)
     assert _read(out) == FILES
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert caught.value.filename == str(out / "a/b")
 
 
 def test_a_package_that_cannot_be_replaced_stays(
