@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 CANARY = "madpipe_canary"
 """In every piece of code that an input brings, so that it is known when it runs."""
+READ_ANOTHERS = "read another's file"
+"""Begins what is noted of a file outside; a command line that names its folder allows it."""
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CHANGES = {
     "os.chmod": (0,),
@@ -98,7 +100,7 @@ class Observer:
         if isinstance(flags, int) and flags & _WRITES:
             return self._judge_changes("open", [path])
         if _is_within(_resolved(path), (self._folders.foreign,)):
-            return f"read another's file {os.fsdecode(path)}"
+            return f"{READ_ANOTHERS} {os.fsdecode(path)}"
         return ""
 
     def _judge_changes(self, event: str, places: Sequence[Any]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.reliability.broken_inputs import actions
 from benchmarks.reliability.broken_inputs.fork_server import (
     COMPILED,
     MAX_BYTES,
@@ -26,6 +27,7 @@ _SPILLS = re.compile(
     r"|Segmentation fault|terminate called|Fatal Python error|failure\.txt"
 )
 TRACEBACK = "--traceback"
+_FOREIGN = "foreign"
 _STORE = ".madpipe"
 _QUOTED = 300
 
@@ -65,8 +67,14 @@ def fault(arguments: Sequence[str], ended: Ended, layout: Layout) -> str:
     errors = _text(layout.stream("stderr"))
     if TRACEBACK not in arguments and (wrong := _of_text(ended.code, errors)):
         return _of(arguments, wrong, layout)
-    notes = _text(layout.notes).splitlines()
+    notes = [note for note in _text(layout.notes).splitlines() if not _is_asked(note, arguments)]
     return _of(arguments, notes[0].strip("'"), layout) if notes else ""
+
+
+def _is_asked(note: str, arguments: Sequence[str]) -> bool:
+    """Return whether a file beside the project was read since the command line names its folder."""
+    is_named = any(_FOREIGN in Path(argument).parts for argument in arguments)
+    return is_named and note.strip("\"'").startswith(actions.READ_ANOTHERS)
 
 
 def _of_text(code: int, errors: str) -> str:
