@@ -66,7 +66,9 @@ def message_fault(ended: Ended, folder: Path, paths: Collection[Path] = ()) -> s
         shared = place.removeprefix(_URL)
         names, place = {shared} if any(p.is_relative_to(shared) for p in paths) else {""}, shared
     path = str(folder / place)
-    is_named = path in names if names else path != str(folder) and path.startswith(str(folder))
+    is_named = path != str(folder) and path.startswith(str(folder))
+    if names:
+        is_named = path in names or any(path.startswith(f"{_final(p)}/") for p in paths)
     return "" if is_named else f"the message does not name the path: {text}"
 
 
@@ -86,8 +88,12 @@ def left_behind(home: Path) -> str:
 
 def _names(path: Path) -> set[str]:
     """Return what a message may call a path: itself, what it becomes, and the folder it is in."""
-    final = re.sub(r"(\.[0-9a-f]+)?(\.replaced)?\.part$", "", path.name)
-    return {str(path), str(path.with_name(final)), str(path.parent)}
+    return {str(path), str(path.parent), str(_final(path)), str(_final(path).parent)}
+
+
+def _final(path: Path) -> Path:
+    """Return what becomes of a path once nothing of it is a part."""
+    return Path(*(re.sub(r"(\.[0-9a-f]+)?(\.replaced)?\.part$", "", part) for part in path.parts))
 
 
 def _sha256(path: Path) -> str:
