@@ -9,7 +9,7 @@ from pipeline.cache.digests import DigestCache
 from pipeline.cache.store import Entry, Store, damage_of
 from pipeline.config import load as config
 from pipeline.config.rules import broken_rules
-from pipeline.errors import SettingsFault, StoreError
+from pipeline.errors import SettingsFault, StoreError, UsageError
 from pipeline.gates import real_images
 from pipeline.gates.judge import Verdict, judge
 from pipeline.gates.measurement_files import read
@@ -192,5 +192,12 @@ def real_images_of(distill: Entry | None) -> RealImages | None:
 
 
 def home_of(config_path: Path) -> Path:
-    """Return the working folder that belongs to a config."""
+    """Return the working folder that belongs to a config, which may be absent.
+
+    Raises:
+        UsageError: It is a folder, which would put the working folder beside that one.
+    """
+    if config_path.is_dir():
+        wrong = f"is a folder, not a file of settings ({config_path})"
+        raise UsageError("--config", wrong, "name a file in it, such as pipeline.toml")
     return working_folder(config_path.resolve().parent)

@@ -13,16 +13,20 @@ import msgspec
 
 _T = TypeVar("_T")
 _TOO_DEEP = "it is nested too deep"
+_MOST_BYTES = 1 << 28
+"""Predictions of five networks on 10 million images; as records they take ten times as much."""
 
 
 def read_bytes(path: Path) -> bytes:
     """Return the bytes of a file; a link is followed.
 
     Raises:
-        OSError: It is not there, or is a pipe, a device or a folder.
+        OSError: It is not there, is a pipe, a device or a folder, or far larger than any record.
     """
     if path.exists() and not path.is_file() and not path.is_dir():
         raise OSError(errno.EINVAL, "is a pipe or a device", str(path))
+    if (size := path.stat().st_size) > _MOST_BYTES:
+        raise OSError(errno.EFBIG, f"is far larger than any record ({size} bytes)", str(path))
     return path.read_bytes()
 
 

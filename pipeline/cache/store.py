@@ -89,7 +89,12 @@ class EntryRecord(msgspec.Struct, frozen=True, kw_only=True):
         if digest != _digest(fields):
             message = "it was changed after it was written"
             raise msgspec.ValidationError(message)
-        return msgspec.convert(fields, cls)
+        record = msgspec.convert(fields, cls)
+        declared = record.key_document.get("outputs")
+        if isinstance(declared, dict) and (missing := declared.keys() - record.outputs.keys()):
+            message = f"it lacks outputs that its key stands for ({', '.join(sorted(missing))})"
+            raise msgspec.ValidationError(message)
+        return record
 
     def encode(self) -> bytes:
         """Return the record as readable JSON with a digest of itself."""

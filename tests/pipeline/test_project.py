@@ -35,6 +35,16 @@ def test_working_folder_can_be_named_by_the_environment(
     assert home_of(tmp_path / "pipeline.toml") == tmp_path / "elsewhere"
 
 
+@pytest.mark.parametrize("config", ["", ".", "folder"])
+def test_a_folder_in_the_place_of_the_settings_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"^--config: is a folder, not a file of settings"):
+        home_of(Path(config))
+
+
 def test_opening_and_planning_write_nothing(project: Open) -> None:
     opened = project()
     opened.plan(["all"])

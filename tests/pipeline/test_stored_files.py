@@ -50,3 +50,11 @@ def test_what_is_nested_deep_is_refused_where_results_are_read(tmp_path: Path) -
         pictures.read(path)
     with pytest.raises(StoreError, match="nested too deep"):
         run_records.read(path, remedy="remove it")
+
+
+def test_a_file_that_is_far_larger_than_any_record_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "curves.jsonl"
+    with path.open("wb") as file:
+        file.truncate(1 << 33)
+    with pytest.raises(OSError, match="far larger than any record"):
+        stored_files.read_bytes(path)

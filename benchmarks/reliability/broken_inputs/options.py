@@ -77,6 +77,7 @@ def _break_line(rng: random.Random, folder: Path, shared: Path) -> Broken:
     else:
         stored.copy(folder, shared)
     targets = ["packed", "page.html", "kept", "report.html"]
+    targets += ["pipeline.toml"] if words == ["init"] else []
     count = min(len(command.parameters), rng.choice([0, 1, 1, 2, 2, 3, 5]))
     for parameter in rng.sample(command.parameters, count):
         value = _value(rng, parameter)

@@ -23,6 +23,7 @@ _FILES = {
     "build": ("candidates.json", "manifest.json"),
     "distill": ("curves.jsonl", "images.json"),
 }
+_MOST_BYTES = 1 << 30
 _COMPARE = (
     *(["compare", stored.BASELINE, "."], ["compare", ".", stored.BASELINE]),
     *(["compare", f"{stored.BASELINE}/report.json", stored.BASELINE],),
@@ -50,7 +51,8 @@ def _broken_lines(rng: random.Random, content: bytes) -> tuple[str, bytes]:
     lines = content.splitlines() or [b'{"round": 1, "loss": 0.5}']
     index = rng.randrange(len(lines))
     what, lines[index] = json_files.broken(rng, lines[index])
-    return what, b"\n".join(lines * rng.choice([1, 1, 1000]))
+    times = min(rng.choice([1, 1, 1000]), 1 + _MOST_BYTES // sum(map(len, lines)))
+    return what, b"\n".join(lines * times)
 
 
 def _break_baseline(rng: random.Random, folder: Path, shared: Path) -> Broken:

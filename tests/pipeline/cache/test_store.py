@@ -12,6 +12,7 @@ import pytest
 from pipeline.atomic import write_bytes
 from pipeline.cache.store import Entry, EntryRecord, OutputRecord, Store, damage_of, remove_tree
 from pipeline.errors import StoreError
+from tests.pipeline.cache import entries
 from tests.pipeline.cache.entries import files_below
 
 KEY = "ab" * 32
@@ -310,3 +311,13 @@ def test_a_folder_that_cannot_be_removed_is_named_and_not_what_lies_in_it(
     with pytest.raises(PermissionError) as caught:
         remove_tree(tmp_path / "entry")
     assert caught.value.filename == str(tmp_path / "entry")
+
+
+def test_a_record_that_lacks_an_output_of_its_key_is_damage(store: Store) -> None:
+    entry = entries.put(store)
+    lacking = msgspec.structs.replace(entry.record, outputs={})
+    (entry.path / "entry.json").write_bytes(lacking.encode())
+    lookup = store.find("make", entry.record.key)
+    assert lookup.entry is None
+    assert lookup.damage is not None
+    assert "it lacks outputs that its key stands for (out)" in lookup.damage
