@@ -99,6 +99,17 @@ def _forget() -> None:
     importlib.invalidate_caches()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_disk_is_waited_for() -> Iterator[None]:
+    """Leave writes to the system, since no test survives a power cut of its own.
+
+    What is synced is looked at in processes that tests start (`test_power_cut.py`).
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _descriptor: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _each_test_is_a_process_of_its_own() -> Iterator[None]:
     """Forget what the command leaves in its process, which here is that of many tests.
