@@ -102,9 +102,14 @@ def changed(
         return _of(arguments, f"removed a stored stage: {min(lost)}")
     if left := [path for path in layout.temporary.iterdir() if path.name != COMPILED]:
         return _of(arguments, f"left {left[0].name} among the temporary files")
-    if left := list(layout.home.iterdir()):
+    if left := [path for path in layout.home.iterdir() if not _is_font_list(path)]:
         return _of(arguments, f"left {left[0].name} in the user's home")
     return ""
+
+
+def _is_font_list(path: Path) -> bool:
+    """Return whether a folder holds what matplotlib keeps for whoever imports it, and no more."""
+    return path.name == ".cache" and [inner.name for inner in path.iterdir()] == ["matplotlib"]
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -14,7 +14,7 @@ from pipeline.cli.main import app
 
 _PATHS = (
     *("", " ", ".", "-", "--", "pipeline.toml", "pipeline.toml/x", "none/deep/x", "x", "images"),
-    *("y" * 300, "a/" * 3000, "a\nb", "\x1b[31m", "-rf", "~no-one/x", "$HOME/x", "\udcff", "é"),
+    *("y" * 300, "a/" * 3000, "a\nb", "\x1b[31m", "-rf", "~no-one/x", "$NOBODY/x", "\udcff", "é"),
     *("/dev/full", "/dev/null", "/proc/none/x", "/dev/null/x", "x.zip", "x.tar.gz", "x.json"),
     *("x.onnx", "file://x", "s3:/x", "C:\\x", "x\\y", "baseline", "unlabelled", ".madpipe"),
 )
