@@ -35,7 +35,7 @@ TEXTS = (
         "C:\\x",
         "\\\\host\\share",
         "%s%n",
-        "${HOME}",
+        "${NOBODY}",
         "$(id)",
     ),
     *("{0.__class__}", "{{7*7}}", "{% raw %}", "<script>alert(1)</script>", "]]>", "'\"`", "null"),

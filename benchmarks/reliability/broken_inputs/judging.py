@@ -109,7 +109,9 @@ def changed(
 
 def _is_font_list(path: Path) -> bool:
     """Return whether a folder holds what matplotlib keeps for whoever imports it, and no more."""
-    return path.name == ".cache" and [inner.name for inner in path.iterdir()] == ["matplotlib"]
+    return path.name in (".cache", ".config") and [inner.name for inner in path.iterdir()] == [
+        "matplotlib"
+    ]
 
 
 def _digests(folder: Path) -> dict[str, str]:
