@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline import __version__, git_revision
+from pipeline.texts import whole_number
 
 ABSENT = "absent"
 PACKAGES = (
@@ -89,8 +90,8 @@ def _visible(nvml: Any) -> list[Any]:
             visible.append(nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(part))
         elif name.startswith("GPU-"):
             visible += [h for h in handles if nvml.nvmlDeviceGetUUID(h).startswith(name)]
-        elif name.isdigit() and int(name) < len(handles):
-            visible.append(handles[int(name)])
+        elif (number := whole_number(name)) is not None and number < len(handles):
+            visible.append(handles[number])
         else:
             break  # as CUDA does: nothing after a name that is none
     return visible

@@ -11,6 +11,7 @@ import re
 # Control characters but tabs, marks that turn the direction of text, separators of lines.
 _CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _WORKFLOW_LINE = re.compile(r"^(\s*)::")
+_MOST_DIGITS = 18
 WORKFLOW_MARK = "##["
 """Begins a command in a log of GitHub Actions wherever in a line it stands."""
 
@@ -23,6 +24,14 @@ def decode(content: bytes) -> str:
     """
     is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return content.decode("utf-16" if is_utf16 else "utf-8-sig").replace("\r\n", "\n")
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number that decimal digits stand for.
+
+    None for other texts, and for more digits than any count has, which Python refuses to convert.
+    """
+    return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else None
 
 
 def as_utf8(text: str) -> str:

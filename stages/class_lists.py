@@ -144,8 +144,9 @@ def _cells(lines: Sequence[str]) -> list[list[str]]:
 def _numbered(lines: Sequence[str]) -> list[str] | None:
     """Return the names by their numbers, from 0 or 1 on, where each line has one."""
     for pairs in _pairings(lines):
-        if pairs and all(number.isdecimal() for number, _ in pairs):
-            by_number = {int(number): name for number, name in pairs}
+        numbers = [number for text, _ in pairs if (number := texts.whole_number(text)) is not None]
+        if pairs and len(numbers) == len(pairs):
+            by_number = {number: name for number, (_, name) in zip(numbers, pairs, strict=True)}
             first = min(by_number)
             is_whole = first <= 1 and sorted(by_number) == list(range(first, first + len(lines)))
             if is_whole and len(set(by_number.values())) == len(lines):

@@ -17,6 +17,7 @@ from pipeline.config.presets import PRESETS
 from pipeline.config.template import bounds, descriptions
 from pipeline.planner import ALL
 from pipeline.settings import Settings, Table
+from pipeline.texts import whole_number
 from stages.catalog import declare
 
 _VARIABLE = "_MADPIPE_COMPLETE"
@@ -77,8 +78,7 @@ def is_of_a_value(environment: Mapping[str, str]) -> bool:
     if environment.get(_VARIABLE) != "complete_bash":
         return False
     words = environment.get("COMP_WORDS", "").split("\n")
-    number = environment.get("COMP_CWORD", "")
-    current = int(number) if number.isdecimal() else 0
+    current = whole_number(environment.get("COMP_CWORD", "")) or 0
     return "=" in words[max(current - 1, 0) : current + 1]
 
 

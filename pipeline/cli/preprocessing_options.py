@@ -19,7 +19,7 @@ _NAMED = dict(STATISTICS) | {"none": ((0.0,), (1.0,)), "bytes": ((0.0,), (1 / 25
 _NAMES = f"{', '.join(STATISTICS)}, none ([0, 1]) or bytes (0 to 255)"
 _VALUES = f"V is numbers with commas, or {_NAMES}"
 
-_SIZE = re.compile(r"(\d+)(?:[xX](\d+))?")
+_SIZE = re.compile(r"(\d{1,9})(?:[xX](\d{1,9}))?")
 
 SizeOption = Annotated[
     str | None,

@@ -25,7 +25,7 @@ from pipeline.sweep.records import Row, Sweep
 from pipeline.sweep.room import room_for
 from pipeline.sweep.run import Plan, run_sweep
 from pipeline.sweep.stores import FOLDER
-from pipeline.texts import printable
+from pipeline.texts import printable, whole_number
 
 Axes = Annotated[
     list[str],
@@ -181,7 +181,8 @@ def _parameters(words: Sequence[str]) -> dict[str, str | int]:
         key, equals, value = word.partition("=")
         if not (key and equals and value):
             raise UsageError("--slurm", f"is no KEY=VALUE ({word})", "give a key and a value")
-        parameters[key] = int(value) if value.isdigit() else value
+        number = whole_number(value)
+        parameters[key] = value if number is None else number
     return parameters
 
 

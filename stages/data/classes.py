@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.errors import StageError
 from pipeline.paths import expanded
 from pipeline.settings import Data
-from pipeline.texts import as_utf8
+from pipeline.texts import as_utf8, whole_number
 from stages import class_lists
 
 NATURAL = "natural"
@@ -35,7 +35,11 @@ def canonical(name: str) -> str:
 def natural_key(name: str) -> list[tuple[int, str]]:
     """Return what sorts class2 before class10."""
     pieces = re.split(r"(\d+)", name.lower())
-    return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in pieces]
+    numbers = map(whole_number, pieces)
+    return [
+        (-1, piece) if number is None else (number, "")
+        for number, piece in zip(numbers, pieces, strict=True)
+    ]
 
 
 def file_of(data: Data, folder: Path) -> Path | None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.settings import Data
 from pipeline.stage import StageError
+from pipeline.texts import whole_number
 from stages.data import labels_file, parts
 from stages.data.classes import canonical
 from stages.data.datasets import SPECS, Spec
@@ -213,7 +214,7 @@ def _of_table(table: labels_file.Table, data: Data, spec: Spec, left_out: LeftOu
     """Return the images of a table; numbers of classes in it are their order."""
     train, held_out = table.train, table.held_out
     names = list(table.order) or sorted({*train.names, *held_out.names})
-    if not table.order and all(name.removeprefix("-").isdecimal() for name in names):
+    if not table.order and all(whole_number(name.removeprefix("-")) is not None for name in names):
         names.sort(key=int)
     if len(names) < _FEWEST_CLASSES:
         wrong = f"names {len(names)} classes ({table.source}: {some(names)})"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pipeline.settings import Data
 from pipeline.stage import StageError
+from pipeline.texts import whole_number
 from stages.data import folder
 from stages.data.datasets import Spec
 from stages.data.folder import Listing
@@ -53,8 +54,9 @@ def _pairs(file: Path) -> Iterator[tuple[str, int]]:
     """Read lines of a name and a number."""
     for count, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
         name, _, number = line.strip().rpartition(" ")
-        if not name or not number.isdecimal():
+        label = whole_number(number)
+        if not name or label is None:
             raise StageError(
                 f"{file}:{count}", f"is no name with a number ({line})", "unpack places365 again"
             )
-        yield name, int(number)
+        yield name, label

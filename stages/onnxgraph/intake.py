@@ -18,6 +18,7 @@ from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
 from pipeline.errors import StageError, UsageError, first_line
 from pipeline.image_size import ImageSize, sides_px, size_text
 from pipeline.settings import Build
+from pipeline.texts import whole_number
 from stages.engines import ep_context
 from stages.onnxgraph import identity_gathers, limits, padding, repair, rewrite
 from stages.onnxgraph import io as onnx_io
@@ -166,8 +167,9 @@ def _choose_output(graph: GraphProto, name: str | None) -> None:
     names = list(dict.fromkeys(output.name for output in graph.output))
     if not names:
         raise StageError(PLACE, "gives nothing (0 outputs)", "export a classifier")
-    if name is not None and name not in names and name.isdigit() and int(name) < len(names):
-        name = names[int(name)]
+    number = whole_number(name) if name is not None and name not in names else None
+    if number is not None and number < len(names):
+        name = names[number]
     if name is not None and name not in names:
         raise UsageError(
             "build.output", f"is no output of the file ({name})", f"name one of {', '.join(names)}"

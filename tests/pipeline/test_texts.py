@@ -8,7 +8,7 @@ import pytest
 
 from pipeline import texts
 from pipeline.errors import ConfigError, MadpipeError, SettingsFault
-from pipeline.texts import json_line, printable, screen_text
+from pipeline.texts import json_line, printable, screen_text, whole_number
 
 ESCAPES = {
     "clear": "\x1b[2J",
@@ -99,3 +99,19 @@ def test_every_print_of_the_commands_goes_through_it() -> None:
         "screen/plain.py: print(screen_text(printable(line)), file=self._stream, flush=True)",
         "screen/sweep_lines.py: print(line, file=self._stream, flush=True)",
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("12", 12),
+        ("007", 7),
+        ("\u0663", 3),
+        ("", None),
+        ("-1", None),
+        ("\u00b2", None),
+        ("9" * 5000, None),
+    ],
+)
+def test_digits_that_stand_for_a_count_are_its_number(text: str, number: int | None) -> None:
+    assert whole_number(text) == number
