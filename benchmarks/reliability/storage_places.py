@@ -145,6 +145,8 @@ def vanishing(place: Place) -> str:
     """A working folder, or a part of it, that is removed while a stage runs."""
     part = place.rng.choice(["", "work", "entries", "work/distill"])
     stage = place.rng.choice(STAGES[:3]) if part != "work/distill" else "distill"
+    if part == "entries" and stage == STAGES[0]:  # which has none yet
+        stage = STAGES[1]
     project = place.start(place.folder / "project", STAGES.index(stage))
     before = storage_judge.kept(project / HOME)
     place.remark = f"{part or 'all'} of it, while {stage} runs"
