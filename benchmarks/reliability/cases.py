@@ -14,6 +14,8 @@ import msgspec
 
 from pipeline import machine
 
+_CASE = "CASE"
+
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
     """One fault that is made on purpose."""
@@ -133,7 +135,7 @@ class Ledger:
 
 
 def timed_play(piece: Piece, case: Case, folder: Path, shared: Path) -> tuple[Outcome, float]:
-    """Play one case; what it raises is its fault.
+    """Play one case; what it raises is its fault, and its folder is called CASE in texts.
 
     Returns:
         What became of it, and its wall seconds.
@@ -143,4 +145,6 @@ def timed_play(piece: Piece, case: Case, folder: Path, shared: Path) -> tuple[Ou
         outcome = piece.play(case, folder, shared)
     except Exception as error:  # noqa: BLE001  (a campaign goes on behind a case that broke)
         outcome = Outcome(fault=f"the case itself broke: {type(error).__name__}: {error}")
-    return outcome, time.perf_counter() - begin_s
+    seconds = time.perf_counter() - begin_s
+    fault, remark = (text.replace(str(folder), _CASE) for text in (outcome.fault, outcome.remark))
+    return msgspec.structs.replace(outcome, fault=fault, remark=remark), seconds
