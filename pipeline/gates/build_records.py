@@ -15,7 +15,7 @@ SCHEMA = "madpipe.candidates/1"
 Count = Annotated[int, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 """A fraction from 0 to 1."""
-Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, Meta(extra_json_schema={"pattern": "^[0-9a-f]{64}$"})]
 
 
 class Signature(Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from pipeline.errors import StoreError
 
 SCHEMA = "madpipe.images/1"
 _Count = Annotated[int, Meta(ge=0)]
-_Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+_Sha256 = Annotated[str, Meta(extra_json_schema={"pattern": "^[0-9a-f]{64}$"})]
 
 
 class RealImages(Struct, frozen=True, kw_only=True):
