@@ -11,7 +11,8 @@ import re
 # Control characters but tabs, marks that turn the direction of text, separators of lines.
 _CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _WORKFLOW_LINE = re.compile(r"^(\s*)::")
-_MOST_DIGITS = 18
+_MOST_DIGITS = 4_000
+"""Python converts 4,300 and refuses more."""
 WORKFLOW_MARK = "##["
 """Begins a command in a log of GitHub Actions wherever in a line it stands."""
 
@@ -29,7 +30,7 @@ def decode(content: bytes) -> str:
 def whole_number(text: str) -> int | None:
     """Return the number that decimal digits stand for.
 
-    None for other texts, and for more digits than any count has, which Python refuses to convert.
+    None for other texts, and for more digits than Python converts.
     """
     return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else None
 

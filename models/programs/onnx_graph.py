@@ -20,6 +20,7 @@ from models.programs.moment_tap import MomentTap
 from models.programs.onnx_operators import OPERATORS
 from models.programs.onnx_shape_operators import Operator, UnsupportedNode
 
+_KNOWN = {"QuantizeLinear", "DequantizeLinear", *OPERATORS}
 _ONNX = ("", "ai.onnx")
 _RANGES: Mapping[int, tuple[int, int]] = {
     TensorProto.UINT8: (0, 255),
@@ -106,9 +107,8 @@ class TorchGraph(nn.Module):
         return constant
 
     def _step(self, node: NodeProto, done_with: tuple[str, ...]) -> _Step:
-        known = {"QuantizeLinear", "DequantizeLinear", *OPERATORS}
         has_graphs = any(a.HasField("g") or a.graphs for a in node.attribute)
-        if node.op_type not in known or node.domain not in _ONNX or has_graphs:
+        if node.op_type not in _KNOWN or node.domain not in _ONNX or has_graphs:
             raise UnsupportedNode(f"{node.op_type} ({node.name})")
         attributes = {a.name: _plain(helper.get_attribute_value(a)) for a in node.attribute}
         attributes |= {"outputs": len(node.output), "opset": self._opset}

@@ -109,9 +109,8 @@ def changed(
 
 def _is_font_list(path: Path) -> bool:
     """Return whether a folder holds what matplotlib keeps for whoever imports it, and no more."""
-    return path.name in (".cache", ".config") and [inner.name for inner in path.iterdir()] == [
-        "matplotlib"
-    ]
+    names = [inner.name for inner in path.iterdir()] if path.is_dir() else []
+    return path.name in (".cache", ".config") and names == ["matplotlib"]
 
 
 def _digests(folder: Path) -> dict[str, str]:

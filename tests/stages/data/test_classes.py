@@ -116,3 +116,8 @@ def test_a_file_without_names_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "c.json").write_text(text, encoding="utf-8")
     with pytest.raises(StageError, match=r"data\.classes: .*c\.json\); give a name in each line"):
         classes.of_settings(_data(classes="c.json"), tmp_path / "c.json")
+
+
+def test_numbers_of_any_length_sort_by_their_size() -> None:
+    names = ["9", "12345678901234567890", "1234567890123456789"]
+    assert sorted(names, key=classes.natural_key) == [names[0], names[2], names[1]]
