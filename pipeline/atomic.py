@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +74,24 @@ def naming(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+@contextlib.contextmanager
+def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
+    """Yield a folder of its own, in `parent` or the system's folder for such, and remove it.
+
+    Raises:
+        OSError: It cannot be made, or not be removed and is named: the system's error names a file
+            within it. Where what was done in it failed, that is what is raised.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="madpipe-", dir=parent))
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    with naming(folder):
+        shutil.rmtree(folder)
 
 
 @contextlib.contextmanager

@@ -37,6 +37,7 @@ import msgspec
 
 from pipeline import stored_files
 from pipeline.atomic import naming
+from pipeline.texts import values_as_utf8
 
 _PROGRESS_SHARE = 0.002
 """Of a session's time: how far apart a log has its progress, and by how much `logged_s` is off."""
@@ -56,11 +57,15 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         return cls(time_s=time.time(), kind=kind, stage=stage, fields=dict(fields))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the event as one flat record, as `--json` prints it."""
+        r"""Return the event as one flat record, as `--json` prints it.
+
+        Bytes of paths in it that are not UTF-8 read as `\xe9`.
+        """
         head: dict[str, Any] = {"time_s": round(self.time_s, 3), "kind": self.kind}
         if self.stage is not None:
             head["stage"] = self.stage
-        return head | self.fields
+        record: dict[str, Any] = values_as_utf8(head | self.fields)
+        return record
 
 
 Sink = Callable[[Event], None]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline import __version__, collector, machine
-from pipeline.atomic import make_folders
+from pipeline.atomic import make_folders, naming
 from pipeline.cache.digests import DigestCache
 from pipeline.cache.keys import changed_since, file_sha256
 from pipeline.cache.store import Entry, EntryRecord, OutputRecord, Store, remove_tree
@@ -184,7 +184,8 @@ class Runner:
             self.store.check_unfinished(stage.name, item.key)
         if is_resumed and (work / "out" / EVENTS_FILE).is_file():
             # A kill came while it was stored: what its earlier sessions told goes on as well.
-            (work / "out" / EVENTS_FILE).replace(work / EVENTS_FILE)
+            with naming(work / EVENTS_FILE):
+                (work / "out" / EVENTS_FILE).replace(work / EVENTS_FILE)
         remove_tree(work / "out" if is_resumed else work)
         make_folders(work / "out")
         (work / "failure.txt").unlink(missing_ok=True)
@@ -254,7 +255,8 @@ class Runner:
             path = work / "out" / file
             size = path.stat().st_size
             outputs[name] = OutputRecord(file=file, sha256=file_sha256(path), bytes=size)
-        (work / EVENTS_FILE).rename(work / "out" / EVENTS_FILE)
+        with naming(work / "out" / EVENTS_FILE):
+            (work / EVENTS_FILE).rename(work / "out" / EVENTS_FILE)
         record = EntryRecord(
             stage=item.stage.name,
             key=item.key,

@@ -7,6 +7,7 @@ takes escape sequences in them for commands, and so does a log of GitHub Actions
 import codecs
 import os
 import re
+from typing import Any
 
 # Control characters but tabs, marks that turn the direction of text, separators of lines.
 _CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -38,6 +39,27 @@ def whole_number(text: str) -> int | None:
 def as_utf8(text: str) -> str:
     r"""Return a text in which the bytes of file names that are not UTF-8 read as `\xe9`."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def is_utf8(path: str) -> bool:
+    """Return whether a path is of text; names of files can be of any bytes."""
+    return as_utf8(path) == path
+
+
+def values_as_utf8(value: Any) -> Any:
+    """Return lists and mappings with every text in them as `as_utf8` returns it.
+
+    Strict JSON has no place for the others, and msgspec raises UnicodeEncodeError at them.
+    """
+    match value:
+        case str():
+            return as_utf8(value)
+        case dict():
+            return {values_as_utf8(name): values_as_utf8(item) for name, item in value.items()}
+        case list() | tuple():
+            return [values_as_utf8(item) for item in value]
+        case _:
+            return value
 
 
 def printable(text: str) -> str:

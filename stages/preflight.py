@@ -5,12 +5,12 @@ Light: declarations hold these checks, and torch is imported only when one has t
 
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from models import registry
+from pipeline.atomic import scratch_folder
 from pipeline.errors import StageError
 from pipeline.settings import Data, Export, Teacher
 from stages.data import classes as class_orders
@@ -151,12 +151,12 @@ def try_export(network: "Classifier", card: "Card", *, code: Path | None, place:
 
     shape = (_TRIAL_IMAGES, card.channels, *card.size_px)
     images_NCHW = np.random.default_rng(0).random(shape, dtype=np.float32)
-    with TemporaryDirectory(prefix="madpipe-") as folder, torch.random.fork_rng(devices=[]):
+    with scratch_folder() as folder, torch.random.fork_rng(devices=[]):
         try:
             export(
                 copy.deepcopy(network).eval(),
                 card,
-                Path(folder) / "trial.onnx",
+                folder / "trial.onnx",
                 options=_TRIAL,
                 opset=BACKENDS[AUTO].opset,
                 images_NCHW=images_NCHW,

@@ -87,8 +87,12 @@ def left_behind(home: Path) -> str:
 
 
 def _names(path: Path) -> set[str]:
-    """Return what a message may call a path: itself, what it becomes, and the folder it is in."""
-    return {str(path), str(path.parent), str(_final(path)), str(_final(path).parent)}
+    """Return what a message may call a path: itself, what it becomes, and the folder it is in.
+
+    The work of a stage is removed as a whole, and may be named so.
+    """
+    work = {str(folder) for folder in path.parents if folder.parent.parent.name == "work"}
+    return {str(path), str(path.parent), str(_final(path)), str(_final(path).parent)} | work
 
 
 def _final(path: Path) -> Path:

@@ -25,6 +25,7 @@ from benchmarks.reliability.cases import Case, Outcome, Piece
 from benchmarks.reliability.small_project import STAGES, Ended
 from benchmarks.reliability.storage_shim import Fault, Shim, Site
 from benchmarks.reliability.storage_writes import HOME
+from pipeline import texts
 from pipeline.cache.store import Store
 
 _NAME = "storage-places"
@@ -61,9 +62,13 @@ class Place:
 
     def done(self, ended: Ended, project: Path) -> str:
         """Return what is wrong with a run that had to end well."""
+        return self.done_in(project / HOME, ended)
+
+    def done_in(self, home: Path, ended: Ended) -> str:
+        """Return what is wrong with a run that had to end well, with a working folder."""
         if ended.code or ended.stderr:
             return f"exit code {ended.code}, expected 0: {ended.stderr[-400:]}"
-        return self.wrong_results(project / HOME)
+        return self.wrong_results(home)
 
     def failed_then_done(self, ended: Ended, project: Path) -> str:
         """Return what is wrong with a run that had to fail in a project, and then with the next."""
@@ -213,9 +218,18 @@ def odd_name(place: Place) -> str:
         folder = place.folder / "/".join("x" * 49 for _ in range(length // 50 + 1))
     place.remark = ascii(name) if name else f"a path of {len(str(folder))} letters"
     project = place.start(folder, place.rng.randint(0, 3))
-    wrong = place.done(small_project.run(project, *_RUN), project)
+    variables, wrong, home = small_project.environment(), "", project / HOME
+    if not texts.is_utf8(name):  # libraries open no such path: a working folder there is refused
+        refused = small_project.run(project, *_RUN)
+        wrong = storage_judge.message_fault(refused, Path(texts.as_utf8(str(project))))
+        home = place.folder / "home"
+        if (project / HOME).exists():
+            (project / HOME).rename(home)
+        variables["MADPIPE_HOME"] = str(home)
+    ended = small_project.run(project, *_RUN, variables=variables)
+    wrong = wrong or place.done_in(home, ended)
     for words in (("report", "--out", f"{name} 1.html"), ("package", "--out", f"./{name} 2.zip")):
-        ended = small_project.run(project, *(os.fspath(word) for word in words))
+        ended = small_project.run(project, *words, variables=variables)
         if not wrong and ended.code:
             wrong = f"{words[0]}: exit code {ended.code}: {ended.stderr[-300:]}"
     return wrong

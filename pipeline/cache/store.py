@@ -36,6 +36,7 @@ from pipeline.atomic import (
 )
 from pipeline.cache.keys import KeyDocument, file_sha256
 from pipeline.errors import StoreError
+from pipeline.texts import is_utf8
 
 LAYOUT = 1
 RECORD_SCHEMA = 1
@@ -163,9 +164,13 @@ class Store:
         """Make the folder ready to be written to.
 
         Raises:
-            StoreError: It cannot be written, is of a newer layout, or has links in it.
+            StoreError: It cannot be written, is of a newer layout, has links in it, or is in a
+                path that safetensors and ONNX Runtime do not open.
         """
         self.check_layout()
+        if not is_utf8(str(self.home.absolute())):
+            remedy = "rename it, or name another folder with MADPIPE_HOME"
+            raise StoreError(str(self.home), "is in a path that is not UTF-8", remedy)
         with self.io_errors():
             self._check_links()
             make_folders(self.runs_path)

@@ -4,12 +4,12 @@ import importlib
 import shutil
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import msgspec
 from onnx import ModelProto
 
 from pipeline import machine
+from pipeline.atomic import scratch_folder
 from pipeline.cache.keys import file_sha256
 from pipeline.errors import StageError, UnavailableError
 from pipeline.gates import measurement_files
@@ -138,8 +138,7 @@ def build(
     converter = PrecisionConverter(
         model, images_NCHW, options, is_quantized=source.is_quantized, on_progress=on_progress
     )
-    with TemporaryDirectory(prefix="madpipe-", dir=engine.parent) as name:
-        folder = Path(name)
+    with scratch_folder(engine.parent) as folder:
         if train is None and images_NCHW is not None and options.int8 == "trained":
             module = importlib.import_module(_TRAINING)
             train = module.of_images(images_NCHW, options, on_progress, on_note)

@@ -12,12 +12,11 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 import msgspec
 
-from pipeline.atomic import write_bytes
+from pipeline.atomic import scratch_folder, write_bytes
 
 _ROOT = Path(__file__).parents[2]
 _MAX_CHARACTERS = 300
@@ -84,11 +83,11 @@ def started(
     """
     # The child finds the modules that this process runs from.
     python_path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
-    with TemporaryDirectory(prefix="madpipe-") as folder:
-        path = Path(folder, "request.json")
+    with scratch_folder() as folder:
+        path = folder / "request.json"
         write_bytes(path, msgspec.json.encode(request))
         with (
-            Path(folder, "messages").open("w+b") as messages,
+            (folder / "messages").open("w+b") as messages,
             subprocess.Popen(  # noqa: S603  (our own module)
                 [sys.executable, "-P", "-m", program, str(path)],
                 stdin=subprocess.DEVNULL,

@@ -15,7 +15,6 @@ Shape legend: B batch, C channel, H W space.
 import importlib
 import os
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ from typing import BinaryIO
 import msgspec
 import numpy as np
 
+from pipeline.atomic import scratch_folder
 from pipeline.errors import MadpipeError, StageError, UnavailableError
 from pipeline.gates.build_records import EngineManifest
 from pipeline.gates.measurements import FirstInference
@@ -162,7 +162,7 @@ def _answer(request: FirstRequest) -> FirstMessage:
     times_ms = _repeated(request, lambda: _first_ms(request, None), request.runs)
     cached_ms: list[float] = []
     if request.keeps_kernels:
-        with tempfile.TemporaryDirectory(prefix="madpipe-") as folder:
+        with scratch_folder() as folder:
             cache = Path(folder)
             # The first of these finds an empty folder and leaves its kernels there.
             cached_ms = _repeated(request, lambda: _first_ms(request, cache), request.runs + 1)[1:]

@@ -22,6 +22,7 @@ from pipeline.atomic import write_bytes
 from pipeline.errors import UnavailableError, first_line
 from pipeline.gates.build_records import EngineManifest, EpContext
 from pipeline.stage import StageError
+from pipeline.texts import is_utf8
 from stages.engines import ep_context, ort_provider
 from stages.engines.base import MANIFEST_FILE, BuildRequest, to_model_input
 from stages.engines.providers import PROVIDERS, compiles, hardware
@@ -74,6 +75,9 @@ class OrtSession:
         if not is_optimised:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         model, name = (engine, "a graph") if isinstance(engine, bytes) else (str(engine), engine)
+        if isinstance(model, str) and not is_utf8(model):
+            wrong = "is in a path that is not UTF-8, which ONNX Runtime does not open"
+            raise StageError(model, wrong, "rename it")
         if compiles(device):
             ort_provider.add(options, device, settings)
         elif device == "cuda":

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import msgspec
 import numpy as np
@@ -12,6 +11,7 @@ from onnx import ModelProto
 
 from models import registry
 from models.classifier import Classifier
+from pipeline.atomic import naming, scratch_folder
 from pipeline.cache.keys import file_sha256
 from pipeline.settings import Export
 from pipeline.stage import Context, StageError
@@ -115,8 +115,8 @@ def _written(
 ) -> Comparison:
     """Write a model where it agrees with torch; a file that does not is not left behind."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="madpipe-", dir=path.parent) as folder:
-        exported = Path(folder) / path.name
+    with scratch_folder(path.parent) as folder:
+        exported = folder / path.name
         onnx_io.save(model, exported)
         try:
             onnx_io.read(exported, "export")
@@ -132,5 +132,6 @@ def _written(
         comparison = compare(
             reference, OrtSession(exported).infer, options, batch_sizes=batch_sizes
         )
-        exported.replace(path)
+        with naming(path):
+            exported.replace(path)
     return comparison

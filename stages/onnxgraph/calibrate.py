@@ -8,8 +8,6 @@ import io
 import logging
 import math
 from collections.abc import Iterator
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from onnx import ModelProto, TensorProto
 from onnxruntime import quantization
 from onnxruntime.quantization import CalibrationMethod
 
+from pipeline.atomic import scratch_folder
 from pipeline.errors import MadpipeError, StageError, first_line
 from stages.engines.base import OnProgress, no_progress, to_model_input
 from stages.image_bank import Images
@@ -70,14 +69,14 @@ def activation_ranges(
     calibration_method, options = METHODS[method]
     name = model.graph.input[0].name
     is_bytes = model.graph.input[0].type.tensor_type.elem_type == TensorProto.UINT8
-    with TemporaryDirectory(prefix="madpipe-") as folder, quiet():
-        path = Path(folder) / "model.onnx"
+    with scratch_folder() as folder, quiet():
+        path = folder / "model.onnx"
         onnx.save(model, str(path))
         try:
             calibrator = quantization.create_calibrator(
                 path,
                 list(ops),
-                str(Path(folder) / "augmented.onnx"),
+                str(folder / "augmented.onnx"),
                 calibration_method,
                 extra_options=options,
             )

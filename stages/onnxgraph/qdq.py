@@ -10,8 +10,6 @@ graph with its optimisations on.
 """
 
 from collections.abc import Collection
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import onnx
@@ -19,6 +17,7 @@ from onnx import ModelProto
 from onnxruntime import quantization
 from onnxruntime.quantization import QuantType
 
+from pipeline.atomic import scratch_folder
 from pipeline.errors import StageError, first_line
 from stages.onnxgraph import layers
 from stages.onnxgraph.calibrate import METHODS, quiet
@@ -97,8 +96,8 @@ def quantize(
     # The mark that keeps the tool from advising to prepare the model.
     source.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
     full_range = _full_range(model, scheme) if reduce_range else {}
-    with TemporaryDirectory(prefix="madpipe-") as folder, quiet():
-        ranges_path, out = Path(folder) / "ranges.json", Path(folder) / "model.onnx"
+    with scratch_folder() as folder, quiet():
+        ranges_path, out = folder / "ranges.json", folder / "model.onnx"
         quantization.save_tensors_data(ranges, ranges_path)
         try:
             quantization.quantize_static(

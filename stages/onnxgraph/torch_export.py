@@ -14,8 +14,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import onnx
 import torch
@@ -25,6 +23,7 @@ from torch.export import Dim, ExportedProgram
 from torch.jit._trace import TracerWarning
 
 from pipeline import collector
+from pipeline.atomic import scratch_folder
 from pipeline.stage import StageError
 from stages.networks import card as cards
 from stages.networks.card import Card
@@ -223,11 +222,11 @@ def _decomposed(network: nn.Module, example: Tensor, opset: int) -> ModelProto:
 def _traced(network: nn.Module, example: Tensor, opset: int) -> ModelProto:
     """Export by tracing; StageError where Python decided by values, which a trace would fix."""
     with (
-        TemporaryDirectory(prefix="madpipe-") as folder,
+        scratch_folder() as folder,
         _descriptor_quiet(),
         warnings.catch_warnings(record=True) as caught,
     ):
-        written = Path(folder) / "traced.onnx"
+        written = folder / "traced.onnx"
         warnings.simplefilter("always")
         torch.onnx.export(
             network,

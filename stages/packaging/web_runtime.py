@@ -11,7 +11,6 @@ import json
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import stored_files
+from pipeline.atomic import scratch_folder
 from pipeline.errors import UnavailableError, UsageError
 from pipeline.gates.build_records import Signature
 from pipeline.stage import StageError
@@ -140,8 +140,8 @@ def _logits(
         "dims": images.shape,
     }
     script = Path(__file__).with_name("web_check.mjs")
-    with tempfile.TemporaryDirectory() as scratch:
-        paths = [Path(scratch, name) for name in ("engine.onnx", "images.bin")]
+    with scratch_folder() as scratch:
+        paths = [scratch / name for name in ("engine.onnx", "images.bin")]
         paths[0].write_bytes(engine)
         paths[1].write_bytes(images.tobytes())
         arguments = [node, *map(str, (script, runtime.module, *paths)), json.dumps(names)]

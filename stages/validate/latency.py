@@ -6,7 +6,6 @@ Shape legend: B batch, C channel, H W space, P processes, R repetitions, M measu
 """
 
 import multiprocessing
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -21,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.classifier import Classifier
+from pipeline.atomic import scratch_folder
 from pipeline.errors import UnavailableError, error_summary
 from pipeline.gates import measurements as records
 from pipeline.gates.build_records import EngineManifest
@@ -86,7 +86,7 @@ def measure(
         size: images.batch(torch.arange(size) % len(images), cpu).contiguous().numpy()
         for size in options.batch_sizes
     }
-    with tempfile.TemporaryDirectory(prefix="madpipe-") as folder:
+    with scratch_folder() as folder:
         engines, absent = {"engine": engine.path}, None
         if options.teacher_engine:
             try:
@@ -98,7 +98,7 @@ def measure(
         before = machine_load.read()
         if options.processes > 1:
             # The user's own file may carry no card, which a fresh process needs to load it.
-            file = Path(folder) / "teacher.safetensors"
+            file = folder / "teacher.safetensors"
             weights.save(file, teacher.network.backbone, cards.metadata(teacher.card))
             measure_files = partial(
                 _measure_files, file, teacher.code, paths, manifest, batches, options=options

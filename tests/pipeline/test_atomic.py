@@ -1,6 +1,7 @@
 """A file is written whole or not at all."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pipeline.atomic import (
     copy,
     make_folders,
     replace_folder,
+    scratch_folder,
     sync,
     write_bytes,
     write_lasting,
@@ -94,6 +96,26 @@ def test_a_folder_that_cannot_be_replaced_is_there_again(tmp_path: Path) -> None
     (tmp_path / "new").mkdir()
     replace_folder(tmp_path / "new", tmp_path / "old", aside=tmp_path / "aside")
     assert list((tmp_path / "old").iterdir()) == []
+
+
+def test_a_scratch_folder_is_removed_also_after_a_failure(tmp_path: Path) -> None:
+    with scratch_folder(tmp_path) as folder:
+        (folder / "f").write_bytes(b"one")
+    with pytest.raises(ZeroDivisionError), scratch_folder(tmp_path) as folder:
+        (folder / "f").write_bytes(bytes(1 // len([*folder.glob("*/*")])))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_scratch_folder_that_cannot_be_removed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Path) -> None:
+        raise OSError(5, "Input/output error", "f")
+
+    monkeypatch.setattr(shutil, "rmtree", fail)
+    with pytest.raises(OSError, match="Input/output") as caught, scratch_folder(tmp_path) as folder:
+        pass
+    assert caught.value.filename == str(folder)
 
 
 def test_an_interrupted_write_leaves_nothing_beside_the_file(

@@ -1,6 +1,7 @@
 """Events reach every sink in order, are flat records for programs, and are logged as lines."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,19 @@ def test_event_is_one_flat_record() -> None:
 
 def note(text: str) -> Event:
     return Event(time_s=1.0, kind="note", stage="make", fields={"text": text})
+
+
+def test_bytes_of_a_path_that_are_not_utf_8_can_be_read(tmp_path: Path) -> None:
+    path = os.fsdecode(b"caf\xe9/live.png")
+    event = Event.now("picture", {"path": path, "names": [path], "figures": {path: 1.5}}, "make")
+    expected = r"caf\xe9/live.png"
+    record = event.as_dict()
+    assert (record["path"], record["names"]) == (expected, [expected])
+    assert record["figures"] == {expected: 1.5}
+    assert event.fields["path"] == path
+    with event_log(tmp_path / "log") as log:
+        log(event)
+    assert json.loads((tmp_path / "log").read_text(encoding="utf-8"))["path"] == expected
 
 
 def test_log_is_appended_to(tmp_path: Path) -> None:

@@ -306,6 +306,15 @@ def test_store_that_cannot_be_written_is_an_error(run: Run, store: Store) -> Non
         run((FIRST,))
 
 
+def test_a_log_that_cannot_be_moved_to_its_entry_is_named_there(run: Run, code: Code) -> None:
+    code(
+        CODE
+        + "    (ctx.output('out').parent / 'events.jsonl' / 'in the way').mkdir(parents=True)\n"
+    )
+    with pytest.raises(StoreError, match=r"/out/events\.jsonl: cannot be read or written"):
+        run(BOTH)
+
+
 def test_figures_of_any_plain_kind_are_stored(run: Run, code: Code) -> None:
     code("def first(ctx):\n    ctx.output('out').touch()\n    ctx.metric('name', 'x')\n")
     metrics: dict[str, Any] = run((FIRST,)).entries["first"].record.metrics

@@ -3,16 +3,14 @@
 import os
 import signal
 import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 
-from pipeline.atomic import write_bytes
+from pipeline.atomic import scratch_folder, write_bytes
 from pipeline.stage import StageError
 from stages.distill.distributed import rendezvous
 from stages.distill.distributed.group import Group
@@ -64,8 +62,8 @@ def _train(store: Store, rank: int, size: int) -> None:
         contents: list[Any] = [None, None, None]
         dist.broadcast_object_list(contents, src=0)
         job, teacher, checkpoint = contents
-        with tempfile.TemporaryDirectory() as folder:
-            teacher_path, checkpoint_path = Path(folder) / "teacher", Path(folder) / "checkpoint"
+        with scratch_folder() as folder:
+            teacher_path, checkpoint_path = folder / "teacher", folder / "checkpoint"
             write_bytes(teacher_path, teacher)
             trainer, _ = build_trainer(job, teacher_path, Group(rank, size))
             if checkpoint is not None:

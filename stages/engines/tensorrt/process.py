@@ -1,14 +1,12 @@
 """The parent's side of a build: start the child, pass on its progress, and read how it ended."""
 
-import tempfile
-from pathlib import Path
 from typing import Any, TypedDict
 
 import msgspec
 import onnx
 
 from pipeline import machine
-from pipeline.atomic import write_bytes
+from pipeline.atomic import scratch_folder, write_bytes
 from pipeline.errors import UnavailableError
 from pipeline.stage import StageError
 from stages.engines import child_process
@@ -42,8 +40,8 @@ def build(request: BuildRequest, edition: Edition) -> Built:
     gpu = machine.gpus()[0] if machine.gpus() and not options.targets else None
     # Beside the engine, in the work of a stage: the next run removes it where this one is killed.
     parent = request.engine.resolve().parent
-    with tempfile.TemporaryDirectory(prefix="madpipe-", dir=parent) as folder:
-        engine = Path(folder, "engine").resolve()
+    with scratch_folder(parent) as folder:
+        engine = (folder / "engine").resolve()
         worker_request = WorkerRequest(
             backend=edition.backend,
             onnx=str(request.onnx.resolve()),

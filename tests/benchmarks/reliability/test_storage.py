@@ -130,6 +130,13 @@ def test_a_message_that_lacks_something_is_a_fault(code: int, stderr: str, wrong
     assert bool(wrong) == bool(fault)
 
 
+def test_the_work_of_a_stage_is_removed_as_a_whole_and_may_be_named_so() -> None:
+    stderr = "/p/h/work/make/key: cannot be read or written (busy); free space\n"
+    for name, is_fault in (("work/make/key/checkpoint/state", False), ("work/make/other", True)):
+        fault = storage_judge.message_fault(Ended(1, "", stderr), Path("/p"), [Path("/p/h", name)])
+        assert bool(fault) == is_fault
+
+
 def test_what_was_stored_and_is_lost_or_changed_is_a_fault(tmp_path: Path) -> None:
     entry = tmp_path / "entries" / "make" / "key"
     entry.mkdir(parents=True)

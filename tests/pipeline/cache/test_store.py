@@ -226,6 +226,16 @@ def test_folder_that_cannot_be_made_is_an_error_that_names_it(tmp_path: Path) ->
         store.prepare()
 
 
+def test_a_path_that_libraries_do_not_open_is_refused_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    with pytest.raises(StoreError, match=r"caf.*: is in a path that is not UTF-8; rename it"):
+        Store(folder / "home").prepare()
+    assert list(folder.iterdir()) == []
+
+
 def test_damaged_entries_are_listed_with_their_damage(store: Store) -> None:
     entry = put(store)
     (entry.path / "entry.json").unlink()

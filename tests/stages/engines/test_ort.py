@@ -35,6 +35,13 @@ def test_a_file_without_the_usual_ending_is_loaded(tiny: TinyRun, tmp_path: Path
     assert ort.open(tmp_path / "engine", device="cpu", threads=1)
 
 
+def test_a_path_that_it_does_not_open_is_named(tiny: TinyRun, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.onnx")
+    path.write_bytes(tiny.path("export/onnx").read_bytes())
+    with pytest.raises(StageError, match=r"is in a path that is not UTF-8, .*; rename it"):
+        ort.open(path, device="cpu", threads=1)
+
+
 class OnTheCpu(onnxruntime.InferenceSession):  # type: ignore[misc]
     """A session for the GPU whose nodes all fall on the CPU."""
 
