@@ -1,16 +1,18 @@
 """A shared cache in a folder: a store that several machines reach."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.cache.arrivals import record_fault
 from pipeline.cache.lock import write_lock
-from pipeline.cache.store import Entry, Store
+from pipeline.cache.store import GITIGNORE, Entry, Store
 from pipeline.cache.sync import copy_entries, copy_entry
 from pipeline.errors import BadEntry, RemoteError, StoreError
 
 _WAIT_S = 60.0
+_BEGUN = re.compile(r"(\.gitignore|layout\.json)\.[0-9a-f]{12}\.part")
 _URL_LAYOUT = "v1"
 
 
@@ -91,8 +93,9 @@ class FolderRemote:
         if home.exists() and not home.is_dir():
             raise RemoteError(self.name, "is a file", "name a folder or a URL")
         with self._faults(), self._store.io_errors():
-            other = next(home.iterdir(), None) if home.is_dir() else None
-        if other and not (home / "layout.json").exists():
+            is_new = home.is_dir() and not (home / "layout.json").exists()
+            other = next((p for p in home.iterdir() if not _is_begun(p)), None) if is_new else None
+        if other:
             wrong = f"is a folder with other files, and no cache ({other.name})"
             raise RemoteError(self.name, wrong, "name a new folder, or one that was pushed to")
 
@@ -106,3 +109,15 @@ class FolderRemote:
             if isinstance(error, RemoteError) or not is_here:
                 raise
             raise RemoteError(error.place, error.wrong, error.remedy) from error
+
+
+def _is_begun(path: Path) -> bool:
+    """Return whether a push that failed at its start, before there was a layout, leaves this."""
+    if path.is_symlink():
+        return False
+    if path.is_dir():
+        return path.name == "runs" and not any(path.iterdir())
+    is_gitignore = path.name == ".gitignore" and path.stat().st_size == len(GITIGNORE)
+    return _BEGUN.fullmatch(path.name) is not None or (
+        is_gitignore and path.read_bytes() == GITIGNORE
+    )

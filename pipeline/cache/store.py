@@ -41,6 +41,7 @@ from pipeline.texts import is_utf8
 LAYOUT = 1
 RECORD_SCHEMA = 1
 RECORD_FILE = "entry.json"
+GITIGNORE = b"*\n"
 _RECORD_DIGEST = "record_sha256"
 _KEY_DIGITS = 16
 _READ_ONLY = 0o444
@@ -176,7 +177,7 @@ class Store:
             make_folders(self.runs_path)
             layout = self.home / "layout.json"
             if not layout.exists():  # it comes last, so that neither is missing where one failed
-                write_bytes(self.home / ".gitignore", b"*\n")
+                write_bytes(self.home / ".gitignore", GITIGNORE)
                 write_bytes(layout, json.dumps({"layout": LAYOUT}).encode())
 
     def _check_links(self) -> None:

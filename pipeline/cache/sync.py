@@ -86,24 +86,35 @@ def take_in(
         StoreError: The store cannot be written.
     """
     work = store.work_path(stage, key)
-    folder = work / _ARRIVING
     with store.io_errors():
         store.check_unfinished(stage, key)
-        remove_tree(folder)
-        out = folder / "out"
-        out.mkdir(parents=True)
-        try:
+        with _arriving(work) as out:
             record = bring(out)
             if record is None:
                 return None
             with _COMMITS:
                 entry = store.commit(out, record, is_newest=store.newest(stage) is None)
-        finally:
-            remove_tree(folder)
-            with contextlib.suppress(OSError):
-                work.rmdir()  # unless there is a checkpoint in it
         remove_tree(work)
     return entry
+
+
+@contextlib.contextmanager
+def _arriving(work: Path) -> Iterator[Path]:
+    """Yield a folder for what arrives, and remove it: after a failure only where that works."""
+    folder = work / _ARRIVING
+    remove_tree(folder)
+    out = folder / "out"
+    out.mkdir(parents=True)
+    try:
+        yield out
+        remove_tree(folder)
+    except BaseException:
+        with contextlib.suppress(OSError):  # what failed before is what is to be said
+            remove_tree(folder)
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            work.rmdir()  # unless there is a checkpoint in it
 
 
 def _is_own(path: Path) -> bool:

@@ -64,7 +64,7 @@ def _write_folder(files: Files, out: Path) -> None:
             with naming(out / name):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-            sync(path)
+                sync(path)
         replace_folder(part, out, aside=aside)
     finally:
         for folder in (part, aside):

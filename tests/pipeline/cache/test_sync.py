@@ -1,15 +1,18 @@
 """Entries travel between working folders only whole and checked, and are cleaned up by rule."""
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from pipeline.cache import sync
+from pipeline.cache.folder_remote import FolderRemote
 from pipeline.cache.lock import write_lock
 from pipeline.cache.store import Entry, Store
 from pipeline.cache.sync import collect_garbage, copy_entries
-from pipeline.errors import LockedError, StoreError
+from pipeline.errors import LockedError, RemoteError, StoreError
 from pipeline.runner import Runner
 from pipeline.settings import Settings
 from pipeline.stage import Stage
@@ -50,6 +53,40 @@ def test_entry_is_copied_whole_and_has_its_key(
     assert copied.record == entry.record
     assert copied.output("out").read_text(encoding="utf-8") == "seed 0"
     assert other.newest("make") == copied
+
+
+def test_a_failure_is_named_where_what_arrived_cannot_be_removed_either(
+    other: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bring(_: Path) -> None:
+        monkeypatch.setattr(sync, "remove_tree", fail_at("arriving"))
+        fail_at("out.bin")(Path())
+
+    def fail_at(name: str) -> Callable[[Path], None]:
+        def fail(_: Path) -> None:
+            raise OSError(errno.EROFS, "Read-only file system", name)
+
+        return fail
+
+    with pytest.raises(StoreError, match=r"^out\.bin: cannot be read or written"):
+        sync.take_in(other, "make", "ab" * 32, bring)
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_a_push_goes_on_where_one_failed_at_its_start(
+    run_with_seed: Callable[[int], Entry], store: Store, other: Store, *, is_ours: bool
+) -> None:
+    run_with_seed(0)
+    (other.home / "runs").mkdir(parents=True)
+    (other.home / "layout.json.0123456789ab.part").write_bytes(b"{")
+    (other.home / ".gitignore").write_bytes(b"*\n" if is_ours else b"*.pyc\n")
+    remote = FolderRemote(other.home, "there")
+    if is_ours:
+        assert remote.push(store) == 1
+    else:
+        with pytest.raises(RemoteError, match=r"other files, and no cache \(\.gitignore\)"):
+            remote.push(store)
+        assert (other.home / ".gitignore").read_bytes() == b"*.pyc\n"
 
 
 def test_entry_that_is_there_is_not_copied_again(
