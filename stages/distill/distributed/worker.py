@@ -1,5 +1,6 @@
 """A process above rank 0, started by `launch` or by torchrun; it leaves nothing behind."""
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -24,6 +25,9 @@ def run(index: int, size: int, port: int, threads: int) -> None:
     # this signal sent where rank 0 is killed, and no handler of Python's would see it in time.
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    rank_0 = multiprocessing.parent_process()
+    if rank_0 is not None and os.getppid() != rank_0.pid:
+        return  # it was killed before, so that no signal comes, and its store is waited for
     torch.set_num_threads(threads)
     _train(TCPStore("127.0.0.1", port, is_master=False), index + 1, size)
 
