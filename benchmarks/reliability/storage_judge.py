@@ -89,10 +89,13 @@ def left_behind(home: Path) -> str:
 def _names(path: Path) -> set[str]:
     """Return what a message may call a path: itself, what it becomes, and the folder it is in.
 
-    The work of a stage is removed as a whole, and may be named so.
+    The work of a stage is removed as a whole, and may be named so; an entry that is to be moved
+    there is what cannot be moved.
     """
-    work = {str(folder) for folder in path.parents if folder.parent.parent.name == "work"}
-    return {str(path), str(path.parent), str(_final(path)), str(_final(path).parent)} | work
+    work = {folder for folder in path.parents if folder.parent.parent.name == "work"}
+    entries = {folder.parents[2] / "entries" / folder.parent.name / folder.name for folder in work}
+    names = {path, path.parent, _final(path), _final(path).parent} | work
+    return {str(name) for name in names | (entries if path.name == "replaced" else set())}
 
 
 def _final(path: Path) -> Path:

@@ -137,6 +137,14 @@ def test_the_work_of_a_stage_is_removed_as_a_whole_and_may_be_named_so() -> None
         assert bool(fault) == is_fault
 
 
+def test_an_entry_that_cannot_be_moved_aside_may_be_named() -> None:
+    stderr = "/p/h/entries/make/key: cannot be read or written (busy); free space\n"
+    for name, is_fault in (("replaced", False), ("out", True)):
+        paths = [Path("/p/h/work/make/key", name)]
+        fault = storage_judge.message_fault(Ended(1, "", stderr), Path("/p"), paths)
+        assert bool(fault) == is_fault
+
+
 def test_what_was_stored_and_is_lost_or_changed_is_a_fault(tmp_path: Path) -> None:
     entry = tmp_path / "entries" / "make" / "key"
     entry.mkdir(parents=True)
