@@ -6,8 +6,9 @@ be there still, what is new has to be whole or absent, and the same command has 
 """
 
 import hashlib
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ import msgspec
 
 from benchmarks.reliability import small_project, storage_judge, storage_shim, storage_writes
 from benchmarks.reliability.cases import Case, Outcome, Piece
-from benchmarks.reliability.small_project import STAGES
+from benchmarks.reliability.small_project import STAGES, Ended
 from benchmarks.reliability.storage_judge import Kept
 from benchmarks.reliability.storage_shim import Shim, Site
 from benchmarks.reliability.storage_writes import HOME
@@ -24,6 +25,7 @@ _NAME = "storage-commands"
 _SUPERFLUOUS = "f" * 16
 """An entry that `cache gc` removes."""
 _THERE = "there"
+_FAILED_ROW = re.compile(r"^\[\d+/\d+\] failed: (.+)$", re.MULTILINE)
 
 
 class Command(NamedTuple):
@@ -214,11 +216,18 @@ def play(case: Case, folder: Path, shared: Path) -> Outcome:
     wrong = storage_judge.store_fault(project / HOME, before, given_up=_SUPERFLUOUS)
     wrong = wrong or files_fault(left(project, command), files_before, whole)
     if not wrong and ended.code:
-        wrong = storage_judge.message_fault(ended, project, failed)
+        faults = [storage_judge.message_fault(e, project, failed) for e in _messages(ended, words)]
+        wrong = next(filter(None, faults), "")
         again = small_project.run(project, *words)
         if not wrong and again.code:
             wrong = f"then exit code {again.code}: {again.stderr[-400:]}"
     return Outcome(fault=wrong or missing(left(project, command), whole), remark=remark)
+
+
+def _messages(ended: Ended, words: Sequence[str]) -> list[Ended]:
+    """Return how a command ended, with one error each: of a sweep these are rows of its table."""
+    rows = [*dict.fromkeys(_FAILED_ROW.findall(ended.stdout))] if words[0] == "sweep" else []
+    return [ended._replace(stderr=f"{row}\n") for row in rows] or [ended]
 
 
 def files_fault(now: Leaves, before: Leaves, whole: Leaves) -> str:

@@ -9,7 +9,7 @@ import msgspec
 from onnx import ModelProto
 
 from pipeline import machine
-from pipeline.atomic import scratch_folder
+from pipeline.atomic import naming, scratch_folder
 from pipeline.cache.keys import file_sha256
 from pipeline.errors import StageError, UnavailableError
 from pipeline.gates import measurement_files
@@ -153,9 +153,12 @@ def build(
             if graph is not None:
                 shutil.move(result.engine.with_name(GRAPH_FILE), graph)
         notes.of_engine(result, candidates, model, on_note)
-        shutil.move(result.engine, engine)
-    manifest = _described(result, source, engine.name, file_sha256(onnx))
-    write_manifest(manifest, manifest_path)
+        # First, since a folder with a manifest alone, or with one of another engine, is no engine,
+        # and is still known as madpipe's by the next build, whatever comes between the two.
+        manifest = _described(result, source, engine.name, file_sha256(onnx))
+        write_manifest(manifest, manifest_path)
+        with naming(engine):
+            shutil.move(result.engine, engine)
     return manifest, candidates
 
 

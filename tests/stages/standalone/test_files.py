@@ -1,6 +1,7 @@
 """export and validate on files from anywhere; build is tested with its stage."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pipeline.gates import measurement_files
 from pipeline.gates import measurements as records
 from pipeline.settings import Build, Export, Validate
 from stages import standalone
+from stages.engines.open_engine import read_folder
 from stages.export.compare import Comparison
 from stages.networks.facts import Facts
 from stages.onnxgraph import io as onnx_io
@@ -204,6 +206,24 @@ def test_an_engine_is_validated_as_its_manifest_says_with_any_teacher(
     assert measurement_files.read(folder / "validation.json", records.Measurements) == measured
     files = contents.collect(folder, place="--engine", name=None, report=None)[1]
     assert b"a drop of 0.0000" in files["README.md"]
+
+
+def test_a_build_that_failed_between_its_files_can_be_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    weights_file(tmp_path / "w.safetensors")
+    standalone.export(tmp_path / "w.safetensors", tmp_path / "w.onnx")
+    options = Build(backend="onnxruntime", device="cpu", precision="fp32")
+    with monkeypatch.context() as full:
+        full.setattr(shutil, "move", fail)
+        with pytest.raises(OSError, match="No space") as caught:
+            standalone.build(tmp_path / "w.onnx", tmp_path / "engine", options)
+    assert caught.value.filename == str(tmp_path / "engine" / "engine.onnx")
+    standalone.build(tmp_path / "w.onnx", tmp_path / "engine", options)
+    assert read_folder(tmp_path / "engine", "here")
 
 
 def _foreign(folder: Path) -> Path:
