@@ -29,7 +29,7 @@ MOST_BYTES = 2**20
 MOST_FOLDER_BYTES = 16 * 2**10
 """The same for the working folder."""
 _EVERY_S, _OFTEN_S = 0.5, 0.2
-"""Between samples of a whole run, and of a short one."""
+"""Between samples of 20,000 rounds, and of what takes less time."""
 _NETWORKS = Path(__file__).with_name("tiny_networks.py")
 
 # A student that begins as its teacher does not collapse in 20,000 rounds.
@@ -135,7 +135,7 @@ def play(
     changes = [f"{work.setting}={units}", *work.settings, *more]
     options = [word for change in changes for word in ("--set", change)]
     stop_at = [units * number // (4 * work.stops) for number in range(1, work.stops + 1)]
-    every_s = _EVERY_S if is_whole else _OFTEN_S
+    every_s = _EVERY_S if is_whole and work.stage == "distill" else _OFTEN_S
     sessions = [
         session(project, work, [*few, *options], every_s=every_s, stop_at=at)
         for at in [*stop_at, None]

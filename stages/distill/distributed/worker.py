@@ -30,6 +30,7 @@ def run(index: int, size: int, port: int, threads: int) -> None:
         return  # it was killed before, so that no signal comes, and its store is waited for
     torch.set_num_threads(threads)
     _train(TCPStore("127.0.0.1", port, is_master=False), index + 1, size)
+    _leave()
 
 
 def main() -> None:

@@ -50,6 +50,17 @@ def test_a_worker_whose_rank_0_was_killed_at_its_start_ends() -> None:
         subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, timeout=120)
 
 
+def test_a_worker_that_is_done_does_not_take_python_down() -> None:
+    """Where a thread of torch's aborts it, all that was trained would count as lost."""
+    script = (
+        "import atexit, os; from stages.distill.distributed import worker\n"
+        "worker._train = worker.TCPStore = lambda *_, **__: None\n"
+        "atexit.register(os.abort)\n"
+        "worker.run(0, 2, 0, 1)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
 def test_without_torchrun_there_is_nobody_to_release(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
     worker.release()
