@@ -53,7 +53,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     seconds: float
     fault: str = ""
     remark: str = ""
-    figures: dict[str, float] = {}
+    figures: dict[str, float | None] = {}
+    """None: no number, for which JSON has no other word."""
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +116,7 @@ class Ledger:
             seconds=round(seconds, 3),
             fault=outcome.fault,
             remark=outcome.remark,
-            figures=outcome.figures,
+            figures=dict(outcome.figures),
         )
         self._append(line)
 

@@ -38,6 +38,8 @@ def slope(done: Sequence[float], values: Sequence[float]) -> Slope:
     if min(x) == max(x):
         message = "nothing was done between the samples"
         raise ValueError(message)
+    if min(y) == max(y):
+        return Slope(0.0, 0.0, 0.0)  # of which the fit has no interval
     line = scipy.stats.linregress(x, y)
     half = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, _BLOCKS - 2) * line.stderr)
     return Slope(float(line.slope), float(line.slope) - half, float(line.slope) + half)

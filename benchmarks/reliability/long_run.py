@@ -87,7 +87,7 @@ WORKS = (
     Work("stopped 3 times", stops=3),
     Work("method mad", settings=("distill.method=mad",)),
     Work("method mad, 2 processes", settings=("distill.method=mad", "distill.processes=2")),
-    Work("pairs measured", "validate", "pairs", "validate.pairs", units=5 * ROUNDS),
+    Work("pairs measured", "validate", "pairs", "validate.pairs", units=20 * ROUNDS),
 )
 
 

@@ -1,5 +1,6 @@
 """The frame of the campaign: ledgers that a kill cut short, cases that are played once, figures."""
 
+import math
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -108,6 +109,12 @@ def test_a_ledger_cut_short_by_a_kill_is_read_and_gone_on_with(
     assert [line.number for line in ledger.lines()] == [0, 1]
     assert toys.numbers() == ([0, 1] if cut_bytes == 1 else [0, 1, 1])
     assert toys.played[-1] == (1, cases[1].seed)
+
+
+def test_a_figure_that_is_no_number_keeps_no_ledger_from_being_read(ledger: Ledger) -> None:
+    case = Case.numbered(0, "toy", piece="toy", seed=0)
+    ledger.add(case, Outcome(figures={"slope": math.nan, "rise": 1.0}), 1.0)
+    assert [line.figures for line in ledger.lines()] == [{"slope": None, "rise": 1.0}]
 
 
 def test_of_a_case_that_was_played_twice_the_last_line_counts(ledger: Ledger) -> None:

@@ -58,6 +58,10 @@ def test_a_level_that_stays_up_is_a_rise(values: Sequence[float], risen: float) 
     assert growth.rise(values) == risen
 
 
+def test_what_does_not_change_has_no_slope_and_an_interval() -> None:
+    assert growth.slope([float(i) for i in range(40)], [5.0] * 40) == growth.Slope(0.0, 0.0, 0.0)
+
+
 def test_too_few_samples_have_no_level() -> None:
     with pytest.raises(ValueError, match="3 samples are too few"):
         growth.rise([1, 2, 3])
