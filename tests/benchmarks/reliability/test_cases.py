@@ -113,6 +113,7 @@ def test_a_ledger_cut_short_by_a_kill_is_read_and_gone_on_with(
 
 def test_a_figure_that_is_no_number_keeps_no_ledger_from_being_read(ledger: Ledger) -> None:
     case = Case.numbered(0, "toy", piece="toy", seed=0)
+    ledger.begin("toy", 0, Path())
     ledger.add(case, Outcome(figures={"slope": math.nan, "rise": 1.0}), 1.0)
     assert [line.figures for line in ledger.lines()] == [{"slope": None, "rise": 1.0}]
 
