@@ -153,13 +153,20 @@ def build(
             if graph is not None:
                 shutil.move(result.engine.with_name(GRAPH_FILE), graph)
         notes.of_engine(result, candidates, model, on_note)
-        # First, since a folder with a manifest alone, or with one of another engine, is no engine,
-        # and is still known as madpipe's by the next build, whatever comes between the two.
         manifest = _described(result, source, engine.name, file_sha256(onnx))
-        write_manifest(manifest, manifest_path)
-        with naming(engine):
-            shutil.move(result.engine, engine)
+        _leave(manifest, manifest_path, result.engine, engine)
     return manifest, candidates
+
+
+def _leave(manifest: EngineManifest, manifest_path: Path, built: Path, engine: Path) -> None:
+    """Write the manifest, then move the engine to its place.
+
+    A folder with a manifest alone, or with one of another engine, is no engine, and is still known
+    as madpipe's by the next build, whatever comes between the two.
+    """
+    write_manifest(manifest, manifest_path)
+    with naming(engine):
+        shutil.move(built, engine)
 
 
 def _described(
