@@ -9,7 +9,7 @@ import msgspec
 from onnx import ModelProto
 
 from pipeline import machine
-from pipeline.atomic import naming, scratch_folder
+from pipeline.atomic import scratch_folder
 from pipeline.cache.keys import file_sha256
 from pipeline.errors import StageError, UnavailableError
 from pipeline.gates import measurement_files
@@ -21,7 +21,7 @@ from stages.build.autotune import GRAPH_FILE, Autotuner, AutotuneResult, Train, 
 from stages.build.examine import examine, random_images
 from stages.engines import selection
 from stages.engines.base import BACKENDS, OnProgress, no_progress
-from stages.engines.open_engine import write_manifest
+from stages.engines.open_engine import place_engine
 from stages.engines.ort import OrtSession
 from stages.image_bank import Images
 from stages.onnxgraph import calibration_images, intake
@@ -154,19 +154,8 @@ def build(
                 shutil.move(result.engine.with_name(GRAPH_FILE), graph)
         notes.of_engine(result, candidates, model, on_note)
         manifest = _described(result, source, engine.name, file_sha256(onnx))
-        _leave(manifest, manifest_path, result.engine, engine)
+        place_engine(result.engine, engine, manifest, manifest_path)
     return manifest, candidates
-
-
-def _leave(manifest: EngineManifest, manifest_path: Path, built: Path, engine: Path) -> None:
-    """Write the manifest, then move the engine to its place.
-
-    A folder with a manifest alone, or with one of another engine, is no engine, and is still known
-    as madpipe's by the next build, whatever comes between the two.
-    """
-    write_manifest(manifest, manifest_path)
-    with naming(engine):
-        shutil.move(built, engine)
 
 
 def _described(

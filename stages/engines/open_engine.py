@@ -3,13 +3,14 @@
 Light: a backend's module is imported only when an engine of it is opened.
 """
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from pipeline import machine, stored_files
-from pipeline.atomic import write_bytes
+from pipeline.atomic import naming, write_bytes
 from pipeline.cache.keys import file_sha256
 from pipeline.errors import UsageError
 from pipeline.gates.build_records import EngineManifest
@@ -68,6 +69,20 @@ def read_manifest(manifest_path: Path, engine: Path) -> EngineManifest:
             "the engine", f"is of no known backend ({manifest.backend})", "build it again"
         )
     return manifest
+
+
+def place_engine(built: Path, engine: Path, manifest: EngineManifest, manifest_path: Path) -> None:
+    """Write the manifest of an engine, then move the engine to its place.
+
+    A folder with a manifest alone, or with one of another engine, is no engine, and is still known
+    as madpipe's by the next build, whatever comes between the two.
+
+    Raises:
+        OSError: One of them cannot be written, and is named.
+    """
+    write_manifest(manifest, manifest_path)
+    with naming(engine):
+        shutil.move(built, engine)
 
 
 def read_folder(folder: Path, place: str) -> tuple[EngineManifest, Path]:
