@@ -162,8 +162,7 @@ def _answer(request: FirstRequest) -> FirstMessage:
     times_ms = _repeated(request, lambda: _first_ms(request, None), request.runs)
     cached_ms: list[float] = []
     if request.keeps_kernels:
-        with scratch_folder() as folder:
-            cache = Path(folder)
+        with scratch_folder() as cache:
             # The first of these finds an empty folder and leaves its kernels there.
             cached_ms = _repeated(request, lambda: _first_ms(request, cache), request.runs + 1)[1:]
     return FirstMessage(
