@@ -150,26 +150,32 @@ class Project:
         except SettingsFault as fault:
             raise config.locate(self.path, self.overrides, fault) from fault
 
-    def measurements(self) -> Measurements | None:
-        """Return what the validate entry used last measured, None where nothing is measured.
+    def measurements(self, entry: Entry | None = None) -> Measurements | None:
+        """Return what a validate entry measured, None where nothing is measured.
+
+        Args:
+            entry: The one that a run used; without it the one that any run used last.
 
         Raises:
             StoreError: The stored measurements are damaged or of another schema.
         """
-        entry = self.store.newest(VALIDATE)
+        entry = entry or self.store.newest(VALIDATE)
         if entry is None:
             return None
         if damage := damage_of(entry):
             raise StoreError(str(entry.path), f"is damaged ({damage})", "madpipe run validate")
         return read(entry.output(MEASUREMENTS), Measurements)
 
-    def verdicts(self) -> list[Verdict]:
+    def verdicts(self, entry: Entry | None = None) -> list[Verdict]:
         """Judge the stored measurements by the gates of the settings; measures nothing.
+
+        Args:
+            entry: Of validate, as for `measurements`.
 
         Raises:
             StoreError: Nothing is measured yet, or it is damaged.
         """
-        measurements = self.measurements()
+        measurements = self.measurements(entry)
         if measurements is None:
             wrong = f"holds no measurements ({self.none_stored})"
             raise StoreError(str(self.store.home), wrong, "madpipe run validate")

@@ -12,6 +12,7 @@ from pipeline import estimates, exit_codes, machine, run_records
 from pipeline.cache import leftovers
 from pipeline.cache.digests import DigestCache
 from pipeline.cache.lock import write_lock
+from pipeline.cache.store import Entry
 from pipeline.config.load import table_of
 from pipeline.errors import LockedError, MadpipeError, StoreError
 from pipeline.estimates import RateRecorder
@@ -119,7 +120,7 @@ def _end(
         broadcast(sinks, "note", None, {"text": used.statement})
     if VALIDATE not in names or runner.is_smoke:
         return exit_codes.DONE
-    return _judge(project, sinks, inconclusive)
+    return _judge(project, runner.entries[VALIDATE], sinks, inconclusive)
 
 
 def _runner(
@@ -148,9 +149,12 @@ def _runner(
     return runner
 
 
-def _judge(project: Project, sinks: list[Sink], inconclusive: int) -> int:
-    """Judge what is measured by the gates, and return the exit code that follows."""
-    verdicts = project.verdicts()
+def _judge(project: Project, measured: Entry, sinks: list[Sink], inconclusive: int) -> int:
+    """Judge what the run measured by the gates, and return the exit code that follows.
+
+    By its own entry of validate: by now another run may have used another one last.
+    """
+    verdicts = project.verdicts(measured)
     emit_verdicts(verdicts, sinks)
     if not verdicts:
         broadcast(sinks, "note", None, {"text": "nothing was judged: the settings have no gates"})
@@ -176,8 +180,8 @@ def _run_planned(
     project: Project, runner: Runner, planned: Sequence[Planned], command: str
 ) -> None:
     """Use what is stored; run under the lock where anything is not."""
-    if all(item.action == "hit" for item in planned):
-        runner.use_stored(planned)
+    # Without the lock a stored stage may be removed between its check and its use.
+    if all(item.action == "hit" for item in planned) and runner.use_stored(planned):
         _remove_leftovers(project, command)
     else:
         try:

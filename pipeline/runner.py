@@ -53,11 +53,22 @@ class Runner:
     _imported: dict[str, str] = field(default_factory=dict)
     """The digests of the code of the stages that ran, when each began."""
 
-    def use_stored(self, planned: Sequence[Planned]) -> None:
-        """Take planned hits as they are; fills `entries` and `records`."""
-        for item in planned:
-            assert item.entry is not None
-            self._finish(item.stage.name, "hit", item.entry, 0.0)
+    def use_stored(self, planned: Sequence[Planned]) -> bool:
+        """Take planned hits as they are; fills `entries` and `records`.
+
+        Returns:
+            Whether all were still there: `cache gc` may have removed some since they were planned,
+            and then none is taken. It keeps those that are marked as used last.
+        """
+        hits = [item.entry for item in planned if item.entry is not None]
+        with self.store.io_errors():
+            for entry in hits:
+                self.store.mark_newest(entry.record.stage, entry.record.key)
+        if any(self.store.read(entry.record.stage, entry.record.key) is None for entry in hits):
+            return False
+        for entry in hits:
+            self._finish(entry.record.stage, "hit", entry, 0.0)
+        return True
 
     def bring(self, stages: Sequence[Stage]) -> list[Planned]:
         """Bring from the shared cache what it has of `stages`; return what is left to do.

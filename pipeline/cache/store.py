@@ -244,16 +244,26 @@ class Store:
 
     def newest(self, stage: str) -> Entry | None:
         """Return the entry of a stage that was used last, without checking its files."""
-        pointer = self.home / "entries" / stage / "newest"
+        path = self.newest_path(stage)
         try:
-            name = stored_files.read_bytes(pointer).decode().strip()
-            return _read(pointer.with_name(Path(name).name)).entry
+            return _read(path).entry if path else None
         except (OSError, ValueError):
             return None
 
+    def newest_path(self, stage: str) -> Path | None:
+        """Return the folder of the entry of a stage that was used last, which may be gone."""
+        pointer = self._newest_pointer(stage)
+        try:
+            return pointer.with_name(Path(stored_files.read_bytes(pointer).decode().strip()).name)
+        except (OSError, ValueError):
+            return None
+
+    def _newest_pointer(self, stage: str) -> Path:
+        return self.home / "entries" / stage / "newest"
+
     def mark_newest(self, stage: str, key: str) -> None:
         """Remember which entry of a stage was used last."""
-        pointer = self.home / "entries" / stage / "newest"
+        pointer = self._newest_pointer(stage)
         name = key[:_KEY_DIGITS].encode()
         if not pointer.is_file() or pointer.read_bytes() != name:
             write_lasting(pointer, name)

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline import atomic
 from pipeline.cache.arrivals import record_fault
 from pipeline.cache.lock import write_lock
-from pipeline.cache.store import Entry, EntryRecord, Store, damage_of, remove_tree
+from pipeline.cache.store import RECORD_FILE, Entry, EntryRecord, Store, damage_of, remove_tree
 from pipeline.errors import StoreError
 
 _ARRIVING = "arriving"
@@ -127,13 +127,15 @@ def collect_garbage(store: Store, *, keep: int, unfinished: bool) -> tuple[int, 
 
     With `unfinished` also the work of unfinished stages, whose checkpoints are lost by it. What is
     not named as this store names its folders, or is a link to another place, is not its own and
-    stays. Returns the number of folders removed and their bytes.
+    stays. A run of what is stored holds no lock; the entries that it marks as used last stay, too.
+    Returns the number of folders removed and their bytes.
 
     Raises:
         StoreError: A folder cannot be removed, or another process holds the store.
     """
+    unneeded: list[Path] = []
     to_remove: list[Path] = []
-    with write_lock(store, command="cache gc"):
+    with write_lock(store, command="cache gc"), store.io_errors():
         sound: dict[str, list[Entry]] = {}
         for path, lookup in store.entries():
             if not _is_own(path):
@@ -145,12 +147,32 @@ def collect_garbage(store: Store, *, keep: int, unfinished: bool) -> tuple[int, 
         for stage, entries in sound.items():
             newest = store.newest(stage)
             entries.sort(key=lambda entry: entry.record.created_utc, reverse=True)
-            to_remove += [entry.path for entry in entries[keep:] if entry != newest]
+            unneeded += [entry.path for entry in entries[keep:] if entry != newest]
         if unfinished:
             to_remove += [path for path in (store.home / "work").glob("*/*/") if _is_own(path)]
+        to_remove += [path for path in unneeded if _withdraw(store, path)]
         files = (file for path in to_remove for file in path.rglob("*") if not file.is_dir())
         freed = sum(file.lstat().st_size for file in files)
-        with store.io_errors():
-            for path in to_remove:
-                remove_tree(path)
+        for path in to_remove:
+            remove_tree(path)
     return len(to_remove), freed
+
+
+def _withdraw(store: Store, path: Path) -> bool:
+    """Take the record of an entry away, unless a run marked the entry as used last meanwhile.
+
+    A run of what is stored marks its entries and then looks whether they are there. Here the record
+    goes first and comes back where there is a mark by then. So the run misses the entry, or the
+    entry stays. Returns whether the record is gone.
+
+    Raises:
+        OSError: The entry cannot be removed.
+    """
+    record = path / RECORD_FILE
+    aside = record.with_name(f"{RECORD_FILE}.removed")
+    with atomic.naming(path):
+        record.rename(aside)
+        if store.newest_path(path.parent.name) != path:
+            return True
+        aside.rename(record)
+    return False

@@ -4,18 +4,23 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline import run_records
 from pipeline.cache.lock import write_lock
+from pipeline.cache.store import remove_tree
 from pipeline.errors import LockedError, StageError, StoreError, UnavailableError
 from pipeline.events import Event
+from pipeline.gates import measurement_files
+from pipeline.planner import Planned
 from pipeline.project import Project
 from pipeline.requirements import Unsupported
 from pipeline.run_pipeline import run_pipeline
+from pipeline.runner import Runner
 from pipeline.settings import Settings
 from pipeline.stage import Stage
 
@@ -129,6 +134,56 @@ def test_second_run_is_all_hits_and_judges_anew(project: Open) -> None:
     assert last_run(strict) == [("distill", "hit"), ("validate", "hit")]
 
 
+def test_a_stored_stage_that_gc_removes_after_the_plan_runs_anew(
+    project: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = project()
+    run(opened)
+    entry = opened.store.newest("distill")
+    assert entry is not None
+    plan = Project.plan
+
+    def plan_and_then_gc(self: Project, *args: Any) -> list[Planned]:
+        planned = plan(self, *args)
+        remove_tree(entry.path)
+        return planned
+
+    monkeypatch.setattr(Project, "plan", plan_and_then_gc)
+    assert run(opened) == 0
+    assert last_run(opened) == [("distill", "ran"), ("validate", "hit")]
+
+
+def test_a_run_is_judged_by_what_it_measured_not_by_what_another_used_last(
+    project: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = project()
+    run(opened)
+    mine = opened.store.newest("validate")
+    other = project("seed=8")
+    run(other)
+    others = opened.store.newest("validate")
+    assert mine is not None
+    assert others is not None
+    assert mine != others
+    judged: list[Path] = []
+    read = measurement_files.read
+
+    def read_and_note(path: Path, *args: Any) -> Any:
+        judged.append(path)
+        return read(path, *args)
+
+    def use_and_then_another_run(self: Runner, planned: Sequence[Planned]) -> bool:
+        is_used = use_stored(self, planned)
+        self.store.mark_newest("validate", others.record.key)
+        return is_used
+
+    use_stored = Runner.use_stored
+    monkeypatch.setattr(Runner, "use_stored", use_and_then_another_run)
+    monkeypatch.setattr("pipeline.project.read", read_and_note)
+    assert run(opened) == 0
+    assert [path.parent for path in judged] == [mine.path]
+
+
 @pytest.mark.parametrize(("inconclusive", "expected"), [(4, 4), (0, 0), (3, 3)])
 def test_inconclusive_gate_has_the_exit_code_that_was_asked_for(
     project: Open, inconclusive: int, expected: int
@@ -172,7 +227,7 @@ def test_record_that_cannot_be_written_is_an_error_but_hides_no_failure(
 
 def test_run_without_gates_notes_it(project: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = project()
-    monkeypatch.setattr(Project, "verdicts", lambda _: [])
+    monkeypatch.setattr(Project, "verdicts", lambda *_: [])
     events: list[Event] = []
     assert run(opened, events=events) == 0
     assert events[-2].fields == {"text": "nothing was judged: the settings have no gates"}

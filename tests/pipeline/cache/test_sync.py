@@ -179,6 +179,36 @@ def test_collecting_keeps_the_newest_and_the_one_used_last(
     assert names(store) == {entries[index].path.name for index in (0, 2, 3)}
 
 
+def test_collecting_keeps_what_a_run_marks_as_used_meanwhile(
+    run_with_seed: Callable[[int], Entry], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run of what is stored holds no lock, so its mark may come after gc chose what to remove."""
+    chosen, newest = run_with_seed(0), run_with_seed(1)
+    look = Store.newest
+
+    def looks_and_then_a_run_marks(self: Store, stage: str) -> Entry | None:
+        entry = look(self, stage)
+        store.mark_newest("make", chosen.record.key)
+        return entry
+
+    monkeypatch.setattr(Store, "newest", looks_and_then_a_run_marks)
+    assert collect_garbage(store, keep=0, unfinished=False) == (0, 0)
+    assert names(store) == {chosen.path.name, newest.path.name}
+    assert store.find("make", chosen.record.key).entry == chosen
+
+
+def test_an_entry_that_a_kill_left_without_record_goes_next_time(
+    run_with_seed: Callable[[int], Entry], store: Store
+) -> None:
+    """Its record is taken away before it is removed."""
+    withdrawn, sound = run_with_seed(0), run_with_seed(1)
+    record = withdrawn.path / "entry.json"
+    record.rename(withdrawn.path / "entry.json.removed")
+    assert store.find("make", withdrawn.record.key).entry is None
+    assert collect_garbage(store, keep=3, unfinished=False)[0] == 1
+    assert names(store) == {sound.path.name}
+
+
 @pytest.mark.parametrize("harm", ["record", "bytes"])
 def test_collecting_removes_damaged_entries(
     run_with_seed: Callable[[int], Entry], store: Store, harm: str
