@@ -22,9 +22,13 @@ from pipeline.cache.lock import write_lock
 from pipeline.cache.store import Store
 
 CASES = 50
+CASES_BY_TURNS = 10
+"""After those of the other kinds, since the ledgers go by number."""
 OPTIONS = ((), ("--keep", "1"), ("--unfinished",), ("--keep", "1", "--unfinished"))
 _REFUSED = "another process is writing here"
 _LONGEST_PAUSE_S = 1.0
+_TURNS = 12
+"""An even number: the last one is the project as it is."""
 _LIMIT_S = 600.0
 _FOREIGN = (
     "notes.txt",
@@ -110,17 +114,34 @@ def read(project: Path, chance: random.Random) -> Calls:
     return calls
 
 
+def by_turns(project: Path, chance: random.Random) -> Calls:
+    """Runs with two settings by turns, of which mostly all is stored, so that they hold no lock.
+
+    What was used last is what the other one does not need, and gc may take it under its hands.
+    """
+    calls = Calls(0, 0)
+    for turn in range(_TURNS):
+        changes = ("--set", "distill.alpha=0.8") if turn % 2 == 0 else ()
+        more = _beside(project, chance, "run", "all", *changes, options=OPTIONS[1:2])
+        calls = Calls(calls.done + more.done, calls.refused + more.refused)
+    return calls
+
+
 KINDS: Sequence[Callable[[Path, random.Random], Calls]] = (
     run_all, stage_by_stage, stopped, sweep, pushed, waiting, read,
 )  # fmt: skip
 
 
 def cases(seed: int) -> list[Case]:
-    """Return as many cases of each kind."""
+    """Return as many cases of each kind, and those of runs by turns after them."""
     return [
-        Case.numbered(number, KINDS[number % len(KINDS)].__name__, piece="gc", seed=seed)
-        for number in range(CASES)
+        Case.numbered(number, _kind(number).__name__, piece="gc", seed=seed)
+        for number in range(CASES + CASES_BY_TURNS)
     ]
+
+
+def _kind(number: int) -> Callable[[Path, random.Random], Calls]:
+    return KINDS[number % len(KINDS)] if number < CASES else by_turns
 
 
 def prepare(shared: Path) -> None:
@@ -141,7 +162,7 @@ def play(case: Case, folder: Path, shared: Path) -> Outcome:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("mine", encoding="utf-8")
     try:
-        calls = KINDS[case.number % len(KINDS)](project, chance)
+        calls = _kind(case.number)(project, chance)
     except AssertionError as error:
         return Outcome(fault=f"expected the command to end as if alone, seen: {error}")
     results = small_project.results(home)
