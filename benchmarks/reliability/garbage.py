@@ -20,6 +20,7 @@ from benchmarks.reliability.cases import Case, Outcome, Piece
 from benchmarks.reliability.small_project import STAGES, Ended, Results
 from pipeline.cache.lock import write_lock
 from pipeline.cache.store import Store
+from pipeline.cache.sync import copy_entries
 
 CASES = 50
 CASES_BY_TURNS = 10
@@ -27,8 +28,8 @@ CASES_BY_TURNS = 10
 OPTIONS = ((), ("--keep", "1"), ("--unfinished",), ("--keep", "1", "--unfinished"))
 _REFUSED = "another process is writing here"
 _LONGEST_PAUSE_S = 1.0
-_TURNS = 12
-"""An even number: the last one is the project as it is."""
+_TURNS = 21
+"""An odd number: the last one is of the project as it is."""
 _LIMIT_S = 600.0
 _FOREIGN = (
     "notes.txt",
@@ -115,14 +116,26 @@ def read(project: Path, chance: random.Random) -> Calls:
 
 
 def by_turns(project: Path, chance: random.Random) -> Calls:
-    """Runs with two settings by turns, of which mostly all is stored, so that they hold no lock.
+    """Runs with two settings by turns, of which all is stored, so that they hold no lock.
 
-    What was used last is what the other one does not need, and gc may take it under its hands.
+    gc comes at a random moment of each, and may take what was neither used last nor made last:
+    the entries of the first setting, until its run marks them.
     """
+    other = ("--set", "distill.alpha=0.8")
+    home, kept = project / ".madpipe", Store(project / "kept")
+    for changes in ((), other):
+        ended = small_project.run(project, "run", "all", *changes, limit_s=_LIMIT_S)
+        assert ended.code == 0, ended.stderr
+    copy_entries(Store(home), kept)
     calls = Calls(0, 0)
     for turn in range(_TURNS):
-        changes = ("--set", "distill.alpha=0.8") if turn % 2 == 0 else ()
-        more = _beside(project, chance, "run", "all", *changes, options=OPTIONS[1:2])
+        copy_entries(kept, Store(home))
+        process = small_project.start(project, "run", "all", *(() if turn % 2 == 0 else other))
+        with _killed_at_the_end(process):
+            time.sleep(chance.uniform(0.0, _LONGEST_PAUSE_S))
+            more = collect(project, chance, options=OPTIONS[1:2])
+            _, errors = process.communicate(timeout=_LIMIT_S)
+        assert process.returncode == 0, f"exit code {process.returncode}: {errors[-300:]}"
         calls = Calls(calls.done + more.done, calls.refused + more.refused)
     return calls
 
