@@ -51,6 +51,13 @@ def small_disk(folder: Path, kib: int) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", folder], check=True)  # noqa: S607
 
 
+def fill(path: Path) -> None:
+    """Write a file until its file system has no room for another byte."""
+    with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
+        while file.write(bytes(512)):
+            pass
+
+
 def mount(*words: str) -> None:
     """Call `mount`."""
     subprocess.run(["mount", *words], check=True)  # noqa: S607

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.reliability import (
+    large_store,
     small_project,
     storage_judge,
     storage_mounts,
@@ -262,6 +263,27 @@ def reader_gone(place: Place) -> str:
     return place.done(Ended(process.wait(), "", stderr), project)
 
 
+def full_gc(place: Place) -> str:
+    """A disk without any room, on which `cache gc` makes some."""
+    project = place.folder / "disk"
+    with storage_mounts.small_disk(project, _ROOM_KIB):
+        place.start(project, _ALL_STORED)
+        store = Store(project / HOME)
+        before = storage_judge.kept(store.home)
+        for stage in place.rng.sample(STAGES, 2):
+            entry = store.newest(stage)
+            assert entry is not None
+            large_store.copy_entry(store, entry, 0)
+        storage_mounts.fill(project / "fill")
+        ended = small_project.run(project, "cache", "gc", "--keep", "1")
+        place.remark = f"exit {ended.code}, {ended.stdout.strip()}"
+        if ended.code or "removed 2 folders" not in ended.stdout:
+            return f"gc made no room: exit code {ended.code}: {ended.stdout} {ended.stderr}"
+        wrong = storage_judge.store_fault(store.home, before)
+        (project / "fill").unlink()
+        return wrong or place.done(small_project.run(project, *_RUN), project)
+
+
 KINDS: tuple[tuple[Callable[[Place], str], int, bool], ...] = (
     (full, 30, True),
     (read_only, 6, True),
@@ -275,12 +297,15 @@ KINDS: tuple[tuple[Callable[[Place], str], int, bool], ...] = (
     (reader_gone, 8, False),
 )
 """What is done, how often, and whether it needs root."""
+LATER_KINDS: tuple[tuple[Callable[[Place], str], int, bool], ...] = ((full_gc, 4, True),)
+"""Those that came when others had been played: ledgers go by number, so theirs come last."""
 
 
 def cases(seed: int) -> list[Case]:
     """Return all cases, the kinds in turns."""
     rounds = range(max(count for _, count, _ in KINDS))
     kinds = [kind for i in rounds for kind, count, _ in KINDS if i < count]
+    kinds += [kind for kind, count, _ in LATER_KINDS for _ in range(count)]
     return [
         Case.numbered(number, kind.__name__.replace("_", " "), piece=_NAME, seed=seed)
         for number, kind in enumerate(kinds)
@@ -296,7 +321,9 @@ def prepare(shared: Path) -> None:
 
 def play(case: Case, folder: Path, shared: Path) -> Outcome:
     """Run in one place."""
-    kind, _, needs_root = next(k for k in KINDS if k[0].__name__.replace("_", " ") == case.what)
+    kind, _, needs_root = next(
+        k for k in (*KINDS, *LATER_KINDS) if k[0].__name__.replace("_", " ") == case.what
+    )
     if needs_root and (lacking := storage_mounts.why_not()):
         return Outcome(remark=lacking)
     place = Place(case, folder, shared)

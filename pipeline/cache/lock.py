@@ -4,6 +4,7 @@ The lock is the operating system's, so a killed process releases it by dying.
 """
 
 import contextlib
+import errno
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from pipeline.errors import Interrupted, LockedError, StoreError
 from pipeline.file_lock import NoLocksError, try_lock
 
 _POLL_S = 0.2
+_WITHOUT_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _REACH = "let one machine at a time use this folder, or mount it with locks that reach all of them"
 
 
@@ -27,11 +29,14 @@ def write_lock(
     wait_s: float = 0.0,
     on_wait: Callable[[str], None] = lambda _: None,
     stop_asked: Callable[[], bool] = lambda: False,
+    on_unnamed: Callable[[str], None] | None = None,
 ) -> Iterator[None]:
     """Hold the working folder for writing; wait up to `wait_s` seconds for another process.
 
     `command` says what this process does, for whoever waits for it. `on_wait` gets one sentence
-    when waiting begins, and `stop_asked` returns whether a signal asked to end it.
+    when waiting begins, and `stop_asked` returns whether a signal asked to end it. `on_unnamed` is
+    for what makes room: where the disk has none for the name of this process it gets one sentence,
+    and the folder is held without.
 
     Raises:
         Interrupted: A stop was asked for while waiting.
@@ -47,7 +52,7 @@ def write_lock(
         _check_left_name(store, holder_path, on_wait, stop_asked)
         with contextlib.ExitStack() as on:
             with store.io_errors(), naming(holder_path):
-                other = on.enter_context(lock_holder.named(holder_path, Holder.here(command)))
+                other = _name_holder(on, holder_path, command, on_unnamed)
             leftovers.remove(store)
             yield
             if (intruder := other()) is not None:
@@ -56,6 +61,27 @@ def write_lock(
                 raise StoreError(str(store.home), wrong, remedy)
     finally:
         release()
+
+
+def _name_holder(
+    on: contextlib.ExitStack,
+    holder_path: Path,
+    command: str,
+    on_unnamed: Callable[[str], None] | None,
+) -> Callable[[], Holder | None]:
+    """Name this process while `on` lasts; return what tells of another that named itself.
+
+    Raises:
+        OSError: The name cannot be written.
+    """
+    try:
+        return on.enter_context(lock_holder.named(holder_path, Holder.here(command)))
+    except OSError as error:
+        if on_unnamed is None or error.errno not in _WITHOUT_ROOM:
+            raise
+        holder_path.unlink(missing_ok=True)  # it was made, and is empty
+        on_unnamed(f"{holder_path}: no room to name this process for others ({error.strerror})")
+    return lambda: None
 
 
 def _acquired(

@@ -122,7 +122,13 @@ def _is_own(path: Path) -> bool:
     return _FOLDER_NAME.fullmatch(path.name) is not None and not path.is_symlink()
 
 
-def collect_garbage(store: Store, *, keep: int, unfinished: bool) -> tuple[int, int]:
+def collect_garbage(
+    store: Store,
+    *,
+    keep: int,
+    unfinished: bool,
+    on_note: Callable[[str], None] = lambda _: None,
+) -> tuple[int, int]:
     """Remove damaged entries and all but the `keep` newest of each stage and the one used last.
 
     With `unfinished` also the work of unfinished stages, whose checkpoints are lost by it. What is
@@ -135,7 +141,7 @@ def collect_garbage(store: Store, *, keep: int, unfinished: bool) -> tuple[int, 
     """
     unneeded: list[Path] = []
     to_remove: list[Path] = []
-    with write_lock(store, command="cache gc"), store.io_errors():
+    with write_lock(store, command="cache gc", on_unnamed=on_note), store.io_errors():
         sound: dict[str, list[Entry]] = {}
         for path, lookup in store.entries():
             if not _is_own(path):

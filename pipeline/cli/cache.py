@@ -89,8 +89,10 @@ def gc(config: Config = DEFAULT_CONFIG, keep: Keep = 3, *, unfinished: Unfinishe
     with contextlib.ExitStack() as on:
         # Between its jobs a sweep lets go of the working folder, whose entries it goes on to need.
         if (jobs := sweep_store(store)).home.is_dir():
-            on.enter_context(write_lock(jobs, command="cache gc"))
-        removed, freed = sync.collect_garbage(store, keep=keep, unfinished=unfinished)
+            on.enter_context(write_lock(jobs, command="cache gc", on_unnamed=common.write_note))
+        removed, freed = sync.collect_garbage(
+            store, keep=keep, unfinished=unfinished, on_note=common.write_note
+        )
     common.write(f"removed {removed} folders, {formatting.size(freed)}")
 
 

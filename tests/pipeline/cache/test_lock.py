@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -109,6 +110,28 @@ def test_killed_process_releases_it(store: Store, holder: subprocess.Popen[str])
     with hold(store):
         holder_record = json.loads((store.home / "lock.json").read_text(encoding="utf-8"))
         assert holder_record["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_what_makes_room_holds_it_without_a_name_on_a_full_disk(
+    store: Store, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    store.prepare()
+    record = store.home / "lock.json"
+
+    def write_bytes(self: Path, _content: bytes) -> int:
+        self.touch()
+        raise OSError(code, os.strerror(code), str(self))
+
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    notes: list[str] = []
+    with write_lock(store, command="cache gc", on_unnamed=notes.append):
+        assert not record.exists()
+        with pytest.raises(LockedError, match="not named itself yet"), hold(store):
+            pass
+    assert notes == [f"{record}: no room to name this process for others ({os.strerror(code)})"]
+    with pytest.raises(StoreError, match=r"lock\.json: cannot be read or written"), hold(store):
+        pass
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", "3"])
