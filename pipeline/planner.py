@@ -5,8 +5,9 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Literal, NamedTuple
 
 from pipeline.cache.digests import DigestCache
+from pipeline.cache.entry import Entry
 from pipeline.cache.keys import KeyDocument, differences, key_document, key_of
-from pipeline.cache.store import Entry, Store
+from pipeline.cache.store import Store
 from pipeline.errors import UsageError, did_you_mean
 from pipeline.settings import Settings
 from pipeline.stage import Stage

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.cache.digests import DigestCache
-from pipeline.cache.store import Entry, Store, damage_of
+from pipeline.cache.entry import Entry, damage_of
+from pipeline.cache.store import Store
 from pipeline.config import load as config
 from pipeline.config.rules import broken_rules
 from pipeline.errors import SettingsFault, StoreError, UsageError

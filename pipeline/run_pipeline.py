@@ -11,8 +11,8 @@ import msgspec
 from pipeline import estimates, exit_codes, machine, run_records
 from pipeline.cache import leftovers
 from pipeline.cache.digests import DigestCache
+from pipeline.cache.entry import Entry
 from pipeline.cache.lock import write_lock
-from pipeline.cache.store import Entry
 from pipeline.config.load import table_of
 from pipeline.errors import LockedError, MadpipeError, StoreError
 from pipeline.estimates import RateRecorder

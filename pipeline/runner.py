@@ -16,8 +16,9 @@ from typing import Any, Literal
 from pipeline import __version__, collector, machine
 from pipeline.atomic import make_folders, naming
 from pipeline.cache.digests import DigestCache
+from pipeline.cache.entry import Entry, EntryRecord, OutputRecord
 from pipeline.cache.keys import changed_since, file_sha256
-from pipeline.cache.store import Entry, EntryRecord, OutputRecord, Store, remove_tree
+from pipeline.cache.store import Store, remove_tree
 from pipeline.checkpoint import Checkpoints
 from pipeline.errors import Interrupted, MadpipeError, StageError
 from pipeline.events import EVENTS_FILE, Sink, broadcast, event_log, logged_s

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from pipeline.cache.entry import Entry
 from pipeline.cache.remotes import Remote, open_remote
-from pipeline.cache.store import Entry, Store
+from pipeline.cache.store import Store
 from pipeline.errors import BadEntry, Interrupted, RemoteError, UnavailableError
 from pipeline.settings import Cache
 

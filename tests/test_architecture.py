@@ -61,6 +61,7 @@ ORDER = """
     cache.users_code
     cache.externals
     cache.keys
+    cache.entry
     cache.store
     cache.leftovers cache.lock_holder
     planner cache.lock run_records estimates cache.arrivals cache.remote_faults cache.transfers

@@ -20,8 +20,9 @@ import msgspec
 
 from benchmarks.reliability import small_project
 from benchmarks.reliability.cases import Case, Outcome, Piece
+from pipeline.cache.entry import Entry
 from pipeline.cache.keys import key_of
-from pipeline.cache.store import Entry, Store
+from pipeline.cache.store import Store
 
 ENTRIES, FEW_ENTRIES = 5_000, 10
 UNFINISHED = 300

@@ -12,7 +12,7 @@ import msgspec
 
 from benchmarks.reliability import fault_points, leftovers, small_project
 from benchmarks.reliability.fault_points import Call
-from pipeline.cache.store import EntryRecord
+from pipeline.cache.entry import EntryRecord
 
 _BYTE_BY_BYTE = frozenset({"teacher", "distill", "export"})
 """Stages of which every output has to come out byte by byte."""

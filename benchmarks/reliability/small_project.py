@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.cache.store import EntryRecord
+from pipeline.cache.entry import EntryRecord
 
 MADPIPE = Path(sys.executable).with_name("madpipe")
 STAGES = ("teacher", "distill", "export", "build", "validate")

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.reliability.small_project import Ended
-from pipeline.cache.store import Store, damage_of
+from pipeline.cache.entry import damage_of
+from pipeline.cache.store import Store
 
 _FOREIGN = re.compile(r"Traceback|\[Errno|\b[A-Z]\w*(Error|Exception)\b|unexpected|enforce fail")
 _FAILED = 1

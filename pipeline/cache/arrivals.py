@@ -3,8 +3,8 @@
 import re
 from pathlib import PurePosixPath, PureWindowsPath
 
+from pipeline.cache.entry import RECORD_FILE, EntryRecord
 from pipeline.cache.keys import key_of
-from pipeline.cache.store import RECORD_FILE, EntryRecord
 
 LARGEST_RECORD_BYTES = 8 * 2**20
 """Records are some kilobytes; no more than this is read of one."""

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.cache.arrivals import record_fault
+from pipeline.cache.entry import Entry
 from pipeline.cache.lock import write_lock
-from pipeline.cache.store import GITIGNORE, Entry, Store
+from pipeline.cache.store import GITIGNORE, Store
 from pipeline.cache.sync import copy_entries, copy_entry
 from pipeline.errors import BadEntry, RemoteError, StoreError
 

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from pipeline.cache.entry import Entry
 from pipeline.cache.folder_remote import FolderRemote
-from pipeline.cache.store import Entry, Store
+from pipeline.cache.store import Store
 from pipeline.cache.urls import is_url, parse, without_secrets
 from pipeline.errors import RemoteError, UsageError
 from pipeline.paths import expanded, with_variables

@@ -16,14 +16,10 @@ An entry comes about by one rename of its finished folder and is checked when it
 
 import contextlib
 import errno
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import msgspec
 
 from pipeline import stored_files
 from pipeline.atomic import (
@@ -34,96 +30,16 @@ from pipeline.atomic import (
     write_bytes,
     write_lasting,
 )
-from pipeline.cache.keys import KeyDocument, file_sha256
+from pipeline.cache.entry import RECORD_FILE, Entry, EntryRecord, Lookup, damage_of, read_entry
 from pipeline.errors import StoreError
 from pipeline.texts import is_utf8
 
 LAYOUT = 1
-RECORD_SCHEMA = 1
-RECORD_FILE = "entry.json"
 GITIGNORE = b"*\n"
-_RECORD_DIGEST = "record_sha256"
 _KEY_DIGITS = 16
 _READ_ONLY = 0o444
 _FOLDERS = ("entries", "work", "cache", "sweep")
 """In the working folder: those that have folders in them."""
-
-
-class OutputRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One output file of an entry."""
-
-    file: str
-    sha256: str
-    bytes: int
-
-
-class EntryRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The record of one finished stage: what went in, what came out, and when."""
-
-    schema: int = RECORD_SCHEMA
-    stage: str
-    key: str
-    key_document: KeyDocument = msgspec.field(name="parts")
-    """All that decides the result; its digest is the key."""
-    outputs: dict[str, OutputRecord]
-    metrics: dict[str, Any]
-    seconds: float
-    """Of all sessions, where the stage was resumed."""
-    resumed: bool
-    created_utc: str
-    madpipe: str
-    """Version of madpipe."""
-    host: dict[str, str]
-    """Facts of the machine that ran it, for the report; the key has its own."""
-
-    @classmethod
-    def decode(cls, content: bytes) -> "EntryRecord":
-        """Return the record that `content` holds, after checking the digest it carries of itself.
-
-        Raises:
-            msgspec.DecodeError: It holds none, another schema's, or one that was changed.
-        """
-        fields = stored_files.decode(content, dict[str, Any])
-        digest = fields.pop(_RECORD_DIGEST, None)
-        if fields.get("schema") != RECORD_SCHEMA:
-            message = f"it is of schema {fields.get('schema')}, this madpipe knows {RECORD_SCHEMA}"
-            raise msgspec.ValidationError(message)
-        if digest != _digest(fields):
-            message = "it was changed after it was written"
-            raise msgspec.ValidationError(message)
-        record = msgspec.convert(fields, cls)
-        declared = record.key_document.get("outputs")
-        if isinstance(declared, dict) and (missing := declared.keys() - record.outputs.keys()):
-            message = f"it lacks outputs that its key stands for ({', '.join(sorted(missing))})"
-            raise msgspec.ValidationError(message)
-        return record
-
-    def encode(self) -> bytes:
-        """Return the record as readable JSON with a digest of itself."""
-        fields = msgspec.to_builtins(self)
-        return json.dumps(fields | {_RECORD_DIGEST: _digest(fields)}, indent=2).encode()
-
-
-def _digest(fields: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
-
-
-class Entry(NamedTuple):
-    """A stored stage: its folder and its record."""
-
-    path: Path
-    record: EntryRecord
-
-    def output(self, name: str) -> Path:
-        """Return the path of an output."""
-        return self.path / Path(self.record.outputs[name].file).name
-
-
-class Lookup(NamedTuple):
-    """The answer to `find`: an entry, or the damage that keeps it from being one, or neither."""
-
-    entry: Entry | None
-    damage: str | None = None
 
 
 class Store:
@@ -232,7 +148,7 @@ class Store:
         path = self.entry_path(stage, key)
         if not path.is_dir():
             return Lookup(None)
-        entry, damage = _read(path)
+        entry, damage = read_entry(path)
         if entry is not None:
             is_other = (entry.record.stage, entry.record.key) != (stage, key)
             damage = "its record is of another stage or key" if is_other else damage_of(entry)
@@ -240,13 +156,13 @@ class Store:
 
     def read(self, stage: str, key: str) -> Entry | None:
         """Return the entry of a key, or None, without checking its files."""
-        return _read(self.entry_path(stage, key)).entry
+        return read_entry(self.entry_path(stage, key)).entry
 
     def newest(self, stage: str) -> Entry | None:
         """Return the entry of a stage that was used last, without checking its files."""
         path = self.newest_path(stage)
         try:
-            return _read(path).entry if path else None
+            return read_entry(path).entry if path else None
         except (OSError, ValueError):
             return None
 
@@ -297,31 +213,7 @@ class Store:
     def entries(self) -> Iterator[tuple[Path, Lookup]]:
         """Yield every stored entry, or what is wrong with it, without checking its files."""
         for path in sorted((self.home / "entries").glob("*/*/")):
-            yield path, _read(path)
-
-
-def damage_of(entry: Entry) -> str | None:
-    """Return what is wrong with the bytes of an entry, None where they are as recorded."""
-    for name, output in entry.record.outputs.items():
-        path = entry.output(name)
-        if path.is_symlink():
-            return f"{output.file} is a link"
-        if not path.is_file():
-            return f"{output.file} is missing"
-        if path.stat().st_size != output.bytes or file_sha256(path) != output.sha256:
-            return f"{output.file} has other bytes than were stored"
-    return None
-
-
-def _read(path: Path) -> Lookup:
-    if (path / RECORD_FILE).is_symlink():
-        return Lookup(None, "its record is a link")
-    try:
-        return Lookup(Entry(path, EntryRecord.decode(stored_files.read_bytes(path / RECORD_FILE))))
-    except FileNotFoundError:
-        return Lookup(None, "its record is missing")
-    except (msgspec.DecodeError, ValueError, OSError) as error:
-        return Lookup(None, f"its record cannot be read: {error}")
+            yield path, read_entry(path)
 
 
 def check_no_link(path: Path) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from pipeline import atomic
 from pipeline.cache.arrivals import record_fault
+from pipeline.cache.entry import RECORD_FILE, Entry, EntryRecord, damage_of
 from pipeline.cache.lock import write_lock
-from pipeline.cache.store import RECORD_FILE, Entry, EntryRecord, Store, damage_of, remove_tree
+from pipeline.cache.store import Store, remove_tree
 from pipeline.errors import StoreError
 
 _ARRIVING = "arriving"

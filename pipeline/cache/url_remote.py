@@ -20,10 +20,11 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from pipeline.cache.arrivals import LARGEST_RECORD_BYTES, checked_record, is_stage
+from pipeline.cache.entry import RECORD_FILE, Entry, EntryRecord, OutputRecord
 from pipeline.cache.keys import file_sha256
 from pipeline.cache.lock import write_lock
 from pipeline.cache.remote_files import Refused, RemoteFiles
-from pipeline.cache.store import RECORD_FILE, Entry, EntryRecord, OutputRecord, Store
+from pipeline.cache.store import Store
 from pipeline.cache.sync import sound_entries, take_in
 from pipeline.cache.urls import READ_ONLY, CacheUrl
 from pipeline.errors import BadEntry, StoreError, UsageError

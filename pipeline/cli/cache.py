@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.cache import sync
+from pipeline.cache.entry import damage_of
 from pipeline.cache.lock import write_lock
 from pipeline.cache.remotes import Remote, open_remote
-from pipeline.cache.store import Store, damage_of
+from pipeline.cache.store import Store
 from pipeline.cli import common
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Json
 from pipeline.config.load import load

@@ -10,8 +10,8 @@ import typer
 
 from pipeline import exit_codes, run_records, texts
 from pipeline.atomic import write_bytes
+from pipeline.cache.entry import Entry
 from pipeline.cache.keys import differences
-from pipeline.cache.store import Entry
 from pipeline.cli import completion, torchrun
 from pipeline.errors import ConfigError, StoreError, UsageError
 from pipeline.gates.judge import Verdict

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import run_records
+from pipeline.cache.entry import Entry, damage_of
 from pipeline.cache.keys import file_sha256
-from pipeline.cache.store import Entry, Store, damage_of
+from pipeline.cache.store import Store
 from pipeline.errors import StoreError, UsageError
 from pipeline.gates.measurement_files import read
 from pipeline.gates.measurements import Measurements, Samples

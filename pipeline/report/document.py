@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from pipeline import machine, run_records, stored_files
-from pipeline.cache.store import Entry
+from pipeline.cache.entry import Entry
 from pipeline.config.load import table_of
 from pipeline.errors import StoreError
 from pipeline.gates import pictures

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from pipeline.cache.store import Entry
+from pipeline.cache.entry import Entry
 from pipeline.gates import intervals
 from pipeline.gates.estimates import Estimate, drop_estimate, estimate
 from pipeline.gates.judge import judge

@@ -12,8 +12,9 @@ from functools import partial
 
 from pipeline import exit_codes
 from pipeline.cache.digests import DigestCache
+from pipeline.cache.entry import Entry
 from pipeline.cache.lock import write_lock
-from pipeline.cache.store import Entry, Store
+from pipeline.cache.store import Store
 from pipeline.errors import Interrupted, LockedError, MadpipeError, StoreError
 from pipeline.events import Event
 from pipeline.planner import Planned, plan_stage, selected

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from pipeline import estimates
 from pipeline.atomic import copy
+from pipeline.cache.entry import RECORD_FILE, Entry
 from pipeline.cache.lock import write_lock
-from pipeline.cache.store import RECORD_FILE, Entry, Store, check_no_link, remove_tree
+from pipeline.cache.store import Store, check_no_link, remove_tree
 from pipeline.cache.sync import sound_entries
 from pipeline.errors import LockedError
 

@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from pipeline import stored_files
-from pipeline.cache.store import Entry, Store
+from pipeline.cache.entry import Entry
+from pipeline.cache.store import Store
 from pipeline.errors import error_summary
 from pipeline.events import Event, Sink, broadcast
 from pipeline.report import markdown

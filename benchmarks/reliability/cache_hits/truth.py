@@ -18,7 +18,7 @@ from benchmarks.reliability import small_project
 from benchmarks.reliability.cache_hits import changed_settings, probe
 from benchmarks.reliability.cache_hits.changed_settings import Change
 from benchmarks.reliability.cases import Case, Outcome, Piece
-from pipeline.cache.store import EntryRecord
+from pipeline.cache.entry import EntryRecord
 
 _STAGES = ("teacher", "distill", "export", "build")
 _MEASURED = {"candidates"}

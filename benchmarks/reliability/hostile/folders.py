@@ -14,8 +14,8 @@ import msgspec
 
 from benchmarks.reliability import small_project
 from benchmarks.reliability.hostile.scene import ANY_END, READING, Attack, Scene, link
+from pipeline.cache.entry import EntryRecord, OutputRecord
 from pipeline.cache.keys import key_of
-from pipeline.cache.store import EntryRecord, OutputRecord
 
 _PLACES = ("entries", "entries/teacher", "work", "work/teacher", "cache", "sweep", "runs")
 _FILES = (".gitignore", "layout.json", "lock", "lock.json", "digests.json", "rates.json")

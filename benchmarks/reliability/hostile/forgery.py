@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.cache.store import EntryRecord, OutputRecord
+from pipeline.cache.entry import EntryRecord, OutputRecord
 
 _NAMES = {"class", "class_name", "reason", "message", "command", "statement", "device", "arch"}
 """Fields of records whose text is a stranger's; class names are in lists as well."""

@@ -15,7 +15,7 @@ from benchmarks.reliability.cache_hits import (
 )
 from benchmarks.reliability.cases import Outcome
 from pipeline.cache import externals
-from pipeline.cache.store import EntryRecord, OutputRecord
+from pipeline.cache.entry import EntryRecord, OutputRecord
 from pipeline.stage import External
 
 LINK = "data: another target of a link, of equal size"

@@ -11,7 +11,7 @@ from benchmarks.reliability.hostile import forgery, piece, texts
 from benchmarks.reliability.hostile.payloads import CONTAINERS, PICKLES
 from benchmarks.reliability.hostile.scene import NotSurvivedError, Scene
 from benchmarks.reliability.small_project import Ended
-from pipeline.cache.store import EntryRecord
+from pipeline.cache.entry import EntryRecord
 from pipeline.texts import printable
 from tests.pipeline.cache import entries
 
@@ -112,7 +112,8 @@ def test_what_is_escaped_passes() -> None:
 
 
 def test_a_forged_record_agrees_with_itself(tmp_path: Path) -> None:
-    from pipeline.cache.store import Store, damage_of
+    from pipeline.cache.entry import damage_of
+    from pipeline.cache.store import Store
 
     store = Store(tmp_path)
     entry = entries.put(store)

@@ -7,7 +7,8 @@ import pytest
 from benchmarks.reliability import large_store, small_project
 from benchmarks.reliability.large_store import ENTRIES, Command
 from pipeline import run_records
-from pipeline.cache.store import Store, damage_of
+from pipeline.cache.entry import damage_of
+from pipeline.cache.store import Store
 from pipeline.run_records import RunRecord
 from tests.pipeline.cache.entries import put
 

@@ -39,7 +39,8 @@ import hashlib, shutil, sys
 from pathlib import Path
 from pipeline import atomic, checkpoint
 from pipeline.cache import store as stores
-from pipeline.cache.store import EntryRecord, OutputRecord, Store, remove_tree
+from pipeline.cache.entry import EntryRecord, OutputRecord
+from pipeline.cache.store import Store, remove_tree
 
 def made(path):
     path.mkdir(parents=True, exist_ok=True)

@@ -3,8 +3,9 @@
 import hashlib
 from pathlib import Path
 
+from pipeline.cache.entry import RECORD_FILE, Entry, EntryRecord, OutputRecord
 from pipeline.cache.keys import key_of
-from pipeline.cache.store import RECORD_FILE, Entry, EntryRecord, OutputRecord, Store
+from pipeline.cache.store import Store
 
 
 def record_of(seed: int, content: bytes, *, file: str = "out.bin", name: str = "") -> EntryRecord:

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from pipeline.cache.arrivals import checked_record, record_fault
+from pipeline.cache.entry import EntryRecord, OutputRecord
 from pipeline.cache.keys import key_of
-from pipeline.cache.store import EntryRecord, OutputRecord
 from tests.pipeline.cache.entries import record_of
 
 SOUND = record_of(0, b"weights")

@@ -8,9 +8,10 @@ import msgspec
 import pytest
 
 from pipeline.cache import sync
+from pipeline.cache.entry import Entry
 from pipeline.cache.folder_remote import FolderRemote
 from pipeline.cache.lock import write_lock
-from pipeline.cache.store import Entry, Store
+from pipeline.cache.store import Store
 from pipeline.cache.sync import collect_garbage, copy_entries
 from pipeline.errors import LockedError, RemoteError, StoreError
 from pipeline.runner import Runner

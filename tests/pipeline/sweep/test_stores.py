@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from pipeline import estimates
+from pipeline.cache.entry import Entry
 from pipeline.cache.lock import write_lock
-from pipeline.cache.store import Entry, Store
+from pipeline.cache.store import Store
 from pipeline.errors import LockedError, StoreError
 from pipeline.runner import Runner
 from pipeline.stage import Stage
