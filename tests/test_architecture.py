@@ -16,7 +16,13 @@ MAX_FUNCTION_LINES = 60
 
 # What each part may import of ours; the order goes from the bottom to the top.
 ALLOWED = {
-    "models": {"models", "pipeline.declared_bytes", "pipeline.errors", "pipeline.image_size"},
+    "models": {
+        "models",
+        "pipeline.declared_bytes",
+        "pipeline.errors",
+        "pipeline.image_size",
+        "pipeline.library_logs",
+    },
     "stages": {
         "stages",
         "models",
@@ -32,6 +38,7 @@ ALLOWED = {
         "pipeline.gates.pictures",
         "pipeline.gates.real_images",
         "pipeline.image_size",
+        "pipeline.library_logs",
         "pipeline.machine",
         "pipeline.paths",
         "pipeline.preprocessing",
@@ -50,7 +57,7 @@ ALLOWED = {
 # The core from the bottom to the top: a module imports from its own line or from those above it.
 ORDER = """
     __init__ exit_codes collector texts errors stored_files events signals atomic file_lock paths
-    image_size git_revision
+    image_size git_revision library_logs
     preprocessing weight_names declared_bytes
     gates.measures gates.real_images gates.build_records gates.measurements gates.sound_figures
     gates.measurement_files gates.pictures

@@ -3,9 +3,7 @@
 Shape legend: B batch, C channel, H W space.
 """
 
-import contextlib
 import io
-import logging
 import operator
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +14,7 @@ from torch import Tensor, fx
 from models.programs import pt2_archive
 from models.programs.fault import UnusableProgram
 from models.programs.moment_tap import MomentTap
+from pipeline import library_logs
 
 _BATCH_NORMS = {
     "aten.batch_norm.default": (3, 4, 5),
@@ -49,7 +48,8 @@ def load(content: bytes) -> fx.GraphModule:
     """
     safe = pt2_archive.checked(content)
     try:
-        with _without_log():
+        # The error says what torch also logs, with its trace.
+        with library_logs.switched_off():
             program = torch.export.load(io.BytesIO(safe))
     except Exception as error:  # of many classes, by what this torch does not know
         raise UnusableProgram(
@@ -65,17 +65,6 @@ def load(content: bytes) -> fx.GraphModule:
     _add_taps(network)
     network.recompile()
     return network
-
-
-@contextlib.contextmanager
-def _without_log() -> Iterator[None]:
-    """Keep the trace off the screen that torch logs of what it then raises."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(disabled)
 
 
 def input_shape(network: fx.GraphModule) -> tuple[int | None, ...]:

@@ -17,6 +17,7 @@ from onnx import ModelProto, TensorProto
 from onnxruntime import quantization
 from onnxruntime.quantization import CalibrationMethod
 
+from pipeline import library_logs
 from pipeline.atomic import scratch_folder
 from pipeline.errors import MadpipeError, StageError, first_line
 from stages.engines.base import OnProgress, no_progress, to_model_input
@@ -105,10 +106,5 @@ def batch_size(values: int) -> int:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep the tools' advice, printed and logged, off the screen."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.disable(before)
+    with library_logs.switched_off(logging.WARNING), contextlib.redirect_stdout(io.StringIO()):
+        yield

@@ -7,7 +7,6 @@ Shape legend: B batch, C channel, H W space, K classes.
 
 import contextlib
 import io
-import logging
 import os
 import re
 import sys
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.jit._trace import TracerWarning
 
-from pipeline import collector
+from pipeline import collector, library_logs
 from pipeline.atomic import scratch_folder
 from pipeline.stage import StageError
 from stages.networks import card as cards
@@ -153,19 +152,15 @@ def _channels_first(network: nn.Module) -> Iterator[None]:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the exporters' lines, graphs and warnings off the screen."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        printed = io.StringIO()
-        with (
-            contextlib.redirect_stdout(printed),
-            contextlib.redirect_stderr(printed),
-            warnings.catch_warnings(),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
+    printed = io.StringIO()
+    with (
+        library_logs.switched_off(),
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(printed),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextlib.contextmanager
