@@ -71,6 +71,21 @@ def test_a_package_holds_all_that_is_needed_and_is_called_after_the_network(buil
 
 
 @pytest.mark.parametrize(
+    "version",
+    ["", "1.0\n--index-url https://example.org", "1.0 @ https://example.org/x", "1.0;x", "-r x"],
+)
+def test_a_manifest_s_version_becomes_a_requirement_only_where_it_is_one(
+    built: Path, tmp_path: Path, version: str
+) -> None:
+    match = r"^--engine: its manifest names what is no version \("
+    with pytest.raises(StageError, match=match):
+        _collect(_changed(built, tmp_path, backend_version=version))
+    compiled = EpContext(provider="TensorrtExecutionProvider", version=version)
+    with pytest.raises(StageError, match=match):
+        _collect(_changed(built, tmp_path, ep_context=compiled))
+
+
+@pytest.mark.parametrize(
     ("backend", "precision", "kind"),
     [
         ("onnxruntime", "fp32", "float-nchw"),
