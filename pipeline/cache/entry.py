@@ -98,9 +98,14 @@ def damage_of(entry: Entry) -> str | None:
         path = entry.output(name)
         if path.is_symlink():
             return f"{output.file} is a link"
-        if not path.is_file():
+        try:
+            size = path.stat().st_size if path.is_file() else None
+            digest = file_sha256(path) if size == output.bytes else None
+        except FileNotFoundError:  # `cache gc` removes it at this moment
+            size = None
+        if size is None:
             return f"{output.file} is missing"
-        if path.stat().st_size != output.bytes or file_sha256(path) != output.sha256:
+        if digest != output.sha256:
             return f"{output.file} has other bytes than were stored"
     return None
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from pipeline.cache import keys
 from pipeline.cache.entry import EntryRecord, damage_of
 from pipeline.cache.store import Store
 from tests.pipeline.cache import entries
@@ -121,3 +122,16 @@ def test_a_record_that_lacks_an_output_of_its_key_is_damage(store: Store) -> Non
     assert lookup.entry is None
     assert lookup.damage is not None
     assert "it lacks outputs that its key stands for (out)" in lookup.damage
+
+
+def test_a_file_that_goes_while_it_is_read_is_missing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = entries.put(store)
+
+    def removed_and_read(path: Path) -> str:
+        path.unlink()
+        return keys.file_sha256(path)
+
+    monkeypatch.setattr("pipeline.cache.entry.file_sha256", removed_and_read)
+    assert damage_of(entry) == "out.bin is missing"
