@@ -99,11 +99,11 @@ def damage_of(entry: Entry) -> str | None:
         if path.is_symlink():
             return f"{output.file} is a link"
         try:
-            size = path.stat().st_size if path.is_file() else None
-            digest = file_sha256(path) if size == output.bytes else None
+            is_there = path.is_file()
+            digest = file_sha256(path) if is_there and path.stat().st_size == output.bytes else ""
         except FileNotFoundError:  # `cache gc` removes it at this moment
-            size = None
-        if size is None:
+            is_there, digest = False, ""
+        if not is_there:
             return f"{output.file} is missing"
         if digest != output.sha256:
             return f"{output.file} has other bytes than were stored"
