@@ -91,8 +91,15 @@ def _names(path: Path) -> set[str]:
     """Return what a message may call a path: itself, what it becomes, and the folder it is in.
 
     The work of a stage is removed as a whole, and may be named so; an entry that is to be moved
-    there is what cannot be moved.
+    there is what cannot be moved. The folder of a sweep's job does not stay: a message names the
+    place in the working folder to which its files come back.
     """
+    jobs = [folder for folder in path.parents if folder.parent.name == "sweep"]
+    back = [folder.parents[1] / path.relative_to(folder) for folder in jobs]
+    return {name for place in (path, *back) for name in _names_in_place(place)}
+
+
+def _names_in_place(path: Path) -> set[str]:
     work = {folder for folder in path.parents if folder.parent.parent.name == "work"}
     entries = {folder.parents[2] / "entries" / folder.parent.name / folder.name for folder in work}
     names = {path, path.parent, _final(path), _final(path).parent} | work

@@ -12,7 +12,7 @@ import typer
 
 from pipeline.cli import common
 from pipeline.cli.common import DEFAULT_CONFIG, Config, Json, Set
-from pipeline.errors import UsageError
+from pipeline.errors import StoreError, UsageError
 from pipeline.events import Event
 from pipeline.planner import named
 from pipeline.screen import formatting
@@ -111,9 +111,14 @@ def sweep(
         fields: _Fields = {"combinations": labels, "stage": stage, "jobs": plan.jobs}
         screen(None, Event.now("sweep_started", fields))
         finished, stopped = run_sweep(plan, screen)
-        if out is None:
-            plan.store.prepare()
-        _write(finished, path)
+        try:
+            if out is None:
+                plan.store.prepare()
+            _write(finished, path)
+        except StoreError as error:
+            if stopped is None:
+                raise
+            raise stopped from error  # why it ended comes first
         code = pareto.exit_code(finished.rows, is_judged=finished.is_judged)
         code = stopped.exit_code if stopped else code
         fields = {"exit_code": code, "seconds": finished.elapsed_s, "page": os.fspath(path)}
@@ -197,6 +202,9 @@ def _page_path(out: Path | None, plan: Plan) -> Path:
     remedy = "name a file such as sweep.html in a folder that is there"
     if out.is_dir() or not out.parent.is_dir():
         raise UsageError("--out", f"is a folder, or in none ({out})", remedy)
+    if (beside := out.with_suffix(".json")).is_dir():
+        wrong = f"would have its JSON where a folder is ({beside})"
+        raise UsageError("--out", wrong, "give another path, or remove that folder")
     if out.suffix == ".json":
         raise UsageError("--out", f"is where the JSON beside the page would lie ({out})", remedy)
     return out

@@ -179,7 +179,12 @@ class SideBySide:
         return wave
 
     def _run_wave(self, jobs: Sequence[Job], tracks: Sequence[Track]) -> None:
-        """Run all jobs, bring back what each leaves as it ends, and note which failed."""
+        """Run all jobs, bring back what each leaves as it ends, and note which failed.
+
+        Raises:
+            StoreError: What one left cannot be brought back. The others have ended by then, with
+                checkpoints, and the next sweep brings back what they left.
+        """
         import joblib  # noqa: PLC0415  (only jobs pay for it)
 
         parallel = joblib.Parallel(
@@ -188,10 +193,24 @@ class SideBySide:
             return_as="generator_unordered",
         )
         by_number = {track.combination.number: track for track in tracks}
-        for ended in parallel(joblib.delayed(self._run_job)(job) for job in jobs):
-            error = self._bring_back(ended)
+        failures: list[MadpipeError] = []
+
+        def is_over() -> bool:
+            return bool(failures) or self._stop_asked()
+
+        # To the last one, also after a failure: joblib would drop those that run, with a warning.
+        for ended in parallel(joblib.delayed(self._run_job)(job, is_over) for job in jobs):
+            if failures:
+                continue
+            try:
+                error = self._bring_back(ended)
+            except MadpipeError as failure:
+                failures.append(failure)
+                continue
             for combination in ended.job.combinations if error else ():
                 by_number[combination.number].error = error
+        if failures:
+            raise failures[0]
 
     def _bring_back(self, ended: Finished) -> str:
         """Bring back what a job left; return why it failed, nothing where it did not."""
@@ -209,9 +228,13 @@ class SideBySide:
         # Its folder is gone: what a message names there has come back with the unfinished stage.
         return ended.error.replace(str(folder), str(self._store.home))
 
-    def _run_job(self, job: Job) -> Finished:
+    def _run_job(self, job: Job, is_over: StopAsked) -> Finished:
         first, *others = (combination.number for combination in job.combinations)
         text = f"waits for its {job.stage}, which is that of [{first}]"
         for number in others:
             self._on_event(number, Event.now("waiting", {"text": text}))
-        return self._launcher(job, partial(self._on_event, first), self._stop_asked)
+        try:
+            return self._launcher(job, partial(self._on_event, first), is_over)
+        except OSError as error:  # such as no room for what it prints
+            wrong = f"{job.stage}: {job.store.failure(error)}"
+            return Finished(job, exit_codes.FAILED, wrong)

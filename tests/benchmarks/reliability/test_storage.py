@@ -158,6 +158,16 @@ def test_what_was_stored_and_is_lost_or_changed_is_a_fault(tmp_path: Path) -> No
     assert before != Kept({})
 
 
+def test_a_message_may_name_where_the_files_of_a_sweep_s_job_come_back_to() -> None:
+    failed = [Path("/p/.madpipe/sweep/distill-ab/entries/distill/newest.0f.part")]
+    text = "/p/{}: cannot be read or written (No space left on device); free space\n"
+    for place in (".madpipe/entries/distill/newest", ".madpipe/sweep/distill-ab/entries/distill"):
+        ended = Ended(1, "", text.format(place))
+        assert storage_judge.message_fault(ended, Path("/p"), failed) == ""
+    other = Ended(1, "", text.format(".madpipe/entries/export/newest"))
+    assert "does not name the path" in storage_judge.message_fault(other, Path("/p"), failed)
+
+
 def test_a_file_that_is_half_there_or_missing_is_a_fault() -> None:
     whole, old = Leaves({"f": "new"}), Leaves({"f": "old"})
     assert storage_commands.files_fault(old, old, whole) == ""

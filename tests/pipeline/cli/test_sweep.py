@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.errors import Interrupted
 from tests.stages.tiny import TINY
 
 Call = Callable[..., tuple[int, str, str]]
@@ -102,14 +103,27 @@ def test_wrong_parameters_of_a_cluster_are_refused(
     assert err.startswith(message)
 
 
-@pytest.mark.parametrize("out", [".", "nowhere/sweep.html", "sweep.json"])
+@pytest.mark.parametrize("out", [".", "nowhere/sweep.html", "sweep.json", "beside.html"])
 def test_a_page_that_cannot_be_written_is_refused_before_anything_runs(
     madpipe: Call, tmp_path: Path, out: str
 ) -> None:
+    (tmp_path / "beside.json").mkdir()
     code, _, err = madpipe("sweep", "seed=0,1", "--out", out)
     assert code == 2
     assert err.startswith("--out: ")
     assert not (tmp_path / ".madpipe").exists()
+
+
+def test_why_a_sweep_ended_comes_before_what_keeps_its_page_from_being_written(
+    madpipe: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_words: Any, **_options: Any) -> None:
+        (tmp_path / "page.json").mkdir()
+        raise Interrupted("madpipe", "interrupted", "the same command goes on from here")
+
+    monkeypatch.setattr("pipeline.sweep.run.run_pipeline", stop)
+    code, _, err = madpipe("sweep", "distill.alpha=0.2", "--out", "page.html")
+    assert (code, err) == (130, "madpipe: interrupted; the same command goes on from here\n")
 
 
 def test_a_cluster_that_is_not_here_is_unavailable(

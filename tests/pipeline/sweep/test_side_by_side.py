@@ -1,5 +1,7 @@
 """Waves of jobs: what is shared runs once, and what fails keeps nobody else from going on."""
 
+import errno
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -11,7 +13,7 @@ from pipeline import exit_codes
 from pipeline.cache.digests import DigestCache
 from pipeline.cache.store import Store
 from pipeline.cache.sync import copy_entries
-from pipeline.errors import Interrupted, StageError
+from pipeline.errors import Interrupted, StageError, StoreError
 from pipeline.events import Event
 from pipeline.planner import selected
 from pipeline.project import Project
@@ -19,6 +21,7 @@ from pipeline.requirements import Unsupported
 from pipeline.runner import Runner
 from pipeline.settings import Settings
 from pipeline.stage import Stage
+from pipeline.sweep import stores
 from pipeline.sweep.combinations import Combination
 from pipeline.sweep.jobs import Finished, Job, OnEvent, StopAsked
 from pipeline.sweep.side_by_side import SideBySide
@@ -95,7 +98,7 @@ class Bench:
         combinations = self.combinations(*changes)
         store = combinations[0].project.store
         store.prepare()
-        side_by_side = SideBySide(
+        waves = SideBySide(
             store=store,
             launcher=self.launcher,
             jobs=2,
@@ -105,7 +108,7 @@ class Bench:
             on_event=lambda number, event: self.events.append((number, event)),
             note=self.notes.append,
         )
-        return side_by_side.run(combinations, target)
+        return waves.run(combinations, target)
 
     def planned(self, change: str) -> list[str]:
         return [item.action for item in self.open(change).plan(["all"])]
@@ -184,6 +187,46 @@ def test_one_that_fails_keeps_no_other_from_going_on(bench: Bench) -> None:
     (failure,) = store.home.glob("work/distill/*/failure.txt")
     assert str(failure) in errors[1]
     assert not list((store.home / "sweep").glob("*-*"))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_job_that_cannot_be_brought_back_ends_the_others_first(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a warning of joblib's, which drops those that run where its loop is left."""
+    calls: list[Store] = []
+
+    def fail(job: Store, store: Store, *, wait_s: float) -> None:
+        calls.append(job)
+        if job.home.name.startswith("distill"):
+            raise StoreError("entries", "cannot be written (full)", "free space")
+        stores.bring_back(job, store, wait_s=wait_s)
+
+    monkeypatch.setattr("pipeline.sweep.side_by_side.bring_back", fail)
+    with pytest.raises(StoreError, match="full"):
+        bench.run("seed=1", "seed=2", "seed=3", "seed=4")
+    assert len([job for job in calls if job.home.name.startswith("distill")]) == 1
+    monkeypatch.undo()
+    bench.launcher.jobs.clear()
+    assert bench.run("seed=1", "seed=2", "seed=3", "seed=4") == {}
+    assert len(bench.launcher.jobs) < 4  # what was done by then is brought back
+
+
+def test_a_job_that_cannot_be_started_keeps_no_other_from_going_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch = bench.launcher
+
+    def start(job: Job, on_event: OnEvent, stop_asked: StopAsked) -> Finished:
+        if job.combinations[0].number == 2 and job.stage == "distill":
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(job.store.home / "errors"))
+        return launch(job, on_event, stop_asked)
+
+    monkeypatch.setattr(bench, "launcher", start)
+    errors = bench.run("seed=1", "seed=2", "seed=3")
+    assert list(errors) == [2]
+    assert "cannot be read or written (Too many open files); free space" in errors[2]
+    assert bench.planned("seed=3")[:3] == ["hit", "hit", "hit"]
 
 
 def test_a_job_that_stores_no_result_of_its_key_is_an_error_and_not_repeated(bench: Bench) -> None:
