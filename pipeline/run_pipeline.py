@@ -2,9 +2,10 @@
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -29,6 +30,14 @@ from pipeline.texts import printable
 from pipeline.track.session import tracked
 
 
+class RunEnd(NamedTuple):
+    """What a run came to."""
+
+    exit_code: int
+    entries: Mapping[str, Entry]
+    """Of its stages: by now another run may have used others last."""
+
+
 def run_pipeline(
     project: Project,
     targets: Sequence[str],
@@ -38,8 +47,8 @@ def run_pipeline(
     command: str,
     inconclusive: int,
     is_smoke: bool = False,
-) -> int:
-    """Bring `targets` to stored entries, judge what is measured, and return the exit code.
+) -> RunEnd:
+    """Bring `targets` to stored entries, judge what is measured, and return what came of it.
 
     A record of the run, with its `command` line, is kept also when it fails. The stages named by
     `force` run although they are stored. Where a gate cannot decide, the code is `inconclusive`.
@@ -76,7 +85,7 @@ def run_pipeline(
         _end_smoke(project, [item.stage for item in planned], store.home, sinks)
     seconds = time.perf_counter() - begin_s
     broadcast(sinks, "run_done", None, {"exit_code": code, "seconds": round(seconds, 3)})
-    return code
+    return RunEnd(code, runner.entries)
 
 
 def _run_recorded(

@@ -4,6 +4,7 @@ A kill between a write and its rename leaves a part, and one between the rename 
 removal of its work leaves that work, with a checkpoint that nothing goes on from.
 """
 
+import contextlib
 import re
 import time
 from pathlib import Path
@@ -28,8 +29,10 @@ def remove(store: Store) -> None:
     with store.io_errors():
         for folder in _PART_FOLDERS:
             for path in store.home.glob(f"{folder}/*.part" if folder else "*.part"):
-                if _PART.fullmatch(path.name) and path.lstat().st_mtime < before_s:
-                    path.unlink(missing_ok=True)
+                # What is written at this moment, such as by a tracker, is renamed under our hands.
+                with contextlib.suppress(FileNotFoundError):
+                    if _PART.fullmatch(path.name) and path.lstat().st_mtime < before_s:
+                        path.unlink()
         for work in work_of_entries(store):
             remove_tree(work)
 

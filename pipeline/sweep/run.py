@@ -13,7 +13,6 @@ from pipeline.cache.lock import write_lock
 from pipeline.cache.store import Store
 from pipeline.errors import Interrupted, LockedError, MadpipeError
 from pipeline.events import Event
-from pipeline.planner import selected
 from pipeline.project import VALIDATE
 from pipeline.run_pipeline import run_pipeline
 from pipeline.screen.sweep_lines import SweepScreen
@@ -187,7 +186,7 @@ def _reclaim(plan: Plan, note: Callable[[str], None]) -> None:
 def _run_one(plan: Plan, combination: Combination, screen: SweepScreen) -> Row:
     """Run one combination alone up to the last stage, and return its row."""
     try:
-        run_pipeline(
+        end = run_pipeline(
             combination.project,
             [plan.target],
             force=(),
@@ -195,10 +194,7 @@ def _run_one(plan: Plan, combination: Combination, screen: SweepScreen) -> Row:
             command=plan.command,
             inconclusive=exit_codes.DONE,
         )
-        stages = selected(combination.project.stages, [plan.target])
-        newest = {stage.name: plan.store.newest(stage.name) for stage in stages}
-        entries = {name: entry for name, entry in newest.items() if entry is not None}
-        return results.finished_row(combination, plan.target, entries)
+        return results.finished_row(combination, plan.target, end.entries)
     except Interrupted:
         raise
     except MadpipeError as error:

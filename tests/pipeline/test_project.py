@@ -16,7 +16,8 @@ Open = Callable[..., Project]
 
 
 def run(project: Project) -> int:
-    return run_pipeline(project, ["all"], force=(), sinks=[], command="run all", inconclusive=4)
+    end = run_pipeline(project, ["all"], force=(), sinks=[], command="run all", inconclusive=4)
+    return end.exit_code
 
 
 def test_working_folder_lies_beside_the_config(

@@ -43,8 +43,9 @@ stage = Stage(name="make", run="fakestages:run", settings=("seed", "student"),
               outputs={"out": "out.bin"})
 try:
     project = Project.open(Path(sys.argv[1]), sys.argv[3:], lambda settings, root: (stage,))
-    sys.exit(run_pipeline(project, ["all"], force=(), sinks=[PlainScreen()], command="run all",
-                     inconclusive=4))
+    end = run_pipeline(project, ["all"], force=(), sinks=[PlainScreen()], command="run all",
+                       inconclusive=4)
+    sys.exit(end.exit_code)
 except MadpipeError as error:
     sys.stderr.write(str(error))
     sys.exit(error.exit_code)
@@ -61,7 +62,7 @@ def run(
         sinks=[events.append] if events is not None else [],
         command="madpipe run all --config d\udce9.toml",
         inconclusive=inconclusive,
-    )
+    ).exit_code
 
 
 def child(tmp_path: Path, *overrides: str, largest_file: int = 0) -> subprocess.Popen[str]:
@@ -103,7 +104,7 @@ def test_a_smoke_run_judges_nothing_and_leaves_nothing_for_a_real_one(project: O
         command="madpipe run all --smoke",
         inconclusive=4,
         is_smoke=True,
-    )
+    ).exit_code
     assert code == 0
     kinds = [event.kind for event in events]
     assert "gate" not in kinds

@@ -38,6 +38,22 @@ def test_a_part_that_may_be_written_now_stays(store: Store) -> None:
     assert part.exists()
 
 
+def test_a_part_that_is_renamed_while_it_is_looked_at_is_left_to_its_writer(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = leave(store.home / "track" / "a.json.4711.part", age_s=1.0)
+    look = Path.lstat
+
+    def renamed_and_looked_at(self: Path) -> os.stat_result:
+        if self == part:
+            part.rename(part.with_name("a.json"))
+        return look(self)
+
+    monkeypatch.setattr(Path, "lstat", renamed_and_looked_at)
+    leftovers.remove(store)
+    assert (store.home / "track" / "a.json").is_file()
+
+
 @pytest.mark.parametrize("name", ["notes.part", "runs/a.x.part", "own/a.json.4711.part"])
 def test_what_is_not_a_part_of_madpipe_stays(store: Store, name: str) -> None:
     mine = leave(store.home / name)

@@ -49,6 +49,14 @@ def plan(project: Open) -> Plan:
     return Plan(combinations, "validate", "madpipe sweep seed=1,2")
 
 
+def test_a_row_is_of_what_its_run_used_and_not_of_what_another_used_last(plan: Plan) -> None:
+    newest = plan.store.home / "entries" / "validate" / "newest"
+    sweep, stopped = run_sweep(plan, Screen("run_done", newest.unlink))
+    assert stopped is None
+    assert [row.state for row in sweep.rows] == ["done", "done"]
+    assert sweep.rows[0].figures == {"student_top1": 0.98}
+
+
 def interrupt() -> None:
     # What a signal calls; a real one would end all tests of this process if nothing heard it.
     handler = signal.getsignal(signal.SIGTERM)
