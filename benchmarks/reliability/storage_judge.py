@@ -62,14 +62,15 @@ def message_fault(ended: Ended, folder: Path, paths: Collection[Path] = ()) -> s
     place, _, rest = lines[0].partition(": ")
     if ";" not in rest:
         return f"the message does not say what to do: {text}"
-    names = {name for path in paths for name in _names(path)}
+    failed = [place for path in paths for place in _places(path)]
+    names = {name for path in failed for name in _names(path)}
     if place.startswith(_URL):  # of a shared cache, which is named as a whole
         shared = place.removeprefix(_URL)
         names, place = {shared} if any(p.is_relative_to(shared) for p in paths) else {""}, shared
     path = str(folder / place)
     is_named = path != str(folder) and path.startswith(str(folder))
     if names:
-        is_named = path in names or any(path.startswith(f"{_final(p)}/") for p in paths)
+        is_named = path in names or any(path.startswith(f"{_final(p)}/") for p in failed)
     return "" if is_named else f"the message does not name the path: {text}"
 
 
@@ -87,19 +88,22 @@ def left_behind(home: Path) -> str:
     return f"{parts[0].relative_to(home)} is left behind" if parts else ""
 
 
+def _places(path: Path) -> list[Path]:
+    """Return where a message may say that a path is.
+
+    The folder of a sweep's job does not stay: a message names the place in the working folder to
+    which its files come back.
+    """
+    jobs = [folder for folder in path.parents if folder.parent.name == "sweep"]
+    return [path, *(folder.parents[1] / path.relative_to(folder) for folder in jobs)]
+
+
 def _names(path: Path) -> set[str]:
     """Return what a message may call a path: itself, what it becomes, and the folder it is in.
 
     The work of a stage is removed as a whole, and may be named so; an entry that is to be moved
-    there is what cannot be moved. The folder of a sweep's job does not stay: a message names the
-    place in the working folder to which its files come back.
+    there is what cannot be moved.
     """
-    jobs = [folder for folder in path.parents if folder.parent.name == "sweep"]
-    back = [folder.parents[1] / path.relative_to(folder) for folder in jobs]
-    return {name for place in (path, *back) for name in _names_in_place(place)}
-
-
-def _names_in_place(path: Path) -> set[str]:
     work = {folder for folder in path.parents if folder.parent.parent.name == "work"}
     entries = {folder.parents[2] / "entries" / folder.parent.name / folder.name for folder in work}
     names = {path, path.parent, _final(path), _final(path).parent} | work

@@ -164,6 +164,8 @@ def test_a_message_may_name_where_the_files_of_a_sweep_s_job_come_back_to() -> N
     for place in (".madpipe/entries/distill/newest", ".madpipe/sweep/distill-ab/entries/distill"):
         ended = Ended(1, "", text.format(place))
         assert storage_judge.message_fault(ended, Path("/p"), failed) == ""
+    on_the_way = Ended(1, "", text.format(".madpipe/entries/distill/newest/more"))
+    assert storage_judge.message_fault(on_the_way, Path("/p"), failed) == ""
     other = Ended(1, "", text.format(".madpipe/entries/export/newest"))
     assert "does not name the path" in storage_judge.message_fault(other, Path("/p"), failed)
 
