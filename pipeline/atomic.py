@@ -1,6 +1,7 @@
 """Writing a file so that it is there whole or not at all, also after a power cut."""
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
@@ -9,6 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _COPIED_BYTES = 1 << 20
+
+
+WITHOUT_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the system says where a disk, or a user's share of it, is full."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:

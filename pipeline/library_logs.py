@@ -9,7 +9,7 @@ from collections.abc import Iterator
 def switched_off(up_to: int = logging.CRITICAL) -> Iterator[None]:
     """Drop the log records of all libraries, of the level `up_to` and below it, for a while."""
     before = logging.root.manager.disable
-    logging.disable(up_to)
+    logging.disable(max(before, up_to))
     try:
         yield
     finally:

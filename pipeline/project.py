@@ -151,36 +151,37 @@ class Project:
         except SettingsFault as fault:
             raise config.locate(self.path, self.overrides, fault) from fault
 
-    def measurements(self, entry: Entry | None = None) -> Measurements | None:
-        """Return what a validate entry measured, None where nothing is measured.
-
-        Args:
-            entry: The one that a run used; without it the one that any run used last.
+    def measurements(self) -> Measurements | None:
+        """Return what the validate entry used last measured, None where nothing is measured.
 
         Raises:
             StoreError: The stored measurements are damaged or of another schema.
         """
-        entry = entry or self.store.newest(VALIDATE)
-        if entry is None:
-            return None
-        if damage := damage_of(entry):
-            raise StoreError(str(entry.path), f"is damaged ({damage})", "madpipe run validate")
-        return read(entry.output(MEASUREMENTS), Measurements)
+        entry = self.store.newest(VALIDATE)
+        return measurements_of(entry) if entry else None
 
-    def verdicts(self, entry: Entry | None = None) -> list[Verdict]:
+    def verdicts(self) -> list[Verdict]:
         """Judge the stored measurements by the gates of the settings; measures nothing.
-
-        Args:
-            entry: Of validate, as for `measurements`.
 
         Raises:
             StoreError: Nothing is measured yet, or it is damaged.
         """
-        measurements = self.measurements(entry)
+        measurements = self.measurements()
         if measurements is None:
             wrong = f"holds no measurements ({self.none_stored})"
             raise StoreError(str(self.store.home), wrong, "madpipe run validate")
         return judge(measurements, self.settings.gates)
+
+
+def measurements_of(validate: Entry) -> Measurements:
+    """Return what an entry of validate measured, after reading and checking every byte of it.
+
+    Raises:
+        StoreError: It is damaged or gone, or of another schema.
+    """
+    if damage := damage_of(validate):
+        raise StoreError(str(validate.path), f"is damaged ({damage})", "madpipe run validate")
+    return read(validate.output(MEASUREMENTS), Measurements)
 
 
 def real_images_of(distill: Entry | None) -> RealImages | None:

@@ -2,8 +2,9 @@
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,9 +19,11 @@ from pipeline.config.load import table_of
 from pipeline.errors import LockedError, MadpipeError, StoreError
 from pipeline.estimates import RateRecorder
 from pipeline.events import Sink, broadcast
-from pipeline.gates.judge import Verdict, exit_code
+from pipeline.gates.judge import Verdict, exit_code, judge
+from pipeline.gates.measurements import Measurements
+from pipeline.gates.real_images import RealImages
 from pipeline.planner import ALL, Planned, named
-from pipeline.project import DISTILL, VALIDATE, Project, real_images_of
+from pipeline.project import DISTILL, VALIDATE, Project, measurements_of, real_images_of
 from pipeline.run_records import RunRecord
 from pipeline.runner import Runner
 from pipeline.shared_cache import SharedCache
@@ -30,12 +33,12 @@ from pipeline.texts import printable
 from pipeline.track.session import tracked
 
 
-class RunEnd(NamedTuple):
-    """What a run came to."""
+class _Results(NamedTuple):
+    """What is read of the entries of a run while they are sure to be there."""
 
-    exit_code: int
-    entries: Mapping[str, Entry]
-    """Of its stages: by now another run may have used others last."""
+    real_images: RealImages | None
+    measurements: Measurements | None
+    """None where nothing is to be judged."""
 
 
 def run_pipeline(
@@ -47,11 +50,15 @@ def run_pipeline(
     command: str,
     inconclusive: int,
     is_smoke: bool = False,
-) -> RunEnd:
-    """Bring `targets` to stored entries, judge what is measured, and return what came of it.
+    on_stored: Callable[[Mapping[str, Entry]], None] = lambda _: None,
+) -> int:
+    """Bring `targets` to stored entries, judge what is measured, and return the exit code.
 
     A record of the run, with its `command` line, is kept also when it fails. The stages named by
     `force` run although they are stored. Where a gate cannot decide, the code is `inconclusive`.
+
+    `on_stored` gets the entries that the run used while `cache gc` cannot take any: under the lock,
+    or without it and then once more where one was taken. Later another run may have used others.
 
     A smoke run plays a few of everything in all `targets`, in a working folder of its own; it
     judges nothing and emits what the real run will take.
@@ -75,22 +82,42 @@ def run_pipeline(
     with contextlib.ExitStack() as on:
         followed = sinks if is_smoke else on.enter_context(tracked(project, targets, sinks))
         runner = _runner(project, digest_cache, followed, forced, is_smoke=is_smoke)
-        _run_recorded(project, runner, planned, command)
+        read = partial(_read, runner, names, on_stored)
+        results = _run_recorded(project, runner, planned, command, read)
         if recorder.rates:
             store.prepare()
             with store.io_errors():
                 estimates.save(store.home, recorder.rates)
-        code = _end(project, runner, names, followed, inconclusive)
+        code = _end(project, results, followed, inconclusive)
     if is_smoke:
         _end_smoke(project, [item.stage for item in planned], store.home, sinks)
     seconds = time.perf_counter() - begin_s
     broadcast(sinks, "run_done", None, {"exit_code": code, "seconds": round(seconds, 3)})
-    return RunEnd(code, runner.entries)
+    return code
+
+
+def _read(
+    runner: Runner, names: Sequence[str], on_stored: Callable[[Mapping[str, Entry]], None]
+) -> _Results:
+    """Read what is said and judged of the entries of a run.
+
+    Raises:
+        StoreError: One is damaged or gone.
+    """
+    used = real_images_of(runner.entries.get(DISTILL))
+    is_judged = VALIDATE in names and not runner.is_smoke
+    measurements = measurements_of(runner.entries[VALIDATE]) if is_judged else None
+    on_stored(runner.entries)
+    return _Results(used, measurements)
 
 
 def _run_recorded(
-    project: Project, runner: Runner, planned: Sequence[Planned], command: str
-) -> None:
+    project: Project,
+    runner: Runner,
+    planned: Sequence[Planned],
+    command: str,
+    read: Callable[[], _Results],
+) -> _Results:
     """Run what is planned and keep a record of it, also where it fails."""
     begin_s = time.perf_counter()
     # What holds at the start, which hours of training may lie behind at the end.
@@ -105,7 +132,7 @@ def _run_recorded(
     )
     failure: MadpipeError | None = None
     try:
-        _run_planned(project, runner, planned, command)
+        return _run_planned(project, runner, planned, command, read)
     except MadpipeError as error:
         failure = error
         runner.record_failure(error)
@@ -120,16 +147,14 @@ def _run_recorded(
             raise failure from error  # why the run failed comes first
 
 
-def _end(
-    project: Project, runner: Runner, names: Sequence[str], sinks: list[Sink], inconclusive: int
-) -> int:
+def _end(project: Project, results: _Results, sinks: list[Sink], inconclusive: int) -> int:
     """Emit what is to be said of a run that came to its end, and return its exit code."""
-    used = real_images_of(runner.entries.get(DISTILL))
+    used = results.real_images
     if used is not None and not used.is_data_free:
         broadcast(sinks, "note", None, {"text": used.statement})
-    if VALIDATE not in names or runner.is_smoke:
+    if results.measurements is None:
         return exit_codes.DONE
-    return _judge(project, runner.entries[VALIDATE], sinks, inconclusive)
+    return _judge(project, results.measurements, sinks, inconclusive)
 
 
 def _runner(
@@ -158,12 +183,11 @@ def _runner(
     return runner
 
 
-def _judge(project: Project, measured: Entry, sinks: list[Sink], inconclusive: int) -> int:
-    """Judge what the run measured by the gates, and return the exit code that follows.
-
-    By its own entry of validate: by now another run may have used another one last.
-    """
-    verdicts = project.verdicts(measured)
+def _judge(
+    project: Project, measurements: Measurements, sinks: list[Sink], inconclusive: int
+) -> int:
+    """Judge what was measured by the gates, and return the exit code that follows."""
+    verdicts = judge(measurements, project.settings.gates)
     emit_verdicts(verdicts, sinks)
     if not verdicts:
         broadcast(sinks, "note", None, {"text": "nothing was judged: the settings have no gates"})
@@ -186,17 +210,23 @@ def emit_verdicts(verdicts: Sequence[Verdict], sinks: list[Sink]) -> None:
 
 
 def _run_planned(
-    project: Project, runner: Runner, planned: Sequence[Planned], command: str
-) -> None:
+    project: Project,
+    runner: Runner,
+    planned: Sequence[Planned],
+    command: str,
+    read: Callable[[], _Results],
+) -> _Results:
     """Use what is stored; run under the lock where anything is not."""
-    # Without the lock a stored stage may be removed between its check and its use.
-    if all(item.action == "hit" for item in planned) and runner.use_stored(planned):
+    # Without the lock `cache gc` may remove a stored stage between its check and its use.
+    is_stored = all(item.action == "hit" for item in planned)
+    results = runner.use_stored(planned, read) if is_stored else None
+    if results is not None:
         _remove_leftovers(project, command)
     else:
         try:
             if runner.shared is None:
                 runner.check_requirements(planned)
-            _run_locked(project, runner, planned, command)
+            results = _run_locked(project, runner, planned, command, read)
         except BaseException:
             # A run that fails has read the data folder as well; without room it is read again.
             with contextlib.suppress(OSError):
@@ -204,6 +234,7 @@ def _run_planned(
             raise
     with project.store.io_errors():
         runner.digest_cache.save()
+    return results
 
 
 def _remove_leftovers(project: Project, command: str) -> None:
@@ -213,7 +244,13 @@ def _remove_leftovers(project: Project, command: str) -> None:
             pass  # the next run removes it
 
 
-def _run_locked(project: Project, runner: Runner, planned: Sequence[Planned], command: str) -> None:
+def _run_locked(
+    project: Project,
+    runner: Runner,
+    planned: Sequence[Planned],
+    command: str,
+    read: Callable[[], _Results],
+) -> _Results:
     """Run the stages under the lock, until a signal asks to stop."""
     with stop_on_signals() as stop_asked:
         runner.stop_asked = stop_asked
@@ -225,7 +262,9 @@ def _run_locked(project: Project, runner: Runner, planned: Sequence[Planned], co
             stop_asked=stop_asked,
         ):
             stages = [item.stage for item in planned]
-            if runner.shared is not None:
+            is_stale = all(item.action == "hit" for item in planned)  # some were taken since
+            if runner.shared is not None or is_stale:
                 # What another machine computed asks nothing of this one.
                 runner.check_requirements(runner.bring(stages))
             runner.run(stages)
+            return read()

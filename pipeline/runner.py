@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pipeline import __version__, collector, machine
 from pipeline.atomic import make_folders, naming
@@ -20,7 +20,7 @@ from pipeline.cache.entry import Entry, EntryRecord, OutputRecord
 from pipeline.cache.keys import changed_since, file_sha256
 from pipeline.cache.store import Store, remove_tree
 from pipeline.checkpoint import Checkpoints
-from pipeline.errors import Interrupted, MadpipeError, StageError
+from pipeline.errors import Interrupted, MadpipeError, StageError, StoreError
 from pipeline.events import EVENTS_FILE, Sink, broadcast, event_log, logged_s
 from pipeline.planner import Planned, plan, plan_stage
 from pipeline.run_records import StageRecord
@@ -30,6 +30,7 @@ from pipeline.stage import Context, Stage
 
 Status = Literal["hit", "ran", "resumed"]
 Emit = Callable[[str, Mapping[str, Any]], None]
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -54,22 +55,45 @@ class Runner:
     _imported: dict[str, str] = field(default_factory=dict)
     """The digests of the code of the stages that ran, when each began."""
 
-    def use_stored(self, planned: Sequence[Planned]) -> bool:
+    def use_stored(self, planned: Sequence[Planned], read: Callable[[], T]) -> T | None:
         """Take planned hits as they are; fills `entries` and `records`.
 
+        Without the lock `cache gc` may take some at any moment, but for those that are marked as
+        used last. So they are marked, and `read` is called, which reads what is needed of them.
+
         Returns:
-            Whether all were still there: `cache gc` may have removed some since they were planned,
-            and then none is taken. It keeps those that are marked as used last.
+            What `read` returned, None where some are gone: nothing is taken then.
+
+        Raises:
+            StoreError: `read` raised it, and all are there.
         """
-        hits = [item.entry for item in planned if item.entry is not None]
+        hits = {item.stage.name: item.entry for item in planned if item.entry is not None}
+        marked = {stage: self.store.newest_path(stage) for stage in hits}
         with self.store.io_errors():
-            for entry in hits:
-                self.store.mark_newest(entry.record.stage, entry.record.key)
-        if any(self.store.read(entry.record.stage, entry.record.key) is None for entry in hits):
-            return False
-        for entry in hits:
-            self._finish(entry.record.stage, "hit", entry, 0.0)
-        return True
+            for stage, entry in hits.items():
+                self.store.mark_newest(stage, entry.record.key)
+        self.entries |= hits
+        try:
+            results = read() if self._are_there(hits) else None
+        except StoreError:
+            if self._are_there(hits):
+                raise
+            results = None
+        if results is None:
+            self.entries.clear()
+            with self.store.io_errors():
+                for stage, path in marked.items():
+                    if path is not None:
+                        self.store.mark_newest(stage, path.name)
+            return None
+        for stage, entry in hits.items():
+            self._finish(stage, "hit", entry, 0.0)
+        return results
+
+    def _are_there(self, entries: Mapping[str, Entry]) -> bool:
+        return all(
+            self.store.read(stage, entry.record.key) == entry for stage, entry in entries.items()
+        )
 
     def bring(self, stages: Sequence[Stage]) -> list[Planned]:
         """Bring from the shared cache what it has of `stages`; return what is left to do.
@@ -126,6 +150,8 @@ class Runner:
                     entry = self._run_stage(item)
                 if self.shared is not None:
                     self.shared.push(entry)
+            with self.store.io_errors():
+                self.store.mark_newest(stage.name, entry.record.key)
             self._finish(stage.name, status, entry, time.perf_counter() - begin_s)
         self.current = None
 
@@ -138,8 +164,6 @@ class Runner:
 
     def _finish(self, stage: str, status: Status, entry: Entry, elapsed_s: float) -> None:
         key = entry.record.key
-        with self.store.io_errors():
-            self.store.mark_newest(stage, key)
         self.entries[stage] = entry
         self.records.append(StageRecord(name=stage, status=status, key=key, elapsed_s=elapsed_s))
         seconds, metrics = round(entry.record.seconds, 3), entry.record.metrics

@@ -38,8 +38,6 @@ class Command(NamedTuple):
     """At least as many as at which it changes files, so that each fails once."""
     before: Callable[[Path], None] = lambda _project: None
     """What is done to the project first."""
-    later_places: int = 0
-    """Those that came when others had been played: ledgers go by number, so theirs come last."""
 
 
 def _old_package(project: Path) -> None:
@@ -93,7 +91,7 @@ COMMANDS = (
     Command(("cache", "push", _THERE), (f"{_THERE}/{_ENTRY}",), 164),
     Command(("cache", "push", "file://{project}/there"), (f"{_THERE}/v1/entries/*/*.json",), 160),
     Command(("cache", "pull", _THERE), (f"{HOME}/{_ENTRY}",), 164, _store_elsewhere),
-    Command(("cache", "gc", "--keep", "1"), (), 9, _superfluous_entry, later_places=1),
+    Command(("cache", "gc", "--keep", "1"), (), 9, _superfluous_entry),
     Command(("run", "build", "--force", "build"), (f"{HOME}/entries/build/*/engine.onnx",), 73),
     Command(
         ("export", "--student", "student.safetensors", "--out", "x.onnx"),
@@ -118,6 +116,11 @@ COMMANDS = (
         299,
     ),
 )
+
+
+LATER_PLACES = (("cache gc --keep 1", 9),)
+"""Of which command and which of its places; they came when others had been played. Ledgers go by
+number, so these come last, and only at the end of this list do more."""
 
 
 class Leaves(NamedTuple):
@@ -183,7 +186,7 @@ def noted(command: Command, shared: Path) -> Noted:
     assert first.keys() == second.keys(), f"{command.words}: {first.keys() ^ second.keys()}"
     assert sites, f"{command.words}: it changes nothing"
     assert first or not command.leaves, command.words
-    places = command.places + command.later_places
+    places = command.places + sum(text == " ".join(command.words) for text, _ in LATER_PLACES)
     assert len(sites) <= places, f"{command.words}: {len(sites)} places"
     leaves = Leaves({name: d if second[name] == d else "" for name, d in first.items()})
     result = Noted(sites, leaves)
@@ -193,11 +196,10 @@ def noted(command: Command, shared: Path) -> Noted:
 
 def cases(seed: int) -> list[Case]:
     """Return a case for each place of each command."""
-    what = [(n, i) for n, command in enumerate(COMMANDS) for i in range(command.places)]
-    what += [(n, c.places + i) for n, c in enumerate(COMMANDS) for i in range(c.later_places)]
+    first = [(" ".join(c.words), place) for c in COMMANDS for place in range(c.places)]
     return [
-        Case.numbered(number, f"{' '.join(COMMANDS[n].words)}: {i}", piece=_NAME, seed=seed)
-        for number, (n, i) in enumerate(what)
+        Case.numbered(number, f"{text}: {place}", piece=_NAME, seed=seed)
+        for number, (text, place) in enumerate((*first, *LATER_PLACES))
     ]
 
 

@@ -101,12 +101,13 @@ def _places(path: Path) -> list[Path]:
 def _names(path: Path) -> set[str]:
     """Return what a message may call a path: itself, what it becomes, and the folder it is in.
 
-    The work of a stage is removed as a whole, and may be named so; an entry that is to be moved
-    there is what cannot be moved.
+    The work of a stage and the folder of a sweep's job are removed as a whole, and may be named so;
+    an entry that is to be moved to the work is what cannot be moved.
     """
+    jobs = {folder for folder in path.parents if folder.parent.name == "sweep"}
     work = {folder for folder in path.parents if folder.parent.parent.name == "work"}
     entries = {folder.parents[2] / "entries" / folder.parent.name / folder.name for folder in work}
-    names = {path, path.parent, _final(path), _final(path).parent} | work
+    names = {path, path.parent, _final(path), _final(path).parent} | work | jobs
     return {str(name) for name in names | (entries if path.name == "replaced" else set())}
 
 

@@ -274,10 +274,16 @@ def full_gc(place: Place) -> str:
             entry = store.newest(stage)
             assert entry is not None
             large_store.copy_entry(store, entry, 0)
+        for path in store.home.glob("entries/*/*/*"):  # the copies are links, which free nothing
+            if path.stat().st_nlink > 1:
+                content = path.read_bytes()
+                path.unlink()
+                path.write_bytes(content)
         storage_mounts.fill(project / "fill")
         ended = small_project.run(project, "cache", "gc", "--keep", "1")
         place.remark = f"exit {ended.code}, {ended.stdout.strip()}"
-        if ended.code or "removed 2 folders" not in ended.stdout:
+        has_room = os.statvfs(project).f_bavail > 0
+        if ended.code or not has_room or "removed 2 folders" not in ended.stdout:
             return f"gc made no room: exit code {ended.code}: {ended.stdout} {ended.stderr}"
         wrong = storage_judge.store_fault(store.home, before)
         (project / "fill").unlink()

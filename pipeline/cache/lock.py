@@ -4,12 +4,11 @@ The lock is the operating system's, so a killed process releases it by dying.
 """
 
 import contextlib
-import errno
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pipeline.atomic import naming
+from pipeline.atomic import WITHOUT_ROOM, naming
 from pipeline.cache import leftovers, lock_holder
 from pipeline.cache.lock_holder import Holder
 from pipeline.cache.store import Store
@@ -17,7 +16,6 @@ from pipeline.errors import Interrupted, LockedError, StoreError
 from pipeline.file_lock import NoLocksError, try_lock
 
 _POLL_S = 0.2
-_WITHOUT_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _REACH = "let one machine at a time use this folder, or mount it with locks that reach all of them"
 
 
@@ -77,11 +75,11 @@ def _name_holder(
     try:
         return on.enter_context(lock_holder.named(holder_path, Holder.here(command)))
     except OSError as error:
-        if on_unnamed is None or error.errno not in _WITHOUT_ROOM:
+        if on_unnamed is None or error.errno not in WITHOUT_ROOM:
             raise
         holder_path.unlink(missing_ok=True)  # it was made, and is empty
         on_unnamed(f"{holder_path}: no room to name this process for others ({error.strerror})")
-    return lambda: None
+    return lambda: lock_holder.read(holder_path)
 
 
 def _acquired(

@@ -178,7 +178,13 @@ def _withdraw(store: Store, path: Path) -> bool:
     record = path / RECORD_FILE
     aside = record.with_name(f"{RECORD_FILE}.removed")
     with atomic.naming(path):
-        record.rename(aside)
+        try:
+            record.rename(aside)
+        except OSError as error:
+            if error.errno not in atomic.WITHOUT_ROOM:
+                raise
+            record.unlink()  # some file systems need room for another name, and none for this
+            return True
         if store.newest_path(path.parent.name) != path:
             return True
         aside.rename(record)

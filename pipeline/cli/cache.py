@@ -89,7 +89,7 @@ def gc(config: Config = DEFAULT_CONFIG, keep: Keep = 3, *, unfinished: Unfinishe
     store = _store(config)
     with contextlib.ExitStack() as on:
         # Between its jobs a sweep lets go of the working folder, whose entries it goes on to need.
-        if (jobs := sweep_store(store)).home.is_dir():
+        if (jobs := sweep_store(store)).lock_path.exists():
             on.enter_context(write_lock(jobs, command="cache gc", on_unnamed=common.write_note))
         removed, freed = sync.collect_garbage(
             store, keep=keep, unfinished=unfinished, on_note=common.write_note

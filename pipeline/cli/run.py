@@ -94,7 +94,7 @@ def run(
         ):
             if as_json:  # a library of the user's network may print, and nothing but JSON is wanted
                 on.enter_context(contextlib.redirect_stdout(sys.stderr))
-            end = run_pipeline(
+            code = run_pipeline(
                 project,
                 targets,
                 force=force or (),
@@ -112,7 +112,7 @@ def run(
             package_smoke(project.as_smoke().store)
     else:
         common.report_to_ci(project)
-    raise typer.Exit(end.exit_code)
+    raise typer.Exit(code)
 
 
 def package_smoke(store: Store) -> None:

@@ -16,7 +16,7 @@ from pipeline.gates import pictures
 from pipeline.gates.build_records import Candidate, Candidates
 from pipeline.gates.judge import Verdict, judge
 from pipeline.gates.pictures import WorstImage
-from pipeline.project import DISTILL, VALIDATE, Project, real_images_of
+from pipeline.project import DISTILL, VALIDATE, Project, measurements_of, real_images_of
 from pipeline.report import records
 from pipeline.report.records import OutputFile, Report, RunSummary, StageReport, with_measurements
 
@@ -49,7 +49,8 @@ def document(project: Project, verdicts: Sequence[Verdict] | None = None) -> Rep
         for record in run.stages
     }
     is_validated = any(stage.name == VALIDATE and stage.status != "failed" for stage in run.stages)
-    measurements = project.measurements() if is_validated else None
+    validate = entries.get(VALIDATE)
+    measurements = measurements_of(validate) if is_validated and validate else None
     if verdicts is None:
         # By the gates of the run, or those asked for since by --set or in pipeline.toml.
         is_set = any(change.lstrip().startswith("gates") for change in project.overrides)
@@ -57,7 +58,6 @@ def document(project: Project, verdicts: Sequence[Verdict] | None = None) -> Rep
         gates = project.settings.gates if is_set or is_edited else run.gates
         verdicts = judge(measurements, gates) if measurements else ()
     environment = run.environment or machine.environment(project.path.resolve().parent)
-    validate = entries.get(VALIDATE)
     host = validate.record.host if validate else {}
     report = Report(
         run=RunSummary(

@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from pipeline.project import VALIDATE, Project
+from pipeline.project import VALIDATE, Project, measurements_of
 from pipeline.report import benchmarks, gitlab, html, junit, markdown, records
 from pipeline.report.figures import figures_of
 from pipeline.report.records import Form, Report
@@ -27,8 +27,9 @@ def render(form: Form, report: Report, project: Project, *, has_pictures: bool =
             return gitlab.code_quality(report, project.path)
         case _:
             pass
-    validated = (stage.name == VALIDATE and stage.status != "failed" for stage in report.stages)
-    figures = figures_of(project.measurements() if any(validated) else None)
+    key = next((s.key for s in report.stages if s.name == VALIDATE and s.status != "failed"), None)
+    entry = project.store.read(VALIDATE, key) if key else None
+    figures = figures_of(measurements_of(entry) if entry else None)
     match form:
         case "gitlab-metrics":
             return gitlab.metrics(figures)

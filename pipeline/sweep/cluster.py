@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import exit_codes
-from pipeline.errors import UnavailableError, UsageError, first_line
+from pipeline.errors import MadpipeError, UnavailableError, UsageError, first_line
 from pipeline.sweep.jobs import (
     Finished,
     Job,
@@ -31,6 +31,7 @@ _POLL_S = 0.5
 _EVENTS = "output.jsonl"
 _STOP = "stop"
 _CLUSTER = "cluster"
+_SEE_CLUSTER = "see what Slurm says of it, then repeat the command"
 
 
 class ClusterLauncher:
@@ -75,22 +76,20 @@ class ClusterLauncher:
         (home / _EVENTS).write_bytes(b"")
         command = job.command(job.combinations[0].project.overrides)
         variables = home_variable(job)
-        with self._submitting:
-            submitted = self._executor.submit(run_on_node, command, variables, str(home))
-        with (home / _EVENTS).open("rb") as events:
-            is_stopped = False
-            while not submitted.done():
-                _follow(events, on_event)
-                if stop_asked() and not is_stopped:
-                    is_stopped = True
-                    (home / _STOP).touch()
-                    if submitted.state == "PENDING":
-                        submitted.cancel()
-                time.sleep(_POLL_S)
-            _follow(events, on_event)
+        # What a cluster raises for a job that it refuses or ended is of several libraries.
+        try:
+            with self._submitting:
+                submitted = self._executor.submit(run_on_node, command, variables, str(home))
+        except Exception as error:  # noqa: BLE001
+            wrong = f"the cluster takes no job ({first_line(error)})"
+            return Finished(job, exit_codes.FAILED, f"{job.stage}: {wrong}; {_SEE_CLUSTER}")
+        try:
+            is_stopped = self._follow_job(submitted, home, on_event, stop_asked)
+        except (OSError, MadpipeError):  # its events cannot be read, or not be shown
+            submitted.cancel()
+            raise
         if is_stopped:
             return Finished(job, exit_codes.INTERRUPTED, "")
-        # What a cluster raises for a job that it ended is of several libraries.
         try:
             code = int(submitted.result())
         except Exception as error:  # noqa: BLE001
@@ -98,6 +97,37 @@ class ClusterLauncher:
             remedy = f"see {submitted.paths.stderr}; the same command goes on from here"
             return Finished(job, exit_codes.FAILED, f"{job.stage}: {wrong}; {remedy}")
         return finished(job, code)
+
+    def _follow_job(
+        self, submitted: Any, home: Path, on_event: OnEvent, stop_asked: StopAsked
+    ) -> bool:
+        """Emit a job's events until it ends; return whether it was stopped.
+
+        Raises:
+            MadpipeError: Its events cannot be shown.
+            OSError: They cannot be read.
+        """
+        with (home / _EVENTS).open("rb") as events:
+            is_stopped = False
+            while not submitted.done():
+                _follow(events, on_event)
+                if stop_asked() and not is_stopped:
+                    is_stopped = True
+                    _stop(submitted, home)
+                time.sleep(_POLL_S)
+            _follow(events, on_event)
+        return is_stopped
+
+
+def _stop(submitted: Any, home: Path) -> None:
+    """Ask a job to end with its checkpoint; one that waits, or cannot be asked, is cancelled."""
+    is_asked = True
+    try:
+        (home / _STOP).touch()
+    except OSError:  # the disk on which it keeps its checkpoint is full or gone
+        is_asked = False
+    if not is_asked or submitted.state == "PENDING":
+        submitted.cancel()
 
 
 def _follow(events: Any, on_event: OnEvent) -> None:

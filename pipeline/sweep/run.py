@@ -186,15 +186,19 @@ def _reclaim(plan: Plan, note: Callable[[str], None]) -> None:
 def _run_one(plan: Plan, combination: Combination, screen: SweepScreen) -> Row:
     """Run one combination alone up to the last stage, and return its row."""
     try:
-        end = run_pipeline(
+        rows: list[Row] = []
+        run_pipeline(
             combination.project,
             [plan.target],
             force=(),
             sinks=[partial(screen, combination.number)],
             command=plan.command,
             inconclusive=exit_codes.DONE,
+            on_stored=lambda entries: rows.append(
+                results.finished_row(combination, plan.target, entries)
+            ),
         )
-        return results.finished_row(combination, plan.target, end.entries)
+        return rows[-1]
     except Interrupted:
         raise
     except MadpipeError as error:

@@ -194,12 +194,8 @@ class SideBySide:
         )
         by_number = {track.combination.number: track for track in tracks}
         failures: list[MadpipeError] = []
-
-        def is_over() -> bool:
-            return bool(failures) or self._stop_asked()
-
         # To the last one, also after a failure: joblib would drop those that run, with a warning.
-        for ended in parallel(joblib.delayed(self._run_job)(job, is_over) for job in jobs):
+        for ended in parallel(joblib.delayed(self._run_job)(job, failures) for job in jobs):
             if failures:
                 continue
             try:
@@ -228,13 +224,22 @@ class SideBySide:
         # Its folder is gone: what a message names there has come back with the unfinished stage.
         return ended.error.replace(str(folder), str(self._store.home))
 
-    def _run_job(self, job: Job, is_over: StopAsked) -> Finished:
+    def _run_job(self, job: Job, failures: list[MadpipeError]) -> Finished:
+        """Run a job until it ends; failures of any other stop it, and its own are added to them."""
         first, *others = (combination.number for combination in job.combinations)
         text = f"waits for its {job.stage}, which is that of [{first}]"
-        for number in others:
-            self._on_event(number, Event.now("waiting", {"text": text}))
         try:
-            return self._launcher(job, partial(self._on_event, first), is_over)
+            for number in others:
+                self._on_event(number, Event.now("waiting", {"text": text}))
+            return self._launcher(
+                job,
+                partial(self._on_event, first),
+                lambda: bool(failures) or self._stop_asked(),
+            )
+        except MadpipeError as error:  # such as of the screen, whose reader is gone
+            failures.append(error)
+            return Finished(job, error.exit_code, str(error))
         except OSError as error:  # such as no room for what it prints
-            wrong = f"{job.stage}: {job.store.failure(error)}"
-            return Finished(job, exit_codes.FAILED, wrong)
+            # By the name of the working folder, since that of the job does not stay.
+            failure = self._store.failure(OSError(error.errno, error.strerror))
+            return Finished(job, exit_codes.FAILED, f"{job.stage}: {failure}")

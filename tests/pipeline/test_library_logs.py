@@ -15,6 +15,8 @@ def test_records_up_to_a_level_are_dropped_for_a_while(caplog: pytest.LogCapture
         with library_logs.switched_off():
             log.critical("dropped as well")
         log.warning("dropped again")
+    with library_logs.switched_off(), library_logs.switched_off(logging.WARNING):
+        log.error("dropped within the wider one")
     log.warning("kept again")
     assert [record.message for record in caplog.records] == ["kept", "kept again"]
 

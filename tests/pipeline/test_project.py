@@ -16,8 +16,7 @@ Open = Callable[..., Project]
 
 
 def run(project: Project) -> int:
-    end = run_pipeline(project, ["all"], force=(), sinks=[], command="run all", inconclusive=4)
-    return end.exit_code
+    return run_pipeline(project, ["all"], force=(), sinks=[], command="run all", inconclusive=4)
 
 
 def test_working_folder_lies_beside_the_config(

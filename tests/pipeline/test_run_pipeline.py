@@ -4,23 +4,18 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pipeline import run_records
 from pipeline.cache.lock import write_lock
-from pipeline.cache.store import remove_tree
 from pipeline.errors import LockedError, StageError, StoreError, UnavailableError
 from pipeline.events import Event
-from pipeline.gates import measurement_files
-from pipeline.planner import Planned
 from pipeline.project import Project
 from pipeline.requirements import Unsupported
 from pipeline.run_pipeline import run_pipeline
-from pipeline.runner import Runner
 from pipeline.settings import Settings
 from pipeline.stage import Stage
 
@@ -43,9 +38,8 @@ stage = Stage(name="make", run="fakestages:run", settings=("seed", "student"),
               outputs={"out": "out.bin"})
 try:
     project = Project.open(Path(sys.argv[1]), sys.argv[3:], lambda settings, root: (stage,))
-    end = run_pipeline(project, ["all"], force=(), sinks=[PlainScreen()], command="run all",
-                       inconclusive=4)
-    sys.exit(end.exit_code)
+    sys.exit(run_pipeline(project, ["all"], force=(), sinks=[PlainScreen()], command="run all",
+                     inconclusive=4))
 except MadpipeError as error:
     sys.stderr.write(str(error))
     sys.exit(error.exit_code)
@@ -62,7 +56,7 @@ def run(
         sinks=[events.append] if events is not None else [],
         command="madpipe run all --config d\udce9.toml",
         inconclusive=inconclusive,
-    ).exit_code
+    )
 
 
 def child(tmp_path: Path, *overrides: str, largest_file: int = 0) -> subprocess.Popen[str]:
@@ -104,7 +98,7 @@ def test_a_smoke_run_judges_nothing_and_leaves_nothing_for_a_real_one(project: O
         command="madpipe run all --smoke",
         inconclusive=4,
         is_smoke=True,
-    ).exit_code
+    )
     assert code == 0
     kinds = [event.kind for event in events]
     assert "gate" not in kinds
@@ -133,56 +127,6 @@ def test_second_run_is_all_hits_and_judges_anew(project: Open) -> None:
     strict = project("gates.speedup.min=50")
     assert run(strict) == 3
     assert last_run(strict) == [("distill", "hit"), ("validate", "hit")]
-
-
-def test_a_stored_stage_that_gc_removes_after_the_plan_runs_anew(
-    project: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened = project()
-    run(opened)
-    entry = opened.store.newest("distill")
-    assert entry is not None
-    plan = Project.plan
-
-    def plan_and_then_gc(self: Project, *args: Any) -> list[Planned]:
-        planned = plan(self, *args)
-        remove_tree(entry.path)
-        return planned
-
-    monkeypatch.setattr(Project, "plan", plan_and_then_gc)
-    assert run(opened) == 0
-    assert last_run(opened) == [("distill", "ran"), ("validate", "hit")]
-
-
-def test_a_run_is_judged_by_what_it_measured_not_by_what_another_used_last(
-    project: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened = project()
-    run(opened)
-    mine = opened.store.newest("validate")
-    other = project("seed=8")
-    run(other)
-    others = opened.store.newest("validate")
-    assert mine is not None
-    assert others is not None
-    assert mine != others
-    judged: list[Path] = []
-    read = measurement_files.read
-
-    def read_and_note(path: Path, *args: Any) -> Any:
-        judged.append(path)
-        return read(path, *args)
-
-    def use_and_then_another_run(self: Runner, planned: Sequence[Planned]) -> bool:
-        is_used = use_stored(self, planned)
-        self.store.mark_newest("validate", others.record.key)
-        return is_used
-
-    use_stored = Runner.use_stored
-    monkeypatch.setattr(Runner, "use_stored", use_and_then_another_run)
-    monkeypatch.setattr("pipeline.project.read", read_and_note)
-    assert run(opened) == 0
-    assert [path.parent for path in judged] == [mine.path]
 
 
 @pytest.mark.parametrize(("inconclusive", "expected"), [(4, 4), (0, 0), (3, 3)])
@@ -228,7 +172,7 @@ def test_record_that_cannot_be_written_is_an_error_but_hides_no_failure(
 
 def test_run_without_gates_notes_it(project: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = project()
-    monkeypatch.setattr(Project, "verdicts", lambda *_: [])
+    monkeypatch.setattr("pipeline.run_pipeline.judge", lambda *_: [])
     events: list[Event] = []
     assert run(opened, events=events) == 0
     assert events[-2].fields == {"text": "nothing was judged: the settings have no gates"}

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.reliability import (
+    garbage,
     small_project,
     storage_commands,
     storage_judge,
+    storage_places,
     storage_shim,
     storage_writes,
 )
@@ -158,10 +160,28 @@ def test_what_was_stored_and_is_lost_or_changed_is_a_fault(tmp_path: Path) -> No
     assert before != Kept({})
 
 
+def test_cases_that_came_later_have_numbers_behind_the_others() -> None:
+    """Ledgers of campaigns go by number."""
+    commands = {case.number: case.what for case in storage_commands.cases(0)}
+    assert commands[605] == "cache gc --keep 1: 0"
+    assert commands[613] == "cache gc --keep 1: 8"
+    assert commands[614] == "run build --force build: 0"
+    assert commands[1122].endswith("--jobs 2 --out s.html: 298")
+    assert commands[1123] == "cache gc --keep 1: 9"
+    places = [case.what for case in storage_places.cases(0)]
+    assert (places[0], places[101], places[102]) == ("full", "full", "full gc")
+    collected = [case.what for case in garbage.cases(0)]
+    assert (collected[0], collected[49], collected[50]) == ("run_all", "run_all", "by_turns")
+
+
 def test_a_message_may_name_where_the_files_of_a_sweep_s_job_come_back_to() -> None:
     failed = [Path("/p/.madpipe/sweep/distill-ab/entries/distill/newest.0f.part")]
     text = "/p/{}: cannot be read or written (No space left on device); free space\n"
-    for place in (".madpipe/entries/distill/newest", ".madpipe/sweep/distill-ab/entries/distill"):
+    for place in (
+        ".madpipe/entries/distill/newest",
+        ".madpipe/sweep/distill-ab/entries/distill",
+        ".madpipe/sweep/distill-ab",
+    ):
         ended = Ended(1, "", text.format(place))
         assert storage_judge.message_fault(ended, Path("/p"), failed) == ""
     on_the_way = Ended(1, "", text.format(".madpipe/entries/distill/newest/more"))

@@ -1,6 +1,7 @@
 """Entries travel between working folders only whole and checked, and are cleaned up by rule."""
 
 import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -185,17 +186,33 @@ def test_collecting_keeps_what_a_run_marks_as_used_meanwhile(
 ) -> None:
     """A run of what is stored holds no lock, so its mark may come after gc chose what to remove."""
     chosen, newest = run_with_seed(0), run_with_seed(1)
-    look = Store.newest
+    rename = Path.rename
 
-    def looks_and_then_a_run_marks(self: Store, stage: str) -> Entry | None:
-        entry = look(self, stage)
-        store.mark_newest("make", chosen.record.key)
-        return entry
+    def a_run_marks_and_then_it_moves(self: Path, target: Path) -> Path:
+        if self.name == "entry.json":
+            store.mark_newest("make", chosen.record.key)
+        return rename(self, target)
 
-    monkeypatch.setattr(Store, "newest", looks_and_then_a_run_marks)
+    monkeypatch.setattr(Path, "rename", a_run_marks_and_then_it_moves)
     assert collect_garbage(store, keep=0, unfinished=False) == (0, 0)
     assert names(store) == {chosen.path.name, newest.path.name}
     assert store.find("make", chosen.record.key).entry == chosen
+
+
+def test_a_file_system_without_room_for_another_name_gives_room_all_the_same(
+    run_with_seed: Callable[[int], Entry], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_with_seed(0)
+    newest, rename = run_with_seed(1), Path.rename
+
+    def fail(self: Path, target: Path) -> Path:
+        if self.name == "entry.json":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    assert collect_garbage(store, keep=0, unfinished=False)[0] == 1
+    assert names(store) == {newest.path.name}
 
 
 def test_an_entry_that_a_kill_left_without_record_goes_next_time(

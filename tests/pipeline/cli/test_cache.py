@@ -56,6 +56,14 @@ def test_damaged_record_is_listed_as_such(madpipe: Call, stored: Store) -> None:
     assert "damaged" in madpipe("cache", "ls")[1].splitlines()[0]
 
 
+def test_gc_writes_nothing_for_a_sweep_that_never_began(madpipe: Call, stored: Store) -> None:
+    """On a full disk there is no room for it, and gc is to make some."""
+    folder = sweep_store(stored).home
+    folder.mkdir()
+    assert madpipe("cache", "gc")[0] == 0
+    assert list(folder.iterdir()) == []
+
+
 def test_verify_reads_every_byte(madpipe: Call, stored: Store) -> None:
     assert madpipe("cache", "verify") == (0, "2 entries read, 0 damaged\n", "")
     path = damage(stored)

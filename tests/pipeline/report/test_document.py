@@ -12,7 +12,7 @@ import pytest
 from pipeline.errors import StageError, StoreError
 from pipeline.gates import pictures
 from pipeline.project import Project
-from pipeline.report import records
+from pipeline.report import forms, records
 from pipeline.report.document import document
 from pipeline.run_pipeline import run_pipeline
 from scripts.report_schema import report_schema
@@ -202,6 +202,23 @@ def test_report_of_a_failed_run_names_the_stage_and_the_message(
     assert (stage.name, stage.status, stage.outputs) == ("distill", "failed", {})
     assert "no luck" in stage.message
     assert report.gates == ()
+
+
+def test_report_has_the_figures_of_its_run_and_not_of_what_another_used_last(project: Open) -> None:
+    opened = project("seed=8")
+    bring(opened)
+    others = opened.store.newest("validate")
+    assert others is not None
+    mine = project()
+    bring(mine)
+    accuracy = document(mine).accuracy
+    assert accuracy
+    others.output("measurements").chmod(0o644)
+    others.output("measurements").write_bytes(b"of another run")
+    mine.store.mark_newest("validate", others.record.key)
+    report = document(mine)
+    assert report.accuracy == accuracy
+    assert forms.render("bencher", report, mine)
 
 
 def test_report_has_the_verdicts_of_its_run_until_other_gates_are_asked_for(project: Open) -> None:

@@ -1,5 +1,6 @@
 """Jobs through submitit, on its own cluster without Slurm: real processes, real files."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -39,6 +40,32 @@ def test_events_and_the_exit_code_come_back(job: Job, tmp_path: Path) -> None:
 def test_a_stop_reaches_the_job(job: Job, tmp_path: Path) -> None:
     ended, events = launch(scripted(job, READY + "signal.pause()"), tmp_path, stops=True)
     assert (ended.code, len(events)) == (130, 1)
+
+
+@pytest.mark.slow
+def test_a_job_that_cannot_be_asked_to_stop_is_cancelled(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Path, *_args: object, **_options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+
+    monkeypatch.setattr(Path, "touch", fail)
+    ended, _ = launch(scripted(job, READY + "signal.pause()"), tmp_path, stops=True)
+    assert ended.code == 130
+
+
+def test_a_job_that_the_cluster_refuses_is_one_that_failed(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import submitit
+
+    def refuse(*_args: object) -> None:
+        raise submitit.core.utils.FailedJobError("sbatch: error: invalid partition\nmore")
+
+    monkeypatch.setattr(submitit.AutoExecutor, "submit", refuse)
+    ended, _ = launch(job, tmp_path)
+    assert ended.code == 1
+    assert "the cluster takes no job (sbatch: error: invalid partition); see" in ended.error
 
 
 def test_the_part_on_the_node_writes_events_and_answers_a_stop(job: Job) -> None:

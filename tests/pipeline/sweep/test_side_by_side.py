@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -194,22 +195,55 @@ def test_a_job_that_cannot_be_brought_back_ends_the_others_first(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a warning of joblib's, which drops those that run where its loop is left."""
-    calls: list[Store] = []
 
     def fail(job: Store, store: Store, *, wait_s: float) -> None:
-        calls.append(job)
         if job.home.name.startswith("distill"):
             raise StoreError("entries", "cannot be written (full)", "free space")
         stores.bring_back(job, store, wait_s=wait_s)
 
+    launch, codes = bench.launcher, list[int]()
+
+    def first_ends_and_others_go_on(job: Job, on_event: OnEvent, stop_asked: StopAsked) -> Finished:
+        end_s = time.monotonic() + 60
+        while job.stage == "distill" and job.combinations[0].number != 1 and not stop_asked():
+            assert time.monotonic() < end_s, "nobody asked it to stop"
+            time.sleep(0.01)
+        ended = launch(job, on_event, stop_asked)
+        codes.append(ended.code)
+        return ended
+
     monkeypatch.setattr("pipeline.sweep.side_by_side.bring_back", fail)
+    monkeypatch.setattr(bench, "launcher", first_ends_and_others_go_on)
     with pytest.raises(StoreError, match="full"):
-        bench.run("seed=1", "seed=2", "seed=3", "seed=4")
-    assert len([job for job in calls if job.home.name.startswith("distill")]) == 1
+        bench.run("seed=1", "seed=2", "seed=3")
+    assert codes == [0, 0, 130, 130]  # of the teacher, the first and the others
     monkeypatch.undo()
     bench.launcher.jobs.clear()
-    assert bench.run("seed=1", "seed=2", "seed=3", "seed=4") == {}
-    assert len(bench.launcher.jobs) < 4  # what was done by then is brought back
+    assert bench.run("seed=1", "seed=2", "seed=3") == {}
+    assert bench.ran() == [("distill", "export")] * 2  # the first is brought back
+
+
+def test_a_screen_that_is_gone_ends_all_jobs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = StoreError("standard output", "cannot be written (full)", "free space")
+    stops: list[bool] = []
+
+    def start(job: Job, on_event: OnEvent, stop_asked: StopAsked) -> Finished:
+        if job.stage == "teacher":
+            return launch(job, on_event, stop_asked)
+        if job.combinations[0].number == 1:
+            raise gone
+        end_s = time.monotonic() + 60
+        while not stop_asked() and time.monotonic() < end_s:
+            time.sleep(0.01)
+        stops.append(stop_asked())
+        return Finished(job, exit_codes.INTERRUPTED, "")
+
+    launch = bench.launcher
+    monkeypatch.setattr(bench, "launcher", start)
+    with pytest.raises(StoreError) as caught:
+        bench.run("seed=1", "seed=2")
+    assert caught.value is gone
+    assert stops == [True]
 
 
 def test_a_job_that_cannot_be_started_keeps_no_other_from_going_on(
@@ -225,7 +259,8 @@ def test_a_job_that_cannot_be_started_keeps_no_other_from_going_on(
     monkeypatch.setattr(bench, "launcher", start)
     errors = bench.run("seed=1", "seed=2", "seed=3")
     assert list(errors) == [2]
-    assert "cannot be read or written (Too many open files); free space" in errors[2]
+    home = bench.open().store.home
+    assert f"{home}: cannot be read or written (Too many open files); free space" in errors[2]
     assert bench.planned("seed=3")[:3] == ["hit", "hit", "hit"]
 
 

@@ -47,11 +47,11 @@ def follow(project: Callable[..., Project], code: Callable[..., None]) -> Follow
         opened = project(f"track.to=[{named}]", *more)
         code(STAGES)
         events: list[Event] = []
-        end = run_pipeline(
+        exit_code = run_pipeline(
             opened, ["all"], force=(), sinks=[events.append], command="run all", inconclusive=4
         )
         assert events[-1].kind == "run_done"
-        return end.exit_code, [event.fields["text"] for event in events if event.kind == "note"]
+        return exit_code, [event.fields["text"] for event in events if event.kind == "note"]
 
     return call
 
