@@ -28,8 +28,7 @@ CASES_BY_TURNS = 10
 OPTIONS = ((), ("--keep", "1"), ("--unfinished",), ("--keep", "1", "--unfinished"))
 _REFUSED = "another process is writing here"
 _LONGEST_PAUSE_S = 1.0
-_TURNS = 21
-"""An odd number: the last one is of the project as it is."""
+_TURNS = 10
 _LIMIT_S = 600.0
 _FOREIGN = (
     "notes.txt",
@@ -116,27 +115,33 @@ def read(project: Path, chance: random.Random) -> Calls:
 
 
 def by_turns(project: Path, chance: random.Random) -> Calls:
-    """Runs with two settings by turns, of which all is stored, so that they hold no lock.
+    """Two runs at once with a setting each, of which all is stored, so that they hold no lock.
 
-    gc comes at a random moment of each, and may take what was neither used last nor made last:
-    the entries of the first setting, until its run marks them.
+    gc comes at a random moment, and may take what was neither used last nor made last: entries of
+    either, until its run marks them, and once the other has marked its own.
     """
-    other = ("--set", "distill.alpha=0.8")
+    words = (("run", "all"), ("run", "all", "--set", "distill.alpha=0.8"))
     home, kept = project / ".madpipe", Store(project / "kept")
-    for changes in ((), other):
-        ended = small_project.run(project, "run", "all", *changes, limit_s=_LIMIT_S)
+    for command in words:
+        ended = small_project.run(project, *command, limit_s=_LIMIT_S)
         assert ended.code == 0, ended.stderr
     copy_entries(Store(home), kept)
     calls = Calls(0, 0)
-    for turn in range(_TURNS):
+    for _ in range(_TURNS):
         copy_entries(kept, Store(home))
-        process = small_project.start(project, "run", "all", *(() if turn % 2 == 0 else other))
-        with _killed_at_the_end(process):
-            time.sleep(chance.uniform(0.0, _LONGEST_PAUSE_S))
+        with contextlib.ExitStack() as on:
+            processes = []
+            for command in chance.sample(words, len(words)):
+                process = small_project.start(project, *command)
+                processes.append(on.enter_context(_killed_at_the_end(process)))
+                time.sleep(chance.uniform(0.0, _LONGEST_PAUSE_S / 4))
             more = collect(project, chance, options=OPTIONS[1:2])
-            _, errors = process.communicate(timeout=_LIMIT_S)
-        assert process.returncode == 0, f"exit code {process.returncode}: {errors[-300:]}"
+            errors = [process.communicate(timeout=_LIMIT_S)[1] for process in processes]
+        for process, text in zip(processes, errors, strict=True):
+            assert process.returncode == 0, f"exit code {process.returncode}: {text[-300:]}"
         calls = Calls(calls.done + more.done, calls.refused + more.refused)
+    ended = small_project.run(project, "run", "all", limit_s=_LIMIT_S)
+    assert ended.code == 0, ended.stderr
     return calls
 
 
@@ -233,9 +238,11 @@ def _follow(
 
 
 @contextlib.contextmanager
-def _killed_at_the_end(process: "subprocess.Popen[str]") -> Iterator[None]:
+def _killed_at_the_end(
+    process: "subprocess.Popen[str]",
+) -> Iterator["subprocess.Popen[str]"]:
     try:
-        yield
+        yield process
     finally:
         process.kill()
 
