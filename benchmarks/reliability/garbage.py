@@ -120,7 +120,8 @@ def by_turns(project: Path, chance: random.Random) -> Calls:
     gc comes at a random moment, and may take what was neither used last nor made last: entries of
     either, until its run marks them, and once the other has marked its own.
     """
-    words = (("run", "all"), ("run", "all", "--set", "distill.alpha=0.8"))
+    run = ("run", "all")
+    words: list[tuple[str, ...]] = [run, (*run, "--set", "distill.alpha=0.8")]
     home, kept = project / ".madpipe", Store(project / "kept")
     for command in words:
         ended = small_project.run(project, *command, limit_s=_LIMIT_S)
