@@ -242,4 +242,4 @@ class SideBySide:
         except OSError as error:  # such as no room for what it prints
             # By the name of the working folder, since that of the job does not stay.
             failure = self._store.failure(OSError(error.errno, error.strerror))
-            return Finished(job, exit_codes.FAILED, f"{job.stage}: {failure}")
+            return Finished(job, exit_codes.FAILED, str(failure))
