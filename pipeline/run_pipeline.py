@@ -4,7 +4,6 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,8 +81,7 @@ def run_pipeline(
     with contextlib.ExitStack() as on:
         followed = sinks if is_smoke else on.enter_context(tracked(project, targets, sinks))
         runner = _runner(project, digest_cache, followed, forced, is_smoke=is_smoke)
-        read = partial(_read, runner, names, on_stored)
-        results = _run_recorded(project, runner, planned, command, read)
+        results = _run_recorded(_Run(project, runner, planned, command, on_stored))
         if recorder.rates:
             store.prepare()
             with store.io_errors():
@@ -96,34 +94,42 @@ def run_pipeline(
     return code
 
 
-def _read(
-    runner: Runner, names: Sequence[str], on_stored: Callable[[Mapping[str, Entry]], None]
-) -> _Results:
-    """Read what is said and judged of the entries of a run.
+class _Run(NamedTuple):
+    """A run as it is planned."""
 
-    Raises:
-        StoreError: One is damaged or gone.
-    """
-    used = real_images_of(runner.entries.get(DISTILL))
-    is_judged = VALIDATE in names and not runner.is_smoke
-    measurements = measurements_of(runner.entries[VALIDATE]) if is_judged else None
-    on_stored(runner.entries)
-    return _Results(used, measurements)
+    project: Project
+    runner: Runner
+    planned: Sequence[Planned]
+    command: str
+    on_stored: Callable[[Mapping[str, Entry]], None]
+
+    @property
+    def was_stored(self) -> bool:
+        """Whether all was stored when it was planned."""
+        return all(item.action == "hit" for item in self.planned)
+
+    def read(self) -> _Results:
+        """Read what is said and judged of its entries.
+
+        Raises:
+            StoreError: One is damaged or gone.
+        """
+        entries = self.runner.entries
+        used = real_images_of(entries.get(DISTILL))
+        is_judged = VALIDATE in entries and not self.runner.is_smoke
+        measurements = measurements_of(entries[VALIDATE]) if is_judged else None
+        self.on_stored(entries)
+        return _Results(used, measurements)
 
 
-def _run_recorded(
-    project: Project,
-    runner: Runner,
-    planned: Sequence[Planned],
-    command: str,
-    read: Callable[[], _Results],
-) -> _Results:
+def _run_recorded(run: _Run) -> _Results:
     """Run what is planned and keep a record of it, also where it fails."""
+    project, runner = run.project, run.runner
     begin_s = time.perf_counter()
     # What holds at the start, which hours of training may lie behind at the end.
     record = RunRecord(
         started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=command,
+        command=run.command,
         elapsed_s=0.0,
         stages=runner.records,
         gates=project.settings.gates,
@@ -132,7 +138,7 @@ def _run_recorded(
     )
     failure: MadpipeError | None = None
     try:
-        return _run_planned(project, runner, planned, command, read)
+        return _run_planned(run)
     except MadpipeError as error:
         failure = error
         runner.record_failure(error)
@@ -209,24 +215,18 @@ def emit_verdicts(verdicts: Sequence[Verdict], sinks: list[Sink]) -> None:
         broadcast(sinks, "gate", None, msgspec.structs.asdict(verdict))
 
 
-def _run_planned(
-    project: Project,
-    runner: Runner,
-    planned: Sequence[Planned],
-    command: str,
-    read: Callable[[], _Results],
-) -> _Results:
+def _run_planned(run: _Run) -> _Results:
     """Use what is stored; run under the lock where anything is not."""
+    project, runner = run.project, run.runner
     # Without the lock `cache gc` may remove a stored stage between its check and its use.
-    is_stored = all(item.action == "hit" for item in planned)
-    results = runner.use_stored(planned, read) if is_stored else None
+    results = runner.use_stored(run.planned, run.read) if run.was_stored else None
     if results is not None:
-        _remove_leftovers(project, command)
+        _remove_leftovers(project, run.command)
     else:
         try:
             if runner.shared is None:
-                runner.check_requirements(planned)
-            results = _run_locked(project, runner, planned, command, read)
+                runner.check_requirements(run.planned)
+            results = _run_locked(run)
         except BaseException:
             # A run that fails has read the data folder as well; without room it is read again.
             with contextlib.suppress(OSError):
@@ -244,27 +244,21 @@ def _remove_leftovers(project: Project, command: str) -> None:
             pass  # the next run removes it
 
 
-def _run_locked(
-    project: Project,
-    runner: Runner,
-    planned: Sequence[Planned],
-    command: str,
-    read: Callable[[], _Results],
-) -> _Results:
+def _run_locked(run: _Run) -> _Results:
     """Run the stages under the lock, until a signal asks to stop."""
+    project, runner = run.project, run.runner
     with stop_on_signals() as stop_asked:
         runner.stop_asked = stop_asked
         with write_lock(
             project.store,
-            command=command,
+            command=run.command,
             wait_s=project.settings.run.lock_wait_s,
             on_wait=lambda text: broadcast(runner.sinks, "waiting", None, {"text": text}),
             stop_asked=stop_asked,
         ):
-            stages = [item.stage for item in planned]
-            is_stale = all(item.action == "hit" for item in planned)  # some were taken since
-            if runner.shared is not None or is_stale:
+            stages = [item.stage for item in run.planned]
+            if runner.shared is not None or run.was_stored:  # and some were removed since
                 # What another machine computed asks nothing of this one.
                 runner.check_requirements(runner.bring(stages))
             runner.run(stages)
-            return read()
+            return run.read()

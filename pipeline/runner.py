@@ -77,6 +77,7 @@ class Runner:
             results = read() if self._are_there(hits) else None
         except StoreError:
             if self._are_there(hits):
+                self._take(hits)
                 raise
             results = None
         if results is None:
@@ -86,9 +87,12 @@ class Runner:
                     if path is not None:
                         self.store.mark_newest(stage, path.name)
             return None
+        self._take(hits)
+        return results
+
+    def _take(self, hits: Mapping[str, Entry]) -> None:
         for stage, entry in hits.items():
             self._finish(stage, "hit", entry, 0.0)
-        return results
 
     def _are_there(self, entries: Mapping[str, Entry]) -> bool:
         return all(

@@ -23,7 +23,7 @@ from pipeline.cache.store import Store
 from pipeline.cache.sync import copy_entries
 
 CASES = 50
-CASES_BY_TURNS = 10
+CASES_AT_ONCE = 10
 """After those of the other kinds, since the ledgers go by number."""
 OPTIONS = ((), ("--keep", "1"), ("--unfinished",), ("--keep", "1", "--unfinished"))
 _REFUSED = "another process is writing here"
@@ -114,7 +114,7 @@ def read(project: Path, chance: random.Random) -> Calls:
     return calls
 
 
-def by_turns(project: Path, chance: random.Random) -> Calls:
+def at_once(project: Path, chance: random.Random) -> Calls:
     """Two runs at once with a setting each, of which all is stored, so that they hold no lock.
 
     gc comes at a random moment, and may take what was neither used last nor made last: entries of
@@ -152,15 +152,15 @@ KINDS: Sequence[Callable[[Path, random.Random], Calls]] = (
 
 
 def cases(seed: int) -> list[Case]:
-    """Return as many cases of each kind, and those of runs by turns after them."""
+    """Return as many cases of each kind, and those of two runs at once after them."""
     return [
         Case.numbered(number, _kind(number).__name__, piece="gc", seed=seed)
-        for number in range(CASES + CASES_BY_TURNS)
+        for number in range(CASES + CASES_AT_ONCE)
     ]
 
 
 def _kind(number: int) -> Callable[[Path, random.Random], Calls]:
-    return KINDS[number % len(KINDS)] if number < CASES else by_turns
+    return KINDS[number % len(KINDS)] if number < CASES else at_once
 
 
 def prepare(shared: Path) -> None:

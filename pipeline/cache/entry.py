@@ -115,9 +115,9 @@ def read_entry(path: Path) -> Lookup:
 
     Its files are not checked: see `damage_of`.
     """
-    if (path / RECORD_FILE).is_symlink():
-        return Lookup(None, "its record is a link")
     try:
+        if (path / RECORD_FILE).is_symlink():
+            return Lookup(None, "its record is a link")
         return Lookup(Entry(path, EntryRecord.decode(stored_files.read_bytes(path / RECORD_FILE))))
     except FileNotFoundError:
         return Lookup(None, "its record is missing")

@@ -161,10 +161,7 @@ class Store:
     def newest(self, stage: str) -> Entry | None:
         """Return the entry of a stage that was used last, without checking its files."""
         path = self.newest_path(stage)
-        try:
-            return read_entry(path).entry if path else None
-        except (OSError, ValueError):
-            return None
+        return read_entry(path).entry if path else None
 
     def newest_path(self, stage: str) -> Path | None:
         """Return the folder of the entry of a stage that was used last, which may be gone."""

@@ -48,9 +48,8 @@ def document(project: Project, verdicts: Sequence[Verdict] | None = None) -> Rep
         else None
         for record in run.stages
     }
-    is_validated = any(stage.name == VALIDATE and stage.status != "failed" for stage in run.stages)
     validate = entries.get(VALIDATE)
-    measurements = measurements_of(validate) if is_validated and validate else None
+    measurements = measurements_of(validate) if validate else None
     if verdicts is None:
         # By the gates of the run, or those asked for since by --set or in pipeline.toml.
         is_set = any(change.lstrip().startswith("gates") for change in project.overrides)

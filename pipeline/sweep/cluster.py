@@ -31,7 +31,6 @@ _POLL_S = 0.5
 _EVENTS = "output.jsonl"
 _STOP = "stop"
 _CLUSTER = "cluster"
-_SEE_CLUSTER = "see what Slurm says of it, then repeat the command"
 
 
 class ClusterLauncher:
@@ -82,7 +81,8 @@ class ClusterLauncher:
                 submitted = self._executor.submit(run_on_node, command, variables, str(home))
         except Exception as error:  # noqa: BLE001
             wrong = f"the cluster takes no job ({first_line(error)})"
-            return Finished(job, exit_codes.FAILED, f"{job.stage}: {wrong}; {_SEE_CLUSTER}")
+            remedy = "see what Slurm says of it, then repeat the command"
+            return Finished(job, exit_codes.FAILED, f"{job.stage}: {wrong}; {remedy}")
         try:
             is_stopped = self._follow_job(submitted, home, on_event, stop_asked)
         except (OSError, MadpipeError):  # its events cannot be read, or not be shown

@@ -12,7 +12,7 @@ from pipeline.cache.entry import Entry
 from pipeline.cache.lock import write_lock
 from pipeline.cache.store import Store, remove_tree
 from pipeline.cache.sync import collect_garbage
-from pipeline.errors import LockedError, UnavailableError
+from pipeline.errors import LockedError, StoreError, UnavailableError
 from pipeline.events import Event
 from pipeline.gates import measurement_files
 from pipeline.planner import Planned
@@ -40,6 +40,17 @@ def newest(project: Project, stage: str) -> Entry:
     return entry
 
 
+def two_runs(project: Open, *changes: str) -> tuple[Project, Entry, Entry]:
+    """Run twice, the second time with another seed; return the first, and what each measured."""
+    opened = project(*changes)
+    run(opened)
+    mine = newest(opened, "validate")
+    run(project("seed=8"))
+    others = newest(opened, "validate")
+    assert mine != others
+    return opened, mine, others
+
+
 def after_plan(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
     plan = Project.plan
 
@@ -65,12 +76,7 @@ def test_a_stored_stage_that_gc_removes_after_the_plan_runs_anew(
 def test_a_run_is_judged_by_what_it_measured_not_by_what_another_used_last(
     project: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = project()
-    run(opened)
-    mine = newest(opened, "validate")
-    run(project("seed=8"))
-    others = newest(opened, "validate")
-    assert mine != others
+    opened, mine, others = two_runs(project)
     judged: list[Path] = []
     read = measurement_files.read
 
@@ -94,9 +100,7 @@ def test_a_run_is_judged_by_what_it_measured_not_by_what_another_used_last(
 def test_marks_come_before_the_look_so_that_gc_takes_nothing_of_the_run(
     project: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = project()
-    run(opened)
-    run(project("seed=8"))
+    opened, _, _ = two_runs(project)
     look, times = Store.read, list[str]()
 
     def look_and_then_gc(self: Store, stage: str, key: str) -> Entry | None:
@@ -139,15 +143,21 @@ def test_what_is_taken_while_it_is_read_runs_anew_and_is_told_once(
 def test_a_run_that_then_ends_early_takes_its_marks_back(
     project: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = project("run.lock_wait_s=0")
-    run(opened)
-    mine = newest(opened, "validate")
-    run(project("seed=8"))
-    others = newest(opened, "validate")
+    opened, mine, others = two_runs(project, "run.lock_wait_s=0")
     after_plan(monkeypatch, lambda: remove_tree(mine.path))
     with write_lock(opened.store, command="other"), pytest.raises(LockedError):
         run(opened)
     assert newest(opened, "validate") == others
+
+
+def test_a_run_whose_measurements_are_of_no_schema_keeps_its_stages_in_its_record(
+    project: Open,
+) -> None:
+    opened = project(measured=b"{}")
+    for status in ("ran", "hit"):
+        with pytest.raises(StoreError):
+            run(opened)
+        assert last_run(opened) == [("distill", status), ("validate", status)]
 
 
 def test_what_a_taken_stage_needs_is_asked_for_before_any_runs(

@@ -171,7 +171,7 @@ def test_cases_that_came_later_have_numbers_behind_the_others() -> None:
     places = [case.what for case in storage_places.cases(0)]
     assert (places[0], places[101], places[102]) == ("full", "full", "full gc")
     collected = [case.what for case in garbage.cases(0)]
-    assert (collected[0], collected[49], collected[50]) == ("run_all", "run_all", "by_turns")
+    assert (collected[0], collected[49], collected[50]) == ("run_all", "run_all", "at_once")
 
 
 def test_a_message_may_name_where_the_files_of_a_sweep_s_job_come_back_to() -> None:

@@ -81,7 +81,9 @@ def test_committing_a_key_again_replaces_its_entry(store: Store) -> None:
     assert entry.output("weights").read_bytes() == b"other bytes"
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"\0", b"gone", b"../../layout.json"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe", b"\0", b"gone", b"../../layout.json", b"a" * 300]
+)
 def test_damaged_pointer_to_the_newest_is_as_if_it_were_not_there(
     store: Store, content: bytes
 ) -> None:
