@@ -30,6 +30,15 @@ METHODS: dict[str, dict[str, Any]] = {
     "dfq": {"method": "dfq"},
     "sum with pretraining": {"generator": "sum", "pretrain_steps": 2},
     "cat with pretraining": {"generator": "cat", "pretrain_steps": 2},
+    "madpipe with small batches": {"method": "madpipe", "student_batch_size": 8},
+    "mirrored, in other colours": {"augment": "shift-flip", "colour_jitter": 0.4},
+    "enlarged, small first": {"enlarge": 2, "small_rounds": 0.5},
+    "enlarged, from the second round on": {"enlarge": 2, "rounds": 20, "small_rounds": 0.05},
+    "structured noise": {"noise_batches": 2, "feature_weight": 0.1},
+    "priors": {"total_variation_weight": 0.1, "l2_weight": 0.1, "colour_weight": 0.1},
+    "images of several scales": {"generator_scales": "sum"},
+    "another disagreement": {"loss": "kl", "temperature": 4.0, "adversarial_loss": "l1"},
+    "from the teacher's layers": {"student_start": "teacher"},
 }
 
 

@@ -64,6 +64,7 @@ LIBRARIES = (
         "cudnn",
         r"cudnn(?!Get|Set|Create|Destroy)\w*(Forward|Backward|Execute|Tensor|Softmax)\w*",
     ),
+    Library("libcufft.so.12", ("cufft.c",), "cufft", r"cufft(Xt)?Exec\w*"),
     Library("libcurand.so.10", (), "curand", r"curandGenerate(?!Seeds)\w+"),
     Library(
         "libnccl.so.2",
