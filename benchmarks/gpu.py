@@ -6,11 +6,13 @@ that comes back; W has wheels of what that python3 lacks, such as msgspec:
 
     mkdir -p /tmp/site; for w in W/*.whl; do python3 -m zipfile -e $w /tmp/site; done
     export PYTHONPATH=/tmp/site
-    R="python3 -m benchmarks.gpu --data T --home /tmp/row --out O --set distill.rounds=8000"
-    $R tests:150 rounds:180 teacher        the first two for at most so many seconds
-    $R mad                                 until it is done; teacher and student do not both fit
-    $R abm engines
-    $R mad --carried F                     on the next machine; F has teacher.json, teacher.tar.*
+    R="python3 -m benchmarks.gpu --data T --home /tmp/row --set distill.rounds=8000 --out O"
+    $R tests:150 rounds:180 teacher     the first two for at most so many seconds
+    $R/warm warm:200 &                  beside the teacher, for what torch compiles
+    $R short                            which recipe learns fastest, 45 s each
+    $R madpipe                          until it is done; teacher and student do not both fit
+    $R all-madpipe abm engines
+    $R madpipe --carried F              on the next machine; F has teacher.json, teacher.tar.*
 
 Afterwards, on any machine: `python -m benchmarks.gpu join --carried F --out G` checks the parts
 and puts them together. `--tiny` tries all of it on a CPU in a minute or two.
@@ -38,6 +40,7 @@ from pathlib import Path
 
 from benchmarks import gpu_figures
 from benchmarks.gpu_figures import TEACHER, Parcel
+from benchmarks.gpu_pieces import SCRIPTS, STAGES, TINY, TINY_SCRIPTS
 from pipeline.config import template
 from pipeline.config.presets import PRESETS
 from pipeline.project import Project
@@ -58,40 +61,9 @@ FINISHED = (0, 3, 4)
 """Exit codes of a madpipe run that came to its gates."""
 REPORTS = ("html", "json")
 JOIN = "join"
-STAGES = {
-    "teacher": ("teacher",),
-    "mad": ("distill", "distill.method=mad"),
-    "abm": ("distill", "distill.method=abm"),
-    "all": ("all", "distill.method=mad"),
-}
-"""Target and settings of a piece that is a stage."""
-SCRIPTS = {
-    "tests": "pytest -v -p no:cacheprovider -W default -m gpu --timeout 200 --show-capture stdout "
-    "--continue-on-collection-errors",
-    "rounds": "benchmarks.rounds",
-    "engines": "benchmarks.engines latency --device cuda --batch 1 --batch 32 --batch 256",
-}
-"""Module and arguments of a piece that is a script."""
-TINY_SCRIPTS = {
-    "tests": SCRIPTS["tests"],
-    "rounds": "benchmarks.rounds --teacher resnet8 --student resnet8 --batch 8 --width 8 "
-    "--repeats 1",
-    "engines": "benchmarks.engines latency --quick --batch 1",
-}
-TINY = (
-    "teacher.arch=resnet8",
-    "teacher.epochs=10",
-    "teacher.learning_rate=0.1",
-    "teacher.batch_size=32",
-    "student.arch=resnet8",
-    "distill.rounds=30",
-    "distill.student_steps=2",
-    "distill.batch_size=32",
-    "distill.generator_width=16",
-    "distill.generator_learning_rate=0.01",
-    "distill.bank_size=64",
-    "validate.pairs=20",
-)
+NEED_TEACHER = {*STAGES, "short"} - {"teacher"}
+RANDOM = "random.safetensors"
+"""Weights of the teacher's architecture that nothing trained."""
 
 
 @dataclass(slots=True)
@@ -131,16 +103,22 @@ class Row:
             words = [MADPIPE, "run", STAGES[piece][0], "--traceback", "--config", str(self._config)]
             for setting in self._settings_of(piece):
                 words += ["--set", setting]
-            if piece != "teacher" and not (self.home / TEACHER).is_file():
-                return "failed: there is no teacher; name the piece teacher before, or --carried"
         else:
             scripts = TINY_SCRIPTS if self.is_tiny else SCRIPTS
-            words = [MODULE, *scripts[piece].split(), *(gpu_tests() if piece == "tests" else ())]
+            teacher = self.home / (RANDOM if piece == "warm" else TEACHER)
+            folders = {"teacher": teacher, "data": self._root.resolve(), "home": self.home}
+            words = [MODULE, *(word.format(**folders) for word in scripts[piece].split())]
+            words += gpu_tests() if piece == "tests" else ()
+            if piece == "warm":
+                arch = "resnet8" if self.is_tiny else PRESETS["cifar10"].teacher.arch
+                gpu_figures.write_random(teacher, arch)
+        if piece in NEED_TEACHER and not (self.home / TEACHER).is_file():
+            return "failed: there is no teacher; name the piece teacher before, or --carried"
         done = self.home / f"{piece}.done"
         code: int | None = 0
         if piece in STAGES or not done.is_file():
             code = self._child(piece, words, budget_s)
-        if code == 0 or (piece == "all" and code in FINISHED):
+        if code == 0 or (piece.startswith("all") and code in FINISHED):
             done.touch()
             return f"done, gates left with {code}" if code else "done"
         return "stopped" if code in (None, INTERRUPTED) else f"failed with {code}, see log.txt"
@@ -148,9 +126,11 @@ class Row:
     def deliver(self, piece: str) -> None:
         """Write what is there of a piece to the folder that comes back."""
         try:
-            if piece == "all" and (self.home / "all.done").is_file():
-                self._report()
-            parcel = self._parcel(piece) if piece in STAGES and piece != "all" else None
+            if piece.startswith("all"):
+                if (self.home / f"{piece}.done").is_file():
+                    self._report(piece)
+                return
+            parcel = self._parcel(piece) if piece in STAGES else None
             if parcel is None:
                 return
             if left := gpu_figures.deliver(parcel, self.out):
@@ -159,13 +139,13 @@ class Row:
         except Exception:  # noqa: BLE001  (no fault of a figure is worth the pieces to come)
             traceback.print_exc()
 
-    def _report(self) -> None:
+    def _report(self, piece: str) -> None:
         for form in REPORTS:
             words = [MADPIPE, "report", "--format", form, "--config", str(self._config)]
             words += ["--out", str((self.out / f"report.{form}").resolve())]
-            for setting in self._settings_of("all"):
+            for setting in self._settings_of(piece):
                 words += ["--set", setting]
-            self._child("all", words, LEAST_S * 3)
+            self._child(piece, words, LEAST_S * 3)
 
     def _parcel(self, piece: str) -> Parcel | None:
         project = Project.open(self._config, self._settings_of(piece), declare)
@@ -183,16 +163,19 @@ class Row:
     def _held_out(self) -> Path:
         return self.home / "held-out"
 
+    @property
+    def _root(self) -> Path:
+        # Without the training images, so that a machine that has none gives the same key.
+        return self._held_out if self._held_out.is_dir() else self.data
+
     def _settings_of(self, piece: str) -> list[str]:
         own = STAGES[piece][1:]
         if piece == "teacher":
             own = (f"data.root={self.data.resolve()}",)
         else:
-            # Without the training images, so that a machine that has none gives the same key.
-            root = self._held_out if self._held_out.is_dir() else self.data
-            own += (f"data.root={root.resolve()}", "distill.monitor=held-out")
+            own += (f"data.root={self._root.resolve()}", "distill.monitor=held-out")
             own += (f"teacher.weights={(self.home / TEACHER).resolve()}",)
-        return [*(TINY if self.is_tiny else ()), "run.checkpoint_every_s=60", *own, *self.settings]
+        return ["run.checkpoint_every_s=60", *own, *(TINY if self.is_tiny else ()), *self.settings]
 
     def _child(self, piece: str, words: Sequence[str], budget_s: float) -> int | None:
         """Run python until it ends or time is up; return its exit code, None where it had none."""

@@ -11,6 +11,7 @@ import msgspec
 import safetensors.torch
 import torch
 
+from models import registry
 from pipeline import machine
 from pipeline.atomic import write_bytes
 from pipeline.events import logged_s
@@ -20,6 +21,8 @@ from pipeline.settings import Distill
 from stages.distill import methods, metrics
 from stages.distill.metrics import Window
 from stages.networks import card as cards
+from stages.networks import weights
+from stages.networks.card import Card
 from stages.training import state_file
 
 ROOT = Path(__file__).parent.parent
@@ -178,6 +181,20 @@ def _seconds_of_rounds(log: Path) -> dict[int, float]:
         if event["kind"] == "progress":
             seconds[event["done"]] = round(gone_s + last_s - begin_s, 2)
     return seconds
+
+
+def write_random(path: Path, arch: str) -> None:
+    """Write a network for CIFAR-10 with weights that nothing trained."""
+    network = registry.create(arch, in_channels=3, num_classes=10, code=None)
+    card = Card(
+        arch=arch,
+        channels=3,
+        image_size_px=32,
+        mean=(0.5,) * 3,
+        std=(0.25,) * 3,
+        classes=tuple(str(number) for number in range(10)),
+    )
+    weights.save(path, network, cards.metadata(card))
 
 
 def halved(path: Path) -> bytes:

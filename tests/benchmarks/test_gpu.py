@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,17 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from benchmarks import gpu, gpu_figures
+from benchmarks import gpu, gpu_figures, gpu_pieces
 from benchmarks.gpu_figures import Figures, Parcel
+from benchmarks.short_runs import with_changes
+from pipeline.config import template
+from pipeline.config.presets import PRESETS
+from pipeline.project import Project
+from stages.catalog import declare
+from stages.networks import factory
 
 ROOT = Path(__file__).parent.parent.parent
+METHODS = {"abm": "abm", "madpipe": "madpipe", "all-madpipe": "madpipe"}
 SLEEP = ["timeit", "-n", "1", "import time; time.sleep(300)"]
 
 
@@ -124,12 +132,12 @@ def test_a_teacher_is_halved_but_for_what_has_one_axis(tmp_path: Path) -> None:
 def test_a_script_that_takes_too_long_is_stopped_and_what_it_printed_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(gpu.TINY_SCRIPTS, "rounds", "benchmarks.gpu --help")
+    monkeypatch.setitem(gpu_pieces.TINY_SCRIPTS, "rounds", "benchmarks.gpu --help")
     row = _row(tmp_path)
     assert row.run("rounds", 60.0) == "done"
     row.write_log()
     assert "PIECE" in (row.out / "log.txt").read_text("utf-8")
-    monkeypatch.setitem(gpu.TINY_SCRIPTS, "rounds", "no_such_module")
+    monkeypatch.setitem(gpu_pieces.TINY_SCRIPTS, "rounds", "no_such_module")
     assert row.run("rounds", 60.0) == "done"  # by the call before
     assert row._child("engines", [gpu.MODULE, *SLEEP], 1.0) is None
 
@@ -159,6 +167,32 @@ row._child("rounds", [gpu.MODULE, "timeit", "-n", "1", sleep + "; time.sleep(300
 def test_an_unknown_piece_is_named() -> None:
     with pytest.raises(SystemExit, match=r"command line: no such piece \(techer\)"):
         list(gpu.limits(["tests:10", "techer"]))
+
+
+@pytest.mark.parametrize("piece", gpu_pieces.STAGES)
+def test_the_settings_of_a_piece_are_settings(tmp_path: Path, piece: str) -> None:
+    settings = tmp_path / "pipeline.toml"
+    settings.write_text(template.render(PRESETS["cifar10"]), encoding="utf-8")
+    project = Project.open(settings, gpu_pieces.STAGES[piece][1:], declare)
+    assert project.settings.distill.method == METHODS.get(piece, "mad")
+
+
+@pytest.mark.parametrize("piece", ["warm", "short"])
+def test_short_runs_are_of_the_rows_recipes(piece: str) -> None:
+    words = gpu_pieces.SCRIPTS[piece].split()
+    runs = [text for word, text in pairwise(words) if word == "--run"]
+    methods = [with_changes(PRESETS["cifar10"].distill, text).method for text in runs]
+    assert methods == ["mad", "madpipe", "madpipe"]
+
+
+def test_random_weights_are_those_of_a_teacher(tmp_path: Path) -> None:
+    gpu_figures.write_random(tmp_path / "random", "resnet8")
+    network, card = factory.load(tmp_path / "random", code=None, place="here")
+    assert network(torch.zeros(2, 3, 32, 32)).shape == (2, card.num_classes)
+
+
+def test_a_piece_that_needs_a_teacher_says_so(tmp_path: Path) -> None:
+    assert "name the piece teacher before" in _row(tmp_path).run("short", 60.0)
 
 
 def _images(folder: Path) -> None:
