@@ -90,7 +90,6 @@ class PrecisionConverter:
                 self._source,
                 scheme,
                 self._ranges_of(method, scheme.ops),
-                method=method,
                 keep=keep,
                 reduce_range=is_int8 and info.scheme == "u8s8" and int8_products_saturate(),
             )

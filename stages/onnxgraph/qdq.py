@@ -12,15 +12,13 @@ graph with its optimisations on.
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-import onnx
 from onnx import ModelProto
 from onnxruntime import quantization
 from onnxruntime.quantization import QuantType
 
-from pipeline.atomic import scratch_folder
 from pipeline.errors import StageError, first_line
 from stages.onnxgraph import layers
-from stages.onnxgraph.calibrate import METHODS, quiet
+from stages.onnxgraph.calibrate import quiet
 from stages.onnxgraph.layers import Converted, KeptFloat
 
 
@@ -76,7 +74,6 @@ def quantize(
     scheme: Scheme,
     ranges: Any,
     *,
-    method: str,
     keep: Collection[str],
     reduce_range: bool = False,
 ) -> Converted:
@@ -85,32 +82,28 @@ def quantize(
     Args:
         model: An fp32 model whose nodes have names; of the scheme's opset or newer.
         scheme: One of `SCHEMES`.
-        ranges: Of the activations around its operators, from `calibrate.activation_ranges`.
-        method: How they were measured; "distribution" for fp8.
+        ranges: Of the activations around its operators, from `calibrate.activation_ranges`; for
+            fp8 those of "distribution".
         keep: Names of nodes to leave in float.
         reduce_range: Weights of 7 bits, for CPUs whose 8-bit products saturate in 16. Depthwise
             ones, which lose most by it, keep 8: their kernels multiply in 16 bits.
     """
     source = ModelProto()
     source.CopyFrom(model)
-    # The mark that keeps the tool from advising to prepare the model.
-    source.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
     full_range = _full_range(model, scheme) if reduce_range else {}
-    with scratch_folder() as folder, quiet():
-        ranges_path, out = folder / "ranges.json", folder / "model.onnx"
-        quantization.save_tensors_data(ranges, ranges_path)
+    # Not `quantize_static`, which before ONNX Runtime 1.27 takes no ranges that are known.
+    with quiet():
         try:
-            quantization.quantize_static(
+            quantizer = quantization.QDQQuantizer(
                 source,
-                out,
-                op_types_to_quantize=list(scheme.ops),
-                nodes_to_exclude=sorted(layers.nodes_before_layers(model) | set(keep)),
                 per_channel=scheme.has_channel_scales,
                 reduce_range=reduce_range,
-                activation_type=scheme.activation_type,
-                weight_type=scheme.weight_type,
-                calibrate_method=METHODS[method][0],
-                calibration_cache_path=ranges_path,
+                weight_qType=scheme.weight_type,
+                activation_qType=scheme.activation_type,
+                tensors_range=ranges,
+                nodes_to_quantize=[],
+                nodes_to_exclude=sorted(layers.nodes_before_layers(model) | set(keep)),
+                op_types_to_quantize=list(scheme.ops),
                 extra_options={
                     "ActivationSymmetric": scheme.is_symmetric,
                     "WeightSymmetric": True,
@@ -119,9 +112,11 @@ def quantize(
                     "TensorQuantOverrides": full_range,
                 },
             )
+            quantizer.quantize_model()
         except ValueError as error:
             raise _refusal(model, error) from error
-        quantized = onnx.load(str(out))
+    quantizer.model.topological_sort()
+    quantized: ModelProto = quantizer.model.model
     _copy_origin(model, quantized)
     nodes = layers.layer_nodes(model)
     kept = tuple(KeptFloat(n.name, layers.KEPT_BY_NAME) for n in nodes if n.name in keep)

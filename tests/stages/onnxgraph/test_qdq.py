@@ -39,7 +39,7 @@ def ranges(model: ModelProto, bank_images: NDArray[np.float32], scheme: str) -> 
 
 
 def _int8(model: ModelProto, ranges: Any, scheme: str, **changes: Any) -> Converted:
-    options: dict[str, Any] = {"method": "minmax", "keep": ()} | changes
+    options: dict[str, Any] = {"keep": ()} | changes
     return qdq.quantize(model, qdq.SCHEMES[scheme], ranges, **options)
 
 
@@ -111,14 +111,14 @@ def test_depthwise_weights_keep_eight_bits_where_others_have_seven() -> None:
     model = classifier([depthwise, *layers("d")], stored=stored)
     u8s8 = qdq.SCHEMES["u8s8"]
     ranges = calibrate.activation_ranges(model, random_images(), "minmax", u8s8.ops)
-    converted = qdq.quantize(model, u8s8, ranges, method="minmax", keep=(), reduce_range=True)
+    converted = qdq.quantize(model, u8s8, ranges, keep=(), reduce_range=True)
     largest = {
         name: int(np.abs(_arrays(converted.model, f"{name}_quantized")[0].astype(int)).max())
         for name in ("w0", "w1", "w2")
     }
     assert largest == {"w0": 127, "w1": 64, "w2": 64}
     assert (converted.reduced_layers, converted.full_range_layers) == (2, 1)
-    whole = qdq.quantize(model, u8s8, ranges, method="minmax", keep=())
+    whole = qdq.quantize(model, u8s8, ranges, keep=())
     assert (whole.reduced_layers, whole.full_range_layers) == (0, 0)
 
 
@@ -138,7 +138,7 @@ def test_weights_and_activations_are_fp8_and_biases_float(
     fp8 = qdq.SCHEMES["fp8"]
     ranges = calibrate.activation_ranges(model, bank_images, "distribution", fp8.ops)
     layer = layer_nodes(model)[-1].name
-    converted = qdq.quantize(model, fp8, ranges, method="distribution", keep={layer})
+    converted = qdq.quantize(model, fp8, ranges, keep={layer})
     onnx.checker.check_model(converted.model, full_check=True)
     types = [tensor.data_type for tensor in converted.model.graph.initializer]
     assert TensorProto.FLOAT8E4M3FN in types

@@ -88,4 +88,4 @@ def test_operators_of_a_program_that_cannot_be_int8_are_named(tmp_path: Path) ->
     scheme = qdq.SCHEMES["u8s8"]
     ranges = calibrate.activation_ranges(named, X_NCHW, "minmax", scheme.ops)
     with pytest.raises(StageError, match=r"cannot be made of this graph \(com\.microsoft\.Gelu\)"):
-        qdq.quantize(named, scheme, ranges, method="minmax", keep=())
+        qdq.quantize(named, scheme, ranges, keep=())
