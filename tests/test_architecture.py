@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.versions import needs_onnxruntime_for_cuda_13
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("pipeline", "stages", "models")
 MAX_FILE_LINES = 350
@@ -276,6 +278,7 @@ def _imported(modules: set[str], arguments: list[str], folder: Path) -> list[str
     return process.stdout.splitlines()[-1].split()[1:]
 
 
+@needs_onnxruntime_for_cuda_13
 def test_an_engine_in_fp32_is_built_without_torch(tmp_path: Path) -> None:
     import onnx
 

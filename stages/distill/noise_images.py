@@ -55,6 +55,8 @@ class NoiseImages:
             self._mean_1C11 = torch.full_like(self._mean_1C11, MIDDLE)
             self._std_1C11 = torch.full_like(self._std_1C11, SPREAD)
         self._size_px = size_px
+        # Twice the size, from which a part is cut: the whole repeats itself at its edges.
+        self._f_HW = frequencies(2 * size_px[0], 2 * size_px[1]).to(rng.device)
         self._group = group or Group()
 
     def sample(self, count: int) -> Tensor:
@@ -63,7 +65,6 @@ class NoiseImages:
         if self._group.is_distributed:
             total, first = count * self._group.size, self._group.rank * count
         channels, (height, width) = self._mean_1C11.shape[1], self._size_px
-        # Twice the size, from which a part is cut: the whole repeats itself at its edges.
         shape = (total, channels + 1, 2 * height, 2 * width)
         device = self.rng.device
         white_BCHW = torch.randn(shape, generator=self.rng, device=device)
@@ -72,22 +73,24 @@ class NoiseImages:
         images = max(1, _MOST_VALUES // white_BCHW[0].numel())
         whites = torch.split(white_BCHW[share], images)
         parts = zip(whites, torch.split(amounts_BA[share], images), strict=True)
-        noise_BCHW = torch.cat([structured(*part) for part in parts])
+        noise_BCHW = torch.cat([structured(*part, self._f_HW) for part in parts])
         x_BCHW: Tensor = self._mean_1C11 + self._std_1C11 * noise_BCHW
         return x_BCHW.clamp(0, 1)
 
 
-def structured(white_BCHW: Tensor, amounts_BA: Tensor) -> Tensor:
+def structured(white_BCHW: Tensor, amounts_BA: Tensor, f_HW: Tensor) -> Tensor:
     """Return clouds and lines of half the height and width, and a channel less; mean 0.
 
     Args:
         white_BCHW: White noise; its last channel is what all others have in common.
         amounts_BA: In [0, 1), five for an image: the exponent, what channels have in common,
             whether it is of lines (from 0.5), and the contrasts of both kinds.
+        f_HW: The `frequencies` of the white noise.
     """
     exponent_B, common_B, kind_B, contrast_B, sharpness_B = amounts_BA.unbind(dim=1)
     height, width = white_BCHW.shape[2] // 2, white_BCHW.shape[3] // 2
-    noise_BCHW = coloured(white_BCHW, _between(_EXPONENT, exponent_B))[..., :height, :width]
+    noise_BCHW = coloured(white_BCHW, _between(_EXPONENT, exponent_B), f_HW)
+    noise_BCHW = noise_BCHW[..., :height, :width]
     common_B111 = common_B[:, None, None, None]
     own_B111 = (1 - common_B111.square()).sqrt()
     noise_BCHW = common_B111 * noise_BCHW[:, -1:] + own_B111 * noise_BCHW[:, :-1]
@@ -99,16 +102,22 @@ def structured(white_BCHW: Tensor, amounts_BA: Tensor) -> Tensor:
     return torch.where(kind_B[:, None, None, None] < 0.5, clouds_BCHW, lines_BCHW)  # noqa: PLR2004
 
 
-def coloured(white_BCHW: Tensor, exponent_B: Tensor) -> Tensor:
+def frequencies(height: int, width: int) -> Tensor:
+    """Return how far each value of a spectrum is from its middle, in cycles a pixel: HW.
+
+    Of what is constant it is infinite, so that a power of it takes nothing of that.
+    """
+    rows_H, columns_W = torch.fft.fftfreq(height), torch.fft.fftfreq(width)
+    f_HW: Tensor = (rows_H[:, None].square() + columns_W.square()).sqrt()
+    f_HW[0, 0] = torch.inf
+    return f_HW
+
+
+def coloured(white_BCHW: Tensor, exponent_B: Tensor, f_HW: Tensor) -> Tensor:
     """Return noise with amplitudes that fall as 1 / f^exponent, each image with mean 0 and std 1.
 
-    f is the distance from the middle of the spectrum, in cycles a pixel; what is constant is 0.
+    f are its `frequencies`, on its device; what is constant is 0.
     """
-    height, width = white_BCHW.shape[2:]
-    rows_H = torch.fft.fftfreq(height, device=white_BCHW.device)
-    columns_W = torch.fft.fftfreq(width, device=white_BCHW.device)
-    f_HW = (rows_H[:, None].square() + columns_W.square()).sqrt()
-    f_HW[0, 0] = torch.inf
     filter_B1HW = f_HW ** -exponent_B[:, None, None, None]
     spectrum_BCHW = torch.fft.fft2(white_BCHW) * filter_B1HW
     return standardised(torch.fft.ifft2(spectrum_BCHW).real)

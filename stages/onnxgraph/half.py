@@ -13,6 +13,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from stages.onnxgraph.layers import (
     KEPT_BY_NAME,
+    ONNX_DOMAINS,
     PREPROCESSING,
     Converted,
     KeptFloat,
@@ -98,7 +99,7 @@ class _Rewriter:
             return KEPT_BY_NAME
         if node.name in ahead:
             return PREPROCESSING
-        if node.op_type not in _SAFE or node.domain not in ("", "ai.onnx"):
+        if node.op_type not in _SAFE or node.domain not in ONNX_DOMAINS:
             return "operator not known to be safe"
         weights = self._floats.intersection(node.input, self._weights)
         if self._precision == "fp16" and any(

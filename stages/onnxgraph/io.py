@@ -16,6 +16,7 @@ from stages.engines import ep_context
 from stages.foreign_files import recognise
 from stages.networks import card as cards
 from stages.networks.card import Card
+from stages.onnxgraph.layers import ONNX_DOMAINS
 
 INPUT, OUTPUT = "images", "logits"
 INPUT_KEY, STUDENT_KEY = "madpipe.input", "madpipe.student_sha256"
@@ -94,12 +95,29 @@ def _check_texts(message: Message) -> None:
 
 def check_sound(model: ModelProto, path: Path, place: str) -> None:
     """Make sure that a model, read from `path`, follows the standard; StageError where not."""
+    _check_versions(model, path, place)
     try:
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # of several classes, by what is wrong
         raise StageError(
             place, f"is no sound ONNX file ({path}: {first_line(error)})", "export it again"
         ) from error
+
+
+def _check_versions(model: ModelProto, path: Path, place: str) -> None:
+    """Make sure that a model is of no later standard than the one that is installed."""
+    opsets = (entry.version for entry in model.opset_import if entry.domain in ONNX_DOMAINS)
+    for kind, version, newest in (
+        ("ir_version", model.ir_version, onnx.IR_VERSION),
+        ("opset", max(opsets, default=0), onnx.defs.onnx_opset_version()),
+    ):
+        if version > newest:
+            raise StageError(
+                place,
+                f"is of a newer ONNX than onnx {onnx.__version__} reads ({path}: {kind} {version}, "
+                f"at most {newest})",
+                f"save it with {kind} {newest}, or update onnx",
+            )
 
 
 def shape_text(value: ValueInfoProto) -> str:

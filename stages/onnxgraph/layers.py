@@ -8,6 +8,9 @@ from onnx import ModelProto, NodeProto, TensorProto, version_converter
 from pipeline.errors import did_you_mean, first_line
 from pipeline.stage import StageError
 
+ONNX_DOMAINS = ("", "ai.onnx")
+"""Of the standard's own operators."""
+
 LAYER_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators with weights, in which nearly all arithmetic is."""
 KEPT_BY_NAME = "named to stay in float"
@@ -60,7 +63,7 @@ def at_opset(model: ModelProto, least: int, precision: str) -> ModelProto:
 
     StageError where it cannot be raised.
     """
-    versions = [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]
+    versions = [o.version for o in model.opset_import if o.domain in ONNX_DOMAINS]
     if versions and versions[0] >= least:
         return model
     try:

@@ -40,8 +40,6 @@ class Scheme(NamedTuple):
     by chance."""
 
 
-_ONNX = ("", "ai.onnx")
-"""Domains whose operators have types that follow from their inputs."""
 _FP8_OPS = ("Conv", "Gemm", "MatMul")
 SCHEMES = {
     "u8s8": Scheme(
@@ -146,7 +144,11 @@ def _full_range(model: ModelProto, scheme: Scheme) -> dict[str, Any]:
 
 def _refusal(model: ModelProto, error: ValueError) -> StageError:
     """Return the error for a graph that the tool cannot quantize."""
-    foreign = {f"{n.domain}.{n.op_type}": None for n in model.graph.node if n.domain not in _ONNX}
+    foreign = {
+        f"{n.domain}.{n.op_type}": None
+        for n in model.graph.node
+        if n.domain not in layers.ONNX_DOMAINS
+    }
     operators = ", ".join(foreign) or first_line(error)
     return StageError(
         "build.precision",

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.gpu.hollow.process import HollowCuda
+from tests.versions import needs_onnxruntime_for_cuda_13
 
 ROOT = Path(__file__).parents[2]
 CASES = "tests/gpu/cases"
@@ -21,7 +22,12 @@ NEED_VALUES = (
 
 @pytest.mark.parametrize(
     "cases",
-    ["rounds", "teacher", "distill_stage", pytest.param("onnxruntime_sessions", marks=SLOW)],
+    [
+        "rounds",
+        "teacher",
+        "distill_stage",
+        pytest.param("onnxruntime_sessions", marks=(SLOW, needs_onnxruntime_for_cuda_13)),
+    ],
 )
 def test_cases_pass(hollow_cuda: HollowCuda, cases: str) -> None:
     hollow_cuda.start_tests(f"{CASES}/{cases}.py").output()

@@ -14,6 +14,7 @@ from stages.engines.base import BACKENDS
 from stages.engines.providers import PROVIDERS
 from stages.onnxgraph import convert
 from stages.training import device
+from tests.versions import needs_onnxruntime_for_cuda_13
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,7 @@ def test_versions_that_do_not_fit_are_findings(
 
 
 @pytest.mark.skipif(bool(machine.gpus()), reason="a GPU is here")
+@needs_onnxruntime_for_cuda_13
 def test_every_library_that_the_cuda_provider_lacks_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -117,6 +119,7 @@ def test_a_backend_without_code_for_the_gpu_that_is_here_is_noted(
 
 
 @pytest.mark.skipif(bool(machine.gpus()), reason="a GPU is here")
+@needs_onnxruntime_for_cuda_13
 def test_a_provider_of_another_cuda_than_torch_has_a_fix_of_torchs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

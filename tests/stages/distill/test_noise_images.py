@@ -7,7 +7,7 @@ from torch import nn
 from models.classifier import Classifier
 from stages.distill import noise_images
 from stages.distill.distributed.group import Group
-from stages.distill.noise_images import NoiseImages, coloured, structured
+from stages.distill.noise_images import NoiseImages, coloured, frequencies, structured
 
 
 def _noise(seed: int = 0, *, std: float = 0.05, group: Group | None = None) -> NoiseImages:
@@ -46,7 +46,7 @@ def test_processes_sample_the_images_of_one_and_keep_their_share() -> None:
 @pytest.mark.parametrize("exponent", [0.5, 1.0, 2.0])
 def test_amplitudes_fall_by_the_exponent(exponent: float) -> None:
     white_BCHW = torch.randn(512, 1, 32, 32, generator=torch.Generator().manual_seed(0))
-    x_BCHW = coloured(white_BCHW, torch.full((512,), exponent))
+    x_BCHW = coloured(white_BCHW, torch.full((512,), exponent), frequencies(32, 32))
     power_HW = torch.fft.fft2(x_BCHW).abs().square().mean(dim=(0, 1))
     assert (power_HW[0, 2] / power_HW[0, 8]).sqrt().item() == pytest.approx(4**exponent, rel=0.1)
     torch.testing.assert_close(x_BCHW.mean(dim=(1, 2, 3)), torch.zeros(512), rtol=0, atol=1e-5)
@@ -56,7 +56,9 @@ def test_amplitudes_fall_by_the_exponent(exponent: float) -> None:
 def test_lines_are_where_the_clouds_of_the_same_noise_cross_their_mean() -> None:
     white_BCHW = torch.randn(1, 2, 32, 32, generator=torch.Generator().manual_seed(2))
     amounts_BA = torch.tensor([[1.0, 0.0, 0.0, 0.0, 0.5], [1.0, 0.0, 1.0, 0.0, 0.5]])
-    clouds_CHW, lines_CHW = structured(white_BCHW.expand(2, -1, -1, -1), amounts_BA)
+    clouds_CHW, lines_CHW = structured(
+        white_BCHW.expand(2, -1, -1, -1), amounts_BA, frequencies(32, 32)
+    )
     # Where clouds are nearest to the noise's mean, lines are brightest.
     spread = (clouds_CHW - clouds_CHW.flatten()[lines_CHW.argmax()]).abs()
     correlation = torch.corrcoef(torch.stack([spread.flatten(), lines_CHW.flatten()]))[0, 1]
@@ -66,7 +68,7 @@ def test_lines_are_where_the_clouds_of_the_same_noise_cross_their_mean() -> None
 def test_channels_have_as_much_in_common_as_the_amount_says() -> None:
     white_BCHW = torch.randn(2, 4, 64, 64, generator=torch.Generator().manual_seed(3))
     amounts_BA = torch.tensor([[0.0, 0.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0, 0.0]])
-    apart_CHW, alike_CHW = structured(white_BCHW, amounts_BA)
+    apart_CHW, alike_CHW = structured(white_BCHW, amounts_BA, frequencies(64, 64))
     assert torch.corrcoef(apart_CHW.flatten(1))[0, 1].abs().item() < 0.3
     torch.testing.assert_close(alike_CHW[0], alike_CHW[1])
 

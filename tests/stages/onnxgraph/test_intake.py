@@ -331,8 +331,23 @@ def test_a_batch_that_cannot_be_made_dynamic_is_refused(tmp_path: Path) -> None:
         _read(model, tmp_path)
 
 
-def test_a_file_of_a_newer_standard_says_which_version_is_read(tmp_path: Path) -> None:
-    with pytest.raises(StageError, match=r"newer ONNX .*ir_version 14, at most 13\); save it with"):
+@pytest.mark.parametrize("kind", ["ir_version", "opset"])
+def test_a_file_of_a_newer_standard_says_which_version_is_read(tmp_path: Path, kind: str) -> None:
+    model = classifier()
+    is_opset = kind == "opset"
+    newest = onnx.defs.onnx_opset_version() if is_opset else onnx.IR_VERSION
+    if is_opset:
+        model.opset_import[0].version = newest + 1
+    else:
+        model.ir_version = newest + 1
+    of_onnx = rf"than onnx .*{kind} {newest + 1}, at most {newest}\); save it with {kind} {newest}"
+    with pytest.raises(StageError, match=of_onnx):
+        _read(model, tmp_path)
+
+
+@pytest.mark.skipif(onnx.IR_VERSION < 14, reason="this onnx reads no newer file than its runtime")
+def test_a_file_too_new_for_the_runtime_says_which_version_it_reads(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match=r"newer ONNX .*ir_version 14, at most 1[0-3]\); save it"):
         _read(classifier(ir_version=14), tmp_path)
 
 
