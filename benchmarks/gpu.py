@@ -111,7 +111,7 @@ class Row:
             words += gpu_tests() if piece == "tests" else ()
             if piece == "warm":
                 arch = "resnet8" if self.is_tiny else PRESETS["cifar10"].teacher.arch
-                gpu_figures.write_random(teacher, arch)
+                gpu_figures.write_random(teacher, arch, self._root / "test")
         if piece in NEED_TEACHER and not (self.home / TEACHER).is_file():
             return "failed: there is no teacher; name the piece teacher before, or --carried"
         done = self.home / f"{piece}.done"

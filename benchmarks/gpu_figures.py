@@ -183,16 +183,17 @@ def _seconds_of_rounds(log: Path) -> dict[int, float]:
     return seconds
 
 
-def write_random(path: Path, arch: str) -> None:
-    """Write a network for CIFAR-10 with weights that nothing trained."""
-    network = registry.create(arch, in_channels=3, num_classes=10, code=None)
+def write_random(path: Path, arch: str, images: Path) -> None:
+    """Write a network for the classes in a folder of images, with weights that nothing trained."""
+    classes = tuple(sorted(folder.name for folder in images.iterdir()))
+    network = registry.create(arch, in_channels=3, num_classes=len(classes), code=None)
     card = Card(
         arch=arch,
         channels=3,
         image_size_px=32,
         mean=(0.5,) * 3,
         std=(0.25,) * 3,
-        classes=tuple(str(number) for number in range(10)),
+        classes=classes,
     )
     weights.save(path, network, cards.metadata(card))
 

@@ -6,11 +6,12 @@
 A run takes as many rounds as fit its seconds at the speed that it is measured to have, with the
 whole schedule of the learning rate in them, and follows the student's top-1 on FOLDER/test. What
 it prints is one JSON line for each window and one for the run; --profile prints first where the
-time of a round goes, by kernel. A run that fails leaves the later ones to run.
+time of a round goes, by kernel. A run that fails leaves the later ones to run, and 1 as exit code.
 """
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,9 +48,13 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    for number, text in enumerate(arguments.run or [""]):
+    runs = arguments.run or [""]
+    ended: list[str] = []
+    for number, text in enumerate(runs):
         with alone(text):
             short_run(arguments, number, text)
+            ended.append(text)
+    sys.exit(len(ended) < len(runs))
 
 
 def short_run(arguments: argparse.Namespace, number: int, text: str) -> None:

@@ -186,9 +186,12 @@ def test_short_runs_are_of_the_rows_recipes(piece: str) -> None:
 
 
 def test_random_weights_are_those_of_a_teacher(tmp_path: Path) -> None:
-    gpu_figures.write_random(tmp_path / "random", "resnet8")
+    for label in ("a", "b"):
+        (tmp_path / "test" / label).mkdir(parents=True)
+    gpu_figures.write_random(tmp_path / "random", "resnet8", tmp_path / "test")
     network, card = factory.load(tmp_path / "random", code=None, place="here")
-    assert network(torch.zeros(2, 3, 32, 32)).shape == (2, card.num_classes)
+    assert network(torch.zeros(2, 3, 32, 32)).shape == (2, 2)
+    assert card.classes == ("a", "b")
 
 
 def test_a_piece_that_needs_a_teacher_says_so(tmp_path: Path) -> None:
