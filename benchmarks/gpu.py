@@ -2,7 +2,8 @@
 
 On a machine without network, in the root of the repository, in calls of at most ten minutes, of
 which each takes nine. T is a folder with test/CLASS/ and, for `teacher`, train/CLASS/; O the folder
-that comes back; W has wheels of what that python3 lacks, such as msgspec:
+that comes back; W has wheels of what that python3 lacks, such as msgspec. CIFAR-10 as 60,000 JPEG
+files, which all repeat the same tables, is 18 MB as `tar --sort=name -cf - train test | xz -9`:
 
     mkdir -p /tmp/site; for w in W/*.whl; do python3 -m zipfile -e $w /tmp/site; done
     export PYTHONPATH=/tmp/site
