@@ -63,6 +63,7 @@ def load(content: bytes) -> fx.GraphModule:
     assert isinstance(network, fx.GraphModule)
     _free_batch(network)
     _add_taps(network)
+    _free_device(network)
     network.recompile()
     return network
 
@@ -106,6 +107,23 @@ def _free_batch(network: fx.GraphModule) -> None:
             sizes = [*sizes[:1], *whole[1:]]
         sizes[0] = -1
         node.args = (node.args[0], sizes, *node.args[2:])
+
+
+def _free_device(network: fx.GraphModule) -> None:
+    """Let the images say on which device tensors are made, in place of the one of the export."""
+    images = _images(network)
+    with network.graph.inserting_after(images):
+        device = network.graph.call_function(getattr, (images, "device"))
+
+    def freed(value: Any) -> Any:
+        return device if isinstance(value, torch.device) else value
+
+    for node in network.graph.nodes:
+        if node.op == "call_function":
+            node.args = tuple(freed(value) for value in node.args)
+            node.kwargs = {name: freed(value) for name, value in node.kwargs.items()}
+    if not device.users:
+        network.graph.erase_node(device)
 
 
 def _add_taps(network: fx.GraphModule) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from models.programs.fault import UnusableProgram
 from models.programs.moment_tap import MomentTap
-from models.programs.onnx_operators import OPERATORS
+from models.programs.onnx_operators import OPERATORS, SIZE_READERS
 from models.programs.onnx_shape_operators import Operator, UnsupportedNode
 
 _KNOWN = {"QuantizeLinear", "DequantizeLinear", *OPERATORS}
@@ -60,6 +60,8 @@ class TorchGraph(nn.Module):
         self.taps = nn.ModuleList()
         self._opset = next(o.version for o in model.opset_import if o.domain in _ONNX)
         self._on_cpu: dict[str, Tensor] = {}
+        self._copies: dict[tuple[str, torch.device], Tensor] = {}
+        """Of such constants on other devices, where operators on images take them."""
         self._buffer_of: dict[str, str] = {}
         self._ranges: dict[str, tuple[int, int]] = {}
         self._quantized = {
@@ -196,6 +198,8 @@ class TorchGraph(nn.Module):
             if all(name in values for name in step.outputs):
                 continue
             inputs = [values[n] if n in values else self.stored(n) for n in step.inputs]
+            if x.device.type != "cpu" and step.kind not in SIZE_READERS:
+                inputs = self._together(step, inputs, x.device)
             try:
                 results = step.run(inputs, step.attributes)
             except UnsupportedNode as error:
@@ -207,6 +211,28 @@ class TorchGraph(nn.Module):
                 values.pop(name, None)
         logits: Tensor = values[self._output]
         return logits
+
+    def _together(self, step: _Step, inputs: Sequence[Any], device: torch.device) -> list[Any]:
+        """Return the inputs of a node on the device of the images, if one of them is there.
+
+        Masks and indices are constants, and what comes of sizes is computed, on the CPU. Single
+        numbers may stay: torch takes them from there.
+        """
+        if not any(isinstance(value, Tensor) and value.device == device for value in inputs):
+            return list(inputs)
+        return [
+            self._moved(name, value, device)
+            if isinstance(value, Tensor) and value.dim() and value.device != device
+            else value
+            for name, value in zip(step.inputs, inputs, strict=True)
+        ]
+
+    def _moved(self, name: str, value: Tensor, device: torch.device) -> Tensor:
+        if self._on_cpu.get(name) is not value:
+            return value.to(device, non_blocking=True)
+        if (name, device) not in self._copies:
+            self._copies[name, device] = value.to(device)
+        return self._copies[name, device]
 
 
 def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, *, low: int, high: int) -> Tensor:

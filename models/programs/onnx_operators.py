@@ -243,3 +243,11 @@ OPERATORS: Mapping[str, Operator] = {
     "Upsample": resize,
 }
 """By the names of the standard."""
+SIZE_READERS = frozenset(
+    {
+        "ConstantOfShape", "CumSum", "Expand", "OneHot", "Pad", "Range", "Reshape", "Resize",
+        "Slice", "Split", "Squeeze", "Tile", "TopK", "Trilu", "Unsqueeze", "Upsample",
+        *(name for name in OPERATORS if name.startswith("Reduce")),
+    }
+)  # fmt: skip
+"""Those that read sizes, axes or numbers out of an input, which is best on the CPU for that."""

@@ -117,3 +117,8 @@ def _make_constant(network: nn.Module) -> None:
         for name, tensor in list(module.named_buffers(recurse=False)):
             delattr(module, name)
             module.register_buffer(name, tensor, persistent=False)
+        # Tensors that an export found in a forward pass are plain attributes.
+        for name, value in list(vars(module).items()):
+            if isinstance(value, Tensor):
+                delattr(module, name)
+                module.register_buffer(name, value.detach(), persistent=False)

@@ -107,7 +107,8 @@ class ScriptGraph(nn.Module):
                 self._resolve(inner, modules)
 
     def _keep(self, name: str, value: Any) -> None:
-        if isinstance(value, Tensor):
+        # Single integers are for sizes, which are computed on the CPU.
+        if isinstance(value, Tensor) and (value.dim() or value.is_floating_point()):
             self._tensors[name] = f"stored{len(self._tensors)}"
             self.register_buffer(self._tensors[name], value.detach().clone(), persistent=False)
         else:
@@ -124,10 +125,11 @@ class ScriptGraph(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Any:
         """Return what the network gives for images as it takes them.
 
-        Without gradients its own runtime computes it, which is faster.
+        Without gradients its own runtime computes it on the CPU, which is faster. It cannot move:
+        devices and tensors in its code stay what they are.
         """
-        if not torch.is_grad_enabled():
-            return self._runtime[0].to(x_BCHW.device)(x_BCHW)
+        if not torch.is_grad_enabled() and x_BCHW.device.type == "cpu":
+            return self._runtime[0](x_BCHW)
         values: _Values = {self._input: x_BCHW}
         self.run(self._graph, values)
         return self._value(self._output, values)
@@ -146,7 +148,7 @@ class ScriptGraph(nn.Module):
             inputs = [self._value(value.debugName(), values) for value in node.inputs()]
             if names and (tap := self._taps.get(names[0])):
                 inputs[0] = getattr(self, tap)(inputs[0])
-            result = _run_node(node, inputs)
+            result = _run_node(node, inputs, values[self._input].device)
             if len(names) == 1:
                 values[names[0]] = result
             else:
@@ -269,7 +271,8 @@ def _operator(node: Any) -> tuple[Any, Any]:
     return getattr(packet, schema.overload_name or "default"), schema
 
 
-def _run_node(node: Any, inputs: list[Any]) -> Any:
+def _run_node(node: Any, inputs: list[Any], device: torch.device) -> Any:
+    """Return what a node computes; tensors that it makes are on the device of the images."""
     primitive = _PRIMITIVES.get(node.kind())
     if primitive is not None:
         return primitive(inputs)
@@ -278,12 +281,13 @@ def _run_node(node: Any, inputs: list[Any]) -> Any:
         if on_lists is not None:
             return on_lists(*inputs)
     run, schema = _operator(node)
-    device = next((v.device for v in inputs if isinstance(v, Tensor)), None)
     positional, named = [], {}
-    # Constants name the device that the network was on; it is where its tensors are now.
-    is_moved = device is not None
-    values = [device if is_moved and isinstance(v, torch.device) else v for v in inputs]
-    for argument, value in zip(schema.arguments, values, strict=True):
+    makes_tensors = not any(isinstance(value, Tensor) for value in inputs)
+    for argument, stored in zip(schema.arguments, inputs, strict=True):
+        # Constants name the device that the network was on.
+        is_left_out = stored is None and argument.name == "device" and makes_tensors
+        is_device = isinstance(stored, torch.device) or is_left_out
+        value = device if is_device else stored
         if argument.kwarg_only:
             named[argument.name] = value
         else:

@@ -112,7 +112,9 @@ class Int8Trainer:
             first = self._unfinished["step"]
             network.load_state_dict(self._unfinished["network"])
             optimiser.load_state_dict(self._unfinished["optimiser"])
-            rng.set_state(self._unfinished["rng"])
+            note = devices.restore_generator(rng, self._unfinished["rng"], first)
+            if note is not None:
+                self._on_note(note)
         for step in range(first, self._steps):
             x = self._source(rng)
             if is_bytes:  # as `stages.engines.base.to_model_input`
@@ -138,7 +140,7 @@ class Int8Trainer:
                 "step": step + 1,
                 "network": network.state_dict(),
                 "optimiser": optimiser.state_dict(),
-                "rng": rng.get_state(),
+                "rng": devices.generator_state(rng),
             }
             if self._keep is not None:
                 self._keep(self._save)

@@ -72,8 +72,13 @@ class ImageScale:
         was_training = network.training
         network.eval()
         x_BCHW = network.mean_1C11.new_zeros(_PROBES, network.mean_1C11.shape[1], *self.full_px)
+        # Not as it is compiled: these passes would be compiled for this alone, and a failing
+        # compiler is no fault of the network.
         try:
-            is_fit = network(resized(x_BCHW, self.native_px)).shape == network(x_BCHW).shape
+            small_BK = network.forward(resized(x_BCHW, self.native_px))
+            is_fit = small_BK.shape == network.forward(x_BCHW).shape
+        except torch.OutOfMemoryError:
+            raise
         except Exception:  # noqa: BLE001  (a network of the user may object in any way)
             is_fit = False
         network.train(was_training)

@@ -54,7 +54,12 @@ def run(ctx: Context) -> None:
         pretrain_steps=ctx.play(options.pretrain_steps, "pretraining steps", few=_SMOKE_ROUNDS),
     )
     teacher, checkpoint = ctx.input("teacher/weights"), ctx.checkpoints.load()
-    with process_group(job, teacher, checkpoint) as group:
+    with (
+        process_group(job, teacher, checkpoint) as group,
+        devices.enough_memory(
+            "distill.batch_size", "lower it, or set distill.accumulation_steps = 2 or more"
+        ),
+    ):
         trainer, card = build_trainer(
             job,
             teacher,
@@ -62,8 +67,8 @@ def run(ctx: Context) -> None:
             ctx.note,
             lambda done, total: ctx.progress(done, total, "images (read)"),
         )
-        if checkpoint is not None:
-            trainer.restore(state_file.load(checkpoint))
+        if checkpoint is not None and (why := trainer.restore(state_file.load(checkpoint))):
+            ctx.note(why)
         if why := trainer.compute.why_eager(job.options.compile):
             ctx.note(why)
         if why := priors.why_no_moments(trainer.options, trainer.bn_stats):
@@ -77,10 +82,7 @@ def run(ctx: Context) -> None:
             ctx.note(trainer.scale.note())
         if warning := step_memory.warning(trainer):
             ctx.note(warning)
-        with devices.enough_memory(
-            "distill.batch_size", "lower it, or set distill.accumulation_steps = 2 or more"
-        ):
-            _train(ctx, trainer, card)
+        _train(ctx, trainer, card)
         with group.local_only(), trainer.compute.eager():
             _write_outputs(ctx, trainer, card)
         ctx.metric("peak_memory_bytes", trainer.compute.peak_memory_bytes())

@@ -319,19 +319,20 @@ class DistillTrainer:
             "round": self.round,
             "pretrained": self.pretrained,
             "windows": msgspec.to_builtins(self.windows),
-            "rng": self.rng.get_state(),
+            "rng": devices.generator_state(self.rng),
             "rng_state": devices.rng_state(),
             **{name: part.state_dict() for name, part in self._parts().items()},
         }
 
-    def restore(self, saved: State) -> None:
-        """Go on from what `state` returned."""
+    def restore(self, saved: State) -> str | None:
+        """Go on from what `state` returned; returns what is to be said of that, or None."""
         self.round, self.pretrained = saved["round"], saved["pretrained"]
-        self.rng.set_state(saved["rng"])
+        note = devices.restore_generator(self.rng, saved["rng"], self.round)
         devices.set_rng_state(saved["rng_state"])
         self.windows = msgspec.convert(saved["windows"], list[Window])
         for name, part in self._parts().items():
             part.load_state_dict(saved[name])
+        return note
 
     def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
         return {

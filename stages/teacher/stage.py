@@ -112,8 +112,10 @@ def _train(ctx: Context, card: Card, dataset: Dataset) -> Classifier:
         warning := estimate.warning(batch_size, available_bytes, "teacher.batch_size = {}".format)
     ):
         ctx.note(warning)
-    if (checkpoint := ctx.checkpoints.load()) is not None:
-        trainer.restore(state_file.load(checkpoint))
+    if (checkpoint := ctx.checkpoints.load()) is not None and (
+        why := trainer.restore(state_file.load(checkpoint))
+    ):
+        ctx.note(why)
     contention = Contention(trainer.compute.device, ctx.note)
     reported_s = time.monotonic()
     steps = ctx.play(trainer.steps, "steps", few=_SMOKE_STEPS)

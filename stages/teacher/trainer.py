@@ -131,23 +131,24 @@ class TeacherTrainer:
             "network": self.network.state_dict(),
             "average": self.average.state_dict() if self.average is not None else None,
             "optimiser": self.optimiser.state_dict(),
-            "rng": self.rng.get_state(),
+            "rng": devices.generator_state(self.rng),
             "rng_state": devices.rng_state(),
             "order": self.order_N,
             "offsets": self.offsets,
             "flip_start": self.flip_start_N,
         }
 
-    def restore(self, saved: state_file.State) -> None:
-        """Go on from what `state` returned."""
+    def restore(self, saved: state_file.State) -> str | None:
+        """Go on from what `state` returned; returns what is to be said of that, or None."""
         self.network.load_state_dict(saved["network"])
         if self.average is not None:
             self.average.load_state_dict(saved["average"])
         self.optimiser.load_state_dict(saved["optimiser"])
-        self.rng.set_state(saved["rng"])
+        note = devices.restore_generator(self.rng, saved["rng"], saved["step"])
         devices.set_rng_state(saved["rng_state"])
         self.step, device = saved["step"], self.compute.device
         self.order_N, self.offsets = saved["order"].to(device), saved["offsets"].to(device)
         self.flip_start_N = saved["flip_start"].to(device)
         self.epoch_losses = [loss.to(device) for loss in saved["epoch_losses"]]
         self._loss_sum = saved["loss_sum"].to(device)
+        return note

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -212,6 +212,28 @@ def set_rng_state(states: Mapping[str, Tensor]) -> None:
     torch.set_rng_state(states["cpu"])
     if "cuda" in states and torch.cuda.is_available():
         torch.cuda.set_rng_state(states["cuda"])
+
+
+def generator_state(rng: torch.Generator) -> dict[str, Any]:
+    """Return where a generator is, and on which kind of device."""
+    return {"device": rng.device.type, "state": rng.get_state()}
+
+
+def restore_generator(rng: torch.Generator, saved: Mapping[str, Any], step: int) -> str | None:
+    """Put a generator back to where `generator_state` was called.
+
+    Generators of other kinds of device know no such place: there it is seeded for the steps from
+    `step` on. Returns what is to be said of that, None where there is nothing.
+    """
+    here, there = rng.device.type, saved["device"]
+    if here == there:
+        rng.set_state(saved["state"])
+        return None
+    rng.manual_seed((rng.initial_seed() + step) % 2**63)
+    return (
+        f"the checkpoint is of another device ({there}, now {here}): the run goes on from it with "
+        "other random numbers than it would have had there"
+    )
 
 
 def seeded(seed: int, stage: str, device: torch.device) -> torch.Generator:

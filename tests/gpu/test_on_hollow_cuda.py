@@ -26,6 +26,7 @@ NEED_VALUES = (
         "rounds",
         "teacher",
         "distill_stage",
+        "programs",
         pytest.param("onnxruntime_sessions", marks=(SLOW, needs_onnxruntime_for_cuda_13)),
     ],
 )

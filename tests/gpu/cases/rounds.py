@@ -11,6 +11,7 @@ from pipeline.settings import Distill
 from stages.distill.distributed.group import Group
 from stages.distill.job import build_trainer
 from stages.distill.trainer import DistillTrainer
+from stages.training import device as devices
 from stages.training import state_file
 from tests.gpu.hollow.calls import Calls
 from tests.stages.distill.tiny_training import job, teacher
@@ -82,6 +83,30 @@ def test_no_round_waits_for_the_gpu_and_a_state_goes_on(
     assert other.round == 3
     for network in (other.student, other.generator, other.ema):
         assert {value.device.type for value in network.state_dict().values()} == {"cuda"}
+
+
+@pytest.mark.parametrize("is_saved_on_gpu", [True, False])
+def test_a_state_goes_on_on_another_device_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_saved_on_gpu: bool
+) -> None:
+    def on_cpu(_precision: str = "auto") -> devices.Compute:
+        return devices.Compute(torch.device("cpu"), "bf16")
+
+    with monkeypatch.context() as patch:
+        if not is_saved_on_gpu:
+            patch.setattr(devices, "select", on_cpu)
+        first, _ = build_trainer(job(method="madpipe", compile="off"), teacher(tmp_path), Group())
+        first.train_round()
+        state_file.save(tmp_path / "state", first.state())
+    if is_saved_on_gpu:
+        monkeypatch.setattr(devices, "select", on_cpu)
+    other, _ = build_trainer(job(method="madpipe", compile="off"), teacher(tmp_path), Group())
+    assert other.compute.device.type != first.compute.device.type
+    note = other.restore(state_file.load(tmp_path / "state"))
+    assert note is not None
+    assert f"({first.compute.device.type}, now {other.compute.device.type})" in note
+    other.train_round()
+    assert other.round == 2
 
 
 def test_steps_launch_no_more_kernels_than_they_did() -> None:

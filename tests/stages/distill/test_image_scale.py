@@ -122,6 +122,16 @@ def test_unlabelled_images_are_seen_as_small_as_the_others(path: Path, tmp_path:
     assert set(sides) == {4, 8}
 
 
+def test_sizes_are_tried_without_compiling_them(path: Path) -> None:
+    trainer = _trainer(path)
+
+    def fail(_x_BCHW: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("no C compiler")
+
+    trainer.student._compiled_call_impl = fail
+    trainer.scale.check(trainer.student, "student")
+
+
 def test_a_network_of_one_size_alone_is_told_what_to_set(path: Path) -> None:
     trainer = _trainer(path)
 
