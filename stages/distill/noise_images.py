@@ -10,6 +10,8 @@ madpipe's own.
 Shape legend: B batch, A amounts, C channel, H W space.
 """
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
@@ -55,9 +57,13 @@ class NoiseImages:
             self._mean_1C11 = torch.full_like(self._mean_1C11, MIDDLE)
             self._std_1C11 = torch.full_like(self._std_1C11, SPREAD)
         self._size_px = size_px
-        # Twice the size, from which a part is cut: the whole repeats itself at its edges.
-        self._f_HW = frequencies(2 * size_px[0], 2 * size_px[1]).to(rng.device)
         self._group = group or Group()
+
+    @cached_property
+    def _f_HW(self) -> Tensor:  # noqa: N802  (a shape suffix)
+        height, width = self._size_px
+        # Twice the size, from which a part is cut: the whole repeats itself at its edges.
+        return frequencies(2 * height, 2 * width).to(self.rng.device)
 
     def sample(self, count: int) -> Tensor:
         """Return `count` images of shape BCHW for this process, with values in [0, 1]."""

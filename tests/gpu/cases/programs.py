@@ -1,6 +1,5 @@
 """Teachers that are programs on hollow CUDA: what their files keep on the CPU moves with them."""
 
-import io
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -31,24 +30,8 @@ class MakesTensors(networks.Net):
         return self.fc(h.mean((2, 3)).view(x.size(0), -1))
 
 
-def _onnx(network: nn.Module) -> bytes:
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            network,
-            (X_BCHW,),
-            buffer,  # type: ignore[arg-type]
-            dynamo=False,
-            input_names=["images"],
-            dynamic_axes={"images": {0: "batch"}},
-            opset_version=17,
-        )
-    return buffer.getvalue()
-
-
 FILES: dict[str, tuple[ProgramKind, Callable[[nn.Module], bytes]]] = {
-    "onnx": ("onnx", _onnx),
+    "onnx": ("onnx", lambda network: networks.onnx(network, X_BCHW, folded=True, opset=17)),
     "pt2": ("pt2", lambda network: networks.pt2(network, X_BCHW)),
     "pt2, decomposed": ("pt2", lambda network: networks.pt2(network, X_BCHW, decomposed=True)),
     "torchscript": ("torchscript", lambda network: networks.torchscript(network, X_BCHW)),

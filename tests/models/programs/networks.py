@@ -57,7 +57,9 @@ def pt2(network: nn.Module, x: Tensor, *, dynamic: bool = True, decomposed: bool
     return buffer.getvalue()
 
 
-def onnx(network: nn.Module, x: Tensor, *, folded: bool = False, dynamic: bool = True) -> bytes:
+def onnx(
+    network: nn.Module, x: Tensor, *, folded: bool = False, dynamic: bool = True, opset: int = 13
+) -> bytes:
     """Return an ONNX file, with BatchNorm as nodes or folded into the convolutions."""
     mode = torch.onnx.TrainingMode.EVAL if folded else torch.onnx.TrainingMode.PRESERVE
     buffer = io.BytesIO()
@@ -72,6 +74,6 @@ def onnx(network: nn.Module, x: Tensor, *, folded: bool = False, dynamic: bool =
             do_constant_folding=folded,
             input_names=["images"],
             dynamic_axes={"images": {0: "batch"}} if dynamic else None,
-            opset_version=13,
+            opset_version=opset,
         )
     return buffer.getvalue()
