@@ -6,8 +6,8 @@ is trained is the very graph that a backend runs.
 Shape legend: B batch, C channel, H W space, K classes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from models.programs.fault import UnusableProgram
 from models.programs.moment_tap import MomentTap
 from models.programs.onnx_operators import OPERATORS, SIZE_READERS
-from models.programs.onnx_shape_operators import Operator, UnsupportedNode
+from models.programs.onnx_shape_operators import Operator, UnsupportedNode, number
+from models.programs.onnx_steps import ConstantPlan, ConstantRecorder, OnStep, Step
 
 _KNOWN = {"QuantizeLinear", "DequantizeLinear", *OPERATORS}
 _ONNX = ("", "ai.onnx")
@@ -29,19 +30,6 @@ _RANGES: Mapping[int, tuple[int, int]] = {
 """Integers of quantized activations, by the type of their zero point."""
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 _NOTHING: Mapping[str, Tensor] = {}
-
-
-class _Step(NamedTuple):
-    """A node, ready to run."""
-
-    name: str
-    kind: str
-    run: Operator
-    attributes: Mapping[str, Any]
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    done_with: tuple[str, ...]
-    """Values that no later node takes."""
 
 
 class TorchGraph(nn.Module):
@@ -63,6 +51,8 @@ class TorchGraph(nn.Module):
         self._copies: dict[tuple[str, torch.device], Tensor] = {}
         """Of such constants on other devices, where operators on images take them."""
         self._buffer_of: dict[str, str] = {}
+        self._plans: dict[tuple[tuple[int, ...], torch.device], ConstantPlan] = {}
+        """By the shape of the images and their device."""
         self._ranges: dict[str, tuple[int, int]] = {}
         self._quantized = {
             name
@@ -74,8 +64,8 @@ class TorchGraph(nn.Module):
             self._store(tensor, tensor.name)
         self._makers = {name: node for node in graph.node for name in node.output}
         last_use = {name: n for n, node in enumerate(graph.node) for name in node.input}
-        self._steps: list[_Step] = []
-        for number, node in enumerate(graph.node):
+        self._steps: list[Step] = []
+        for place, node in enumerate(graph.node):
             if node.op_type == "Constant":
                 (attribute,) = node.attribute
                 if attribute.name == "value":
@@ -87,7 +77,7 @@ class TorchGraph(nn.Module):
                     self._store(numpy_helper.from_array(array), node.output[0])
                 continue
             used = dict.fromkeys(name for name in node.input if name)
-            done_with = tuple(name for name in used if last_use[name] == number)
+            done_with = tuple(name for name in used if last_use[name] == place)
             self._steps.append(self._step(node, done_with))
 
     def _store(self, tensor: TensorProto, name: str) -> None:
@@ -108,12 +98,14 @@ class TorchGraph(nn.Module):
         constant: Tensor = getattr(self, self._buffer_of[name])
         return constant
 
-    def _step(self, node: NodeProto, done_with: tuple[str, ...]) -> _Step:
+    def _step(self, node: NodeProto, done_with: tuple[str, ...]) -> Step:
         has_graphs = any(a.HasField("g") or a.graphs for a in node.attribute)
         if node.op_type not in _KNOWN or node.domain not in _ONNX or has_graphs:
             raise UnsupportedNode(f"{node.op_type} ({node.name})")
         attributes = {a.name: _plain(helper.get_attribute_value(a)) for a in node.attribute}
         attributes |= {"outputs": len(node.output), "opset": self._opset}
+        if isinstance(fill := attributes.get("value"), Tensor):
+            attributes |= {"value": number(fill), "dtype": fill.dtype}
         run: Operator
         if node.op_type == "QuantizeLinear":
             run = self._quantize
@@ -126,7 +118,7 @@ class TorchGraph(nn.Module):
         else:
             run = OPERATORS[node.op_type]
         inputs, outputs = tuple(node.input), tuple(node.output)
-        return _Step(node.name, node.op_type, run, attributes, inputs, outputs, done_with)
+        return Step(node.name, node.op_type, run, attributes, inputs, outputs, done_with)
 
     def _tapped(self, node: NodeProto) -> Operator:
         """Return the operator of a BatchNorm, behind a tap where its moments are stored."""
@@ -170,13 +162,32 @@ class TorchGraph(nn.Module):
         Raises:
             UnsupportedNode: A node cannot be run with these values; names it.
         """
-        return self._run(x, instead, lambda _step, _inputs, _results: None)
+        plan = None
+        if torch.compiler.is_dynamo_compiling():
+            place = (tuple(x.shape), x.device)
+            self._make_plan(*place)
+            plan = self._plans[place]
+        return self._run(x, instead, plan=plan)
+
+    @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+    @torch.no_grad()
+    def _make_plan(self, shape: tuple[int, ...], device: torch.device) -> None:
+        """Get to know what is constant for images of one shape, by a run with empty ones."""
+        if (shape, device) not in self._plans:
+            recorder = ConstantRecorder(
+                self._steps,
+                stored=[*self._on_cpu, *self._buffer_of],
+                on_cpu=self._on_cpu,
+                device=device,
+            )
+            self._run(torch.zeros(shape, device=device), _NOTHING, recorder.note)
+            self._plans[shape, device] = recorder.plan(self._output)
 
     def without_gradient(self, x: Tensor) -> list[str]:
         """Return the nodes, with their operators, whose results lose the gradient of images."""
         names: list[str] = []
 
-        def note(step: _Step, inputs: Sequence[Any], results: Sequence[Any]) -> None:
+        def note(step: Step, inputs: Sequence[Any], results: Sequence[Any]) -> None:
             def differs(values: Sequence[Any]) -> bool:
                 return any(isinstance(v, Tensor) and v.requires_grad for v in values)
 
@@ -191,13 +202,19 @@ class TorchGraph(nn.Module):
         self,
         x: Tensor,
         instead: Mapping[str, Tensor],
-        on_step: Callable[[_Step, Sequence[Any], Sequence[Any]], None],
+        on_step: OnStep = lambda _step, _inputs, _results: None,
+        plan: ConstantPlan | None = None,
     ) -> Tensor:
         values: dict[str, Any] = {"": None, self._input: x, **instead}
-        for step in self._steps:
+        steps = self._steps if plan is None else [self._steps[n] for n in plan.steps]
+        for step in steps:
             if all(name in values for name in step.outputs):
                 continue
-            inputs = [values[n] if n in values else self.stored(n) for n in step.inputs]
+            known = {} if plan is None else plan.values.get(step.outputs[0], {})
+            inputs = [
+                known[place] if place in known else self._value(name, values)
+                for place, name in enumerate(step.inputs)
+            ]
             if x.device.type != "cpu" and step.kind not in SIZE_READERS:
                 inputs = self._together(step, inputs, x.device)
             try:
@@ -212,7 +229,10 @@ class TorchGraph(nn.Module):
         logits: Tensor = values[self._output]
         return logits
 
-    def _together(self, step: _Step, inputs: Sequence[Any], device: torch.device) -> list[Any]:
+    def _value(self, name: str, values: Mapping[str, Any]) -> Any:
+        return values[name] if name in values else self.stored(name)
+
+    def _together(self, step: Step, inputs: Sequence[Any], device: torch.device) -> list[Any]:
         """Return the inputs of a node on the device of the images, if one of them is there.
 
         Masks and indices are constants, and what comes of sizes is computed, on the CPU. Single

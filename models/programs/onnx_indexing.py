@@ -11,6 +11,7 @@ from models.programs.onnx_shape_operators import (
     Operator,
     UnsupportedNode,
     ints,
+    number,
     optional,
 )
 
@@ -75,7 +76,7 @@ def _top_k(inputs: Sequence[Any], a: Attributes) -> tuple[Tensor, Tensor]:
 
 def _one_hot(inputs: Sequence[Any], a: Attributes) -> Tensor:
     indices, depth, values = inputs
-    size = int(depth)
+    size = int(number(depth))
     hot = torch.nn.functional.one_hot(indices.long() % size, size).movedim(-1, a.get("axis", -1))
     off, on = values
     y: Tensor = hot.to(values.dtype) * (on - off) + off
@@ -84,7 +85,7 @@ def _one_hot(inputs: Sequence[Any], a: Attributes) -> Tensor:
 
 def _trilu(inputs: Sequence[Any], a: Attributes) -> Tensor:
     offset = optional(inputs, 1)
-    diagonal = 0 if offset is None else int(offset)
+    diagonal = 0 if offset is None else number(offset)
     x: Tensor = inputs[0]
     return x.triu(diagonal) if a.get("upper", 1) else x.tril(diagonal)
 
@@ -92,7 +93,7 @@ def _trilu(inputs: Sequence[Any], a: Attributes) -> Tensor:
 def _cumulative_sum(inputs: Sequence[Any], a: Attributes) -> Tensor:
     if a.get("exclusive") or a.get("reverse"):
         raise UnsupportedNode("its direction")
-    y: Tensor = inputs[0].cumsum(int(inputs[1]))
+    y: Tensor = inputs[0].cumsum(number(inputs[1]))
     return y
 
 
@@ -124,7 +125,7 @@ INDEXING: Mapping[str, Operator] = {
     "GatherND": _gather_nd,
     "NonZero": lambda inputs, _: inputs[0].nonzero().T,
     "OneHot": _one_hot,
-    "Range": lambda inputs, _: torch.arange(*(number.item() for number in inputs)),
+    "Range": lambda inputs, _: torch.arange(*map(number, inputs)),
     "ScatterElements": _scatter_elements,
     "ScatterND": _scatter_nd,
     "SpaceToDepth": _space_to_depth,

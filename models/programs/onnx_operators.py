@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -21,7 +20,6 @@ from models.programs.onnx_shape_operators import (
     Attributes,
     Operator,
     UnsupportedNode,
-    ints,
     optional,
 )
 
@@ -202,9 +200,7 @@ OPERATORS: Mapping[str, Operator] = {
     "ConstantOfShape": shape_operators.constant_of_shape,
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
-    "Expand": lambda inputs, _: inputs[0].expand(
-        np.broadcast_shapes(tuple(inputs[0].shape), tuple(ints(inputs[1])))
-    ),
+    "Expand": shape_operators.expand,
     "Einsum": lambda inputs, a: torch.einsum(a["equation"], *inputs),
     "Flatten": shape_operators.flatten,
     "Gemm": _gemm,
@@ -243,11 +239,23 @@ OPERATORS: Mapping[str, Operator] = {
     "Upsample": resize,
 }
 """By the names of the standard."""
-SIZE_READERS = frozenset(
-    {
-        "ConstantOfShape", "CumSum", "Expand", "OneHot", "Pad", "Range", "Reshape", "Resize",
-        "Slice", "Split", "Squeeze", "Tile", "TopK", "Trilu", "Unsqueeze", "Upsample",
-        *(name for name in OPERATORS if name.startswith("Reduce")),
-    }
-)  # fmt: skip
-"""Those that read sizes, axes or numbers out of an input, which is best on the CPU for that."""
+SIZE_READERS: Mapping[str, Sequence[int]] = {
+    "ConstantOfShape": [0],
+    "CumSum": [1],
+    "Expand": [1],
+    "OneHot": [1],
+    "Pad": [1, 2, 3],
+    "Range": [0, 1, 2],
+    "Reshape": [1],
+    "Resize": [2, 3],
+    "Slice": [1, 2, 3, 4],
+    "Split": [1],
+    "Squeeze": [1],
+    "Tile": [1],
+    "TopK": [1],
+    "Trilu": [1],
+    "Unsqueeze": [1],
+    "Upsample": [1],
+    **{name: [1] for name in OPERATORS if name.startswith("Reduce")},
+}
+"""Which inputs are sizes, axes or numbers that are read, best where they are on the CPU."""

@@ -11,7 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.programs.onnx_shape_operators import Attributes, UnsupportedNode, ints, optional
+from models.programs.onnx_shape_operators import (
+    Attributes,
+    UnsupportedNode,
+    ints,
+    numbers,
+    optional,
+)
 
 _COORDINATES_OPSET = 11
 """From here on a node says how places of the result lie in the source."""
@@ -45,11 +51,10 @@ def resize(inputs: Sequence[Any], a: Attributes) -> Tensor:
         or a.get("keep_aspect_ratio_policy", "stretch") != ("stretch")
     ):
         raise UnsupportedNode("its axes")
-    if sizes is not None and len(sizes):
-        size = ints(sizes)
+    if sizes is not None and (size := ints(sizes)):
         factors = [after / before for after, before in zip(size, x.shape, strict=True)]
     else:
-        factors = a["scales"] if scales is None else scales.tolist()
+        factors = a["scales"] if scales is None else numbers(scales)
         size = [math.floor(edge * factor) for edge, factor in zip(x.shape, factors, strict=True)]
     if size[:2] != list(x.shape[:2]):
         raise UnsupportedNode("its scales of batch and channels")

@@ -20,10 +20,22 @@ class UnsupportedNode(Exception):
     """A node that cannot be run in torch; says why."""
 
 
-def ints(values: Tensor) -> list[int]:
-    """Return the integers of a tensor."""
-    numbers: list[int] = values.flatten().tolist()
-    return numbers
+def numbers(values: Any) -> list[Any]:
+    """Return the numbers of a tensor, or of what was read from one."""
+    if isinstance(values, Tensor):
+        values = values.flatten().tolist()
+    return list(values) if isinstance(values, list | tuple) else [values]
+
+
+def number(value: Any) -> Any:
+    """Return the number of a tensor of one, or what was read from one."""
+    (single,) = numbers(value)
+    return single
+
+
+def ints(values: Any) -> list[int]:
+    """Return the integers of a tensor, or what was read from one."""
+    return numbers(values)
 
 
 def optional(inputs: Sequence[Any], index: int) -> Any:
@@ -45,6 +57,15 @@ def reshape(inputs: Sequence[Any], a: Attributes) -> Tensor:
     if not a.get("allowzero"):
         sizes = [size or x.shape[place] for place, size in enumerate(sizes)]
     return x.reshape(sizes)
+
+
+def expand(inputs: Sequence[Any], _a: Attributes) -> Tensor:
+    """Repeat along axes of size 1, as Expand does: a size of 1 keeps an axis."""
+    x: Tensor = inputs[0]
+    sizes = ints(inputs[1])
+    before = [1] * (len(sizes) - x.dim()) + list(x.shape)
+    after = [1] * (x.dim() - len(sizes)) + sizes
+    return x.expand([kept if size == 1 else size for kept, size in zip(before, after, strict=True)])
 
 
 def _axes(inputs: Sequence[Any], a: Attributes) -> list[int] | None:
@@ -94,7 +115,7 @@ def pad(inputs: Sequence[Any], a: Attributes) -> Tensor:
     flat = [pad for place in reversed(range(x.dim())) for pad in around.get(place, (0, 0))]
     mode = a.get("mode", "constant")
     if mode == "constant":
-        return functional.pad(x, flat, value=0.0 if fill is None else float(fill))
+        return functional.pad(x, flat, value=0.0 if fill is None else float(number(fill)))
     modes = {"reflect": "reflect", "edge": "replicate"}
     if mode not in modes:
         raise UnsupportedNode(f"its mode ({mode})")
@@ -140,5 +161,4 @@ def shape(inputs: Sequence[Any], a: Attributes) -> Tensor:
 
 def constant_of_shape(inputs: Sequence[Any], a: Attributes) -> Tensor:
     """Return one value in all places, as ConstantOfShape does."""
-    fill = a.get("value", torch.zeros(1))
-    return torch.full(ints(inputs[0]), fill.item(), dtype=fill.dtype)
+    return torch.full(ints(inputs[0]), a.get("value", 0.0), dtype=a.get("dtype", torch.float32))

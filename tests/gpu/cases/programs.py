@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from models.programs.kinds import ProgramKind
 from models.programs.program import Program, content_of
+from stages.distill.batch_norm import BNStatsLoss
 from tests.gpu.hollow.calls import Calls
-from tests.models.programs import networks
+from tests.models.programs import networks, test_compiled
 
 X_BCHW = torch.rand(2, 1, 8, 8)
 
@@ -28,6 +29,14 @@ class MakesTensors(networks.Net):
         h = torch.relu(self.norm1(self.conv1(x)))
         h = torch.relu(self.norm2(self.conv2(h)))
         return self.fc(h.mean((2, 3)).view(x.size(0), -1))
+
+
+class Pooled(test_compiled.Tokens):
+    """Takes the first of four pixels: Resize computes its places on the CPU, to round alike."""
+
+    @staticmethod
+    def halved(h: Tensor, _size: tuple[int, int]) -> Tensor:
+        return h[:, :, ::2, ::2]
 
 
 FILES: dict[str, tuple[ProgramKind, Callable[[nn.Module], bytes]]] = {
@@ -56,3 +65,28 @@ def test_a_program_computes_where_the_images_are_and_waits_for_nothing(
             before = Calls.read()
             assert program(x_BCHW).requires_grad == has_gradient
             assert Calls.read().since(before).synchronisations == 0
+
+
+@pytest.mark.parametrize("name", ["onnx", "onnx of torch.export"])
+def test_a_compiled_graph_has_nothing_on_the_cpu(name: str) -> None:
+    devices: list[set[str]] = []
+
+    def backend(graph: fx.GraphModule, _inputs: list[Tensor]) -> Callable[..., Any]:
+        values = [node.meta.get("example_value") for node in graph.graph.nodes]
+        devices.append({value.device.type for value in values if isinstance(value, Tensor)})
+        return graph.forward
+
+    kind, make, _ = test_compiled.FORMS[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        content = make(networks.trained(Pooled()))
+    run = BNStatsLoss(Program(kind, content_of(content)).eval().to("cuda"))
+    torch.compiler.reset()
+    run.compile(backend=backend, fullgraph=True, dynamic=False)
+    x_BCHW = X_BCHW.to("cuda").requires_grad_()
+    run(x_BCHW)
+    before = Calls.read()
+    logits_BK, distances = run(x_BCHW)
+    (logits_BK.sum() + sum(distances)).backward()
+    assert Calls.read().since(before).synchronisations == 0
+    assert devices == [{"cuda"}]

@@ -77,3 +77,15 @@ def onnx(
             opset_version=opset,
         )
     return buffer.getvalue()
+
+
+def onnx_of_export(network: nn.Module, x: Tensor) -> bytes:
+    """Return an ONNX file as torch's newer exporter writes it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},), verbose=False
+        )
+    assert program is not None
+    content: bytes = program.model_proto.SerializeToString()
+    return content
