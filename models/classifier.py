@@ -5,7 +5,9 @@ Beside it, how the networks of the registry are initialised.
 Shape legend: B batch, C channel, H W space, K classes.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,12 @@ from torch import Tensor, nn
 from models.output_kind import OutputKind
 
 _LEAST_PROBABILITY = 1e-30
+_LEAST_REST = torch.finfo(torch.float32).eps / 4
+"""What is left of 1 where a probability in fp32 is rounded to it, about in the middle."""
+
+NEED_FP32: frozenset[OutputKind] = frozenset({"one-probability"})
+"""What less than fp32 loses: in bf16 all above 0.998 is 1, which leaves nothing for the other
+class."""
 
 
 class Classifier(nn.Module):
@@ -41,10 +49,23 @@ class Classifier(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return logits of shape BK for images of shape BCHW with values in [0, 1]."""
-        logits_BK: Tensor = self.backbone((x_BCHW - self.mean_1C11) / self.std_1C11)
-        # A head that is a convolution leaves a map of one pixel: BK11.
-        is_map = isinstance(logits_BK, Tensor) and logits_BK.ndim == x_BCHW.ndim
-        return to_logits(logits_BK.flatten(1) if is_map else logits_BK, self.outputs)
+        h_BCHW = (x_BCHW - self.mean_1C11) / self.std_1C11
+        with arithmetic(h_BCHW.device, self.outputs):
+            logits_BK: Tensor = self.backbone(h_BCHW)
+        return to_logits(as_rows(logits_BK, x_BCHW), self.outputs)
+
+
+def arithmetic(device: torch.device, kind: OutputKind) -> AbstractContextManager[object]:
+    """Return the context in which a network runs that gives what `kind` says."""
+    if kind in NEED_FP32:
+        return torch.autocast(device.type, enabled=False)
+    return contextlib.nullcontext()
+
+
+def as_rows(outputs: Tensor, x_BCHW: Tensor) -> Tensor:
+    """Return outputs of shape BK: a head that is a convolution leaves a map of one pixel, BK11."""
+    is_map = isinstance(outputs, Tensor) and outputs.ndim == x_BCHW.ndim
+    return outputs.flatten(1) if is_map else outputs
 
 
 def to_logits(outputs: Tensor, kind: OutputKind) -> Tensor:
@@ -60,7 +81,8 @@ def _of_one_logit(outputs: Tensor) -> Tensor:
 
 def _of_one_probability(outputs: Tensor) -> Tensor:
     p_B1 = outputs.reshape(-1, 1)
-    return torch.cat([1 - p_B1, p_B1], dim=1).clamp_min(_LEAST_PROBABILITY).log()
+    rest_B1 = (1 - p_B1).clamp_min(_LEAST_REST)
+    return torch.cat([rest_B1.log(), p_B1.clamp_min(_LEAST_PROBABILITY).log()], dim=1)
 
 
 _TO_LOGITS: Mapping[OutputKind, Callable[[Tensor], Tensor]] = {

@@ -91,10 +91,13 @@ def _names(option: Any, context: Any) -> str:
 def _text(option: Any) -> str:
     """Return what an option is, with its default where one is displayed."""
     text = option.help or ""
+    if isinstance(option.show_default, str):
+        is_word = " " not in option.show_default
+        default = f"`{option.show_default}`" if is_word else option.show_default
+        return f"{text} Default: {default}."
     shows_default = option.show_default and option.default not in (None, False, (), [])
     if shows_default and not callable(option.default):
-        default = option.show_default if isinstance(option.show_default, str) else option.default
-        text += f" Default: `{default}`."
+        text += f" Default: `{option.default}`."
     return text
 
 

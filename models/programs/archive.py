@@ -12,6 +12,8 @@ from models.programs.fault import UnusableProgram
 from pipeline.declared_bytes import is_excessive
 
 _ROOT = "archive"
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The oldest date that an archive can hold, so that the same members give the same bytes."""
 
 
 def members(content: bytes) -> dict[str, bytes]:
@@ -51,5 +53,5 @@ def packed(inside: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in inside.items():
-            archive.writestr(f"{_ROOT}/{name}", content)
+            archive.writestr(zipfile.ZipInfo(f"{_ROOT}/{name}", _EPOCH), content)
     return buffer.getvalue()

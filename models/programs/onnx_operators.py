@@ -23,6 +23,7 @@ from models.programs.onnx_shape_operators import (
     optional,
 )
 
+_MIN_CHANNELS = 16
 _SOFTMAX_OPSET = 13
 _GROUP_NORM_OPSET = 21
 
@@ -53,16 +54,30 @@ def _conv(inputs: Sequence[Any], a: Attributes) -> Tensor:
     if pads[::2] != pads[1::2]:
         x, symmetric = functional.pad(x, pads), [0] * dims
     run = (functional.conv1d, functional.conv2d, functional.conv3d)[dims - 1]
+    strides, groups = a.get("strides", [1] * dims), a.get("group", 1)
+    if _is_unsafe_channels_last(x, weight, strides, groups):
+        x = x.contiguous()
     y: Tensor = run(
         x,
         weight,
         optional(inputs, 2),
-        stride=a.get("strides", [1] * dims),
+        stride=strides,
         padding=symmetric,
         dilation=a.get("dilations", [1] * dims),
-        groups=a.get("group", 1),
+        groups=groups,
     )
     return y
+
+
+def _is_unsafe_channels_last(
+    x: Tensor, weight: Tensor, strides: Sequence[int], groups: int
+) -> bool:
+    """Return whether the weight's gradient could end the process on a CPU.
+
+    As `stages.training.cpu_convolutions` has it, of layers.
+    """
+    is_pointwise = math.prod(weight.shape[2:]) == 1 and max(strides) > 1
+    return x.device.type == "cpu" and is_pointwise and groups == 1 and x.shape[1] < _MIN_CHANNELS
 
 
 def _conv_transpose(inputs: Sequence[Any], a: Attributes) -> Tensor:

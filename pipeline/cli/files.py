@@ -194,8 +194,9 @@ def validate(
 ) -> None:
     """Measure an engine against a teacher; without --engine, run the validate stage.
 
-    madpipe validate --engine r18 --teacher r18.pth --data folder:images --max-drop 0.01. Other
-    bounds are gates: --set gates.speedup.min=2. Quicker: --set validate.pairs=20.
+    madpipe validate --engine r18 --teacher r18.pth --data folder:images --max-drop 0.01
+
+    Other bounds are gates: --set gates.speedup.min=2. Quicker: --set validate.pairs=20.
 
     The measurements are stored beside the engine, as validation.json, for its model card.
     """

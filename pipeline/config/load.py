@@ -10,7 +10,7 @@ import math
 import re
 import tomllib
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from pipeline import texts
 from pipeline.config.gate_rules import Fault, KeyPath
 from pipeline.config.rules import broken_rules
 from pipeline.errors import ConfigError, SettingsFault, did_you_mean, first_line
-from pipeline.settings import Settings, Table
+from pipeline.settings import DEFAULT_COMPARE, DEFAULT_GATES, Gate, Settings, Table
 
 _LARGEST_BYTES = 2**20
 _MOST_LEVELS = 16
@@ -28,6 +28,10 @@ _LONG_KEY = re.compile(r"""(?<![\w"'.-])(?:[\w"'-]+[ \t]*\.[ \t]*){64}""")
 _TOO_DEEP = "nested deeper than any setting"
 _MOST_BITS = 10_000
 _TOO_LONG = "a number longer than any setting"
+_BOUNDS: Mapping[str, Mapping[str, Gate]] = {"gates": DEFAULT_GATES, "compare": DEFAULT_COMPARE}
+"""Of tables that replace all of them where a file has one."""
+_SAME = ("max", "margin")
+"""Two names of one bound."""
 _MOST_PARSED = 1_000_000
 """Characters that are parsed to find the lines of keys; what lies behind has no line."""
 
@@ -160,6 +164,8 @@ def _override(table: dict[str, Any], text: str) -> KeyPath:
     if "\n" not in value:  # a line break would begin another key, so such a value is text
         with contextlib.suppress(tomllib.TOMLDecodeError):
             parsed = _toml(f"value = {value}")["value"]
+    if len(path) > 1 and path[0] in _BOUNDS and path[0] not in table:
+        table[path[0]] = _default_bounds(path)
     for name in path[:-1]:
         inner = table.setdefault(name, {})
         if not isinstance(inner, dict):
@@ -168,6 +174,14 @@ def _override(table: dict[str, Any], text: str) -> KeyPath:
         table = inner
     table[path[-1]] = parsed
     return path
+
+
+def _default_bounds(path: KeyPath) -> dict[str, Any]:
+    """Return the bounds of a table that a file lacks, one of which is to be changed."""
+    bounds: dict[str, Any] = msgspec.to_builtins(_BOUNDS[path[0]])
+    if path[-1] in _SAME and path[1] in bounds:
+        bounds[path[1]] |= dict.fromkeys(_SAME)
+    return bounds
 
 
 def _faults(kind: Any, value: Any, path: KeyPath) -> Iterator[Fault]:

@@ -28,6 +28,7 @@ _HEAD = """\
 # madpipe run all   teacher -> distill -> export -> build -> validate -> gates
 """
 _ON_GATES = (
+    "Without this table the bounds are those of `madpipe init`; with it, only those that are here. "
     "One key for each bound, MEASURE.min or MEASURE.max; MEASURE.margin says max for a drop; "
     f"MEASURE.confidence is one-sided, {Gate().confidence} where absent; MEASURE.severity is "
     '"error" or "warn". A changed bound measures nothing again. Measures:'

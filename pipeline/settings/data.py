@@ -36,7 +36,8 @@ class Data(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     interpolation: Interpolation | None = None
     """how images are scaled; absent: the source's own"""
     mean: tuple[float, ...] = ()
-    """of each channel, images in [0, 1]; empty: the source's own"""
+    """of each channel, images in [0, 1]; empty: the source's own (folder: ImageNet's, of three
+    channels)"""
     std: tuple[Rate, ...] = ()
     """of each channel, images in [0, 1]; empty: the source's own"""
     held_out_fraction: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.3

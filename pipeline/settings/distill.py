@@ -29,8 +29,8 @@ class Distill(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """student steps for one draw of images; more is faster, since images and the teacher's logits
     are made once a draw; absent: the method's (1; madpipe: all of a round)"""
     batch_size: Annotated[int, Meta(ge=2)] = 128
-    """images drawn from each generator at once; but for madpipe, a student step is on all of
-    them"""
+    """images drawn from each generator at once; a student step is on all of them, but with
+    madpipe, see student_batch_size"""
     student_batch_size: Annotated[int, Meta(ge=2)] | None = None
     """madpipe: images in a student step, from the memory; absent: batch_size"""
     alpha: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.95

@@ -39,8 +39,8 @@ class Teacher(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     weight_decay: Weight = 5e-4
     """L2 penalty of SGD"""
     augment: Literal["none", "shift", "shift-flip"] = "shift"
-    """each image moved at random, and mirrored in every second epoch; no flips where mirrored
-    images mean something else, as digits do"""
+    """shift: each image moved at random; shift-flip: and mirrored in every second epoch, but not
+    where mirrored images mean something else, as digits do"""
     label_smoothing: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0
     """share of the label spread over all classes"""
     weight_average: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0

@@ -72,8 +72,8 @@ class Int8Trainer:
     def resume(self, checkpoint: Path | None, keep: Keep) -> None:
         """Go on from a checkpoint where there is one, and save more through `keep`."""
         self._keep = keep
-        if checkpoint is not None:
-            saved = state_file.load(checkpoint)
+        saved = state_file.load_if_sound(checkpoint, self._on_note)
+        if saved is not None:
             self._finished, self._unfinished = saved["finished"], saved["unfinished"]
 
     def __call__(self, quantized: ModelProto, source: ModelProto) -> ModelProto | None:

@@ -123,7 +123,8 @@ def batch_moments(x_BCHW: Tensor, group: Group) -> tuple[Tensor, Tensor]:
     if not group.is_distributed:
         return mean_C, var_C
     both_2C = group.mean(torch.stack([mean_C, var_C + mean_C.square()]))
-    return both_2C[0], both_2C[1] - both_2C[0].square()
+    # The difference of two large numbers may be rounded to less than nothing.
+    return both_2C[0], (both_2C[1] - both_2C[0].square()).clamp(min=0)
 
 
 def convert_sync_batchnorm(network: nn.Module, group: Group) -> None:
@@ -140,6 +141,8 @@ def convert_sync_batchnorm(network: nn.Module, group: Group) -> None:
                 child.num_features, child.eps, child.momentum, device=child.weight.device
             )
             layer.load_state_dict(child.state_dict())
+            for own, parameter in zip(layer.parameters(), child.parameters(), strict=True):
+                own.requires_grad_(parameter.requires_grad)
             layer.train(child.training)
             layer.group = group
             setattr(network, name, layer)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
-from models.classifier import Classifier, to_logits
+from models.classifier import NEED_FP32, Classifier, arithmetic, as_rows, to_logits
 from models.programs.program import Program
 
 _TOLERANCE = 1e-3
@@ -26,15 +26,16 @@ class FrozenTeacher(nn.Module):
         super().__init__()
         self.register_buffer("mean_1C11", teacher.mean_1C11)
         self.register_buffer("std_1C11", teacher.std_1C11)
-        self.backbone = backbone.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.dtype = dtype
         self.outputs = teacher.outputs
+        self.dtype = torch.float32 if self.outputs in NEED_FP32 else dtype
+        self.backbone = backbone.to(dtype=self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return logits of shape BK in fp32."""
         h_BCHW = (x_BCHW - self.mean_1C11) / self.std_1C11
-        outputs: Tensor = self.backbone(h_BCHW.to(self.dtype))
-        return to_logits(outputs.float(), self.outputs)
+        with arithmetic(x_BCHW.device, self.outputs):
+            outputs: Tensor = self.backbone(h_BCHW.to(self.dtype))
+        return to_logits(as_rows(outputs, x_BCHW).float(), self.outputs)
 
 
 @torch.no_grad()
@@ -53,12 +54,12 @@ def fold_batch_norm(
     device = x_BCHW.device
     # On the CPU, where fp32 is fp32: on a GPU the convolutions of both would be rounded to TF32.
     teacher, x_BCHW = copy.deepcopy(teacher).cpu(), x_BCHW.cpu()
+    teacher_BK = teacher(x_BCHW)
     try:
         folded = fuse(copy.deepcopy(teacher.backbone), inplace=True)
+        folded_BK = FrozenTeacher(teacher, folded, torch.float32)(x_BCHW)
     except Exception:  # noqa: BLE001  (a network of the user may resist tracing in any way)
         return None
-    teacher_BK = teacher(x_BCHW)
-    folded_BK = FrozenTeacher(teacher, folded, torch.float32)(x_BCHW)
     scale = teacher_BK.abs().max().clamp(min=1.0)
     is_same = (folded_BK - teacher_BK).abs().max() <= _TOLERANCE * scale
     if not torch.isfinite(folded_BK).all() or not is_same:

@@ -140,13 +140,19 @@ class Memory(nn.Module):
         return min(int(self.seen), len(self.x_NCHW))
 
     def push(self, x_BCHW: Tensor, teacher_BK: Tensor | None = None) -> None:
-        """Store images with values in [0, 1], at most as many as there is room for."""
+        """Store images with values in [0, 1], at most as many as there is room for.
+
+        Of more than that it takes some from everywhere, since they may be of several sources.
+        """
         size = len(self.x_NCHW)
-        x_BCHW = x_BCHW[:size]
+        if len(x_BCHW) > size:
+            kept_B = torch.arange(size, device=x_BCHW.device) * len(x_BCHW) // size
+            x_BCHW = x_BCHW[kept_B]
+            teacher_BK = None if teacher_BK is None else teacher_BK[kept_B]
         places_B = (int(self.seen) + torch.arange(len(x_BCHW), device=x_BCHW.device)) % size
         self.x_NCHW[places_B] = (x_BCHW * 255).round_().to(torch.uint8)
         if teacher_BK is not None:
-            self.teacher_NK[places_B] = teacher_BK[:size]
+            self.teacher_NK[places_B] = teacher_BK
         self.seen += len(x_BCHW)
 
     def clear(self) -> None:

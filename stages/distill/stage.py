@@ -7,6 +7,7 @@ with which the student is not data-free any more.
 """
 
 import importlib
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -54,6 +55,8 @@ def run(ctx: Context) -> None:
         pretrain_steps=ctx.play(options.pretrain_steps, "pretraining steps", few=_SMOKE_ROUNDS),
     )
     teacher, checkpoint = ctx.input("teacher/weights"), ctx.checkpoints.load()
+    saved = state_file.load_if_sound(checkpoint, ctx.note)
+    checkpoint = None if saved is None else checkpoint
     with (
         process_group(job, teacher, checkpoint) as group,
         devices.enough_memory(
@@ -67,7 +70,7 @@ def run(ctx: Context) -> None:
             ctx.note,
             lambda done, total: ctx.progress(done, total, "images (read)"),
         )
-        if checkpoint is not None and (why := trainer.restore(state_file.load(checkpoint))):
+        if saved is not None and (why := trainer.restore(saved)):
             ctx.note(why)
         if why := trainer.compute.why_eager(job.options.compile):
             ctx.note(why)
@@ -203,4 +206,6 @@ def _write_images(ctx: Context, images: UnlabelledImages) -> None:
 @torch.no_grad()
 def _decisions(network: Classifier, x_NCHW: Tensor, batch_size: int) -> Tensor:
     """Return the class that a network decides for, of each image."""
-    return torch.cat([network(x_BCHW).argmax(dim=1) for x_BCHW in torch.split(x_NCHW, batch_size)])
+    # Parts of one size: the last one by itself could be a single image, which some teachers refuse.
+    parts = x_NCHW.tensor_split(math.ceil(len(x_NCHW) / batch_size))
+    return torch.cat([network(x_BCHW).argmax(dim=1) for x_BCHW in parts])

@@ -72,6 +72,7 @@ class DistillTrainer:
         self.teacher = teacher.to(compute.device).eval().requires_grad_(requires_grad=False)
         self.student = compute.placed(student).train()
         convert_sync_batchnorm(self.student, self.group)
+        self._learning = [p for p in self.student.parameters() if p.requires_grad]
         self.generator = compute.placed(generator).train()
         self.generator.gives_native = True
         convert_sync_batchnorm(self.generator, self.group)
@@ -239,7 +240,9 @@ class DistillTrainer:
             total += loss.detach() / self.options.accumulation_steps
         self.group.average_gradients(self.generator.parameters())
         self.generator_optimiser.step()
-        self.student.train().requires_grad_(requires_grad=True)
+        self.student.train()
+        for parameter in self._learning:
+            parameter.requires_grad_()
         self.metrics.add_generator_step(total)
         return total
 

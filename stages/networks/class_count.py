@@ -179,13 +179,17 @@ def _marked(
     arch: str, *, channels: int, code: Path | None, image_size_px: ImageSize | None
 ) -> nn.Module:
     def create() -> nn.Module:
-        return registry.create(
+        network = registry.create(
             arch,
             in_channels=channels,
             num_classes=_MARK,
             code=code,
             image_size_px=image_size_px,
         )
+        if image_size_px and any(map(nn.parameter.is_lazy, network.parameters())):
+            with torch.no_grad():  # such layers take their sizes from what they are given
+                network.eval()(torch.zeros(1, channels, *sides_px(image_size_px)))
+        return network
 
     if code is None:
         try:

@@ -163,6 +163,11 @@ def _refusal(
         )
     height, width = card.size_px
     remedy = "name an architecture for this size"
+    takes = class_count.input_channels(network.backbone)
+    if takes and takes != card.channels:
+        remedy = (
+            f"set data.mean and data.std to {takes} numbers, one for each channel that it takes"
+        )
     if any(word in str(error) for word in _GPU_WORDS):
         remedy = "let its forward make tensors where its images are: device=x.device"
     elif is_program:

@@ -117,6 +117,8 @@ def _unsteady(network: Classifier, x_BCHW: Tensor, logits_BK: Tensor) -> str | N
         alone_1K = network(x_BCHW[:1]).float()
     except (RuntimeError, ValueError) as error:
         return f"takes no single image ({error_summary(error)})"
+    if alone_1K.shape != logits_BK[:1].shape:
+        return f"takes no single image (it returns the shape {tuple(alone_1K.shape)} for one)"
     if differs(alone_1K):
         return "gives an image other outputs in another batch (BatchNorm without its statistics?)"
     return None

@@ -16,14 +16,14 @@ _SLIGHT_KAPPA = 0.2
 _ROUNDING = 1e-9
 
 
-def doubt(logits_NK: Tensor, y_N: Tensor, order: str | None = None) -> str | None:
+def doubt(logits_NK: Tensor, y_N: Tensor, remedy: str | None = None) -> str | None:
     """Return what makes a teacher's top-1 on labelled images doubtful, None where nothing does.
 
     Chance is how often the labels and as many guesses of each class as the teacher made would
     agree; Cohen's kappa (Educational and Psychological Measurement 20 (1960) 37) is the share of
     the rest that it gets right. The one class that most images may be of proves nothing then.
 
-    `order` is what order of the classes fits the teacher much better, where one does.
+    `remedy` is what helps it, where that is known: another order of the classes, as a rule.
 
     Raises:
         StageError: It is no better than chance; nothing good can be distilled from it.
@@ -42,7 +42,7 @@ def doubt(logits_NK: Tensor, y_N: Tensor, order: str | None = None) -> str | Non
         raise StageError(
             "teacher",
             f"is no better than chance ({seen})",
-            order
+            remedy
             or "check its weights, the order of the classes, and what images it takes: "
             "data.image_size_px, data.mean and data.std, or teacher.input of a file without code",
         )

@@ -273,15 +273,16 @@ def _count(card: Card, tensors: Mapping[str, Tensor], code: Path | None) -> int 
         return None
 
 
-def check_finite(logits_NK: Tensor) -> None:
-    """Raise a StageError where a teacher's logits are not all finite."""
+def check_finite(logits_NK: Tensor, remedy: str | None = None) -> None:
+    """Raise a StageError, with a remedy, where a teacher's logits are not all finite."""
     wrong = int((~logits_NK.isfinite()).any(dim=1).sum())
     if wrong:
         raise StageError(
             "teacher",
             "gives outputs that are not finite (nan or inf for "
             f"{wrong} of {len(logits_NK)} images)",
-            "check its weights, and for some images alone what its forward does to them (a "
+            remedy
+            or "check its weights, and for some images alone what its forward does to them (a "
             "logarithm, a root, a division, half precision)",
         )
 

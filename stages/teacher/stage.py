@@ -3,6 +3,7 @@
 The only stage besides validate that sees labelled images.
 """
 
+import math
 import time
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from stages.training.contention import Contention
 _PROGRESS_EVERY_S = 0.5
 _SMOKE_STEPS = 5
 _SMOKE_IMAGES = 64
+_TRAIN_OTHERWISE = "train it longer (teacher.epochs), or lower teacher.learning_rate"
 
 
 def run(ctx: Context) -> None:
@@ -60,11 +62,12 @@ def run(ctx: Context) -> None:
 
     with devices.enough_memory("teacher", "free some (nvidia-smi shows who holds it)"):
         logits_NK = predict_torch(network, dataset.held_out, device, on_progress=on_images)
-    from_weights.check_finite(logits_NK)
+    remedy = _TRAIN_OTHERWISE if path is None else None
+    from_weights.check_finite(logits_NK, remedy)
     top1, doubt = top1_accuracy(logits_NK, dataset.held_out.y_N), None
     if not ctx.is_smoke:
         order = class_order.better(logits_NK, dataset.held_out.y_N, dataset.held_out.classes)
-        doubt = chance.doubt(logits_NK, dataset.held_out.y_N, order) or order
+        doubt = chance.doubt(logits_NK, dataset.held_out.y_N, order or remedy) or order
     if doubt:
         ctx.note(doubt)
     ctx.metric("top1", top1)
@@ -112,9 +115,8 @@ def _train(ctx: Context, card: Card, dataset: Dataset) -> Classifier:
         warning := estimate.warning(batch_size, available_bytes, "teacher.batch_size = {}".format)
     ):
         ctx.note(warning)
-    if (checkpoint := ctx.checkpoints.load()) is not None and (
-        why := trainer.restore(state_file.load(checkpoint))
-    ):
+    saved = state_file.load_if_sound(ctx.checkpoints.load(), ctx.note)
+    if saved is not None and (why := trainer.restore(saved)):
         ctx.note(why)
     contention = Contention(trainer.compute.device, ctx.note)
     reported_s = time.monotonic()
@@ -126,8 +128,7 @@ def _train(ctx: Context, card: Card, dataset: Dataset) -> Classifier:
         with devices.enough_memory("teacher.batch_size", "lower it"):
             loss = trainer.train_step()
         if trainer.step % trainer.batches == 0:
-            epoch = len(trainer.epoch_losses)
-            ctx.point(epoch, "epochs", {"loss": float(trainer.epoch_losses[-1])})
+            _report_epoch(ctx, trainer)
         ctx.checkpoints.keep(lambda path: state_file.save(path, trainer.state()))
         is_due = time.monotonic() - reported_s > _PROGRESS_EVERY_S
         if is_due or ctx.is_smoke or trainer.step % trainer.batches == 0:
@@ -135,3 +136,12 @@ def _train(ctx: Context, card: Card, dataset: Dataset) -> Classifier:
             contention.look()
             reported_s = time.monotonic()
     return trainer.result()
+
+
+def _report_epoch(ctx: Context, trainer: TeacherTrainer) -> None:
+    """Report the loss of the epoch that ended; StageError where the training has diverged."""
+    epoch, mean_loss = len(trainer.epoch_losses), float(trainer.epoch_losses[-1])
+    if not math.isfinite(mean_loss):
+        wrong = f"leads to a loss that is not finite in epoch {epoch} ({mean_loss})"
+        raise StageError("teacher.learning_rate", wrong, "lower it")
+    ctx.point(epoch, "epochs", {"loss": mean_loss})

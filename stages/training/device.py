@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from pipeline import machine
 from pipeline.errors import error_summary
 from pipeline.stage import StageError
+from stages.training import cpu_convolutions
 
 _Network = TypeVar("_Network", bound=nn.Module)
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
@@ -28,8 +29,6 @@ _COMPILER = "torch._dynamo"
 """Takes seconds to import, so it is asked only where it has been: where something is compiled."""
 _CPU_ALLOCATOR = "DefaultCPUAllocator"
 """Names itself in the RuntimeError that torch raises where the machine's memory is too small."""
-_MIN_CHANNELS = 16
-"""Channels that fill a vector of AVX-512; with so many oneDNN stays within its memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,34 +47,13 @@ class Compute:
     def placed(self, network: _Network) -> _Network:
         """Return `network` on the device, laid out channels last and safe to train there.
 
-        The weight gradient of a strided 1x1 convolution of channels-last images writes beyond
-        its scratch memory in oneDNN 3.13 (torch 2.15): below 8 input channels with AVX2, below
-        16 with AVX-512 and several threads. The process dies, or goes on with wrong gradients.
-        On the CPU such layers compute in the default layout, whatever the layout of their
-        input, and return their output channels last.
+        On the CPU layers compute so that oneDNN gives them their gradients, see
+        `stages.training.cpu_convolutions`.
         """
         network = network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        for layer in self._strided_pointwise(network):
-            # A 1x1 weight is contiguous in both layouts, but torch goes by its strides: a copy.
-            layer.weight.data = layer.weight.data.clone(memory_format=torch.contiguous_format)
-            layer.register_forward_pre_hook(lambda _, inputs: inputs[0].contiguous())
-            layer.register_forward_hook(
-                lambda _, _inputs, y_BCHW: y_BCHW.contiguous(memory_format=torch.channels_last)
-            )
+        if self.device.type == "cpu":
+            cpu_convolutions.make_safe(network, self.dtype)
         return network
-
-    def _strided_pointwise(self, network: nn.Module) -> list[nn.Conv2d]:
-        """Return the layers whose weight gradient is unsafe channels last, see `placed`."""
-        return [
-            layer
-            for layer in network.modules()
-            if self.device.type == "cpu"
-            and isinstance(layer, nn.Conv2d)
-            and layer.kernel_size == (1, 1)
-            and layer.stride != (1, 1)
-            and layer.groups == 1
-            and layer.in_channels < _MIN_CHANNELS
-        ]
 
     def peak_memory_bytes(self) -> int:
         """Return the most memory used so far: of the GPU, or of this whole process."""
@@ -106,7 +84,7 @@ class Compute:
             return
         inductor_mode = "reduce-overhead" if mode == "cuda-graphs" else None
         for network in networks:
-            if self._strided_pointwise(network):
+            if self.device.type == "cpu" and cpu_convolutions.strided_pointwise(network):
                 # Inductor would lay all convolutions out channels last again.
                 network.compile(options={"layout_optimization": False}, dynamic=False)
             else:
@@ -193,10 +171,16 @@ def enough_memory(place: str, remedy: str) -> Iterator[None]:
             seen = f"{torch.cuda.get_device_properties().total_memory / 2**30:.1f} GiB in all"
         raise StageError(place, f"the GPU's memory is too small ({seen})", remedy) from error
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and _CPU_ALLOCATOR not in str(error):
+        if not is_lack_of_memory(error):
             raise
         seen = f"{machine.usable_memory_bytes() / 2**30:.1f} GiB in all"
         raise StageError(place, f"the machine's memory is too small ({seen})", remedy) from error
+
+
+def is_lack_of_memory(error: Exception) -> bool:
+    """Return whether an error says that the machine's memory, or the GPU's, is too small."""
+    kinds = (MemoryError, torch.cuda.OutOfMemoryError)
+    return isinstance(error, kinds) or _CPU_ALLOCATOR in str(error)
 
 
 def rng_state() -> dict[str, Tensor]:

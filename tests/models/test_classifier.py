@@ -32,3 +32,16 @@ def test_convolutions_have_the_spread_of_their_fan_out_and_no_bias() -> None:
     assert layer.bias is not None
     assert not layer.bias.any()
     assert torch.equal(linear.weight, before)
+
+
+def test_a_single_probability_keeps_both_classes_in_lower_precision() -> None:
+    linear = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(linear.weight)
+    head = nn.Sequential(nn.Flatten(), linear, nn.Sigmoid()).requires_grad_(requires_grad=False)
+    network = Classifier(head, (0.0,), (1.0,), "one-probability")
+    z_B = torch.tensor([-12.0, -6.0, 0.0, 6.0, 9.0, 12.0])
+    with torch.autocast("cpu", torch.bfloat16):
+        logits_B2 = network(z_B.view(-1, 1, 1, 1))
+    torch.testing.assert_close(logits_B2[:, 1] - logits_B2[:, 0], z_B, rtol=0.01, atol=0.01)
+    # Where fp32 rounds it to 1 the other class is just below what fp32 can tell.
+    assert 16 < float(network(torch.full((1, 1, 1, 1), 40.0)).diff()) < 18

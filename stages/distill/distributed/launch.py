@@ -72,7 +72,7 @@ def process_group(job: Job, teacher: Path, checkpoint: Path | None) -> Iterator[
     except (RuntimeError, StageError) as error:
         # A lost process shows first as a message that fails, or as rubbish in the losses.
         if workers and (dist.is_initialized() or isinstance(error, RuntimeError)):
-            workers.check(_LOSS_SHOWS_S)
+            workers.check(_LOSS_SHOWS_S, instead_of=error)
         elif isinstance(error, dist.DistError) or "gloo" in str(error):
             raise StageError(
                 "distill.processes",
@@ -98,13 +98,19 @@ class Workers:
             worker.run, (size, port, torch.get_num_threads()), nprocs=size - 1, join=False
         )
         self._error: StageError | None = None
+        self._has_refused = False
         self._is_lost, self._is_over = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._watch)
         self._thread.start()
 
-    def check(self, wait_s: float = 0.0) -> None:
-        """Raise the error of a worker that ended before its time, now or within `wait_s`."""
-        if self._is_lost.wait(wait_s) and self._error:
+    def check(self, wait_s: float = 0.0, instead_of: Exception | None = None) -> None:
+        """Raise the error of a worker that ended before its time, now or within `wait_s`.
+
+        `instead_of` is the error of rank 0, which holds where the worker refused the same.
+        """
+        if not (self._is_lost.wait(wait_s) and self._error):
+            return
+        if not (isinstance(instead_of, StageError) and self._has_refused):
             raise self._error
 
     def close(self) -> None:
@@ -132,6 +138,7 @@ class Workers:
             self._error = (
                 loss(error, self._size) if isinstance(error, ProcessException) else _UNREAD
             )
+            self._has_refused = bool(_OWN_ERROR.match(_last_line(error)))
             self._is_lost.set()
             while not self._is_over.wait(POLL_S):
                 if world := dist.group.WORLD:
@@ -139,11 +146,16 @@ class Workers:
                     return
 
 
+def _last_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else ""
+
+
 def loss(error: ProcessException, size: int) -> StageError:
     """Return the error for the first of `size` processes that ended before its time."""
     if not isinstance(error, ProcessExitedException):
         # An error of madpipe's own reads as it does where one process trains.
-        cause = _OWN_ERROR.sub("", str(error).strip().splitlines()[-1])[:_MESSAGE_CHARACTERS]
+        cause = _OWN_ERROR.sub("", _last_line(error))[:_MESSAGE_CHARACTERS]
     elif error.signal_name:
         cause = f"killed by {error.signal_name}"
     else:

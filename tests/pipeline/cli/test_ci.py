@@ -27,7 +27,7 @@ def test_a_baseline_is_enough_where_nothing_else_is_left(
 ) -> None:
     shutil.copytree(tmp_path / "main", tmp_path / "other")
     shutil.rmtree(tmp_path / ".madpipe")
-    bound = ("--set", "compare.engine_bytes.worse_relative=0.1")
+    bound = ("--set", "compare={}", "--set", "compare.engine_bytes.worse_relative=0.1")
     code, out, err = madpipe("compare", kept, "other", *bound, "--out", "c.md")
     assert (code, err) == (0, "")
     assert out == (

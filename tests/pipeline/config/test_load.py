@@ -7,7 +7,7 @@ import pytest
 from pipeline.config import load as config
 from pipeline.errors import ConfigError
 from pipeline.gates.measures import MEASURES
-from pipeline.settings import Gate, Settings
+from pipeline.settings import DEFAULT_COMPARE, DEFAULT_GATES, CompareGate, Gate, Settings
 
 MEASURE_NAMES = ", ".join(sorted(MEASURES))
 SEED = "an integer >= 0 and < 4294967296"
@@ -329,3 +329,26 @@ def test_the_lines_of_a_long_list_are_not_searched_without_end(tmp_path: Path) -
     path.write_text("data.classes = [\n" + '"a",\n' * 100_000 + "]\nx = 1\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"toml: x: unknown key"):
         config.load(path)
+
+
+def test_a_bound_on_the_command_line_leaves_the_other_defaults(config_file: Path) -> None:
+    config_file.write_text("seed = 1\n", "utf-8")
+    settings = config.load(
+        config_file, ["gates.speedup.min=3", "compare.engine_bytes.worse_relative=0.05"]
+    )
+    assert settings.gates == DEFAULT_GATES | {"speedup": Gate(min=3)}
+    assert settings.compare == DEFAULT_COMPARE | {"engine_bytes": CompareGate(worse_relative=0.05)}
+    margin = config.load(config_file, ["gates.student_top1_drop.margin=0.01"]).gates
+    assert margin == DEFAULT_GATES | {"student_top1_drop": Gate(margin=0.01)}
+    warn = config.load(config_file, ["gates.speedup.severity=warn"]).gates["speedup"]
+    assert (warn.min, warn.severity) == (DEFAULT_GATES["speedup"].min, "warn")
+
+
+def test_a_table_of_bounds_replaces_the_defaults(config_file: Path) -> None:
+    config_file.write_text("[gates]\nspeedup.min = 3\n", "utf-8")
+    assert config.load(config_file).gates == {"speedup": Gate(min=3)}
+    both = config.load(config_file, ["gates.onnx_top1_drop.max=0.1"]).gates
+    assert set(both) == {"speedup", "onnx_top1_drop"}
+    config_file.write_text("seed = 1\n", "utf-8")
+    only = config.load(config_file, ["gates={}", "gates.speedup.min=3"])
+    assert only.gates == {"speedup": Gate(min=3)}

@@ -1,6 +1,6 @@
 """The folded teacher has the logits of the teacher, or is not used."""
 
-from typing import Self
+from typing import Any, Self
 
 import pytest
 import torch
@@ -99,3 +99,26 @@ def test_a_network_whose_folded_logits_differ_is_left_as_it_is(
 
     monkeypatch.setattr("stages.distill.frozen_teacher.fuse", wrong)
     assert fold_batch_norm(_teacher(), torch.rand(4, 1, 8, 8), torch.float32) is None
+
+
+@pytest.mark.parametrize("norm", [nn.utils.weight_norm, nn.utils.spectral_norm])
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_layers_whose_weights_are_computed_are_left_as_they_are(norm: Any) -> None:
+    teacher = _teacher()
+    teacher.backbone.conv1 = norm(teacher.backbone.conv1)
+    x_BCHW = torch.rand(4, 1, 8, 8)
+    with torch.no_grad():
+        teacher(x_BCHW)  # after which the weight is one without a gradient
+    assert fold_batch_norm(teacher, x_BCHW, torch.float32) is None
+
+
+def test_a_head_that_is_a_convolution_is_folded_too() -> None:
+    norm = nn.BatchNorm2d(4)
+    backbone = nn.Sequential(
+        nn.Conv2d(1, 4, 3), norm, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Conv2d(4, 3, 1)
+    )
+    nn.init.uniform_(norm.running_mean)  # type: ignore[arg-type]
+    teacher, x_BCHW = Classifier(backbone, (0.3,), (0.4,)).eval(), torch.rand(5, 1, 8, 8)
+    folded = fold_batch_norm(teacher, x_BCHW, torch.float32)
+    assert folded is not None
+    torch.testing.assert_close(folded(x_BCHW), teacher(x_BCHW))

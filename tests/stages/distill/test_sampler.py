@@ -131,3 +131,13 @@ def test_the_state_of_a_memory_is_its_images_themselves_and_comes_back() -> None
     memory.push(_image(9))
     again.push(_image(9))
     assert _values(again) == _values(memory) == {4, 5, 9}
+
+
+def test_a_push_of_several_sources_that_is_too_large_keeps_some_of_each() -> None:
+    memory = Memory(4, (1, 2, 2), CPU, num_classes=1)
+    values = (1, 1, 1, 1, 2, 2, 2, 2)
+    x_BCHW = torch.cat([_image(value) for value in values])
+    memory.push(x_BCHW, torch.tensor(values, dtype=torch.float32)[:, None])
+    assert _values(memory) == {1, 2}
+    kept_BCHW, teacher_B1 = memory.sample_pairs(50, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(kept_BCHW[:, 0, 0, :1] * 255, teacher_B1)

@@ -31,16 +31,18 @@ def _classifier() -> Classifier:
     return Classifier(backbone, (0.3,), (0.4,))
 
 
-def _trainer(teacher: Classifier | None = None, **options: Any) -> DistillTrainer:
+def _trainer(
+    teacher: Classifier | None = None, student: Classifier | None = None, **options: Any
+) -> DistillTrainer:
     plain = {"rounds": 4, "batch_size": 6, "generator_width": 8, "noise_dim": 5}
     torch.manual_seed(11)
-    plain_teacher, student = _classifier(), _classifier()
+    plain_teacher, plain_student = _classifier(), _classifier()
     for module in plain_teacher.modules():
         if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
             module.running_mean.normal_(std=0.3)
     return DistillTrainer(
         teacher=teacher or plain_teacher,
-        student=student,
+        student=student or plain_student,
         generator=Generator(noise_dim=5, image_size_px=8, channels=1, width=8),
         options=Distill(**plain | options),
         compute=Compute(CPU, "fp32"),
@@ -331,3 +333,17 @@ def test_other_errors_of_a_round_are_not_taken_for_the_compilers(
     monkeypatch.setattr(trainer, "train_round", mock.Mock(side_effect=error))
     with pytest.raises(RuntimeError, match="out of memory"):
         trainer.run()
+
+
+def test_layers_of_the_student_that_are_frozen_stay_so() -> None:
+    torch.manual_seed(1)
+    student = _classifier()
+    first = [name for name, _ in student.named_parameters() if "conv1" in name]
+    for name in first:
+        student.get_parameter(name).requires_grad = False
+    trainer = _trainer(student=student)
+    before = copied_state(trainer.student)
+    trainer.train_round()
+    moved = {name for name, x in _parameters(trainer.student).items() if not x.equal(before[name])}
+    assert first
+    assert moved == set(_parameters(trainer.student)) - set(first)

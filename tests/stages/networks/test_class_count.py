@@ -93,3 +93,13 @@ def test_a_users_network_says_how_many_channels_it_takes(tmp_path: Path) -> None
     assert network is not None
     assert class_count.input_channels(network) == 4
     assert class_count.users_network("resnet8", None) is None
+
+
+def test_layers_that_take_their_sizes_from_images_are_run(tmp_path: Path) -> None:
+    code = tmp_path / "net.py"
+    layers = "nn.LazyConv2d(8, 3), nn.Flatten(), nn.LazyLinear(num_classes)"
+    code.write_text(
+        f"from torch import nn\ndef make(num_classes): return nn.Sequential({layers})\n", "utf-8"
+    )
+    tensors = {"0.weight": torch.zeros(8, 3, 3, 3), "2.weight": torch.zeros(7, 8 * 6 * 6)}
+    assert _count("net.py:make", tensors, code) == 7

@@ -81,6 +81,8 @@ def test_outputs_that_another_thing_than_the_image_decides_are_noted() -> None:
     assert "dropout" in note
     (note,) = _check(lambda net, x: net(x) - net(x).mean(dim=0))
     assert "in another batch" in note
+    (note,) = _check(lambda net, x: net(x).squeeze())
+    assert "takes no single image (it returns the shape (10,) for one)" in note
 
 
 def test_a_network_that_breaks_its_own_gradient_is_refused() -> None:

@@ -179,3 +179,17 @@ def _tell_apart(network: CifarResNet, first_CHW: Tensor, second_CHW: Tensor) -> 
     network.fc = head
     head.weight.copy_(torch.stack([first_C, second_C]))
     head.bias.copy_(-head.weight.square().sum(dim=1) / 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"learning_rate": 1e20}, r"teacher.learning_rate: leads to a loss .* in epoch 1 \(nan\)"),
+        ({"learning_rate": 1e-12, "epochs": 1}, "no better than chance .*train it longer"),
+    ],
+)
+def test_a_training_that_fails_says_what_to_set(
+    options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(StageError, match=message):
+        run_stages(settings({"teacher": options}), tmp_path, count=1)

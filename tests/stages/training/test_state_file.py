@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +53,23 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path: Path) -> None:
 def test_a_full_disk_is_an_error_of_the_system_and_not_of_torch() -> None:
     with pytest.raises(OSError, match="No space left"):
         state_file.save(Path("/dev/full"), {"weight": torch.rand(100_000)})
+
+
+def _cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+@pytest.mark.parametrize(
+    "damage", [_cut, lambda _: b"", lambda _: b"electricity", lambda _: pickle.dumps([1, 2])]
+)
+def test_a_damaged_checkpoint_is_noted_and_counts_as_none(
+    damage: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    path, notes = tmp_path / "state", list[str]()
+    state_file.save(path, {"x": torch.rand(5000)})
+    assert state_file.load_if_sound(path, notes.append) is not None
+    assert state_file.load_if_sound(None, notes.append) is None
+    assert notes == []
+    path.write_bytes(damage(path.read_bytes()))
+    assert state_file.load_if_sound(path, notes.append) is None
+    assert notes == [f"warning: the checkpoint is damaged, so that the stage begins anew ({path})"]

@@ -4,6 +4,7 @@ import copy
 
 import torch
 
+from stages.distill.batch_norm import batch_moments
 from stages.distill.distributed.group import Group
 
 
@@ -36,3 +37,13 @@ def test_local_only_work_knows_no_other_process_for_a_while() -> None:
 def test_a_copied_network_still_belongs_to_its_group() -> None:
     group = Group(1, 2)
     assert copy.deepcopy({"group": group})["group"] is group
+
+
+def test_the_variance_of_a_far_mean_is_never_below_zero() -> None:
+    class Half(Group):
+        def mean(self, values: torch.Tensor) -> torch.Tensor:
+            return values
+
+    x_BCHW = 30 + 0.001 * torch.randn(16, 3200, 2, 2, generator=torch.Generator().manual_seed(0))
+    _, var_C = batch_moments(x_BCHW, Half(0, 2))
+    assert var_C.min() >= 0

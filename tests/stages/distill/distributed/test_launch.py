@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 import torch.distributed as dist
@@ -187,6 +188,24 @@ def test_an_error_here_is_not_blamed_on_the_others_and_ends_them(tmp_path: Path)
     with pytest.raises(RuntimeError, match="something of our own"):
         fail()
     assert not children()
+
+
+def test_what_every_process_refuses_reads_as_it_does_where_one_trains(tmp_path: Path) -> None:
+    def refuse() -> None:
+        chosen = msgspec.structs.replace(
+            job_of(processes=2), student_arch=f"{code.name}:make", student_code=code
+        )
+        with process_group(chosen, teacher(tmp_path), None) as group:
+            build_trainer(chosen, teacher(tmp_path), group)
+
+    code = tmp_path / "net.py"
+    layers = "nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4, affine=False), nn.Flatten(), nn.Linear(144, 10)"
+    code.write_text(f"from torch import nn\ndef make(): return nn.Sequential({layers})\n", "utf-8")
+    with pytest.raises(
+        StageError, match=r"only BatchNorm2d .* set distill\.processes = 1"
+    ) as failed:
+        refuse()
+    assert "was lost" not in str(failed.value)
 
 
 def test_two_processes_go_on_from_a_checkpoint_bit_by_bit(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Strided 1x1 convolutions of few channels, whose weight gradient oneDNN gets wrong."""
+"""Convolutions whose weight gradient oneDNN gets wrong: they neither crash nor go wrong here."""
 
 import copy
 import os
@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from stages.training.cpu_convolutions import lies_on_padding
 from stages.training.device import Compute
 
 ROOT = Path(__file__).parents[3]
@@ -109,3 +110,76 @@ def test_placing_keeps_the_parameters_and_what_a_network_computes() -> None:
     placed = CPU.placed(CPU.placed(plain))
     assert all(one is other for one, other in zip(parameters, placed.parameters(), strict=True))
     torch.testing.assert_close(placed(x_BCHW), wanted_BCHW)
+
+
+def gradient(layer: nn.Module, x_BCHW: Tensor, precision: str) -> Tensor:
+    compute = Compute(torch.device("cpu"), precision)
+    network = compute.placed(copy.deepcopy(layer))
+    # What is freed comes back as the memory of the gradient, with all its values.
+    torch.full((4_000_000,), 1e30)
+    with compute.autocast():
+        y_BCHW = network(x_BCHW.contiguous(memory_format=torch.channels_last))
+    y_BCHW.float().square().sum().backward()
+    (parameter,) = network.parameters()
+    assert parameter.grad is not None
+    return parameter.grad
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 3), (2, 2), (4, 4)])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(16, 16, 3, stride=2, padding=1, bias=False),
+        nn.Conv2d(64, 64, 5, stride=2, padding=2, bias=False),
+        nn.Conv2d(256, 64, 5, padding="same", bias=False),
+        nn.Conv2d(256, 64, 3, padding=2, dilation=2, bias=False),
+        nn.ConvTranspose2d(64, 64, 3, stride=2, padding=1, bias=False),
+    ],
+    ids=str,
+)
+def test_what_lies_on_padding_has_no_gradient_in_bf16(
+    layer: nn.Conv2d, size: tuple[int, int]
+) -> None:
+    x_BCHW = torch.rand(8, layer.in_channels, *size, generator=torch.Generator().manual_seed(0))
+    wanted = gradient(layer, x_BCHW, "fp32")
+    for _ in range(3):
+        got = gradient(layer, x_BCHW, "bf16")
+        assert (got - wanted).abs().max() < 0.03 * wanted.abs().max()
+
+
+@pytest.mark.parametrize(
+    ("layer", "size", "wanted"),
+    [
+        (nn.Conv2d(1, 1, 3, padding=1), (1, 1), True),
+        (nn.Conv2d(1, 1, 3, padding=1), (1, 9), True),
+        (nn.Conv2d(1, 1, 3, padding=1), (2, 2), False),
+        (nn.Conv2d(1, 1, 3, stride=2, padding=1), (2, 2), True),
+        (nn.Conv2d(1, 1, 3, stride=2, padding=1), (3, 3), False),
+        (nn.Conv2d(1, 1, 7, padding="same"), (3, 3), True),
+        (nn.Conv2d(1, 1, 7, padding="same"), (4, 4), False),
+        (nn.Conv2d(1, 1, 3, padding="valid"), (3, 3), False),
+        (nn.Conv2d(1, 1, 3, padding=4, dilation=4), (4, 4), True),
+        (nn.Conv2d(1, 1, 3, padding=4, dilation=4), (5, 5), False),
+        (nn.ConvTranspose2d(1, 1, 3, stride=2, padding=1), (1, 1), True),
+        (nn.ConvTranspose2d(1, 1, 3, stride=2), (1, 1), False),
+        (nn.ConvTranspose2d(1, 1, 4, stride=2, padding=1), (2, 2), False),
+    ],
+)
+def test_where_a_part_of_a_kernel_meets_padding_alone(
+    layer: nn.Conv2d, size: tuple[int, int], *, wanted: bool
+) -> None:
+    """By counting: ones in the image are counted by the gradient of the kernel."""
+    x_BCHW = torch.ones(1, 1, *size)
+    layer(x_BCHW).sum().backward()
+    assert layer.weight.grad is not None
+    assert bool((layer.weight.grad == 0).any()) == wanted
+    assert lies_on_padding(layer, x_BCHW) == wanted
+
+
+def test_copies_of_a_placed_network_are_their_own() -> None:
+    network = Compute(torch.device("cpu"), "bf16").placed(nn.Conv2d(16, 4, 3, padding=1))
+    copied = copy.deepcopy(network)
+    nn.init.zeros_(copied.weight)
+    with torch.no_grad():
+        torch.testing.assert_close(copied(torch.rand(1, 16, 1, 1)).flatten(), copied.bias)
+    assert copied.state_dict().keys() == nn.Conv2d(16, 4, 3).state_dict().keys()
