@@ -85,7 +85,7 @@ def verify(config: Config = DEFAULT_CONFIG) -> None:
 
 
 def gc(config: Config = DEFAULT_CONFIG, keep: Keep = 3, *, unfinished: Unfinished = False) -> None:
-    """Remove damaged entries and all but the newest of each stage."""
+    """Remove damaged entries, and all but the newest of each stage (--keep)."""
     store = _store(config)
     with contextlib.ExitStack() as on:
         # Between its jobs a sweep lets go of the working folder, whose entries it goes on to need.

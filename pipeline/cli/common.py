@@ -47,7 +47,6 @@ Inconclusive = Annotated[
 STAGE_OPTIONS = ("config", "set_", "force", "as_json")
 """Parameters that run a stage, and so have a meaning where a command has no file to work on."""
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
-Out = Annotated[Path | None, typer.Option(help="Where to write.")]
 
 DEFAULT_CONFIG = Path("pipeline.toml")
 _OF_NO_RESULT = {"gates", "compare", "run", "track", "cache"}

@@ -7,8 +7,8 @@ import msgspec
 import typer
 
 from pipeline.cli import common, preprocessing_options
-from pipeline.cli.common import DEFAULT_CONFIG, Config, Force, Json, Out, Set
-from pipeline.cli.files import Precision, settings_for
+from pipeline.cli.common import DEFAULT_CONFIG, Config, Force, Json, Set
+from pipeline.cli.files import settings_for
 from pipeline.cli.preprocessing_options import (
     Interpolate,
     Labels,
@@ -21,7 +21,7 @@ from pipeline.cli.preprocessing_options import (
 from pipeline.cli.run import run
 from pipeline.errors import UsageError
 from pipeline.screen import formatting
-from pipeline.settings import InputName
+from pipeline.settings import InputName, PrecisionName
 
 _HEAD_BYTES = 64
 Student = Annotated[
@@ -31,6 +31,12 @@ Arch = Annotated[
     str | None, typer.Option(help="Architecture; absent: identified by names and shapes.")
 ]
 NumClasses = Annotated[int | None, typer.Option(min=1, help="Absent: that of the last layer.")]
+FilePrecision = Annotated[
+    PrecisionName, typer.Option(help="auto or fp32; build makes the other precisions.")
+]
+OnnxOut = Annotated[
+    Path | None, typer.Option("--out", help="The file to write; absent: beside the weights.")
+]
 Input = Annotated[
     InputName | None,
     typer.Option("--input", help="What the graph takes: floats in [0, 1], or bytes as decoded."),
@@ -52,8 +58,8 @@ def export(
     resize: Resize = None,
     interpolation: Interpolate = None,
     input_: Input = None,
-    precision: Precision = "auto",
-    out: Out = None,
+    precision: FilePrecision = "auto",
+    out: OnnxOut = None,
     config: Config = DEFAULT_CONFIG,
     set_: Set = None,
     force: Force = None,

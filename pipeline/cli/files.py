@@ -12,7 +12,7 @@ import msgspec
 import typer
 
 from pipeline.cli import common, preprocessing_options
-from pipeline.cli.common import DEFAULT_CONFIG, Config, Force, Json, Out, Set
+from pipeline.cli.common import DEFAULT_CONFIG, Config, Force, Json, Set
 from pipeline.cli.preprocessing_options import (
     Interpolate,
     Labels,
@@ -54,11 +54,15 @@ Data = Annotated[
 ]
 Precision = Annotated[PrecisionName, typer.Option(help="Arithmetic of the engine.")]
 Backend = Annotated[BackendName, typer.Option(help="What runs the engine.")]
+EngineOut = Annotated[
+    Path | None,
+    typer.Option("--out", help="The folder to write; absent: beside the ONNX file, of its name."),
+]
 Device = Annotated[DeviceName, typer.Option(help="Where it runs.")]
 Target = Annotated[list[str] | None, typer.Option(help="Architecture to build for ahead of time.")]
 Calibration = Annotated[
     Path | None,
-    typer.Option(help="Images for int8, fp8, int4, auto: bank, bank.json or folder."),
+    typer.Option(help="Images for int8, fp8, int4, auto: bank.npz, bank.json or a folder."),
 ]
 TeacherArch = Annotated[
     str | None,
@@ -66,7 +70,11 @@ TeacherArch = Annotated[
 ]
 MaxDrop = Annotated[
     float | None,
-    typer.Option(min=0, max=1, help="Loss of top-1 that passes; exit 3 beyond, 4 undecided."),
+    typer.Option(
+        min=0,
+        max=1,
+        help="Loss of top-1 (with bank: of agreement) that passes; exit 3 beyond, 4 undecided.",
+    ),
 ]
 
 
@@ -84,7 +92,7 @@ def build(
     labels: Labels = None,
     resize: Resize = None,
     interpolation: Interpolate = None,
-    out: Out = None,
+    out: EngineOut = None,
     config: Config = DEFAULT_CONFIG,
     set_: Set = None,
     force: Force = None,

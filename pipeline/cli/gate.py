@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli import common
-from pipeline.cli.common import DEFAULT_CONFIG, Config, Inconclusive, Json, Out, Set
+from pipeline.cli.common import DEFAULT_CONFIG, Config, Inconclusive, Json, Set
 from pipeline.errors import MadpipeError
 from pipeline.gates.compare import compare as compare_runs
 from pipeline.gates.judge import exit_code
@@ -25,6 +25,15 @@ _JSON = frozenset(
 Format = Annotated[
     Form | None,
     typer.Option("--format", help="Format; without it the page is written and a text printed."),
+]
+
+ReportOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        help="The file to write, - for standard output; absent: report.html in the working folder, "
+        "or standard output for other formats.",
+    ),
 ]
 
 WithoutPictures = Annotated[
@@ -95,7 +104,7 @@ def report(
     config: Config = DEFAULT_CONFIG,
     set_: Set = None,
     form: Format = None,
-    out: Out = None,
+    out: ReportOut = None,
     *,
     without_pictures: WithoutPictures = False,
 ) -> None:

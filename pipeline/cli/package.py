@@ -7,11 +7,15 @@ from typing import Annotated, Literal
 import typer
 
 from pipeline.cli import common
-from pipeline.cli.common import DEFAULT_CONFIG, Config, Out, Overwrite, Set
+from pipeline.cli.common import DEFAULT_CONFIG, Config, Overwrite, Set
 from pipeline.cli.files import Engine
 from pipeline.errors import StoreError, UsageError
 from pipeline.report.records import Report
 
+PackageOut = Annotated[
+    Path | None,
+    typer.Option("--out", help="Folder or archive to write; absent: a folder of the model's name."),
+]
 Name = Annotated[str | None, typer.Option(help="Of the model; absent: its architecture.")]
 For = Annotated[
     Literal["server", "web"],
@@ -34,7 +38,7 @@ WebRuntime = Annotated[
 
 def package(
     engine: Engine = None,
-    out: Out = None,
+    out: PackageOut = None,
     name: Name = None,
     for_: For = "server",
     web_runtime: WebRuntime = None,

@@ -97,7 +97,10 @@ def _loaded(path: Path, place: str) -> object:
             raise StageError(place, f"{foreign.what} ({path})", foreign.remedy) from error
         if _ONNX.match(content):
             wrong = f"is an ONNX file, not weights ({path})"
-            raise StageError(place, wrong, f"use madpipe build --onnx {path}") from error
+            remedy = f"use madpipe build --onnx {path}"
+            if place == "--teacher":
+                remedy = "give its weights; a run takes such a file too, as teacher.weights"
+            raise StageError(place, wrong, remedy) from error
         raise StageError(
             place,
             f"is truncated or no weights file ({path}: {error})",

@@ -37,13 +37,22 @@ def check_images(images: Images, card: Card) -> None:
     # Numbers stand for names that nobody gave; that there are as many is all that can be checked.
     is_unnamed = card.classes == tuple(map(str, range(len(images.classes))))
     if card.classes != images.classes and not is_unnamed:
+        difference = _difference(card.classes, images.classes)
         raise StageError(
             "validate",
-            f"the teacher's classes are not the data's ({card.classes[:3]}, {images.classes[:3]})",
+            f"the teacher's classes are not the data's ({difference})",
             "validate on the data that the teacher is for",
         )
     check_labels(images.y_N.numpy(), card.num_classes)
     _check_shape(images, card)
+
+
+def _difference(ours: tuple[str, ...], theirs: tuple[str, ...]) -> str:
+    """Return how two lists of classes differ: in number, or where first."""
+    if len(ours) != len(theirs):
+        return f"{len(ours)} and {len(theirs)}"
+    pairs = enumerate(zip(ours, theirs, strict=True))
+    return next(f"class {n} is {one} and {other}" for n, (one, other) in pairs if one != other)
 
 
 def _check_shape(images: Images, card: Card) -> None:

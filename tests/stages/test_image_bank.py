@@ -63,6 +63,11 @@ def test_a_bank_whose_compressed_bytes_are_damaged_is_refused(tmp_path: Path) ->
         image_bank.load(path, "the bank")
 
 
+def test_a_file_that_is_absent_is_said_to_be(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match=r"bank.npz: No such file or directory\)"):
+        image_bank.load(tmp_path / "bank.npz", "the bank")
+
+
 def test_numpys_advice_to_unpickle_is_not_passed_on(tmp_path: Path) -> None:
     (tmp_path / "bank.npz").write_bytes(b"\x80\x04K\x03.")
     np.save(tmp_path / "bank.npy", np.zeros((1, 2, 2, 1), np.uint8))

@@ -1,5 +1,10 @@
 """Operators in torch give what ONNX Runtime gives."""
 
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -303,3 +308,41 @@ def test_a_node_that_holds_a_graph_is_named(op: str) -> None:
     node.attribute.append(helper.make_attribute("then_branch", inner))
     with pytest.raises(UnsupportedNode, match=rf"{op} \(the_node\)"):
         TorchGraph(_model([node], {}, [1, 3, 8, 8]))
+
+
+TRAIN_STRIDED = """
+import numpy as np, torch
+from onnx import helper
+from models.programs.onnx_graph import TorchGraph
+from tests.models.programs.test_onnx_operators import _model, _weights
+
+for channels in (2, 4, 7):
+    node = helper.make_node("Conv", ["x", "w"], ["y"], strides=[2, 2])
+    graph = TorchGraph(_model([node], {"w": _weights(8, channels, 1, 1)}, [9, channels, 16, 16]))
+    weight = graph.stored("w").clone().requires_grad_()
+    x = torch.randn(9, channels, 16, 16).contiguous(memory_format=torch.channels_last)
+    slope = torch.randn(9, 8, 8, 8)
+    for _ in range(8):
+        weight.grad = None
+        graph(x, {"w": weight}).backward(slope)
+    wanted = torch.einsum("bohw,bihw->oi", slope, x[:, :, ::2, ::2])
+    torch.testing.assert_close(weight.grad[:, :, 0, 0], wanted, rtol=1e-3, atol=1e-3)
+"""
+
+
+@pytest.mark.skipif(
+    platform.machine() not in {"x86_64", "AMD64"}, reason="oneDNN has these kernels for x86 alone"
+)
+@pytest.mark.parametrize(("isa", "threads"), [("AVX2", 1), ("DEFAULT", 2)])
+def test_strided_pointwise_weights_have_their_gradients(isa: str, threads: int) -> None:
+    """In a process of its own, since oneDNN's fault ends it."""
+    limits = {"ONEDNN_MAX_CPU_ISA": isa, "OMP_NUM_THREADS": str(threads)}
+    run = subprocess.run(
+        [sys.executable, "-c", TRAIN_STRIDED],
+        cwd=Path(__file__).parents[3],
+        env=os.environ | limits,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr

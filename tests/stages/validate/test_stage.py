@@ -24,6 +24,7 @@ from stages.networks.predict import predict
 from stages.standalone import validate_engine
 from stages.validate import opened as opened_engine
 from stages.validate import stage as validate_stage
+from stages.validate.images import check_images
 from tests.stages.tiny import TinyRun, card, run_stages, settings, weights_file
 
 SHORT = Validate(pairs=20, warmup_s=0.01, batch_sizes=(2,), teacher_engine=False)
@@ -186,8 +187,23 @@ def test_a_teacher_of_other_classes_is_refused_by_the_stage(tiny: TinyRun, tmp_p
     from tests.stages.tiny import context
 
     ctx, _ = context(tiny_run.stages[4], chosen, inputs, tmp_path)
-    with pytest.raises(StageError, match=r"the teacher's classes are not the data's \(\('a', 'b'"):
+    with pytest.raises(
+        StageError, match=r"the teacher's classes are not the data's \(class 0 is a and 0\)"
+    ):
         validate_stage.run(ctx)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "difference"),
+    [(("a", "b", "c", "e"), "class 3 is d and e"), (("a", "b", "c"), "4 and 3")],
+)
+def test_a_difference_of_classes_is_named_where_it_is(
+    theirs: tuple[str, ...], difference: str
+) -> None:
+    labels_N = torch.zeros(2, dtype=torch.int64)
+    labelled = images.Images(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), labels_N, theirs)
+    with pytest.raises(StageError, match=rf"are not the data's \({difference}\)"):
+        check_images(labelled, card(classes=tuple("abcd")))
 
 
 def test_a_source_that_does_not_exist_is_refused_with_the_nearest(
