@@ -42,6 +42,11 @@ _SMOKE_S = 10.0
 
 def run(ctx: Context) -> None:
     """Leave the student, both generators and the curves; of the bank its images, or none."""
+    _distil(ctx)
+    devices.release_memory()
+
+
+def _distil(ctx: Context) -> None:
     options = ctx.settings.distill
     job = Job(
         options=options,

@@ -34,6 +34,11 @@ _TRAIN_OTHERWISE = "train it longer (teacher.epochs), or lower teacher.learning_
 
 def run(ctx: Context) -> None:
     """Leave the teacher's weights with its card."""
+    _train_or_load(ctx)
+    devices.release_memory()
+
+
+def _train_or_load(ctx: Context) -> None:
     path, named = ctx.external("teacher_weights"), from_weights.named(ctx)
     dataset = images.load(
         ctx.settings.data,

@@ -65,10 +65,10 @@ def _storage(tensor: Tensor) -> int:
 
 
 class StepMemory(NamedTuple):
-    """An estimate of what a process holds in a training step."""
+    """An estimate of what a process, or its GPU, holds in a training step."""
 
     fixed_bytes: int
-    """What does not grow with the batch: the process as it is, weights, gradients, optimisers."""
+    """What does not grow with the batch: what is held already, gradients, optimisers."""
     image_bytes: int
     """What each image of the batch adds."""
 
@@ -118,10 +118,17 @@ class StepMemory(NamedTuple):
 
 
 def of_step(networks: Iterable[nn.Module], kept_bytes_of_image: int) -> StepMemory:
-    """Return the estimate for networks that learn, from what autograd keeps of an image."""
-    parameters = (p.numel() * p.element_size() for net in networks for p in net.parameters())
-    fixed_bytes = machine.peak_memory_bytes() or _PROCESS_BYTES
-    fixed_bytes += _KERNELS_BYTES + _WEIGHT_COPIES * sum(parameters)
+    """Return the estimate for networks that learn, from what autograd keeps of an image.
+
+    It is of the memory where they are: of the GPU, or of the process.
+    """
+    parameters = [parameter for network in networks for parameter in network.parameters()]
+    if any(parameter.is_cuda for parameter in parameters):
+        held_bytes = torch.cuda.memory_allocated()
+    else:
+        held_bytes = machine.peak_memory_bytes() or _PROCESS_BYTES
+    learned_bytes = sum(p.numel() * p.element_size() for p in parameters)
+    fixed_bytes = held_bytes + _KERNELS_BYTES + _WEIGHT_COPIES * learned_bytes
     return StepMemory(fixed_bytes, max(1, int(_TRANSIENT * kept_bytes_of_image)))
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from pipeline.settings import Teacher
 from stages.data.images import Images
@@ -11,7 +12,7 @@ from stages.networks import factory
 from stages.networks.predict import predict_torch
 from stages.teacher.trainer import TeacherTrainer
 from stages.training import device as devices
-from stages.training import state_file
+from stages.training import memory, state_file
 from stages.training.device import Compute
 from tests.gpu.hollow.calls import Calls
 from tests.stages.tiny import card
@@ -53,3 +54,11 @@ def test_no_step_of_an_epoch_waits_for_the_gpu_and_a_state_goes_on(
         other.train_step()
     logits_NK = predict_torch(other.result(), other.data, other.compute.device)
     assert (logits_NK.device.type, logits_NK.shape) == ("cpu", (COUNT, 10))
+
+
+def test_the_memory_of_a_step_is_that_of_the_gpu() -> None:
+    network = factory.build(card(), code=None, place="arch").to("cuda")
+    estimate = memory.of_network(network, channels=1, image_size_px=8)
+    assert estimate is not None
+    # The process itself holds more than that, with torch in it.
+    assert estimate.fixed_bytes < 2**28 < memory.of_step([nn.Linear(1, 1)], 0).fixed_bytes
