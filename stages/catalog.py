@@ -181,7 +181,11 @@ def _build(settings: Settings) -> Stage:
     return Stage(
         name="build",
         run="stages.build.stage:run",
-        settings=("build", "validate.threads", *(("seed",) if training else ())),
+        settings=(
+            "build",
+            "validate.threads",
+            *(("seed", "distill.ema_batch_norm") if training else ()),
+        ),
         inputs=(
             "export/onnx",
             *dict.fromkeys((*_bank(settings), *generators)),

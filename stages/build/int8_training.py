@@ -168,11 +168,10 @@ class Int8Trainer:
 
 
 class _Generated:
-    """Images of both generators, half each."""
+    """Images of generators, as many of each, in the mode in which they are."""
 
     def __init__(self, generators: list[Generator], batch_size: int, device: torch.device) -> None:
-        # In training mode: the student saw images that were normalised by their batch.
-        self._generators = [generator.to(device).train() for generator in generators]
+        self._generators = [generator.to(device) for generator in generators]
         self._count = max(2, batch_size // len(generators))
         self._device = device
 
@@ -209,9 +208,14 @@ def of_run(ctx: Context) -> Int8Trainer:
         StageError: A generator's file is damaged.
     """
     options, device = ctx.settings.build, devices.select("fp32").device
-    names = ("generator", "ema_generator")
+    # In the modes in which the student got images of them.
+    is_training = {
+        "generator": True,
+        "ema_generator": ctx.settings.distill.ema_batch_norm == "batch",
+    }
     drawn_from = [
-        generators.load(ctx.input(f"distill/{name}"), f"distill/{name}") for name in names
+        generators.load(ctx.input(f"distill/{name}"), f"distill/{name}").train(mode)
+        for name, mode in is_training.items()
     ]
     trainer = Int8Trainer(
         options,

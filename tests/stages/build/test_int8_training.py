@@ -18,6 +18,7 @@ from stages import generators
 from stages.build import autotune
 from stages.build import stage as build_stage
 from stages.build.int8_training import Int8Trainer, of_images
+from stages.catalog import declare
 from stages.engines import selection
 from stages.engines.base import BACKENDS, no_progress
 from stages.networks import weights
@@ -25,6 +26,7 @@ from stages.onnxgraph import io as onnx_io
 from stages.onnxgraph.convert import PrecisionConverter
 from stages.training import memory
 from tests.stages.onnxgraph import graphs
+from tests.stages.tiny import context, settings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NAMED = Build(backend="onnxruntime", device="cpu", precision="int8")
@@ -212,11 +214,32 @@ def test_images_of_a_run_come_from_both_generators(tmp_path: Path, kind: str, sc
     for path in paths:
         generator = build_generator(**size)
         weights.save(path, generator, generator.metadata())
-    generated = _Generated([generators.load(path, "g") for path in paths], 16, torch.device("cpu"))
+    loaded = [generators.load(path, "g").train() for path in paths]
+    generated = _Generated(loaded, 16, torch.device("cpu"))
     x_BCHW = generated(torch.Generator().manual_seed(0))
     assert x_BCHW.shape == (16, 1, 8, 8)
     assert not x_BCHW[:8].equal(x_BCHW[8:])
     assert x_BCHW.equal(generated(torch.Generator().manual_seed(0)))
+
+
+@pytest.mark.parametrize(("ema_batch_norm", "mode"), [("batch", True), ("averaged", False)])
+def test_generators_normalise_as_they_did_for_the_student(
+    ema_batch_norm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, mode: bool
+) -> None:
+    from stages.build import int8_training
+
+    modes: list[bool] = []
+    monkeypatch.setattr(
+        int8_training, "_Generated", lambda made, *_: modes.extend(one.training for one in made)
+    )
+    chosen = settings({"distill": {"ema_batch_norm": ema_batch_norm}, "build": {"int8": "trained"}})
+    (stage,) = [one for one in declare(chosen, tmp_path) if one.name == "build"]
+    generator = build_generator(noise_dim=4, image_size_px=8, channels=1, width=4)
+    weights.save(tmp_path / "g.safetensors", generator, generator.metadata())
+    inputs = dict.fromkeys(stage.inputs, tmp_path / "g.safetensors")
+    ctx, _ = context(stage, chosen, inputs, tmp_path)
+    int8_training.of_run(ctx)
+    assert modes == [True, mode]
 
 
 @pytest.mark.parametrize(
