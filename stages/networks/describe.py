@@ -16,7 +16,7 @@ from stages.networks import card as cards
 from stages.networks import class_count, class_names, conventions, normaliser
 from stages.networks.card import Card
 from stages.networks.facts import OPTIONS, Facts
-from stages.networks.identify_architecture import channels_of, identify
+from stages.networks.identify_architecture import channels_of, flat_channels, identify
 from stages.networks.normaliser import Statistics
 
 _CONVENTIONAL = ("image_size_px", "mean", "std", "resize_px", "interpolation")
@@ -55,6 +55,8 @@ def card_for(
     arch = facts.arch or _identified(tensors, channels, facts.num_classes, path)
     code = code or registry.source_file(arch)
     channels, statistics = _seen(arch, code, tensors)
+    if facts.mean and facts.image_size_px:
+        channels = flat_channels(tensors, len(facts.mean), facts.image_size_px) or channels
     usual = conventions.convention(arch, channels)
     size = _needed(facts.image_size_px or usual.image_size_px, kind, path)
     num_classes = facts.num_classes or class_count.of_weights(

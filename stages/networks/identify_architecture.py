@@ -1,5 +1,6 @@
 """Identifying the architecture of a weights file by the names and shapes of its tensors."""
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from torch import Tensor
 
 from models import registry
 from models.key_names import fit_names
+from pipeline.image_size import ImageSize, sides_px
 from pipeline.stage import StageError
 from stages.networks import class_count
 from stages.networks.state_dict import effective
@@ -39,6 +41,17 @@ _RARER = tuple(
     )
 )  # fmt: skip
 """Those that are tried when none of these fits either."""
+
+
+def flat_channels(
+    tensors: Mapping[str, Tensor], channels: int, image_size_px: ImageSize
+) -> int | None:
+    """Return `channels` where a network without convolutions takes flat images with so many."""
+    values = channels * math.prod(sides_px(image_size_px))
+    shapes = [tuple(tensor.shape) for tensor in tensors.values()]
+    if any(len(shape) == _KERNEL_DIMENSIONS for shape in shapes):
+        return None
+    return channels if any(shape[1:] == (values,) for shape in shapes) else None
 
 
 def channels_of(tensors: Mapping[str, Tensor]) -> int:

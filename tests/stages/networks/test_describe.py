@@ -118,3 +118,21 @@ def test_names_of_other_classes_than_the_networks_are_counted(tmp_path: Path) ->
     described = card_for(path, weights.read(path, "here"), Facts())
     assert described.classes == ("0", "1", "2", "3", "4")
     assert "the file names 3 classes, the network has 5" in " ".join(described.assumptions({}))
+
+
+@pytest.mark.parametrize(("mean", "channels"), [((0.5,), 1), ((0.1, 0.2, 0.3), 3)])
+def test_a_network_of_matrices_has_the_channels_that_its_mean_has(
+    mean: tuple[float, ...], channels: int, tmp_path: Path
+) -> None:
+    code = tmp_path / "net.py"
+    layers = f"nn.Flatten(), nn.Linear({channels * 64}, 5)"
+    code.write_text(f"from torch import nn\ndef make(): return nn.Sequential({layers})\n", "utf-8")
+    tensors = {"1.weight": torch.zeros(5, channels * 64), "1.bias": torch.zeros(5)}
+    facts = Facts(arch="net.py:make", image_size_px=8, mean=mean, std=mean)
+    described = card_for(tmp_path / "w.pth", tensors, facts, code=code)
+    assert (described.channels, described.mean, described.num_classes) == (channels, mean, 5)
+
+
+def test_one_number_may_be_the_mean_of_all_channels(tmp_path: Path) -> None:
+    facts = Facts(arch="resnet8", image_size_px=8, mean=(0.5,))
+    assert card_for(tmp_path / "w.pth", _state("resnet8"), facts).channels == 3
