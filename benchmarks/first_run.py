@@ -46,6 +46,10 @@ class FirstRun(NamedTuple):
     teacher_top1: float
     student_top1: float
     precision: str
+    speedup: float
+    """Of the engine at batch 1 over the teacher in eager torch."""
+    speedup_same_backend: float
+    """The same over the teacher as an fp32 engine of the same backend."""
 
     @property
     def rest_s(self) -> float:
@@ -75,7 +79,9 @@ def first_run(root: Path, seed: int, *, as_avx2: bool) -> FirstRun:
             raise SystemExit(f"the run ended with {done.returncode}: {done.stderr[-1000:]}")
         report = [str(python.with_name("madpipe")), "report", "--format", "json"]
         output = subprocess.run(report, cwd=name, env=environment, capture_output=True, check=True)
-    stages = {stage["name"]: stage for stage in json.loads(output.stdout)["stages"]}
+    document = json.loads(output.stdout)
+    stages = {stage["name"]: stage for stage in document["stages"]}
+    at_one = document["latency"]["batches"][0]
     accuracy = stages["validate"]["metrics"]
     return FirstRun(
         {name: stages[name]["seconds"] for name in _STAGES},
@@ -83,6 +89,8 @@ def first_run(root: Path, seed: int, *, as_avx2: bool) -> FirstRun:
         accuracy["teacher_top1"],
         accuracy["student_top1"],
         stages["distill"]["metrics"]["precision"],
+        at_one["speedup"]["median"],
+        at_one["speedup_same_backend"]["median"],
     )
 
 
@@ -97,7 +105,8 @@ def row(label: str, runs: list[FirstRun]) -> str:
     tops = 100 * statistics.mean(run.teacher_top1 for run in runs)
     return (
         f"| {label} | {runs[0].precision} | {seconds} | {whole} | {tops:.2f} "
-        f"| {statistics.mean(drops):.2f} | {len(runs)} |"
+        f"| {statistics.mean(drops):.2f} | {statistics.mean(run.speedup for run in runs):.1f} "
+        f"| {statistics.mean(run.speedup_same_backend for run in runs):.1f} | {len(runs)} |"
     )
 
 
@@ -110,7 +119,18 @@ def main() -> None:
     arguments = parser.parse_args()
     roots = {"this": ROOT} | ({"other": arguments.other.resolve()} if arguments.other else {})
     heading("The first `run all`, seconds" + (", as with AVX2 alone" if arguments.as_avx2 else ""))
-    titles = ("checkout", "arithmetic", *_STAGES, "rest", "whole", "teacher", "drop", "n")
+    titles = (
+        "checkout",
+        "arithmetic",
+        *_STAGES,
+        "rest",
+        "whole",
+        "teacher",
+        "drop",
+        "speed-up",
+        "same backend",
+        "n",
+    )
     print(f"| {' | '.join(titles)} |\n{'| --- ' * len(titles)}|")
     runs: dict[str, list[FirstRun]] = {name: [] for name in roots}
     for seed in range(arguments.seeds):
@@ -119,7 +139,12 @@ def main() -> None:
             print(row(f"{name}, seed {seed}", runs[name][-1:]), flush=True)
     for name, all_runs in runs.items():
         print(row(f"{name}, mean", all_runs))
-    print("\nteacher: top-1 in percent; drop: teacher's less the student's, in points")
+    print(
+        "\nteacher: top-1 in percent; drop: teacher's less the student's, in points; speed-up: the"
+    )
+    print(
+        "engine's at batch 1, one thread, over the teacher in eager torch, or in the same backend"
+    )
 
 
 if __name__ == "__main__":
