@@ -190,13 +190,13 @@ def test_the_command_judges_by_the_bounds_in_compare(
     stored_with_samples: Project, madpipe: Callable[..., tuple[int, str, str]]
 ) -> None:
     (record,) = stored_with_samples.store.runs_path.iterdir()
-    bound = ("--set", "compare.engine_bytes_ratio.max=1")
+    bound = ("--set", "compare={}", "--set", "compare.engine_bytes_ratio.max=1")
     code, out, err = madpipe("compare", record.stem, ".", *bound)
     assert (code, err) == (0, "")
     assert (
         out == "gate      pass         engine_bytes_ratio: 1 in [1, 1], wanted at most 1, n = 1\n"
     )
-    bound = ("--set", "compare.engine_bytes_ratio.max=0.9")
+    bound = ("--set", "compare={}", "--set", "compare.engine_bytes_ratio.max=0.9")
     code, out, _ = madpipe("compare", record.stem, ".", *bound, "--json")
     assert code == 3
     assert json.loads(out)["verdict"] == "fail"

@@ -222,11 +222,11 @@ def test_report_has_the_figures_of_its_run_and_not_of_what_another_used_last(pro
 
 
 def test_report_has_the_verdicts_of_its_run_until_other_gates_are_asked_for(project: Open) -> None:
-    strict = project("gates.speedup.min=50")
+    strict = project("gates={}", "gates.speedup.min=50")
     run_pipeline(strict, ["all"], force=(), sinks=[], command="run all", inconclusive=4)
     (stored,) = document(project()).gates
     assert (stored.name, stored.verdict) == ("speedup", "fail")
-    (current,) = document(project("gates.speedup.min=1")).gates
+    (current,) = document(project("gates={}", "gates.speedup.min=1")).gates
     assert current.verdict == "pass"
 
 

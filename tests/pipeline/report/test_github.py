@@ -13,7 +13,7 @@ Make = Callable[..., Report]
 
 
 def test_gates_that_did_not_pass_are_annotated_by_how_bad_it_is(report: Make) -> None:
-    judged = report("gates.speedup.min=50", "gates.student_top1_drop.max=0.0085")
+    judged = report("gates={}", "gates.speedup.min=50", "gates.student_top1_drop.max=0.0085")
     careful = changed(judged.gates[0], name="careful", severity="warn")
     judged = changed(judged, gates=[*judged.gates, careful])
     lines = github.annotations(judged)

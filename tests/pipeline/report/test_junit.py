@@ -11,7 +11,8 @@ from pipeline.report.records import Report
 from tests.measurements import changed
 
 Make = Callable[..., Report]
-MIXED = ("gates.speedup.min=5", "gates.engine_bytes.max=9", "gates.onnx_top1_drop.max=0.1")
+BOUNDS = ("gates.speedup.min=5", "gates.engine_bytes.max=9", "gates.onnx_top1_drop.max=0.1")
+MIXED = ("gates={}", *BOUNDS)
 
 
 def counts(text: str) -> dict[str, str | None]:
@@ -65,7 +66,7 @@ def test_junit_is_xml_whatever_a_stage_writes(failed: Callable[[str], Report], t
 
 
 def test_junit_passes_a_gate_that_only_warns_with_its_warning_as_output(report: Make) -> None:
-    warned = changed(report("gates.speedup.min=50"), "gates.0", severity="warn")
+    warned = changed(report("gates={}", "gates.speedup.min=50"), "gates.0", severity="warn")
     text = junit.render(warned)
     assert counts(text) == {"tests": "1", "failures": "0", "errors": "0", "skipped": "0"}
     assert "<system-out>warning: fail: 5 in [4.6, 5.4]" in text

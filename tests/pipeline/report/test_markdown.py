@@ -37,7 +37,7 @@ def test_markdown_never_calls_agreement_on_the_bank_accuracy(on_the_bank: Report
 
 
 def test_a_gate_that_only_warns_is_marked(report: Make) -> None:
-    warned = changed(report("gates.speedup.min=50"), "gates.0", severity="warn")
+    warned = changed(report("gates={}", "gates.speedup.min=50"), "gates.0", severity="warn")
     text = markdown.render(warned)
     assert text.splitlines()[1] == "## madpipe: pass"
     assert "| speedup | warn: fail |" in text
