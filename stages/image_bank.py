@@ -127,8 +127,8 @@ def load_array(path: Path, place: str, *, remedy: str, on_note: OnNote = no_note
                     return np.asarray(archive["x"])
     except Exception as error:  # numpy and zipfile have many classes for what is damaged
         # numpy's own text for what is no array file at all advises to unpickle it.
-        said = getattr(error, "strerror", None) or first_line(error)
-        reason = "no file of arrays" if "pickle" in str(error) else said
+        reason = getattr(error, "strerror", None) or first_line(error)
+        reason = "no file of arrays" if "pickle" in str(error) else reason
         raise StageError(place, f"is no bank of images ({path}: {reason})", remedy) from error
     raise StageError(place, f"is no .npz file ({path}: one array)", remedy)
 

@@ -230,7 +230,9 @@ def test_generators_normalise_as_they_did_for_the_student(
 
     modes: list[bool] = []
     monkeypatch.setattr(
-        int8_training, "_Generated", lambda made, *_: modes.extend(one.training for one in made)
+        int8_training,
+        "_Generated",
+        lambda networks, *_: modes.extend(one.training for one in networks),
     )
     chosen = settings({"distill": {"ema_batch_norm": ema_batch_norm}, "build": {"int8": "trained"}})
     (stage,) = [one for one in declare(chosen, tmp_path) if one.name == "build"]
