@@ -55,22 +55,28 @@ def make_safe(network: nn.Module, dtype: torch.dtype) -> None:
         kind = type(module)
         if max(module.kernel_size) > 1 and not issubclass(kind, _Fp32OnPadding):
             # A class, since copies of the network have it too; a method would stay this layer's.
-            module.__class__ = type(kind.__name__, (_Fp32OnPadding, kind), {})
+            most_px = max(module.kernel_size) * max(module.dilation) + max(module.stride)
+            contents = {"most_px": most_px}
+            module.__class__ = type(kind.__name__, (_Fp32OnPadding, kind), contents)
 
 
 class _Fp32OnPadding:
     """A convolution that computes in fp32 where a part of its kernel lies on padding alone."""
 
+    most_px: int
+    """The largest side of an image on which that is to be looked for."""
+
     def forward(self, x_BCHW: Tensor, *args: Any) -> Tensor:
         """Return what the convolution gives."""
         run = super().forward  # type: ignore[misc]
-        assert isinstance(self, nn.Conv2d | nn.ConvTranspose2d)
-        if not lies_on_padding(self, x_BCHW):
-            y_BCHW: Tensor = run(x_BCHW, *args)
-            return y_BCHW
-        with torch.autocast("cpu", enabled=False):
-            y32_BCHW: Tensor = run(x_BCHW.float(), *args)
-            return y32_BCHW
+        if min(x_BCHW.shape[2:]) <= self.most_px:
+            assert isinstance(self, nn.Conv2d | nn.ConvTranspose2d)
+            if lies_on_padding(self, x_BCHW):
+                with torch.autocast("cpu", enabled=False):
+                    y32_BCHW: Tensor = run(x_BCHW.float(), *args)
+                    return y32_BCHW
+        y_BCHW: Tensor = run(x_BCHW, *args)
+        return y_BCHW
 
 
 def lies_on_padding(layer: nn.Conv2d | nn.ConvTranspose2d, x_BCHW: Tensor) -> bool:

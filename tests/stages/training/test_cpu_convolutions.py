@@ -1,11 +1,13 @@
 """Convolutions whose weight gradient oneDNN gets wrong: they neither crash nor go wrong here."""
 
 import copy
+import itertools
 import os
 import platform
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -183,3 +185,16 @@ def test_copies_of_a_placed_network_are_their_own() -> None:
     with torch.no_grad():
         torch.testing.assert_close(copied(torch.rand(1, 16, 1, 1)).flatten(), copied.bias)
     assert copied.state_dict().keys() == nn.Conv2d(16, 4, 3).state_dict().keys()
+
+
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+def test_images_that_are_not_looked_at_have_no_part_of_a_kernel_on_padding_alone(
+    kind: type[nn.Conv2d],
+) -> None:
+    bf16 = Compute(torch.device("cpu"), "bf16")
+    for size, stride, dilation in itertools.product((2, 3, 5, 7), (1, 2, 3), (1, 2)):
+        for padding in range(dilation * (size - 1) + 1):
+            options: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
+            layer: Any = bf16.placed(kind(1, 1, size, **options))
+            x_BCHW = torch.zeros(1, 1, layer.most_px + 1, layer.most_px + 1)
+            assert not lies_on_padding(layer, x_BCHW), options
