@@ -22,8 +22,8 @@ from models.programs.onnx_shape_operators import (
     UnsupportedNode,
     optional,
 )
+from models.strided_pointwise import is_unsafe_channels_last
 
-_MIN_CHANNELS = 16
 _SOFTMAX_OPSET = 13
 _GROUP_NORM_OPSET = 21
 
@@ -55,7 +55,9 @@ def _conv(inputs: Sequence[Any], a: Attributes) -> Tensor:
         x, symmetric = functional.pad(x, pads), [0] * dims
     run = (functional.conv1d, functional.conv2d, functional.conv3d)[dims - 1]
     strides, groups = a.get("strides", [1] * dims), a.get("group", 1)
-    if _is_unsafe_channels_last(x, weight, strides, groups):
+    if x.device.type == "cpu" and is_unsafe_channels_last(
+        weight.shape[2:], strides, in_channels=x.shape[1], groups=groups
+    ):
         x = x.contiguous()
     y: Tensor = run(
         x,
@@ -67,17 +69,6 @@ def _conv(inputs: Sequence[Any], a: Attributes) -> Tensor:
         groups=groups,
     )
     return y
-
-
-def _is_unsafe_channels_last(
-    x: Tensor, weight: Tensor, strides: Sequence[int], groups: int
-) -> bool:
-    """Return whether the weight's gradient could end the process on a CPU.
-
-    As `stages.training.cpu_convolutions` has it, of layers.
-    """
-    is_pointwise = math.prod(weight.shape[2:]) == 1 and max(strides) > 1
-    return x.device.type == "cpu" and is_pointwise and groups == 1 and x.shape[1] < _MIN_CHANNELS
 
 
 def _conv_transpose(inputs: Sequence[Any], a: Attributes) -> Tensor:

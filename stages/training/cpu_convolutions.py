@@ -10,25 +10,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_MIN_CHANNELS = 16
-"""Channels that fill a vector of AVX-512; with so many oneDNN stays within its memory."""
+from models.strided_pointwise import is_unsafe_channels_last
 
 
 def strided_pointwise(network: nn.Module) -> list[nn.Conv2d]:
-    """Return the layers whose weight gradient is unsafe channels last.
-
-    That of a strided 1x1 convolution of channels-last images writes beyond its scratch memory:
-    below 8 input channels with AVX2, below 16 with AVX-512 and several threads. The process dies,
-    or goes on with wrong gradients.
-    """
+    """Return the layers whose weight gradient is unsafe channels last."""
     return [
         layer
         for layer in network.modules()
         if isinstance(layer, nn.Conv2d)
-        and layer.kernel_size == (1, 1)
-        and layer.stride != (1, 1)
-        and layer.groups == 1
-        and layer.in_channels < _MIN_CHANNELS
+        and is_unsafe_channels_last(
+            layer.kernel_size,
+            layer.stride,
+            in_channels=layer.in_channels,
+            groups=layer.groups,
+        )
     ]
 
 

@@ -180,7 +180,7 @@ def enough_memory(place: str, remedy: str) -> Iterator[None]:
 
 def is_lack_of_memory(error: Exception) -> bool:
     """Return whether an error says that the machine's memory, or the GPU's, is too small."""
-    kinds = (MemoryError, torch.cuda.OutOfMemoryError)
+    kinds = (MemoryError, torch.OutOfMemoryError)
     return isinstance(error, kinds) or _CPU_ALLOCATOR in str(error)
 
 
